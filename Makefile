@@ -1,0 +1,48 @@
+# Every target sets up .venv by itself the first time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# Two workers with one thread each: more threads than cores make torch slower, not faster.
+TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench bench-quick zoo clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev]'
+	touch $(READY)
+
+demo: $(READY) ## The whole line on generated scenes, in about three minutes on two cores.
+	$(BIN)/trunkline demo --out runs/demo
+
+test: $(READY) ## The default test suite.
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
+
+test-slow: $(READY) ## The longer checks too.
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+check: $(READY) ## Lint, format and strict types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code in its standard form.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## All benchmarks, both sides interleaved (about ten minutes; quiet machine).
+	$(BIN)/python -m bench_suite
+
+bench-quick: $(READY) ## The same with few rounds, to see that they run.
+	$(BIN)/python -m bench_suite --quick
+
+zoo: $(READY) ## Write the packaged backbones anew from their tables.
+	$(BIN)/python -m trunkline.ingest.zoo.make
+
+clean: ## Remove what the targets made.
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,63 @@
+"""Abuse tests of the TensorRT door: what is missing is said precisely, and nothing is written."""
+
+from __future__ import annotations
+
+import builtins
+import types
+
+import pytest
+
+from trunkline.errors import InvalidConfig, WorkFailed
+from trunkline.export import tensorrt as backend
+from trunkline.export.onnx_model import write_onnx
+
+
+@pytest.fixture
+def model(nets, tmp_path):
+    return write_onnx(nets.columns(tied=True), tmp_path / "m.onnx")
+
+
+def importing(monkeypatch, error):
+    original = builtins.__import__
+
+    def hooked(name, *args, **kwargs):
+        if name == "tensorrt":
+            raise error
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", hooked)
+
+
+def test_a_missing_package_is_named(model, monkeypatch):
+    importing(monkeypatch, ModuleNotFoundError("No module named 'tensorrt'"))
+    with pytest.raises(WorkFailed, match="pip install tensorrt"):
+        backend.build_engine(model)
+    assert [file.name for file in model.parent.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize("kind", [ImportError, OSError])
+def test_a_missing_library_is_named(model, monkeypatch, kind):
+    importing(monkeypatch, kind("libnvonnxparser.so.11: cannot open shared object file"))
+    with pytest.raises(WorkFailed, match="libnvonnxparser"):
+        backend.build_engine(model)
+
+
+def test_a_missing_gpu_is_named(model, monkeypatch):
+    monkeypatch.setattr(backend, "require_tensorrt", lambda: types.SimpleNamespace(__version__="11.4.0"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(WorkFailed, match="no NVIDIA GPU"):
+        backend.build_engine(model)
+
+
+def test_an_impossible_batch_is_refused(model):
+    with pytest.raises(InvalidConfig):
+        backend.build_engine(model, max_batch=0)
+
+
+def test_the_key_covers_every_dependency(model):
+    base = {"model_sha256": "m", "tensorrt": "11", "gpu": "g", "driver": "d", "max_batch": 1, "tf32": False}
+    changed = {**base, "model_sha256": "n"}, {**base, "tensorrt": "10"}, {**base, "gpu": "h"}, {**base, "driver": "e"}
+    more = {**base, "max_batch": 2}, {**base, "tf32": True}
+    keys = [backend.EngineKey(**fields) for fields in (base, *changed, *more)]
+    assert len({key.digest for key in keys}) == 7
+    assert keys[0].timing_name == keys[1].timing_name == keys[5].timing_name != keys[2].timing_name

@@ -1,0 +1,161 @@
+"""Parity: weight-space mixing against plain output mixing, in float64, gradients of weights and policies too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backbones import BACKBONES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trunkline.supermodel.heads import make_head
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.mixing import Geometry, Mixture, apply_linear, apply_skip, mixed_linear
+from trunkline.supermodel.skip import Skip
+
+TASKS = ["a", "b"]
+LIMIT = 1e-10
+
+
+def make(name: str, **options: object) -> AutoMTL:
+    backbone = BACKBONES[name]()
+    heads = {task: make_head("light", backbone, 2) for task in TASKS}
+    model = AutoMTL(backbone, heads, TASKS, AutoMTLOptions(**options), seed=3).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in [*model.weights().values(), model.policy]:
+            tensor.add_(0.1 * torch.rand(tensor.shape, generator=generator, dtype=torch.float64))
+    return model
+
+
+def gradients(model: AutoMTL, step: int, mode: str) -> dict[str, torch.Tensor]:
+    model.begin_step(step, mode=mode)
+    image = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    outputs = model(image)
+    loss = sum((output.sin() * (i + 1)).sum() for i, output in enumerate(outputs.values()))
+    loss.backward()
+    found = {name: p.grad for group in model.parameter_groups().values() for name, p in group.items()}
+    return {**{n: g for n, g in found.items() if g is not None}, **{f"output.{t}": y.detach() for t, y in outputs.items()}}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(("mode", "straight_through"), [("sample", False), ("sample", True), ("average", False)])
+@pytest.mark.parametrize("batchnorm", ["tied", "task"])
+def test_parity_with_output_mixing(name: str, mode: str, straight_through: bool, batchnorm: str) -> None:
+    settings = {"straight_through": straight_through, "batchnorm": batchnorm}
+    fast = gradients(make(name, mixing="weight", **settings), 7, mode)
+    plain = gradients(make(name, mixing="output", **settings), 7, mode)
+    assert fast.keys() == plain.keys()
+    assert len(fast) > 10
+    scale = max(gradient.abs().max() for gradient in plain.values())
+    for key, gradient in plain.items():
+        error = (fast[key] - gradient).abs().max()
+        assert error <= LIMIT * max(gradient.abs().max(), 1e-4 * scale), key
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_parity_of_running_statistics(name: str) -> None:
+    models = [make(name, mixing=mixing) for mixing in ("weight", "output")]
+    for model in models:
+        gradients(model, 0, "sample")
+    for key, tensor in models[0].weights().items():
+        torch.testing.assert_close(tensor, models[1].weights()[key], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_parity_in_evaluation(name: str) -> None:
+    image = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    outputs = []
+    for mixing in ("weight", "output"):
+        model = make(name, mixing=mixing).eval()
+        model.begin_step(0, mode="soft")
+        outputs.append(model(image))
+    for task in TASKS:
+        torch.testing.assert_close(outputs[0][task], outputs[1][task], rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_parity_of_one_unit(data: st.DataObject) -> None:
+    """Any stride, padding, dilation, groups and tap: the mixed convolution is the sum of its options."""
+    groups = data.draw(st.sampled_from([1, 2, 4]))
+    kernel, stride = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    dilation, size = data.draw(st.integers(1, 2)), data.draw(st.integers(8, 11))
+    top, bottom = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))
+    projected = data.draw(st.booleans())
+    tap = max((kernel - 1) // 2, -(-top // dilation))
+    c_out = 8 if projected else 4
+    geometry = Geometry("conv", (stride, stride), (top, top, bottom, bottom), (dilation, dilation), groups)
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
+    x = torch.randn(2, 4, size, size, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = [
+        torch.randn(c_out, 4 // groups, kernel, kernel, generator=generator, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    ]
+    p = torch.rand(3, generator=generator, dtype=torch.float64, requires_grad=True)
+    out = apply_linear(x, weights[0], None, geometry).shape[2]
+    offset = dilation * tap - top
+    skip = None
+    projection = None
+    if tap < kernel and offset + stride * (out - 1) < size:
+        kind = "projection" if projected else "subsample"
+        skip = Skip(kind, (tap, tap), (offset, offset), (stride, stride), (out, out), groups, (1,) if projected else ())
+        if projected:
+            projection = torch.randn(c_out, 4 // groups, 1, 1, generator=generator, dtype=torch.float64, requires_grad=True)
+    inputs = [x, p, *weights, *([projection] if projection is not None else [])]
+    fast = mixed_linear(Mixture(geometry, skip), x, p, weights, None, projection)
+    plain = p[0] * apply_linear(x, weights[0], None, geometry) + p[1] * apply_linear(x, weights[1], None, geometry)
+    if skip is not None:
+        plain = plain + p[2] * apply_skip(skip, x, projection)
+    torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
+    direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
+    ours = torch.autograd.grad((fast * direction).sum(), inputs)
+    theirs = torch.autograd.grad((plain * direction).sum(), inputs)
+    for mine, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-9)
+
+
+def test_parity_of_linear_and_transposed_units() -> None:
+    generator = torch.Generator().manual_seed(5)
+    cases = [
+        (Geometry("linear"), (3, 6), (6, 6), Skip("identity")),
+        (Geometry("linear", transposed_weight=False), (3, 6), (6, 6), Skip("identity")),
+        (Geometry("transposed", (2, 2), (1, 1, 1, 1), (1, 1), 1, (1, 1)), (2, 4, 5, 5), (4, 6, 3, 3), None),
+    ]
+    for geometry, shape, weight_shape, skip in cases:
+        x = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        weights = [torch.randn(weight_shape, generator=generator, dtype=torch.float64, requires_grad=True) for _ in "ab"]
+        bias = torch.randn(6, generator=generator, dtype=torch.float64, requires_grad=True)
+        p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64, requires_grad=True)
+        plain = p[0] * apply_linear(x, weights[0], None, geometry) + p[1] * apply_linear(x, weights[1], None, geometry)
+        bias_shape = (1, -1, 1, 1) if geometry.kind == "transposed" else (-1,)
+        plain = plain + bias.view(bias_shape) + (p[2] * x if skip is not None else 0)
+        fast = mixed_linear(Mixture(geometry, skip), x, p, weights, bias, None)
+        inputs = [x, bias, *weights, p]
+        torch.testing.assert_close(fast, plain)
+        for mine, reference in zip(
+            torch.autograd.grad(fast.sin().sum(), inputs), torch.autograd.grad(plain.sin().sum(), inputs), strict=True
+        ):
+            torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-10)
+
+
+def test_less_is_saved_for_backward() -> None:
+    """The backward pass of weight mixing keeps inputs and parameters, no mixed kernel and no option outputs."""
+    kept: dict[str, int] = {}
+    for mixing in ("weight", "output"):
+        model = make("residual", mixing=mixing)
+        model.begin_step(0, mode="sample")
+        own = {t.untyped_storage().data_ptr() for t in [*model.weights().values(), model.policy]}
+        seen: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            pointer = tensor.untyped_storage().data_ptr()
+            if pointer not in own:
+                seen[pointer] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            outputs = model(torch.zeros(8, 3, 16, 16, dtype=torch.float64))
+        kept[mixing] = sum(seen.values())
+        del outputs
+    assert kept["output"] > 1.5 * kept["weight"]

@@ -1,0 +1,58 @@
+"""The [data] table: all mistakes are named at once, with advice."""
+
+import pytest
+
+from trunkline.errors import InvalidConfig
+from trunkline.train.data.config import ScenesConfig, read_data_config
+from trunkline.train.data.open import open_data
+from trunkline.train.data.splits import Subset
+
+
+def problems(config):
+    with pytest.raises(InvalidConfig) as error:
+        open_data(config)
+    return {problem.place: problem for problem in error.value.problems}
+
+
+def test_scenes_with_defaults():
+    config = read_data_config({"kind": "scenes"})
+    assert isinstance(config, ScenesConfig)
+    data = open_data(config)
+    assert (len(data.train), len(data.val)) == (1000, 200)
+    assert data.test is None
+    assert data.train.size == (64, 96)
+    assert data.train.normalisation.as_dict()["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_toml_lists_become_tuples():
+    data = open_data({"kind": "scenes", "size": [16, 24], "tasks": ["depth", "edges"], "length": 3, "val_length": 2})
+    assert data.train.sample(0).labels["edges"].shape == (1, 16, 24)
+    assert list(data.val.tasks) == ["depth", "edges"]
+    assert not isinstance(data.train, Subset)
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "words"),
+    [
+        ({}, "data.kind", "known kinds: scenes, nyuv2, folder"),
+        ({"kind": "scene"}, "data.kind", 'did you mean "scenes"?'),
+        ({"kind": 3}, "data.kind", "known kinds"),
+        ({"kind": "scenes", "lenght": 3}, "data.lenght", 'did you mean "length"?'),
+        ({"kind": "scenes", "path": "x"}, "data.path", "known keys"),
+        ({"kind": "scenes", "size": [4, 96]}, "data.size.0", "greater than or equal to 8"),
+        ({"kind": "scenes", "tasks": []}, "data.tasks", "at least 1 item"),
+        ({"kind": "scenes", "tasks": ["depht"]}, "data.tasks.0", "'depth'"),
+        ({"kind": "nyuv2"}, "data.path", "needed"),
+        ({"kind": "nyuv2", "path": "x", "augmentation": {"miror": 1}}, "data.augmentation.miror", '"mirror"'),
+        ({"kind": "nyuv2", "path": "/nowhere/at/all"}, "/nowhere/at/all", "expected img/"),
+        ({"kind": "folder", "path": "/nowhere/at/all", "classes": ["a", "b"]}, "/nowhere/at/all", "splits there: none"),
+    ],
+)
+def test_abuse_of_the_table(config, place, words):
+    found = problems(config)
+    assert words in str(found[place])
+
+
+def test_abuse_all_mistakes_at_once():
+    found = problems({"kind": "folder", "clases": ["a"], "size": [1, 2], "ignore": [999]})
+    assert {"data.clases", "data.classes", "data.path", "data.size.0", "data.size.1", "data.ignore.0"} == set(found)

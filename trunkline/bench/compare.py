@@ -1,0 +1,178 @@
+"""Candidates side by side: paired ratios against the first, and against what their work alone would allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trunkline.bench.candidate import Candidate, Macs
+from trunkline.bench.environment import Environment
+from trunkline.bench.latency import Latency
+from trunkline.bench.protocol import Progress, measure
+from trunkline.bench.settings import Settings
+from trunkline.bench.statistics import Verdict, paired_ratio, verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One candidate against the first.
+
+    Attributes:
+        name: The candidate.
+        against: The first candidate.
+        ratio: Median over rounds of its time divided by the first one's; below 1 is faster.
+        ci: Interval of ``ratio`` at 99 %.
+        verdict: What the interval proves, beyond a margin of 2 %.
+    """
+
+    name: str
+    against: str
+    ratio: float
+    ci: tuple[float, float]
+    verdict: Verdict
+
+    @property
+    def speed_up(self) -> float:
+        """How many times faster than the first."""
+        return 1 / self.ratio
+
+    @property
+    def different(self) -> bool:
+        """Whether a difference is proved."""
+        return self.verdict in ("slower", "faster")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "name": self.name,
+            "against": self.against,
+            "ratio": self.ratio,
+            "ci": list(self.ci),
+            "speed_up": self.speed_up,
+            "speed_up_ci": [1 / self.ci[1], 1 / self.ci[0]],
+            "verdict": self.verdict,
+            "different": self.different,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A candidate's time against the time its work would take at the first candidate's rate.
+
+    The first candidate sets the rate, so a value below 1 is possible and means a better rate than the first's.
+
+    Attributes:
+        name: The candidate.
+        macs: Its executed work.
+        macs_ratio: Its work divided by the first one's.
+        bound_ms: The first one's p50 times ``macs_ratio``.
+        time_over_bound: Paired time ratio divided by ``macs_ratio``; 1 means that all work saved is time saved.
+    """
+
+    name: str
+    macs: Macs
+    macs_ratio: float
+    bound_ms: float
+    time_over_bound: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "macs": self.macs.total,
+            "backbone_macs": self.macs.backbone,
+            "head_macs": self.macs.heads,
+            "macs_ratio": self.macs_ratio,
+            "bound_ms": self.bound_ms,
+            "time_over_bound": self.time_over_bound,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The result of one measurement.
+
+    Attributes:
+        latencies: In the order given; the first is the baseline.
+        ratios: Of every other candidate against the first.
+        bounds: By name, where both works are known.
+        settings: How it was measured.
+        environment: Where.
+    """
+
+    latencies: tuple[Latency, ...]
+    ratios: tuple[Ratio, ...]
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    environment: Environment = field(default_factory=Environment)
+
+    @property
+    def stable(self) -> bool:
+        """Whether every latency is steady; where not, a strict caller refuses the numbers."""
+        return all(latency.stable for latency in self.latencies)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data: ``models``, ``ratios``, ``stable``, ``settings`` and ``environment``."""
+        return {
+            "models": [self._model(latency) for latency in self.latencies],
+            "ratios": [ratio.to_json() for ratio in self.ratios],
+            "stable": self.stable,
+            "settings": self.settings.to_json(),
+            "environment": self.environment.to_json(),
+        }
+
+    def _model(self, latency: Latency) -> dict[str, Any]:
+        """One environment serves all models, so it is told once."""
+        row = {key: value for key, value in latency.to_json().items() if key != "environment"}
+        bound = self.bounds.get(latency.name)
+        unknown = dict.fromkeys(("macs", "backbone_macs", "head_macs", "macs_ratio", "bound_ms", "time_over_bound"))
+        return row | (bound.to_json() if bound else unknown)
+
+
+def compare(
+    latencies: Sequence[Latency], macs: Mapping[str, Macs] | None = None, *, settings: Settings | None = None
+) -> Comparison:
+    """Compare latencies that were measured together, so that their samples are paired by round.
+
+    Args:
+        latencies: From one call of :func:`~trunkline.bench.protocol.measure`; the first is the baseline.
+        macs: Executed work by candidate, where known.
+        settings: What ``measure`` was given.
+
+    Raises:
+        ValueError: There is no latency, or the numbers of samples differ.
+    """
+    if not latencies:
+        raise ValueError("there is no latency to compare")
+    first = latencies[0]
+    ratios = tuple(_ratio(first, other) for other in latencies[1:])
+    values = {first.name: 1.0} | {ratio.name: ratio.ratio for ratio in ratios}
+    bounds = _bounds(first, values, macs or {})
+    return Comparison(tuple(latencies), ratios, bounds, settings or Settings(), first.environment)
+
+
+def bench(
+    candidates: Sequence[Candidate], settings: Settings | None = None, *, progress: Progress | None = None
+) -> Comparison:
+    """Measure candidates and compare them with the first; see :func:`~trunkline.bench.protocol.measure`."""
+    settings = settings or Settings()
+    latencies = measure(candidates, settings, progress=progress)
+    macs = {candidate.name: candidate.macs for candidate in candidates if candidate.macs is not None}
+    return compare(latencies, macs, settings=settings)
+
+
+def _ratio(first: Latency, other: Latency) -> Ratio:
+    estimate = paired_ratio(first.samples_ms, other.samples_ms)
+    return Ratio(other.name, first.name, estimate.value, estimate.interval, verdict(estimate))
+
+
+def _bounds(first: Latency, ratios: Mapping[str, float], macs: Mapping[str, Macs]) -> dict[str, Bound]:
+    base = macs.get(first.name)
+    if base is None or base.total == 0:
+        return {}
+    known = {name: macs[name] for name in ratios if name in macs and macs[name].total > 0}
+    return {name: _bound(first, name, work, work.total / base.total, ratios[name]) for name, work in known.items()}
+
+
+def _bound(first: Latency, name: str, work: Macs, macs_ratio: float, ratio: float) -> Bound:
+    return Bound(name, work, macs_ratio, first.p50_ms * macs_ratio, ratio / macs_ratio)

@@ -1,0 +1,106 @@
+"""One candidate's latency: all samples, and only the percentiles that they support."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trunkline.bench.candidate import Candidate
+from trunkline.bench.environment import Environment
+from trunkline.bench.stability import instability
+from trunkline.bench.statistics import percentile_with_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What was measured, what it means, and under which conditions.
+
+    Attributes:
+        name: The candidate's.
+        samples_ms: One a round, in the order of the rounds, which all candidates of a measurement share.
+        p50_ms: Median.
+        p50_ci_ms: Its interval at 99 %.
+        p90_ms: 90th percentile; ``None`` below 64 samples.
+        p99_ms: 99th percentile; ``None`` below 662 samples.
+        provider: What executed it, as read back.
+        threads: Threads inside one operator.
+        spinning: Whether idle threads burn cycles; ``None`` where the runtime does not say.
+        region: What lies inside the timed region.
+        stable: Whether the samples describe one steady latency.
+        reason: Why not; empty when stable.
+        runtime: The runtime's name, version and options.
+        environment: The machine and the software.
+    """
+
+    name: str
+    samples_ms: tuple[float, ...]
+    p50_ms: float
+    p50_ci_ms: tuple[float, float]
+    p90_ms: float | None
+    p99_ms: float | None
+    provider: str
+    threads: int
+    spinning: bool | None
+    region: str
+    stable: bool
+    reason: str
+    runtime: Mapping[str, str] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; ``samples`` is their count, ``samples_ms`` the samples themselves."""
+        return {
+            "name": self.name,
+            "p50_ms": self.p50_ms,
+            "p50_ci_ms": list(self.p50_ci_ms),
+            "p90_ms": self.p90_ms,
+            "p99_ms": self.p99_ms,
+            "samples": len(self.samples_ms),
+            "provider": self.provider,
+            "threads": self.threads,
+            "spinning": self.spinning,
+            "region": self.region,
+            "stable": self.stable,
+            "reason": self.reason,
+            "runtime": dict(self.runtime),
+            "samples_ms": list(self.samples_ms),
+            "environment": self.environment.to_json(),
+        }
+
+
+def summarise(
+    candidate: Candidate, samples_ms: tuple[float, ...], environment: Environment, *, warm_up_reason: str = ""
+) -> Latency:
+    """Make a :class:`Latency` of a candidate's samples.
+
+    Args:
+        candidate: What was run.
+        samples_ms: In the order they were taken, at least 11.
+        environment: Where.
+        warm_up_reason: Why warming up ended early; reported beside any reason found in the samples.
+
+    Raises:
+        ValueError: There are too few samples for a median.
+    """
+    median = percentile_with_interval(samples_ms, 0.5)
+    if median is None:
+        raise ValueError(f"{len(samples_ms)} samples are too few for a median")
+    tail = {p: percentile_with_interval(samples_ms, p) for p in (0.90, 0.99)}
+    unsteady = instability(samples_ms)
+    return Latency(
+        name=candidate.name,
+        samples_ms=samples_ms,
+        p50_ms=median.value,
+        p50_ci_ms=median.interval,
+        p90_ms=None if tail[0.90] is None else tail[0.90].value,
+        p99_ms=None if tail[0.99] is None else tail[0.99].value,
+        provider=candidate.provider,
+        threads=candidate.threads,
+        spinning=candidate.spinning,
+        region=candidate.region,
+        stable=not unsteady,
+        reason="; ".join(part for part in (unsteady, warm_up_reason) if part) if unsteady else "",
+        runtime=candidate.sessions[0].describe(),
+        environment=environment,
+    )

@@ -1,0 +1,136 @@
+"""Measure model files: one file a candidate, or several joined by ``+`` as one candidate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from trunkline.bench.candidate import Candidate, Macs
+from trunkline.bench.compare import Comparison, bench
+from trunkline.bench.protocol import Progress
+from trunkline.bench.runtimes.base import Runtime
+from trunkline.bench.settings import Settings
+from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError
+from trunkline.ingest.graph import Graph
+
+HEAD_PREFIX = "head."
+
+
+def bench_files(
+    paths: Sequence[Path | str],
+    settings: Settings | None = None,
+    *,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure model files against the first.
+
+    Args:
+        paths: Each a file, or several files joined by ``+`` whose sessions run one after another.
+        settings: Batch, provider, threads and how long to measure.
+        runtime: What loads the files; ONNX Runtime where not given.
+        progress: Called after each round with the rounds done and the rounds planned.
+
+    Raises:
+        InvalidConfig: There is no path.
+        InvalidModel: A file is missing or cannot be loaded.
+        WorkFailed: The runtime or provider is not available, or a model does not run or repeat on it.
+    """
+    settings = settings or Settings()
+    groups = [split_group(path) for path in paths]
+    _require_files(groups)
+    with ExitStack() as stack:
+        candidates = [
+            open_candidate(name, group, settings, runtime=runtime, stack=stack)
+            for name, group in zip(names_of(groups), groups, strict=True)
+        ]
+        return bench(candidates, settings, progress=progress)
+
+
+def open_candidate(
+    name: str,
+    models: Sequence[Path | Graph],
+    settings: Settings,
+    *,
+    stack: ExitStack,
+    runtime: Runtime | None = None,
+) -> Candidate:
+    """Load the models of one candidate and count their work.
+
+    Args:
+        name: The candidate's name.
+        models: Files or Graphs; each becomes a session.
+        settings: What to run them on.
+        stack: Closes the sessions when it is left.
+        runtime: What loads them; ONNX Runtime where not given.
+    """
+    runtime = runtime or _onnxruntime()
+    sessions = []
+    for model in models:
+        session = runtime.prepare(model, settings)
+        stack.callback(session.close)
+        sessions.append(session)
+    return Candidate(name, tuple(sessions), _sum([count_macs(model) for model in models]))
+
+
+def count_macs(model: Path | Graph) -> Macs | None:
+    """Return the MACs a model executes for one image, or ``None`` where the file is none we can read.
+
+    A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error.
+    """
+    from trunkline.ingest.cost import node_costs
+
+    try:
+        graph = model if isinstance(model, Graph) else _read(model)
+        costs = node_costs(graph)
+    except (TrunklineError, ValueError):
+        return None
+    heads = sum(cost.macs for name, cost in costs.items() if name.startswith(HEAD_PREFIX))
+    return Macs(sum(cost.macs for cost in costs.values()) - heads, heads)
+
+
+def split_group(path: Path | str) -> tuple[Path, ...]:
+    """Return the files of a candidate; a file whose own name holds a ``+`` is one file."""
+    whole = Path(path)
+    if whole.exists():
+        return (whole,)
+    return tuple(Path(part.strip()) for part in str(path).split("+"))
+
+
+def names_of(groups: Sequence[Sequence[Path]]) -> list[str]:
+    """Return a short, distinct name for every candidate: file stems, numbered where they repeat."""
+    names = ["+".join(path.stem for path in group) for group in groups]
+    counts, seen = Counter(names), Counter[str]()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(f"{name}#{seen[name]}" if counts[name] > 1 else name)
+    return distinct
+
+
+def _require_files(groups: Sequence[Sequence[Path]]) -> None:
+    if not groups:
+        raise InvalidConfig("there is nothing to measure", advice="name at least one model file")
+    missing = [path for group in groups for path in group if not path.is_file()]
+    if missing:
+        advice = "join several files of one candidate with +, without spaces"
+        raise InvalidModel([Problem("there is no such file", place=str(path), advice=advice) for path in missing])
+
+
+def _sum(counts: Sequence[Macs | None]) -> Macs | None:
+    known = [count for count in counts if count is not None]
+    return sum(known, Macs(0)) if len(known) == len(counts) else None
+
+
+def _onnxruntime() -> Runtime:
+    from trunkline.bench.runtimes.ort import OrtRuntime
+
+    return OrtRuntime()
+
+
+def _read(path: Path) -> Graph:
+    from trunkline.ingest.read import read
+
+    return read(path)

@@ -1,0 +1,151 @@
+"""How latencies are measured: warm until flat, then all candidates in every round, in random order.
+
+Candidates that take turns meet the same neighbours, clock steps and temperatures, so that their ratios are
+good even where their times are not. Nothing but the runs themselves is inside the timed region.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from trunkline.bench.candidate import Candidate, OutputCheck
+from trunkline.bench.environment import Environment, read_environment
+from trunkline.bench.latency import Latency, summarise
+from trunkline.bench.settings import Settings
+from trunkline.bench.stability import is_flat
+from trunkline.bench.statistics import minimum_samples
+from trunkline.errors import InvalidConfig, WorkFailed
+
+Clock = Callable[[], int]
+Progress = Callable[[int, int], None]
+
+_NANOSECONDS_PER_MS = 1e6
+_NANOSECONDS_PER_S = 1e9
+_CHECKED_SHARE = 0.125
+"""Share of rounds, after the first, whose outputs are looked at; looking moves data, so not every time."""
+
+
+def measure(
+    candidates: Sequence[Candidate],
+    settings: Settings | None = None,
+    *,
+    clock: Clock = time.perf_counter_ns,
+    environment: Environment | None = None,
+    progress: Progress | None = None,
+) -> list[Latency]:
+    """Measure candidates against each other.
+
+    Args:
+        candidates: With distinct names; the first is usually the baseline.
+        settings: How long and how carefully; the defaults where not given.
+        clock: Returns nanoseconds; replaceable, so that the protocol can be tested without time.
+        environment: Where this runs; read from the machine where not given.
+        progress: Called after each round with the rounds done and the rounds planned.
+
+    Returns:
+        One :class:`Latency` a candidate, in the order given, their samples paired by round.
+
+    Raises:
+        InvalidConfig: There is no candidate, or two share a name.
+        WorkFailed: An output is not finite or not repeatable, or the clock stands still.
+    """
+    settings = settings or Settings()
+    _require_distinct(candidates)
+    environment = environment or read_environment()
+    bench = _Bench(candidates, settings, clock)
+    with _garbage_collector_paused():
+        warm_up_reason = bench.warm_up()
+        samples = bench.rounds(progress)
+    return [
+        summarise(candidate, tuple(series), environment, warm_up_reason=warm_up_reason)
+        for candidate, series in zip(candidates, samples, strict=True)
+    ]
+
+
+class _Bench:
+    """The state of one measurement."""
+
+    def __init__(self, candidates: Sequence[Candidate], settings: Settings, clock: Clock) -> None:
+        self._candidates = candidates
+        self._settings = settings
+        self._clock = clock
+        self._checks = [OutputCheck(candidate, settings.output_tolerance) for candidate in candidates]
+        self._generator = np.random.default_rng(settings.seed)
+
+    def warm_up(self) -> str:
+        """Run every candidate, interleaved, until all running medians are flat; say so if that never came."""
+        series: list[list[float]] = [[] for _ in self._candidates]
+        start = self._clock()
+        for turn in range(self._settings.inputs):
+            self._turn(turn, series, checked=True)
+        turn = self._settings.inputs
+        while not (all(map(is_flat, series)) and self._since(start) >= self._settings.warm_up_seconds):
+            if self._since(start) >= self._settings.warm_up_limit_seconds:
+                limit = self._settings.warm_up_limit_seconds
+                return f"the running median was not flat after {limit:g} s of warm-up"
+            self._turn(turn, series, checked=False)
+            turn += 1
+        return ""
+
+    def rounds(self, progress: Progress | None) -> list[list[float]]:
+        """Return the timed samples of every candidate, in milliseconds."""
+        series: list[list[float]] = [[] for _ in self._candidates]
+        start = self._clock()
+        while not self._enough(len(series[0]), self._since(start)):
+            chosen = not series[0] or self._generator.random() < _CHECKED_SHARE
+            self._turn(len(series[0]), series, checked=bool(chosen))
+            if progress:
+                progress(len(series[0]), self._settings.minimum_samples)
+        return series
+
+    def _turn(self, turn: int, series: list[list[float]], *, checked: bool) -> None:
+        """Run all candidates once, in random order, on the same input."""
+        index = turn % self._settings.inputs
+        for position in self._generator.permutation(len(self._candidates)):
+            series[position].append(self._time(self._candidates[position], index))
+            if checked:
+                self._checks[position](index)
+
+    def _time(self, candidate: Candidate, index: int) -> float:
+        candidate.feed(index)
+        start = self._clock()
+        candidate.run()
+        elapsed = self._clock() - start
+        if elapsed <= 0:
+            raise WorkFailed("the clock did not advance during a run", place=candidate.name)
+        return elapsed / _NANOSECONDS_PER_MS
+
+    def _enough(self, count: int, seconds: float) -> bool:
+        if count < minimum_samples(0.5):
+            return False
+        wanted = count >= self._settings.minimum_samples and seconds >= self._settings.minimum_seconds
+        return wanted or seconds >= self._settings.limit_seconds
+
+    def _since(self, start: int) -> float:
+        return (self._clock() - start) / _NANOSECONDS_PER_S
+
+
+def _require_distinct(candidates: Sequence[Candidate]) -> None:
+    names = [candidate.name for candidate in candidates]
+    if not names:
+        raise InvalidConfig("there is nothing to measure", advice="name at least one model")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidConfig(f"two candidates are called {', '.join(twice)}", advice="give each its own name")
+
+
+@contextmanager
+def _garbage_collector_paused() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,202 @@
+"""ONNX Runtime as a bench runtime. The provider that really loaded is read back; there is no silent fall-back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from trunkline.bench.runtimes.base import Array, InputSpec, fixed_shape, make_feeds
+from trunkline.bench.settings import Settings
+from trunkline.errors import InvalidModel, WorkFailed
+from trunkline.ingest.graph import Graph
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
+_SILENT = 4  # of ONNX Runtime's severities 0 (verbose) to 4 (fatal); what matters is raised as an error
+
+
+class OrtSession:
+    """A loaded model with all inputs and outputs bound to memory of its device beforehand."""
+
+    def __init__(self, ort: ModuleType, session: Any, settings: Settings, feeds: tuple[dict[str, Array], ...]) -> None:
+        self._ort, self._session = ort, session
+        self._device = "cpu" if settings.provider == "cpu" else "cuda"
+        self.provider = settings.provider
+        self.threads = settings.threads
+        self.spinning: bool | None = settings.spinning
+        where = "host memory" if self._device == "cpu" else "device memory, no copies from or to the host"
+        self.region = f"one run of the session, inputs and outputs bound in {where}, until the outputs are complete"
+        self._held: list[Any] = []  # a binding does not keep the host arrays behind its values alive
+        self._bindings = [self._bind(feed) for feed in feeds]
+        self._binding = self._bindings[0]
+
+    def feed(self, index: int) -> None:
+        """Choose one of the bound inputs."""
+        self._binding = self._bindings[index % len(self._bindings)]
+
+    def run(self) -> None:
+        """Run once and wait for the device."""
+        self._session.run_with_iobinding(self._binding)
+        if self._device != "cpu":
+            self._binding.synchronize_outputs()
+
+    def outputs(self) -> dict[str, Array]:
+        """Return copies of the last outputs by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        arrays = self._binding.copy_outputs_to_cpu()
+        return {name: np.array(array) for name, array in zip(names, arrays, strict=True)}
+
+    def describe(self) -> Mapping[str, str]:
+        """Return version and options."""
+        return {
+            "runtime": f"onnxruntime {self._ort.__version__}",
+            "provider": _PROVIDERS[self.provider],
+            "graph optimisation": "all",
+            "execution": "sequential",
+        }
+
+    def close(self) -> None:
+        """Let go of the bindings and the session."""
+        self._bindings.clear()
+        self._binding = self._session = None
+        self._held.clear()
+
+    def _bind(self, feed: dict[str, Array]) -> Any:
+        """Bind one set of inputs, and outputs of the shapes that one run of it gives."""
+        results = self._session.run(None, feed)
+        binding = self._session.io_binding()
+        for name, array in feed.items():
+            binding.bind_ortvalue_input(name, self._hold(array))
+        for meta, result in zip(self._session.get_outputs(), results, strict=True):
+            binding.bind_ortvalue_output(meta.name, self._hold(np.zeros_like(result)))
+        return binding
+
+    def _hold(self, array: Array) -> Any:
+        value = self._ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
+        self._held.append(value)
+        return value
+
+
+class OrtRuntime:
+    """Runs ONNX files, and Graphs, with ONNX Runtime."""
+
+    def prepare(self, model: Path | Graph, settings: Settings) -> OrtSession:
+        """Load a model on ``settings.provider``; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
+        ort = _import(settings.provider)
+        place = model.name if isinstance(model, Graph) else str(model)
+        _require_provider(ort, settings.provider)
+        with _translated(ort, place, settings.provider):
+            session = _load(ort, model, settings)
+            _require_loaded(session, settings.provider, place)
+            feeds = make_feeds(_specs(session, settings.batch, place), settings, place=place)
+            return OrtSession(ort, session, settings, feeds)
+
+
+def _import(provider: str) -> ModuleType:
+    try:
+        import onnxruntime  # optional, and slow to load
+    except ImportError as error:
+        extra = "cpu" if provider == "cpu" else "gpu"
+        raise WorkFailed("onnxruntime is not installed", advice=f"pip install trunkline[{extra}]") from error
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+def _require_provider(ort: ModuleType, provider: str) -> None:
+    available = ort.get_available_providers()
+    if _PROVIDERS[provider] in available:
+        return
+    raise WorkFailed(
+        f'provider "{provider}" needs {_PROVIDERS[provider]}, and this onnxruntime has only {", ".join(available)}',
+        advice="pip uninstall onnxruntime, then pip install trunkline[gpu] (never both: they share a folder)",
+    )
+
+
+def _load(ort: ModuleType, model: Path | Graph, settings: Settings) -> Any:
+    content = _serialised(model) if isinstance(model, Graph) else str(model)
+    said = io.StringIO()  # the binding prints its fall-backs; what it did is read back instead
+    with contextlib.redirect_stdout(said):
+        return ort.InferenceSession(
+            content, _options(ort, settings), providers=[_PROVIDERS[settings.provider]], enable_fallback=0
+        )
+
+
+def _options(ort: ModuleType, settings: Settings) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
+    if settings.provider != "cpu":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options
+
+
+def _require_loaded(session: Any, provider: str, place: str) -> None:
+    """The list of *available* providers proves nothing; what the session holds does."""
+    loaded = session.get_providers()
+    if loaded and loaded[0] == _PROVIDERS[provider]:
+        return
+    raise WorkFailed(
+        f'provider "{provider}" was asked for, and the session runs on {", ".join(loaded) or "nothing"}',
+        place=place,
+        advice="check the driver and the CUDA libraries; `trunkline doctor` says what is missing",
+    )
+
+
+def _specs(session: Any, batch: int, place: str) -> list[InputSpec]:
+    specs = []
+    for meta in session.get_inputs():
+        if meta.type not in _TYPES:
+            raise InvalidModel(f'input "{meta.name}" has type {meta.type}, which the bench cannot draw', place=place)
+        shape = fixed_shape(meta.name, meta.shape, batch, place=place)
+        specs.append(InputSpec(meta.name, shape, np.dtype(_TYPES[meta.type])))
+    return specs
+
+
+@contextlib.contextmanager
+def _translated(ort: ModuleType, place: str, provider: str) -> Iterator[None]:
+    """Turn the runtime's own exceptions into ours: the file's fault, or the runtime's."""
+    state = ort.capi.onnxruntime_pybind11_state
+    files = (state.NoSuchFile, state.InvalidProtobuf, state.InvalidGraph, state.NoModel, state.InvalidArgument)
+    work = (state.Fail, state.RuntimeException, state.EPFail, state.NotImplemented, state.EngineError, RuntimeError)
+    try:
+        yield
+    except files as error:
+        raise InvalidModel(f"onnxruntime cannot load it: {_first_line(error)}", place=place) from error
+    except work as error:
+        raise WorkFailed(
+            f'onnxruntime cannot run it on "{provider}": {_first_line(error)}',
+            place=place,
+            advice="every node must run on the provider asked for; measure on another one, or change the node",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _serialised(graph: Graph) -> bytes:
+    import onnx_ir as ir  # only needed for models that are not files
+
+    return ir.to_proto(graph.model).SerializeToString()

@@ -1,0 +1,107 @@
+"""Eager torch as a bench runtime: the trainable twin of a Graph, as it stands before any deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trunkline.bench.runtimes.base import Array, InputSpec, make_feeds
+from trunkline.bench.settings import Settings
+from trunkline.errors import InvalidConfig, WorkFailed
+from trunkline.ingest.graph import Graph, name_of, shape_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchSession:
+    """A Twin in evaluation mode with its inputs on the device."""
+
+    def __init__(self, twin: torch.nn.Module, images: list[torch.Tensor], settings: Settings) -> None:
+        import torch  # slow to load
+
+        self._torch, self._twin, self._images = torch, twin, images
+        self._image = images[0]
+        self._results: Mapping[str, torch.Tensor] = {}
+        self._threads_before = torch.get_num_threads()
+        self.provider = settings.provider
+        self.threads = settings.threads
+        self.spinning: bool | None = None
+        where = "host memory" if self.provider == "cpu" else "device memory, until the device has finished"
+        self.region = f"one eager forward of the twin in inference mode, inputs and outputs in {where}"
+
+    def feed(self, index: int) -> None:
+        """Choose an input; the thread count is torch's own and process-wide, so it is set again each time."""
+        self._torch.set_num_threads(self.threads)
+        self._image = self._images[index % len(self._images)]
+
+    def run(self) -> None:
+        """Run once and wait for the device."""
+        with self._torch.inference_mode():
+            self._results = self._twin(self._image)
+        if self.provider != "cpu":
+            self._torch.cuda.synchronize()
+
+    def outputs(self) -> dict[str, Array]:
+        """Return copies of the last outputs by name."""
+        return {name: np.array(value.cpu().numpy()) for name, value in self._results.items()}
+
+    def describe(self) -> Mapping[str, str]:
+        """Return version and options."""
+        return {"runtime": f"torch {self._torch.__version__}", "execution": "eager", "precision": "float32"}
+
+    def close(self) -> None:
+        """Let go of results and restore torch's thread count."""
+        self._results = {}
+        self._torch.set_num_threads(self._threads_before)
+
+
+class TorchRuntime:
+    """Runs Graphs as twins, on ``cpu`` or ``cuda``."""
+
+    def prepare(self, model: Path | Graph, settings: Settings) -> TorchSession:
+        """Build the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`.
+
+        Raises:
+            InvalidConfig: The provider is ``tensorrt``.
+            WorkFailed: torch finds no GPU.
+        """
+        import torch  # slow to load
+
+        _require_device(torch.cuda.is_available(), settings.provider)
+        graph = model if isinstance(model, Graph) else _read(model)
+        device = torch.device(settings.provider)
+        shape = tuple(settings.batch if size is None else size for size in shape_of(graph.input))
+        spec = InputSpec(name_of(graph.input), shape, np.dtype(np.float32))
+        feeds = make_feeds([spec], settings, place=graph.name)
+        session = TorchSession(
+            _twin(graph).eval().to(device), [torch.from_numpy(feed[spec.name]).to(device) for feed in feeds], settings
+        )
+        session.feed(0)
+        session.run()
+        return session
+
+
+def _require_device(has_gpu: bool, provider: str) -> None:
+    if provider == "tensorrt":
+        raise InvalidConfig("eager torch runs on cpu or cuda, not on tensorrt", place="bench.provider")
+    if provider == "cuda" and not has_gpu:
+        raise WorkFailed(
+            'provider "cuda" was asked for, and torch finds no GPU',
+            advice="measure with provider cpu, or install a CUDA build of torch and its driver",
+        )
+
+
+def _read(path: Path) -> Graph:
+    from trunkline.ingest.read import read
+
+    return read(path)
+
+
+def _twin(graph: Graph) -> torch.nn.Module:
+    from trunkline.supermodel.twins.module import Twin  # loads torch
+
+    return Twin(graph)

@@ -1,0 +1,69 @@
+"""How to measure: every choice that a latency depends on, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trunkline.bench.statistics import minimum_samples
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+
+PROVIDERS = ("cpu", "cuda", "tensorrt")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is run, on what, and for how long.
+
+    Attributes:
+        batch: Images a run.
+        provider: ``cpu``, ``cuda`` or ``tensorrt``.
+        threads: Threads inside one operator; the bench never lets a runtime choose.
+        spinning: Whether idle threads burn cycles while they wait. Off: it flatters whoever runs last.
+        inputs: Number of different random inputs, used in turn, so that no cache can answer.
+        seed: Of inputs, of the order within a round, and of the rounds whose outputs are checked.
+        minimum_samples: Rounds to run at least; 64 is where p90 may be reported, 662 where p99 may.
+        minimum_seconds: Time to measure at least, over all candidates.
+        limit_seconds: Time after which no further round begins, once the median has its 11 samples.
+        warm_up_seconds: Time to warm up at least, over all candidates.
+        warm_up_limit_seconds: Time after which warming up ends even if the running median still moves.
+        output_tolerance: Largest difference between two runs on the same input, relative to the largest value.
+    """
+
+    batch: int = 1
+    provider: str = "cpu"
+    threads: int = 1
+    spinning: bool = False
+    inputs: int = 4
+    seed: int = 0
+    minimum_samples: int = 64
+    minimum_seconds: float = 3.0
+    limit_seconds: float = 120.0
+    warm_up_seconds: float = 0.2
+    warm_up_limit_seconds: float = 20.0
+    output_tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        problems = [*self._numbers_at_fault(), *self._provider_at_fault()]
+        if problems:
+            raise InvalidConfig(problems)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain data."""
+        return asdict(self)
+
+    def _numbers_at_fault(self) -> list[Problem]:
+        least = {"batch": 1, "threads": 1, "inputs": 1, "seed": 0, "minimum_samples": minimum_samples(0.5)}
+        least |= {"minimum_seconds": 0, "limit_seconds": 0, "warm_up_seconds": 0, "warm_up_limit_seconds": 0}
+        least |= {"output_tolerance": 0}
+        return [
+            Problem(f"{getattr(self, key):g} is less than {bound}", place=f"bench.{key}", advice=f"use {bound} or more")
+            for key, bound in least.items()
+            if not getattr(self, key) >= bound
+        ]
+
+    def _provider_at_fault(self) -> list[Problem]:
+        if self.provider in PROVIDERS:
+            return []
+        advice = did_you_mean(self.provider, PROVIDERS) or f"use one of {', '.join(PROVIDERS)}"
+        return [Problem(f'unknown provider "{self.provider}"', place="bench.provider", advice=advice)]

@@ -1,0 +1,58 @@
+"""``trunkline build``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say
+from trunkline.cli.options import Fold, InputSize, Json, Model, Out
+from trunkline.verbs.build import BuildResult, Sharing, build
+from trunkline.verbs.tasks_argument import parse_tasks
+
+
+def build_command(
+    backbone: Model,
+    out: Out,
+    *,
+    tasks: Annotated[str, Parameter(help="Tasks in output order, as name[:channels],…")],
+    plan: Annotated[Path | None, Parameter(help="Sharing plan (JSON).")] = None,
+    all_shared: Annotated[bool, Parameter(negative="", help="One backbone for all tasks.")] = False,
+    independent: Annotated[bool, Parameter(negative="", help="A backbone for each task.")] = False,
+    share_until: Annotated[str | None, Parameter(help="Last shared block, by name or number.")] = None,
+    layout: Annotated[Path | None, Parameter(help="TreeMTL layout (JSON): groups of tasks for each block.")] = None,
+    head: Annotated[str, Parameter(help="light, aspp, linear, none, or a model file.")] = "light",
+    input_size: InputSize = None,
+    fold: Fold = False,
+    json: Json = False,
+) -> int:
+    """Write the multi-task model of a plan or layout, without training it."""
+    sharing = Sharing(plan, layout, share_until, all_shared, independent)
+    size = parse_size(input_size)
+    result = build(backbone, out, tasks=parse_tasks(tasks), sharing=sharing, head=head, input_size=size, fold=fold)
+    for note in result.notes:
+        say(f"note: {note}")
+    if json:
+        emit_json(result.to_json())
+    else:
+        _show(result)
+    return 0
+
+
+def _show(result: BuildResult) -> None:
+    emit(f"{result.path}: {result.nodes} nodes, tasks {', '.join(result.plan.tasks)}")
+    cost = result.cost
+    parts = {"backbone": (cost.backbone, cost.independent_backbone), "all": (cost.total, cost.independent)}
+    rows = [
+        [
+            name,
+            number(mine.parameters),
+            number(mine.macs),
+            number(theirs.macs),
+            f"{mine.macs / max(1, theirs.macs):.3f}",
+        ]
+        for name, (mine, theirs) in parts.items()
+    ]
+    emit_table("cost of one image", ["part", "parameters", "MACs", "MACs independent", "ratio"], rows)

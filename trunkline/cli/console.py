@@ -1,0 +1,70 @@
+"""Results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from trunkline.errors import InvalidConfig
+
+
+def emit_json(content: Any) -> None:
+    """Print a result for machines."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def emit(text: str) -> None:
+    """Print a line of a result."""
+    sys.stdout.write(text + "\n")
+
+
+def say(text: str) -> None:
+    """Tell the user something on the way."""
+    sys.stderr.write(text + "\n")
+
+
+def complain(kind: str, text: str) -> None:
+    """Print an error; escape sequences from hostile names are shown, not obeyed."""
+    safe = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    sys.stderr.write(f"{kind}: {safe}\n")
+
+
+def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """Print a table; all but the first ``left`` columns are right-aligned."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 120
+    Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(table)
+
+
+def number(value: float) -> str:
+    """Return a count with thousands separators."""
+    return f"{value:,.0f}"
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Return ``N×3×224×224``."""
+    return "×".join("N" if size is None else str(size) for size in shape)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width from ``H,W``.
+
+    Raises:
+        InvalidConfig: It is something else.
+    """
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() and 0 < int(part) <= 65536 for part in parts):
+        raise InvalidConfig(f"--input-size is {text!r}", advice="give height and width, for example 256,512")
+    return int(parts[0]), int(parts[1])

@@ -1,0 +1,40 @@
+"""``trunkline convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trunkline.cli.console import emit, emit_json, number, parse_size, say
+from trunkline.cli.options import Fold, InputSize, Json, Model, Out
+from trunkline.verbs.convert import convert
+
+
+def convert_command(
+    model: Model,
+    out: Out,
+    *,
+    weights: Annotated[Path | None, Parameter(help="Safetensors file with weights by name.")] = None,
+    input_size: InputSize = None,
+    fold: Fold = False,
+    reuse: Annotated[bool, Parameter(help="Compute equal things once; ties weights that start equal.")] = False,
+    parity_inputs: Annotated[int, Parameter(help="Seeded inputs to compare on.")] = 32,
+    json: Json = False,
+) -> int:
+    """Convert a model to canonical ONNX, parity checked."""
+    size = parse_size(input_size)
+    result = convert(model, out, weights=weights, input_size=size, fold=fold, reuse=reuse, parity_inputs=parity_inputs)
+    for note in result.notes:
+        say(f"note: {note}")
+    if json:
+        emit_json(result.to_json())
+        return 0
+    export = result.export
+    emit(
+        f"{export.path}: {export.nodes} nodes, {number(export.parameters)} parameters, "
+        f"{number(export.file_bytes)} bytes"
+    )
+    emit(f"parity passed on {parity_inputs} inputs")
+    return 0

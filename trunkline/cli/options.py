@@ -1,0 +1,14 @@
+"""Options that several commands share, with one help text each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+InputSize = Annotated[str | None, Parameter(name="--input-size", help="Height and width, as H,W; default the file's.")]
+Model = Annotated[str, Parameter(help="Prototxt or ONNX file, or zoo:NAME for a packaged backbone.")]
+Out = Annotated[Path, Parameter(help="File to write.")]
+Fold = Annotated[bool, Parameter(name="--fold", help="Fold BatchNormalization into convolutions.")]

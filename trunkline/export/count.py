@@ -1,0 +1,131 @@
+"""Count what an ONNX file executes and stores, from the file alone.
+
+Nothing here knows a Graph or a plan: shapes come from ONNX's own inference on the file, so the figures are an
+independent check of what was predicted for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+_SETTINGS: Mapping[str, tuple[int, ...]] = {"Clip": (1, 2), "Dropout": (1,), "Pad": (2,), "Resize": (1, 2)}
+"""Float inputs that an operator reads as settings, not as weights."""
+
+_STATISTICS: Mapping[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
+_SMALL = 4096
+"""Elements; a longer initializer never steers shape inference, so its content is left out of it."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class FileCount:
+    """What one ONNX file holds.
+
+    Attributes:
+        macs: Multiply-accumulates of one run, in convolutions and matrix products.
+        parameters: Distinct float numbers stored, without running statistics and operator settings.
+        weight_bytes: Bytes of all initializers.
+        nodes: Number of nodes.
+        ops: Number of nodes per operator.
+    """
+
+    macs: int
+    parameters: int
+    weight_bytes: int
+    nodes: int
+    ops: Mapping[str, int]
+
+
+def count_file(model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1) -> FileCount:
+    """Count an ONNX file for a batch of ``batch`` images.
+
+    Raises:
+        ValueError: The shape of a value that is needed cannot be inferred.
+    """
+    proto = _load(model)
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    shapes = _shapes(proto, batch)
+    return FileCount(
+        macs=sum(node_macs(node, shapes) for node in proto.graph.node),
+        parameters=sum(math.prod(stored[name].dims) for name in _parameters(proto.graph)),
+        weight_bytes=sum(math.prod(tensor.dims) * _item_bytes(tensor.data_type) for tensor in stored.values()),
+        nodes=len(proto.graph.node),
+        ops=dict(sorted(Counter(node.op_type for node in proto.graph.node).items())),
+    )
+
+
+def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
+    """Return a node's multiply-accumulates: per weight element of one output, or (transposed) of one input."""
+    if node.op_type == "Conv":
+        return math.prod(_shape(shapes, node.output[0])) * math.prod(_shape(shapes, node.input[1])[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(_shape(shapes, node.input[0])) * math.prod(_shape(shapes, node.input[1])[1:])
+    if node.op_type == "MatMul":
+        return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[-1]
+    if node.op_type == "Gemm":
+        transposed = any(item.name == "transA" and item.i for item in node.attribute)
+        return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[0 if transposed else 1]
+    return 0
+
+
+def _load(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    if isinstance(model, onnx.ModelProto):
+        proto.CopyFrom(model)
+        return proto
+    proto.ParseFromString(model if isinstance(model, bytes) else Path(model).read_bytes())
+    return proto
+
+
+def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
+    """Infer every shape afresh with the batch axis fixed; shapes the file states about values are not believed."""
+    proto.graph.ClearField("value_info")
+    for value in (*proto.graph.input, *proto.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if not dim.HasField("dim_value"):
+                dim.dim_value = batch
+    for tensor in proto.graph.initializer:
+        if math.prod(tensor.dims) > _SMALL:
+            _forget_content(tensor)
+    inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    return shapes
+
+
+def _forget_content(tensor: onnx.TensorProto) -> None:
+    """Type and dims stay; a copy of gigabytes is not needed to infer shapes."""
+    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data"):
+        tensor.ClearField(field)
+    tensor.ClearField("data_location")
+
+
+def _parameters(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of float initializers that some node reads as a weight."""
+    stored = {tensor.name for tensor in graph.initializer if tensor.data_type in _FLOATS}
+    used = set()
+    for node in graph.node:
+        passive = (*_SETTINGS.get(node.op_type, ()), *_STATISTICS.get(node.op_type, ()))
+        used |= {name for index, name in enumerate(node.input) if name in stored and index not in passive}
+    return used
+
+
+def _shape(shapes: Shapes, name: str) -> tuple[int, ...]:
+    shape = shapes.get(name)
+    if shape is None or not all(shape):
+        raise ValueError(f"the shape of {name!r} cannot be inferred from the file")
+    return shape
+
+
+def _item_bytes(data_type: int) -> int:
+    return helper.tensor_dtype_to_np_dtype(data_type).itemsize

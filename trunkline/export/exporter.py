@@ -1,0 +1,81 @@
+"""Export: write, prove, publish, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.export.count import count_file
+from trunkline.export.onnx_model import EXTERNAL_BYTES, check_file, finished, write_unchecked
+from trunkline.export.parity import ParityReport, check_parity
+from trunkline.export.session import require_onnxruntime
+from trunkline.export.staging import staged
+from trunkline.export.weights import Weights
+from trunkline.ingest.graph import Graph
+
+_NO_METADATA: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """A delivered model.
+
+    Attributes:
+        path: The ONNX file.
+        parity: The proof that it computes what the trained twin computes.
+        nodes: Number of nodes in the file.
+        parameters: Number of distinct trained numbers in the file, BatchNormalization folded or not.
+        macs: Multiply-accumulates the file executes for one image.
+        file_bytes: Size on disk, with external data.
+    """
+
+    path: Path
+    parity: ParityReport
+    nodes: int
+    parameters: int
+    macs: int
+    file_bytes: int
+
+
+def export_model(
+    graph: Graph,
+    weights: Weights | None,
+    path: str | Path,
+    *,
+    fold: bool = True,
+    reuse: bool = True,
+    parity_inputs: int = 32,
+    seed: int = 0,
+    metadata: Mapping[str, str] = _NO_METADATA,
+    external_bytes: int = EXTERNAL_BYTES,
+) -> ExportResult:
+    """Write ``graph`` with trained ``weights`` as an ONNX file, and deliver it only if parity holds.
+
+    Args:
+        graph: Any Graph; it is not changed.
+        weights: Trained weights by ONNX name; the Graph's own where None.
+        path: The file to write; an existing one is replaced in one step.
+        fold: Fold BatchNormalization into convolutions.
+        reuse: Merge equal weights and nodes; see :func:`trunkline.export.passes.optimise`.
+        parity_inputs: Number of seeded input batches to compare on.
+        seed: Their seed.
+        metadata: Added to the model's ``metadata_props``.
+        external_bytes: A model with more bytes of weights keeps them in one file beside it.
+
+    Raises:
+        InvalidModel: The weights do not fit the Graph.
+        ParityFailure: The file computes something else; there is no file under ``path`` then.
+        WorkFailed: onnxruntime is missing, the disk is full, or the result is not valid ONNX.
+    """
+    require_onnxruntime()
+    final = Path(path)
+    with staged(final) as target:
+        model = finished(graph, weights, fold=fold, reuse=reuse, metadata=metadata)
+        write_unchecked(model, target, external_bytes=external_bytes)
+        check_file(target)
+        parity = check_parity(target, graph, weights=weights, inputs=parity_inputs, seed=seed)
+        parity.raise_if_failed()
+        count = count_file(target)
+        file_bytes = sum(file.stat().st_size for file in target.parent.iterdir())
+    return ExportResult(final, parity, count.nodes, count.parameters, count.macs, file_bytes)

@@ -1,0 +1,50 @@
+"""All or nothing on disk: files are finished in a hidden folder beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trunkline.errors import InvalidConfig
+from trunkline.files import not_written, sync_folder
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Yield a path of the same name in a temporary folder on the same file system; publish on a clean exit.
+
+    Whatever lies beside the yielded file when the block ends is published too, and first: weights before the
+    model that reads them. If the block raises, nothing appears under the final names. The folder always goes.
+
+    Raises:
+        InvalidConfig: The folder of ``path`` does not exist, or ``path`` is a folder.
+        WorkFailed: The folder cannot be written to, or the disk is full.
+    """
+    final = path.absolute()
+    if final.is_dir() or not final.parent.is_dir():
+        found = "is a folder" if final.is_dir() else f"lies in {final.parent}, which is not a folder"
+        raise InvalidConfig(
+            f"{final} {found}", place=str(path), advice="give the path of a file in a folder that exists"
+        )
+    needed_bytes = 0
+    try:
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=".trunkline-") as folder:
+            target = Path(folder) / final.name
+            yield target
+            needed_bytes = sum(file.stat().st_size for file in target.parent.iterdir())
+            _publish(target, final)
+    except OSError as error:
+        raise not_written(error, path, needed_bytes) from error
+
+
+def _publish(target: Path, final: Path) -> None:
+    beside = sorted(file for file in target.parent.iterdir() if file != target)
+    for file in [*beside, target]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    for file in [*beside, target]:
+        file.replace(final.parent / file.name)
+    sync_folder(final.parent)

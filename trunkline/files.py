@@ -1,0 +1,85 @@
+"""Writes that survive a crash: a file is either the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import WorkFailed
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def atomic_write(path: Path | str, data: bytes) -> None:
+    """Replace ``path`` with ``data``: temporary name in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        WorkFailed: The file cannot be written; the old one, if any, is as it was and no temporary one is left.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_synced(temporary, data)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise not_written(error, path, len(data)) from error
+        raise
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Create ``path`` with ``data`` and wait until the disk has it; raises ``OSError``."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in ``folder``: a rename is durable only after this."""
+    if os.name == "nt":  # Windows cannot open a folder; its renames are journalled
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def not_written(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
+    """Say that ``path`` could not be written, how many bytes it needs, and what to do."""
+    reason = error.strerror or str(error)
+    advice = "check that the folder exists and that you may write to it"
+    if error.errno in _FULL:
+        advice = f"free at least {needed_bytes} bytes there and start again; what was saved before is intact"
+    return WorkFailed(f"cannot write {needed_bytes} bytes: {reason}", place=str(path), advice=advice)
+
+
+def json_bytes(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+    """Return UTF-8 JSON with a final line break; NaN and infinities become ``null``, as JSON has neither."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    return (text + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value

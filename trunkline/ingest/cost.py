@@ -1,0 +1,98 @@
+"""What a Graph costs: multiply-accumulates, parameters and activation bytes, per node and in total.
+
+MACs are counted for one image (batch 1) and only where a weight is multiplied with data: convolution,
+transposed convolution and matrix products. Element-wise work, pooling and normalisation count as zero, as in
+the papers' tables; BatchNormalization is folded into its convolution at export anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+import onnx_ir as ir
+
+from trunkline.ingest.graph import Graph, attribute, name_of, shape_of
+from trunkline.ingest.parameters import is_parameter
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work and memory of a node, a block or a whole Graph, for one image.
+
+    Attributes:
+        macs: Multiply-accumulates.
+        parameters: Trainable numbers; BatchNorm scale and shift count, its running statistics do not.
+        activation_bytes: Bytes of the float32 outputs.
+    """
+
+    macs: int = 0
+    parameters: int = 0
+    activation_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.macs + other.macs,
+            self.parameters + other.parameters,
+            self.activation_bytes + other.activation_bytes,
+        )
+
+    @classmethod
+    def total(cls, costs: Iterable[Cost]) -> Cost:
+        """Return the sum of ``costs``."""
+        return reduce(cls.__add__, costs, cls())
+
+
+def node_macs(node: ir.Node) -> int:
+    """Return the multiply-accumulates of one node for one image."""
+    if node.op_type == "Conv":
+        weight = shape_of(_input(node, 1))
+        return _per_image(node.outputs[0]) * math.prod(_known(weight[1:]))
+    if node.op_type == "ConvTranspose":
+        weight = shape_of(_input(node, 1))
+        return _per_image(_input(node, 0)) * math.prod(_known(weight[1:]))
+    if node.op_type == "Gemm":
+        first = shape_of(_input(node, 0))
+        return _per_image(node.outputs[0]) * _known(first)[0 if attribute(node, "transA", 0) else -1]
+    if node.op_type == "MatMul":
+        return _per_image(node.outputs[0]) * _known(shape_of(_input(node, 0)))[-1]
+    return 0
+
+
+def node_costs(graph: Graph) -> dict[str, Cost]:
+    """Return the cost of every node by name; a weight used by several nodes is charged to the first."""
+    charged: set[int] = set()
+    costs = {}
+    for node in graph.nodes:
+        parameters = 0
+        for value in node.inputs:
+            if value is not None and id(value) not in charged and is_parameter(value):
+                charged.add(id(value))
+                parameters += math.prod(_known(shape_of(value)))
+        size = sum(_per_image(value) for value in node.outputs) * FLOAT_BYTES
+        costs[name_of(node)] = Cost(node_macs(node), parameters, size)
+    return costs
+
+
+def graph_cost(graph: Graph) -> Cost:
+    """Return the cost of the whole Graph for one image."""
+    return Cost.total(node_costs(graph).values())
+
+
+def _input(node: ir.Node, index: int) -> ir.Value:
+    value = node.inputs[index]
+    if value is None:
+        raise ValueError(f"{node.op_type} {node.name!r} has no input {index}")
+    return value
+
+
+def _known(shape: tuple[int | None, ...]) -> list[int]:
+    return [1 if size is None else size for size in shape]
+
+
+def _per_image(value: ir.Value) -> int:
+    return math.prod(_known(shape_of(value)))

@@ -1,0 +1,74 @@
+"""What a model file may ask for, counted before anything is allocated for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trunkline.errors import InvalidModel, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds for a file nobody has vouched for.
+
+    Attributes:
+        file_bytes: Size of the model file, or of one external data file.
+        nodes: Nodes in the graph.
+        rank: Axes of one tensor.
+        tensor_elements: Numbers in one tensor: a weight, or what a node gives for one image.
+        total_elements: Numbers in all stored tensors together.
+        folded_elements: Numbers in one tensor that is computed while reading.
+    """
+
+    file_bytes: int = 4 * 2**30
+    nodes: int = 100_000
+    rank: int = 16
+    tensor_elements: int = 2**31
+    total_elements: int = 2**31
+    folded_elements: int = 2**26
+
+    def problem(self, name: str, shape: Sequence[int]) -> Problem | None:
+        """Return what is wrong with a tensor called ``name`` of this shape, if anything is."""
+        shown = _shown(shape)
+        if len(shape) > self.rank:
+            return Problem(f"tensor of {len(shape)} axes; at most {self.rank} are read", place=name)
+        if any(size < 0 for size in shape):
+            return Problem(f"tensor of shape {shown}; a size cannot be negative", place=name)
+        if math.prod(shape) > self.tensor_elements:
+            return Problem(
+                f"tensor of shape {shown} holds more than {self.tensor_elements:,} numbers",
+                place=name,
+                advice="raise Limits.tensor_elements if the file can be trusted",
+            )
+        return None
+
+
+class Budget:
+    """Adds up the tensors a file asks to have stored."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._elements = 0
+
+    def charge(self, name: str, shape: Sequence[int]) -> None:
+        """Count a tensor of this shape, before it is made.
+
+        Raises:
+            InvalidModel: It is too big, or all tensors together are.
+        """
+        problem = self.limits.problem(name, shape)
+        if problem is not None:
+            raise InvalidModel(problem)
+        self._elements += math.prod(shape)
+        if self._elements > self.limits.total_elements:
+            raise InvalidModel(
+                f"the stored tensors up to here hold more than {self.limits.total_elements:,} numbers",
+                place=name,
+                advice="raise Limits.total_elements if the file can be trusted",
+            )
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "[" + ", ".join(str(size) for size in shape[:8]) + (", …]" if len(shape) > 8 else "]")

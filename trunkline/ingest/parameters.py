@@ -1,0 +1,110 @@
+"""What an initializer is for: a parameter that trains, a running statistic, or a static argument.
+
+ONNX stores all three in the same place. Which one an initializer is follows from who reads it, and where:
+a convolution's second input trains, BatchNormalization's fourth and fifth are statistics, and the bounds of a
+Clip are settings of the operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import Graph, is_weight, name_of
+
+Role = Literal["parameter", "statistic", "static"]
+
+STATISTICS = (3, 4)
+"""The inputs of BatchNormalization that hold the running mean and variance."""
+
+_SETTINGS: Mapping[str, tuple[int, ...]] = {
+    "Clip": (1, 2),
+    "Dropout": (1, 2),
+    "Expand": (1,),
+    "Gather": (1,),
+    "Pad": (1, 2, 3),
+    "Pow": (1,),
+    "ReduceMax": (1,),
+    "ReduceMean": (1,),
+    "ReduceMin": (1,),
+    "ReduceSum": (1,),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+}
+
+
+def is_static_input(node: ir.Node, index: int) -> bool:
+    """Whether input ``index`` of ``node`` is a stored setting, read when a twin is built, not when it runs."""
+    value = node.inputs[index]
+    return value is not None and value.is_initializer() and index in _SETTINGS.get(node.op_type, ())
+
+
+def roles_of(value: ir.Value) -> dict[Role, list[str]]:
+    """Return every role an initializer plays, with the names of the nodes that read it in that role.
+
+    In a good Graph there is at most one. Two appear where a tool has merged tensors of equal content.
+    """
+    roles: dict[Role, list[str]] = {}
+    for node, index in value.uses():
+        roles.setdefault(_role_at(node, index, value), []).append(name_of(node))
+    return roles
+
+
+def role_of(value: ir.Value) -> Role:
+    """Return what the initializer ``value`` is for; one that nobody reads counts by its type.
+
+    Raises:
+        InvalidModel: It is read both as a parameter and as something that does not train.
+        ValueError: ``value`` is computed, not stored.
+    """
+    if not value.is_initializer():
+        raise ValueError(f"value {value.name!r} is not an initializer")
+    roles = roles_of(value)
+    if not roles:
+        return "parameter" if is_weight(value) else "static"
+    if len(roles) > 1:
+        readers = "; ".join(f"a {role} of {', '.join(names)}" for role, names in roles.items())
+        raise InvalidModel(
+            f"initializer {value.name!r} has more than one role: it is {readers}",
+            place=name_of(value),
+            advice="store one copy for each role: a tool has merged tensors that only started equal",
+        )
+    return next(iter(roles))
+
+
+def is_trainable(value: ir.Value) -> bool:
+    """Whether the initializer ``value`` is changed by gradients."""
+    return role_of(value) == "parameter"
+
+
+def is_parameter(value: ir.Value | None) -> bool:
+    """Whether an input of a node is a stored weight that trains; computed and absent inputs are not."""
+    return value is not None and value.is_initializer() and role_of(value) == "parameter"
+
+
+def parameter_count(graph: Graph) -> int:
+    """Return the number of trainable numbers; a weight that several nodes read counts once."""
+    return sum(size_of(value) for value in graph.initializers.values() if is_trainable(value))
+
+
+def size_of(value: ir.Value) -> int:
+    """Return the number of elements of an initializer, without evaluating a lazy one."""
+    if value.const_value is None:
+        raise ValueError(f"value {value.name!r} is not an initializer")
+    return math.prod(value.const_value.shape.numpy())
+
+
+def _role_at(node: ir.Node, index: int, value: ir.Value) -> Role:
+    if node.op_type == "BatchNormalization" and index in STATISTICS:
+        return "statistic"
+    if not is_weight(value) or is_static_input(node, index):
+        return "static"
+    return "parameter"

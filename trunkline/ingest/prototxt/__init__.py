@@ -1,0 +1,8 @@
+"""Caffe's text format, in Caffe's and in AutoMTL's dialect → Graph."""
+
+from __future__ import annotations
+
+from trunkline.ingest.prototxt.limits import PrototxtLimits
+from trunkline.ingest.prototxt.reader import parse_prototxt, read_prototxt
+
+__all__ = ["PrototxtLimits", "parse_prototxt", "read_prototxt"]

@@ -1,0 +1,128 @@
+"""The image input: legacy ``input`` fields, Input layers, or the first blob of a data layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.net import LayerText, Net
+from trunkline.ingest.prototxt.report import Report
+from trunkline.ingest.prototxt.source import Span, quoted
+
+DATA_LAYERS = frozenset({"Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData", "AnnotatedData"})
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A declared input; ``dims`` are those of the file, batch first, empty where it gives none."""
+
+    name: str
+    at: Span
+    dims: tuple[int, ...]
+
+
+def declared_inputs(net: Net, report: Report) -> list[Input]:
+    """Return all inputs that the file declares, in order."""
+    found = _legacy(net.fields, report)
+    for layer in net.layers:
+        if layer.type == "Input":
+            found += _input_layer(layer, report)
+        elif layer.type in DATA_LAYERS:
+            found += _data_layer(layer, report)
+    return found
+
+
+def image_input(
+    inputs: Sequence[Input], read: Iterable[str], net: Net, report: Report, size: tuple[int, int] | None
+) -> Input | None:
+    """Choose the one image input and settle its shape.
+
+    Args:
+        inputs: All declared inputs.
+        read: Names of the blobs that the kept layers read.
+        net: The file; its place carries the error when there is no input at all.
+        report: Where problems go.
+        size: ``(height, width)`` to use instead of the file's.
+
+    Returns:
+        The input with ``dims`` = ``(C, H, W)``; ``None`` when a problem was reported.
+    """
+    wanted = set(read)
+    used = [item for item in inputs if item.name in wanted] or list(inputs)
+    for item in inputs:
+        if item not in used:
+            report.note(f"input {quoted(item.name)} is read by nothing that is deployed, and was dropped")
+    if not used:
+        advice = 'add input: "data" input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }'
+        report.error("the file declares no input", net.fields.at, advice)
+        return None
+    if len(used) > 1:
+        names = ", ".join(quoted(item.name) for item in used)
+        report.error(f"the network reads {len(used)} inputs: {names}", used[1].at, "give it one image input")
+        return None
+    return _sized(used[0], report, size)
+
+
+def _sized(item: Input, report: Report, size: tuple[int, int] | None) -> Input | None:
+    dims = item.dims
+    if size is not None and len(dims) in (0, 4):
+        dims = (1, dims[1] if dims else 3, *size)
+    if not dims:
+        advice = "give the input size, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
+        report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
+        return None
+    if len(dims) != 4:
+        found = " x ".join(map(str, dims))
+        report.error(f"input {quoted(item.name)} must be N x C x H x W, found {found}", item.at)
+        return None
+    if min(dims[1:]) < 1:
+        found = " x ".join(map(str, dims))
+        report.error(f"input {quoted(item.name)} has an empty axis: {found}", item.at, "sizes count from 1")
+        return None
+    return replace(item, dims=dims[1:])
+
+
+def _legacy(fields: Fields, report: Report) -> list[Input]:
+    names = fields.strings("input")
+    flat = fields.integers("input_dim", minimum=-1)
+    shapes = [_dims(block) for block in fields.blocks("input_shape")]
+    if flat and not shapes:
+        shapes = [tuple(flat[start : start + 4]) for start in range(0, len(flat), 4)]
+    if len(shapes) not in (0, len(names)):
+        message = f"the file names {len(names)} inputs but gives {len(shapes)} shapes"
+        report.error(message, fields.where("input_dim" if flat else "input_shape"), "give each input one shape of 4")
+        return []
+    shapes += [()] * (len(names) - len(shapes))
+    return [Input(name, at, shape) for (name, at), shape in zip(names, shapes, strict=True)]
+
+
+def _input_layer(layer: LayerText, report: Report) -> list[Input]:
+    shapes = [_dims(block) for block in layer.fields.block("input_param").blocks("shape")]
+    if len(shapes) not in (0, 1, len(layer.tops)):
+        message = f"{layer} has {len(layer.tops)} tops but {len(shapes)} shapes"
+        report.error(message, layer.at, "give one shape for all tops, or one each")
+        return []
+    shapes = shapes or [()]
+    if len(shapes) == 1:
+        shapes *= len(layer.tops)
+    layer.fields.finish()
+    return [Input(name, at, shape) for (name, at), shape in zip(layer.tops, shapes, strict=True)]
+
+
+def _data_layer(layer: LayerText, report: Report) -> list[Input]:
+    """The first top is the image, as in Caffe; a label after it concerns no deployed layer."""
+    if not layer.tops:
+        return []
+    transform = layer.fields.block("transform_param")
+    crop = transform.integer("crop_size", 0)
+    image = layer.fields.block("image_data_param")
+    height, width = crop or image.integer("new_height", 0), crop or image.integer("new_width", 0)
+    channels = 1 if transform.flag("force_gray", False) else 3
+    name, at = layer.tops[0]
+    report.note(f"{layer} was dropped; its blob {quoted(name)} is the image input")
+    return [Input(name, at, (1, channels, height, width) if height and width else ())]
+
+
+def _dims(block: Fields) -> tuple[int, ...]:
+    return tuple(block.integers("dim", minimum=-1))

@@ -1,0 +1,117 @@
+"""Convolution and Deconvolution, with their depthwise spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.layers.initial import MSRA, ZERO, bilinear, filler, is_bilinear
+from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+
+_TOO_LARGE = "enlarge the input, or shrink kernel or stride of the layers before"
+
+
+def convolution(layer: Layer) -> ir.Value:
+    """Convolution → Conv; weight ``[num_output, C / group, kh, kw]``."""
+    fields = layer.fields.block("convolution_param")
+    channels, count = layer.image()[0], num_output(layer, fields)
+    group = _group(layer, fields, channels, count)
+    shape = window(layer, fields)
+    refuse_large(layer, shape, _TOO_LARGE)
+    weight = layer.weight("weight", (count, channels // group, *shape.kernel), _weight_filler(fields), blob=0)
+    return layer.node("Conv", [layer.inputs[0], weight, *_bias(layer, fields, count)], _attributes(shape, group))
+
+
+def depthwise(layer: Layer) -> ir.Value:
+    """DepthwiseConvolution of several forks: a Convolution whose group is the channel count."""
+    fields = layer.fields.block("convolution_param")
+    channels, count = layer.image()[0], num_output(layer, fields)
+    if count % channels:
+        raise layer.fault(f"{layer.text}: num_output {count} is no multiple of {channels} channels", within=fields)
+    fields.ignore("group")
+    shape = window(layer, fields)
+    _refuse_unusual(layer, fields)
+    refuse_large(layer, shape, _TOO_LARGE)
+    weight = layer.weight("weight", (count, 1, *shape.kernel), _weight_filler(fields), blob=0)
+    return layer.node("Conv", [layer.inputs[0], weight, *_bias(layer, fields, count)], _attributes(shape, channels))
+
+
+def deconvolution(layer: Layer) -> ir.Value:
+    """Deconvolution → ConvTranspose; weight ``[C, num_output / group, kh, kw]``."""
+    fields = layer.fields.block("convolution_param")
+    channels, count = layer.image()[0], num_output(layer, fields)
+    group = _group(layer, fields, channels, count)
+    shape = window(layer, fields)
+    weight = _deconvolution_weight(layer, fields, (channels, count // group, *shape.kernel))
+    for size, extent, pad, stride in zip(layer.image()[1:], shape.extent, shape.pad, shape.stride, strict=True):
+        if stride * (size - 1) + extent - 2 * pad < 1:
+            raise layer.fault(f"{layer.text}: pad {pad} leaves nothing of its output", "pad", within=fields)
+    inputs = [layer.inputs[0], weight, *_bias(layer, fields, count)]
+    return layer.node("ConvTranspose", inputs, _attributes(shape, group))
+
+
+def num_output(layer: Layer, fields: Fields) -> int:
+    """Return the required ``num_output``, at least 1."""
+    if not fields.has("num_output"):
+        raise layer.fault(f"{layer.text} has no num_output", advice="add the number of output channels")
+    return fields.integer("num_output", 1, minimum=1)
+
+
+def _group(layer: Layer, fields: Fields, channels: int, count: int) -> int:
+    group = fields.integer("group", 1, minimum=1)
+    _refuse_unusual(layer, fields)
+    if channels % group:
+        message = f"{layer.text}: {channels} input channels cannot be split into {group} groups"
+        raise layer.fault(message, "group", within=fields)
+    if count % group:
+        message = f"{layer.text}: num_output {count} cannot be split into {group} groups"
+        raise layer.fault(message, "num_output", "make it a multiple of group", fields)
+    return group
+
+
+def _refuse_unusual(layer: Layer, fields: Fields) -> None:
+    fields.ignore("engine", "force_nd_im2col")
+    if fields.integer("axis", 1, minimum=-8) not in (1, -3):
+        raise layer.fault(f"{layer.text} must have its channels on axis 1", "axis", within=fields)
+
+
+def _weight_filler(fields: Fields) -> Filler:
+    return filler(fields, "weight_filler", MSRA)
+
+
+def _bias(layer: Layer, fields: Fields, count: int) -> Sequence[ir.Value]:
+    start = filler(fields, "bias_filler", ZERO)
+    if not fields.flag("bias_term", True):
+        return []
+    return [layer.weight("bias", (count,), start, blob=1)]
+
+
+def _deconvolution_weight(layer: Layer, fields: Fields, shape: tuple[int, ...]) -> ir.Value:
+    if not is_bilinear(fields):
+        return layer.weight("weight", shape, _weight_filler(fields), blob=0)
+    if shape[2] != shape[3]:
+        raise layer.fault(f"{layer.text}: a bilinear filler needs a square kernel", "weight_filler", within=fields)
+    builder = layer.site.builder
+    return layer.stored("weight", shape, lambda name: builder.tensor(name, bilinear(shape)), blob=0)
+
+
+def _attributes(shape: Window, group: int) -> Mapping[str, int | Sequence[int]]:
+    return {
+        "kernel_shape": shape.kernel,
+        "strides": shape.stride,
+        "pads": (*shape.pad, *shape.pad),
+        "dilations": shape.dilation,
+        "group": group,
+    }
+
+
+LAYERS = {
+    "Convolution": Translator(convolution),
+    "ConvolutionDepthwise": Translator(depthwise),
+    "DepthwiseConvolution": Translator(depthwise),
+    "Deconvolution": Translator(deconvolution),
+}

@@ -1,0 +1,204 @@
+"""What a translator gets to work with: one layer, its input values, and the Graph under construction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.errors import TrunklineError
+from trunkline.ingest.builder import Attribute, GraphBuilder
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.graph import shape_of
+from trunkline.ingest.prototxt.dialect import Dialect
+from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.limits import PrototxtLimits
+from trunkline.ingest.prototxt.names import Names
+from trunkline.ingest.prototxt.net import LayerText
+from trunkline.ingest.prototxt.report import Report
+from trunkline.ingest.prototxt.source import Span, quoted
+from trunkline.ingest.prototxt.wiring import Wired
+
+Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """How one layer type becomes ONNX nodes, and how many blobs it takes (``None``: any number)."""
+
+    translate: Translate
+    bottoms: tuple[int, int | None] = (1, 1)
+    tops: tuple[int, int | None] = (1, 1)
+
+
+class LayerFaultError(Exception):
+    """A layer cannot be translated; the reader reports it and goes on with the layers that do not need it."""
+
+    def __init__(self, message: str, at: Span, advice: str = "") -> None:
+        super().__init__(message)
+        self.message, self.at, self.advice = message, at, advice
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all layers of a file share while it is translated."""
+
+    builder: GraphBuilder
+    report: Report
+    names: Names
+    node_names: Names
+    dialect: Dialect
+    limits: PrototxtLimits
+    shared: dict[str, ir.Value] = field(default_factory=dict)
+
+
+class Layer:
+    """One layer being translated."""
+
+    def __init__(self, wired: Wired, inputs: Sequence[ir.Value], site: Site) -> None:
+        self.text = wired.text
+        self.inputs = list(inputs)
+        self.scale = wired.scale
+        self.site = site
+        self._tops = wired.tops
+        self._param_names = [(block.string("name"), block.at) for block in self._param_blocks(wired.text.fields)]
+
+    @property
+    def fields(self) -> Fields:
+        """The layer's own fields."""
+        return self.text.fields
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the file."""
+        return self.site.dialect
+
+    def shape(self, index: int = 0) -> tuple[int, ...]:
+        """Return the shape of an input without its batch axis."""
+        return tuple(size for size in shape_of(self.inputs[index])[1:] if size is not None)
+
+    def image(self) -> tuple[int, int, int]:
+        """Return ``(C, H, W)`` of the first input, which must be a feature map."""
+        shape = self.shape()
+        if len(shape) != 3:
+            raise self.fault(f"{self.text} needs a feature map N x C x H x W, found {self.written()}")
+        return shape[0], shape[1], shape[2]
+
+    def written(self, index: int = 0) -> str:
+        """Return the shape of an input as errors show it."""
+        return " x ".join(["N", *map(str, self.shape(index))])
+
+    def fault(self, message: str, field: str = "", advice: str = "", within: Fields | None = None) -> LayerFaultError:
+        """Return the error for a layer that makes no sense, at one of its fields if named."""
+        owner = within or self.fields
+        at = owner.where(field) if field else within.at if within else self.text.at
+        return LayerFaultError(message, at, advice)
+
+    def absorbed(self, text: LayerText) -> Layer:
+        """Return the layer that this one has taken in, to name weights and errors after it."""
+        return Layer(Wired(text, [], self._tops), self.inputs, self.site)
+
+    def refuse_param_names(self) -> None:
+        """Raise if the file shares a blob of this layer, whose blobs cannot be shared."""
+        for name, at in self._param_names:
+            if name:
+                raise LayerFaultError(
+                    f"{self.text} shares its statistics as {quoted(name)}", at, "remove the param name"
+                )
+
+    def axis(self, fields: Fields, default: int = 1, name: str = "axis") -> int:
+        """Return an axis field, counted from the front; the batch axis is refused."""
+        rank = len(self.shape()) + 1
+        given = fields.integer(name, default, minimum=-8)
+        axis = given + rank if given < 0 else given
+        if axis == 0:
+            raise self.fault(f"{self.text} works on the batch axis, which stays free", name, within=fields)
+        if not 0 < axis < rank:
+            raise self.fault(f"{self.text} has no axis {given}: its input is {self.written()}", name, within=fields)
+        return axis
+
+    def weight(self, role: str, shape: Sequence[int], filler: Filler, *, blob: int = -1) -> ir.Value:
+        """Declare the weight ``<layer>.<role>``.
+
+        ``blob`` is its index among the layer's Caffe blobs; layers that give a blob the same ``param`` name
+        share one weight.
+        """
+        return self.stored(role, shape, lambda name: self.site.builder.weight(name, shape, filler), blob)
+
+    def stored(self, role: str, shape: Sequence[int], make: Callable[[str], ir.Value], blob: int) -> ir.Value:
+        """Return the shared weight that the ``param`` name of ``blob`` asks for, or what ``make`` makes."""
+        if math.prod(shape) > self.site.limits.weight_elements:
+            raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers")
+        shared, at = self._param_names[blob] if 0 <= blob < len(self._param_names) else ("", self.text.at)
+        known = self.site.shared.get(shared)
+        if known is None:
+            value = make(self.site.names.new(f"{self.text.name}.{role}"))
+            if shared:
+                self.site.shared[shared] = value
+            return value
+        if known.shape != ir.Shape(shape):
+            found = " x ".join(map(str, shape))
+            message = f"{self.text} needs a weight {found}, but shares {quoted(shared)}, which is {known.shape}"
+            raise LayerFaultError(message, at, "give it a param name of its own")
+        return known
+
+    def constant(self, role: str, content: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ir.Value:
+        """Store a static argument as ``<layer>.<role>``."""
+        return self.site.builder.tensor(self.site.names.new(f"{self.text.name}.{role}"), content)
+
+    def node(
+        self, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute] | None = None
+    ) -> ir.Value:
+        """Add the node that gives the layer its result: it has the layer's name, its value the top's."""
+        return self._add(op, inputs, attributes, self._node_name(), self._tops[0].name)
+
+    def step(
+        self,
+        part: str,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> ir.Value:
+        """Add a node that leads to the result, named ``<layer>/<part>``."""
+        name = f"{self.text.name}/{part}"
+        return self._add(op, inputs, attributes, self.site.node_names.new(name), self.site.names.new(name))
+
+    def nodes(
+        self, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute] | None = None
+    ) -> list[ir.Value]:
+        """Add one node that writes all tops."""
+        first = self._add(op, inputs, attributes, self._node_name(), *(top.name for top in self._tops))
+        producer = first.producer()
+        return [first] if producer is None else list(producer.outputs)
+
+    @property
+    def top_count(self) -> int:
+        """Number of tops."""
+        return len(self._tops)
+
+    def _node_name(self) -> str:
+        return self.site.node_names.reserved(self.text.name)
+
+    def _add(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Attribute] | None,
+        name: str,
+        *outputs: str,
+    ) -> ir.Value:
+        source = self.site.report.place(self.text.at)
+        try:
+            return self.site.builder.node(op, inputs, name=name, attributes=attributes, outputs=outputs, source=source)
+        except TrunklineError as error:
+            raise self.fault(f"{self.text}: {error.problems[0].message}") from error
+
+    @staticmethod
+    def _param_blocks(fields: Fields) -> list[Fields]:
+        blocks = fields.blocks("param")
+        for block in blocks:
+            block.ignore("lr_mult", "decay_mult", "share_mode")
+        return blocks

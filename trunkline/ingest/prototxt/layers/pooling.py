@@ -1,0 +1,134 @@
+"""Pooling, by Caffe's own rule for the number of windows and the divisor of an average.
+
+With input size n, kernel k, stride s and padding p on both sides, Caffe's output size is
+⌈(n + 2p − k) / s⌉ + 1, less one if the last window would begin in the right padding, that is at n + p or
+beyond. An average divides by the part of the window inside n + 2p (left padding, input, right padding).
+
+ONNX runtimes agree on windows that stay inside the padding, on the plain ceiling for maxima, and on averages
+that count no padding; they disagree elsewhere, so only these forms are emitted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounding:
+    """How to say a Caffe output size in ONNX: ``ceil_mode``, and what to add to the end padding."""
+
+    ceil_mode: int
+    overhang: tuple[int, int]
+
+
+def pooling(layer: Layer) -> ir.Value:
+    """Pooling → MaxPool or AveragePool, or their global forms."""
+    fields = layer.fields.block("pooling_param")
+    fields.ignore("engine")
+    kind = fields.choice("pool", ("MAX", "AVE", "STOCHASTIC"), "MAX")
+    if kind == "STOCHASTIC":
+        raise layer.fault(f"{layer.text} is stochastic, which is not supported", "pool", "use MAX or AVE", fields)
+    if fields.flag("global_pooling", False):
+        return _global(layer, fields, kind)
+    shape = window(layer, fields)
+    round_up = _rounds_up(layer, fields)
+    _refuse(layer, fields, shape)
+    return _maximum(layer, shape, round_up) if kind == "MAX" else _average(layer, shape, round_up)
+
+
+def output_size(size: int, kernel: int, stride: int, pad: int, round_up: bool) -> int:
+    """Return Caffe's number of windows along one axis.
+
+    Caffe drops a last window that begins beyond the input only where there is padding; without any it would
+    average nothing (stride larger than kernel). Dropping it then too is the only sensible reading.
+    """
+    steps = (size + 2 * pad - kernel) / stride
+    count = (math.ceil(steps) if round_up else math.floor(steps)) + 1
+    return count - 1 if (count - 1) * stride >= size + pad else count
+
+
+def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
+    rounding = _rounding(layer, shape, round_up)
+    attributes = _attributes(shape, shape.pad, rounding)
+    return layer.node("MaxPool", layer.inputs, {**attributes, "storage_order": 0, "dilations": (1, 1)})
+
+
+def _average(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
+    rounding = _rounding(layer, shape, round_up)
+    within = rounding.ceil_mode == 0 and rounding.overhang == (0, 0)
+    padded = max(shape.pad) > 0
+    if within or not padded:
+        attributes = _attributes(shape, shape.pad, rounding)
+        return layer.node("AveragePool", layer.inputs, {**attributes, "count_include_pad": int(padded)})
+    # Windows that reach beyond the padding divide by what lies within it: make the padding part of the input.
+    pads = np.array([0, 0, *shape.pad, 0, 0, *shape.pad], dtype=np.int64)
+    data = layer.step("pad", "Pad", [layer.inputs[0], layer.constant("pads", pads)], {"mode": "constant"})
+    attributes = _attributes(shape, (0, 0), rounding)
+    return layer.node("AveragePool", [data], {**attributes, "count_include_pad": 0})
+
+
+def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
+    overhang, is_floor, is_ceiling = [], True, True
+    for size, kernel, stride, pad in zip(layer.image()[1:], shape.kernel, shape.stride, shape.pad, strict=True):
+        span = size + 2 * pad - kernel
+        count = output_size(size, kernel, stride, pad, round_up)
+        is_floor &= count == span // stride + 1
+        is_ceiling &= count == -(-span // stride) + 1
+        overhang.append(max(0, (count - 1) * stride - span))
+    if is_floor:
+        return _Rounding(0, (0, 0))
+    if is_ceiling:
+        return _Rounding(1, (0, 0))
+    return _Rounding(0, (overhang[0], overhang[1]))
+
+
+def _attributes(shape: Window, pad: tuple[int, int], rounding: _Rounding) -> dict[str, int | Sequence[int]]:
+    end = (pad[0] + rounding.overhang[0], pad[1] + rounding.overhang[1])
+    return {
+        "kernel_shape": shape.kernel,
+        "strides": shape.stride,
+        "pads": (*pad, *end),
+        "ceil_mode": rounding.ceil_mode,
+    }
+
+
+def _global(layer: Layer, fields: Fields, kind: str) -> ir.Value:
+    layer.image()
+    sizes = [name for name in ("kernel_size", "kernel_h", "kernel_w") if fields.has(name)]
+    if sizes:
+        raise layer.fault(f"{layer.text} is global and has a {sizes[0]}", sizes[0], "remove one of the two", fields)
+    for name, neutral in (("stride", 1), ("pad", 0)):
+        if fields.integer(name, neutral) != neutral:
+            raise layer.fault(f"{layer.text} is global, but has {name}", name, f"remove {name}", fields)
+    fields.ignore("round_mode", "ceil_mode")
+    return layer.node("GlobalMaxPool" if kind == "MAX" else "GlobalAveragePool", layer.inputs)
+
+
+def _rounds_up(layer: Layer, fields: Fields) -> bool:
+    """Read ``round_mode``, or ``ceil_mode`` as some forks spell it."""
+    default = layer.dialect.pooling_rounds_up
+    mode = fields.choice("round_mode", ("CEIL", "FLOOR"), "CEIL" if default else "FLOOR") == "CEIL"
+    ceil = fields.flag("ceil_mode", mode)
+    if fields.has("round_mode") and ceil != mode:
+        raise layer.fault(f"{layer.text}: round_mode and ceil_mode disagree", "ceil_mode", "keep one", fields)
+    return ceil
+
+
+def _refuse(layer: Layer, fields: Fields, shape: Window) -> None:
+    if shape.dilation != (1, 1):
+        raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
+    if any(pad >= kernel for pad, kernel in zip(shape.pad, shape.kernel, strict=True)):
+        raise layer.fault(f"{layer.text}: pad must be smaller than the kernel", "pad", within=fields)
+    refuse_large(layer, shape, "enlarge the input, or use global_pooling: true")
+
+
+LAYERS = {"Pooling": Translator(pooling)}

@@ -1,0 +1,63 @@
+"""Collects everything wrong with a file, so that one run of Trunkline tells it all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.ingest.prototxt.source import Source, Span
+
+_SHOWN = 100
+"""Problems listed one by one; a file with more has one cause, not a hundred."""
+
+
+class Report:
+    """Problems and notes about one file."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.count = 0
+        self.notes: list[str] = []
+        self._problems: list[Problem] = []
+        self._seen: set[tuple[str, Span]] = set()
+        self._supported: Sequence[str] = ()
+
+    def error(self, message: str, at: Span, advice: str = "") -> None:
+        """Add a problem at a place in the file; saying the same again adds nothing."""
+        if (message, at) in self._seen:
+            return
+        self._seen.add((message, at))
+        self.count += 1
+        if len(self._problems) < _SHOWN:
+            self._problems.append(self.source.problem(message, at, advice))
+
+    def unsupported(self, message: str, at: Span, advice: str, supported: Sequence[str]) -> None:
+        """Add a layer that Trunkline cannot handle; the report will end with what it can."""
+        self._supported = supported
+        self.error(message, at, advice)
+
+    def note(self, text: str) -> None:
+        """Add something the user should know, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def place(self, at: Span) -> str:
+        """Return ``path:line`` as nodes carry it."""
+        return f"{self.source.label}:{at.line}"
+
+    def raise_if_any(self) -> None:
+        """Raise all problems as one error, in the order of the file.
+
+        Raises:
+            UnsupportedOp: Among them is a layer type that Trunkline cannot handle.
+            InvalidModel: The file is wrong in other ways only.
+        """
+        if not self._problems:
+            return
+        problems = sorted(self._problems, key=lambda problem: problem.line)
+        if self.count > _SHOWN:
+            problems.append(Problem(f"and {self.count - _SHOWN} more problems", self.source.label))
+        if self._supported:
+            problems.append(Problem(f"supported layer types: {', '.join(self._supported)}", self.source.label))
+            raise UnsupportedOp(problems)
+        raise InvalidModel(problems)

@@ -1,0 +1,147 @@
+"""Write numbered cells as a Graph: the second half of lowering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from trunkline.ingest.builder import GraphBuilder
+from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
+from trunkline.ingest.graph import SOURCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of, shape_of
+from trunkline.supermodel.naming import head_name, is_instanced
+from trunkline.supermodel.numbering import IMAGE, Cell, Numbering, Ref
+from trunkline.supermodel.skip import Skip, emit_skip
+from trunkline.supermodel.units import Unit, unit_of_nodes
+
+
+class Emission:
+    """Writes numbered cells as a Graph."""
+
+    def __init__(
+        self, backbone: Graph, heads: Mapping[str, Graph], units: Sequence[Unit], skips: Sequence[Skip | None]
+    ) -> None:
+        self._backbone = backbone
+        self._units = units
+        self._skips = skips
+        self._unit_of = unit_of_nodes(units)
+        self._nodes = {name_of(node): node for node in backbone.nodes}
+        self._heads = {task: {name_of(node): node for node in head.nodes} for task, head in heads.items()}
+        self._builder = GraphBuilder(backbone.name)
+        self._values: dict[Ref, ir.Value] = {}
+        self._outputs: dict[str, Ref] = {}
+
+    def graph(self, numbering: Numbering, outputs: Mapping[str, Ref]) -> Graph:
+        """Return the Graph of the cells that ``outputs`` need."""
+        self._outputs = dict(outputs)
+        image = self._backbone.input
+        self._values[IMAGE] = self._builder.input(self._value_name(name_of(image)), shape_of(image))
+        live = numbering.live(self._outputs)
+        for index, cell in enumerate(numbering.cells):
+            if index in live:
+                self._emit(index, cell)
+        return self._builder.finish([self._output(task) for task in self._outputs], self._backbone.notes)
+
+    def _emit(self, index: int, cell: Cell) -> None:
+        assert isinstance(cell.operation, tuple)
+        kind, *key = cell.operation
+        if kind == "skip":
+            self._emit_skip(index, cell, key[0])
+            return
+        node = self._nodes[key[0]] if kind == "node" else self._heads[key[0]][key[1]]
+        name = self._suffixed(key[0], cell) if kind == "node" else head_name(key[0], key[1])
+        prefix = "" if kind == "node" else f"head.{key[0]}."
+        unit = self._unit_of.get(key[0]) if kind == "node" else None
+        self._builder.node(
+            node.op_type,
+            self._inputs(node, cell, prefix),
+            name=self._builder.fresh(name),
+            attributes={key: item.value for key, item in node.attributes.items()},
+            outputs=self._output_names(node, index, cell, prefix),
+            source=node.metadata_props.get(SOURCE_KEY, ""),
+            unit="" if unit is None else self._units[unit].name,
+        )
+        self._collect(index, cell)
+
+    def _emit_skip(self, index: int, cell: Cell, unit: int) -> None:
+        skip = self._skips[unit]
+        assert skip is not None
+        name = self._builder.fresh(self._suffixed(f"{self._units[unit].name}.skip", cell))
+        weight = None
+        if skip.weight_shape:
+            weight = self._builder.initializer(cell.weights[0]) or self._builder.weight(
+                cell.weights[0], skip.weight_shape, Filler("xavier")
+            )
+        x = self._values[cell.inputs[0]]
+        self._values[Ref(index)] = emit_skip(self._builder, skip, x, weight, name=name)
+        self._mark(self._values[Ref(index)].producer(), cell, self._units[unit].name)
+
+    def _inputs(self, node: ir.Node, cell: Cell, prefix: str) -> list[ir.Value | None]:
+        refs, names = iter(cell.inputs), iter(cell.weights)
+        inputs: list[ir.Value | None] = []
+        for value in node.inputs:
+            if value is None:
+                inputs.append(None)
+            elif not value.is_initializer():
+                inputs.append(self._values[next(refs)])
+            elif prefix or is_instanced(value):
+                inputs.append(self._stored(next(names), value))
+            else:
+                inputs.append(self._stored(name_of(value), value))
+        return inputs
+
+    def _stored(self, name: str, origin: ir.Value) -> ir.Value:
+        """Return the initializer ``name``, an instance of ``origin``, storing it at first use."""
+        found = self._builder.initializer(name)
+        if found is not None:
+            return found
+        filler = Filler.of(origin)
+        if filler is None or name == origin.name:
+            assert origin.const_value is not None
+            value = self._builder.tensor(name, origin.const_value)
+        else:
+            shape = tuple(int(size or 1) for size in shape_of(origin))
+            value = self._builder.tensor(name, lazy_weight(name, shape, filler))
+        if filler is not None:
+            value.metadata_props[FILLER_KEY] = filler.to_json()
+        return value
+
+    def _output_names(self, node: ir.Node, index: int, cell: Cell, prefix: str) -> list[str]:
+        names = []
+        for position, value in enumerate(node.outputs):
+            owners = [task for task, ref in self._outputs.items() if ref == Ref(index, position)]
+            if len(owners) == 1:
+                names.append(owners[0])
+                continue
+            name = f"{prefix}{name_of(value)}" if prefix else self._suffixed(name_of(value), cell)
+            names.append(self._builder.fresh(self._value_name(name)))
+        return names
+
+    def _output(self, task: str) -> ir.Value:
+        """Return the value named ``task``; several tasks with one value get an Identity each."""
+        value = self._values[self._outputs[task]]
+        if value.name == task:
+            return value
+        named = self._builder.node("Identity", [value], name=self._builder.fresh(f"output.{task}"), outputs=[task])
+        self._mark(named.producer(), Cell("identity", (), (), [task]), "")
+        return named
+
+    def _collect(self, index: int, cell: Cell) -> None:
+        node = self._builder.last
+        for position, value in enumerate(node.outputs):
+            self._values[Ref(index, position)] = value
+        self._mark(node, cell, "")
+
+    @staticmethod
+    def _mark(node: ir.Node | None, cell: Cell, unit: str) -> None:
+        if node is not None:
+            node.metadata_props[TASKS_KEY] = ",".join(cell.tasks)
+            if unit:
+                node.metadata_props[UNIT_KEY] = unit
+
+    def _suffixed(self, name: str, cell: Cell) -> str:
+        return name if len(cell.tasks) == len(self._outputs) else f"{name}@{'+'.join(cell.tasks)}"
+
+    def _value_name(self, name: str) -> str:
+        """Keep the tasks' names free for the outputs."""
+        return f"{name}.value" if name in self._outputs else name

@@ -1,0 +1,37 @@
+"""A name for a network's structure, so that a plan is never applied to another backbone."""
+
+from __future__ import annotations
+
+import hashlib
+
+import onnx_ir as ir
+
+from trunkline.ingest.graph import Graph, name_of, shape_of
+
+
+def fingerprint(graph: Graph) -> str:
+    """Return a SHA-256 over nodes, attributes, wiring and weight shapes.
+
+    Neither weight values nor the image size count: a plan holds for every training of a backbone and for
+    every input size.
+    """
+    digest = hashlib.sha256()
+    for node in graph.nodes:
+        digest.update(repr(_signature(node)).encode())
+    digest.update(repr([name_of(value) for value in graph.outputs]).encode())
+    return digest.hexdigest()
+
+
+def _signature(node: ir.Node) -> tuple[object, ...]:
+    attributes = sorted((key, str(item.value)) for key, item in node.attributes.items())
+    return node.op_type, node.name, attributes, [_wire(value) for value in node.inputs]
+
+
+def _wire(value: ir.Value | None) -> object:
+    if value is None:
+        return None
+    return (value.name, shape_of(value)) if value.is_initializer() and _is_weight(value) else value.name
+
+
+def _is_weight(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_floating_point()

@@ -1,0 +1,39 @@
+"""The one small interface of a search method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from trunkline.ingest.graph import Graph
+from trunkline.supermodel.plan import SharingPlan
+
+
+class SearchMethod(Protocol):
+    """A trainable model that ends in a sharing plan.
+
+    It is an ``nn.Module``; the trainer calls the methods below and knows nothing else of it.
+    """
+
+    tasks: tuple[str, ...]
+
+    def __init__(
+        self, backbone: Graph, heads: Mapping[str, Graph], tasks: Sequence[str], options: Any, *, seed: int
+    ) -> None: ...
+
+    def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return predictions by task."""
+
+    def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
+        """Return what a turn may train, by group and name."""
+
+    def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
+        """Set the mode and this step's noise; return numbers worth logging."""
+
+    def term(self, name: str) -> Tensor:
+        """Return a loss term as a differentiable scalar."""
+
+    def decide(self) -> SharingPlan:
+        """Return the plan that the learned policy amounts to."""

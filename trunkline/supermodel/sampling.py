@@ -1,0 +1,116 @@
+"""From a learned distribution to one plan: the most likely, a draw, or the best of several under a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from trunkline.errors import InvalidConfig
+from trunkline.ingest.graph import Graph
+from trunkline.supermodel.executed import executed_cost
+from trunkline.supermodel.plan import SKIP, SharingPlan, check_plan, make_plan
+from trunkline.supermodel.units import Unit, find_units
+
+Distribution = NDArray[np.float64]
+Choices = NDArray[np.int64]
+
+DRAWS_PER_TRY = 64
+
+
+class Sampling(BaseModel):
+    """How a plan is taken from the distribution.
+
+    Attributes:
+        kind: ``argmax``, ``draw`` (AutoMTL: one categorical draw per unit and task), or ``best`` of ``draws``.
+        seed: Of the draws.
+        draws: How many plans ``best`` compares; the most likely one inside the budget wins.
+        max_macs: Budget of executed backbone MACs, as a share of N independent backbones.
+        max_parameters: Budget of backbone parameters, likewise.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["argmax", "draw", "best"] = "argmax"
+    seed: int = 0
+    draws: int = Field(64, ge=1)
+    max_macs: float | None = Field(None, gt=0)
+    max_parameters: float | None = Field(None, gt=0)
+
+
+def choose(
+    backbone: Graph, tasks: Sequence[str], distribution: Distribution, sampling: Sampling, settings: Mapping[str, Any]
+) -> SharingPlan:
+    """Return a valid plan for ``distribution`` of shape ``[units, T, 3]``.
+
+    Raises:
+        InvalidConfig: No plan that was tried is valid and inside the budget; the message says the cheapest seen.
+    """
+    units = find_units(backbone, "operator")
+    provenance = {"sampling": sampling.model_dump(exclude_none=True)}
+    fits: list[tuple[float, SharingPlan]] = []
+    seen: list[tuple[float, float]] = []
+    for choices in _candidates(distribution, sampling):
+        if (choices == 2).all(axis=0).any():
+            continue  # a task that skips everything is no model
+        plan = _plan(backbone, tasks, units, choices, {**settings, "provenance": provenance})
+        shares = executed_cost(plan, backbone).shares
+        seen.append(shares)
+        if _inside(shares, sampling):
+            fits.append((_log_likelihood(distribution, choices), plan))
+            if sampling.kind != "best":
+                break
+    if not fits:
+        raise InvalidConfig(_why_none(seen, sampling), advice="raise the budget, the number of draws, or the cost term")
+    best = max(fits, key=lambda item: item[0])[1]
+    check_plan(best, backbone, units)
+    return best
+
+
+def _candidates(distribution: Distribution, sampling: Sampling) -> list[Choices]:
+    if sampling.kind == "argmax":
+        return [distribution.argmax(axis=-1)]
+    rng = np.random.default_rng(sampling.seed)
+    count = sampling.draws if sampling.kind == "best" else DRAWS_PER_TRY
+    cumulative = np.cumsum(distribution, axis=-1)
+    cumulative /= cumulative[..., -1:]
+    return [(rng.random(distribution.shape[:2])[..., None] >= cumulative).sum(axis=-1) for _ in range(count)]
+
+
+def _plan(
+    backbone: Graph, tasks: Sequence[str], units: Sequence[Unit], choices: Choices, settings: Mapping[str, Any]
+) -> SharingPlan:
+    rows = {
+        unit.name: {task: _instance(int(choices[i, t]), t) for t, task in enumerate(tasks)}
+        for i, unit in enumerate(units)
+    }
+    return make_plan(backbone, tasks, rows, granularity="operator", tie=True, **settings)
+
+
+def _instance(option: int, task: int) -> int | Literal["skip"]:
+    return (0, task + 1, SKIP)[option]
+
+
+def _inside(shares: tuple[float, float], sampling: Sampling) -> bool:
+    macs, parameters = shares
+    return (sampling.max_macs is None or macs <= sampling.max_macs) and (
+        sampling.max_parameters is None or parameters <= sampling.max_parameters
+    )
+
+
+def _log_likelihood(distribution: Distribution, choices: Choices) -> float:
+    picked = np.take_along_axis(distribution, choices[..., None], axis=-1)
+    return float(np.log(np.maximum(picked, 1e-300)).sum())
+
+
+def _why_none(seen: Sequence[tuple[float, float]], sampling: Sampling) -> str:
+    if not seen:
+        return "every plan drawn lets a task skip the whole backbone"
+    macs, parameters = min(seen)
+    return (
+        f"none of {len(seen)} plans is inside the budget (MACs {sampling.max_macs}, parameters "
+        f"{sampling.max_parameters}); the cheapest runs {macs:.3f} of the MACs with {parameters:.3f} of the parameters"
+    )

@@ -1,0 +1,231 @@
+"""The search supermodel: one backbone in which every task may share, copy or skip each unit (AutoMTL, Sec. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from trunkline.errors import InvalidConfig
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.graph import Graph, name_of
+from trunkline.ingest.parameters import is_static_input, role_of
+from trunkline.supermodel import choice
+from trunkline.supermodel.choice import Mode, Temperature
+from trunkline.supermodel.lower import check_heads
+from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
+from trunkline.supermodel.plan import check_task_names
+from trunkline.supermodel.skip import skips_of
+from trunkline.supermodel.steps import Column, ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
+from trunkline.supermodel.twins.initial import draw, initial_tensor
+from trunkline.supermodel.twins.store import WeightStore
+from trunkline.supermodel.units import find_units, has_parameters, unit_of_nodes
+
+
+class Supermodel(nn.Module):
+    """A backbone with a choice at every operator unit, and a head per task.
+
+    Weights carry the names that the lowered model will give them: ``conv1.weight`` is shared, ``conv1.weight@2``
+    is the second task's own copy, which starts equal to the shared one, ``conv1.skip@2`` its projection.
+
+    Args:
+        backbone: One output, the features.
+        heads: A head per task; a task without one outputs the features.
+        tasks: Task names in output order.
+        mixing: ``weight`` mixes kernels and runs one convolution; ``output`` runs every option (the reference).
+        batchnorm: ``tied`` follows its unit's choice; ``task`` is each task's own, as in the release.
+        allow_skip: Whether skip is an option at all.
+        prefer_shared: Initial logit of "shared" above the others; 0 is the release's start.
+        straight_through: One-hot samples forward, soft gradients backward.
+        temperature: Of the Gumbel-Softmax, as a function of the step.
+        seed: Of initial weights and of the Gumbel noise.
+    """
+
+    def __init__(
+        self,
+        backbone: Graph,
+        heads: Mapping[str, Graph],
+        tasks: Sequence[str],
+        *,
+        mixing: Mixing = "weight",
+        batchnorm: Literal["tied", "task"] = "tied",
+        allow_skip: bool = True,
+        prefer_shared: float = 0.0,
+        straight_through: bool = False,
+        temperature: Temperature | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_task_names(tasks)
+        check_heads(tasks, heads)
+        self.tasks = tuple(tasks)
+        self.backbone, self.heads = backbone, dict(heads)
+        self.batchnorm = batchnorm
+        self.straight_through = straight_through
+        self.temperature = temperature or Temperature()
+        self.seed = seed
+        self.units = find_units(backbone, "operator")
+        if not self.units:
+            raise InvalidConfig(f"{backbone.name} has no operator with weights: there is nothing to share")
+        found = skips_of(backbone, self.units)
+        self.skips = found if allow_skip else [None] * len(found)
+        self.store = WeightStore()
+        self._add_backbone_weights()
+        self._add_head_weights()
+        self.steps = nn.ModuleList(self._steps(mixing))
+        self.head_steps = nn.ModuleDict({task: nn.ModuleList(self._head_steps(task)) for task in self.heads})
+        logits = torch.zeros(len(self.units), len(self.tasks), choice.OPTIONS)
+        logits[..., choice.SHARED] = prefer_shared
+        self.policy = nn.Parameter(logits)
+        self.register_buffer("allowed", self._allowed(), persistent=False)
+        self._mode: Mode = "average"
+        self._step = 0
+        self._last_use = self._last_uses()
+
+    allowed: Tensor
+
+    def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
+        return {task: self._run_task(image, task) for task in tasks or self.tasks}
+
+    def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Return trainable parameters by group: ``weights`` under their ONNX names, and ``policy``."""
+        return {"weights": self.store.trainable(), "policy": {"policy": self.policy}}
+
+    def begin_step(self, step: int, *, mode: Mode) -> dict[str, float]:
+        """Set how the coming forward passes choose, and draw this step's noise.
+
+        Args:
+            step: Step of the phase; noise and temperature are pure functions of it.
+            mode: ``average`` (pre-training), ``sample`` (Gumbel-Softmax), ``soft`` (the learned distribution as
+                it is) or ``argmax``.
+        """
+        self._mode, self._step = mode, step
+        return {"temperature": self.temperature.at(step)} if mode == "sample" else {}
+
+    def option_weights(self, task: int, *, stream: str = "forward") -> Tensor:
+        """Return the weights of the options that ``task`` uses now, ``[units, 3]``: P' of Eq. 1 when sampling."""
+        logits, allowed = self.policy[:, task], self.allowed[:, task]
+        if self._mode == "average":
+            return choice.average(logits.detach(), allowed)
+        if self._mode == "argmax":
+            return choice.argmax(logits.detach(), allowed)
+        if self._mode == "soft":
+            return choice.probabilities(logits, allowed)
+        name = f"gumbel/{stream}/{self.tasks[task]}"
+        noise = choice.gumbel_noise(tuple(logits.shape), seed=self.seed, step=self._step, stream_name=name)
+        tau = self.temperature.at(self._step)
+        return choice.gumbel_softmax(logits, allowed, noise.to(logits), tau, straight_through=self.straight_through)
+
+    def probabilities(self) -> Tensor:
+        """Return the learned distribution π, ``[units, T, 3]``."""
+        return choice.probabilities(self.policy, self.allowed)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return parameters and running statistics by the names they have in the lowered model."""
+        return self.store.weights()
+
+    def _run_task(self, image: Tensor, task: str) -> Tensor:
+        index = self.tasks.index(task)
+        p = self.option_weights(index)
+        column = Column(index, p, hard=self._mode == "argmax")
+        values = {name_of(self.backbone.input): image}
+        for position, step in enumerate(self.steps):
+            assert isinstance(step, Step)
+            step.run(values, column, self.store.tensor)
+            for name in self._last_use[position]:
+                values.pop(name, None)
+        features = values[name_of(self.backbone.outputs[0])]
+        return features if task not in self.heads else self._run_head(task, features, column)
+
+    def _run_head(self, task: str, features: Tensor, column: Column) -> Tensor:
+        head = self.heads[task]
+        values = {head_name(task, name_of(head.input)): features}
+        steps = self.head_steps[task]
+        assert isinstance(steps, nn.ModuleList)
+        for step in steps:
+            assert isinstance(step, Step)
+            step.run(values, column, self.store.tensor)
+        return values[head_name(task, name_of(head.outputs[0]))]
+
+    def _steps(self, mixing: Mixing) -> list[Step]:
+        unit_of = unit_of_nodes(self.units)
+        return [self._step_of(node, unit_of.get(name_of(node)), mixing) for node in self.backbone.nodes]
+
+    def _step_of(self, node: ir.Node, unit: int | None, mixing: Mixing) -> Step:
+        if unit is None or not has_parameters(node):
+            return PlainStep(node)
+        skip = self.skips[unit]
+        if name_of(node) == self.units[unit].name:
+            return MatrixStep(node, unit, skip, mixing)
+        skippable = skip is not None and name_of(node) in self.units[unit].nodes
+        if node.op_type == "BatchNormalization":
+            per_task = self.batchnorm == "task"
+            return NormStep(node, unit, skippable=skippable, mixing=mixing, per_task=per_task)
+        return ElementStep(node, unit, skippable=skippable)
+
+    def _head_steps(self, task: str) -> list[Step]:
+        return [PlainStep(node, prefix=head_name(task, "")) for node in self.heads[task].nodes]
+
+    def _add_backbone_weights(self) -> None:
+        """Store the shared instance of every weight, and an equal copy for each task where it has a choice."""
+        unit_of = unit_of_nodes(self.units)
+        chosen = {
+            id(value)
+            for node in self.backbone.nodes
+            if name_of(node) in unit_of
+            for value in node.inputs
+            if is_instanced(value)
+        }
+        for name, value in self.backbone.initializers.items():
+            copies = len(self.tasks) if id(value) in chosen else 0
+            names = [instance_name(name, instance) for instance in range(copies + 1)]
+            self._keep(value, names)
+        filler = Filler("xavier")
+        for unit, skip in zip(self.units, self.skips, strict=True):
+            if skip is not None and skip.weight_shape:
+                for instance in range(1, len(self.tasks) + 1):
+                    name = skip_weight_name(unit.name, instance)
+                    self.store.keep_parameter(name, draw(filler, name, skip.weight_shape, self.seed))
+
+    def _add_head_weights(self) -> None:
+        for task, head in self.heads.items():
+            for name, value in head.initializers.items():
+                self._keep(value, [head_name(task, name)])
+
+    def _keep(self, value: ir.Value, names: Sequence[str]) -> None:
+        """Store the initial content of ``value`` under each of ``names``, in its role."""
+        role = role_of(value)
+        if role == "static" and all(is_static_input(node, index) for node, index in value.uses()):
+            return
+        kinds = {
+            "parameter": self.store.keep_parameter,
+            "statistic": self.store.keep_statistic,
+            "static": self.store.keep_constant,
+        }
+        first = initial_tensor(value, self.seed)
+        for name in names:
+            kinds[role](name, first if name == names[0] else first.clone())
+
+    def _allowed(self) -> Tensor:
+        allowed = torch.ones(len(self.units), len(self.tasks), choice.OPTIONS, dtype=torch.bool)
+        for index, skip in enumerate(self.skips):
+            allowed[index, :, choice.SKIPPED] = skip is not None
+        return allowed
+
+    def _last_uses(self) -> list[list[str]]:
+        """Return, for each step, the values that nothing later reads, so that they can be let go."""
+        kept = {name_of(value) for value in self.backbone.outputs}
+        last: dict[str, int] = {}
+        for position, step in enumerate(self.steps):
+            assert isinstance(step, Step)
+            last.update({read: position for read in step.reads if read is not None})
+            last.update({write: position for write in step.writes if write not in last})
+        done: list[list[str]] = [[] for _ in self.steps]
+        for name, position in last.items():
+            if name not in kept:
+                done[position].append(name)
+        return done

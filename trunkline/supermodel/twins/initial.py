@@ -1,0 +1,78 @@
+"""How weights start: as their file says, or drawn anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from trunkline.ingest.fillers import Filler, stream
+from trunkline.ingest.graph import array_of, attribute, name_of
+from trunkline.ingest.parameters import size_of
+
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_NORMALISATIONS = ("BatchNormalization", "InstanceNormalization")
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min")
+_ONE, _ZERO = Filler("constant", 1.0), Filler("constant", 0.0)
+
+
+def initial_tensor(value: ir.Value, seed: int = 0) -> Tensor:
+    """Return a new tensor with the content an initializer starts with.
+
+    A weight with a filler is drawn here, in torch, without evaluating its lazy tensor; any other is copied from
+    the file. The draw is a pure function of (name, seed).
+    """
+    filler = Filler.of(value)
+    if filler is None:
+        return to_tensor(array_of(value))
+    assert value.const_value is not None
+    return draw(filler, name_of(value), tuple(value.const_value.shape.numpy()), seed)
+
+
+def draw(filler: Filler, name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Return a float32 tensor filled as ``filler`` says, a pure function of the arguments."""
+    if filler.kind == "constant":
+        return torch.full(shape, filler.value, dtype=torch.float32)
+    tensor, spread = torch.empty(shape, dtype=torch.float32), filler.spread(shape)
+    generator = torch.Generator().manual_seed(stream(name, seed))
+    if filler.kind in ("msra", "gaussian"):
+        return tensor.normal_(0.0, spread, generator=generator)
+    return tensor.uniform_(-spread, spread, generator=generator)
+
+
+def fresh_filler(value: ir.Value) -> Filler | None:
+    """Return how to draw a weight anew: its own filler, or the usual one for what it is.
+
+    He normal for the weight of a product, 1 for scales and variances, 0 for biases and means, 0.25 for the slopes
+    of PRelu (He et al. 2015). ``None`` for a single number in a formula, such as the 6 in x / 6, which is no
+    weight at all and keeps its value.
+    """
+    own = Filler.of(value)
+    if own is not None:
+        return own
+    first = next(iter(value.uses()), None)
+    if first is None:
+        return _ZERO
+    node, index = first
+    if node.op_type in _ARITHMETIC and size_of(value) == 1:
+        return None
+    return _usual_filler(node, index)
+
+
+def to_tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
+    """Return a copy of ``array``, also of the float types that numpy itself does not know."""
+    if array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        return torch.from_numpy(array.astype(np.float32)).to(getattr(torch, array.dtype.name))
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def _usual_filler(node: ir.Node, index: int) -> Filler:
+    if node.op_type in _PRODUCTS and index < 2:
+        inputs_first = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))
+        return Filler("msra", fan="out" if inputs_first else "in")
+    if node.op_type in _NORMALISATIONS:
+        return _ONE if index in (1, 4) else _ZERO
+    if node.op_type == "PRelu":
+        return Filler("constant", 0.25)
+    return _ONE if node.op_type in ("Mul", "Div") else _ZERO

@@ -1,0 +1,166 @@
+"""The trainable twin of a Graph: same operators, same names, same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.parameters import is_static_input, role_of
+from trunkline.supermodel.twins.initial import draw, fresh_filler, initial_tensor, to_tensor
+from trunkline.supermodel.twins.registry import Op, make_op
+from trunkline.supermodel.twins.schedule import Step, schedule
+from trunkline.supermodel.twins.store import WeightStore
+
+
+class Twin(WeightStore):
+    """A Graph as a torch module.
+
+    There is one parameter for each float initializer and one buffer for each running statistic, under their ONNX
+    names: ``state_dict`` keys *are* ONNX names. A weight that several nodes read is one parameter.
+
+    Args:
+        graph: A verified Graph. The twin keeps no reference to it.
+        seed: Seed of the weights that are drawn; a weight depends on its name and the seed alone.
+        weights: Content that replaces the initial one, by ONNX name; the rest starts as the Graph says.
+
+    Raises:
+        UnsupportedOp: Operators without a twin, all of them at once.
+        InvalidModel: An unknown name or a wrong shape in ``weights``.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        seed: int = 0,
+        weights: Mapping[str, np.ndarray[Any, Any] | Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.operators = nn.ModuleList(_make_ops(graph.nodes))
+        self.input_name = name_of(graph.input)
+        self.image_shape = shape_of(graph.input)
+        self.output_names = tuple(name_of(value) for value in graph.outputs)
+        self._steps = tuple(_step(index, node) for index, node in enumerate(graph.nodes))
+        self._fresh: dict[str, Filler] = {}
+        self._keep_weights(graph, seed, weights or {})
+        self._schedules: dict[tuple[str, ...], tuple[Step, ...]] = {}
+        self._schedule(self.output_names)
+
+    def forward(self, image: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return the outputs by name, computing only what they need.
+
+        Args:
+            image: ``[N, C, H, W]``.
+            outputs: Names of the wanted outputs, or of any other value; all outputs by default.
+
+        Raises:
+            InvalidConfig: The image has the wrong number of channels, or there is no such output.
+        """
+        self._check_image(image)
+        wanted = self.output_names if outputs is None else tuple(outputs)
+        values = {self.input_name: image}
+        for step in self._schedule(wanted):
+            self._run(step, values)
+            for name in step.drops:
+                values.pop(name, None)
+        return {name: self._read(name, values) for name in wanted}
+
+    def run_values(self, image: Tensor) -> dict[str, Tensor]:
+        """Return every value of the Graph by name, the image included: for finding where two runs part."""
+        self._check_image(image)
+        values = {self.input_name: image}
+        for step in self._steps:
+            self._run(step, values)
+        return values
+
+    def _run(self, step: Step, values: dict[str, Tensor]) -> None:
+        inputs = [None if name is None else self._read(name, values) for name in step.reads]
+        result = self.operators[step.op](*inputs)
+        values.update(zip(step.writes, (result,) if isinstance(result, Tensor) else result, strict=False))
+
+    def _read(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
+        return values[name] if name in values else self.tensor(name)
+
+    def _schedule(self, outputs: tuple[str, ...]) -> tuple[Step, ...]:
+        if outputs not in self._schedules:
+            self._check_outputs(outputs)
+            self._schedules[outputs] = schedule(self._steps, outputs)
+        return self._schedules[outputs]
+
+    def _keep_weights(self, graph: Graph, seed: int, given: Mapping[str, np.ndarray[Any, Any] | Tensor]) -> None:
+        for name, value in graph.initializers.items():
+            role = role_of(value)
+            if role == "static":
+                if not all(is_static_input(node, index) for node, index in value.uses()):
+                    self.keep_constant(name, initial_tensor(value, seed))
+                continue
+            keep = self.keep_parameter if role == "parameter" else self.keep_statistic
+            keep(name, _empty(value) if name in given else initial_tensor(value, seed))
+            filler = fresh_filler(value)
+            if filler is not None:
+                self._fresh[name] = filler
+        self.load_weights(given, strict=False)
+
+    def _check_image(self, image: Tensor) -> None:
+        if image.dim() != len(self.image_shape) or image.shape[1] != self.image_shape[1]:
+            wanted = ", ".join("N" if size is None else str(size) for size in self.image_shape)
+            raise InvalidConfig(
+                f"the image is {list(image.shape)}, but the model needs [{wanted}]", place=self.input_name
+            )
+
+    def _check_outputs(self, outputs: tuple[str, ...]) -> None:
+        known = {self.input_name, *(name for step in self._steps for name in step.writes)}
+        unknown = [name for name in outputs if name not in known]
+        if unknown:
+            raise InvalidConfig(
+                [Problem("the model has no such output", name, did_you_mean(name, known)) for name in unknown]
+            )
+
+
+def reinitialise(twin: Twin, seed: int) -> None:
+    """Draw all weights of ``twin`` anew, a pure function of their names and ``seed``.
+
+    A weight with a filler starts as it says; else He normal for the weights of products, 1 for scales and 0 for
+    biases. Running statistics are reset.
+    """
+    with torch.no_grad():
+        for name, tensor in twin.weights().items():
+            filler = twin._fresh.get(name)
+            if filler is not None:
+                tensor.copy_(draw(filler, name, tuple(tensor.shape), seed))
+
+
+def _step(index: int, node: ir.Node) -> Step:
+    reads = [
+        None if value is None or is_static_input(node, i) else name_of(value) for i, value in enumerate(node.inputs)
+    ]
+    return Step(index, tuple(reads), tuple(value.name or "" for value in node.outputs))
+
+
+def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:
+    """Build all operators; what is not supported is reported together, each complaint once."""
+    ops: list[Op] = []
+    problems: dict[str, Problem] = {}
+    for node in nodes:
+        try:
+            ops.append(make_op(node))
+        except UnsupportedOp as error:
+            for problem in error.problems:
+                problems.setdefault(problem.message, problem)
+    if problems:
+        raise UnsupportedOp(list(problems.values()))
+    return ops
+
+
+def _empty(value: ir.Value) -> Tensor:
+    assert value.const_value is not None
+    tensor = value.const_value
+    return to_tensor(np.zeros(tensor.shape.numpy(), tensor.dtype.numpy()))

@@ -1,0 +1,133 @@
+"""Activations: one input, one output of the same shape."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import onnx_ir as ir
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trunkline.ingest.graph import attribute
+from trunkline.supermodel.twins.registry import Op, register
+from trunkline.supermodel.twins.settings import floats, is_stored, number
+
+
+@register("Relu")
+def relu(node: ir.Node) -> Op:
+    """Return max(x, 0)."""
+    return Op(F.relu)
+
+
+@register("LeakyRelu")
+def leaky_relu(node: ir.Node) -> Op:
+    """A fixed slope ``alpha`` below zero."""
+    return Op(partial(F.leaky_relu, negative_slope=attribute(node, "alpha", 0.01)))
+
+
+@register("PRelu")
+def prelu(node: ir.Node) -> Op:
+    """Inputs: data, learned slope, which broadcasts as in numpy."""
+    return Op(_prelu)
+
+
+@register("Clip")
+def clip(node: ir.Node) -> Op:
+    """Inputs: data, lower and upper bound. Stored bounds are fixed here, computed ones are read each time."""
+    low = number(node, 1, 0.0) if is_stored(node, 1) and floats(node, 1) else None
+    high = number(node, 2, 0.0) if is_stored(node, 2) and floats(node, 2) else None
+    return Op(partial(_clip, low=low, high=high))
+
+
+@register("Sigmoid")
+def sigmoid(node: ir.Node) -> Op:
+    """Return 1 / (1 + exp(−x))."""
+    return Op(torch.sigmoid)
+
+
+@register("Tanh")
+def tanh(node: ir.Node) -> Op:
+    """Hyperbolic tangent."""
+    return Op(torch.tanh)
+
+
+@register("Elu")
+def elu(node: ir.Node) -> Op:
+    """Return ``alpha`` · (exp(x) − 1) below zero."""
+    return Op(partial(F.elu, alpha=attribute(node, "alpha", 1.0)))
+
+
+@register("Selu")
+def selu(node: ir.Node) -> Op:
+    """Scaled Elu; the defaults are those of Klambauer et al. 2017."""
+    alpha = attribute(node, "alpha", 1.67326319217681884765625)
+    return Op(partial(_selu, alpha=alpha, gamma=attribute(node, "gamma", 1.05070102214813232421875)))
+
+
+@register("HardSigmoid")
+def hard_sigmoid(node: ir.Node) -> Op:
+    """Return ``alpha`` · x + ``beta``, clipped to [0, 1]."""
+    return Op(partial(_hard_sigmoid, alpha=attribute(node, "alpha", 0.2), beta=attribute(node, "beta", 0.5)))
+
+
+@register("HardSwish")
+def hard_swish(node: ir.Node) -> Op:
+    """Return x · clip(x / 6 + 1/2, 0, 1)."""
+    return Op(F.hardswish)
+
+
+@register("Softplus")
+def softplus(node: ir.Node) -> Op:
+    """Return log(1 + exp(x)); from the threshold on the difference to x is below double precision."""
+    return Op(partial(F.softplus, threshold=40.0))
+
+
+@register("Softsign")
+def softsign(node: ir.Node) -> Op:
+    """Return x / (1 + |x|)."""
+    return Op(F.softsign)
+
+
+@register("Mish")
+def mish(node: ir.Node) -> Op:
+    """Return x · tanh(softplus(x))."""
+    return Op(F.mish)
+
+
+@register("Softmax")
+def softmax(node: ir.Node) -> Op:
+    """Softmax over one axis."""
+    return Op(partial(torch.softmax, dim=attribute(node, "axis", -1)))
+
+
+@register("LogSoftmax")
+def log_softmax(node: ir.Node) -> Op:
+    """Logarithm of the softmax over one axis."""
+    return Op(partial(torch.log_softmax, dim=attribute(node, "axis", -1)))
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x < 0, slope * x, x)
+
+
+def _clip(x: Tensor, *bounds: Tensor | None, low: float | None, high: float | None) -> Tensor:
+    computed_low, computed_high = (*bounds, None, None)[:2]
+    x = _at_least(x, computed_low if low is None else low)
+    return _at_most(x, computed_high if high is None else high)
+
+
+def _at_least(x: Tensor, bound: Tensor | float | None) -> Tensor:
+    return x if bound is None else x.clamp(min=bound)
+
+
+def _at_most(x: Tensor, bound: Tensor | float | None) -> Tensor:
+    return x if bound is None else x.clamp(max=bound)
+
+
+def _selu(x: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    return gamma * F.elu(x, alpha)
+
+
+def _hard_sigmoid(x: Tensor, *, alpha: float, beta: float) -> Tensor:
+    return (alpha * x + beta).clamp(0.0, 1.0)

@@ -1,0 +1,41 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import onnx_ir as ir
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trunkline.ingest.graph import attribute
+from trunkline.supermodel.twins.registry import Op, register
+
+
+@register("Gemm")
+def gemm(node: ir.Node) -> Op:
+    """Inputs A, B and optional C: ``alpha`` · A'B' + ``beta`` · C, where ' transposes if told to."""
+    settings = {
+        "alpha": attribute(node, "alpha", 1.0),
+        "beta": attribute(node, "beta", 1.0),
+        "transposed": (bool(attribute(node, "transA", 0)), bool(attribute(node, "transB", 0))),
+    }
+    return Op(partial(_gemm, **settings))
+
+
+@register("MatMul")
+def matmul(node: ir.Node) -> Op:
+    """Product over the last two axes; the axes before them broadcast."""
+    return Op(torch.matmul)
+
+
+def _gemm(
+    a: Tensor, b: Tensor, c: Tensor | None = None, *, alpha: float, beta: float, transposed: tuple[bool, bool]
+) -> Tensor:
+    a = a.t() if transposed[0] else a
+    weight = b if transposed[1] else b.t()
+    if alpha == 1.0 and beta == 1.0 and (c is None or c.shape == weight.shape[:1]):
+        return F.linear(a, weight, c)
+    product = alpha * F.linear(a, weight)
+    return product if c is None else product + beta * c

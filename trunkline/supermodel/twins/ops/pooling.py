@@ -1,0 +1,89 @@
+"""Pooling over windows and over the whole image, by ONNX's and onnxruntime's rules for edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import onnx_ir as ir
+import torch.nn.functional as F
+from torch import Tensor
+
+from trunkline.ingest.graph import attribute
+from trunkline.supermodel.twins.registry import Op, refuse, register
+from trunkline.supermodel.twins.settings import rank_of
+from trunkline.supermodel.twins.window import Window, torch_pads
+
+_MAX: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+@register("MaxPool")
+def max_pool(node: ir.Node) -> Op:
+    """Input ``[N, C, ...]``; pads count as minus infinity."""
+    return Op(partial(_max_pool, window=_window(node)))
+
+
+@register("AveragePool")
+def average_pool(node: ir.Node) -> Op:
+    """Input ``[N, C, ...]``; ``count_include_pad`` says whether pads count in the mean."""
+    return Op(partial(_average_pool, window=_window(node), count_pads=bool(attribute(node, "count_include_pad", 0))))
+
+
+@register("GlobalAveragePool")
+def global_average_pool(node: ir.Node) -> Op:
+    """Mean over all spatial axes, which stay with size 1."""
+    return Op(_global_average)
+
+
+@register("GlobalMaxPool")
+def global_max_pool(node: ir.Node) -> Op:
+    """Maximum over all spatial axes, which stay with size 1."""
+    return Op(_global_max)
+
+
+def _window(node: ir.Node) -> Window:
+    kernel = attribute(node, "kernel_shape")
+    if len(kernel) not in _MAX or rank_of(node) != len(kernel) + 2:
+        raise refuse(node, f"{len(kernel)} spatial axes", "one, two or three are supported")
+    return Window.of(node, kernel)
+
+
+def _torch_pads_it(window: Window) -> bool:
+    """Torch pads both sides alike, and by half the kernel at most."""
+    return window.is_symmetric and all(2 * pad <= k for pad, k in zip(window.begins, window.kernel, strict=True))
+
+
+def _max_pool(x: Tensor, *, window: Window) -> Tensor:
+    pool = _MAX[len(window.kernel)]
+    if _torch_pads_it(window):
+        return pool(x, window.kernel, window.strides, window.begins, window.dilations, window.ceil_mode)
+    sizes = x.shape[2:]
+    begins, ends = window.padding(sizes)
+    more = window.overhang(sizes, begins, ends)
+    ends = [end + extra for end, extra in zip(ends, more, strict=True)]
+    return pool(
+        F.pad(x, torch_pads(begins, ends), value=-float("inf")), window.kernel, window.strides, 0, window.dilations
+    )
+
+
+def _average_pool(x: Tensor, *, window: Window, count_pads: bool) -> Tensor:
+    """Where torch cannot, divide the mean of the padded image by the mean of what counts in each window."""
+    pool = _AVERAGE[len(window.kernel)]
+    if _torch_pads_it(window):
+        return pool(x, window.kernel, window.strides, window.begins, window.ceil_mode, count_pads)
+    sizes = x.shape[2:]
+    begins, ends = window.padding(sizes)
+    more = window.overhang(sizes, begins, ends)
+    counted = F.pad(x.new_ones((1, 1, *sizes)), torch_pads(begins, ends), value=float(count_pads))
+    counted = F.pad(counted, torch_pads([0] * len(more), more))
+    whole = torch_pads(begins, [end + extra for end, extra in zip(ends, more, strict=True)])
+    return pool(F.pad(x, whole), window.kernel, window.strides) / pool(counted, window.kernel, window.strides)
+
+
+def _global_average(x: Tensor) -> Tensor:
+    return x.mean(dim=list(range(2, x.dim())), keepdim=True)
+
+
+def _global_max(x: Tensor) -> Tensor:
+    return x.amax(dim=list(range(2, x.dim())), keepdim=True)

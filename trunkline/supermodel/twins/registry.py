@@ -1,0 +1,124 @@
+"""From an ONNX operator to the torch function that computes it.
+
+An operator's twin holds no weights. It is called with the node's inputs in ONNX order (data and weights;
+``None`` for an absent input and for a static argument), and its settings are fixed when it is built.
+
+How to add an operator: write one factory, in one file of ``twins/ops/`` (or anywhere that is imported first)::
+
+    @register("Softsign")
+    def softsign(node: ir.Node) -> Op:
+        return Op(F.softsign)
+
+* Read attributes with :func:`trunkline.ingest.graph.attribute`, giving ONNX's default at opset 18, and static
+  arguments with the helpers of :mod:`trunkline.supermodel.twins.settings`.
+* Fix settings with ``functools.partial`` over a function at module level, so that a twin can be pickled.
+* A function that behaves differently in training takes ``training: bool`` and is wrapped by ``Op(f, modal=True)``.
+* An operator whose float input is a setting, not a weight, also needs a line in
+  :mod:`trunkline.ingest.parameters`.
+* Compare it with onnxruntime: a line in ``tests/supermodel/test_twins_parity.py``.
+
+An operator without a factory is looked for in onnx2torch, where the extra ``trunkline[onnx2torch]`` is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+import onnx_ir as ir
+from torch import Tensor, nn
+
+from trunkline.errors import UnsupportedOp
+from trunkline.ingest.graph import name_of
+
+Result = Tensor | tuple[Tensor, ...]
+
+
+class Op(nn.Module):
+    """A weightless operator: a function of tensors, with its settings already fixed.
+
+    Args:
+        function: Takes the node's inputs in ONNX order; an input that is ``None`` at the end may be left out.
+        modal: Whether ``function`` takes ``training=``, as Dropout and BatchNormalization do.
+    """
+
+    def __init__(self, function: Callable[..., Result], *, modal: bool = False) -> None:
+        super().__init__()
+        self.function = function
+        self.modal = modal
+
+    def forward(self, *inputs: Tensor | None) -> Result:
+        """Return the node's output, or a tuple of them."""
+        if self.modal:
+            return self.function(*inputs, training=self.training)
+        return self.function(*inputs)
+
+    def extra_repr(self) -> str:
+        """Show the function and its settings."""
+        settings: dict[str, object] = getattr(self.function, "keywords", {})
+        name = getattr(getattr(self.function, "func", self.function), "__name__", "function").strip("_")
+        return ", ".join([name, *(f"{key}={value}" for key, value in settings.items())])
+
+
+Factory = Callable[[ir.Node], Op]
+F_ = TypeVar("F_", bound=Factory)
+
+_FACTORIES: dict[str, Factory] = {}
+_SEVERAL_OUTPUTS = frozenset({"Split"})
+
+
+def register(op_type: str) -> Callable[[F_], F_]:
+    """Make the decorated factory answer for the operator ``op_type`` of ONNX's default domain."""
+
+    def keep(factory: F_) -> F_:
+        if op_type in _FACTORIES:
+            raise ValueError(f"operator {op_type!r} is already registered")
+        _FACTORIES[op_type] = factory
+        return factory
+
+    return keep
+
+
+def supported_ops() -> tuple[str, ...]:
+    """Return the names of all operators with a twin, sorted."""
+    _load_families()
+    return tuple(sorted(_FACTORIES))
+
+
+def make_op(node: ir.Node) -> Op:
+    """Return the twin of ``node``.
+
+    Raises:
+        UnsupportedOp: There is none, or not for these attributes; the message names the node.
+    """
+    _load_families()
+    _refuse_side_outputs(node)
+    if node.domain in ("", "ai.onnx") and node.op_type in _FACTORIES:
+        return _FACTORIES[node.op_type](node)
+
+    from trunkline.supermodel.twins.fallback import foreign_op
+
+    return foreign_op(node)
+
+
+def refuse(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
+    """Return the error for an operator that has a twin, but not for this setting."""
+    return UnsupportedOp(f"{node.op_type} with {what} is not supported", place=name_of(node), advice=advice)
+
+
+def _refuse_side_outputs(node: ir.Node) -> None:
+    if node.op_type in _SEVERAL_OUTPUTS:
+        return
+    for output in node.outputs[1:]:
+        if output.uses() or output.is_graph_output():
+            raise refuse(node, f"its second output {output.name!r} in use", "use only the first output of this node")
+
+
+@cache
+def _load_families() -> None:
+    package = importlib.import_module("trunkline.supermodel.twins.ops")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")

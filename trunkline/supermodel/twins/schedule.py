@@ -1,0 +1,45 @@
+"""Which nodes to run for the outputs that are asked for, and when a value may be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node: which operator runs, on what, into what.
+
+    Attributes:
+        op: The operator's position in the Graph.
+        reads: Names of the inputs in ONNX order; ``None`` where there is none, or where it is a static argument.
+        writes: Names of the outputs.
+        drops: Names of the computed values that no later step reads.
+    """
+
+    op: int
+    reads: tuple[str | None, ...]
+    writes: tuple[str, ...]
+    drops: tuple[str, ...] = ()
+
+
+def schedule(steps: Sequence[Step], outputs: Sequence[str], stored: Collection[str] = ()) -> tuple[Step, ...]:
+    """Return the steps that ``outputs`` need, in order, each with what it may drop.
+
+    Args:
+        steps: All steps of the Graph, in topological order.
+        outputs: Names of the wanted values; these are never dropped.
+        stored: Names of the weights, which are never dropped either.
+    """
+    needed = set(outputs)
+    kept = {*outputs, *stored}
+    chosen: list[Step] = []
+    for step in reversed(steps):
+        if needed.isdisjoint(step.writes):
+            continue
+        reads = [name for name in step.reads if name is not None]
+        needed.update(reads)
+        drops = tuple(dict.fromkeys(name for name in (*reads, *step.writes) if name not in kept))
+        kept.update(drops)
+        chosen.append(Step(step.op, step.reads, step.writes, drops))
+    return tuple(reversed(chosen))

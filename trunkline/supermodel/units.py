@@ -1,0 +1,139 @@
+"""The units a plan decides about: operators (AutoMTL) or blocks (TreeMTL).
+
+An operator unit is a node that multiplies by weights (convolution, transposed convolution, linear layer)
+together with its *tail*: the normalisation that follows it alone and is skipped with it. Weighted nodes that
+are nobody's tail (a BatchNorm after a concatenation, a PReLU) *follow* the nearest unit before them: they take
+its weight instance, so a shared convolution keeps a shared BatchNorm and its result stays reusable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from trunkline.ingest.blocks import MATRIX_OPS, find_blocks
+from trunkline.ingest.cost import Cost, node_costs
+from trunkline.ingest.graph import Graph, data_inputs_of, name_of
+from trunkline.ingest.parameters import is_parameter
+
+Granularity = Literal["operator", "block"]
+
+_TAIL_OPS = frozenset({"BatchNormalization", "Mul", "Add"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What one entry of a sharing plan governs.
+
+    Attributes:
+        name: The name of its first weighted node.
+        nodes: The nodes that run when the unit runs and vanish when it is skipped, in order.
+        followers: Weighted nodes elsewhere that take this unit's instance.
+        input: The value it reads.
+        output: The value it hands on.
+        cost: The cost of ``nodes`` for one image.
+        depth: Number of units on the longest path up to and including this one (AutoMTL's l, from 1).
+        ancestors: Indices of all units that its result depends on.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    followers: tuple[str, ...]
+    input: str
+    output: str
+    cost: Cost
+    depth: int
+    ancestors: frozenset[int]
+
+
+def find_units(graph: Graph, granularity: Granularity = "operator") -> list[Unit]:
+    """Return the units of ``graph`` in topological order."""
+    return _operator_units(graph) if granularity == "operator" else _block_units(graph)
+
+
+def has_parameters(node: ir.Node) -> bool:
+    """Whether a node reads a trainable weight."""
+    return any(is_parameter(value) for value in node.inputs)
+
+
+def _block_units(graph: Graph) -> list[Unit]:
+    return [
+        Unit(block.name, block.nodes, (), block.input, block.output, block.cost, i + 1, frozenset(range(i)))
+        for i, block in enumerate(find_blocks(graph))
+    ]
+
+
+def _operator_units(graph: Graph) -> list[Unit]:
+    costs = node_costs(graph)
+    heads = [node for node in graph.nodes if node.op_type in MATRIX_OPS and has_parameters(node)]
+    chains = [_with_tail(node, graph) for node in heads]
+    index_of = {name_of(node): i for i, chain in enumerate(chains) for node in chain}
+    ancestors, nearest = _ancestry(graph, index_of)
+    followers: list[list[str]] = [[] for _ in heads]
+    for node in graph.nodes:
+        name = name_of(node)
+        if has_parameters(node) and name not in index_of and nearest.get(name) is not None:
+            followers[nearest[name]].append(name)
+    depths: list[int] = []
+    for i in range(len(heads)):
+        depths.append(1 + max((depths[j] for j in ancestors[i]), default=0))
+    return [
+        Unit(
+            name=name_of(chain[0]),
+            nodes=tuple(name_of(node) for node in chain),
+            followers=tuple(followers[i]),
+            input=name_of(data_inputs_of(chain[0])[0]),
+            output=name_of(chain[-1].outputs[0]),
+            cost=Cost.total(costs[name_of(node)] for node in chain),
+            depth=depths[i],
+            ancestors=frozenset(ancestors[i]),
+        )
+        for i, chain in enumerate(chains)
+    ]
+
+
+def _with_tail(node: ir.Node, graph: Graph) -> list[ir.Node]:
+    """Extend a weighted node by the normalisation that alone reads its result."""
+    chain = [node]
+    outputs = {id(value) for value in graph.outputs}
+    while True:
+        value = chain[-1].outputs[0]
+        readers = value.consumers()
+        if len(readers) != 1 or id(value) in outputs:
+            return chain
+        reader = readers[0]
+        if reader.op_type not in _TAIL_OPS or not has_parameters(reader) or len(data_inputs_of(reader)) != 1:
+            return chain
+        chain.append(reader)
+
+
+def _ancestry(graph: Graph, index_of: dict[str, int]) -> tuple[list[set[int]], dict[str, int]]:
+    """Return each unit's ancestors, and for each node outside units the nearest unit before it."""
+    reach: dict[int, set[int]] = {}
+    last: dict[int, int] = {}
+    ancestors: list[set[int]] = [set() for _ in range(max(index_of.values(), default=-1) + 1)]
+    nearest: dict[str, int] = {}
+    for node in graph.nodes:
+        reads = data_inputs_of(node)
+        seen: set[int] = set().union(*(reach.get(id(value), set()) for value in reads))
+        unit = index_of.get(name_of(node))
+        before = next((last[id(value)] for value in reads if id(value) in last), None)
+        if unit is not None:
+            ancestors[unit] |= seen - {unit}
+            seen = seen | {unit}
+            before = unit
+        elif before is not None:
+            nearest[name_of(node)] = before
+        for value in node.outputs:
+            reach[id(value)] = seen
+            if before is not None:
+                last[id(value)] = before
+    return ancestors, nearest
+
+
+def unit_of_nodes(units: Sequence[Unit]) -> dict[str, int]:
+    """Return the unit index of every node that belongs to or follows a unit."""
+    return {node: i for i, unit in enumerate(units) for node in (*unit.nodes, *unit.followers)}

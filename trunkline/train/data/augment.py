@@ -1,0 +1,129 @@
+"""Random scale, crop and mirror, drawn once per sample and applied to the image and to every label alike.
+
+The image is resized bilinearly, labels by nearest neighbour; where a crop reaches beyond the picture the image is
+padded with the ImageNet mean (0 after normalising) and labels with their ignore value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from trunkline.train.data.base import IGNORE, IMAGENET_MEAN, Kind, random_generator
+
+Size = tuple[int, int]
+
+_STREAM = 19
+_PADDING = tuple(round(255 * value) for value in IMAGENET_MEAN)
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How training samples vary.
+
+    Attributes:
+        scale: Smallest and largest random scale; the papers use 0.5 to 1.5.
+        mirror: Mirror half of the samples.
+        crop_from: Scale relative to the data set's ``size`` (the whole picture resized to it is scale 1), or crop
+            ``size`` from the picture's ``native`` resolution, as the papers do with 321 x 321 of 480 x 640.
+        scale_depth: Divide depths by the random scale, since a picture enlarged s times shows things s times
+            nearer. The papers leave depths as they are.
+    """
+
+    scale: tuple[float, float] = (0.5, 1.5)
+    mirror: bool = True
+    crop_from: Literal["size", "native"] = "size"
+    scale_depth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a resized picture that becomes the sample.
+
+    Attributes:
+        resized: Height and width the whole picture is resized to.
+        top: Row of the resized picture at which the sample begins; negative where it is padded.
+        left: Column likewise.
+        size: Height and width of the sample.
+        mirrored: Whether left and right change places.
+        scale: The random scale drawn, 1 where nothing is augmented.
+    """
+
+    resized: Size
+    top: int
+    left: int
+    size: Size
+    mirrored: bool = False
+    scale: float = 1.0
+
+
+def whole(size: Size) -> Window:
+    """Return the window that shows the whole picture at ``size``, for validation."""
+    return Window(resized=size, top=0, left=0, size=size)
+
+
+def draw_window(augmentation: Augmentation, native: Size, size: Size, index: int, seed: int) -> Window:
+    """Draw a window: a pure function of its arguments."""
+    rng = random_generator(seed, _STREAM, index)
+    low, high = augmentation.scale
+    scale = float(low + (high - low) * rng.random())
+    base = size if augmentation.crop_from == "size" else native
+    resized = (max(1, round(base[0] * scale)), max(1, round(base[1] * scale)))
+    top, left = (_offset(rng, resized[axis], size[axis]) for axis in range(2))
+    mirrored = augmentation.mirror and bool(rng.random() < 0.5)
+    return Window(resized, top, left, size, mirrored, scale)
+
+
+def _offset(rng: np.random.Generator, length: int, wanted: int) -> int:
+    """Draw where the sample begins so that it lies inside the picture, or the picture inside the sample."""
+    slack = length - wanted
+    drawn = int(rng.integers(abs(slack) + 1))
+    return drawn if slack >= 0 else -drawn
+
+
+def cut_image(rgb: np.ndarray, window: Window) -> np.ndarray:
+    """Return the sample's picture, uint8 ``[H, W, 3]``."""
+    height, width = window.resized
+    resized = rgb
+    if rgb.shape[:2] != window.resized:
+        resized = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+    canvas = np.full((*window.size, 3), _PADDING, np.uint8)
+    rows, source_rows = _overlap(window.top, height, window.size[0])
+    columns, source_columns = _overlap(window.left, width, window.size[1])
+    canvas[rows, columns] = resized[source_rows, source_columns]
+    return canvas[:, ::-1] if window.mirrored else canvas
+
+
+def _overlap(start: int, length: int, wanted: int) -> tuple[slice, slice]:
+    """Return where the picture lies in the sample, and which part of the picture that is."""
+    begin, end = max(0, -start), min(wanted, length - start)
+    return slice(begin, end), slice(begin + start, end + start)
+
+
+def cut_label(kind: Kind, label: np.ndarray, window: Window) -> np.ndarray:
+    """Return the sample's label from one of the picture's native size, ``[..., H, W]``.
+
+    Mirroring negates the x component (channel 0) of normals.
+    """
+    rows, inside_rows = _nearest(window.top, window.resized[0], window.size[0], label.shape[-2])
+    columns, inside_columns = _nearest(window.left, window.resized[1], window.size[1], label.shape[-1])
+    taken = label[..., rows[:, None], columns[None, :]]
+    fill = 0 if kind in ("depth", "normals") else IGNORE
+    taken[..., ~(inside_rows[:, None] & inside_columns[None, :])] = fill
+    if not window.mirrored:
+        return taken
+    flipped = np.ascontiguousarray(taken[..., ::-1])
+    if kind == "normals":
+        flipped[0] *= -1
+    return flipped
+
+
+def _nearest(start: int, resized: int, wanted: int, native: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each position in the sample, the native position and whether it lies in the picture."""
+    position = np.arange(wanted) + start
+    inside = (position >= 0) & (position < resized)
+    source = ((2 * position + 1) * native) // (2 * resized)  # floor((position + 1/2) * native / resized)
+    return np.clip(source, 0, native - 1), inside

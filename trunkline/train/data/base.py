@@ -1,0 +1,135 @@
+"""What a data set is: samples of one image and its labels, by task; and how images are normalised.
+
+Labels, by kind of task:
+
+* segmentation: int64 ``[H, W]``, 255 = ignore;
+* depth: float32 ``[1, H, W]`` in metres, 0 = invalid;
+* normals: float32 ``[3, H, W]`` unit vectors, (0, 0, 0) = invalid;
+* edges: float32 ``[1, H, W]`` in {0, 1}, 255 = ignore;
+* keypoints: float32 ``[1, H, W]`` heat map in [0, 1], 255 = ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+Kind = Literal["segmentation", "depth", "normals", "edges", "keypoints"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+IGNORE = 255
+"""Label value of pixels that count neither in losses nor in metrics (segmentation, edges, keypoints)."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """How a model's input is made from an RGB picture: ``(value / 255 - mean) / std``, per channel.
+
+    Exported models record it, so that whoever runs them feeds what the model was trained on.
+    """
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def apply(self, rgb: np.ndarray) -> np.ndarray:
+        """Return uint8 ``[H, W, 3]`` as float32 ``[3, H, W]``."""
+        scaled = rgb.astype(np.float32) / np.float32(255)
+        normalised: np.ndarray = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+    def undo(self, image: np.ndarray) -> np.ndarray:
+        """Return float ``[3, H, W]`` as uint8 ``[H, W, 3]``, for pictures in reports."""
+        scaled = image.transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)
+        rgb: np.ndarray = np.clip(scaled * 255 + 0.5, 0, 255).astype(np.uint8)
+        return rgb
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return plain lists, for JSON and model metadata."""
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+
+NORMALISATION = Normalisation()
+"""The ImageNet statistics, which every data set here uses and common pre-trained weights expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """What a task's labels are.
+
+    Attributes:
+        kind: One of :data:`KINDS`.
+        channels: Channels a head must put out: the number of classes, 3 for normals, otherwise 1.
+        classes: Class names in label order; empty where the kind has none.
+        options: Options that the labels demand of the task, e.g. ``{"space": "paper"}``.
+    """
+
+    kind: Kind
+    channels: int
+    classes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image, float32 ``[3, H, W]``, normalised, and its labels by task name."""
+
+    image: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+class DataSet(Protocol):
+    """Samples of one size, by number."""
+
+    @property
+    def name(self) -> str:
+        """Short name, for reports."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskInfo]:
+        """What is labelled, by task name."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every image and label."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How images were normalised."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, *, seed: int | None = None) -> Sample:
+        """Return sample ``index``; with a seed it is augmented, as a pure function of (index, seed).
+
+        Raises:
+            InvalidConfig: a file of the sample cannot be read, or holds impossible values.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DataSets:
+    """What a run is trained, validated and, where the data has such a part, tested on."""
+
+    train: DataSet
+    val: DataSet
+    test: DataSet | None = None
+
+
+def empty_label(kind: Kind, size: tuple[int, int]) -> np.ndarray:
+    """Return a label in which every pixel is ignored, for samples that a task has no label for."""
+    if kind == "segmentation":
+        return np.full(size, IGNORE, np.int64)
+    if kind == "normals":
+        return np.zeros((3, *size), np.float32)
+    return np.full((1, *size), 0 if kind == "depth" else IGNORE, np.float32)
+
+
+def random_generator(*numbers: int) -> np.random.Generator:
+    """Return a generator that is a pure function of the given non-negative numbers, on every platform."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(numbers)))

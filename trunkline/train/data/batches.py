@@ -1,0 +1,190 @@
+"""Batches of a data set. Which samples a batch holds, and how they are augmented, depends on (seed, step) alone.
+
+So a run that stops at any step resumes with the same data, without a state of the loader in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trunkline.errors import InvalidConfig
+from trunkline.train.data.base import DataSet, empty_label, random_generator
+
+_ORDER_STREAM = 11
+_AUGMENT_STREAM = 13
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples stacked along a new first axis.
+
+    Attributes:
+        image: ``[N, 3, H, W]``.
+        labels: By task name, ``[N, ...]`` as :mod:`trunkline.train.data.base` describes.
+    """
+
+    image: Tensor
+    labels: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return int(self.image.shape[0])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on ``device``."""
+        labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
+        return Batch(self.image.to(device, non_blocking=True), labels)
+
+
+class Batches:
+    """Endless, shuffled batches of constant size.
+
+    Args:
+        dataset: Where samples come from.
+        indices: The samples to use; None for all.
+        batch_size: Samples per batch.
+        seed: With the step, decides everything random.
+        augment: Whether samples are augmented.
+
+    Raises:
+        InvalidConfig: no samples, a batch size below 1, or a sample number outside the data set.
+    """
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        indices: Sequence[int] | None = None,
+        batch_size: int = 8,
+        seed: int = 0,
+        augment: bool = True,
+    ) -> None:
+        self.dataset = dataset
+        self.pool = np.arange(len(dataset)) if indices is None else np.array(indices, np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augment = augment
+        if batch_size < 1:
+            raise InvalidConfig(f"the batch size is {batch_size}, expected at least 1", place="batch_size")
+        if len(self.pool) == 0:
+            raise InvalidConfig(f'no samples to train on: data set "{dataset.name}" or the chosen part of it is empty')
+        if self.pool.min() < 0 or self.pool.max() >= len(dataset):
+            raise InvalidConfig(
+                f'sample numbers {self.pool.min()}..{self.pool.max()} do not fit data set "{dataset.name}" '
+                f"of {len(dataset)} samples"
+            )
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches that together hold every sample at least once."""
+        return -(-len(self.pool) // self.batch_size)
+
+    def indices(self, step: int) -> list[int]:
+        """Return the sample numbers of batch ``step``.
+
+        An epoch walks through a permutation; its last batch is filled up from the next epoch's permutation.
+        """
+        epoch, position = divmod(step, self.per_epoch)
+        start = position * self.batch_size
+        chosen: list[int] = self._order(epoch)[start : start + self.batch_size].tolist()
+        while len(chosen) < self.batch_size:
+            epoch += 1
+            chosen += self._order(epoch)[: self.batch_size - len(chosen)].tolist()
+        return chosen
+
+    def batch(self, step: int) -> Batch:
+        """Return batch ``step``: a pure function of (seed, step)."""
+        chosen = self.indices(step)
+        seeds: list[int | None] = [None] * len(chosen)
+        if self.augment:
+            seeds = random_generator(self.seed, _AUGMENT_STREAM, step).integers(2**31, size=len(chosen)).tolist()
+        return collate(self.dataset, chosen, seeds)
+
+    def stream(self, start_step: int = 0) -> Stream:
+        """Return the batches from ``start_step`` on, made ahead by one background thread; use it with ``with``."""
+        return Stream(self, start_step)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        order: np.ndarray = self.pool[random_generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.pool))]
+        return order
+
+
+def collate(dataset: DataSet, indices: Sequence[int], seeds: Sequence[int | None]) -> Batch:
+    """Load samples and stack them; a sample without a label for a task gets an all-ignored one."""
+    samples = [dataset.sample(index, seed=seed) for index, seed in zip(indices, seeds, strict=True)]
+    image = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    labels = {}
+    for name, info in dataset.tasks.items():
+        stack = [s.labels[name] if name in s.labels else empty_label(info.kind, dataset.size) for s in samples]
+        labels[name] = torch.from_numpy(np.stack(stack))
+    return Batch(image, labels)
+
+
+def in_order(dataset: DataSet, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
+    """Yield every sample once, in order and not augmented, for validation; the last batch may be smaller."""
+    chosen = list(range(len(dataset)) if indices is None else indices)
+    for start in range(0, len(chosen), batch_size):
+        part = chosen[start : start + batch_size]
+        yield collate(dataset, part, [None] * len(part))
+
+
+class Stream(Iterator[Batch]):
+    """Batches made ahead of time by one thread, which ends when the stream is closed.
+
+    An exception in the thread is raised where the batch it broke would have come.
+    """
+
+    def __init__(self, batches: Batches, start_step: int, ahead: int = 2) -> None:
+        self._batches = batches
+        self._queue: queue.Queue[Batch | Exception] = queue.Queue(ahead)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(start_step,), name="trunkline-batches", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> Batch:
+        if self._closed.is_set():
+            raise StopIteration
+        found = self._queue.get()
+        if isinstance(found, Exception):
+            self.close()
+            raise found
+        return found
+
+    def close(self) -> None:
+        """End the thread and wait for it; safe to call twice."""
+        self._closed.set()
+        self._thread.join()
+
+    def _work(self, step: int) -> None:
+        while not self._closed.is_set():
+            try:
+                made: Batch | Exception = self._batches.batch(step)
+            except Exception as error:  # handed to the consumer, who raises it
+                made = error
+            self._put(made)
+            if isinstance(made, Exception):
+                return
+            step += 1
+
+    def _put(self, item: Batch | Exception) -> None:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=_POLL_SECONDS)
+                return
+            except queue.Full:
+                continue

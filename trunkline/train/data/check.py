@@ -1,0 +1,52 @@
+"""Checks of a data folder: all problems in one report, before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.train.data.base import DataSet
+
+MOST_LISTED = 20
+
+
+class Checkable(Protocol):
+    """A data set made of files."""
+
+    def problems(self) -> list[Problem]:
+        """Look at every file's name, header and size, without decoding it."""
+
+
+def check_labels(dataset: Checkable) -> None:
+    """Check that every file is there, is readable by its header, and fits its image.
+
+    Raises:
+        InvalidConfig: with the first 20 problems and the number of further ones.
+    """
+    raise_all(dataset.problems())
+
+
+def check_values(dataset: DataSet) -> None:
+    """Load every sample once, which checks every label's values.
+
+    Raises:
+        InvalidConfig: as :func:`check_labels`.
+    """
+    problems: list[Problem] = []
+    for index in range(len(dataset)):
+        try:
+            dataset.sample(index)
+        except InvalidConfig as error:
+            problems += error.problems
+    raise_all(problems)
+
+
+def raise_all(problems: Sequence[Problem]) -> None:
+    """Raise one error for all problems, if there are any; a long list is cut."""
+    if not problems:
+        return
+    listed = list(problems[:MOST_LISTED])
+    if len(problems) > MOST_LISTED:
+        listed.append(Problem(f"… and {len(problems) - MOST_LISTED} more"))
+    raise InvalidConfig(listed)

@@ -1,0 +1,62 @@
+"""Where and in which precision a run computes. What is asked for is used, or the run fails: never something else."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from trunkline.errors import InvalidConfig, WorkFailed
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Device and precision of a run.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``bfloat16`` runs the model under autocast; weights, losses and optimisers stay float32.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+
+    def resolve(self) -> torch.device:
+        """Return the device.
+
+        Raises:
+            InvalidConfig: Neither ``cpu`` nor ``cuda``, or an unknown precision.
+            WorkFailed: A CUDA device was asked for that torch cannot use here.
+        """
+        if self.precision not in get_args(Precision):
+            raise InvalidConfig(
+                f'precision "{self.precision}" is not one of {", ".join(get_args(Precision))}', place="precision"
+            )
+        name, _, number = self.device.partition(":")
+        if name not in ("cpu", "cuda") or (number and not number.isdigit()):
+            raise InvalidConfig(f'device "{self.device}" is neither "cpu" nor "cuda" nor "cuda:N"', place="device")
+        if name == "cuda":
+            _check_cuda(int(number or 0))
+        return torch.device(self.device)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which the model runs."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16)
+
+
+def _check_cuda(number: int) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number < count:
+        return
+    found = f"torch {torch.__version__} finds {count} CUDA device(s)"
+    raise WorkFailed(
+        f"CUDA device {number} was asked for, but {found}",
+        place="device",
+        advice='set device = "cpu", or install a driver and a torch build with CUDA; see `trunkline doctor`',
+    )

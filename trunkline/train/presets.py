@@ -1,0 +1,241 @@
+"""Phases with the papers' numbers, by name, and where each number comes from.
+
+``paper-*``: Table 7 and Appendix B of Zhang, Liu, Guan, "AutoMTL" (arXiv 2110.13076): steps, learning rates and their
+decay, λ_reg, and one summed loss (Eq. 3). The paper gives no optimiser kinds, betas, weight decay or alternation;
+those are the authors' release's.
+
+``release-*``: what the release does where that differs: one step per task instead of a summed loss, another
+learning rate while the policy is trained, no decay before post-training, a policy learning rate that falls to a
+tenth after 10,000 steps, and the numbers of its notebooks.
+
+``small`` and ``demo`` are ours: the same three phases in little time.
+
+The temperature belongs to the model, not to the phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.train.phases import Optimiser, Phase, Schedule, Turn
+
+REGULARIZATION = "regularization"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """The numbers that differ between presets; see :class:`~trunkline.train.phases.Phase` for their meaning.
+
+    Attributes:
+        steps: Steps of pre-training, policy training and post-training.
+        alternate: Steps of the policy, then steps of the weights, in one cycle of policy training.
+        regularization: λ_reg of the paper's Eq. 3.
+        loss_weights: λ by kind of task, in all phases but those of ``search_loss_weights``.
+        weight_lr: Learning rate of the weights in pre-training and post-training.
+        search_lr: The same in policy training.
+        search_kind: Optimiser of the weights in policy training.
+        policy_lr: Learning rate of the policy.
+        policy_decay: Schedule of the policy's learning rate.
+        decay: Schedule of the weights' learning rate.
+        decay_everywhere: False: only in post-training.
+        joint: Whether tasks are summed before a step.
+        search_loss_weights: λ by kind while the policy is trained, where different.
+        batch_size: Samples per step.
+    """
+
+    steps: tuple[int, int, int]
+    alternate: tuple[int, int]
+    regularization: float
+    loss_weights: Mapping[str, float]
+    weight_lr: float = 1e-3
+    search_lr: float = 1e-3
+    search_kind: Literal["adam", "sgd"] = "sgd"
+    policy_lr: float = 1e-2
+    policy_decay: Schedule = Schedule()
+    decay: Schedule = Schedule(kind="step", size=4_000, gamma=0.5)
+    decay_everywhere: bool = True
+    joint: bool = True
+    search_loss_weights: Mapping[str, float] | None = None
+    batch_size: int = 16
+    eval_every: int = 200
+    checkpoint_every: int = 200
+
+
+_CITYSCAPES = {"segmentation": 1.0, "depth": 1.0}
+_NYUV2 = {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
+_TASKONOMY = {"segmentation": 1.0, "normals": 3.0, "depth": 2.0, "keypoints": 7.0, "edges": 7.0}
+
+
+def _policy_drop(after: int) -> Schedule:
+    """The release sets the policy's rate from 0.01 to 0.001 at step 10,000; ``after`` is that in policy steps."""
+    return Schedule(kind="step", size=after, gamma=0.1, floor=0.1)
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "paper-cityscapes": Preset((10_000, 20_000, 30_000), (100, 400), 5e-4, _CITYSCAPES),
+        "paper-nyuv2": Preset((10_000, 20_000, 30_000), (50, 50), 1e-3, _NYUV2),
+        "paper-taskonomy": Preset(
+            (20_000, 30_000, 50_000),
+            (100, 400),
+            5e-4,
+            _TASKONOMY,
+            weight_lr=1e-4,
+            search_lr=1e-4,
+            decay=Schedule(kind="step", size=10_000, gamma=0.3),
+        ),
+        "release-cityscapes": Preset(
+            (10_000, 20_000, 30_000),
+            (100, 400),
+            5e-4,
+            _CITYSCAPES,
+            search_lr=1e-4,
+            policy_decay=_policy_drop(2_000),
+            decay_everywhere=False,
+            joint=False,
+        ),
+        "release-nyuv2": Preset(
+            (10_000, 20_000, 30_000),
+            (50, 50),
+            3e-3,
+            _NYUV2,
+            policy_decay=_policy_drop(5_000),
+            decay_everywhere=False,
+            joint=False,
+            search_loss_weights={"segmentation": 3.0, "normals": 20.0, "depth": 3.0},
+        ),
+        "release-taskonomy": Preset(
+            (10_000, 50_000, 30_000),
+            (100, 400),
+            5e-4,
+            _TASKONOMY,
+            search_lr=1e-4,
+            policy_decay=_policy_drop(2_000),
+            decay_everywhere=False,
+            joint=False,
+        ),
+        "small": Preset(
+            (500, 1_500, 2_000),
+            (20, 60),
+            1e-3,
+            {},
+            search_kind="adam",
+            policy_lr=3e-2,
+            decay=Schedule(kind="poly"),
+            decay_everywhere=False,
+            batch_size=8,
+        ),
+        "demo": Preset(
+            (40, 120, 160),
+            (10, 20),
+            1e-3,
+            {},
+            search_kind="adam",
+            policy_lr=1e-1,
+            decay=Schedule(kind="poly"),
+            decay_everywhere=False,
+            batch_size=4,
+            eval_every=80,
+            checkpoint_every=40,
+        ),
+    }
+)
+
+
+def preset(name: str) -> Preset:
+    """Return the preset called ``name``; raises InvalidConfig with the known names."""
+    if name not in PRESETS:
+        advice = did_you_mean(name, PRESETS) or f"known: {', '.join(PRESETS)}"
+        raise InvalidConfig(f'there is no training preset "{name}"', place="preset", advice=advice)
+    return PRESETS[name]
+
+
+def automtl_phases(name: str) -> list[Phase]:
+    """Return the two phases that train AutoMTL's supermodel: "pre" and "policy".
+
+    The third one of the paper trains the model that the found policy makes: :func:`post_train_phases`.
+    """
+    numbers = preset(name)
+    pre, policy, _ = numbers.steps
+    weights = Turn(optimiser=_adam(numbers), schedule=numbers.decay if numbers.decay_everywhere else Schedule())
+    return [
+        _phase(numbers, "pre", "average", pre, (weights,)),
+        _phase(numbers, "policy", "sample", policy, (_policy_turn(numbers), _search_weights(numbers))),
+    ]
+
+
+def post_train_phases(name: str) -> list[Phase]:
+    """Return the phase "post", which trains a model whose sharing is fixed."""
+    return [_plain(name, "post")]
+
+
+def train_phases(name: str) -> list[Phase]:
+    """Return the phase "train" for single-task and plain multi-task models: what "post" does, under its own name.
+
+    The paper trains its baselines with the settings of post-training, from scratch.
+    """
+    return [_plain(name, "train")]
+
+
+def loss_weights(name: str, phase: str = "train") -> Mapping[str, float]:
+    """Return λ by kind of task; empty where the preset leaves the tasks' own weights.
+
+    Args:
+        name: Of a preset.
+        phase: Name of the phase: the release weighs NYUv2's tasks otherwise while the policy is trained.
+    """
+    numbers = preset(name)
+    if phase == "policy" and numbers.search_loss_weights is not None:
+        return numbers.search_loss_weights
+    return numbers.loss_weights
+
+
+def _plain(name: str, phase: str) -> Phase:
+    numbers = preset(name)
+    turn = Turn(optimiser=_adam(numbers), schedule=numbers.decay)
+    return _phase(numbers, phase, "argmax", numbers.steps[2], (turn,))
+
+
+def _phase(numbers: Preset, name: str, mode: str, steps: int, turns: tuple[Turn, ...]) -> Phase:
+    return Phase(
+        name=name,
+        mode=mode,
+        steps=steps,
+        turns=turns,
+        joint=numbers.joint,
+        eval_every=numbers.eval_every,
+        checkpoint_every=numbers.checkpoint_every,
+    )
+
+
+def _adam(numbers: Preset) -> Optimiser:
+    return Optimiser(kind="adam", lr=numbers.weight_lr, betas=(0.5, 0.999), weight_decay=1e-4)
+
+
+def _policy_turn(numbers: Preset) -> Turn:
+    return Turn(
+        name="policy",
+        steps=numbers.alternate[0],
+        split="train2",
+        group="policy",
+        optimiser=Optimiser(kind="adam", lr=numbers.policy_lr, weight_decay=5e-4),
+        schedule=numbers.policy_decay,
+        terms={REGULARIZATION: numbers.regularization},
+    )
+
+
+def _search_weights(numbers: Preset) -> Turn:
+    optimiser = _adam(numbers).model_copy(update={"lr": numbers.search_lr})
+    if numbers.search_kind == "sgd":
+        optimiser = Optimiser(kind="sgd", lr=numbers.search_lr, momentum=0.9, weight_decay=1e-4)
+    return Turn(
+        name="weights",
+        steps=numbers.alternate[1],
+        split="train1",
+        optimiser=optimiser,
+        schedule=numbers.decay if numbers.decay_everywhere else Schedule(),
+    )

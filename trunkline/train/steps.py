@@ -1,0 +1,177 @@
+"""One training step: losses, gradients, and the optimiser's move, or nothing at all if a number is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from trunkline.errors import InvalidConfig
+from trunkline.train.data.batches import Batch
+from trunkline.train.device import Compute
+from trunkline.train.faults import non_finite
+from trunkline.train.model import Trainable
+from trunkline.train.optimisers import NamedOptimiser
+from trunkline.train.phases import Turn
+from trunkline.train.tasks.base import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What a step was about: unweighted losses by task, and unweighted terms by name."""
+
+    losses: dict[str, float]
+    terms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepper:
+    """Makes steps of a turn.
+
+    Attributes:
+        model: In training mode, prepared by ``begin_step``.
+        tasks: In the order in which they are stepped when not joint.
+        compute: Precision of the forward pass.
+        joint: See :class:`~trunkline.train.phases.Phase`.
+        clip_norm: Greatest L2 norm of a gradient; None for no clipping.
+    """
+
+    model: Trainable
+    tasks: Sequence[Task]
+    compute: Compute
+    joint: bool = True
+    clip_norm: float | None = None
+
+    def step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, *, lr: float, place: str) -> Values:
+        """Make one step.
+
+        Not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later one fails.
+
+        Args:
+            turn: Which terms are added.
+            batch: On the device of the model.
+            optimiser: Of the turn's group.
+            lr: Learning rate of this step.
+            place: Phase, turn and step, for errors.
+
+        Raises:
+            WorkFailed: A loss, term or gradient is not finite; the optimiser has not moved anything.
+            InvalidConfig: A task has no label, or no parameter of the group takes part.
+        """
+        if self.joint:
+            return self._joint_step(turn, batch, optimiser, lr, place)
+        return self._task_steps(turn, batch, optimiser, lr, place)
+
+    def _joint_step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
+        optimiser.zero_grad()
+        losses = self._losses(self.tasks, batch, place)
+        terms = self._terms(turn, place)
+        total = sum((task.weight * losses[task.name] for task in self.tasks), _weighted(terms, turn))
+        _require_gradient(total, turn, place)
+        torch.autograd.backward(total)
+        self._move(optimiser, lr, place)
+        return Values({name: loss.item() for name, loss in losses.items()}, _floats(terms))
+
+    def _task_steps(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
+        losses: dict[str, float] = {}
+        terms: dict[str, Tensor] = {}
+        for task in self.tasks:
+            optimiser.zero_grad()
+            loss = self._losses([task], batch, place)[task.name]
+            losses[task.name] = loss.item()
+            terms = self._terms(turn, place)
+            _require_gradient(loss, turn, place)
+            torch.autograd.backward(task.weight * loss, retain_graph=bool(terms))
+            _add_gradients(optimiser, _weighted(terms, turn))
+            self._move(optimiser, lr, place)
+        return Values(losses, _floats(terms))
+
+    def _losses(self, tasks: Sequence[Task], batch: Batch, place: str) -> dict[str, Tensor]:
+        _require_labels(tasks, batch, place)
+        with self.compute.autocast():
+            outputs = self.model(batch.image, [task.name for task in tasks])
+        losses: dict[str, Tensor] = {}
+        for task in tasks:
+            output = outputs[task.name].float()
+            losses[task.name] = task.loss(output, batch.labels[task.name])
+        self._require_finite_losses(losses, outputs, batch, place)
+        return losses
+
+    def _require_finite_losses(
+        self, losses: Mapping[str, Tensor], outputs: Mapping[str, Tensor], batch: Batch, place: str
+    ) -> None:
+        if bool(torch.isfinite(torch.stack(list(losses.values()))).all()):
+            return
+        name = next(name for name, loss in losses.items() if not bool(torch.isfinite(loss)))
+
+        def suspects() -> Iterator[tuple[str, Tensor]]:
+            yield "the image", batch.image
+            yield f'the label of "{name}"', batch.labels[name]
+            yield from self._parameters()
+            yield f'the output of "{name}"', outputs[name]
+            yield f'the loss of "{name}"', losses[name]
+
+        raise non_finite(f'the loss of task "{name}" ({losses[name].item()})', place, suspects())
+
+    def _terms(self, turn: Turn, place: str) -> dict[str, Tensor]:
+        terms = {name: self.model.term(name) for name in turn.terms}
+        for name, term in terms.items():
+            if not bool(torch.isfinite(term)):
+                suspects = [*self._parameters(), (f'the term "{name}"', term)]
+                raise non_finite(f'the term "{name}" ({term.item()})', place, suspects)
+        return terms
+
+    def _parameters(self) -> Iterator[tuple[str, Tensor]]:
+        for group, parameters in self.model.parameter_groups().items():
+            for name, parameter in parameters.items():
+                yield f'parameter "{name}" ({group})', parameter
+
+    def _move(self, optimiser: NamedOptimiser, lr: float, place: str) -> None:
+        gradients = optimiser.gradients()
+        if not gradients:
+            return
+        norm = get_total_norm(list(gradients.values()))
+        if not bool(torch.isfinite(norm)):
+            suspects = [(f'the gradient of "{name}"', gradient) for name, gradient in gradients.items()]
+            raise non_finite(f"the norm of the gradient ({norm.item()})", place, suspects)
+        if self.clip_norm is not None:
+            clip_grads_with_norm_(list(optimiser.parameters.values()), self.clip_norm, norm)
+        optimiser.step(lr)
+
+
+def _weighted(terms: Mapping[str, Tensor], turn: Turn) -> Tensor:
+    return sum((turn.terms[name] * term for name, term in terms.items()), torch.zeros(()))
+
+
+def _floats(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
+def _add_gradients(optimiser: NamedOptimiser, total: Tensor) -> None:
+    """Add the gradient of ``total`` to the parameters that have one already: those that the task uses."""
+    used = [parameter for parameter in optimiser.parameters.values() if parameter.grad is not None]
+    if not total.requires_grad or not used:
+        return
+    for parameter, gradient in zip(used, torch.autograd.grad(total, used, allow_unused=True), strict=True):
+        if gradient is not None and parameter.grad is not None:
+            parameter.grad += gradient
+
+
+def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
+    missing = [task.name for task in tasks if task.name not in batch.labels]
+    if missing:
+        raise InvalidConfig(
+            f"the data has no labels for {', '.join(missing)}",
+            place=place,
+            advice=f"it has labels for: {', '.join(batch.labels)}",
+        )
+
+
+def _require_gradient(loss: Tensor, turn: Turn, place: str) -> None:
+    if not loss.requires_grad:
+        raise InvalidConfig(
+            f'no parameter of group "{turn.group}" takes part in the loss', place=place, advice="check `mode` and `group`"
+        )

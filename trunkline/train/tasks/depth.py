@@ -1,0 +1,92 @@
+"""Depth estimation: masked L1; absolute and relative error, threshold accuracies, RMSE. All in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.pictures import heat_colours
+from trunkline.train.tasks.resize import masked_mean
+
+_LEAST_METRES = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth(Task):
+    """Depth in metres; label 0 is invalid.
+
+    Attributes:
+        picture_metres: The depth at the far end of the colour scale, in pictures.
+    """
+
+    picture_metres: float = 8.0
+
+    kind = "depth"
+
+    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
+        """Return the mean absolute error over valid pixels."""
+        return masked_mean((output - label).abs(), label > 0)
+
+    def metric(self) -> DepthErrors:
+        """Return empty sums."""
+        return DepthErrors(self)
+
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]:
+        """The five measures of AdaShare, AutoMTL and TreeMTL."""
+        return {"abs_error": False, "rel_error": False, "delta_1": True, "delta_2": True, "delta_3": True}
+
+    @property
+    def informative(self) -> Mapping[str, bool]:
+        """The root mean square error."""
+        return {"rmse": False}
+
+    def predict(self, output: Tensor) -> Tensor:
+        """Return depths, never negative."""
+        return output.clamp(min=0)
+
+    def picture(self, array: np.ndarray) -> np.ndarray:
+        """Colour ``[1, H, W]`` depths from near (bright) to far (dark); invalid pixels are black."""
+        metres = np.asarray(array, np.float64).reshape(array.shape[-2:])
+        coloured = heat_colours(1 - metres / max(self.picture_metres, _LEAST_METRES))
+        coloured[metres <= 0] = 0
+        return coloured
+
+
+class DepthErrors:
+    """Pooled depth errors over valid pixels, with prediction p and label g in metres.
+
+    * ``abs_error``: mean |p - g|; ``rel_error``: mean |p - g| / g; ``rmse``: root of mean (p - g)².
+    * ``delta_k``: fraction with max(p/g, g/p) < 1.25^k (Eigen et al. 2014). p is first raised to at least 1 mm:
+      with negative predictions both ratios would be negative and would pass.
+    """
+
+    def __init__(self, task: Depth) -> None:
+        self._task = task
+        self._sums = torch.zeros(6, dtype=torch.float64)
+        self._count = 0
+
+    def update(self, output: Tensor, label: Tensor) -> None:
+        """Add one batch."""
+        predicted = self._task.at_label_size(output, label)
+        valid = label > 0
+        p, g = predicted[valid].double(), label[valid].double()
+        error = (p - g).abs()
+        positive = p.clamp(min=_LEAST_METRES)
+        ratio = torch.maximum(positive / g, g / positive)
+        rows = [error, error / g, *((ratio < 1.25**k).double() for k in (1, 2, 3)), error**2]
+        self._sums += torch.stack([row.sum() for row in rows]).cpu()
+        self._count += int(g.numel())
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics over all batches so far."""
+        names = ("abs_error", "rel_error", "delta_1", "delta_2", "delta_3")
+        if not self._count:
+            return dict.fromkeys((*names, "rmse"), float("nan"))
+        means = (self._sums / self._count).tolist()
+        return {**dict(zip(names, means[:5], strict=True)), "rmse": means[5] ** 0.5}

@@ -1,0 +1,80 @@
+"""Relative performance: how much better or worse than single-task models, in percent.
+
+AutoMTL (Sec. 4) and TreeMTL (Sec. 4): for task t with metrics M_1 … M_n and the single-task model's S_1 … S_n,
+
+    Δ_t = 1/n Σ_i (-1)^{l_i} (M_i - S_i) / S_i · 100,    l_i = 1 where lower is better, else 0,
+
+and Δ is the mean of Δ_t over tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trunkline.errors import InvalidConfig, Problem
+
+Table = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class RelativePerformance:
+    """Percent of improvement over the baseline; positive is better.
+
+    Attributes:
+        by_task: Δ_t.
+        mean: Mean of Δ_t over tasks; NaN where there is none.
+        by_metric: The single terms, by task and metric.
+        left_out: ``task.metric`` of terms that do not exist: a value is not finite, or the baseline is 0.
+    """
+
+    by_task: dict[str, float]
+    mean: float
+    by_metric: dict[str, dict[str, float]]
+    left_out: tuple[str, ...]
+
+
+def relative_performance(
+    metrics: Table, baseline: Table, higher_is_better: Mapping[str, Mapping[str, bool]]
+) -> RelativePerformance:
+    """Compare a model's metrics with the single-task models'.
+
+    Args:
+        metrics: By task and metric.
+        baseline: Likewise, of models trained the same way for one task each.
+        higher_is_better: The metrics that count, by task as :attr:`~trunkline.train.tasks.base.Task.higher_is_better`.
+
+    Raises:
+        InvalidConfig: a metric that counts is absent on either side; all of them are named.
+    """
+    _check(metrics, baseline, higher_is_better)
+    by_metric: dict[str, dict[str, float]] = {}
+    left_out: list[str] = []
+    for task, directions in higher_is_better.items():
+        terms: dict[str, float] = {}
+        for metric, higher in directions.items():
+            value, single = metrics[task][metric], baseline[task][metric]
+            if math.isfinite(value) and math.isfinite(single) and single != 0:
+                terms[metric] = (1 if higher else -1) * (value - single) / single * 100
+            else:
+                left_out.append(f"{task}.{metric}")
+        by_metric[task] = terms
+    by_task = {task: _mean(terms) for task, terms in by_metric.items() if terms}
+    return RelativePerformance(by_task, _mean(by_task), by_metric, tuple(left_out))
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return math.fsum(values.values()) / len(values) if values else math.nan
+
+
+def _check(metrics: Table, baseline: Table, higher_is_better: Mapping[str, Mapping[str, bool]]) -> None:
+    problems = [
+        Problem(f'no metric "{metric}"', f"{side}.{task}")
+        for side, table in (("metrics", metrics), ("baseline", baseline))
+        for task, directions in higher_is_better.items()
+        for metric in directions
+        if metric not in table.get(task, {})
+    ]
+    if problems:
+        raise InvalidConfig(problems)

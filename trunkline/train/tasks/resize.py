@@ -1,0 +1,37 @@
+"""Brings network outputs and labels to one size."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Upsample = Literal["bilinear", "nearest"]
+
+
+def nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ``[..., H, W]`` of any type by taking row floor(i·H/h) and column floor(j·W/w), as torch's "nearest"."""
+    height, width = label.shape[-2:]
+    if (height, width) == tuple(size):
+        return label
+    rows = torch.arange(size[0], device=label.device) * height // size[0]
+    columns = torch.arange(size[1], device=label.device) * width // size[1]
+    return label[..., rows[:, None], columns[None, :]]
+
+
+def output_to(output: Tensor, size: tuple[int, int], mode: Upsample) -> Tensor:
+    """Resize an output ``[N, K, h, w]`` to ``size``, in float32."""
+    output = output.float()
+    if tuple(output.shape[-2:]) == tuple(size):
+        return output
+    if mode == "nearest":
+        return nearest(output, size)
+    return F.interpolate(output, size=size, mode="bilinear", align_corners=False)
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of ``values`` where ``valid``; 0, with zero gradient, where nothing is."""
+    kept = torch.where(valid, values, torch.zeros_like(values))
+    return kept.sum() / valid.sum().clamp(min=1)

@@ -1,0 +1,88 @@
+"""Semantic segmentation: pixel-wise cross-entropy; intersection over union and pixel accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trunkline.train.data.base import IGNORE
+from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.pictures import class_colours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmentation(Task):
+    """Class per pixel; the output holds one logit per class, pixels labelled 255 are ignored."""
+
+    kind = "segmentation"
+
+    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
+        """Return the mean cross-entropy over pixels that are not ignored."""
+        total = F.cross_entropy(output, label, ignore_index=IGNORE, reduction="sum")
+        return total / (label != IGNORE).sum().clamp(min=1)
+
+    def metric(self) -> Confusion:
+        """Return an empty confusion matrix."""
+        return Confusion(self)
+
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]:
+        """Mean IoU and pixel accuracy."""
+        return {"miou": True, "pixel_accuracy": True}
+
+    @property
+    def informative(self) -> Mapping[str, bool]:
+        """The mean IoU as some papers compute it."""
+        return {"miou_paper": True}
+
+    def predict(self, output: Tensor) -> Tensor:
+        """Return the class numbers ``[N, h, w]``."""
+        return output.argmax(1)
+
+    def picture(self, array: np.ndarray) -> np.ndarray:
+        """Colour class numbers ``[H, W]``, or logits ``[K, H, W]``; ignored pixels are black."""
+        numbers = np.asarray(array)
+        numbers = numbers.argmax(0) if numbers.ndim == 3 else numbers
+        return class_colours(self.channels)[numbers.astype(np.uint8)]
+
+
+class Confusion:
+    """Counts (label, prediction) pairs over all pixels.
+
+    * ``miou``: mean of TP / (TP + FP + FN) over the classes that occur in labels or predictions.
+    * ``miou_paper``: the mean only over classes with at least one right pixel, as AdaShare's and AutoMTL's released
+      code computes it; never lower than ``miou``.
+    * ``pixel_accuracy``: right pixels over all pixels that are not ignored.
+    """
+
+    def __init__(self, task: Segmentation) -> None:
+        self._task = task
+        self.counts = torch.zeros(task.channels, task.channels, dtype=torch.int64)
+        """``[K, K]``: rows are labels, columns are predictions."""
+
+    def update(self, output: Tensor, label: Tensor) -> None:
+        """Count one batch."""
+        predicted = self._task.at_label_size(output, label).argmax(1)
+        valid = label != IGNORE
+        pairs = label[valid] * self._task.channels + predicted[valid]
+        self.counts += torch.bincount(pairs, minlength=self.counts.numel()).reshape(self.counts.shape).cpu()
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics over all batches so far."""
+        counts = self.counts.double().numpy()
+        right, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
+        iou = right / np.maximum(union, 1)
+        return {
+            "miou": _mean(iou[union > 0]),
+            "pixel_accuracy": float(right.sum() / counts.sum()) if counts.any() else float("nan"),
+            "miou_paper": _mean(iou[right > 0]) if not counts.any() or right.any() else 0.0,
+        }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,138 @@
+"""``build``: the multi-task model of a plan or layout, without training, to look at and to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig
+from trunkline.export.onnx_model import write_onnx
+from trunkline.export.provenance import Provenance, sha256_of
+from trunkline.ingest.features import backbone_of
+from trunkline.ingest.graph import Graph
+from trunkline.ingest.read import read
+from trunkline.supermodel.executed import ExecutedCost, cost_of_lowered
+from trunkline.supermodel.heads import make_head
+from trunkline.supermodel.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
+from trunkline.supermodel.lower import lower
+from trunkline.supermodel.plan import SharingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the tasks share; exactly one is set.
+
+    Attributes:
+        plan: A plan file.
+        layout: A TreeMTL layout file.
+        share_until: Name or number of the last shared block.
+        all_shared: One backbone for all.
+        independent: A backbone each.
+    """
+
+    plan: Path | None = None
+    layout: Path | None = None
+    share_until: str | None = None
+    all_shared: bool = False
+    independent: bool = False
+
+    def resolve(self, backbone: Graph, tasks: list[str]) -> SharingPlan:
+        """Return the plan for ``backbone`` and ``tasks``.
+
+        Raises:
+            InvalidConfig: None or several are set, or the file does not fit.
+        """
+        given = [bool(self.plan), bool(self.layout), self.share_until is not None, self.all_shared, self.independent]
+        if sum(given) != 1:
+            raise InvalidConfig(
+                f"{sum(given) or 'no'} ways of sharing are given",
+                advice="give exactly one of --plan, --layout, --share-until, --all-shared, --independent",
+            )
+        if self.plan is not None:
+            return _plan_for(SharingPlan.load(self.plan), tasks, self.plan)
+        if self.layout is not None:
+            return plan_of_layout(backbone, tasks, load_layout(self.layout))
+        if self.share_until is not None:
+            return share_until(backbone, tasks, self.share_until)
+        return all_shared(backbone, tasks) if self.all_shared else independent(backbone, tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A built model.
+
+    Attributes:
+        path: The ONNX file.
+        plan: What it was built from.
+        cost: What it runs and stores, next to independent models.
+        nodes: Number of nodes.
+        notes: What was done on the way.
+    """
+
+    path: Path
+    plan: SharingPlan
+    cost: ExecutedCost
+    nodes: int
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stable JSON form; see ``docs/json.md``."""
+        return {
+            "path": str(self.path),
+            "tasks": list(self.plan.tasks),
+            "method": self.plan.method,
+            "parameters": self.cost.total.parameters,
+            "macs": {
+                "executed": self.cost.total.macs,
+                "independent": self.cost.independent.macs,
+                "ratio": self.cost.total.macs / max(1, self.cost.independent.macs),
+            },
+            "nodes": self.nodes,
+            "parts": self.cost.to_json(),
+            "notes": list(self.notes),
+        }
+
+
+def build(
+    backbone: str | Path,
+    out: str | Path,
+    *,
+    tasks: Mapping[str, int],
+    sharing: Sharing,
+    head: str = "light",
+    input_size: tuple[int, int] | None = None,
+    fold: bool = False,
+) -> BuildResult:
+    """Write the multi-task model of a backbone to ``out`` without training it.
+
+    Args:
+        backbone: Model file or ``zoo:NAME``.
+        out: The ONNX file to write.
+        tasks: Output channels by task, in output order.
+        sharing: Who shares what.
+        head: ``light``, ``aspp``, ``linear``, ``none`` (the network's own output) or a model file.
+        input_size: Height and width that replace the file's.
+        fold: Fold BatchNormalization; off, so that the file can still be trained.
+
+    Raises:
+        InvalidModel: The backbone cannot be read.
+        InvalidConfig: The plan or layout does not fit it.
+    """
+    whole = read(backbone, input_size=input_size)
+    graph = whole if head == "none" else backbone_of(whole)
+    heads = {} if head == "none" else {task: make_head(head, graph, channels) for task, channels in tasks.items()}
+    plan = sharing.resolve(graph, list(tasks))
+    lowered = lower(plan, graph, heads)
+    metadata = Provenance(backbone=graph.name, plan_sha256=sha256_of(plan.to_json())).to_metadata()
+    # What the plan holds apart stays apart, even where the file's weights start out equal.
+    path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
+    cost = cost_of_lowered(lowered, graph, heads, len(plan.tasks))
+    return BuildResult(path, plan, cost, len(lowered.nodes), lowered.notes)
+
+
+def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:
+    if set(plan.tasks) != set(tasks):
+        raise InvalidConfig(f"the plan is for tasks {', '.join(plan.tasks)}, not {', '.join(tasks)}", place=str(path))
+    return plan

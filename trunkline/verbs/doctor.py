@@ -1,0 +1,100 @@
+"""``doctor``: what is installed, what is missing, and how to get it. Nothing here imports a heavy package."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+Status = Literal["ok", "missing", "optional"]
+
+_NEEDED = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "protobuf", "safetensors", "pydantic", "matplotlib")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for.
+
+    Attributes:
+        name: What.
+        status: ``ok``, ``missing`` (something will not work) or ``optional`` (missing, needed by few).
+        found: Version or fact; empty if there is none.
+        advice: How to get it.
+    """
+
+    name: str
+    status: Status
+    found: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything that was looked for."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing needed is missing."""
+        return all(finding.status != "missing" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{"healthy": …, "findings": […]}``."""
+        return {"healthy": self.healthy, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def doctor() -> Diagnosis:
+    """Look for everything that Trunkline can use."""
+    findings = [
+        Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"),
+        Finding("machine", "ok", f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"),
+        *(_package(name, f"pip install {name}") for name in _NEEDED),
+        _onnxruntime(),
+        _gpu(),
+        _optional("tensorrt", "pip install 'trunkline[gpu]' (NVIDIA's index serves the libraries)"),
+        _optional("onnx2torch", "pip install 'trunkline[onnx2torch]', for operators without a twin of ours"),
+    ]
+    return Diagnosis(tuple(findings))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _package(name: str, advice: str) -> Finding:
+    version = _version(name)
+    return Finding(name, "ok", version) if version else Finding(name, "missing", advice=advice)
+
+
+def _optional(name: str, advice: str) -> Finding:
+    version = _version(name)
+    return Finding(name, "ok", version) if version else Finding(name, "optional", advice=advice)
+
+
+def _onnxruntime() -> Finding:
+    """The CPU and GPU packages install the same folder, so having both is a fault of its own."""
+    cpu, gpu = _version("onnxruntime"), _version("onnxruntime-gpu")
+    if cpu and gpu:
+        advice = "uninstall both, then install one: they overwrite each other's files"
+        return Finding("onnxruntime", "missing", f"onnxruntime {cpu} and onnxruntime-gpu {gpu}", advice)
+    if cpu or gpu:
+        return Finding("onnxruntime", "ok", cpu or f"{gpu} (gpu)")
+    advice = "pip install 'trunkline[cpu]' or 'trunkline[gpu]'; needed to prove and measure exports"
+    return Finding("onnxruntime", "missing", advice=advice)
+
+
+def _gpu() -> Finding:
+    if shutil.which("nvidia-smi") is None and not os.path.exists("/proc/driver/nvidia"):  # noqa: PTH110
+        return Finding("nvidia gpu", "optional", advice="none found; training and measuring run on the CPU")
+    if "+cpu" in _version("torch"):
+        advice = "this torch is a CPU build: install a CUDA build of torch to use the GPU"
+        return Finding("nvidia gpu", "optional", "driver present", advice)
+    return Finding("nvidia gpu", "ok", "driver present")

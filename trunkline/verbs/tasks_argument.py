@@ -1,0 +1,30 @@
+"""Tasks as a user names them on the command line: ``segmentation,depth`` or ``seg:19,flow:2``."""
+
+from __future__ import annotations
+
+from trunkline.errors import InvalidConfig
+from trunkline.supermodel.plan import check_task_names
+
+CHANNELS = {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
+"""Output channels of the known tasks (13 classes as in NYUv2's short list); any other task has one."""
+
+
+def parse_tasks(text: str) -> dict[str, int]:
+    """Return output channels by task from ``name[:channels],…``.
+
+    Raises:
+        InvalidConfig: No task is named, a name is odd or repeated, or a number of channels is none.
+    """
+    pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+    if not pairs:
+        raise InvalidConfig("no task is named", advice="give at least one, for example --tasks segmentation,depth")
+    check_task_names([name for name, _, _ in pairs])
+    return {name: _channels(name, given) for name, _, given in pairs}
+
+
+def _channels(name: str, given: str) -> int:
+    if not given:
+        return CHANNELS.get(name, 1)
+    if not given.isdigit() or not 0 < int(given) <= 65536:
+        raise InvalidConfig(f"task {name!r} has {given!r} output channels", advice="give a positive whole number")
+    return int(given)
