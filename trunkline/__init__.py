@@ -1,3 +1,31 @@
-"""Trunkline: one backbone, several vision tasks, one deployable model."""
+"""Trunkline: one backbone, several vision tasks, one deployable model.
+
+The verbs of the command line are functions: ``trunkline.inspect``, ``convert``, ``build``, ``run``, ``demo``,
+``doctor``, and ``trunkline.read`` for a Graph. The verbs that share a name with a room (``search`` needs none,
+``train``, ``export``, ``bench``) are in :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trunkline.ingest.read import read
+    from trunkline.verbs.build import build
+    from trunkline.verbs.convert import convert
+    from trunkline.verbs.demo import demo
+    from trunkline.verbs.doctor import doctor
+    from trunkline.verbs.inspect import inspect
+    from trunkline.verbs.run import run
+    from trunkline.verbs.search import search
 
 __version__ = "0.1.0"
+__all__ = ["build", "convert", "demo", "doctor", "inspect", "read", "run", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'trunkline' has no attribute {name!r}")
+    module = "trunkline.ingest.read" if name == "read" else f"trunkline.verbs.{name}"
+    return getattr(import_module(module), name)

@@ -63,7 +63,8 @@ def not_written(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
     advice = "check that the folder exists and that you may write to it"
     if error.errno in _FULL:
         advice = f"free at least {needed_bytes} bytes there and start again; what was saved before is intact"
-    return WorkFailed(f"cannot write {needed_bytes} bytes: {reason}", place=str(path), advice=advice)
+    what = f"cannot write {needed_bytes} bytes" if needed_bytes else "cannot be written"
+    return WorkFailed(f"{what}: {reason}", place=str(path), advice=advice)
 
 
 def json_bytes(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:

@@ -194,6 +194,26 @@ def test_parity_of_each_operator(
     check(op, x, *stored, **attributes)
 
 
+@pytest.mark.parametrize(("op", "x", "stored", "attributes"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
+def test_each_operator_stays_on_its_device(
+    op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]
+) -> None:
+    """The meta device computes shapes only, and refuses to mix with tensors made elsewhere."""
+    twin = twin_of(op, x, stored, 1, attributes)
+    want = twin(torch.from_numpy(x))["y0"]
+    got = twin.to("meta")(torch.empty(x.shape, device="meta"))["y0"]
+    assert (got.device.type, got.shape, got.dtype) == ("meta", want.shape, want.dtype)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners"])
+@pytest.mark.parametrize("sizes", [(9, 7), (12, 10)])
+def test_resize_stays_on_its_device(mode: str, coordinates: str, sizes: tuple[int, int]) -> None:
+    attributes = {"mode": mode, "coordinate_transformation_mode": coordinates}
+    twin = twin_of("Resize", X, (None, None, ints(2, 4, *sizes)), 1, attributes).to("meta")
+    assert twin(torch.empty(X.shape, device="meta"))["y0"].shape == (2, 4, *sizes)
+
+
 def test_every_supported_operator_is_compared() -> None:
     compared = {case[0] for case in CASES}
     elsewhere = {"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Resize", "Slice", "Split"}
@@ -386,7 +406,7 @@ def test_parity_of_nearest_resize(
 def test_parity_of_nearest_resize_a_rounding_error_away_from_a_tie(
     rounding: str, coordinates: str, sizes: tuple[int, int]
 ) -> None:
-    modes = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
+    modes: dict[str, Any] = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
     check("Resize", normal(2, 3, 2, sizes[0]), None, None, ints(2, 3, 2, sizes[1]), mode="nearest", **modes)
 
 

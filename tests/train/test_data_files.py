@@ -1,6 +1,7 @@
 """NYUv2 and image folders, on small folders made here: right values, and every kind of damage is located."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from trunkline.train.data.open import open_data
 
 SIZE = (12, 16)
 CLASSES = ["sky", "road", "tree"]
-NYUV2 = Path("/work/shared/data/nyuv2_samples")
-CAMVID = Path("/work/shared/data/camvid_small")
+DATA = Path(os.environ.get("TRUNKLINE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+NYUV2, CAMVID = DATA / "nyuv2_samples", DATA / "camvid_small"
 
 
 def save(path, array):
@@ -250,7 +251,7 @@ def test_real_nyuv2_samples():
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not on this machine")
 def test_real_camvid():
-    names = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
+    names = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
     config = {"kind": "folder", "path": CAMVID, "classes": names, "ignore": [11], "edges": "boundaries"}
     data = open_data(config)
     assert (len(data.train), len(data.val), len(data.test)) == (367, 101, 233)

@@ -115,7 +115,7 @@ def _require_files(groups: Sequence[Sequence[Path]]) -> None:
         raise InvalidConfig("there is nothing to measure", advice="name at least one model file")
     missing = [path for group in groups for path in group if not path.is_file()]
     if missing:
-        advice = "join several files of one candidate with +, without spaces"
+        advice = "check the path; several files of one candidate are joined with +"
         raise InvalidModel([Problem("there is no such file", place=str(path), advice=advice) for path in missing])
 
 

@@ -12,3 +12,6 @@ InputSize = Annotated[str | None, Parameter(name="--input-size", help="Height an
 Model = Annotated[str, Parameter(help="Prototxt or ONNX file, or zoo:NAME for a packaged backbone.")]
 Out = Annotated[Path, Parameter(help="File to write.")]
 Fold = Annotated[bool, Parameter(name="--fold", help="Fold BatchNormalization into convolutions.")]
+Pipeline = Annotated[Path, Parameter(help="Pipeline file (TOML).")]
+RunFolder = Annotated[Path, Parameter(name="--out", help="The run's folder; run again, it goes on from there.")]
+Quiet = Annotated[bool, Parameter(negative="", help="Show no progress.")]

@@ -165,8 +165,10 @@ class _MixedLinear(torch.autograd.Function):
         x, p, *weights = ctx.saved_tensors
         mixed = _mix(mixture, p, weights).to(x.dtype)
         grad_x, grad_mixed, grad_bias = _gradients(ctx, x, mixed, grad, mixture.geometry)
-        grads = _split_gradient(mixture, p, weights, grad_mixed.to(p.dtype))
-        return (None, grad_x, grads[0], grad_bias, *grads[1:])
+        needs = ctx.needs_input_grad
+        grads = _weight_gradients(mixture, p, weights, grad_mixed.to(p.dtype), needs[4:])
+        grad_p = _option_gradient(mixture, p, weights, grad_mixed.to(p.dtype)) if needs[2] else None
+        return (None, grad_x, grad_p, grad_bias, *grads)
 
 
 def _mix(mixture: Mixture, p: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -219,20 +221,28 @@ def _gradients(
     return grad_x, grad_weight, grad_bias if has_bias else None
 
 
-def _split_gradient(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], grad_mixed: Tensor) -> list[Tensor | None]:
-    """Return the gradients of p and of each weight from that of the mixed weight."""
-    kernels = len(mixture.options)
+def _option_gradient(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], grad_mixed: Tensor) -> Tensor:
+    """Return ∂L/∂p_k = ⟨∂L/∂W_mix, W_k⟩ for every option."""
     grad_p = torch.zeros_like(p)
-    grads: list[Tensor | None] = []
-    for option, weight in zip(mixture.options, weights[:kernels], strict=True):
+    for option, weight in zip(mixture.options, weights, strict=False):
         grad_p[option] = torch.dot(grad_mixed.reshape(-1), weight.reshape(-1))
-        grads.append(p[option] * grad_mixed)
     if mixture.skip is not None:
         tap = _tap_of(grad_mixed, mixture)
-        if len(weights) > kernels:
-            projection = weights[kernels]
-            grad_p[mixture.skip_option] = (tap * projection[:, :, 0, 0]).sum()
-            grads.append((p[mixture.skip_option] * tap)[:, :, None, None])
+        if len(weights) > len(mixture.options):
+            grad_p[mixture.skip_option] = (tap * weights[-1][:, :, 0, 0]).sum()
         else:
             grad_p[mixture.skip_option] = _diagonal(tap, mixture.geometry.groups).sum()
-    return [grad_p, *grads]
+    return grad_p
+
+
+def _weight_gradients(
+    mixture: Mixture, p: Tensor, weights: Sequence[Tensor], grad_mixed: Tensor, needs: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return ∂L/∂W_k = p_k·∂L/∂W_mix for the kernels, and its tap for the projection, where asked for."""
+    grads: list[Tensor | None] = [
+        p[option] * grad_mixed if needed else None for option, needed in zip(mixture.options, needs, strict=False)
+    ]
+    if len(weights) > len(mixture.options):
+        tap = _tap_of(grad_mixed, mixture)
+        grads.append((p[mixture.skip_option] * tap)[:, :, None, None] if needs[-1] else None)
+    return grads

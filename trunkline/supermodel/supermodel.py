@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import onnx_ir as ir
@@ -180,10 +181,11 @@ class Supermodel(nn.Module):
             for value in node.inputs
             if is_instanced(value)
         }
+        work = []
         for name, value in self.backbone.initializers.items():
             copies = len(self.tasks) if id(value) in chosen else 0
-            names = [instance_name(name, instance) for instance in range(copies + 1)]
-            self._keep(value, names)
+            work.append((value, [instance_name(name, instance) for instance in range(copies + 1)]))
+        self._keep_all(work)
         filler = Filler("xavier")
         for unit, skip in zip(self.units, self.skips, strict=True):
             if skip is not None and skip.weight_shape:
@@ -192,23 +194,29 @@ class Supermodel(nn.Module):
                     self.store.keep_parameter(name, draw(filler, name, skip.weight_shape, self.seed))
 
     def _add_head_weights(self) -> None:
-        for task, head in self.heads.items():
-            for name, value in head.initializers.items():
-                self._keep(value, [head_name(task, name)])
+        heads = self.heads.items()
+        self._keep_all([(v, [head_name(task, name)]) for task, head in heads for name, v in head.initializers.items()])
 
-    def _keep(self, value: ir.Value, names: Sequence[str]) -> None:
-        """Store the initial content of ``value`` under each of ``names``, in its role."""
-        role = role_of(value)
-        if role == "static" and all(is_static_input(node, index) for node, index in value.uses()):
-            return
+    def _keep_all(self, work: Sequence[tuple[ir.Value, Sequence[str]]]) -> None:
+        """Store the initial content of each value under each of its names, in its role.
+
+        Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
+        """
+        wanted = [(value, names) for value, names in work if not _is_setting(value)]
         kinds = {
             "parameter": self.store.keep_parameter,
             "statistic": self.store.keep_statistic,
             "static": self.store.keep_constant,
         }
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            contents = pool.map(lambda item: self._copies(item[0], len(item[1])), wanted)
+            for (value, names), tensors in zip(wanted, contents, strict=True):
+                for name, tensor in zip(names, tensors, strict=True):
+                    kinds[role_of(value)](name, tensor)
+
+    def _copies(self, value: ir.Value, count: int) -> list[Tensor]:
         first = initial_tensor(value, self.seed)
-        for name in names:
-            kinds[role](name, first if name == names[0] else first.clone())
+        return [first, *(first.clone() for _ in range(count - 1))]
 
     def _allowed(self) -> Tensor:
         allowed = torch.ones(len(self.units), len(self.tasks), choice.OPTIONS, dtype=torch.bool)
@@ -229,3 +237,8 @@ class Supermodel(nn.Module):
             if name not in kept:
                 done[position].append(name)
         return done
+
+
+def _is_setting(value: ir.Value) -> bool:
+    """Whether an initializer is only read when operators are built."""
+    return role_of(value) == "static" and all(is_static_input(node, index) for node, index in value.uses())

@@ -102,7 +102,9 @@ def _encode(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors on the CPU, contiguous, and none sharing memory with another."""
-    return {name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
 
 
 def _write_parts(folder: Path, parts: Mapping[str, bytes]) -> None:
@@ -119,7 +121,12 @@ def _publish(temporary: Path, path: Path) -> None:
     if path.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         path.rename(replaced)
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(path)
+        raise
     sync_folder(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -127,10 +134,12 @@ def _publish(temporary: Path, path: Path) -> None:
 def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
     place = str(path / MANIFEST)
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        data = (path / MANIFEST).read_bytes()
+        manifest = json.loads(data)
         files = manifest["files"]
         complete = manifest["format"] == _FORMAT and set(files) == set(_PARTS) and set(manifest) == {"format", "files"}
-        well_formed = complete and all(set(entry) == {"bytes", "sha256"} for entry in files.values())
+        entries = complete and all(set(entry) == {"bytes", "sha256"} for entry in files.values())
+        well_formed = entries and data == json_bytes(manifest)
     except OSError as error:
         raise CorruptCheckpoint(f"cannot be read: {error.strerror}", place=place) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -29,8 +29,8 @@ def non_finite(what: str, where: str, suspects: Iterable[tuple[str, Tensor]]) ->
     return WorkFailed(
         f"{what} is not finite; {origin}",
         place=where,
-        advice="nothing was updated in this step and the last checkpoint is good: lower the learning rate or set "
-        "`clip_norm`, use float32, or mend the sample",
+        advice="no parameter was moved by it, and the last checkpoint is good: lower the learning rate, "
+        "set `clip_norm`, use float32, or mend the sample",
     )
 
 

@@ -14,13 +14,13 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         exit_code: 130 after Ctrl-C, 143 after SIGTERM.
-        checkpoint: Where the run can go on from; None if nothing could be saved.
+        checkpoint: Where the run can go on from; None if nothing was saved just now.
     """
 
     def __init__(self, signal_number: int, checkpoint: Path | None = None) -> None:
         self.exit_code = 128 + signal_number
         self.checkpoint = checkpoint
-        where = f"; checkpoint: {checkpoint}" if checkpoint else "; no checkpoint was saved"
+        where = f"; checkpoint: {checkpoint}" if checkpoint else "; earlier checkpoints are good"
         super().__init__(f"interrupted by {signal.Signals(signal_number).name}{where}")
 
 

@@ -50,12 +50,23 @@ class MetricsLog:
             if record is not None:
                 yield record
 
-    def truncate(self, phase: str, step: int) -> None:
-        """Drop this phase's records of steps after ``step``, which will be made again, and torn lines."""
+    def truncate(self, phase: str, step: int, evaluated: int) -> None:
+        """Drop this phase's records that will be made again, and torn lines.
+
+        Args:
+            phase: Name; records of other phases stay.
+            step: Steps completed at the checkpoint the run goes on from.
+            evaluated: Step of the last evaluation that the checkpoint knows of.
+        """
         if not self.path.exists():
             return
-        kept = [record for record in self.records() if record.get("phase") != phase or record.get("step", 0) <= step]
-        atomic_write(self.path, b"".join(json_bytes(record) for record in kept))
+        limits = {"step": step, "evaluation": evaluated}
+        kept = [
+            json_bytes(record)
+            for record in self.records()
+            if record.get("phase") != phase or record.get("step", 0) <= limits.get(str(record.get("kind")), step)
+        ]
+        atomic_write(self.path, b"".join(kept))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

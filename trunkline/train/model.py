@@ -25,8 +25,12 @@ class Trainable(Protocol):
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return disjoint groups of parameters by group name, then by parameter name."""
 
-    def begin_step(self, step: int, *, mode: str) -> Mapping[str, float]:
+    def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
         """Prepare for step ``step`` of the phase: set mode, temperature and noise, as a pure function of the step.
+
+        Args:
+            step: From 0.
+            mode: A word; ``Any``, so that models may declare the few words they know.
 
         Returns:
             Numbers worth logging, such as ``{"temperature": 4.8}``.
@@ -84,7 +88,7 @@ class TaskModel(nn.Module):
             advice="remove the term, or train a supermodel",
         )
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # torch overloads it
         """Return the Twin's, so that keys carry no prefix."""
         return self.twin.state_dict(*args, **kwargs)
 

@@ -121,9 +121,9 @@ class Phase(_Data):
         steps: Steps of all turns together.
         turns: The cycle.
         joint: True: one backward of Σ_t w_t·L_t + Σ_k λ_k·term_k over all tasks, and one optimiser step (AutoMTL
-            paper, Eq. 3). False: for each task in order, forward, backward of w_t·L_t + Σ_k λ_k·term_k, and an optimiser
-            step; parameters that the task's loss does not reach have no gradient then, so neither decay nor
-            momentum moves them (AutoMTL's release with a current torch).
+            paper, Eq. 3). False: for each task in order, forward, backward of w_t·L_t + Σ_k λ_k·term_k, and an
+            optimiser step; parameters that the task's loss does not reach have no gradient then, so neither decay
+            nor momentum moves them (AutoMTL's release with a current torch).
         clip_norm: Greatest L2 norm of the gradient of the turn's group; None for no clipping.
         log_every: Steps between two log records.
         eval_every: Steps between two evaluations; None for one at the end.

@@ -16,14 +16,18 @@ The temperature belongs to the model, not to the phase.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
-from trunkline.errors import InvalidConfig, did_you_mean
+from pydantic import TypeAdapter, ValidationError
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.train.phases import Optimiser, Phase, Schedule, Turn
 
 REGULARIZATION = "regularization"
+CONSTANT = Schedule()
+HALVED = Schedule(kind="step", size=4_000, gamma=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class Preset:
     search_lr: float = 1e-3
     search_kind: Literal["adam", "sgd"] = "sgd"
     policy_lr: float = 1e-2
-    policy_decay: Schedule = Schedule()
-    decay: Schedule = Schedule(kind="step", size=4_000, gamma=0.5)
+    policy_decay: Schedule = CONSTANT
+    decay: Schedule = HALVED
     decay_everywhere: bool = True
     joint: bool = True
     search_loss_weights: Mapping[str, float] | None = None
@@ -146,12 +150,33 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
-def preset(name: str) -> Preset:
-    """Return the preset called ``name``; raises InvalidConfig with the known names."""
+def preset(name: str, replaced: Mapping[str, Any] | None = None) -> Preset:
+    """Return the preset called ``name``, some of its numbers replaced.
+
+    Raises:
+        InvalidConfig: There is no such preset or number, or a number is out of range; all of them at once.
+    """
     if name not in PRESETS:
         advice = did_you_mean(name, PRESETS) or f"known: {', '.join(PRESETS)}"
         raise InvalidConfig(f'there is no training preset "{name}"', place="preset", advice=advice)
-    return PRESETS[name]
+    return _replaced(PRESETS[name], replaced) if replaced else PRESETS[name]
+
+
+def _replaced(numbers: Preset, replaced: Mapping[str, Any]) -> Preset:
+    known = [field.name for field in fields(Preset)]
+    unknown = [
+        Problem("unknown key", f"numbers.{key}", did_you_mean(key, known) or f"known keys: {', '.join(known)}")
+        for key in replaced
+        if key not in known
+    ]
+    if unknown:
+        raise InvalidConfig(unknown)
+    try:
+        return TypeAdapter(Preset).validate_python({**{key: getattr(numbers, key) for key in known}, **replaced})
+    except ValidationError as error:
+        raise InvalidConfig(
+            [Problem(item["msg"], ".".join(["numbers", *map(str, item["loc"])])) for item in error.errors()]
+        ) from error
 
 
 def automtl_phases(name: str) -> list[Phase]:
@@ -159,18 +184,27 @@ def automtl_phases(name: str) -> list[Phase]:
 
     The third one of the paper trains the model that the found policy makes: :func:`post_train_phases`.
     """
-    numbers = preset(name)
+    return search_phases(preset(name))
+
+
+def search_phases(numbers: Preset, *, cost_weight: float = 0.0) -> list[Phase]:
+    """Return "pre" and "policy" with these numbers.
+
+    Args:
+        numbers: Of a preset.
+        cost_weight: λ of the term "cost", the expected executed cost, while the policy is trained. No paper has it.
+    """
     pre, policy, _ = numbers.steps
-    weights = Turn(optimiser=_adam(numbers), schedule=numbers.decay if numbers.decay_everywhere else Schedule())
+    weights = Turn(optimiser=_adam(numbers), schedule=numbers.decay if numbers.decay_everywhere else CONSTANT)
     return [
         _phase(numbers, "pre", "average", pre, (weights,)),
-        _phase(numbers, "policy", "sample", policy, (_policy_turn(numbers), _search_weights(numbers))),
+        _phase(numbers, "policy", "sample", policy, (_policy_turn(numbers, cost_weight), _search_weights(numbers))),
     ]
 
 
 def post_train_phases(name: str) -> list[Phase]:
     """Return the phase "post", which trains a model whose sharing is fixed."""
-    return [_plain(name, "post")]
+    return [plain_phase(preset(name), "post")]
 
 
 def train_phases(name: str) -> list[Phase]:
@@ -178,7 +212,7 @@ def train_phases(name: str) -> list[Phase]:
 
     The paper trains its baselines with the settings of post-training, from scratch.
     """
-    return [_plain(name, "train")]
+    return [plain_phase(preset(name), "train")]
 
 
 def loss_weights(name: str, phase: str = "train") -> Mapping[str, float]:
@@ -194,8 +228,8 @@ def loss_weights(name: str, phase: str = "train") -> Mapping[str, float]:
     return numbers.loss_weights
 
 
-def _plain(name: str, phase: str) -> Phase:
-    numbers = preset(name)
+def plain_phase(numbers: Preset, phase: str) -> Phase:
+    """Return the phase that trains a model whose sharing is fixed, with these numbers."""
     turn = Turn(optimiser=_adam(numbers), schedule=numbers.decay)
     return _phase(numbers, phase, "argmax", numbers.steps[2], (turn,))
 
@@ -216,7 +250,8 @@ def _adam(numbers: Preset) -> Optimiser:
     return Optimiser(kind="adam", lr=numbers.weight_lr, betas=(0.5, 0.999), weight_decay=1e-4)
 
 
-def _policy_turn(numbers: Preset) -> Turn:
+def _policy_turn(numbers: Preset, cost_weight: float) -> Turn:
+    terms = {REGULARIZATION: numbers.regularization}
     return Turn(
         name="policy",
         steps=numbers.alternate[0],
@@ -224,7 +259,7 @@ def _policy_turn(numbers: Preset) -> Turn:
         group="policy",
         optimiser=Optimiser(kind="adam", lr=numbers.policy_lr, weight_decay=5e-4),
         schedule=numbers.policy_decay,
-        terms={REGULARIZATION: numbers.regularization},
+        terms={**terms, "cost": cost_weight} if cost_weight else terms,
     )
 
 
@@ -237,5 +272,5 @@ def _search_weights(numbers: Preset) -> Turn:
         steps=numbers.alternate[1],
         split="train1",
         optimiser=optimiser,
-        schedule=numbers.decay if numbers.decay_everywhere else Schedule(),
+        schedule=numbers.decay if numbers.decay_everywhere else CONSTANT,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -13,32 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBar
 
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What is known after a step.
-
-    Attributes:
-        phase: Name.
-        turn: Name.
-        step: Steps completed, this one included.
-        steps: Steps of the phase.
-        losses: By task, of this step's batch, unweighted.
-        terms: By name, unweighted.
-        lr: Learning rate of the step.
-        images_per_s: Training speed of late; 0 where unknown.
-        scalars: What the model reports, such as its temperature.
-    """
-
-    phase: str
-    turn: str
-    step: int
-    steps: int
-    losses: Mapping[str, float]
-    terms: Mapping[str, float] = field(default_factory=dict)
-    lr: float = 0.0
-    images_per_s: float = 0.0
-    scalars: Mapping[str, float] = field(default_factory=dict)
+from trunkline.train.reports import StepReport
 
 
 class Progress(Protocol):
@@ -111,7 +85,7 @@ class Lines(Silence):
 
     def _remaining(self, report: StepReport, now: float) -> str:
         first, began = self._start or (report.step, now)
-        if report.step == first or report.step == report.steps:
+        if report.step in (first, report.steps):
             return ""
         seconds = (now - began) / (report.step - first) * (report.steps - report.step)
         return f"  ETA {int(seconds) // 60}:{int(seconds) % 60:02d}"

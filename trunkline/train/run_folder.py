@@ -130,7 +130,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InvalidConfig(f"cannot be read as JSON: {error}", place=str(path), advice="use another run folder") from error
+        raise InvalidConfig(
+            f"cannot be read as JSON: {error}", place=str(path), advice="use another run folder"
+        ) from error
     if not isinstance(content, dict):
         raise InvalidConfig("is not a JSON object", place=str(path), advice="use another run folder")
     return content

@@ -173,5 +173,7 @@ def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
 def _require_gradient(loss: Tensor, turn: Turn, place: str) -> None:
     if not loss.requires_grad:
         raise InvalidConfig(
-            f'no parameter of group "{turn.group}" takes part in the loss', place=place, advice="check `mode` and `group`"
+            f'no parameter of group "{turn.group}" takes part in the loss',
+            place=place,
+            advice="check `mode` and `group`",
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.bench.runtimes.base import Array, InputSpec, fixed_shape, make_feeds
+from trunkline.bench.runtimes.base import Array, Feeds, InputSpec, fixed_shape, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, WorkFailed
 from trunkline.ingest.graph import Graph
@@ -33,12 +33,15 @@ _TYPES = {
 }
 _SILENT = 4  # of ONNX Runtime's severities 0 (verbose) to 4 (fatal); what matters is raised as an error
 
+_ADVICE_CPU = "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators"
+_ADVICE_DEVICE = "every node must run on the provider asked for; measure on cpu, or replace the node"
+
 
 class OrtSession:
     """A loaded model with all inputs and outputs bound to memory of its device beforehand."""
 
-    def __init__(self, ort: ModuleType, session: Any, settings: Settings, feeds: tuple[dict[str, Array], ...]) -> None:
-        self._ort, self._session = ort, session
+    def __init__(self, ort: ModuleType, session: Any, settings: Settings, feeds: Feeds, place: str) -> None:
+        self._ort, self._session, self._place = ort, session, place
         self._device = "cpu" if settings.provider == "cpu" else "cuda"
         self.provider = settings.provider
         self.threads = settings.threads
@@ -48,6 +51,7 @@ class OrtSession:
         self._held: list[Any] = []  # a binding does not keep the host arrays behind its values alive
         self._bindings = [self._bind(feed) for feed in feeds]
         self._binding = self._bindings[0]
+        self.run()
 
     def feed(self, index: int) -> None:
         """Choose one of the bound inputs."""
@@ -87,6 +91,10 @@ class OrtSession:
         for name, array in feed.items():
             binding.bind_ortvalue_input(name, self._hold(array))
         for meta, result in zip(self._session.get_outputs(), results, strict=True):
+            if not isinstance(result, np.ndarray):
+                raise InvalidModel(
+                    f'output "{meta.name}" is a {meta.type}, and only tensors can be measured', place=self._place
+                )
             binding.bind_ortvalue_output(meta.name, self._hold(np.zeros_like(result)))
         return binding
 
@@ -108,7 +116,7 @@ class OrtRuntime:
             session = _load(ort, model, settings)
             _require_loaded(session, settings.provider, place)
             feeds = make_feeds(_specs(session, settings.batch, place), settings, place=place)
-            return OrtSession(ort, session, settings, feeds)
+            return OrtSession(ort, session, settings, feeds, place)
 
 
 def _import(provider: str) -> ModuleType:
@@ -188,7 +196,7 @@ def _translated(ort: ModuleType, place: str, provider: str) -> Iterator[None]:
         raise WorkFailed(
             f'onnxruntime cannot run it on "{provider}": {_first_line(error)}',
             place=place,
-            advice="every node must run on the provider asked for; measure on another one, or change the node",
+            advice=_ADVICE_CPU if provider == "cpu" else _ADVICE_DEVICE,
         ) from error
 
 
@@ -199,4 +207,5 @@ def _first_line(error: Exception) -> str:
 def _serialised(graph: Graph) -> bytes:
     import onnx_ir as ir  # only needed for models that are not files
 
-    return ir.to_proto(graph.model).SerializeToString()
+    content: bytes = ir.to_proto(graph.model).SerializeToString()
+    return content

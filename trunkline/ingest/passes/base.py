@@ -18,4 +18,5 @@ class Pass(Protocol):
 
 def run_passes(graph: ir.Graph, passes: Iterable[Pass]) -> bool:
     """Run ``passes`` in order and return whether any of them changed the graph."""
-    return any([step(graph) for step in passes])
+    changed = [step(graph) for step in passes]
+    return any(changed)

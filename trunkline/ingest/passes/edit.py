@@ -17,14 +17,15 @@ class Editor:
 
     Attributes:
         added: The nodes put in so far; they are written at the canonical opset.
+        nodes: The names of all nodes.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self.added: set[ir.Node] = set()
-        self._taken = {value.name for node in graph for value in node.outputs}
+        self.nodes = {node.name for node in graph}
+        self._taken = {value.name for node in graph for value in node.outputs} | self.nodes
         self._taken |= {value.name for value in graph.inputs} | set(graph.initializers)
-        self._taken |= {node.name for node in graph}
 
     def fresh(self, name: str) -> str:
         """Return ``name``, or the first of ``name_2``, ``name_3``… that is free, and take it."""
@@ -41,9 +42,22 @@ class Editor:
 
     def store(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """Store a tensor as the initializer ``name``, which must be free."""
-        return store(self.graph, name, tensor)
+        tensor.name = name
+        value = ir.Value(
+            name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.graph.register_initializer(value)
+        return value
 
-    def before(self, node: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]) -> ir.Node:
+    def copy(self, value: ir.Value, name: str) -> ir.Value:
+        """Store what the initializer ``value`` holds once more, called ``name`` or the next free name."""
+        tensor = value.const_value
+        assert tensor is not None
+        return self.store(self.fresh(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())))
+
+    def before(
+        self, node: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]
+    ) -> ir.Node:
         """Put a node in front of ``node``, named after it."""
         made = self._made(node, op, inputs, attributes)
         self.graph.insert_before(node, made)
@@ -62,14 +76,6 @@ class Editor:
         made.metadata_props.update(near.metadata_props)
         self.added.add(made)
         return made
-
-
-def store(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Value:
-    """Store a tensor as the initializer ``name`` of ``graph``."""
-    tensor.name = name
-    value = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    return value
 
 
 def input_at(node: ir.Node, index: int) -> ir.Value | None:

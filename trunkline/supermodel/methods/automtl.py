@@ -13,7 +13,7 @@ The loss terms are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -120,6 +120,16 @@ class AutoMTL(Supermodel):
         distribution = self.probabilities().detach().double().cpu().numpy()
         settings = {"batchnorm": self.batchnorm, "method": "automtl"}
         return choose(self.backbone, self.tasks, distribution, self.options.sampling, settings)
+
+    def policy_json(self) -> dict[str, Any]:
+        """Return the learned distribution as plain JSON content; options are shared, own, skip."""
+        return {
+            "method": "automtl",
+            "options": ["shared", "own", "skip"],
+            "units": [unit.name for unit in self.units],
+            "tasks": list(self.tasks),
+            "probabilities": self.probabilities().detach().cpu().tolist(),
+        }
 
     def _expected_cost(self) -> ExpectedCost:
         if self.options.cost == "macs":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from trunkline.ingest.graph import Graph
@@ -23,8 +24,20 @@ class SearchMethod(Protocol):
         self, backbone: Graph, heads: Mapping[str, Graph], tasks: Sequence[str], options: Any, *, seed: int
     ) -> None: ...
 
-    def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def __call__(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return predictions by task."""
+
+    def train(self, mode: bool = True) -> Any:
+        """As ``nn.Module``."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """As ``nn.Module``."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """As ``nn.Module``."""
+
+    def to(self, device: torch.device) -> Any:
+        """As ``nn.Module``."""
 
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return what a turn may train, by group and name."""
@@ -34,6 +47,12 @@ class SearchMethod(Protocol):
 
     def term(self, name: str) -> Tensor:
         """Return a loss term as a differentiable scalar."""
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Return weights by the names they have in the lowered model."""
+
+    def policy_json(self) -> dict[str, Any]:
+        """Return the learned policy: ``units``, ``tasks`` and ``probabilities``, ``[units][tasks][options]``."""
 
     def decide(self) -> SharingPlan:
         """Return the plan that the learned policy amounts to."""

@@ -14,10 +14,10 @@ import onnx
 import onnx_ir as ir
 from torch import Tensor, nn
 
-from trunkline.errors import UnsupportedOp, did_you_mean
+from trunkline.errors import UnsupportedOp
 from trunkline.ingest.graph import OPSET, inputs_of, name_of
 from trunkline.ingest.parameters import role_of
-from trunkline.supermodel.twins.registry import Op, Result, supported_ops
+from trunkline.supermodel.twins.registry import Op, Result
 
 _RECIPE = "add one function to one file of trunkline/supermodel/twins/ops (the recipe is in twins/registry.py)"
 
@@ -44,17 +44,15 @@ def foreign_op(node: ir.Node) -> Op:
     """
     weights = [name_of(value) for value in inputs_of(node) if value.is_initializer() and role_of(value) != "static"]
     if weights:
-        raise _unsupported(node, f"onnx2torch is not asked for operators with weights ({', '.join(weights)})")
+        raise _unsupported(node, f"it is not asked for operators with weights ({', '.join(weights)})")
     try:
         registry = importlib.import_module("onnx2torch.node_converters.registry")
         importlib.import_module("onnx2torch.node_converters")
     except ModuleNotFoundError as error:
-        raise _unsupported(node, f"{error.name} is not installed: try pip install 'trunkline[onnx2torch]'") from error
+        raise _unsupported(node, f"{error.name} is not installed (pip install 'trunkline[onnx2torch]')") from error
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise _unsupported(
-            node, f"onnx2torch does not load ({reason}): install a torchvision that matches torch"
-        ) from error
+        raise _unsupported(node, f"it does not load ({reason}); install a torchvision that matches torch") from error
     return _convert(node, registry)
 
 
@@ -66,7 +64,7 @@ def _convert(node: ir.Node, registry: Any) -> Op:
         converter = registry.get_converter(node.op_type, OPSET, node.domain)
         converted = converter(onnx_node, onnx_graph)
     except (NotImplementedError, KeyError, ValueError) as error:
-        raise _unsupported(node, f"onnx2torch cannot either ({error})") from error
+        raise _unsupported(node, f"it cannot either ({error})") from error
     names = [value.name if value is not None else "" for value in node.inputs]
     return ForeignOp(converted.torch_module, tuple(names.index(name) for name in converted.onnx_mapping.inputs if name))
 
@@ -86,5 +84,8 @@ def _lone_graph(node: ir.Node) -> onnx.GraphProto:
 
 def _unsupported(node: ir.Node, reason: str) -> UnsupportedOp:
     operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-    advice = " ".join(filter(None, [did_you_mean(node.op_type, supported_ops()), f"{reason}; or {_RECIPE}"]))
-    return UnsupportedOp(f"operator {operator} has no trainable twin", place=name_of(node), advice=advice)
+    return UnsupportedOp(
+        f"operator {operator} has no trainable twin",
+        place=name_of(node),
+        advice=f"{_RECIPE}, or use onnx2torch: {reason}",
+    )

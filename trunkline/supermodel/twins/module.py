@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -148,16 +149,21 @@ def _step(index: int, node: ir.Node) -> Step:
 def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:
     """Build all operators; what is not supported is reported together, each complaint once."""
     ops: list[Op] = []
-    problems: dict[str, Problem] = {}
+    problems: dict[str, list[Problem]] = {}
     for node in nodes:
         try:
             ops.append(make_op(node))
         except UnsupportedOp as error:
             for problem in error.problems:
-                problems.setdefault(problem.message, problem)
+                problems.setdefault(problem.message, []).append(problem)
     if problems:
-        raise UnsupportedOp(list(problems.values()))
+        raise UnsupportedOp([_merged(alike) for alike in problems.values()])
     return ops
+
+
+def _merged(alike: Sequence[Problem]) -> Problem:
+    first, more = alike[0], len(alike) - 1
+    return replace(first, place=f"{first.place} and {more} more") if more else first
 
 
 def _empty(value: ir.Value) -> Tensor:

@@ -49,12 +49,13 @@ class WeightStore(nn.Module):
         return found
 
     def weights(self) -> dict[str, Tensor]:
-        """Return parameters and statistics by ONNX name."""
-        return {name: self.tensor(name) for name in self._attribute}
+        """Return parameters and statistics by ONNX name, detached; they share memory with the module."""
+        return {name: self.tensor(name).detach() for name in self._attribute}
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters by ONNX name."""
-        return {name: tensor for name, tensor in self.weights().items() if isinstance(tensor, nn.Parameter)}
+        tensors = ((name, self.tensor(name)) for name in self._attribute)
+        return {name: tensor for name, tensor in tensors if isinstance(tensor, nn.Parameter)}
 
     def load_weights(self, weights: Mapping[str, np.ndarray[Any, Any] | Tensor], *, strict: bool = True) -> None:
         """Copy these tensors in, by ONNX name, keeping each weight's type and device.

@@ -1,0 +1,252 @@
+"""The protocol with fake sessions on a synthetic clock."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from trunkline.bench.candidate import Candidate, Macs
+from trunkline.bench.compare import compare
+from trunkline.bench.environment import Environment, read_environment
+from trunkline.bench.protocol import measure
+from trunkline.bench.settings import Settings
+from trunkline.errors import InvalidConfig, WorkFailed
+
+QUICK = Settings(minimum_samples=64, minimum_seconds=0.0, warm_up_seconds=0.0)
+
+
+def test_golden_samples_are_the_clocks(clock, session, environment: Environment) -> None:
+    (latency,) = measure([Candidate("a", (session(4.0),))], QUICK, clock=clock, environment=environment)
+    assert latency.samples_ms == (4.0,) * 64
+    assert (latency.p50_ms, latency.p50_ci_ms, latency.p90_ms, latency.p99_ms) == (4.0, (4.0, 4.0), 4.0, None)
+    assert latency.stable and latency.reason == ""
+    assert latency.environment is environment
+
+
+@pytest.mark.parametrize(("count", "p90", "p99"), [(63, False, False), (64, True, False), (662, True, True)])
+def test_golden_tail_percentiles_only_with_enough_samples(
+    clock, session, environment: Environment, count: int, p90: bool, p99: bool
+) -> None:
+    settings = replace(QUICK, minimum_samples=count)
+    (latency,) = measure([Candidate("a", (session(1.0),))], settings, clock=clock, environment=environment)
+    assert (len(latency.samples_ms), latency.p90_ms is not None, latency.p99_ms is not None) == (count, p90, p99)
+
+
+def test_golden_several_sessions_are_one_sample(clock, session, environment: Environment) -> None:
+    independent = Candidate("independent", (session(3.0), session(5.0)))
+    (latency,) = measure([independent], QUICK, clock=clock, environment=environment)
+    assert latency.p50_ms == 8.0
+    assert latency.region == "2 sessions one after another, each: fake"
+
+
+def test_properties_candidates_take_turns_in_random_order_on_the_same_input(clock, session, environment) -> None:
+    first, second = session(1.0), session(2.0)
+    order: list[tuple[str, int]] = []
+    for name, each in (("a", first), ("b", second)):
+        run = each.run
+        each.run = lambda run=run, each=each, name=name: (order.append((name, each.index)), run())[1]
+    measure([Candidate("a", (first,)), Candidate("b", (second,))], QUICK, clock=clock, environment=environment)
+    rounds = [order[start : start + 2] for start in range(0, len(order), 2)]
+    assert all({name for name, _ in turn} == {"a", "b"} for turn in rounds)
+    assert all(len({index for _, index in turn}) == 1 for turn in rounds)
+    assert len({turn[0][0] for turn in rounds}) == 2
+    assert {index for _, index in order} == {0, 1, 2, 3}
+
+
+def test_properties_a_seed_repeats_the_order(clock, environment: Environment) -> None:
+    from_seed = {seed: _first_runs(clock, environment, seed) for seed in (0, 1)}
+    assert _first_runs(clock, environment, 0) == from_seed[0]
+    assert from_seed[0] != from_seed[1]
+
+
+def _first_runs(clock, environment: Environment, seed: int) -> list[str]:
+    order: list[str] = []
+
+    class Session:
+        region, provider, threads, spinning = "fake", "cpu", 1, None
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def feed(self, index: int) -> None: ...
+
+        def run(self) -> None:
+            order.append(self.name)
+            clock.now += 1_000_000
+
+        def outputs(self) -> dict[str, np.ndarray]:
+            return {}
+
+        def describe(self) -> dict[str, str]:
+            return {}
+
+        def close(self) -> None: ...
+
+    measure(
+        [Candidate(name, (Session(name),)) for name in "abc"],
+        replace(QUICK, seed=seed),
+        clock=clock,
+        environment=environment,
+    )
+    return order
+
+
+def test_golden_warm_up_ends_when_the_median_is_flat(clock, session, environment: Environment) -> None:
+    slow_start = itertools.chain([50.0 * 0.8**run for run in range(20)], itertools.repeat(1.0))
+    (latency,) = measure([Candidate("a", (session(slow_start),))], QUICK, clock=clock, environment=environment)
+    assert latency.samples_ms == (1.0,) * 64
+
+
+def test_golden_warm_up_is_bounded_and_says_so(clock, session, environment: Environment) -> None:
+    growing = (1.02**run for run in itertools.count())
+    settings = replace(QUICK, warm_up_limit_seconds=0.5)
+    (latency,) = measure([Candidate("a", (session(growing),))], settings, clock=clock, environment=environment)
+    assert not latency.stable
+    assert latency.reason.startswith("slowed down during the measurement")
+    assert latency.reason.endswith("the running median was not flat after 0.5 s of warm-up")
+
+
+def test_golden_rounds_go_on_until_the_time_is_used(clock, session, environment: Environment) -> None:
+    settings = replace(QUICK, minimum_seconds=1.0)
+    (latency,) = measure([Candidate("a", (session(10.0),))], settings, clock=clock, environment=environment)
+    assert len(latency.samples_ms) == 100
+
+
+def test_golden_the_limit_leaves_enough_for_a_median(clock, session, environment: Environment) -> None:
+    settings = replace(QUICK, limit_seconds=1.0, warm_up_limit_seconds=0.0)
+    (latency,) = measure([Candidate("a", (session(1000.0),))], settings, clock=clock, environment=environment)
+    assert len(latency.samples_ms) == 11
+
+
+def test_golden_progress_counts_rounds(clock, session, environment: Environment) -> None:
+    seen: list[tuple[int, int]] = []
+    measure(
+        [Candidate("a", (session(1.0),))],
+        QUICK,
+        clock=clock,
+        environment=environment,
+        progress=lambda done, planned: seen.append((done, planned)),
+    )
+    assert seen == [(done, 64) for done in range(1, 65)]
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_properties_the_garbage_collector_is_paused_and_restored(clock, session, environment, was_enabled) -> None:
+    inside: list[bool] = []
+    a = session(1.0, lambda index, count: inside.append(gc.isenabled()) or np.array([float(index)]))
+    before = gc.isenabled()
+    try:
+        (gc.enable if was_enabled else gc.disable)()
+        measure([Candidate("a", (a,))], QUICK, clock=clock, environment=environment)
+        assert gc.isenabled() is was_enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert inside and not any(inside)
+
+
+def _stale(index: int, count: int) -> np.ndarray:
+    return np.array([float(index if count < 10 else 0)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda index, count: np.array([1.0, np.nan]), "not finite"),
+        (lambda index, count: np.array([np.inf]) if count > 20 else np.array([1.0]), "not finite"),
+        (lambda index, count: np.array([1.0 + 0.01 * count]), "different outputs"),
+        (_stale, "different outputs"),
+        (lambda index, count: np.zeros(2 if count > 20 else 1), "different outputs"),
+    ],
+)
+def test_abuse_untrustworthy_outputs_stop_the_bench(
+    clock, session, environment: Environment, answer: Callable[[int, int], np.ndarray], says: str
+) -> None:
+    with pytest.raises(WorkFailed, match=says) as caught:
+        measure([Candidate("cheat", (session(1.0, answer),))], QUICK, clock=clock, environment=environment)
+    assert caught.value.problems[0].place == "cheat, output out"
+
+
+def test_properties_rounding_between_runs_is_tolerated(clock, session, environment: Environment) -> None:
+    wobbling = session(1.0, lambda index, count: np.array([1.0 + 1e-6 * (count % 3), 0.0]))
+    assert measure([Candidate("a", (wobbling,))], QUICK, clock=clock, environment=environment)[0].stable
+
+
+def test_abuse_a_clock_that_stands_still(clock, session, environment: Environment) -> None:
+    with pytest.raises(WorkFailed, match="did not advance"):
+        measure([Candidate("a", (session(0.0),))], QUICK, clock=clock, environment=environment)
+
+
+def test_abuse_no_candidates_or_equal_names(clock, session) -> None:
+    with pytest.raises(InvalidConfig, match="nothing to measure"):
+        measure([], QUICK, clock=clock)
+    with pytest.raises(InvalidConfig, match="two candidates are called a"):
+        measure([Candidate("a", (session(1.0),)), Candidate("a", (session(1.0),))], QUICK, clock=clock)
+    with pytest.raises(ValueError, match="no session"):
+        Candidate("a", ())
+
+
+def test_abuse_settings_name_every_problem() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        Settings(batch=0, minimum_samples=10, provider="cdua")
+    assert [problem.place for problem in caught.value.problems] == [
+        "bench.batch",
+        "bench.minimum_samples",
+        "bench.provider",
+    ]
+    assert caught.value.problems[-1].advice == 'did you mean "cuda"?'
+
+
+def test_golden_comparison_against_the_first(clock, session, environment: Environment) -> None:
+    noise = np.random.default_rng(0).lognormal(0, 0.02, 10_000)
+    candidates = [
+        Candidate("independent", (session(4.0), session(6.0))),
+        Candidate("shared", (session(5.0),)),
+        Candidate("wobbly", (session(iter(10.0 * noise)),)),
+    ]
+    latencies = measure(candidates, QUICK, clock=clock, environment=environment)
+    found = compare(latencies, {"independent": Macs(80, 20), "shared": Macs(20, 20)}, settings=QUICK)
+    shared, wobbly = found.ratios
+    assert (shared.ratio, shared.ci, shared.speed_up, shared.verdict) == (
+        pytest.approx(0.5),
+        pytest.approx((0.5, 0.5)),
+        pytest.approx(2.0),
+        "faster",
+    )
+    assert wobbly.verdict in ("same", "undecided") and not wobbly.different
+    assert found.bounds["shared"].bound_ms == pytest.approx(4.0)
+    assert found.bounds["shared"].time_over_bound == pytest.approx(1.25)
+    assert found.bounds["independent"].time_over_bound == 1.0
+    assert "wobbly" not in found.bounds
+    assert found.stable
+
+
+def test_golden_comparison_as_json(clock, session, environment: Environment) -> None:
+    latencies = measure(
+        [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
+    )
+    found = json.loads(json.dumps(compare(latencies, {"a": Macs(10)}, settings=QUICK).to_json()))
+    assert set(found) == {"models", "ratios", "stable", "settings", "environment"}
+    first, second = found["models"]
+    assert {"name", "p50_ms", "p50_ci_ms", "p90_ms", "p99_ms", "samples", "provider", "threads"} <= set(first)
+    assert (first["samples"], first["macs"], second["macs"], second["p99_ms"]) == (64, 10, None, None)
+    assert "environment" not in first and set(first) == set(second)
+    assert found["ratios"][0]["speed_up_ci"] == pytest.approx([2.0, 2.0])
+    assert found["environment"]["cpu"] == "Fake CPU"
+    assert latencies[0].to_json()["environment"]["cpu"] == "Fake CPU"
+
+
+def test_abuse_nothing_to_compare() -> None:
+    with pytest.raises(ValueError, match="no latency"):
+        compare([])
+
+
+def test_golden_environment_of_this_machine() -> None:
+    found = read_environment()
+    assert found.cpu and found.cores >= 1 and "numpy" in found.versions
+    json.dumps(found.to_json())

@@ -1,0 +1,172 @@
+"""AutoMTL's formulas against their text, and the decisions that follow from a learned distribution."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from backbones import BACKBONES
+from plans import TASKS, light_heads
+
+from trunkline.errors import InvalidConfig
+from trunkline.supermodel.choice import Temperature, argmax, average, gumbel_noise, gumbel_softmax
+from trunkline.supermodel.executed import executed_cost
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.sampling import Sampling
+
+ALL = torch.ones(2, 3, dtype=torch.bool)
+
+
+def make(**options: object) -> AutoMTL:
+    backbone = BACKBONES["residual"]()
+    model = AutoMTL(backbone, light_heads(backbone), TASKS, AutoMTLOptions(**options), seed=1)
+    with torch.no_grad():
+        model.policy.copy_(torch.randn(model.policy.shape, generator=torch.Generator().manual_seed(2)))
+    return model
+
+
+def test_equation_1_written_out() -> None:
+    logits = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    noise = torch.tensor([[0.5, 1.5, -0.2], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    tau = 0.7
+    for row in range(2):
+        pi = [math.exp(v) / sum(math.exp(w) for w in logits[row]) for v in logits[row]]
+        e = [math.exp((g + math.log(q)) / tau) for g, q in zip(noise[row].tolist(), pi, strict=True)]
+        expected = torch.tensor([v / sum(e) for v in e], dtype=torch.float64)
+        torch.testing.assert_close(gumbel_softmax(logits, ALL, noise, tau)[row], expected)
+
+
+def test_an_absent_option_gets_nothing() -> None:
+    allowed = torch.tensor([[True, True, False], [True, True, True]])
+    logits, noise = torch.zeros(2, 3), torch.zeros(2, 3)
+    for p in (gumbel_softmax(logits, allowed, noise, 1.0), average(logits, allowed), argmax(logits, allowed)):
+        assert p[0, 2] == 0
+        torch.testing.assert_close(p.sum(-1), torch.ones(2))
+    assert argmax(logits, allowed)[:, 0].tolist() == [1, 1]  # ties go to sharing
+
+
+def test_gumbel_samples_follow_the_distribution() -> None:
+    """The argmax of G + log π is categorical with probabilities π (the Gumbel-max trick)."""
+    logits = torch.tensor([0.0, 1.0, -0.5]).expand(20_000, 3)
+    noise = gumbel_noise((20_000, 3), seed=0, step=3, stream_name="x")
+    picks = gumbel_softmax(logits, torch.ones(20_000, 3, dtype=torch.bool), noise, 0.5).argmax(-1)
+    shares = np.bincount(picks.numpy(), minlength=3) / 20_000
+    np.testing.assert_allclose(shares, torch.softmax(logits[0], -1).numpy(), atol=0.015)
+
+
+def test_noise_is_a_pure_function_of_seed_step_and_stream() -> None:
+    base = gumbel_noise((5, 3), seed=1, step=2, stream_name="a")
+    assert torch.equal(base, gumbel_noise((5, 3), seed=1, step=2, stream_name="a"))
+    others = [dict(seed=2, step=2, stream_name="a"), dict(seed=1, step=3, stream_name="a"), dict(seed=1, step=2, stream_name="b")]
+    assert all(not torch.equal(base, gumbel_noise((5, 3), **other)) for other in others)
+
+
+def test_temperature_schedules() -> None:
+    release = Temperature()
+    assert [release.at(step) for step in (0, 499, 500, 19_999)] == pytest.approx([5, 5, 4.825, 5 * 0.965**39])
+    ending = Temperature.ending_at(0.1, steps=40_000)
+    assert ending.at(0) == 5
+    assert ending.at(39_999) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("slope", "second"), [(1.0, False), (6.0, True)])
+def test_equation_2_written_out(slope: float, second: bool) -> None:
+    """Σ_i Σ_l (L−l)/L · {ln(1+exp(s(P'(1)−P'(0)))) + ln(1+exp(s(P'(2)−P'(0))))}; no term for an absent skip."""
+    model = make(slope=slope, second_sample=second)
+    model.begin_step(4, mode="sample")
+    deepest = max(unit.depth for unit in model.units)
+    expected = 0.0
+    for task in range(len(TASKS)):
+        p = model.option_weights(task, stream="second" if second else "forward").tolist()
+        for index, unit in enumerate(model.units):
+            for option in (1, 2):
+                if option == 1 or model.skips[index] is not None:
+                    softplus = math.log1p(math.exp(slope * (p[index][option] - p[index][0])))
+                    expected += (deepest - unit.depth) / deepest * softplus
+    assert float(model.term("regularization").detach()) == pytest.approx(expected, rel=1e-5)
+    if second:
+        assert not torch.equal(model.option_weights(0), model.option_weights(0, stream="second"))
+
+
+def test_the_same_sample_serves_forward_pass_and_regularization() -> None:
+    model = make()
+    model.begin_step(9, mode="sample")
+    assert torch.equal(model.option_weights(1), model.option_weights(1))
+
+
+def test_pre_training_is_the_average_of_the_options() -> None:
+    model = make()
+    model.begin_step(0, mode="average")
+    p = model.option_weights(0)
+    for index, skip in enumerate(model.skips):
+        assert p[index].tolist() == pytest.approx([1 / 3] * 3 if skip is not None else [0.5, 0.5, 0.0])
+    model(torch.zeros(1, 3, 16, 16))["seg"].sum().backward()
+    assert model.policy.grad is None
+
+
+def test_own_copies_start_equal_to_the_shared_weights() -> None:
+    weights = make().weights()
+    copies = [name for name in weights if "@" in name and ".skip@" not in name]
+    assert len(copies) > 50
+    for name in copies:
+        assert torch.equal(weights[name], weights[name.partition("@")[0]])
+
+
+def test_argmax_decides_the_most_likely_options() -> None:
+    model = make()
+    plan, best = model.decide(), model.probabilities().argmax(-1)
+    for index, unit in enumerate(model.units):
+        for t, task in enumerate(TASKS):
+            assert plan.choice(unit.name, task) == (0, t + 1, "skip")[int(best[index, t])]
+
+
+def test_draws_follow_the_policy_and_their_seed() -> None:
+    plans = [make(sampling=Sampling(kind="draw", seed=seed)).decide() for seed in range(40)]
+    again = make(sampling=Sampling(kind="draw", seed=7)).decide()
+    assert again.units == plans[7].units
+    assert len({str(plan.units) for plan in plans}) > 30
+    p = make().probabilities().detach()
+    drawn = Counter(str(plan.choice("a1", "seg")) for plan in plans)
+    assert drawn.most_common(1)[0][0] == str((0, 3, "skip")[int(p[1, 2].argmax())])
+
+
+def test_the_best_of_several_draws_keeps_the_budget() -> None:
+    backbone = BACKBONES["residual"]()
+    free = make(sampling=Sampling(kind="best", draws=24)).decide()
+    budget = 0.9 * executed_cost(free, backbone).shares[0]
+    kept = make(sampling=Sampling(kind="best", draws=200, max_macs=budget)).decide()
+    assert executed_cost(kept, backbone).shares[0] <= budget
+    with pytest.raises(InvalidConfig, match="the cheapest runs"):
+        make(sampling=Sampling(kind="best", draws=5, max_macs=1e-6)).decide()
+
+
+def test_the_best_draw_is_the_most_likely_one() -> None:
+    model = make()
+    p = model.probabilities().detach().double().numpy()
+
+    def likelihood(plan_units: dict[str, dict[str, object]]) -> float:
+        rows = itertools.product(enumerate(model.units), enumerate(TASKS))
+        return sum(
+            math.log(p[i, t, {0: 0, t + 1: 1, "skip": 2}[plan_units[unit.name][task]]]) for (i, unit), (t, task) in rows
+        )
+
+    draws = [make(sampling=Sampling(kind="draw", seed=0)).decide()]
+    best = make(sampling=Sampling(kind="best", seed=0, draws=64)).decide()
+    assert likelihood(best.units) >= max(likelihood(plan.units) for plan in draws)
+
+
+def test_unknown_terms_are_refused_with_a_guess() -> None:
+    with pytest.raises(InvalidConfig, match="did you mean \"regularization\""):
+        make().term("regularisation")
+
+
+def test_dots_in_names_and_one_task_are_no_trouble() -> None:
+    backbone = BACKBONES["chain"]()
+    model = AutoMTL(backbone, light_heads(backbone, ("only",)), ("only",))
+    model.begin_step(0, mode="sample")
+    assert model(torch.zeros(1, 3, 16, 16))["only"].shape[1] == 1
+    assert model.decide().tasks == ("only",)

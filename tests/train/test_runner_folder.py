@@ -1,0 +1,265 @@
+"""Run folders, the log, progress, and the pieces around the runner."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runner_fakes import Numbered, data
+
+from trunkline.errors import InvalidConfig, WorkFailed
+from trunkline.files import json_bytes
+from trunkline.ingest.builder import GraphBuilder
+from trunkline.ingest.fillers import Filler
+from trunkline.supermodel.twins.module import Twin
+from trunkline.train.data.base import DataSets
+from trunkline.train.data.scenes import Scenes
+from trunkline.train.device import Compute
+from trunkline.train.evaluate import evaluate
+from trunkline.train.feed import Lookahead, split_data
+from trunkline.train.metrics_log import MetricsLog
+from trunkline.train.model import TaskModel, Trainable
+from trunkline.train.phases import Optimiser, Phase, Turn
+from trunkline.train.progress import Bar, Lines, Silence, make_progress
+from trunkline.train.reports import Rate, StepReport
+from trunkline.train.run_folder import open_run
+from trunkline.train.runner import Runner
+from trunkline.train.tasks.base import make_task
+
+
+def test_a_run_folder_tells_how_it_was_made(tmp_path):
+    for _ in range(2):
+        with open_run(tmp_path / "deep" / "run", {"train": {"preset": "demo"}}, seed=4) as folder:
+            folder.write_result({"depth": {"abs_error": float("nan")}})
+    assert json.loads((folder.path / "config.json").read_text()) == {"train": {"preset": "demo"}}
+    assert json.loads((folder.path / "result.json").read_text()) == {"depth": {"abs_error": None}}
+    sessions = json.loads((folder.path / "sessions.json").read_text())["sessions"]
+    assert len(sessions) == 2
+    assert sessions[1]["seed"] == 4
+    assert set(sessions[1]["versions"]) == {"python", "trunkline", "torch", "onnx", "numpy"}
+    assert sessions[1]["versions"]["torch"] == torch.__version__
+
+
+def test_abuse_another_configuration_is_refused_key_by_key(tmp_path):
+    with open_run(tmp_path, {"a": {"b": 1, "c": 2}, "d": 3}, seed=0):
+        pass
+    with pytest.raises(InvalidConfig) as caught, open_run(tmp_path, {"a": {"b": 5, "c": 2}, "e": 3}, seed=0):
+        pass
+    assert [problem.place for problem in caught.value.problems] == ["a.b", "d", "e"]
+    assert "is 5, but the run began with 1" in str(caught.value)
+
+
+def test_abuse_a_second_process_is_refused(tmp_path):
+    script = (
+        "import sys\nfrom trunkline.errors import InvalidConfig\nfrom trunkline.train.run_folder import open_run\n"
+        "try:\n    with open_run(sys.argv[1], {}, seed=0): print('opened')\n"
+        "except InvalidConfig as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def other() -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+    with open_run(tmp_path, {}, seed=0):
+        assert "another process is using this run folder" in other()
+    assert other() == "opened\n"
+
+
+def test_abuse_strange_folders(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidConfig, match="expected a folder"), open_run(tmp_path / "file", {}, seed=0):
+        pass
+    with pytest.raises(WorkFailed, match="cannot be written"), open_run(tmp_path / "file" / "below", {}, seed=0):
+        pass
+    (tmp_path / "config.json").write_text("[")
+    with pytest.raises(InvalidConfig, match=r"config\.json: cannot be read as JSON"), open_run(tmp_path, {}, seed=0):
+        pass
+
+
+def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    assert list(log.records()) == []
+    log.truncate("a", 0, 0)
+    for phase in ("a", "b"):
+        for step in range(1, 5):
+            log.append({"kind": "step", "phase": phase, "step": step, "loss": float("inf")})
+        log.append({"kind": "evaluation", "phase": phase, "step": 2})
+    with log.path.open("ab") as file:
+        file.write(b'{"kind": "step", "phase": "a", "st')
+    assert len(list(log.records())) == 10
+    log.truncate("b", 2, 0)
+    kept = [(r["phase"], r["kind"], r["step"]) for r in log.records()]
+    assert kept[5:] == [("b", "step", 1), ("b", "step", 2)]
+    assert len(kept) == 7
+    assert log.path.read_bytes().endswith(b"}\n")
+
+
+def test_json_has_no_nan_and_is_one_line():
+    data = json_bytes({"a": float("nan"), "b": [1.5, float("-inf")], "c": {"é": (1, None)}})
+    assert data == '{"a":null,"b":[1.5,null],"c":{"é":[1,null]}}\n'.encode()
+
+
+def report(step: int, steps: int = 100) -> StepReport:
+    return StepReport("pre", "weights", step, steps, {"depth": 0.25}, {"cost": 1.0}, 0.1, 12.0, {"temperature": 4.5})
+
+
+def test_a_record_holds_the_steps_numbers():
+    assert report(3).record() == {
+        "kind": "step",
+        "phase": "pre",
+        "turn": "weights",
+        "step": 3,
+        "losses": {"depth": 0.25},
+        "terms": {"cost": 1.0},
+        "lr": 0.1,
+        "images_per_s": 12.0,
+        "temperature": 4.5,
+    }
+
+
+def test_golden_plain_progress():
+    stream, now = io.StringIO(), [0.0]
+    with Lines(stream, every_s=10, clock=lambda: now[0]) as progress:
+        for step in range(1, 101):
+            now[0] = float(step)
+            progress.step(report(step))
+            if step == 50:
+                progress.evaluation("pre", 50, {"depth": {"abs_error": 0.5, "delta_1": 0.75}})
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "pre 1/100  depth 0.25  12.0 images/s"
+    assert lines[1] == "pre 11/100  depth 0.25  12.0 images/s  ETA 1:29"
+    assert "pre 50 evaluation  depth.abs_error 0.5  depth.delta_1 0.75" in lines
+    assert lines[-1] == "pre 100/100  depth 0.25  12.0 images/s"
+    assert len(lines) == 12
+
+
+def test_progress_suits_the_stream():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert type(make_progress(quiet=True)) is Silence
+    assert type(make_progress(stream=io.StringIO())) is Lines
+    terminal = Terminal()
+    with make_progress(stream=terminal) as progress:
+        assert type(progress) is Bar
+        progress.step(report(40))
+        progress.step(report(41))
+        progress.evaluation("pre", 41, {"depth": {"abs_error": 0.5}})
+    assert "41/100" in terminal.getvalue()
+    assert "depth.abs_error 0.5" in terminal.getvalue()
+
+
+def test_rate_counts_from_the_last_restart():
+    now = [0.0]
+    rate = Rate(clock=lambda: now[0])
+    rate.add(8)
+    now[0] = 2.0
+    assert rate.per_s == 4.0
+    rate.restart()
+    rate.add(3)
+    now[0] = 3.0
+    assert rate.per_s == 3.0
+
+
+def test_lookahead_gives_every_wanted_batch_in_order():
+    source = data()
+    wanted = [("train1", 3), ("train2", 0), ("train1", 4), ("train", 9)]
+    with Lookahead(source, wanted) as batches:
+        found = list(batches)
+    for (split, number), batch in zip(wanted, found, strict=True):
+        assert torch.equal(batch.image, Numbered({"train": 0, "train1": 1, "train2": 2}[split]).batch(number).image)
+
+
+def test_lookahead_ends_its_thread_when_left_early():
+    import threading
+
+    before = threading.active_count()
+    source = data()
+    with Lookahead(source, (("train", number) for number in range(10**9))) as batches:
+        next(batches)
+    assert threading.active_count() == before
+    assert len(source.training["train"].asked) <= 3
+
+
+def scenes() -> DataSets:
+    return DataSets(Scenes(length=10, size=(32, 32), seed=1), Scenes(length=3, size=(32, 32), seed=1, split="val"))
+
+
+def twin(channels: dict[str, int]) -> Twin:
+    """A conv with BatchNorm, and a 1x1 conv per task."""
+    build = GraphBuilder("tiny")
+    x = build.image("image", (3, 32, 32))
+    weight = build.weight("conv.weight", (4, 3, 3, 3), Filler("msra"))
+    x = build.node("Conv", [x, weight], name="conv", attributes={"strides": [2, 2], "pads": [1, 1, 1, 1]})
+    shape = {"bn.scale": 1.0, "bn.bias": 0.0, "bn.mean": 0.0, "bn.var": 1.0}
+    weights = [build.tensor(name, np.full(4, value, np.float32)) for name, value in shape.items()]
+    x = build.node("BatchNormalization", [x, *weights], name="bn", attributes={"epsilon": 1e-5, "momentum": 0.9})
+    x = build.node("Relu", [x], name="relu")
+    outputs = []
+    for task, count in channels.items():
+        head = build.weight(f"head.{task}.weight", (count, 4, 1, 1), Filler("msra"))
+        outputs.append(build.node("Conv", [x, head], name=f"head.{task}", outputs=[task]))
+    return Twin(build.finish(outputs))
+
+
+def test_split_data_has_the_splits_the_phases_ask_for():
+    source = split_data(scenes(), batch_size=2, seed=3)
+    pools = {name: set(batches.pool.tolist()) for name, batches in source.training.items()}
+    assert pools["train"] == set(range(10))
+    assert pools["train1"] | pools["train2"] == pools["train"]
+    assert not pools["train1"] & pools["train2"]
+    assert len(pools["train2"]) == 2
+    assert sum(len(batch) for batch in source.evaluation("val")) == 3
+    with pytest.raises(InvalidConfig, match='no validation split "test"'):
+        source.evaluation("test")
+
+
+def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
+    """Real data, real tasks, a real Twin: the loss falls, and its weights keep their ONNX names on disk."""
+    infos = scenes().train.tasks
+    chosen = {name: infos[name] for name in ("segmentation", "depth", "normals")}
+    tasks = [make_task(name, info.kind, info.channels, **info.options) for name, info in chosen.items()]
+    phase = Phase(
+        steps=25,
+        turns=(Turn(optimiser=Optimiser(lr=0.02)),),
+        log_every=1,
+        eval_every=10,
+        checkpoint_every=10,
+        best_by="segmentation.miou",
+    )
+
+    def session(folder):
+        model = TaskModel(twin({name: info.channels for name, info in chosen.items()}))
+        with open_run(folder, {}, seed=1) as opened:
+            source = split_data(scenes(), batch_size=4, seed=1)
+            return model, Runner(model, tasks, source, phase, opened, seed=1).run(), list(opened.log.records())
+
+    model, outcome, records = session(tmp_path)
+    losses = [sum(r["losses"].values()) for r in records if r["kind"] == "step"]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    assert set(outcome.metrics) == set(chosen)
+    assert all(np.isfinite(list(values.values())).all() for values in outcome.metrics.values())
+    assert set(model.state_dict()) == set(model.twin.weights())
+    assert "conv.weight" in model.state_dict()
+    again, repeated, _ = session(tmp_path)
+    assert repeated.resumed_from == 25
+    assert evaluate(again, tasks, split_data(scenes(), batch_size=4, seed=1).evaluation("val")) == outcome.metrics
+
+
+def test_task_model_is_trainable_and_refuses_terms():
+    model: Trainable = TaskModel(twin({"depth": 1}))
+    assert model.tasks == ("depth",)
+    assert set(model.parameter_groups()["weights"]) == {"conv.weight", "bn.scale", "bn.bias", "head.depth.weight"}
+    assert model.begin_step(3, mode="average") == {}
+    with pytest.raises(InvalidConfig, match='no term "regularization"'):
+        model.term("regularization")
+    assert Compute().resolve() == torch.device("cpu")

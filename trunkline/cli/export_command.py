@@ -1,0 +1,39 @@
+"""``trunkline export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trunkline.bench.report.tables import parity_table
+from trunkline.cli.console import emit, emit_json, number
+from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
+from trunkline.cli.results import show_table
+from trunkline.verbs.config import load_config
+from trunkline.verbs.convert import export_json
+from trunkline.verbs.export import export
+from trunkline.verbs.project import Project
+from trunkline.verbs.train import train_in
+
+
+def export_command(
+    pipeline: Pipeline,
+    *,
+    out: RunFolder,
+    model: Annotated[Path | None, Parameter(help="File to write; model.onnx in the run's folder if absent.")] = None,
+    plan: Annotated[Path | None, Parameter(help="Sharing plan; the run's own if absent.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
+    project = Project(load_config(pipeline), out)
+    result = export(project, train_in(project, plan, quiet=quiet), model)
+    content = export_json(result)
+    if json:
+        emit_json(content)
+        return 0
+    show_table(parity_table(content))
+    emit(f"model   {result.path}: {result.nodes} nodes, {number(result.file_bytes)} bytes")
+    return 0

@@ -1,0 +1,19 @@
+"""``trunkline run``."""
+
+from __future__ import annotations
+
+from trunkline.cli.console import emit_json, say
+from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
+from trunkline.cli.results import show_run
+from trunkline.verbs.config import load_config
+from trunkline.verbs.run import run
+
+
+def run_command(pipeline: Pipeline, *, out: RunFolder, quiet: Quiet = False, json: Json = False) -> int:
+    """Search, train, export, measure and report, as a pipeline file says."""
+    result = run(load_config(pipeline), out, quiet=quiet, say=say)
+    if json:
+        emit_json(result.to_json())
+    else:
+        show_run(result)
+    return 0

@@ -1,0 +1,22 @@
+"""``trunkline search``."""
+
+from __future__ import annotations
+
+from trunkline.bench.report.tables import cost_table
+from trunkline.cli.console import emit, emit_json
+from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
+from trunkline.cli.results import show_table
+from trunkline.verbs.config import load_config
+from trunkline.verbs.project import Project
+from trunkline.verbs.search import search
+
+
+def search_command(pipeline: Pipeline, *, out: RunFolder, quiet: Quiet = False, json: Json = False) -> int:
+    """Learn which parts the tasks should share; ends with a plan."""
+    result = search(Project(load_config(pipeline), out), quiet=quiet)
+    if json:
+        emit_json(result.to_json())
+    else:
+        show_table(cost_table(result.to_json()))
+        emit(f"plan    {result.path}")
+    return 0

@@ -1,0 +1,34 @@
+"""``trunkline train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trunkline.bench.report.tables import accuracy_table
+from trunkline.cli.console import emit, emit_json
+from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
+from trunkline.cli.results import show_table
+from trunkline.verbs.config import load_config
+from trunkline.verbs.project import Project
+from trunkline.verbs.train import train_in
+
+
+def train_command(
+    pipeline: Pipeline,
+    *,
+    out: RunFolder,
+    plan: Annotated[Path | None, Parameter(help="Sharing plan; the run's own if absent.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Train the multi-task model of a plan."""
+    result = train_in(Project(load_config(pipeline), out), plan, quiet=quiet)
+    if json:
+        emit_json(result.to_json())
+    else:
+        show_table(accuracy_table([result.to_json()], {}))
+        emit(f"weights {result.checkpoint}")
+    return 0

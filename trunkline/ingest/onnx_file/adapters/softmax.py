@@ -1,0 +1,48 @@
+"""Softmax below opset 13: over everything from ``axis`` on, flattened, instead of over one axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.builder import infer_node
+from trunkline.ingest.graph import attribute, name_of, shape_of
+from trunkline.ingest.onnx_file.adapters.registry import before
+from trunkline.ingest.passes.edit import Editor, put
+
+
+@before(13, "Softmax", "LogSoftmax")
+def softmax(node: ir.Node, editor: Editor) -> None:
+    """Say the flattened softmax with one over a single axis.
+
+    1. At most one axis from ``axis`` on is longer than 1: the softmax over that axis. 2. Several are: they are
+    merged into one by a Reshape before, and taken apart by one behind.
+    """
+    data = node.inputs[0]
+    assert data is not None
+    shape = shape_of(data)
+    axis = attribute(node, "axis", 1)
+    if not -len(shape) <= axis < max(1, len(shape)):
+        raise InvalidModel(f"{node.op_type}: axis {axis} of {len(shape)} axes", place=name_of(node))
+    axis %= len(shape)
+    long = [index for index in range(axis, len(shape)) if shape[index] != 1]
+    if len(long) < 2:
+        put(node, "axis", long[0] if long else axis)
+        return
+    _flatten_around(node, editor, data, axis, [size or 0 for size in shape])
+
+
+def _flatten_around(node: ir.Node, editor: Editor, data: ir.Value, axis: int, shape: list[int]) -> None:
+    flat = editor.constant(f"{name_of(node)}.flat_shape", [*shape[:axis], -1], np.int64)
+    full = editor.constant(f"{name_of(node)}.full_shape", shape, np.int64)
+    merged = editor.before(node, "Reshape", [data, flat], {"allowzero": 0})
+    infer_node(merged)
+    node.replace_input_with(0, merged.outputs[0])
+    put(node, "axis", axis)
+    old = node.outputs[0]
+    apart = editor.after(node, "Reshape", [old, full], {"allowzero": 0})
+    result = apart.outputs[0]
+    old.replace_all_uses_with(result, replace_graph_outputs=True)
+    apart.replace_input_with(0, old)
+    old.name, result.name = editor.fresh(f"{name_of(node)}.flat"), old.name

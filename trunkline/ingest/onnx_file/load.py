@@ -1,0 +1,85 @@
+"""The door for ONNX files: from a path to an onnx-ir model whose every byte has been checked.
+
+onnx-ir's own loader is not used: given a bare file name it skips every check of external data paths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from trunkline.errors import InvalidModel, Problem
+from trunkline.ingest.fillers import FILLER_KEY
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.onnx_file.door import read_bytes
+from trunkline.ingest.onnx_file.external import ExternalData, Refused, Window, refused
+from trunkline.ingest.onnx_file.scan import scan
+from trunkline.ingest.onnx_file.tensors import bytes_of, is_external, numpy_type
+
+_PROTOBUF_BYTES = 2**31
+
+
+def load(path: Path, limits: Limits) -> ir.Model:
+    """Read and check an ONNX file. External weights are mapped, and read when first used.
+
+    Raises:
+        InvalidModel: The file is not a good ONNX model, or its external data is not safe to read.
+        UnsupportedOp: It holds operators that are not supported.
+    """
+    path = path.absolute()
+    proto = _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path))
+    try:
+        scan(proto, limits, str(path))
+        arrays = _external(proto.graph, path.parent.resolve(), limits)
+        model = ir.from_proto(proto)
+    except (UnicodeDecodeError, ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
+        raise InvalidModel(f"is not a well-formed ONNX model: {_first_line(error)}", place=str(path)) from error
+    for name, tensor in arrays.items():
+        model.graph.initializers[name].const_value = tensor
+    _forget_fillers(model.graph)
+    return model
+
+
+def _parse(data: bytes, place: str) -> onnx.ModelProto:
+    if not data:
+        raise InvalidModel("the file is empty", place=place, advice="copy or export it again")
+    if len(data) >= _PROTOBUF_BYTES:
+        advice = "save it with external data: onnx.save(model, path, save_as_external_data=True)"
+        raise InvalidModel("an ONNX file of 2 GiB or more cannot be parsed", place=place, advice=advice)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        advice = "it is not an ONNX model, or it was cut short: copy or export it again"
+        raise InvalidModel("cannot be parsed as ONNX", place=place, advice=advice) from error
+    return proto
+
+
+def _external(graph: onnx.GraphProto, folder: Path, limits: Limits) -> dict[str, ir.TensorProtocol]:
+    """Return the tensors whose numbers lie in other files, by name."""
+    data = ExternalData(folder, limits)
+    tensors: dict[str, ir.TensorProtocol] = {}
+    problems: list[Problem] = []
+    for tensor in filter(is_external, graph.initializer):
+        try:
+            window = Window.of(tensor, bytes_of(tensor))
+            content = data.array(window, tensor.dims, numpy_type(tensor))
+            tensors[tensor.name] = ir.Tensor(content, dtype=ir.DataType(tensor.data_type), name=tensor.name)
+        except Refused as error:
+            problems += refused(error, tensor.name).problems
+    if problems:
+        raise InvalidModel(problems)
+    return tensors
+
+
+def _forget_fillers(graph: ir.Graph) -> None:
+    """A filler note says that a weight is yet to be drawn; a file's weights are what they are."""
+    for value in graph.initializers.values():
+        value.metadata_props.pop(FILLER_KEY, None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,95 @@
+"""Read an ONNX file into a Graph: load, check, and bring to canonical form pass by pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, name_of
+from trunkline.ingest.limits import Budget, Limits
+from trunkline.ingest.onnx_file.image import settle_image
+from trunkline.ingest.onnx_file.load import load
+from trunkline.ingest.onnx_file.operators import SUPPORTED
+from trunkline.ingest.passes.base import run_passes
+from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
+from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
+from trunkline.ingest.passes.drop_unused_outputs import DropUnusedOutputs
+from trunkline.ingest.passes.eliminate_identity import EliminateIdentity
+from trunkline.ingest.passes.free_batch import FreeBatch
+from trunkline.ingest.passes.lift_constants import LiftConstants
+from trunkline.ingest.passes.name_everything import NameEverything
+from trunkline.ingest.passes.remove_dead import RemoveDead
+from trunkline.ingest.passes.split_roles import SplitRoles
+
+
+def read_onnx(path: Path, *, input_size: tuple[int, int] | None = None, limits: Limits | None = None) -> Graph:
+    """Read an ONNX file of opset 7 or later.
+
+    Args:
+        path: The file. Its external data, if any, must lie in the same folder.
+        input_size: Height and width in pixels, in place of the file's own.
+        limits: What the file may ask for; the defaults where none are given.
+
+    Returns:
+        The network in canonical form, under the names the file gives.
+
+    Raises:
+        InvalidModel: The file is not a good model of one image, or asks for too much.
+        UnsupportedOp: It holds operators that are not supported; all of them are listed.
+    """
+    limits = limits or Limits()
+    model = load(path, limits)
+    graph = model.graph
+    _sort(graph, path)
+    budget = _budget(graph, limits)
+    opset = graph.opset_imports[""]
+    run_passes(graph, [NameEverything(), DropInitializerInputs(), LiftConstants(budget), DropUnusedOutputs()])
+    size = len(graph)
+    run_passes(graph, [RemoveDead()])
+    notes = _notes(size - len(graph))
+    _note_sources(graph, path)
+    batch = settle_image(graph, input_size)
+    run_passes(graph, [CanonicalNodes(opset, batch, budget), EliminateIdentity(), SplitRoles(), RemoveDead()])
+    _refuse_leftovers(graph)
+    run_passes(graph, [FreeBatch(batch), RemoveDead()])
+    return Graph(_canonical_model(graph, path), notes)
+
+
+def _sort(graph: ir.Graph, path: Path) -> None:
+    try:
+        graph.sort()
+    except ValueError as error:
+        raise InvalidModel("the nodes read each other in a circle", place=str(path)) from error
+
+
+def _budget(graph: ir.Graph, limits: Limits) -> Budget:
+    budget = Budget(limits)
+    for name, value in graph.initializers.items():
+        if value.const_value is not None:
+            budget.charge(name, tuple(value.const_value.shape.numpy()))
+    return budget
+
+
+def _notes(dead: int) -> tuple[str, ...]:
+    return (f"left out {dead} nodes that no output needs",) if dead else ()
+
+
+def _note_sources(graph: ir.Graph, path: Path) -> None:
+    for node in graph:
+        node.metadata_props.setdefault(SOURCE_KEY, f"{path.name}:{name_of(node)}")
+
+
+def _refuse_leftovers(graph: ir.Graph) -> None:
+    text = "works on sizes and constants only; here it works on what is computed from the image"
+    problems = [Problem(f"{n.op_type}: {text}", name_of(n)) for n in graph if n.op_type not in SUPPORTED]
+    if problems:
+        raise UnsupportedOp(problems)
+
+
+def _canonical_model(graph: ir.Graph, path: Path) -> ir.Model:
+    graph.opset_imports.clear()
+    graph.opset_imports[""] = OPSET
+    graph.name = graph.name or path.stem
+    return ir.Model(graph, ir_version=IR_VERSION, producer_name="trunkline")

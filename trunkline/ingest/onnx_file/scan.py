@@ -1,0 +1,128 @@
+"""Check a parsed ONNX file as it stands, before any of it is turned into a Graph.
+
+All problems are collected into one report. The file is at fault (:class:`InvalidModel`), or it is fine and
+holds operators that are not supported (:class:`UnsupportedOp`, each by node name).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import defs
+
+from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.onnx_file.operators import known, supported_text, why_not
+from trunkline.ingest.onnx_file.tensors import tensor_problems
+
+OLDEST_OPSET = 7
+_DEFAULT = ("", "ai.onnx")
+_OLD_BATCHNORM = {"spatial": 1, "is_test": 1, "consumed_inputs": None}
+"""Attributes old exporters leave on BatchNormalization, and the value at which they say nothing (any: None)."""
+
+
+def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
+    """Check ``proto`` and return its opset.
+
+    Raises:
+        InvalidModel: The file breaks a rule of ONNX, or asks for more than ``limits``.
+        UnsupportedOp: It holds operators, domains or functions that are not supported.
+    """
+    opset = _opset(proto, place)
+    if len(proto.graph.node) > limits.nodes:
+        raise InvalidModel(f"{len(proto.graph.node):,} nodes; at most {limits.nodes:,} are read", place=place)
+    if problems := [*_unsupported(proto, opset)]:
+        raise UnsupportedOp([*problems, Problem(supported_text(), place=place)])
+    problems = [*tensor_problems(proto.graph, limits), *_naming(proto.graph), *_node_problems(proto, opset)]
+    if problems:
+        raise InvalidModel(problems)
+    return opset
+
+
+def label(node: onnx.NodeProto, index: int) -> str:
+    """Return the name to call a node by: its own, or else its first output's, or else its number."""
+    return node.name or next((name for name in node.output if name), f"node {index}")
+
+
+def _opset(proto: onnx.ModelProto, place: str) -> int:
+    if not proto.HasField("graph") or not proto.graph.node:
+        raise InvalidModel("holds no graph", place=place, advice="it is not an ONNX model, or it was cut short")
+    if not 3 <= proto.ir_version <= onnx.IR_VERSION:
+        text = f"ONNX IR version {proto.ir_version}; this installation reads 3 to {onnx.IR_VERSION}"
+        raise InvalidModel(text, place=place, advice="install a newer onnx package, or export again")
+    versions = {entry.version for entry in proto.opset_import if entry.domain in _DEFAULT}
+    if len(versions) != 1:
+        raise InvalidModel(f"names {len(versions)} opsets of the default domain, one was expected", place=place)
+    opset = int(versions.pop())
+    if not OLDEST_OPSET <= opset <= defs.onnx_opset_version():
+        text = f"opset {opset}; supported are {OLDEST_OPSET} to {defs.onnx_opset_version()}"
+        raise InvalidModel(text, place=place, advice="export again with opset_version=18")
+    return opset
+
+
+def _unsupported(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
+    for function in proto.functions:
+        yield Problem("model functions are not supported", function.name, "inline them: onnx.inliner")
+    if proto.graph.sparse_initializer:
+        yield Problem("sparse initializers are not supported", advice="store the weights as dense tensors")
+    for index, node in enumerate(proto.graph.node):
+        reason = _reason(node, opset)
+        if reason:
+            yield Problem(f"{node.op_type}: {reason}", place=label(node, index))
+
+
+def _reason(node: onnx.NodeProto, opset: int) -> str:
+    domain = "" if node.domain in _DEFAULT else node.domain
+    newest = known(node.op_type)
+    if domain or newest is None:
+        return why_not(node.op_type, domain)
+    if not defs.has(node.op_type, opset, ""):
+        return f"opset {opset} has no such operator"
+    revision = defs.get_schema(node.op_type, opset, "").since_version
+    if revision <= newest or node.op_type == "Upsample":
+        return ""
+    return f"its revision of opset {revision} is newer than what is known here ({newest})"
+
+
+def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:
+    stored = [tensor.name for tensor in graph.initializer]
+    written = [name for node in graph.node for name in node.output if name]
+    inputs = [value.name for value in graph.input]
+    for name in _repeated(stored) | _repeated(inputs) | _repeated([*{*stored, *inputs}, *written]):
+        yield Problem(f"the value {name!r} is defined more than once", place=name)
+    if "" in stored or "" in inputs:
+        yield Problem("an input or initializer without a name")
+    known_names = {*stored, *inputs, *written, ""}
+    for index, node in enumerate(graph.node):
+        for name in dict.fromkeys(node.input):
+            if name not in known_names:
+                yield Problem(f"reads {name!r}, which nothing defines", place=label(node, index))
+    for value in graph.output:
+        if value.name not in known_names or not value.name:
+            yield Problem(f"the output {value.name!r} is written by no node", place=value.name)
+
+
+def _repeated(names: list[str]) -> set[str]:
+    seen: set[str] = set()
+    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+
+
+def _node_problems(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = proto.ir_version
+    context.opset_imports = {"": opset}
+    for index, node in enumerate(proto.graph.node):
+        _strip_old_batchnorm(node)
+        try:
+            onnx.checker.check_node(node, context)
+        except onnx.checker.ValidationError as error:
+            yield Problem(f"{node.op_type}: {str(error).strip().splitlines()[0]}", place=label(node, index))
+
+
+def _strip_old_batchnorm(node: onnx.NodeProto) -> None:
+    if node.op_type != "BatchNormalization":
+        return
+    for attribute in [a for a in node.attribute if a.name in _OLD_BATCHNORM]:
+        if _OLD_BATCHNORM[attribute.name] in (None, attribute.i):
+            node.attribute.remove(attribute)

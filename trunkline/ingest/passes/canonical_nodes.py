@@ -1,0 +1,50 @@
+"""Walk a graph once, in order, and bring every node to canonical form: its opset, its attributes, its shape.
+
+These belong in one walk, because each needs what the others find out about the nodes before: an old Softmax
+needs the rank of its input, the rank may come from a Reshape, and the Reshape's sizes from folded arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from trunkline.ingest.limits import Budget
+from trunkline.ingest.onnx_file.opset import adapt
+from trunkline.ingest.passes.edit import Editor, set_input
+from trunkline.ingest.passes.explicit_attributes import make_explicit
+from trunkline.ingest.passes.explicit_inputs import complete_inputs
+from trunkline.ingest.passes.fold_constants import Folder
+from trunkline.ingest.passes.infer_shapes import infer_fixed
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalNodes:
+    """1. Adapt the node to the canonical opset. 2. Make settings explicit. 3. Infer its shapes. 4. Fold it.
+
+    Attributes:
+        opset: The opset the file was written at.
+        batch: The batch size the image input stands at for now.
+        budget: What folding may still store.
+    """
+
+    opset: int
+    batch: int
+    budget: Budget
+
+    def __call__(self, graph: ir.Graph) -> bool:
+        """Bring the nodes of ``graph`` to canonical form."""
+        editor = Editor(graph)
+        folder = Folder(editor, self.budget)
+        for node in graph:
+            node.domain = ""
+            if node not in editor.added:
+                adapt(node, self.opset, editor)
+            if node.inputs and node.inputs[-1] is None:
+                set_input(node, len(node.inputs) - 1, None)
+            complete_inputs(node, editor)
+            make_explicit(node)
+            infer_fixed(node, self.budget.limits, self.batch)
+            folder.fold(node)
+        return True

@@ -1,0 +1,93 @@
+"""Make initializers of Constant nodes, and of ConstantOfShape nodes whose shape is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.ingest.graph import name_of
+from trunkline.ingest.limits import Budget
+from trunkline.ingest.passes.edit import Editor, static
+
+
+@dataclass(frozen=True, slots=True)
+class LiftConstants:
+    """Stores what the nodes would compute, under the name of their output.
+
+    A ConstantOfShape stays lazy: a network whose weights are written that way is read without filling them.
+    """
+
+    budget: Budget
+
+    def __call__(self, graph: ir.Graph) -> bool:
+        """Lift the constants of ``graph``."""
+        editor = Editor(graph)
+        changed = False
+        for node in graph:
+            tensor = constant_tensor(node, self.budget)
+            if tensor is not None:
+                replace_by_tensor(editor, node, tensor)
+                changed = True
+        return changed
+
+
+def constant_tensor(node: ir.Node, budget: Budget) -> ir.TensorProtocol | None:
+    """Return the tensor a Constant or ConstantOfShape node stands for, or ``None`` for any other node.
+
+    Raises:
+        InvalidModel: It is larger than the budget allows; nothing has been allocated.
+        UnsupportedOp: A Constant that holds text or a sparse tensor.
+    """
+    if node.op_type == "Constant":
+        return _constant(node, budget)
+    shape = static(node, 0) if node.op_type == "ConstantOfShape" else None
+    if shape is None:
+        return None
+    sizes = tuple(int(size) for size in shape.ravel())
+    budget.charge(name_of(node.outputs[0]), sizes)
+    return _filled(node, sizes)
+
+
+def replace_by_tensor(editor: Editor, node: ir.Node, tensor: ir.TensorProtocol) -> ir.Value:
+    """Put an initializer of the same name in the place of a node with one output."""
+    old = node.outputs[0]
+    if old.is_graph_output():
+        text = "the output does not depend on the image"
+        raise InvalidModel(Problem(f"{text}: {node.op_type} computes it from constants", place=name_of(old)))
+    name = name_of(old)
+    old.name = f"{name} (lifted)"
+    stored = editor.store(name, tensor)
+    old.replace_all_uses_with(stored)
+    editor.graph.remove(node, safe=True)
+    return stored
+
+
+def _constant(node: ir.Node, budget: Budget) -> ir.TensorProtocol:
+    name = name_of(node.outputs[0])
+    (attribute,) = node.attributes.values()
+    if attribute.type == ir.AttributeType.TENSOR:
+        tensor: ir.TensorProtocol = attribute.as_tensor()
+        budget.charge(name, tuple(int(size) for size in tensor.shape.numpy()))
+        return tensor
+    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    if attribute.name not in types:
+        raise UnsupportedOp(f"a Constant given as {attribute.name} is not supported", place=name)
+    return ir.Tensor(np.asarray(attribute.value, dtype=types[attribute.name]))
+
+
+def _filled(node: ir.Node, sizes: tuple[int, ...]) -> ir.TensorProtocol:
+    attribute = node.attributes.get("value")
+    number = np.zeros(1, np.float32) if attribute is None else attribute.as_tensor().numpy().ravel()
+    if number.size != 1:
+        raise InvalidModel(
+            f"ConstantOfShape: value holds {number.size} numbers, one was expected", place=node.name or ""
+        )
+    dtype = ir.DataType.FLOAT if attribute is None else attribute.as_tensor().dtype
+
+    def fill() -> ir.TensorProtocol:
+        return ir.Tensor(np.full(sizes, number[0], dtype=number.dtype), dtype=dtype)
+
+    return ir.LazyTensor(fill, dtype, ir.Shape(sizes), cache=False)

@@ -1,0 +1,94 @@
+"""``bench``: latency of model files, or of a run's model against independent and fully shared ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trunkline.bench.compare import Comparison
+from trunkline.bench.models import bench_files
+from trunkline.bench.protocol import Progress
+from trunkline.bench.runtimes.base import Runtime
+from trunkline.bench.settings import Settings
+from trunkline.export.onnx_model import write_onnx
+from trunkline.supermodel.layouts import all_shared
+from trunkline.supermodel.lower import lower
+from trunkline.verbs.config import BenchConfig
+from trunkline.verbs.project import BENCH, Project
+
+INDEPENDENT, ALL_SHARED, SEARCHED = "independent", "all-shared", "searched"
+
+
+def bench(
+    models: Sequence[str | Path],
+    settings: Settings | None = None,
+    *,
+    runtime: str = "onnxruntime",
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure model files against the first; ``a.onnx+b.onnx`` is one candidate of two sessions.
+
+    Raises:
+        InvalidModel: A file is missing or cannot be loaded.
+        WorkFailed: The runtime or provider is not there; there is no silent fall-back.
+    """
+    return bench_files(models, settings, runtime=runtime_named(runtime), progress=progress)
+
+
+def bench_run(project: Project, model: Path, *, progress: Progress | None = None) -> Comparison:
+    """Measure a run's exported model next to N single-task models and the fully shared one, in one go."""
+    folder = project.out / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    fold = project.config.export.fold
+    singles = []
+    for task in project.tasks:
+        heads = {task: project.heads[task]}
+        graph = lower(all_shared(project.backbone, [task]), project.backbone, heads)
+        singles.append(write_onnx(graph, folder / f"{task}.onnx", fold=fold, reuse=False))
+    shared = lower(all_shared(project.backbone, project.tasks), project.backbone, project.heads)
+    together = write_onnx(shared, folder / f"{ALL_SHARED}.onnx", fold=fold, reuse=False)
+    config = project.config.bench
+    groups = {INDEPENDENT: singles, ALL_SHARED: [together], SEARCHED: [model]}
+    result = bench_groups(groups, settings_of(config), runtime=config.runtime, progress=progress)
+    project.write_json(BENCH, result.to_json())
+    return result
+
+
+def settings_of(config: BenchConfig) -> Settings:
+    """Return the bench's settings from a pipeline's table."""
+    return Settings(
+        batch=config.batch,
+        provider=config.provider,
+        threads=config.threads,
+        spinning=config.spinning,
+        minimum_samples=config.samples,
+        limit_seconds=config.limit_s,
+    )
+
+
+def bench_groups(
+    groups: dict[str, list[Path]], settings: Settings, *, runtime: str, progress: Progress | None = None
+) -> Comparison:
+    """Measure named candidates, each one or several files."""
+    from contextlib import ExitStack
+
+    from trunkline.bench.compare import bench as compare_candidates
+    from trunkline.bench.models import open_candidate
+
+    with ExitStack() as stack:
+        candidates = [
+            open_candidate(name, files, settings, runtime=runtime_named(runtime), stack=stack)
+            for name, files in groups.items()
+        ]
+        return compare_candidates(candidates, settings, progress=progress)
+
+
+def runtime_named(name: str) -> Runtime:
+    """Return the runtime that loads models."""
+    if name == "torch":
+        from trunkline.bench.runtimes.torch_eager import TorchRuntime
+
+        return TorchRuntime()
+    from trunkline.bench.runtimes.ort import OrtRuntime
+
+    return OrtRuntime()

@@ -1,0 +1,181 @@
+"""The pipeline file: one TOML that says everything about a run. Unknown keys are refused with a guess."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.supermodel.methods.automtl import AutoMTLOptions
+from trunkline.train.data.config import DataConfig, ScenesConfig, read_data_config
+
+Baseline = Literal["independent", "all-shared"]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(_Table):
+    """``[tasks.NAME]``: a task of the data set, its head and its loss.
+
+    Attributes:
+        head: ``light``, ``aspp``, ``linear`` or a model file; the pipeline's ``head`` if absent.
+        weight: λ of its loss; the preset's if absent.
+        options: Of the task's kind, such as ``{space = "paper"}`` for normals.
+    """
+
+    head: str | None = None
+    weight: Share | None = None
+    options: dict[str, Any] = {}
+
+
+class SearchConfig(_Table):
+    """``[search]``: how the sharing is found.
+
+    Attributes:
+        method: Search method.
+        preset: Named numbers, see ``docs/presets.md``.
+        numbers: Numbers of the preset to replace, such as ``{steps = [100, 300, 500]}``.
+        cost_weight: λ of the expected executed cost; 0 is the papers'.
+        options: The method's own.
+    """
+
+    method: Literal["automtl"] = "automtl"
+    preset: str = "small"
+    numbers: dict[str, Any] = {}
+    cost_weight: Share = 0.0
+    options: AutoMTLOptions = AutoMTLOptions()
+
+
+class TrainConfig(_Table):
+    """``[train]``: how the found model is trained.
+
+    Attributes:
+        preset: Named numbers; the search's if absent.
+        numbers: Numbers of the preset to replace.
+        start: ``scratch`` draws all weights anew, heads too (AutoMTL); ``search`` goes on from the supermodel's.
+        baselines: Models trained alike, to compare with.
+        best_by: Keep the weights that were best in this, as ``TASK.METRIC``; the last ones if absent.
+    """
+
+    preset: str | None = None
+    numbers: dict[str, Any] = {}
+    start: Literal["scratch", "search"] = "scratch"
+    baselines: tuple[Baseline, ...] = ()
+    best_by: str | None = None
+
+
+class ExportConfig(_Table):
+    """``[export]``: how the file is written."""
+
+    fold: bool = True
+    parity_inputs: Count = 32
+
+
+class BenchConfig(_Table):
+    """``[bench]``: how latency is measured."""
+
+    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    threads: Count = 1
+    batch: Count = 1
+    spinning: bool = False
+    samples: Annotated[int, Field(ge=11)] = 100
+    limit_s: Annotated[float, Field(gt=0)] = 120.0
+
+
+class PipelineConfig(_Table):
+    """A whole run.
+
+    Attributes:
+        backbone: Model file, relative to the pipeline file, or ``zoo:NAME``.
+        input_size: Height and width; the data set's if absent.
+        head: Default head of every task.
+        seed: Of everything random.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``float32`` or ``bfloat16``.
+        policy_fraction: Share of the training data that only trains the policy.
+        augment: Whether training images are augmented.
+        tasks: Tasks by name, in output order; all of the data set's if empty.
+    """
+
+    backbone: str = "zoo:tiny"
+    input_size: tuple[Count, Count] | None = None
+    head: str = "light"
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    policy_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    augment: bool = True
+    tasks: dict[str, TaskConfig] = {}
+    data: Annotated[DataConfig, Field(discriminator="kind")] = ScenesConfig(kind="scenes")
+    search: SearchConfig = SearchConfig()
+    train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
+    bench: BenchConfig = BenchConfig()
+
+
+def load_config(path: Path) -> PipelineConfig:
+    """Read a pipeline file. Relative paths in it are relative to its folder.
+
+    Raises:
+        InvalidConfig: It cannot be read, or holds unknown keys or wrong values; all of them at once.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"cannot read the pipeline file: {error.strerror}", place=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"this is not TOML: {error}", place=str(path)) from error
+    return _anchored(parse_config(content, str(path)), path.parent)
+
+
+def parse_config(content: dict[str, Any], place: str = "") -> PipelineConfig:
+    """Check a plain mapping, as TOML gives it."""
+    if isinstance(content.get("data"), dict):
+        read_data_config(content["data"], f"{place}: data" if place else "data")
+    try:
+        return PipelineConfig.model_validate(content)
+    except ValidationError as error:
+        raise InvalidConfig([_problem(item, place) for item in error.errors()]) from error
+
+
+def _problem(item: Any, place: str) -> Problem:
+    path = [str(part) for part in item["loc"]]
+    where = f"{place}: {'.'.join(path)}" if place else ".".join(path)
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(path[:-1])
+        return Problem("unknown key", where, did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}")
+    return Problem(f"{item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}", where)
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    """Return the keys that the table at ``path`` may hold."""
+    model: type[BaseModel] = PipelineConfig
+    for part in path:
+        field = model.model_fields.get(part)
+        inner = _models_in(field.annotation) if field is not None else []
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
+    changes: dict[str, Any] = {}
+    if not config.backbone.startswith("zoo:"):
+        changes["backbone"] = str(folder / config.backbone)
+    if not isinstance(config.data, ScenesConfig):
+        changes["data"] = config.data.model_copy(update={"path": folder / config.data.path})
+    return config.model_copy(update=changes)

@@ -1,0 +1,31 @@
+"""``export``: the trained model as one ONNX file, delivered only if parity holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trunkline.export.exporter import ExportResult, export_model
+from trunkline.verbs.convert import export_json
+from trunkline.verbs.project import EXPORT, MODEL, Project
+from trunkline.verbs.train import TrainResult
+
+
+def export(project: Project, trained: TrainResult, path: Path | None = None) -> ExportResult:
+    """Write ``model.onnx`` into the run's folder, or to ``path``.
+
+    Raises:
+        ParityFailure: The file computes something else than the trained twin; no file is left.
+        WorkFailed: onnxruntime is missing, or the disk is full.
+    """
+    config = project.config.export
+    result = export_model(
+        trained.graph,
+        trained.weights,
+        path or project.out / MODEL,
+        fold=config.fold,
+        parity_inputs=config.parity_inputs,
+        seed=project.config.seed,
+        metadata=project.metadata(trained.plan.to_json()),
+    )
+    project.write_json(EXPORT, export_json(result))
+    return result

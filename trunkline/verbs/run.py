@@ -1,0 +1,108 @@
+"""``run``: search → train → export → bench → report, each stage going on from where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.bench.compare import Comparison
+from trunkline.bench.report.document import PREDICTIONS, Report, write_report
+from trunkline.export.exporter import ExportResult
+from trunkline.supermodel.twins.module import Twin
+from trunkline.verbs.bench import bench_run
+from trunkline.verbs.config import PipelineConfig
+from trunkline.verbs.convert import export_json
+from trunkline.verbs.export import export
+from trunkline.verbs.predictions import draw_predictions
+from trunkline.verbs.project import RESULT, Project
+from trunkline.verbs.search import SearchResult, search
+from trunkline.verbs.train import TrainResult, relative, tasks_of, train, train_baseline
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Everything a run came to.
+
+    Attributes:
+        search: The plan and what it costs.
+        trained: The trained model.
+        deltas: Δ in percent against single-task models, by model, where those were trained.
+        exported: The ONNX file and its parity.
+        latency: The measurement.
+        report: The written report.
+    """
+
+    search: SearchResult
+    trained: TrainResult
+    deltas: dict[str, dict[str, float]]
+    exported: ExportResult
+    latency: Comparison
+    report: Report
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stable JSON form; see ``docs/json.md``."""
+        return {
+            "search": self.search.to_json(),
+            "train": self.trained.to_json(),
+            "delta": self.deltas,
+            "export": export_json(self.exported),
+            "bench": self.latency.to_json(),
+            "report": self.report.to_json(),
+        }
+
+
+def run(config: PipelineConfig, out: Path, *, quiet: bool = False, say: Say = lambda _: None) -> RunResult:
+    """Run a whole pipeline in the folder ``out``; run again, it goes on from the last checkpoint.
+
+    Args:
+        config: What to do.
+        out: The run's folder.
+        quiet: Show no progress bars.
+        say: Told when a stage begins.
+
+    Raises:
+        InvalidConfig: The pipeline does not fit; or the folder holds a run with other settings.
+        WorkFailed: A stage failed; what earlier stages made is kept.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+    """
+    project = Project(config, out)
+    for note in project.backbone.notes:
+        say(f"note: {note}")
+    say("search: learning which parts to share")
+    found = search(project, quiet=quiet)
+    macs, _ = found.cost.shares
+    say(f"search: the model runs {100 * macs:.1f} % of the MACs of {len(project.tasks)} backbones")
+    say("train: the found model")
+    trained = train(project, found.plan, found.weights, quiet=quiet)
+    deltas = _compare_with_baselines(project, trained, quiet=quiet, say=say)
+    say("export: writing and proving the ONNX file")
+    exported = export(project, trained)
+    twin = Twin(trained.graph, weights=trained.weights)
+    draw_predictions(twin, project.data.val, tasks_of(project), out / PREDICTIONS)
+    say("bench: measuring against independent and fully shared models")
+    latency = bench_run(project, exported.path)
+    report = write_report(out)
+    result = RunResult(found, trained, deltas, exported, latency, report)
+    project.write_json(RESULT, result.to_json())
+    return result
+
+
+def _compare_with_baselines(
+    project: Project, trained: TrainResult, *, quiet: bool, say: Say
+) -> dict[str, dict[str, float]]:
+    """Train the baselines and return Δ of every model that can be compared."""
+    names = project.config.train.baselines
+    results = {"model": trained}
+    for name in names:
+        say(f"train: the {name} baseline, alike")
+        results[name] = train_baseline(project, name, quiet=quiet)
+    if "independent" not in results:
+        return {}
+    single = results["independent"]
+    deltas = {name: relative(project, result, single) for name, result in results.items() if result is not single}
+    project.write_json("delta.json", deltas)
+    return deltas

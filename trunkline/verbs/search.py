@@ -1,0 +1,97 @@
+"""``search``: train the supermodel and decide who shares what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trunkline.supermodel.executed import ExecutedCost, executed_cost
+from trunkline.supermodel.methods import method_named
+from trunkline.supermodel.methods.base import SearchMethod
+from trunkline.supermodel.plan import SharingPlan
+from trunkline.train.presets import Preset, preset, search_phases
+from trunkline.train.progress import make_progress
+from trunkline.train.runner import Runner
+from trunkline.verbs.project import PLAN, POLICY, SEARCH, Project
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What was found.
+
+    Attributes:
+        plan: The sharing plan, also in ``plan.json``.
+        path: Where it is.
+        cost: What its model will run and store.
+        weights: The supermodel's weights by the names they have in the lowered model.
+    """
+
+    plan: SharingPlan
+    path: Path
+    cost: ExecutedCost
+    weights: Mapping[str, Tensor]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stable JSON form; see ``docs/json.md``."""
+        macs, parameters = self.cost.shares
+        return {
+            "plan": str(self.path),
+            "tasks": list(self.plan.tasks),
+            "method": self.plan.method,
+            "macs": {"executed": self.cost.total.macs, "independent": self.cost.independent.macs},
+            "parameters": self.cost.total.parameters,
+            "backbone_macs_share": macs,
+            "backbone_parameters_share": parameters,
+            "parts": self.cost.to_json(),
+        }
+
+
+def search(project: Project, *, quiet: bool = False) -> SearchResult:
+    """Run the search phases, going on from their last checkpoint, and write plan and policy.
+
+    Raises:
+        InvalidConfig: The pipeline does not fit, or no plan is inside the budget.
+        WorkFailed: A loss is not finite, or the disk is full; the last checkpoint is good.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+    """
+    config = project.config.search
+    numbers = preset(config.preset, config.numbers)
+    model = method_named(config.method)(
+        project.backbone, project.heads, project.tasks, config.options, seed=project.config.seed
+    )
+    _train(project, model, numbers, quiet=quiet)
+    plan = model.decide()
+    project.out.mkdir(parents=True, exist_ok=True)
+    plan.save(project.out / PLAN)
+    project.write_json(POLICY, model.policy_json())
+    cost = executed_cost(plan, project.backbone, project.heads)
+    result = SearchResult(plan, project.out / PLAN, cost, model.weights())
+    project.write_json("search.json", result.to_json())
+    return result
+
+
+def _train(project: Project, model: SearchMethod, numbers: Preset, *, quiet: bool) -> None:
+    config = project.config.search
+    settings = {"search": config.model_dump(mode="json"), "numbers": asdict_json(numbers)}
+    with project.stage(SEARCH, settings) as folder:
+        for phase in search_phases(numbers, cost_weight=config.cost_weight):
+            Runner(
+                model,
+                project.losses(numbers, searching=phase.mode == "sample"),
+                project.splits(numbers),
+                phase,
+                folder,
+                seed=project.config.seed,
+                compute=project.compute,
+                progress=make_progress(quiet=quiet),
+            ).run()
+
+
+def asdict_json(numbers: Preset) -> dict[str, Any]:
+    """Return a preset's numbers as plain JSON content."""
+    content = asdict(numbers)
+    return {key: value.model_dump() if hasattr(value, "model_dump") else value for key, value in content.items()}
