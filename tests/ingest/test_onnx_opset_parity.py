@@ -45,50 +45,6 @@ def ends(opsets: range) -> list[int]:
     return sorted({opsets[0], opsets[-1]})
 
 
-OLD: dict[str, tuple[range, Callable[[int], onnx.ModelProto]]] = {
-    "squeeze-attribute": (range(7, 13), lambda v: reduced_then("Squeeze", v, axes=[2, 3])),
-    "squeeze-negative": (range(11, 13), lambda v: reduced_then("Squeeze", v, axes=[-1, -2])),
-    "unsqueeze-attribute": (range(7, 13), lambda v: one_node("Unsqueeze", v, [], axes=[2, 5])),
-    "reduce-mean-attribute": (range(7, 18), lambda v: one_node("ReduceMean", v, [], axes=[2, 3], keepdims=0)),
-    "split-attribute": (range(7, 13), lambda v: one_node("Split", v, [], 2, axis=1, split=[1, 3])),
-    "split-even": (range(7, 18), lambda v: one_node("Split", v, [], 2, axis=1)),
-    "slice-attributes": (range(7, 10), lambda v: one_node("Slice", v, [], starts=[1, -4], ends=[9, -1], axes=[2, 3])),
-    "pad-attributes": (range(7, 11), lambda v: one_node("Pad", v, [], pads=[0, 0, 1, 2, 0, 1, 0, 3], value=1.5)),
-    "pad-reflect": (range(7, 11), lambda v: one_node("Pad", v, [], pads=[0, 0, 1, 2, 0, 0, 0, 3], mode="reflect")),
-    "clip-attributes": (range(7, 11), lambda v: one_node("Clip", v, [], min=-0.3, max=0.6)),
-    "clip-no-bound": (range(7, 11), lambda v: one_node("Clip", v, [], min=0.1)),
-    "dropout-attribute": (range(7, 12), lambda v: one_node("Dropout", v, [], ratio=0.3)),
-    "softmax-channels": (range(7, 13), lambda v: one_node("Softmax", v, [], axis=1)),
-    "softmax-default": (range(7, 13), lambda v: one_node("Softmax", v, [])),
-    "softmax-last": (range(7, 13), lambda v: one_node("Softmax", v, [], axis=3)),
-    "log-softmax": (range(7, 13), lambda v: one_node("LogSoftmax", v, [], axis=2)),
-    "batch-norm": (range(7, 9), lambda v: one_node("BatchNormalization", v, statistics(), epsilon=1e-3)),
-    "max-pool": (range(7, 12), lambda v: one_node("MaxPool", v, [], kernel_shape=[3, 2], strides=[2, 1])),
-    "avg-pool": (range(7, 19), lambda v: one_node("AveragePool", v, [], kernel_shape=[3, 3], pads=[1, 0, 1, 1])),
-    "gemm": (range(7, 13), lambda v: flat_gemm(v)),
-    "p-relu": (range(7, 16), lambda v: one_node("PRelu", v, [weight("s", 4, 1, 1)])),
-    "depth-to-space": (range(7, 13), lambda v: one_node("DepthToSpace", v, [], blocksize=2)),
-    "upsample-nearest": (range(9, 10), lambda v: one_node("Upsample", v, [scales(1, 1, 2, 3)], mode="nearest")),
-    "upsample-linear": (range(9, 10), lambda v: one_node("Upsample", v, [scales(1, 1, 2, 1.5)], mode="linear")),
-    "upsample-7": (range(7, 9), lambda v: one_node("Upsample", v, [], mode="nearest", scales=[1.0, 1.0, 2.0, 1.5])),
-    "resize-10-up": (range(10, 11), lambda v: one_node("Resize", v, [scales(1, 1, 2.5, 2)], mode="nearest")),
-    "resize-10-down": (range(10, 11), lambda v: one_node("Resize", v, [scales(1, 1, 0.5, 0.6)], mode="nearest")),
-    "resize-10-linear": (range(10, 11), lambda v: one_node("Resize", v, [scales(1, 1, 0.5, 2)], mode="linear")),
-    "resize-11": (range(11, 23), lambda v: resize(v, scales(1, 1, 2, 2))),
-    "resize-11-sizes": (range(11, 23), lambda v: resize(v, None, tensor("sizes", [2, 4, 14, 9]))),
-    "resize-align": (
-        range(11, 23),
-        lambda v: resize(
-            v,
-            None,
-            tensor("sizes", [2, 4, 9, 11]),
-            mode="linear",
-            coordinate_transformation_mode="align_corners",
-        ),
-    ),
-}
-
-
 def scales(*factors: float) -> TensorProto:
     return tensor("scales", factors, np.float32)
 
@@ -122,6 +78,50 @@ def resize(
         "Resize", ["x", *(t.name for t in stored), *([sizes.name] if sizes else [])], ["y"], **attributes
     )
     return model([node], initializers=[*stored, *([sizes] if sizes else [])], opset=opset, shape=(2, 4, 7, 6))
+
+
+OLD: dict[str, tuple[range, Callable[[int], onnx.ModelProto]]] = {
+    "squeeze-attribute": (range(7, 13), lambda v: reduced_then("Squeeze", v, axes=[2, 3])),
+    "squeeze-negative": (range(11, 13), lambda v: reduced_then("Squeeze", v, axes=[-1, -2])),
+    "unsqueeze-attribute": (range(7, 13), lambda v: one_node("Unsqueeze", v, [], axes=[2, 5])),
+    "reduce-mean-attribute": (range(7, 18), lambda v: one_node("ReduceMean", v, [], axes=[2, 3], keepdims=0)),
+    "split-attribute": (range(7, 13), lambda v: one_node("Split", v, [], 2, axis=1, split=[1, 3])),
+    "split-even": (range(7, 18), lambda v: one_node("Split", v, [], 2, axis=1)),
+    "slice-attributes": (range(7, 10), lambda v: one_node("Slice", v, [], starts=[1, -4], ends=[9, -1], axes=[2, 3])),
+    "pad-attributes": (range(7, 11), lambda v: one_node("Pad", v, [], pads=[0, 0, 1, 2, 0, 1, 0, 3], value=1.5)),
+    "pad-reflect": (range(7, 11), lambda v: one_node("Pad", v, [], pads=[0, 0, 1, 2, 0, 0, 0, 3], mode="reflect")),
+    "clip-attributes": (range(7, 11), lambda v: one_node("Clip", v, [], min=-0.3, max=0.6)),
+    "clip-no-bound": (range(7, 11), lambda v: one_node("Clip", v, [], min=0.1)),
+    "dropout-attribute": (range(7, 12), lambda v: one_node("Dropout", v, [], ratio=0.3)),
+    "softmax-channels": (range(7, 13), lambda v: one_node("Softmax", v, [], axis=1)),
+    "softmax-default": (range(7, 13), lambda v: one_node("Softmax", v, [])),
+    "softmax-last": (range(7, 13), lambda v: one_node("Softmax", v, [], axis=3)),
+    "log-softmax": (range(7, 13), lambda v: one_node("LogSoftmax", v, [], axis=2)),
+    "batch-norm": (range(7, 9), lambda v: one_node("BatchNormalization", v, statistics(), epsilon=1e-3)),
+    "max-pool": (range(7, 12), lambda v: one_node("MaxPool", v, [], kernel_shape=[3, 2], strides=[2, 1])),
+    "avg-pool": (range(7, 19), lambda v: one_node("AveragePool", v, [], kernel_shape=[3, 3], pads=[1, 0, 1, 1])),
+    "gemm": (range(7, 13), flat_gemm),
+    "p-relu": (range(7, 16), lambda v: one_node("PRelu", v, [weight("s", 4, 1, 1)])),
+    "depth-to-space": (range(7, 13), lambda v: one_node("DepthToSpace", v, [], blocksize=2)),
+    "upsample-nearest": (range(9, 10), lambda v: one_node("Upsample", v, [scales(1, 1, 2, 3)], mode="nearest")),
+    "upsample-linear": (range(9, 10), lambda v: one_node("Upsample", v, [scales(1, 1, 2, 1.5)], mode="linear")),
+    "upsample-7": (range(7, 9), lambda v: one_node("Upsample", v, [], mode="nearest", scales=[1.0, 1.0, 2.0, 1.5])),
+    "resize-10-up": (range(10, 11), lambda v: one_node("Resize", v, [scales(1, 1, 2.5, 2)], mode="nearest")),
+    "resize-10-down": (range(10, 11), lambda v: one_node("Resize", v, [scales(1, 1, 0.5, 0.6)], mode="nearest")),
+    "resize-10-linear": (range(10, 11), lambda v: one_node("Resize", v, [scales(1, 1, 0.5, 2)], mode="linear")),
+    "resize-11": (range(11, 23), lambda v: resize(v, scales(1, 1, 2, 2))),
+    "resize-11-sizes": (range(11, 23), lambda v: resize(v, None, tensor("sizes", [2, 4, 14, 9]))),
+    "resize-align": (
+        range(11, 23),
+        lambda v: resize(
+            v,
+            None,
+            tensor("sizes", [2, 4, 9, 11]),
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize(("name", "opset"), [(name, opset) for name in OLD for opset in ends(OLD[name][0])])

@@ -10,13 +10,30 @@ from trunkline.ingest.graph import Graph, shape_of
 from trunkline.supermodel.heads.layers import batch_norm
 
 
-def conv(b: GraphBuilder, x: ir.Value, name: str, channels: int, *, kernel: int = 3, stride: int = 1, pad: int | None = None, group: int = 1, bias: bool = False) -> ir.Value:
+def conv(
+    b: GraphBuilder,
+    x: ir.Value,
+    name: str,
+    channels: int,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    pad: int | None = None,
+    group: int = 1,
+    bias: bool = False,
+) -> ir.Value:
     c_in = int(shape_of(x)[1] or 0)
     inputs = [x, b.weight(f"{name}.weight", (channels, c_in // group, kernel, kernel), Filler("msra"))]
     if bias:
         inputs.append(b.weight(f"{name}.bias", (channels,), Filler("gaussian", 0.1)))
     p = (kernel - 1) // 2 if pad is None else pad
-    attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [p] * 4, "dilations": [1, 1], "group": group}
+    attributes = {
+        "kernel_shape": [kernel] * 2,
+        "strides": [stride] * 2,
+        "pads": [p] * 4,
+        "dilations": [1, 1],
+        "group": group,
+    }
     return b.node("Conv", inputs, name=name, attributes=attributes)
 
 
@@ -31,7 +48,12 @@ def chain(size: int = 16) -> Graph:
     x = b.image("image", (3, size, size))
     for i, c in enumerate([4, 4, 6]):
         x = b.node("Relu", [conv(b, x, f"conv{i}", c, bias=True)], name=f"relu{i}")
-    x = b.node("MaxPool", [x], name="pool", attributes={"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1], "ceil_mode": 0})
+    x = b.node(
+        "MaxPool",
+        [x],
+        name="pool",
+        attributes={"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1], "ceil_mode": 0},
+    )
     x = conv(b, x, "valid", 6, pad=0, bias=True)
     return b.finish([b.node("Relu", [x], name="relu_valid")])
 

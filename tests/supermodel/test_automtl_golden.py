@@ -24,8 +24,8 @@ ALL = torch.ones(2, 3, dtype=torch.bool)
 def make(**options: object) -> AutoMTL:
     backbone = BACKBONES["residual"]()
     model = AutoMTL(backbone, light_heads(backbone), TASKS, AutoMTLOptions(**options), seed=1)
-    with torch.no_grad():
-        model.policy.copy_(torch.randn(model.policy.shape, generator=torch.Generator().manual_seed(2)))
+    shape = (len(model.units), len(TASKS), 3)
+    model.set_policy(torch.randn(shape, generator=torch.Generator().manual_seed(2)))
     return model
 
 
@@ -61,7 +61,11 @@ def test_gumbel_samples_follow_the_distribution() -> None:
 def test_noise_is_a_pure_function_of_seed_step_and_stream() -> None:
     base = gumbel_noise((5, 3), seed=1, step=2, stream_name="a")
     assert torch.equal(base, gumbel_noise((5, 3), seed=1, step=2, stream_name="a"))
-    others = [dict(seed=2, step=2, stream_name="a"), dict(seed=1, step=3, stream_name="a"), dict(seed=1, step=2, stream_name="b")]
+    others = [
+        dict(seed=2, step=2, stream_name="a"),
+        dict(seed=1, step=3, stream_name="a"),
+        dict(seed=1, step=2, stream_name="b"),
+    ]
     assert all(not torch.equal(base, gumbel_noise((5, 3), **other)) for other in others)
 
 
@@ -105,7 +109,7 @@ def test_pre_training_is_the_average_of_the_options() -> None:
     for index, skip in enumerate(model.skips):
         assert p[index].tolist() == pytest.approx([1 / 3] * 3 if skip is not None else [0.5, 0.5, 0.0])
     model(torch.zeros(1, 3, 16, 16))["seg"].sum().backward()
-    assert model.policy.grad is None
+    assert all(policy.grad is None for policy in model.policies)
 
 
 def test_own_copies_start_equal_to_the_shared_weights() -> None:
@@ -160,7 +164,7 @@ def test_the_best_draw_is_the_most_likely_one() -> None:
 
 
 def test_unknown_terms_are_refused_with_a_guess() -> None:
-    with pytest.raises(InvalidConfig, match="did you mean \"regularization\""):
+    with pytest.raises(InvalidConfig, match='did you mean "regularization"'):
         make().term("regularisation")
 
 
@@ -170,3 +174,11 @@ def test_dots_in_names_and_one_task_are_no_trouble() -> None:
     model.begin_step(0, mode="sample")
     assert model(torch.zeros(1, 3, 16, 16))["only"].shape[1] == 1
     assert model.decide().tasks == ("only",)
+
+
+def test_a_step_on_one_tasks_loss_leaves_the_other_policies_alone() -> None:
+    """Adam and decay move whatever has a gradient, so the other tasks' must be None, not zero."""
+    model = make()
+    model.begin_step(1, mode="sample")
+    model(torch.ones(2, 3, 16, 16), ["normals"])["normals"].sum().backward()
+    assert [policy.grad is not None for policy in model.policies] == [task == "normals" for task in TASKS]

@@ -68,7 +68,9 @@ def test_brute_force_expectation(tasks: int) -> None:
             expected += weight * brute_force_cost(units, skips, choices)
     term = ExpectedCost(units, skips, tasks)
     assert float(term.absolute(torch.tensor(p))) == pytest.approx(expected, rel=1e-12)
-    assert float(term(torch.tensor(p))) == pytest.approx(expected / (tasks * sum(u.cost.macs for u in units)), rel=1e-12)
+    assert float(term(torch.tensor(p))) == pytest.approx(
+        expected / (tasks * sum(u.cost.macs for u in units)), rel=1e-12
+    )
 
 
 @settings(max_examples=25, deadline=None)

@@ -48,11 +48,11 @@ def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> floa
 
 
 def choose(model: AutoMTL, plan: SharingPlan) -> None:
-    with torch.no_grad():
-        model.policy.zero_()
-        for i, unit in enumerate(model.units):
-            for t, task in enumerate(plan.tasks):
-                model.policy[i, t, option_of(plan.choice(unit.name, task))] = 1
+    logits = torch.zeros(len(model.units), len(plan.tasks), 3)
+    for i, unit in enumerate(model.units):
+        for t, task in enumerate(plan.tasks):
+            logits[i, t, option_of(plan.choice(unit.name, task))] = 1
+    model.set_policy(logits)
     model.begin_step(0, mode="argmax")
 
 
@@ -108,7 +108,9 @@ def test_the_unshared_plan_is_the_single_task_models_exactly(name: str, kind: st
     for number, task in enumerate(TASKS):
         instance = number + (kind == "operators")
         alone = lower(all_shared(backbone, [task]), backbone, {task: heads[task]})
-        given = {n: stored[n if n.startswith("head.") or not instance else f"{n}@{instance}"] for n in Twin(alone).weights()}
+        given = {
+            n: stored[n if n.startswith("head.") or not instance else f"{n}@{instance}"] for n in Twin(alone).weights()
+        }
         single = Twin(alone, weights=given).eval()
         with torch.no_grad():
             assert torch.equal(single(images())[task], together(images(), [task])[task])
@@ -124,9 +126,7 @@ def test_permuting_tasks_permutes_outputs(name: str) -> None:
     second_graph = lower(turned, backbone, heads)
     names = set(second_graph.initializers)
     # A projection is named after its task's place, so it moves with the permutation.
-    given = {
-        _turned(name): tensor for name, tensor in first.weights().items() if _turned(name) in names
-    }
+    given = {_turned(name): tensor for name, tensor in first.weights().items() if _turned(name) in names}
     second = Twin(second_graph, weights=given).eval()
     assert [name_of(value) for value in second_graph.outputs] == list(TASKS[::-1])
     with torch.no_grad():

@@ -23,7 +23,7 @@ def make(name: str, **options: object) -> AutoMTL:
     model = AutoMTL(backbone, heads, TASKS, AutoMTLOptions(**options), seed=3).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for tensor in [*model.weights().values(), model.policy]:
+        for tensor in [*model.weights().values(), *model.policies]:
             tensor.add_(0.1 * torch.rand(tensor.shape, generator=generator, dtype=torch.float64))
     return model
 
@@ -35,7 +35,10 @@ def gradients(model: AutoMTL, step: int, mode: str) -> dict[str, torch.Tensor]:
     loss = sum((output.sin() * (i + 1)).sum() for i, output in enumerate(outputs.values()))
     loss.backward()
     found = {name: p.grad for group in model.parameter_groups().values() for name, p in group.items()}
-    return {**{n: g for n, g in found.items() if g is not None}, **{f"output.{t}": y.detach() for t, y in outputs.items()}}
+    return {
+        **{n: g for n, g in found.items() if g is not None},
+        **{f"output.{t}": y.detach() for t, y in outputs.items()},
+    }
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -101,7 +104,9 @@ def test_parity_of_one_unit(data: st.DataObject) -> None:
         kind = "projection" if projected else "subsample"
         skip = Skip(kind, (tap, tap), (offset, offset), (stride, stride), (out, out), groups, (1,) if projected else ())
         if projected:
-            projection = torch.randn(c_out, 4 // groups, 1, 1, generator=generator, dtype=torch.float64, requires_grad=True)
+            projection = torch.randn(
+                c_out, 4 // groups, 1, 1, generator=generator, dtype=torch.float64, requires_grad=True
+            )
     inputs = [x, p, *weights, *([projection] if projection is not None else [])]
     fast = mixed_linear(Mixture(geometry, skip), x, p, weights, None, projection)
     plain = p[0] * apply_linear(x, weights[0], None, geometry) + p[1] * apply_linear(x, weights[1], None, geometry)
@@ -124,7 +129,9 @@ def test_parity_of_linear_and_transposed_units() -> None:
     ]
     for geometry, shape, weight_shape, skip in cases:
         x = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
-        weights = [torch.randn(weight_shape, generator=generator, dtype=torch.float64, requires_grad=True) for _ in "ab"]
+        weights = [
+            torch.randn(weight_shape, generator=generator, dtype=torch.float64, requires_grad=True) for _ in "ab"
+        ]
         bias = torch.randn(6, generator=generator, dtype=torch.float64, requires_grad=True)
         p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64, requires_grad=True)
         plain = p[0] * apply_linear(x, weights[0], None, geometry) + p[1] * apply_linear(x, weights[1], None, geometry)
@@ -145,7 +152,7 @@ def test_less_is_saved_for_backward() -> None:
     for mixing in ("weight", "output"):
         model = make("residual", mixing=mixing)
         model.begin_step(0, mode="sample")
-        own = {t.untyped_storage().data_ptr() for t in [*model.weights().values(), model.policy]}
+        own = {t.untyped_storage().data_ptr() for t in [*model.weights().values(), *model.policies]}
         seen: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:

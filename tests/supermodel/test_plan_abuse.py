@@ -41,7 +41,7 @@ def edited(tmp_path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methd": "x"}, "did you mean \"method\""),
+        ({"methd": "x"}, 'did you mean "method"'),
         ({"version": 2}, "version"),
         ({"tasks": []}, "tasks"),
         ({"tasks": ["a", "a"]}, "given twice"),
@@ -82,7 +82,7 @@ def test_unknown_missing_and_impossible_entries_come_in_one_report() -> None:
     units = {("stm" if name == "stem" else name): row for name, row in plan.units.items()}
     with pytest.raises(InvalidConfig) as caught:
         check_plan(plan.model_copy(update={"units": units}), backbone)
-    assert "did you mean \"stem\"" in str(caught.value)
+    assert 'did you mean "stem"' in str(caught.value)
     assert "'stem' is missing" in str(caught.value)
     row = {**plan.units["b_short"], "seg": "skip"}
     with pytest.raises(InvalidConfig, match="'b_short' cannot be skipped"):

@@ -16,7 +16,7 @@ from onnx import shape_inference
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
-from trunkline.ingest.graph import BATCH, IR_VERSION, OPSET, SOURCE_KEY, UNIT_KEY, Graph, Shape, name_of
+from trunkline.ingest.graph import BATCH, IR_VERSION, OPSET, SOURCE_KEY, UNIT_KEY, Graph, Shape, attribute, name_of
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
@@ -172,6 +172,26 @@ def infer_node(node: ir.Node, *, place: str = "", opset: int = OPSET) -> None:
         proto_type = inferred.get(value.name or "")
         if proto_type is not None:
             value.type, value.shape = ir.serde.deserialize_type_proto_for_type(proto_type), _shape(proto_type)
+    if node.op_type in ("MaxPool", "AveragePool") and attribute(node, "ceil_mode", 0):
+        _drop_windows_in_padding(node)
+
+
+def _drop_windows_in_padding(node: ir.Node) -> None:
+    """Apply the rule that ONNX's text, runtimes and Caffe agree on, and that its inference at our opset lacks.
+
+    With ``ceil_mode`` a last window that would start inside the end padding is not computed.
+    """
+    read, value = node.inputs[0], node.outputs[0]
+    if read is None or read.shape is None or value.shape is None:
+        return
+    axes = len(value.shape) - 2
+    strides, pads = attribute(node, "strides", [1] * axes), attribute(node, "pads", [0] * 2 * axes)
+    sizes = list(value.shape)
+    for axis in range(axes):
+        before, after = read.shape[axis + 2], sizes[axis + 2]
+        if isinstance(before, int) and isinstance(after, int) and (after - 1) * strides[axis] >= before + pads[axis]:
+            sizes[axis + 2] = after - 1
+    value.shape = ir.Shape(sizes)
 
 
 def _shape(proto: onnx.TypeProto) -> ir.Shape | None:

@@ -27,7 +27,7 @@ class Limits:
     rank: int = 16
     tensor_elements: int = 2**31
     total_elements: int = 2**31
-    folded_elements: int = 2**26
+    folded_elements: int = 2**25
 
     def problem(self, name: str, shape: Sequence[int]) -> Problem | None:
         """Return what is wrong with a tensor called ``name`` of this shape, if anything is."""

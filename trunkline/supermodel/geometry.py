@@ -25,7 +25,9 @@ def geometry_of(node: ir.Node) -> Geometry | None:
 
 
 def _convolution(node: ir.Node) -> Geometry | None:
-    axes = len(attribute(node, "kernel_shape"))
+    weight = node.inputs[1]
+    assert weight is not None
+    axes = len(shape_of(weight)) - 2
     geometry = Geometry(
         kind="conv" if node.op_type == "Conv" else "transposed",
         stride=tuple(attribute(node, "strides", [1] * axes)),

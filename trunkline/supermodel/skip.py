@@ -100,12 +100,18 @@ def _conv_skip(node: ir.Node, unit: Unit, reads: Shape, writes: Shape) -> Skip |
 
 def _tap(node: ir.Node, axis: int) -> tuple[int, int] | None:
     """Return the middle tap and the input position that it reads first; ``None`` if that is in the padding."""
-    kernel = attribute(node, "kernel_shape")[axis]
+    kernel = _kernel(node)[axis]
     dilation = attribute(node, "dilations", [1, 1])[axis]
     pad = attribute(node, "pads", [0, 0, 0, 0])[axis]
     tap = max((kernel - 1) // 2, -(-pad // dilation))
     offset = dilation * tap - pad
     return None if tap >= kernel else (tap, offset)
+
+
+def _kernel(node: ir.Node) -> tuple[int, ...]:
+    weight = node.inputs[1]
+    assert weight is not None
+    return tuple(int(size or 1) for size in shape_of(weight)[2:])
 
 
 def _fits(reads: Shape, offset: Pair, stride: Pair, size: Pair) -> bool:

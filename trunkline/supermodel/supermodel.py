@@ -78,9 +78,10 @@ class Supermodel(nn.Module):
         self._add_head_weights()
         self.steps = nn.ModuleList(self._steps(mixing))
         self.head_steps = nn.ModuleDict({task: nn.ModuleList(self._head_steps(task)) for task in self.heads})
-        logits = torch.zeros(len(self.units), len(self.tasks), choice.OPTIONS)
-        logits[..., choice.SHARED] = prefer_shared
-        self.policy = nn.Parameter(logits)
+        logits = torch.zeros(len(self.units), choice.OPTIONS)
+        logits[:, choice.SHARED] = prefer_shared
+        # One parameter a task: a step on one task's loss must leave the others' policies alone, decay included.
+        self.policies = nn.ParameterList(nn.Parameter(logits.clone()) for _ in self.tasks)
         self.register_buffer("allowed", self._allowed(), persistent=False)
         self._mode: Mode = "average"
         self._step = 0
@@ -93,8 +94,9 @@ class Supermodel(nn.Module):
         return {task: self._run_task(image, task) for task in tasks or self.tasks}
 
     def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
-        """Return trainable parameters by group: ``weights`` under their ONNX names, and ``policy``."""
-        return {"weights": self.store.trainable(), "policy": {"policy": self.policy}}
+        """Return trainable parameters by group: ``weights`` under their ONNX names, and a ``policy`` per task."""
+        policy = {f"policy.{task}": logits for task, logits in zip(self.tasks, self.policies, strict=True)}
+        return {"weights": self.store.trainable(), "policy": policy}
 
     def begin_step(self, step: int, *, mode: Mode) -> dict[str, float]:
         """Set how the coming forward passes choose, and draw this step's noise.
@@ -109,7 +111,7 @@ class Supermodel(nn.Module):
 
     def option_weights(self, task: int, *, stream: str = "forward") -> Tensor:
         """Return the weights of the options that ``task`` uses now, ``[units, 3]``: P' of Eq. 1 when sampling."""
-        logits, allowed = self.policy[:, task], self.allowed[:, task]
+        logits, allowed = self.policies[task], self.allowed[:, task]
         if self._mode == "average":
             return choice.average(logits.detach(), allowed)
         if self._mode == "argmax":
@@ -123,7 +125,13 @@ class Supermodel(nn.Module):
 
     def probabilities(self) -> Tensor:
         """Return the learned distribution π, ``[units, T, 3]``."""
-        return choice.probabilities(self.policy, self.allowed)
+        return choice.probabilities(torch.stack(list(self.policies), dim=1), self.allowed)
+
+    def set_policy(self, logits: Tensor) -> None:
+        """Replace all logits, ``[units, T, 3]``."""
+        with torch.no_grad():
+            for task, own in enumerate(self.policies):
+                own.copy_(logits[:, task])
 
     def weights(self) -> dict[str, Tensor]:
         """Return parameters and running statistics by the names they have in the lowered model."""

@@ -21,7 +21,8 @@ def demo_config(seed: int = 0) -> PipelineConfig:
         augment=False,
         search=SearchConfig(
             preset="demo",
-            cost_weight=2.0,
+            numbers={"regularization": 0.05},
+            cost_weight=0.1,
             options=AutoMTLOptions(temperature=TemperatureOptions(start=5.0, decay=0.9, every=8)),
         ),
         train=TrainConfig(preset="demo", baselines=("independent",)),

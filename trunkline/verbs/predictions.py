@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from trunkline.files import atomic_write
@@ -16,7 +16,7 @@ from trunkline.train.data.base import NORMALISATION, DataSet
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.resize import output_to
 
-GAP = 4
+GAP, TITLE_HEIGHT, WIDTH = 4, 18, 192
 
 
 def draw_predictions(
@@ -34,8 +34,10 @@ def draw_predictions(
     """
     twin.eval()
     rows = [_row(twin, data, tasks, index) for index in range(first, min(first + images, len(data)))]
+    titles = ["image", *(title for task in tasks for title in (f"{task.name}: label", "prediction"))]
+    picture = np.concatenate([_titles(titles, rows[0].shape[1]), *rows], axis=0)
     buffer = BytesIO()
-    Image.fromarray(np.concatenate(rows, axis=0)).save(buffer, format="png", optimize=True)
+    Image.fromarray(picture).save(buffer, format="png", optimize=True)
     atomic_write(path, buffer.getvalue())
 
 
@@ -48,13 +50,27 @@ def _row(twin: Twin, data: DataSet, tasks: list[Task], index: int) -> np.ndarray
     for task in tasks:
         label = sample.labels[task.name]
         tiles += [task.picture(label), task.picture(_prediction(task, outputs[task.name], label))]
-    return np.concatenate([_framed(tile) for tile in tiles], axis=1)
+    return np.concatenate([_framed(_enlarged(tile)) for tile in tiles], axis=1)
 
 
 def _prediction(task: Task, output: Tensor, label: np.ndarray) -> np.ndarray:
     size = (label.shape[-2], label.shape[-1])
     predicted: np.ndarray = task.predict(output_to(output.float(), size, "bilinear"))[0].cpu().numpy()
     return predicted
+
+
+def _titles(titles: list[str], width: int) -> np.ndarray:
+    strip = Image.new("RGB", (width, TITLE_HEIGHT), "white")
+    pen = ImageDraw.Draw(strip)
+    for index, title in enumerate(titles):
+        pen.text((index * width // len(titles) + 2, 3), title, fill="black")
+    return np.asarray(strip)
+
+
+def _enlarged(tile: np.ndarray) -> np.ndarray:
+    """Show small images at twice or more their size, pixel by pixel."""
+    factor = max(1, WIDTH // tile.shape[1])
+    return tile.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _framed(tile: np.ndarray) -> np.ndarray:

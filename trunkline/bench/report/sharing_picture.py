@@ -34,14 +34,7 @@ def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
         )
         handles = [Patch(color=SHARED, label="shared"), Patch(color=SKIPPED, label="skip")]
         handles += [Patch(color=task_colour(i), label=f"own: {plain(task)}") for i, task in enumerate(tasks)]
-        axes.legend(
-            handles=handles,
-            ncols=len(handles),
-            fontsize=7,
-            frameon=False,
-            loc="upper left",
-            bbox_to_anchor=(0, -0.02 - 0.9 / len(tasks)),
-        )
+        drawn.legend(handles=handles, ncols=len(handles), fontsize=7, frameon=False, loc="outside lower left")
 
 
 def draw_policy(policy: Mapping[str, Any], path: Path) -> None:

@@ -19,8 +19,9 @@ def read_bytes(path: Path, *, limit_bytes: int, head_bytes: int | None = None) -
         _check(path.stat(), path, limit_bytes)
         # A pipe may have taken the file's place since: without O_NONBLOCK, opening it would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            _check(os.fstat(file.fileno()), path, limit_bytes)
-            return file.read(limit_bytes if head_bytes is None else head_bytes)
+            status = os.fstat(file.fileno())
+            _check(status, path, limit_bytes)
+            return file.read(status.st_size if head_bytes is None else head_bytes)
     except FileNotFoundError as error:
         raise InvalidModel("no such file", place=str(path), advice="check the path") from error
     except ValueError as error:

@@ -46,6 +46,7 @@ def read_onnx(path: Path, *, input_size: tuple[int, int] | None = None, limits: 
     budget = _budget(graph, limits)
     opset = graph.opset_imports[""]
     run_passes(graph, [NameEverything(), DropInitializerInputs(), LiftConstants(budget), DropUnusedOutputs()])
+    run_passes(graph, [EliminateIdentity()])
     size = len(graph)
     run_passes(graph, [RemoveDead()])
     notes = _notes(size - len(graph))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import defs
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
@@ -32,6 +33,8 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     opset = _opset(proto, place)
     if len(proto.graph.node) > limits.nodes:
         raise InvalidModel(f"{len(proto.graph.node):,} nodes; at most {limits.nodes:,} are read", place=place)
+    if problems := [*_text_problems(proto, place)]:
+        raise InvalidModel(problems)
     if problems := [*_unsupported(proto, opset)]:
         raise UnsupportedOp([*problems, Problem(supported_text(), place=place)])
     problems = [*tensor_problems(proto.graph, limits), *_naming(proto.graph), *_node_problems(proto, opset)]
@@ -85,6 +88,18 @@ def _reason(node: onnx.NodeProto, opset: int) -> str:
     return f"its revision of opset {revision} is newer than what is known here ({newest})"
 
 
+def _text_problems(message: Message, place: str) -> Iterator[Problem]:
+    """Names come back as bytes where they are not UTF-8, and nothing that reads them later expects that."""
+    for field, content in message.ListFields():
+        items = [content] if isinstance(content, str | bytes | int | float | Message) else content
+        if field.type == field.TYPE_MESSAGE:
+            for item in items:
+                yield from _text_problems(item, place)
+        elif field.type == field.TYPE_STRING:
+            for item in (item for item in items if isinstance(item, bytes)):
+                yield Problem(f"{field.full_name} {item[:40]!r} is not UTF-8", place, "export the model again")
+
+
 def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:
     stored = [tensor.name for tensor in graph.initializer]
     written = [name for node in graph.node for name in node.output if name]
@@ -98,6 +113,8 @@ def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:
         for name in dict.fromkeys(node.input):
             if name not in known_names:
                 yield Problem(f"reads {name!r}, which nothing defines", place=label(node, index))
+    if not graph.output:
+        yield Problem("the graph has no outputs; at least one was expected")
     for value in graph.output:
         if value.name not in known_names or not value.name:
             yield Problem(f"the output {value.name!r} is written by no node", place=value.name)

@@ -46,15 +46,16 @@ class Folder:
         if not can_fold(node):
             return False
         key = _key(node)
+        source = node.inputs[0] if node.op_type in _VIEWS else None
         if key in self._done:
             _reuse(self.editor, node, self._done[key])
+            self._keep_name(source, self._done[key])
             return True
         if _splits_a_weight(node, key):
             return False
         tensor = self._tensor(node)
         if tensor is None:
             return False
-        source = node.inputs[0] if node.op_type in _VIEWS else None
         self._done[key] = replace_by_tensor(self.editor, node, tensor)
         self._keep_name(source, self._done[key])
         return True

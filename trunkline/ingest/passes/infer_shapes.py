@@ -37,7 +37,7 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int) -> None:
                 f"{node.op_type}: the size of its output is not known", place=name_of(node), advice=advice
             )
         known = [size for size in sizes if size is not None]
-        if not all(known):
+        if min(known, default=1) < 1:
             raise InvalidModel(f"{node.op_type}: its output {known} is empty", place=name_of(node))
         if problem := limits.problem(name_of(node), known if batch == 1 else [math.prod(known) // batch]):
             raise InvalidModel(problem)

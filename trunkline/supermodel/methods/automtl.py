@@ -106,7 +106,7 @@ class AutoMTL(Supermodel):
     def regularization(self) -> Tensor:
         """Return L_reg (AutoMTL, Sec. 3.2, Eq. 2) of this step's sample."""
         stream = "second" if self.options.second_sample else "forward"
-        total = self.policy.new_zeros(())
+        total = self.depth_weights.new_zeros(())
         for task in range(len(self.tasks)):
             p = self.option_weights(task, stream=stream)
             allowed = self.allowed[:, task]
