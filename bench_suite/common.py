@@ -11,6 +11,7 @@ from trunkline.bench.statistics import Estimate, paired_ratio, percentile_with_i
 
 Work = Callable[[], object]
 Clock = Callable[[], int]
+Series = list[float]
 
 
 def paired(
@@ -34,18 +35,31 @@ def paired(
         clock: Nanoseconds. ``time.process_time_ns`` ignores neighbours, but counts the work of all threads.
         seed: Of the order.
     """
-    generator = np.random.default_rng(seed)
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(warm_up + rounds):
-        for position in generator.permutation(2):
-            times[position].append(_milliseconds((baseline, other)[position], clock))
-    before, after = (series[warm_up:] for series in times)
+    before, after = in_turns(baseline, other, rounds=rounds, warm_up=warm_up, clock=clock, seed=seed)
     speed_up = paired_ratio(after, before)
     print(line(title, before, after, speed_up))
     return speed_up
 
 
-def line(title: str, before: list[float], after: list[float], speed_up: Estimate) -> str:
+def in_turns(
+    first: Work,
+    second: Work,
+    *,
+    rounds: int,
+    warm_up: int = 1,
+    clock: Clock = time.perf_counter_ns,
+    seed: int = 0,
+) -> tuple[Series, Series]:
+    """Run both in every round, in random order, and return their times in milliseconds, one a round."""
+    generator = np.random.default_rng(seed)
+    times: tuple[Series, Series] = ([], [])
+    for _ in range(warm_up + rounds):
+        for position in generator.permutation(2):
+            times[position].append(milliseconds((first, second)[position], clock))
+    return times[0][warm_up:], times[1][warm_up:]
+
+
+def line(title: str, before: Series, after: Series, speed_up: Estimate) -> str:
     """Return one line of text for a comparison; times in milliseconds."""
     first, second = percentile_with_interval(before, 0.5), percentile_with_interval(after, 0.5)
     if first is None or second is None:
@@ -57,7 +71,8 @@ def line(title: str, before: list[float], after: list[float], speed_up: Estimate
     )
 
 
-def _milliseconds(work: Work, clock: Clock) -> float:
+def milliseconds(work: Work, clock: Clock = time.perf_counter_ns) -> float:
+    """Return how long ``work`` takes."""
     start = clock()
     work()
     return (clock() - start) / 1e6

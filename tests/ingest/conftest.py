@@ -1,4 +1,4 @@
-"""Make the shared backbones importable under the importlib import mode."""
+"""Make the helper modules of this folder importable under the importlib import mode."""
 
 import sys
 from pathlib import Path

@@ -158,6 +158,16 @@ def test_a_batch_size_in_a_reshape_is_freed(target: list[int], batch: Any, expec
     np.testing.assert_array_equal(run(to_proto(graph), x)["y"].reshape(-1), x.reshape(-1))
 
 
+@pytest.mark.parametrize("batch", [2, "b"])
+def test_a_zero_that_stood_for_nothing_comes_to_stand_for_the_batch(batch: Any, tmp_path: Path) -> None:
+    """Newer exporters set allowzero on every Reshape, and name all sizes."""
+    nodes = [node("Reshape", ["x", "s"], ["y"], name="r", allowzero=1)]
+    target = [2, 192] if batch == 2 else [-1, 192]
+    graph = check(model(nodes, initializers=[tensor("s", target)], shape=(batch, 3, 8, 8)), tmp_path, batches=(2,))
+    assert sizes_of(graph, "r") == [0, 192]
+    assert attribute(graph.node("r"), "allowzero") == 0
+
+
 def test_the_batch_axis_is_followed_through_a_transpose(tmp_path: Path) -> None:
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]),

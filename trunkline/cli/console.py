@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from trunkline.errors import InvalidConfig
+
+_SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*")
 
 
 def emit_json(content: Any) -> None:
@@ -64,7 +67,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() and 0 < int(part) <= 65536 for part in parts):
-        raise InvalidConfig(f"--input-size is {text!r}", advice="give height and width, for example 256,512")
-    return int(parts[0]), int(parts[1])
+    found = _SIZE.fullmatch(text)
+    sizes = [int(part) for part in found.groups()] if found else []
+    if not sizes or not all(0 < size <= 65536 for size in sizes):
+        raise InvalidConfig(f"--input-size is {text[:40]!r}", advice="give height and width, for example 256,512")
+    return sizes[0], sizes[1]

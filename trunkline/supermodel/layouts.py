@@ -35,7 +35,7 @@ def share_until(backbone: Graph, tasks: Sequence[str], block: str) -> SharingPla
     names = [unit.name for unit in find_units(backbone, "block")]
     if block in names:
         last = names.index(block)
-    elif block.isdigit() and int(block) < len(names):
+    elif block in map(str, range(len(names))):
         last = int(block)
     else:
         advice = did_you_mean(block, names) or f"blocks are numbered 0 to {len(names) - 1}; `inspect` lists them"

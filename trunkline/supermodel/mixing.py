@@ -56,19 +56,7 @@ class Geometry:
 
 def apply_linear(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Apply the operator: ``[N, C, H, W]`` → ``[N, K, H', W']``, or ``[N, C]`` → ``[N, K]``."""
-    if geometry.kind == "linear":
-        return F.linear(x, weight if geometry.transposed_weight else weight.t(), bias)
-    return torch.convolution(
-        _padded(x, geometry),
-        weight,
-        bias,
-        list(geometry.stride),
-        list(geometry.padding),
-        list(geometry.dilation),
-        geometry.kind == "transposed",
-        list(geometry.output_padding),
-        geometry.groups,
-    )
+    return _run(_padded(x, geometry), weight, bias, geometry)
 
 
 def _padded(x: Tensor, geometry: Geometry) -> Tensor:
@@ -176,14 +164,15 @@ def _mix(mixture: Mixture, p: Tensor, weights: Sequence[Tensor]) -> Tensor:
     return mix_weight(mixture, p, weights[:kernels], weights[kernels] if len(weights) > kernels else None)
 
 
-def _run(x: Tensor, mixed: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def _run(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Apply the operator to an already padded input."""
+    bias = None if bias is None else bias.to(x.dtype)
     if geometry.kind == "linear":
-        return F.linear(x, mixed if geometry.transposed_weight else mixed.t(), bias)
+        return F.linear(x, weight if geometry.transposed_weight else weight.t(), bias)
     return torch.convolution(
         x,
-        mixed,
-        None if bias is None else bias.to(x.dtype),
+        weight,
+        bias,
         list(geometry.stride),
         list(geometry.padding),
         list(geometry.dilation),

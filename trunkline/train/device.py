@@ -37,7 +37,7 @@ class Compute:
                 f'precision "{self.precision}" is not one of {", ".join(get_args(Precision))}', place="precision"
             )
         name, _, number = self.device.partition(":")
-        if name not in ("cpu", "cuda") or (number and not number.isdigit()):
+        if name not in ("cpu", "cuda") or (number and not number.isdecimal()):
             raise InvalidConfig(f'device "{self.device}" is neither "cpu" nor "cuda" nor "cuda:N"', place="device")
         if name == "cuda":
             _check_cuda(int(number or 0))

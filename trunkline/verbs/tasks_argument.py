@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from trunkline.errors import InvalidConfig
 from trunkline.supermodel.plan import check_task_names
 
 CHANNELS = {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
 """Output channels of the known tasks (13 classes as in NYUv2's short list); any other task has one."""
+
+_CHANNELS = re.compile(r"[0-9]{1,5}")
 
 
 def parse_tasks(text: str) -> dict[str, int]:
@@ -25,6 +29,7 @@ def parse_tasks(text: str) -> dict[str, int]:
 def _channels(name: str, given: str) -> int:
     if not given:
         return CHANNELS.get(name, 1)
-    if not given.isdigit() or not 0 < int(given) <= 65536:
-        raise InvalidConfig(f"task {name!r} has {given!r} output channels", advice="give a positive whole number")
+    if not _CHANNELS.fullmatch(given) or not 0 < int(given) <= 65536:
+        advice = "give a whole number from 1 to 65536"
+        raise InvalidConfig(f"task {name!r} has {given[:40]!r} output channels", place="--tasks", advice=advice)
     return int(given)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import defs
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.onnx_file.operators import known, supported_text, why_not
 from trunkline.ingest.onnx_file.tensors import tensor_problems
+from trunkline.ingest.onnx_file.text import text_problems
 
 OLDEST_OPSET = 7
 _DEFAULT = ("", "ai.onnx")
@@ -33,7 +33,7 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     opset = _opset(proto, place)
     if len(proto.graph.node) > limits.nodes:
         raise InvalidModel(f"{len(proto.graph.node):,} nodes; at most {limits.nodes:,} are read", place=place)
-    if problems := [*_text_problems(proto, place)]:
+    if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
     if problems := [*_unsupported(proto, opset)]:
         raise UnsupportedOp([*problems, Problem(supported_text(), place=place)])
@@ -86,18 +86,6 @@ def _reason(node: onnx.NodeProto, opset: int) -> str:
     if revision <= newest or node.op_type == "Upsample":
         return ""
     return f"its revision of opset {revision} is newer than what is known here ({newest})"
-
-
-def _text_problems(message: Message, place: str) -> Iterator[Problem]:
-    """Names come back as bytes where they are not UTF-8, and nothing that reads them later expects that."""
-    for field, content in message.ListFields():
-        items = [content] if isinstance(content, str | bytes | int | float | Message) else content
-        if field.type == field.TYPE_MESSAGE:
-            for item in items:
-                yield from _text_problems(item, place)
-        elif field.type == field.TYPE_STRING:
-            for item in (item for item in items if isinstance(item, bytes)):
-                yield Problem(f"{field.full_name} {item[:40]!r} is not UTF-8", place, "export the model again")
 
 
 def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:

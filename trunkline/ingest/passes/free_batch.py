@@ -56,6 +56,8 @@ class FreeBatch:
         if target is None:
             text = f"Reshape from {_shown(shape)} to {result} (batch {self.batch}) merges the batch axis with others"
             raise InvalidModel(text, place=name_of(node), advice="export with a dynamic batch axis, kept as it is")
+        # No size is 0 here, so allowzero changed nothing so far; from now on 0 means "as the input".
+        put(node, "allowzero", 0)
         free = [int(size) for size in sizes.ravel()] if target == source else result
         free[target] = 0 if target == source else -1
         if free != sizes.ravel().tolist():

@@ -1,0 +1,84 @@
+"""One policy step of the AutoMTL search: mixing weights and running one convolution, next to running every option.
+
+A step is the forward pass of all tasks, the summed loss and its backward pass, without terms and without the
+optimiser. Both ways compute the same numbers, which is checked. Per searched convolution and task, counting
+convolutions alone: where weights learn, every option costs 6 (two options; output, input gradient, weight
+gradient) and the mix 3, so that 2 is the limit; where only the policy learns, every option costs 4 and the mix
+still 3 (its policy gradient comes from the weight gradient), so that 4/3 is.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from bench_suite.common import in_turns
+from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names, torch_threads
+from bench_suite.result import Result, Target, speed_up
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.steps import Mixing
+
+BATCH = 2
+TURNS = ("weights", "policy")
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network, the number of tasks, the image's height and width, and what is expected of the ratio."""
+
+    net: str
+    tasks: int
+    size: int
+    target: Target
+
+
+CASES = (Case(RESNET, 2, 64, Target(1.5)), Case(RESNET, 2, 128, Target(1.8)), Case(RESNET, 5, 64, Target(1.5)))
+QUICK = (Case(TINY, 2, 32, Target(1.5)),)
+
+
+class Step:
+    """A supermodel in training, ready to make one step after the other."""
+
+    def __init__(self, case: Case, mixing: Mixing, turn: str) -> None:
+        graph = backbone(case.net, (case.size, case.size))
+        tasks = task_names(case.tasks)
+        self.model = AutoMTL(graph, light_heads(graph, tasks), tasks, AutoMTLOptions(mixing=mixing)).train()
+        self.image = torch.randn(BATCH, 3, case.size, case.size, generator=torch.Generator().manual_seed(0))
+        for group, parameters in self.model.parameter_groups().items():
+            for parameter in parameters.values():
+                parameter.requires_grad_(group == turn)
+
+    def forward(self, tasks: list[str] | None = None) -> torch.Tensor:
+        """Return the summed loss of ``tasks``, all by default, of the first step's sample."""
+        self.model.begin_step(0, mode="sample")
+        outputs = self.model(self.image, tasks)
+        return torch.stack([output.square().mean() for output in outputs.values()]).sum()
+
+    def __call__(self) -> float:
+        """Make a step and return its loss."""
+        self.model.zero_grad(set_to_none=True)
+        loss = self.forward()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+
+def run(quick: bool) -> list[Result]:
+    """Compare on one thread, in CPU time, which neighbours hardly touch."""
+    with torch_threads(1):
+        return [_compare(case, turn) for case in (QUICK if quick else CASES) for turn in TURNS]
+
+
+def _compare(case: Case, turn: str) -> Result:
+    every, mixed = Step(case, "output", turn), Step(case, "weight", turn)
+    _require_same(every(), mixed())
+    theirs, ours = in_turns(every, mixed, rounds=11, warm_up=1, clock=time.process_time_ns)
+    name = f"{every.model.backbone.name}, {case.tasks} tasks, {case.size}x{case.size}, {turn} learn"
+    return speed_up(name, ours, theirs, target=case.target)
+
+
+def _require_same(first: float, second: float) -> None:
+    if abs(first - second) > TOLERANCE * abs(first):
+        raise ValueError(f"the two ways compute different losses: {first} and {second}")

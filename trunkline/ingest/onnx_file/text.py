@@ -1,0 +1,35 @@
+"""Check that all text in an ONNX file is UTF-8.
+
+protobuf hands over other text as bytes without a word, and nothing that reads names later expects bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+
+from trunkline.errors import Problem
+
+
+def text_problems(message: Message, place: str) -> Iterator[Problem]:
+    """Yield every text in ``message``, or in what it holds, that is not UTF-8."""
+    if isinstance(message, onnx.AttributeProto) and not all(map(_is_text, [message.s, *message.strings])):
+        yield Problem(f"the attribute {message.name!r} holds text that is not UTF-8", place, "export the model again")
+    for field, content in message.ListFields():
+        items = [content] if isinstance(content, str | bytes | int | float | Message) else content
+        if field.type == field.TYPE_MESSAGE:
+            for item in items:
+                yield from text_problems(item, place)
+        elif field.type == field.TYPE_STRING:
+            for item in (item for item in items if isinstance(item, bytes)):
+                yield Problem(f"{field.full_name} {item[:40]!r} is not UTF-8", place, "export the model again")
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
