@@ -166,3 +166,19 @@ def test_less_is_saved_for_backward() -> None:
         kept[mixing] = sum(seen.values())
         del outputs
     assert kept["output"] > 1.5 * kept["weight"]
+
+
+def test_parity_under_bfloat16_autocast() -> None:
+    """Mixing stays in float32 and only the mixed kernel is cast, so gradients are float32 and close."""
+    results = []
+    for autocast in (False, True):
+        model = make("residual").float()
+        model.begin_step(5, mode="sample")
+        image = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            outputs = model(image)
+        sum(output.float().square().mean() for output in outputs.values()).backward()
+        results.append(model.parameter_groups()["weights"]["a1.weight"].grad)
+        assert all(policy.grad is not None for policy in model.policies)
+    assert results[1].dtype == torch.float32
+    assert (results[0] - results[1]).norm() < 0.1 * results[0].norm()

@@ -10,7 +10,7 @@ from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
 from trunkline.ingest.graph import SOURCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of, shape_of
 from trunkline.supermodel.naming import head_name, is_instanced
-from trunkline.supermodel.numbering import IMAGE, Cell, Numbering, Ref
+from trunkline.supermodel.numbering import IMAGE, BackboneNode, Cell, HeadNode, Numbering, Ref, SkippedUnit
 from trunkline.supermodel.skip import Skip, emit_skip
 from trunkline.supermodel.units import Unit, unit_of_nodes
 
@@ -43,15 +43,18 @@ class Emission:
         return self._builder.finish([self._output(task) for task in self._outputs], self._backbone.notes)
 
     def _emit(self, index: int, cell: Cell) -> None:
-        assert isinstance(cell.operation, tuple)
-        kind, *key = cell.operation
-        if kind == "skip":
-            self._emit_skip(index, cell, key[0])
-            return
-        node = self._nodes[key[0]] if kind == "node" else self._heads[key[0]][key[1]]
-        name = self._suffixed(key[0], cell) if kind == "node" else head_name(key[0], key[1])
-        prefix = "" if kind == "node" else f"head.{key[0]}."
-        unit = self._unit_of.get(key[0]) if kind == "node" else None
+        match cell.operation:
+            case SkippedUnit(unit):
+                self._emit_skip(index, cell, unit)
+            case BackboneNode(name):
+                unit_index = self._unit_of.get(name)
+                governed = "" if unit_index is None else self._units[unit_index].name
+                self._emit_node(index, cell, self._nodes[name], self._suffixed(name, cell), unit=governed)
+            case HeadNode(task, name):
+                prefix = head_name(task, "")
+                self._emit_node(index, cell, self._heads[task][name], prefix + name, prefix=prefix)
+
+    def _emit_node(self, index: int, cell: Cell, node: ir.Node, name: str, *, prefix: str = "", unit: str = "") -> None:
         self._builder.node(
             node.op_type,
             self._inputs(node, cell, prefix),
@@ -59,9 +62,11 @@ class Emission:
             attributes={key: item.value for key, item in node.attributes.items()},
             outputs=self._output_names(node, index, cell, prefix),
             source=node.metadata_props.get(SOURCE_KEY, ""),
-            unit="" if unit is None else self._units[unit].name,
+            unit=unit,
         )
-        self._collect(index, cell)
+        for position, value in enumerate(self._builder.last.outputs):
+            self._values[Ref(index, position)] = value
+        self._mark(self._builder.last, cell.tasks)
 
     def _emit_skip(self, index: int, cell: Cell, unit: int) -> None:
         skip = self._skips[unit]
@@ -74,7 +79,7 @@ class Emission:
             )
         x = self._values[cell.inputs[0]]
         self._values[Ref(index)] = emit_skip(self._builder, skip, x, weight, name=name)
-        self._mark(self._values[Ref(index)].producer(), cell, self._units[unit].name)
+        self._mark(self._values[Ref(index)].producer(), cell.tasks, self._units[unit].name)
 
     def _inputs(self, node: ir.Node, cell: Cell, prefix: str) -> list[ir.Value | None]:
         refs, names = iter(cell.inputs), iter(cell.weights)
@@ -123,19 +128,13 @@ class Emission:
         if value.name == task:
             return value
         named = self._builder.node("Identity", [value], name=self._builder.fresh(f"output.{task}"), outputs=[task])
-        self._mark(named.producer(), Cell("identity", (), (), [task]), "")
+        self._mark(named.producer(), [task])
         return named
 
-    def _collect(self, index: int, cell: Cell) -> None:
-        node = self._builder.last
-        for position, value in enumerate(node.outputs):
-            self._values[Ref(index, position)] = value
-        self._mark(node, cell, "")
-
     @staticmethod
-    def _mark(node: ir.Node | None, cell: Cell, unit: str) -> None:
+    def _mark(node: ir.Node | None, tasks: Sequence[str], unit: str = "") -> None:
         if node is not None:
-            node.metadata_props[TASKS_KEY] = ",".join(cell.tasks)
+            node.metadata_props[TASKS_KEY] = ",".join(tasks)
             if unit:
                 node.metadata_props[UNIT_KEY] = unit
 

@@ -17,7 +17,7 @@ from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.verify import verify
 from trunkline.supermodel.emission import Emission
 from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
-from trunkline.supermodel.numbering import IMAGE, Numbering, Ref
+from trunkline.supermodel.numbering import IMAGE, BackboneNode, HeadNode, Numbering, Ref, SkippedUnit
 from trunkline.supermodel.plan import SKIP, SharingPlan, check_plan
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.units import Unit, find_units, has_parameters, unit_of_nodes
@@ -35,12 +35,20 @@ def lower(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph]) -> Gra
         InvalidConfig: The plan does not fit the backbone, or a head is for no task of the plan.
     """
     check_heads(plan.tasks, heads)
+    _check_names(plan.tasks, backbone)
     units = find_units(backbone, plan.granularity)
     check_plan(plan, backbone, units)
     walk = Walk(plan, backbone, units)
     outputs = {task: walk.run(task, heads.get(task)) for task in plan.tasks}
     emission = Emission(backbone, heads, units, walk.skips)
     return verify(emission.graph(walk.numbering, outputs))
+
+
+def _check_names(tasks: Sequence[str], backbone: Graph) -> None:
+    """A task names an output, so no weight may have its name."""
+    for task in tasks:
+        if task in backbone.initializers:
+            raise InvalidConfig(f"task {task!r} is called like a weight of {backbone.name}", advice="rename the task")
 
 
 def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph]) -> None:
@@ -75,7 +83,7 @@ class Walk:
                 continue
             inputs = tuple(values[name_of(value)] for value in _computed(node))
             instance = 0 if unit is None else self._instance(unit, node, task, inputs, entered)
-            ref = self.numbering.ask(("node", name_of(node)), _weights(node, instance), inputs, task)
+            ref = self.numbering.ask(BackboneNode(name_of(node)), _weights(node, instance), inputs, task)
             _record(node, ref, values)
         features = values[name_of(self.backbone.outputs[0])]
         return features if head is None else self._run_head(task, head, features)
@@ -91,7 +99,7 @@ class Walk:
             return x
         own = 1 + self.plan.tasks.index(task)
         weights = (skip_weight_name(self.units[unit].name, own),) if skip.weight_shape else ()
-        return self.numbering.ask(("skip", unit), weights, (x,), task)
+        return self.numbering.ask(SkippedUnit(unit), weights, (x,), task)
 
     def _instance(self, unit: int, node: ir.Node, task: str, inputs: tuple[Ref, ...], entered: dict[int, int]) -> int:
         if node.op_type == "BatchNormalization" and self.plan.batchnorm == "task":
@@ -119,7 +127,7 @@ class Walk:
         for node in head.nodes:
             inputs = tuple(values[name_of(value)] for value in _computed(node))
             weights = tuple(head_name(task, name_of(v)) for v in node.inputs if v is not None and v.is_initializer())
-            _record(node, self.numbering.ask(("head", task, name_of(node)), weights, inputs, task), values)
+            _record(node, self.numbering.ask(HeadNode(task, name_of(node)), weights, inputs, task), values)
         return values[name_of(head.outputs[0])]
 
 

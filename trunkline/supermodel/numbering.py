@@ -6,8 +6,32 @@ serves. Executed work follows cells; stored parameters follow distinct weights.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneNode:
+    """Run the backbone's node ``name``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedUnit:
+    """Run what stands in for unit number ``unit``."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNode:
+    """Run node ``name`` of the head of ``task``."""
+
+    task: str
+    name: str
+
+
+Operation = BackboneNode | SkippedUnit | HeadNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +56,7 @@ class Cell:
         tasks: The tasks served, in the order they asked.
     """
 
-    operation: Hashable
+    operation: Operation
     weights: tuple[str, ...]
     inputs: tuple[Ref, ...]
     tasks: list[str] = field(default_factory=list)
@@ -43,9 +67,9 @@ class Numbering:
 
     def __init__(self) -> None:
         self.cells: list[Cell] = []
-        self._known: dict[tuple[Hashable, tuple[str, ...], tuple[Ref, ...]], int] = {}
+        self._known: dict[tuple[Operation, tuple[str, ...], tuple[Ref, ...]], int] = {}
 
-    def ask(self, operation: Hashable, weights: tuple[str, ...], inputs: tuple[Ref, ...], task: str) -> Ref:
+    def ask(self, operation: Operation, weights: tuple[str, ...], inputs: tuple[Ref, ...], task: str) -> Ref:
         """Return the value of a computation for ``task``, adding a cell only if it is new."""
         key = (operation, weights, inputs)
         index = self._known.get(key)
@@ -55,10 +79,6 @@ class Numbering:
         if task not in self.cells[index].tasks:
             self.cells[index].tasks.append(task)
         return Ref(index)
-
-    def users(self, operation: Hashable, weights: tuple[str, ...]) -> Iterator[Cell]:
-        """Yield the cells that run ``operation`` with exactly these weights."""
-        return (cell for cell in self.cells if cell.operation == operation and cell.weights == weights)
 
     def live(self, outputs: dict[str, Ref]) -> set[int]:
         """Return the cells that some output needs, and forget tasks a cell does not reach."""

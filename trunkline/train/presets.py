@@ -23,7 +23,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.train.phases import Optimiser, Phase, Schedule, Turn
+from trunkline.train.data.base import Kind
+from trunkline.train.phases import Count, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
 
 REGULARIZATION = "regularization"
 CONSTANT = Schedule()
@@ -51,27 +52,27 @@ class Preset:
         batch_size: Samples per step.
     """
 
-    steps: tuple[int, int, int]
-    alternate: tuple[int, int]
-    regularization: float
-    loss_weights: Mapping[str, float]
-    weight_lr: float = 1e-3
-    search_lr: float = 1e-3
+    steps: tuple[Count, Count, Count]
+    alternate: tuple[Count, Count]
+    regularization: NotNegative
+    loss_weights: Mapping[Kind, NotNegative]
+    weight_lr: Positive = 1e-3
+    search_lr: Positive = 1e-3
     search_kind: Literal["adam", "sgd"] = "sgd"
-    policy_lr: float = 1e-2
+    policy_lr: Positive = 1e-2
     policy_decay: Schedule = CONSTANT
     decay: Schedule = HALVED
     decay_everywhere: bool = True
     joint: bool = True
-    search_loss_weights: Mapping[str, float] | None = None
-    batch_size: int = 16
-    eval_every: int = 200
-    checkpoint_every: int = 200
+    search_loss_weights: Mapping[Kind, NotNegative] | None = None
+    batch_size: Count = 16
+    eval_every: Count = 200
+    checkpoint_every: Count = 200
 
 
-_CITYSCAPES = {"segmentation": 1.0, "depth": 1.0}
-_NYUV2 = {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
-_TASKONOMY = {"segmentation": 1.0, "normals": 3.0, "depth": 2.0, "keypoints": 7.0, "edges": 7.0}
+_CITYSCAPES: Mapping[Kind, float] = {"segmentation": 1.0, "depth": 1.0}
+_NYUV2: Mapping[Kind, float] = {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
+_TASKONOMY: Mapping[Kind, float] = {"segmentation": 1.0, "normals": 3.0, "depth": 2.0, "keypoints": 7.0, "edges": 7.0}
 
 
 def _policy_drop(after: int) -> Schedule:
@@ -215,7 +216,7 @@ def train_phases(name: str) -> list[Phase]:
     return [plain_phase(preset(name), "train")]
 
 
-def loss_weights(name: str, phase: str = "train") -> Mapping[str, float]:
+def loss_weights(name: str, phase: str = "train") -> Mapping[Kind, float]:
     """Return λ by kind of task; empty where the preset leaves the tasks' own weights.
 
     Args:

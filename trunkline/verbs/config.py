@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.supermodel.heads import KINDS
 from trunkline.supermodel.methods.automtl import AutoMTLOptions
 from trunkline.train.data.config import DataConfig, ScenesConfig, read_data_config
+from trunkline.train.presets import Preset, preset
 
 Baseline = Literal["independent", "all-shared"]
 Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+T = TypeVar("T")
 
 
 class _Table(BaseModel):
@@ -141,13 +148,47 @@ def parse_config(content: dict[str, Any], place: str = "") -> PipelineConfig:
     if isinstance(content.get("data"), dict):
         read_data_config(content["data"], f"{place}: data" if place else "data")
     try:
-        return PipelineConfig.model_validate(content)
+        # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
+        config = PipelineConfig.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         raise InvalidConfig([_problem(item, place) for item in error.errors()]) from error
+    _placed(lambda: [search_numbers(config), train_numbers(config)], f"{place}: " if place else "")
+    return config
+
+
+def search_numbers(config: PipelineConfig) -> Preset:
+    """Return the numbers of the search phases.
+
+    Raises:
+        InvalidConfig: An unknown preset or number, or a number out of range.
+    """
+    return _placed(lambda: preset(config.search.preset, config.search.numbers), "search.")
+
+
+def train_numbers(config: PipelineConfig) -> Preset:
+    """Return the numbers of the final training: its own preset's, or else the search's with its changes.
+
+    Raises:
+        InvalidConfig: As :func:`search_numbers`.
+    """
+    search, train = config.search, config.train
+    if train.preset is not None:
+        return _placed(lambda: preset(train.preset or "", train.numbers), "train.")
+    return _placed(lambda: preset(search.preset, {**search.numbers, **train.numbers}), "train.")
+
+
+def _placed(make: Callable[[], T], before: str) -> T:
+    """Return what ``make`` makes; its errors' places begin with ``before``."""
+    try:
+        return make()
+    except InvalidConfig as error:
+        raise InvalidConfig([replace(item, place=before + item.place) for item in error.problems]) from error
 
 
 def _problem(item: Any, place: str) -> Problem:
     path = [str(part) for part in item["loc"]]
+    if path[:1] == ["data"] and len(path) > 1:
+        del path[1]  # the kind of data set, by which pydantic tells the tables apart
     where = f"{place}: {'.'.join(path)}" if place else ".".join(path)
     if item["type"] == "extra_forbidden":
         known = _fields_at(path[:-1])
@@ -173,9 +214,18 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
-    changes: dict[str, Any] = {}
+    """Return ``config`` with absolute paths, so that it means the same from every working directory."""
+    changes: dict[str, Any] = {"head": _anchored_head(config.head, folder)}
     if not config.backbone.startswith("zoo:"):
-        changes["backbone"] = str(folder / config.backbone)
+        changes["backbone"] = os.path.abspath(folder / config.backbone)
     if not isinstance(config.data, ScenesConfig):
-        changes["data"] = config.data.model_copy(update={"path": folder / config.data.path})
+        changes["data"] = config.data.model_copy(update={"path": Path(os.path.abspath(folder / config.data.path))})
+    changes["tasks"] = {
+        name: task.model_copy(update={"head": task.head and _anchored_head(task.head, folder)})
+        for name, task in config.tasks.items()
+    }
     return config.model_copy(update=changes)
+
+
+def _anchored_head(head: str, folder: Path) -> str:
+    return head if head in KINDS or not (folder / head).is_file() else os.path.abspath(folder / head)

@@ -63,7 +63,13 @@ class Project:
     @cached_property
     def backbone(self) -> Graph:
         """The backbone at the run's image size, cut at its features."""
-        size = self.config.input_size or self.data.train.size
+        size, asked = self.data.train.size, self.config.input_size
+        if asked is not None and asked != size:
+            raise InvalidConfig(
+                f"is {asked[0]} x {asked[1]}, but the data set gives images of {size[0]} x {size[1]}",
+                place="input_size",
+                advice="leave it out, or set the size under [data]: a model is trained at the size it is built for",
+            )
         return backbone_of(read(self.config.backbone, input_size=size))
 
     @cached_property
@@ -83,6 +89,15 @@ class Project:
             options: dict[str, Any] = {**info.options, **config.options, "weight": float(weight)}
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
+
+    def _check_options(self) -> None:
+        """Refuse options that have their own place, before they silently replace it."""
+        advice = {"weight": "it is a key of the task itself", "name": "it is the table's name"}
+        found = [(name, key) for name in self.tasks for key in self._task(name).options if key in _OWN_PLACE]
+        if found:
+            raise InvalidConfig(
+                [Problem("is not an option", f"tasks.{name}.options.{key}", _OWN_PLACE[key]) for name, key in found]
+            )
 
     def splits(self, numbers: Preset) -> SplitData:
         """Return the batches of the run."""
