@@ -38,9 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench_suite", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: only to see that all runs")
-    parser.add_argument(
-        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; repeatable"
-    )
+    names = f"one of {', '.join(BENCHMARKS)}; may be given again"
+    parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=names)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results there")
     return parser
 

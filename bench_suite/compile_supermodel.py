@@ -1,4 +1,4 @@
-"""From a prototxt to the 5-task AutoMTL supermodel, next to the 0.6 s that the paper reports for its compiler.
+"""From a prototxt to the 5-task AutoMTL supermodel, next to the 0.6 s that the paper reports.
 
 The paper's figure (AutoMTL, Zhang et al. 2022) is from other hardware, so the ratio says no more than that the
 order of magnitude is right. Heads are light ones; weights are drawn, and each task's copies made.

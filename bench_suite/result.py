@@ -61,6 +61,15 @@ class Result:
         """Whether the target is met; ``None`` where there is none."""
         return None if self.target is None or self.ratio is None else self.target.met(self.ratio)
 
+    @property
+    def verdict(self) -> str:
+        """``met`` or ``MISSED``, with a reservation where the interval holds the target."""
+        if self.target is None or self.met is None:
+            return ""
+        word = "met" if self.met else "MISSED"
+        within = self.interval is not None and self.interval[0] < self.target.value < self.interval[1]
+        return f"{word}, within noise" if within else word
+
     def to_json(self, *, judged: bool = True) -> dict[str, Any]:
         """Return plain data; ``met`` is ``None`` too where the run is not to be ``judged``."""
         return {
@@ -77,11 +86,22 @@ class Result:
 
 def speed_up(name: str, ours: Series, theirs: Series, *, target: Target | None = None, unit: str = "ms") -> Result:
     """Return the result of times that were taken in turns: the median over rounds of theirs / ours."""
-    if len(ours) < minimum_samples(0.5):
-        ratio = float(np.exp(np.median(np.log(theirs) - np.log(ours))))
-        return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, None, target)
-    found = paired_ratio(ours, theirs)
-    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, found.value, found.interval, target)
+    ratio, interval = _ratio(ours, theirs)
+    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target)
+
+
+def over(name: str, ours: Series, theirs: Series, *, target: Target | None = None, unit: str = "ms") -> Result:
+    """Return the same with the ratio upside down, ours / theirs, for times next to a bound."""
+    ratio, interval = _ratio(theirs, ours)
+    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target)
+
+
+def _ratio(first: Series, second: Series) -> tuple[float, Interval | None]:
+    """Return the median over rounds of second / first, and its interval where rounds are enough for one."""
+    if len(first) < minimum_samples(0.5):
+        return float(np.exp(np.median(np.log(second) - np.log(first)))), None
+    found = paired_ratio(first, second)
+    return found.value, found.interval
 
 
 def against(name: str, ours: Series, reference: float, unit: str, *, target: Target | None = None) -> Result:
@@ -94,8 +114,8 @@ def against(name: str, ours: Series, reference: float, unit: str, *, target: Tar
 
 def table(results: Sequence[Result], *, judged: bool = True) -> str:
     """Return the results as lines of text under a heading."""
-    rows = [("", "ours", "theirs", "", "ratio", "target", "")]
-    rows += [_row(result, judged) for result in results]
+    heading = ("", "ours", "theirs", "", "ratio", "target", "")
+    rows: list[tuple[str, ...]] = [heading, *(_row(result, judged) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(_line(row, widths) for row in rows)
 
@@ -104,8 +124,8 @@ def _row(result: Result, judged: bool) -> tuple[str, ...]:
     ratio = "" if result.ratio is None else f"{result.ratio:.3f}"
     if result.interval is not None:
         ratio += f" [{result.interval[0]:.3f}, {result.interval[1]:.3f}]"
-    verdict = {True: "met", False: "MISSED", None: ""}[result.met if judged else None]
     target = "" if result.target is None else str(result.target)
+    verdict = result.verdict if judged else ""
     return result.name, _number(result.ours), _number(result.theirs), result.unit, ratio, target, verdict
 
 

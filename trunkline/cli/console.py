@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trunkline.errors import InvalidConfig
@@ -13,25 +14,24 @@ from trunkline.errors import InvalidConfig
 _SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*")
 
 
-def emit_json(content: Any) -> None:
-    """Print a result for machines."""
-    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+def emit_json(content: Mapping[str, Any]) -> None:
+    """Print a result for machines: standard JSON, in which a number that is not finite is ``null``."""
+    sys.stdout.write(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def emit(text: str) -> None:
     """Print a line of a result."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_harmless(text) + "\n")
 
 
 def say(text: str) -> None:
     """Tell the user something on the way."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_harmless(text) + "\n")
 
 
 def complain(kind: str, text: str) -> None:
-    """Print an error; escape sequences from hostile names are shown, not obeyed."""
-    safe = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    sys.stderr.write(f"{kind}: {safe}\n")
+    """Print an error."""
+    say(f"{kind}: {text}")
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
@@ -40,11 +40,11 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=escape(_harmless(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if index < left else "right", overflow="fold")
+        table.add_column(escape(_harmless(column)), justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(_harmless(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 120
     Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(table)
 
@@ -72,3 +72,16 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if not sizes or not all(0 < size <= 65536 for size in sizes):
         raise InvalidConfig(f"--input-size is {text[:40]!r}", advice="give height and width, for example 256,512")
     return sizes[0], sizes[1]
+
+
+def _harmless(text: str) -> str:
+    """Show escape sequences from hostile names, so that no terminal obeys them."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

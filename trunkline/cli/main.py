@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
+from types import FrameType
+from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
 from trunkline import __version__
-from trunkline.cli.console import complain
+from trunkline.cli.console import complain, say
 from trunkline.errors import TrunklineError, did_you_mean
 
 INPUT_AT_FAULT = 2
+WORK_FAILED = 3
 INTERRUPTED = 130
 
 COMMANDS = {
@@ -29,6 +35,8 @@ COMMANDS = {
     "demo": "Do all of it on generated scenes, in minutes, on a CPU.",
 }
 
+KNOWN = (*COMMANDS, "--help", "-h", "--version")
+
 app = App(
     name="trunkline",
     help="One backbone, several vision tasks, one deployable model in which everything shared is computed once.",
@@ -42,22 +50,28 @@ for _name, _help in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 the input is at fault, 3 the work failed, 130/143 interrupted."""
+    signal.signal(signal.SIGTERM, _terminated)
+    warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without "×" is no reason to fail
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Bad input never shows a traceback."""
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        advice = did_you_mean(arguments[0], COMMANDS) or "see `trunkline --help`"
-        complain("Usage", f"there is no command {arguments[0]!r}; {advice}")
+    command = arguments[0] if arguments else ""
+    if command and command not in KNOWN:
+        what = "option" if command.startswith("-") else "command"
+        complain("Usage", f"there is no {what} {command!r}; {did_you_mean(command, KNOWN) or 'see `trunkline --help`'}")
         return INPUT_AT_FAULT
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except TrunklineError as error:
         complain(type(error).__name__, str(error))
         return error.exit_code
     except CycloptsError as error:
-        complain("Usage", f"{error}\nSee `trunkline --help`.")
+        complain("Usage", f"{error}\nSee `trunkline {command} --help`.")
         return INPUT_AT_FAULT
     except KeyboardInterrupt as error:
         complain("Interrupted", str(error) or "stopped")
@@ -66,7 +80,40 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output went away (`| head`); keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError) as error:
+        complain("WorkFailed", _machine_fault(error))
+        return WORK_FAILED
     return code if isinstance(code, int) else 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM outside training, which has its own way to end: clean up and go."""
+
+    exit_code = 143
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise Terminated(f"stopped by {signal.Signals(number).name}")
+
+
+def _machine_fault(error: OSError | MemoryError) -> str:
+    """Say what the machine refused; neither the input nor the program is at fault."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory\n  use a smaller batch, input size or model"
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}\n  check that there is room, and that you may read and write there"
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say what a warning says, without the line of code that gave it."""
+    say(f"warning: {message}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def load_layout(path: Path) -> Layout:
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidConfig(f"cannot read the layout: {error}", place=str(path)) from error
     if not isinstance(content, list) or not all(_is_partition_list(entry) for entry in content):
         raise InvalidConfig(

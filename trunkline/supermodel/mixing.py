@@ -85,10 +85,10 @@ class Mixture:
 
 
 def mix_weight(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], projection: Tensor | None) -> Tensor:
-    """Return W_mix = Σ_k p_k·W_k, the skip folded in at its tap."""
+    """Return W_mix = Σ_k p_k·W_k, the skip folded in at its tap; not differentiable by itself."""
     mixed = p[mixture.options[0]] * weights[0]
     for option, weight in zip(mixture.options[1:], weights[1:], strict=True):
-        mixed = torch.addcmul(mixed, p[option], weight)
+        mixed.addcmul_(weight, p[option])
     if mixture.skip is not None:
         share = p[mixture.skip_option]
         if projection is not None:
@@ -153,9 +153,9 @@ class _MixedLinear(torch.autograd.Function):
         x, p, *weights = ctx.saved_tensors
         mixed = _mix(mixture, p, weights).to(x.dtype)
         grad_x, grad_mixed, grad_bias = _gradients(ctx, x, mixed, grad, mixture.geometry)
-        needs = ctx.needs_input_grad
-        grads = _weight_gradients(mixture, p, weights, grad_mixed.to(p.dtype), needs[4:])
-        grad_p = _option_gradient(mixture, p, weights, grad_mixed.to(p.dtype)) if needs[2] else None
+        needs, grad_mixed = ctx.needs_input_grad, grad_mixed.to(p.dtype)
+        grad_p = _option_gradient(mixture, p, weights, grad_mixed) if needs[2] else None
+        grads = _weight_gradients(mixture, p, weights, grad_mixed, needs[4:])
         return (None, grad_x, grad_p, grad_bias, *grads)
 
 
@@ -227,11 +227,16 @@ def _option_gradient(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], gra
 def _weight_gradients(
     mixture: Mixture, p: Tensor, weights: Sequence[Tensor], grad_mixed: Tensor, needs: Sequence[bool]
 ) -> list[Tensor | None]:
-    """Return ∂L/∂W_k = p_k·∂L/∂W_mix for the kernels, and its tap for the projection, where asked for."""
-    grads: list[Tensor | None] = [
-        p[option] * grad_mixed if needed else None for option, needed in zip(mixture.options, needs, strict=False)
-    ]
+    """Return ∂L/∂W_k = p_k·∂L/∂W_mix for the kernels, and its tap for the projection, where asked for.
+
+    This is the last use of ``grad_mixed``, so the last kernel's gradient takes its memory: on a large kernel fresh
+    memory costs more than the arithmetic.
+    """
+    projected: list[Tensor | None] = []
     if len(weights) > len(mixture.options):
         tap = _tap_of(grad_mixed, mixture)
-        grads.append((p[mixture.skip_option] * tap)[:, :, None, None] if needs[-1] else None)
-    return grads
+        projected = [(p[mixture.skip_option] * tap)[:, :, None, None] if needs[-1] else None]
+    *first, last = mixture.options
+    grads: list[Tensor | None] = [p[k] * grad_mixed if need else None for k, need in zip(first, needs, strict=False)]
+    grads.append(grad_mixed.mul_(p[last]) if needs[len(first)] else None)
+    return [*grads, *projected]

@@ -35,7 +35,7 @@ class Sampling(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["argmax", "draw", "best"] = "argmax"
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     draws: int = Field(64, ge=1)
     max_macs: float | None = Field(None, gt=0)
     max_parameters: float | None = Field(None, gt=0)

@@ -135,4 +135,4 @@ def build(
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:
     if set(plan.tasks) != set(tasks):
         raise InvalidConfig(f"the plan is for tasks {', '.join(plan.tasks)}, not {', '.join(tasks)}", place=str(path))
-    return plan
+    return plan.model_copy(update={"tasks": tuple(tasks)})  # the same sharing, outputs in the order asked for

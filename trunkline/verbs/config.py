@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -94,7 +93,7 @@ class BenchConfig(_Table):
     batch: Count = 1
     spinning: bool = False
     samples: Annotated[int, Field(ge=11)] = 100
-    limit_s: Annotated[float, Field(gt=0)] = 120.0
+    limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
 
 
 class PipelineConfig(_Table):
@@ -138,7 +137,7 @@ def load_config(path: Path) -> PipelineConfig:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidConfig(f"cannot read the pipeline file: {error.strerror}", place=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidConfig(f"this is not TOML: {error}", place=str(path)) from error
     return _anchored(parse_config(content, str(path)), path.parent)
 
@@ -217,9 +216,9 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
     """Return ``config`` with absolute paths, so that it means the same from every working directory."""
     changes: dict[str, Any] = {"head": _anchored_head(config.head, folder)}
     if not config.backbone.startswith("zoo:"):
-        changes["backbone"] = os.path.abspath(folder / config.backbone)
+        changes["backbone"] = str((folder / config.backbone).absolute())
     if not isinstance(config.data, ScenesConfig):
-        changes["data"] = config.data.model_copy(update={"path": Path(os.path.abspath(folder / config.data.path))})
+        changes["data"] = config.data.model_copy(update={"path": (folder / config.data.path).absolute()})
     changes["tasks"] = {
         name: task.model_copy(update={"head": task.head and _anchored_head(task.head, folder)})
         for name, task in config.tasks.items()
@@ -228,4 +227,4 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
 
 def _anchored_head(head: str, folder: Path) -> str:
-    return head if head in KINDS or not (folder / head).is_file() else os.path.abspath(folder / head)
+    return head if head in KINDS or not (folder / head).is_file() else str((folder / head).absolute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trunkline.errors import InvalidConfig
 from trunkline.supermodel.methods.automtl import AutoMTLOptions, TemperatureOptions
 from trunkline.train.data.config import ScenesConfig
 from trunkline.verbs.config import BenchConfig, PipelineConfig, SearchConfig, TaskConfig, TrainConfig
@@ -11,7 +12,13 @@ from trunkline.verbs.run import RunResult, Say, run
 
 
 def demo_config(seed: int = 0) -> PipelineConfig:
-    """Return the demo's pipeline: three tasks on the small packaged backbone."""
+    """Return the demo's pipeline: three tasks on the small packaged backbone.
+
+    Raises:
+        InvalidConfig: The seed is negative.
+    """
+    if seed < 0:
+        raise InvalidConfig(f"the seed is {seed}", place="--seed", advice="give a whole number from 0 on")
     names = ("segmentation", "depth", "normals")
     return PipelineConfig(
         backbone="zoo:tiny",

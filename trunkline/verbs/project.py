@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,10 @@ from trunkline.files import atomic_write, json_bytes
 from trunkline.ingest.features import backbone_of
 from trunkline.ingest.graph import Graph
 from trunkline.ingest.read import read
+from trunkline.supermodel.fingerprint import fingerprint
 from trunkline.supermodel.heads import make_head
-from trunkline.train.data.base import NORMALISATION, DataSets
-from trunkline.train.data.config import ScenesConfig
+from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
+from trunkline.train.data.config import DataConfig, ScenesConfig
 from trunkline.train.data.open import open_data
 from trunkline.train.device import Compute
 from trunkline.train.feed import SplitData, split_data
@@ -28,6 +30,14 @@ from trunkline.verbs.config import PipelineConfig, TaskConfig
 
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
 EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
+_STAGES = ("search", "train", "export", "bench")
+_OWN_PLACE = {
+    "weight": "set it beside `options`, not in it",
+    "name": "the table's name is the task's name",
+    "kind": "the data set says what kind of task it is",
+    "channels": "the data set says how many channels the task has",
+}
+"""Keys of a task that must not come in by way of its options."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +60,21 @@ class Project:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Task names in output order."""
-        known = self.data.train.tasks
+        known = KINDS if isinstance(self.config.data, ScenesConfig) else tuple(self.data.train.tasks)
         problems = [
             Problem("the data set has no such task", f"tasks.{name}", did_you_mean(name, known) or _listing(known))
             for name in self.config.tasks
             if name not in known
         ]
+        problems += [
+            Problem("is not an option", f"tasks.{name}.options.{key}", _OWN_PLACE[key])
+            for name, task in self.config.tasks.items()
+            for key in task.options
+            if key in _OWN_PLACE
+        ]
         if problems:
             raise InvalidConfig(problems)
-        return tuple(self.config.tasks or known)
+        return tuple(self.config.tasks or self.data.train.tasks)
 
     @cached_property
     def backbone(self) -> Graph:
@@ -90,15 +106,6 @@ class Project:
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
 
-    def _check_options(self) -> None:
-        """Refuse options that have their own place, before they silently replace it."""
-        advice = {"weight": "it is a key of the task itself", "name": "it is the table's name"}
-        found = [(name, key) for name in self.tasks for key in self._task(name).options if key in _OWN_PLACE]
-        if found:
-            raise InvalidConfig(
-                [Problem("is not an option", f"tasks.{name}.options.{key}", _OWN_PLACE[key]) for name, key in found]
-            )
-
     def splits(self, numbers: Preset) -> SplitData:
         """Return the batches of the run."""
         return split_data(
@@ -114,12 +121,20 @@ class Project:
         """Device and precision."""
         return Compute(self.config.device, self.config.precision)
 
+    def folder(self, name: str) -> RunFolder:
+        """Return where a stage keeps its checkpoints and metrics; :meth:`stage` opens it."""
+        return RunFolder((self.out / name).absolute())
+
     @contextmanager
-    def stage(self, name: str, settings: Mapping[str, Any]) -> Iterator[RunFolder]:
-        """Open the folder of one stage; a stage begun with other settings is refused."""
-        decisive = self.config.model_dump(mode="json", exclude={"search", "train", "export", "bench"})
-        with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed) as folder:
-            yield folder
+    def stage(self, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the folder of one stage; a stage begun with other settings is refused.
+
+        What can be refused beforehand should be: settings are written when the folder is first opened.
+        """
+        decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
+        decisive["backbone_fingerprint"] = fingerprint(self.backbone)
+        with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
+            yield
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write a result into the run's folder."""
@@ -129,27 +144,37 @@ class Project:
 
     def metadata(self, plan: str) -> dict[str, str]:
         """Return what the exported file says about its origin."""
-        config = self.config.model_dump_json()
         provenance = Provenance(
             backbone=self.backbone.name,
             plan_sha256=sha256_of(plan),
-            config_sha256=sha256_of(config),
+            config_sha256=sha256_of(json.dumps(self._portable)),
             mean=NORMALISATION.mean,
             std=NORMALISATION.std,
         )
         return provenance.to_metadata()
 
+    @property
+    def _portable(self) -> dict[str, Any]:
+        """The pipeline with names for paths, so that files may move and equal inputs give equal bytes."""
+        content = self.config.model_dump(mode="json")
+        content["backbone"] = Path(content["backbone"]).name
+        for table in (content, *content["tasks"].values()):
+            table["head"] = table["head"] and Path(table["head"]).name
+        if "path" in content["data"]:
+            content["data"]["path"] = Path(content["data"]["path"]).name
+        return content
+
     def _task(self, name: str) -> TaskConfig:
         return self.config.tasks.get(name, TaskConfig())
 
-    def _data_config(self) -> Any:
+    def _data_config(self) -> DataConfig:
         """Scenes render only the labels that are asked for; folders hold what they hold."""
         config = self.config.data
-        names = tuple(self.config.tasks)
-        if isinstance(config, ScenesConfig) and names and set(names) != set(config.tasks):
-            return ScenesConfig.model_validate({**config.model_dump(), "tasks": names})
+        asked = tuple(kind for kind in KINDS if kind in self.config.tasks)
+        if isinstance(config, ScenesConfig) and asked:
+            return config.model_copy(update={"tasks": asked})
         return config
 
 
-def _listing(known: Mapping[str, Any]) -> str:
+def _listing(known: Iterable[str]) -> str:
     return f"it has: {', '.join(known)}"

@@ -10,8 +10,10 @@ from typing import Any
 from trunkline.bench.compare import Comparison
 from trunkline.bench.report.document import PREDICTIONS, Report, write_report
 from trunkline.export.exporter import ExportResult
+from trunkline.export.session import require_onnxruntime
 from trunkline.supermodel.twins.module import Twin
-from trunkline.verbs.bench import bench_run
+from trunkline.train.evaluate import Judge
+from trunkline.verbs.bench import bench_run, runtime_named, settings_of
 from trunkline.verbs.config import PipelineConfig
 from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
@@ -70,6 +72,7 @@ def run(config: PipelineConfig, out: Path, *, quiet: bool = False, say: Say = la
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     project = Project(config, out)
+    _ask_ahead(project)
     for note in project.backbone.notes:
         say(f"note: {note}")
     say("search: learning which parts to share")
@@ -89,6 +92,16 @@ def run(config: PipelineConfig, out: Path, *, quiet: bool = False, say: Say = la
     result = RunResult(found, trained, deltas, exported, latency, report)
     project.write_json(RESULT, result.to_json())
     return result
+
+
+def _ask_ahead(project: Project) -> None:
+    """Ask now for what the last stages need, so that no hours of training are spent on a run that cannot end."""
+    best_by, tasks = project.config.train.best_by, tasks_of(project)
+    if best_by is not None:
+        Judge(best_by, tasks)
+    project.compute.resolve()
+    require_onnxruntime()
+    runtime_named(project.config.bench.runtime).prepare(project.backbone, settings_of(project.config.bench)).close()
 
 
 def _compare_with_baselines(

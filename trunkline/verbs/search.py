@@ -13,9 +13,10 @@ from trunkline.supermodel.executed import ExecutedCost, executed_cost
 from trunkline.supermodel.methods import method_named
 from trunkline.supermodel.methods.base import SearchMethod
 from trunkline.supermodel.plan import SharingPlan
-from trunkline.train.presets import Preset, preset, search_phases
+from trunkline.train.presets import Preset, search_phases
 from trunkline.train.progress import make_progress
 from trunkline.train.runner import Runner
+from trunkline.verbs.config import search_numbers
 from trunkline.verbs.project import PLAN, POLICY, SEARCH, Project
 
 
@@ -58,14 +59,17 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
         WorkFailed: A loss is not finite, or the disk is full; the last checkpoint is good.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
-    config = project.config.search
-    numbers = preset(config.preset, config.numbers)
+    config, numbers = project.config.search, search_numbers(project.config)
     model = method_named(config.method)(
         project.backbone, project.heads, project.tasks, config.options, seed=project.config.seed
     )
-    _train(project, model, numbers, quiet=quiet)
+    runners = _runners(project, model, numbers, quiet=quiet)
+    # How a plan is drawn from the learned policy may change afterwards: the budget, for one, where no plan kept it.
+    decisive = config.model_dump(mode="json", exclude={"options": {"sampling"}})
+    with project.stage(SEARCH, {"search": decisive, "numbers": asdict_json(numbers)}):
+        for runner in runners:
+            runner.run()
     plan = model.decide()
-    project.out.mkdir(parents=True, exist_ok=True)
     plan.save(project.out / PLAN)
     project.write_json(POLICY, model.policy_json())
     cost = executed_cost(plan, project.backbone, project.heads)
@@ -74,21 +78,22 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
     return result
 
 
-def _train(project: Project, model: SearchMethod, numbers: Preset, *, quiet: bool) -> None:
-    config = project.config.search
-    settings = {"search": config.model_dump(mode="json"), "numbers": asdict_json(numbers)}
-    with project.stage(SEARCH, settings) as folder:
-        for phase in search_phases(numbers, cost_weight=config.cost_weight):
-            Runner(
-                model,
-                project.losses(numbers, searching=phase.mode == "sample"),
-                project.splits(numbers),
-                phase,
-                folder,
-                seed=project.config.seed,
-                compute=project.compute,
-                progress=make_progress(quiet=quiet),
-            ).run()
+def _runners(project: Project, model: SearchMethod, numbers: Preset, *, quiet: bool) -> list[Runner]:
+    """Return a runner per phase. Making one checks that all it needs fits, before anything is written."""
+    data = project.splits(numbers)
+    return [
+        Runner(
+            model,
+            project.losses(numbers, searching=phase.mode == "sample"),
+            data,
+            phase,
+            project.folder(SEARCH),
+            seed=project.config.seed,
+            compute=project.compute,
+            progress=make_progress(quiet=quiet),
+        )
+        for phase in search_phases(numbers, cost_weight=project.config.search.cost_weight)
+    ]
 
 
 def asdict_json(numbers: Preset) -> dict[str, Any]:

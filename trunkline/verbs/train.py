@@ -19,12 +19,13 @@ from trunkline.supermodel.twins.module import Twin
 from trunkline.train.checkpoint import read_checkpoint
 from trunkline.train.evaluate import Metrics
 from trunkline.train.model import TaskModel
-from trunkline.train.presets import plain_phase, preset
+from trunkline.train.presets import plain_phase
 from trunkline.train.progress import make_progress
 from trunkline.train.runner import Runner
+from trunkline.train.standing import Standing
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.relative import relative_performance
-from trunkline.verbs.config import Baseline
+from trunkline.verbs.config import Baseline, train_numbers
 from trunkline.verbs.project import PLAN, TRAIN, Project
 from trunkline.verbs.search import asdict_json, search
 
@@ -104,7 +105,7 @@ def train_baseline(project: Project, name: Baseline, *, quiet: bool = False) -> 
 
 def relative(project: Project, result: TrainResult, baseline: TrainResult) -> dict[str, float]:
     """Return Δ in percent by task and as ``mean``, against single-task models trained alike."""
-    tasks = project.losses(_numbers(project))
+    tasks = project.losses(train_numbers(project.config))
     directions = {task.name: task.higher_is_better for task in tasks}
     delta = relative_performance(result.metrics, baseline.metrics, directions)
     return {**delta.by_task, "mean": delta.mean}
@@ -112,7 +113,7 @@ def relative(project: Project, result: TrainResult, baseline: TrainResult) -> di
 
 def tasks_of(project: Project) -> list[Task]:
     """Return the tasks as the final training weighs them."""
-    return project.losses(_numbers(project))
+    return project.losses(train_numbers(project.config))
 
 
 def _train(
@@ -124,41 +125,32 @@ def _train(
     *,
     quiet: bool,
 ) -> TrainResult:
-    numbers = _numbers(project)
+    numbers = train_numbers(project.config)
     graph = lower(plan, project.backbone, project.heads)
     twin = Twin(graph, seed=project.config.seed + 1)
     if start is not None:
         own = twin.weights()
         twin.load_weights({key: tensor for key, tensor in start.items() if key in own}, strict=False)
     settings = {"train": project.config.train.model_dump(mode="json"), "numbers": asdict_json(numbers)}
-    phase = plain_phase(numbers, "post").model_copy(update={"best_by": project.config.train.best_by})
-    with project.stage(folder_name, {**settings, "plan": plan.model_dump(mode="json")}) as folder:
-        outcome = Runner(
-            TaskModel(twin),
-            project.losses(numbers),
-            project.splits(numbers),
-            phase,
-            folder,
-            seed=project.config.seed,
-            compute=project.compute,
-            progress=make_progress(quiet=quiet),
-        ).run()
+    # Making the runner checks that all it needs fits, before anything is written.
+    runner = Runner(
+        TaskModel(twin),
+        project.losses(numbers),
+        project.splits(numbers),
+        plain_phase(numbers, "post").model_copy(update={"best_by": project.config.train.best_by}),
+        project.folder(folder_name),
+        seed=project.config.seed,
+        compute=project.compute,
+        progress=make_progress(quiet=quiet),
+    )
+    with project.stage(folder_name, {**settings, "plan": plan.model_dump(mode="json")}):
+        outcome = runner.run()
         metrics, checkpoint = outcome.metrics, outcome.checkpoint
         if outcome.best is not None:
             best = read_checkpoint(outcome.best)
             twin.load_weights({key: tensor for key, tensor in best.model.items() if key in twin.weights()})
-            metrics, checkpoint = best.state["metrics"], outcome.best
+            metrics, checkpoint = Standing.from_state(best.state).metrics, outcome.best
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
     result = TrainResult(name, graph, weights, metrics, plan, checkpoint)
     project.write_json(f"{folder_name}.json", result.to_json())
     return result
-
-
-def _numbers(project: Project) -> Any:
-    config = project.config.train
-    return preset(config.preset or project.config.search.preset, {**_inherited(project), **config.numbers})
-
-
-def _inherited(project: Project) -> dict[str, Any]:
-    """A train table without a preset of its own takes the search's numbers too."""
-    return {} if project.config.train.preset is not None else project.config.search.numbers

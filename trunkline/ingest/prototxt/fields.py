@@ -6,11 +6,11 @@ error. Each reader asks for the fields it knows; :meth:`Fields.finish` reports t
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Sequence
 
-from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
 from trunkline.ingest.prototxt.tree import Message, Scalar
@@ -80,7 +80,8 @@ class Fields:
         if value.text.isascii() and value.text.isdigit() and len(value.text) < 4 and int(value.text) < len(options):
             return options[int(value.text)]
         if value.text not in options:
-            self._refuse(name, value, f"one of {', '.join(options)}", did_you_mean(value.text, options))
+            advice = self._report.suggest(value.text, options)
+            self._refuse(name, value, f"one of {', '.join(options)}", advice)
             return default
         return value.text
 
@@ -112,6 +113,12 @@ class Fields:
                     self._report.error(f"{quoted(name)} of {self.owner} must be a block", value.at, f"{name} {{ … }}")
         return self._blocks[name]
 
+    def similar(self, name: str) -> tuple[str, Span] | None:
+        """Return a field nobody has asked for that may be a misspelt ``name``, and where it stands."""
+        unread = {item.name: item.at for item in self._message.fields if item.name not in self._asked}
+        close = difflib.get_close_matches(name, list(unread)[:100], n=1)
+        return (close[0], unread[close[0]]) if close else None
+
     def ignore(self, *names: str) -> None:
         """Accept fields that cannot change what the network computes."""
         self._asked.update(names)
@@ -124,7 +131,8 @@ class Fields:
         """Report every field that nobody asked for, here and in the nested blocks."""
         for item in self._message.fields:
             if item.name not in self._asked:
-                advice = did_you_mean(item.name, self._asked) or "it might change the result: remove it if it does not"
+                otherwise = "it might change the result: remove it if it does not"
+                advice = self._report.suggest(item.name, sorted(self._asked), otherwise)
                 self._report.error(f"unknown field {quoted(item.name)} in {self.owner}", item.at, advice)
         for blocks in self._blocks.values():
             for block in blocks:

@@ -11,12 +11,12 @@ from trunkline.ingest.prototxt.source import Source, Span, quoted
 
 TokenKind = Literal["word", "string", "mark", "end"]
 
-# The groups are tried in this order and never overlap, so scanning is linear in the text.
+# The groups never overlap and a string's repeats give nothing back, so scanning is linear in the text.
 _TOKEN = re.compile(
     r"""
       (?P<blank>[ \t\f\v]+ | \#[^\n]*)
     | (?P<newline>\n)
-    | (?P<string>"(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*')
+    | (?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+" | '[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
     | (?P<mark>[{}<>\[\]:,;])
     | (?P<word>[-+]?[\w.](?:[\w.]|(?<=[eE])[-+](?=[0-9]))*)
     """,

@@ -87,7 +87,8 @@ def _read(source: Source, stem: str, size: tuple[int, int] | None, limits: Proto
 
 def _build(net: Net, name: str, size: tuple[int, int] | None, report: Report, limits: PrototxtLimits) -> Graph | None:
     inputs = declared_inputs(net, report)
-    net.fields.finish()
+    if net.layers:
+        net.fields.finish()
     layers = _deployed(net, report)
     refuse_unknown_types(layers, report)
     alias = wiring.alias_undefined_input(layers, inputs, report)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
-from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.errors import InvalidModel, Problem, UnsupportedOp, did_you_mean
 from trunkline.ingest.prototxt.source import Source, Span
 
 _SHOWN = 100
 """Problems listed one by one; a file with more has one cause, not a hundred."""
+
+_SUGGESTED, _CANDIDATES = 20, 500
+"""Problems that get a suggestion, and words searched for it: a giant broken file must be refused quickly."""
 
 
 class Report:
@@ -35,6 +39,14 @@ class Report:
         """Add a layer that Trunkline cannot handle; the report will end with what it can."""
         self._supported = supported
         self.error(message, at, advice)
+
+    def suggest(self, word: str, known: Iterable[str], otherwise: str = "") -> str:
+        """Return the advice "did you mean …?" for a misspelt word, while there are few problems."""
+        if len(self._problems) >= _SUGGESTED or len(word) > 80:
+            return otherwise
+        candidates = {name.lower(): name for name in islice(known, _CANDIDATES)}
+        same = candidates.get(word.lower())
+        return did_you_mean(same or word, candidates.values()) or otherwise
 
     def note(self, text: str) -> None:
         """Add something the user should know, once."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.layers import DROPPED, TRANSLATORS
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Site
 from trunkline.ingest.prototxt.net import LayerText
@@ -22,7 +21,7 @@ def refuse_unknown_types(layers: Sequence[LayerText], report: Report) -> None:
     for layer in layers:
         if layer.type not in TRANSLATORS:
             at = layer.fields.where("type")
-            advice = did_you_mean(layer.type, supported) or "replace it, or rewrite it with supported layers"
+            advice = report.suggest(layer.type, supported, "replace it, or rewrite it with supported layers")
             report.unsupported(f"{layer} is not supported", at, advice, supported)
 
 
@@ -63,4 +62,4 @@ def _check_count(layer: Layer, what: str, found: int, allowed: tuple[int, int | 
     expected = (
         f"{lowest}" if lowest == highest else f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
     )
-    raise layer.fault(f"{layer.text} takes {expected} {what}s, found {found}", what)
+    raise layer.fault(f"{layer.text} has {found} {what}s; expected {expected}", what)

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.inputs import Input
 from trunkline.ingest.prototxt.names import Names
 from trunkline.ingest.prototxt.net import LayerText
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
-
-_CANDIDATES = 2000
-"""Blob names searched for a misspelling; more would make a broken giant file slow to refuse."""
 
 
 @dataclass(eq=False, slots=True)
@@ -146,6 +143,6 @@ class _Wiring:
             advice = "layers must follow what they read; a cycle is not possible"
         else:
             message = f"{layer} reads blob {quoted(name)}, which no layer writes"
-            known = [*self.current, *self.writers][:_CANDIDATES]
-            advice = did_you_mean(name, known) or "is the bottom misspelt, or its layer missing?"
+            known = chain(reversed(self.current), self.writers)
+            advice = self.report.suggest(name, known, "is the bottom misspelt, or its layer missing?")
         self.report.error(message, at, advice)

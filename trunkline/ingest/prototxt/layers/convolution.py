@@ -57,7 +57,7 @@ def deconvolution(layer: Layer) -> ir.Value:
 def num_output(layer: Layer, fields: Fields) -> int:
     """Return the required ``num_output``, at least 1."""
     if not fields.has("num_output"):
-        raise layer.fault(f"{layer.text} has no num_output", advice="add the number of output channels")
+        raise layer.missing(fields, "num_output", "add the number of output channels")
     return fields.integer("num_output", 1, minimum=1)
 
 

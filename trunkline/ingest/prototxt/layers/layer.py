@@ -64,7 +64,9 @@ class Layer:
         self.scale = wired.scale
         self.site = site
         self._tops = wired.tops
-        self._param_names = [(block.string("name"), block.at) for block in self._param_blocks(wired.text.fields)]
+        self._param_names = [
+            (block.string("name"), block.where("name")) for block in self._param_blocks(wired.text.fields)
+        ]
 
     @property
     def fields(self) -> Fields:
@@ -96,6 +98,14 @@ class Layer:
         owner = within or self.fields
         at = owner.where(field) if field else within.at if within else self.text.at
         return LayerFaultError(message, at, advice)
+
+    def missing(self, fields: Fields, name: str, advice: str) -> LayerFaultError:
+        """Return the error for a required field that is absent, pointing at its misspelling if there is one."""
+        similar = fields.similar(name)
+        if similar:
+            message = f"{self.text} has no {name}, but an unknown field {quoted(similar[0])}"
+            return LayerFaultError(message, similar[1], f'did you mean "{name}"?')
+        return self.fault(f"{self.text} has no {name}", name, advice, fields)
 
     def absorbed(self, text: LayerText) -> Layer:
         """Return the layer that this one has taken in, to name weights and errors after it."""

@@ -36,7 +36,7 @@ def window(layer: Layer, fields: Fields) -> Window:
     """
     kernel = pair(layer, fields, "kernel_size", ("kernel_h", "kernel_w"), default=0)
     if min(kernel) < 1:
-        raise layer.fault(f"{layer.text} has no kernel_size", "kernel_size", "add it", fields)
+        raise layer.missing(fields, "kernel_size", "add the size of its window")
     stride = pair(layer, fields, "stride", ("stride_h", "stride_w"), default=1)
     if min(stride) < 1:
         raise layer.fault(f"{layer.text} has stride 0", "stride", "the smallest stride is 1", fields)

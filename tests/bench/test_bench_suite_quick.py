@@ -1,0 +1,144 @@
+"""The benchmarks run and report in their form. Nothing here depends on how long anything takes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROW = {"name", "ours", "theirs", "unit", "ratio", "interval", "target", "met"}
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return lambda name: importlib.import_module(f"bench_suite.{name}")
+
+
+@pytest.fixture
+def quick(module, tmp_path: Path) -> Callable[[Sequence[str]], dict]:
+    def run(names: Sequence[str]) -> dict:
+        file = tmp_path / "results.json"
+        only = [argument for name in names for argument in ("--only", name)]
+        assert module("__main__").main(["--quick", "--json", str(file), *only]) == 0
+        return json.loads(file.read_text())
+
+    return run
+
+
+def test_golden_quick_runs_write_json_and_a_table(quick, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["search_reuse", "saved_memory", "ingest_speed", "shared_latency"]
+    found = quick(names)
+    printed = capsys.readouterr().out
+    assert found["quick"] is True
+    assert found["environment"]["cores"] >= 1
+    assert list(found["benchmarks"]) == names
+    for name, rows in found["benchmarks"].items():
+        assert rows, name
+        assert f"\n{name}: " in printed
+        for row in rows:
+            assert set(row) == ROW
+            assert row["ours"] >= 0
+            assert row["met"] is None  # a quick run judges nothing
+            assert row["name"] in printed
+            if row["theirs"] is not None:
+                assert row["ratio"] > 0
+            if row["interval"] is not None:
+                assert row["interval"][0] <= row["ratio"] <= row["interval"][1]
+
+
+def test_golden_every_benchmark_has_its_module(module) -> None:
+    for name in module("__main__").BENCHMARKS:
+        assert (ROOT / "bench_suite" / f"{name}.py").is_file()
+
+
+def test_parity_both_mixings_of_a_step_give_the_same_loss(module) -> None:
+    step = module("policy_step")
+    case = step.QUICK[0]
+    losses = [step.Step(case, mixing, "weights")() for mixing in ("weight", "output")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_golden_a_turn_trains_its_group_alone(module) -> None:
+    step = module("policy_step")
+    for turn in ("weights", "policy"):
+        made = step.Step(step.QUICK[0], "weight", turn)
+        made()
+        for group, parameters in made.model.parameter_groups().items():
+            assert any(parameter.grad is not None for parameter in parameters.values()) == (group == turn)
+
+
+def test_properties_peak_memory_follows_what_is_alive(module) -> None:
+    import torch
+
+    with module("saved_memory").Alive(set()) as alive:
+        first = torch.zeros(1000)  # 4000 bytes
+        second = first + 1
+        del first
+        third = second * 2  # never three of them at once
+        del second
+        third.add_(1)
+    assert alive.peak == 8000
+
+
+def test_properties_policies_are_distributions(module) -> None:
+    reuse = module("search_reuse")
+    graph = module("models").backbone("zoo:tiny")
+    units = reuse.find_units(graph, "operator")
+    net = reuse.Net(graph, units, reuse.skips_of(graph, units))
+    for distribution in reuse._policies(net).values():
+        assert distribution.shape == (len(units), 3)
+        assert distribution.sum(axis=1) == pytest.approx(1)
+        for p, skip in zip(distribution, net.skips, strict=True):
+            assert skip is not None or p[reuse.SKIPPED] == 0
+
+
+def test_golden_a_whole_policy_shares_everything_or_nothing(module) -> None:
+    import numpy as np
+
+    reuse = module("search_reuse")
+    graph = module("models").backbone("zoo:tiny")
+    units = reuse.find_units(graph, "operator")
+    net = reuse.Net(graph, units, reuse.skips_of(graph, units))
+    shared = np.zeros((len(units), 4), dtype=np.int64)
+    assert reuse._macs_left(net, shared, "tied") == pytest.approx(1 / 4)
+    assert reuse._macs_left(net, shared + reuse.OWN, "tied") == pytest.approx(1)
+
+
+def test_golden_results_say_whether_the_target_is_met(module) -> None:
+    result = module("result")
+    ours, theirs = [10.0] * 11, [15.0] * 11
+    met = result.speed_up("a", ours, theirs, target=result.Target(1.4))
+    missed = result.over("b", ours, theirs, target=result.Target(0.6, at_most=True))
+    assert (met.ratio, met.interval, met.met) == (pytest.approx(1.5), pytest.approx((1.5, 1.5)), True)
+    assert (missed.ratio, missed.met) == (pytest.approx(2 / 3), False)
+    text = result.table([met, missed]).splitlines()
+    assert "1.500 [1.500, 1.500]  ≥ 1.4" in text[1] and text[1].endswith("  met")
+    assert text[2].endswith("  MISSED")
+    assert "MISSED" not in result.table([missed], judged=False)
+
+
+def test_golden_a_target_inside_the_interval_is_a_reservation(module) -> None:
+    result = module("result")
+    unsure = result.Result("a", 1.0, 1.6, "ms", 1.6, (1.4, 1.8), result.Target(1.5))
+    assert unsure.verdict == "met, within noise"
+    assert result.Result("a", 1.0, 1.6, "ms", 1.6, (1.55, 1.8), result.Target(1.5)).verdict == "met"
+    assert result.Result("a", 1.0, 1.6, "ms", 1.6).verdict == ""
+
+
+def test_golden_too_few_rounds_give_a_ratio_without_interval(module) -> None:
+    found = module("result").speed_up("a", [10.0, 20.0], [20.0, 40.0])
+    assert found.ratio == pytest.approx(2)
+    assert found.interval is None
+
+
+def test_abuse_unknown_benchmark(module, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        module("__main__").main(["--only", "nothing"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'nothing'" in capsys.readouterr().err

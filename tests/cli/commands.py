@@ -1,0 +1,101 @@
+"""The command line as a user meets it: in this process where speed counts, in one of its own where that matters."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trunkline
+from trunkline.cli.main import run
+
+ROOT = Path(trunkline.__file__).parents[1]
+
+PIPELINE = """\
+backbone = "zoo:tiny"
+seed = 3
+
+[tasks.segmentation]
+[tasks.depth]
+
+[data]
+kind = "scenes"
+size = [32, 48]
+length = 16
+val_length = 2
+tasks = ["segmentation", "depth"]
+
+[search]
+preset = "demo"
+numbers = { steps = [2, 4, 4], alternate = [1, 1], batch_size = 2, eval_every = 4, checkpoint_every = 2 }
+
+[export]
+parity_inputs = 2
+
+[bench]
+samples = 11
+limit_s = 0.05
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The result: stdout must hold one JSON value and nothing else."""
+        return json.loads(self.out)
+
+
+def invoke(*arguments: object) -> Said:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def python(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start Python as a user would have it."""
+    return subprocess.Popen(
+        [sys.executable, *(str(argument) for argument in arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def spawn(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    return python("-m", "trunkline.cli.main", *arguments, cwd=cwd, **environment)
+
+
+def ended(process: subprocess.Popen[str]) -> Said:
+    """Wait for a process."""
+    out, err = process.communicate(timeout=100)
+    return Said(process.returncode, out, err)
+
+
+def pipeline(folder: Path, *changes: tuple[str, str], name: str = "pipeline.toml") -> Path:
+    """Write the tiny pipeline with parts of its text replaced."""
+    text = PIPELINE
+    for old, new in changes:
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in the pipeline"
+        text = text.replace(old, new)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path

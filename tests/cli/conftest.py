@@ -1,0 +1,36 @@
+"""Makes the helpers of this room importable, and gives one finished tiny run to all tests."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from commands import Said, invoke, pipeline  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done; nobody may change its folder."""
+
+    pipeline: Path
+    out: Path
+    said: Said
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The tiny pipeline, run to its end once."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = pipeline(folder, ('preset = "demo"\n', 'preset = "demo"\ncost_weight = 0.1\n'))
+    path.write_text(path.read_text() + '\n[train]\nbaselines = ["independent", "all-shared"]\n')
+    return Finished(path, folder / "run", invoke("run", path, "--out", folder / "run", "--json"))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)

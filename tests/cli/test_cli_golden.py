@@ -1,0 +1,251 @@
+"""Golden: what the command line promises to people and to scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import ROOT, Said, ended, invoke, python, spawn
+from conftest import Finished
+
+from trunkline.cli.main import COMMANDS
+
+HEAVY = ("torch", "onnxruntime", "onnx", "onnx_ir", "matplotlib", "pydantic", "numpy")
+SIZE = ("--input-size", "32,48")
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the keys in ``docs/json.md`` by command."""
+    sections = re.split(r"^## (\S+)$", (ROOT / "docs" / "json.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    cells = {
+        command: [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+        for command, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+    keys = {command: {key for cell in row for key in re.findall(r"`([^`]+)`", cell)} for command, row in cells.items()}
+    keys["run"] = {key for key in keys["run"] if key not in keys} | {
+        f"{command}.{key}" for command in keys["run"] & set(keys) for key in keys[command]
+    }
+    return keys
+
+
+def leaves(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every leaf; of an empty or absent part, the path up to it."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value:
+        for item in value:
+            yield from leaves(item, path + "[]")
+    else:
+        yield path
+
+
+def matches(key: str, path: str) -> bool:
+    """Whether a documented key is this path, or lies inside this empty part."""
+    parts = [r"[^.\[\]]+" if part == "*" else re.escape(part) for part in re.split(r"(\[\]|\.|\*)", key) if part]
+    return any(re.fullmatch("".join(parts[:length]), path) for length in range(1, len(parts) + 1))
+
+
+def check_keys(command: str, content: Any) -> None:
+    keys, paths = documented()[command], set(leaves(content))
+    unknown = {path for path in paths if not any(matches(key, path) for key in keys)}
+    assert not unknown, f"not in docs/json.md: {unknown}"
+    absent = {key for key in keys if not any(matches(key, path) for path in paths)}
+    assert not absent, f"in docs/json.md, but not printed: {absent}"
+
+
+def only_json(said: Said) -> Any:
+    assert said.code == 0, said.err
+    assert said.out.startswith("{")
+    assert said.out.endswith("}\n")
+    return said.json
+
+
+def test_help_lists_every_command() -> None:
+    said = invoke("--help")
+    assert said.code == 0
+    assert not said.err
+    for command in COMMANDS:
+        assert f"│ {command} " in said.out
+    assert invoke("-h").out == invoke().out == said.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    said = invoke(command, "--help")
+    assert said.code == 0
+    assert f"Usage: trunkline {command}" in said.out
+    assert "--json" in said.out
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", invoke("--version").out)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import trunkline",
+        "from trunkline.cli.main import run; run(['--help'])",
+        "from trunkline.cli.main import run; run(['inspct'])",
+        "from trunkline.cli.main import run; run(['--version'])",
+    ],
+)
+def test_nothing_heavy_is_loaded_for_help(code: str, tmp_path: Path) -> None:
+    tail = f"; import sys; print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    said = ended(python("-c", code + tail, cwd=tmp_path))
+    assert said.code == 0, said.err
+    assert "LOADED []" in said.out
+
+
+def test_doctor_loads_nothing_it_looks_for(tmp_path: Path) -> None:
+    code = "from trunkline.cli.main import run; run(['doctor', '--json']); import sys"
+    tail = "; assert not {'torch', 'onnxruntime', 'onnx', 'matplotlib'} & set(sys.modules)"
+    assert ended(python("-c", code + tail, cwd=tmp_path)).code == 0
+
+
+def test_a_broken_installation_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.verbs.doctor._version", lambda name: "" if name == "torch" else "1.0")
+    said = invoke("doctor", "--json")
+    assert said.code == 3
+    assert not said.json["healthy"]
+    missing = {row["name"]: row["advice"] for row in said.json["findings"] if row["status"] == "missing"}
+    assert missing["torch"] == "pip install torch"
+    assert "uninstall both" in missing["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "guess"),
+    [
+        (["inspct", "zoo:tiny"], 'did you mean "inspect"?'),
+        (["--versoin"], 'did you mean "--version"?'),
+        (["quux"], "see `trunkline --help`"),
+        (["inspect", "zoo:tiny", "--jsn"], "Did you mean --json?"),
+        (["build", "zoo:tiny", "o.onnx", "--tasks", "a", "--all-shred"], "Did you mean --all-shared?"),
+        (["bench", "a.onnx", "--provider", "gpu"], "cuda"),
+        (["bench", "a.onnx", "--threads", "two"], "--threads"),
+        (["inspect"], "--model"),
+        (["inspect", "a", "b"], "b"),
+        (["run", "p.toml"], "--out"),
+        (["build", "zoo:tiny", "o.onnx"], "--tasks"),
+    ],
+)
+def test_a_mistyped_command_or_option_is_refused_with_a_guess(arguments: list[str], guess: str) -> None:
+    said = invoke(*arguments)
+    assert said.code == 2
+    assert not said.out
+    assert said.err.startswith("Usage: ")
+    assert guess in said.err
+    assert "--help" in said.err or "did you mean" in said.err
+
+
+def test_doctor_prints_what_is_documented() -> None:
+    content = only_json(invoke("doctor", "--json"))
+    check_keys("doctor", content)
+    assert content["healthy"]
+
+
+def test_inspect_prints_what_is_documented() -> None:
+    content = only_json(invoke("inspect", "zoo:tiny", *SIZE, "--json"))
+    check_keys("inspect", content)
+    assert content["inputs"] == [{"name": "image", "shape": [None, 3, 32, 48]}]
+    assert content["macs"] == sum(block["macs"] for block in content["blocks"])
+    assert content["parameters"] == sum(block["parameters"] for block in content["blocks"])
+    assert content["blocks"][-1]["output_shape"] == content["outputs"][0]["shape"]
+    assert content["ops"]["Conv"] == 15
+
+
+def test_convert_prints_what_is_documented() -> None:
+    content = only_json(invoke("convert", "zoo:tiny", "tiny.onnx", *SIZE, "--parity-inputs", 2, "--json"))
+    check_keys("convert", content)
+    assert content["parity"]["passed"]
+    assert content["file_bytes"] == Path("tiny.onnx").stat().st_size
+    for output in content["parity"]["outputs"]:
+        assert 0 <= output["max_abs"] <= output["tolerance"]
+
+
+def test_build_prints_what_is_documented() -> None:
+    said = invoke("build", "zoo:tiny", "both.onnx", "--tasks", "a,b", "--all-shared", *SIZE, "--json")
+    content = only_json(said)
+    check_keys("build", content)
+    assert content["macs"]["executed"] < content["macs"]["independent"]
+    assert "note: " in said.err
+
+
+def test_bench_prints_what_is_documented() -> None:
+    for name, sharing in (("shared", "--all-shared"), ("apart", "--independent")):
+        invoke("build", "zoo:tiny", f"{name}.onnx", "--tasks", "a,b", sharing, *SIZE)
+    said = invoke("bench", "apart.onnx", "shared.onnx", "--samples", 11, "--limit", 0.05, "--json")
+    content = only_json(said)
+    check_keys("bench", content)
+    assert [model["name"] for model in content["models"]] == ["apart", "shared"]
+    for model in content["models"]:
+        assert model["p50_ci_ms"][0] <= model["p50_ms"] <= model["p50_ci_ms"][1]
+        assert model["samples"] == len(model["samples_ms"]) >= 11
+        assert (model["provider"], model["threads"]) == ("cpu", 1)
+    assert [(ratio["name"], ratio["against"]) for ratio in content["ratios"]] == [("shared", "apart")]
+
+
+def test_strict_bench_ends_with_4_when_too_noisy_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.bench.latency.instability", lambda samples: "a neighbour was loud")
+    invoke("build", "zoo:tiny", "a.onnx", "--tasks", "a", "--all-shared", *SIZE)
+    arguments = ("bench", "a.onnx", "--samples", 11, "--limit", 0.05)
+    said = invoke(*arguments, "--strict", "--json")
+    assert said.code == 4
+    assert "too noisy" in said.err
+    assert not said.json["stable"]
+    assert invoke(*arguments).code == 0
+
+
+def test_run_prints_what_is_documented(finished: Finished) -> None:
+    content = only_json(finished.said)
+    check_keys("run", content)
+    assert content == json.loads((finished.out / "result.json").read_text())
+    assert set(content["delta"]) == {"model", "all-shared"}
+    assert content["export"]["parity"]["passed"]
+    assert [model["name"] for model in content["bench"]["models"]] == ["independent", "all-shared", "searched"]
+    assert "train: the independent baseline" in finished.said.err
+
+
+@pytest.mark.parametrize("command", ["search", "train", "export"])
+def test_each_stage_prints_what_is_documented(command: str, finished: Finished) -> None:
+    before = json.loads(finished.said.out)[command]
+    content = only_json(invoke(command, finished.pipeline, "--out", finished.out, "--json", "--quiet"))
+    check_keys(command, content)
+    assert content == before
+
+
+def test_report_prints_what_is_documented(finished: Finished) -> None:
+    content = only_json(invoke("report", finished.out, "--json"))
+    check_keys("report", content)
+    for path in (content["report"], *content["pictures"]):
+        assert Path(path).is_file()
+
+
+def test_numbers_that_are_not_finite_are_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trunkline.cli.console import emit_json
+
+    rows: list[str] = []
+    monkeypatch.setattr("sys.stdout.write", rows.append)
+    emit_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": (True, None)}})
+    assert json.loads("".join(rows)) == {"a": None, "b": [None, 1.5], "c": {"d": [True, None]}}
+
+
+def test_a_terminal_that_knows_only_ascii_is_no_reason_to_fail(tmp_path: Path) -> None:
+    said = ended(spawn("inspect", "zoo:tiny", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0"))
+    assert said.code == 0, said.err
+    assert "120,944 parameters" in said.out
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    process = spawn("inspect", "zoo:deeplab_resnet34", "--json", cwd=tmp_path)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
