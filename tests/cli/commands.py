@@ -58,6 +58,15 @@ class Said:
         return json.loads(self.out)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done; nobody may change its folder."""
+
+    pipeline: Path
+    out: Path
+    said: Said
+
+
 def invoke(*arguments: object) -> Said:
     """Run a command in this process."""
     out, err = io.StringIO(), io.StringIO()
@@ -99,3 +108,19 @@ def pipeline(folder: Path, *changes: tuple[str, str], name: str = "pipeline.toml
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but locks and the list of sessions, which grows with each start."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "sessions.json"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def refused(said: Said, *fragments: str, code: int = 2) -> None:
+    """The command said what is wrong and where, and nothing on stdout."""
+    assert said.code == code, said.err
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert said.err.count("\n") >= 1
+    for fragment in fragments:
+        assert fragment in said.err, said.err

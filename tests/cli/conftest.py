@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from commands import Said, invoke, pipeline  # noqa: E402
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run that is done; nobody may change its folder."""
-
-    pipeline: Path
-    out: Path
-    said: Said
+from commands import Finished, invoke, pipeline  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from commands import Said, invoke
-from conftest import Finished
+from commands import Finished, Said, invoke
 from onnx import helper, numpy_helper
 
 from trunkline.export.count import count_file

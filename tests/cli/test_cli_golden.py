@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ROOT, Said, ended, invoke, python, spawn
-from conftest import Finished
+from commands import ROOT, Finished, Said, ended, invoke, python, spawn
 
 from trunkline.cli.main import COMMANDS
 

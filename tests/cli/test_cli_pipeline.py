@@ -6,15 +6,13 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from commands import ended, invoke, pipeline, spawn
-from conftest import Finished
+from commands import Finished, ended, invoke, pipeline, spawn
 from safetensors.numpy import load_file
 
 from trunkline.ingest.zoo import path as zoo_path
@@ -129,7 +127,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     with monkeypatch.context() as patched:
         patched.setattr(f"trunkline.verbs.{verb}.make_progress", lambda *, quiet: Signalling(phase, step, number))
         said = invoke(command, finished.pipeline, "--out", "run")
-    assert said.code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert said.code == 128 + number
     assert said.err.splitlines()[-1].startswith(
         f"Interrupted: interrupted by {signal.Signals(number).name}; checkpoint: "
     )

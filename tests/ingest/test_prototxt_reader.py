@@ -226,6 +226,8 @@ def test_golden_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ..
         (INPUT + block("eltwise_param { operation: PROD coeff: §1 }", "Eltwise", "data data"), "coefficients"),
         (INPUT + block("concat_param { axis: §0 }", "Concat", "data data"), "batch axis"),
         (INPUT + block("lrn_param { local_size: §4 }", "LRN"), "must be odd"),
+        (INPUT + block("lrn_param { beta: §0 }", "LRN"), "must be positive"),
+        (INPUT + conv("§c", body="num_output: 1 kernel_size: 1 pad: 1000000"), "too large for any device"),
         (INPUT + block("lrn_param { norm_region: §WITHIN_CHANNEL }", "LRN"), "not supported"),
         (INPUT + block("§reshape_param { shape { dim: 0 dim: 5 } }", "Reshape"), "cannot make 0 x 5 of"),
         (INPUT + block("flatten_param { axis: 3 end_axis: §2 }", "Flatten"), "flattens axes 3 to 2"),

@@ -31,14 +31,13 @@ class Limits:
 
     def problem(self, name: str, shape: Sequence[int]) -> Problem | None:
         """Return what is wrong with a tensor called ``name`` of this shape, if anything is."""
-        shown = _shown(shape)
         if len(shape) > self.rank:
             return Problem(f"tensor of {len(shape)} axes; at most {self.rank} are read", place=name)
         if any(size < 0 for size in shape):
-            return Problem(f"tensor of shape {shown}; a size cannot be negative", place=name)
+            return Problem(f"tensor of shape {_shown(shape)}; a size cannot be negative", place=name)
         if math.prod(shape) > self.tensor_elements:
             return Problem(
-                f"tensor of shape {shown} holds more than {self.tensor_elements:,} numbers",
+                f"tensor of shape {_shown(shape)} holds more than {self.tensor_elements:,} numbers",
                 place=name,
                 advice="raise Limits.tensor_elements if the file can be trusted",
             )

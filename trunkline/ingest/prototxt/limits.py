@@ -15,6 +15,7 @@ class PrototxtLimits:
         depth: Nested ``{}`` blocks; real files need 4.
         size: Any one number that becomes a tensor size: channels, height, kernel, padding.
         weight_elements: Numbers in one weight.
+        blob_elements: Numbers in one blob, for one image.
     """
 
     file_bytes: int = 16 * 1024 * 1024
@@ -22,3 +23,4 @@ class PrototxtLimits:
     depth: int = 100
     size: int = 1_000_000
     weight_elements: int = 2**31
+    blob_elements: int = 2**31

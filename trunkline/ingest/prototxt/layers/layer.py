@@ -202,9 +202,12 @@ class Layer:
     ) -> ir.Value:
         source = self.site.report.place(self.text.at)
         try:
-            return self.site.builder.node(op, inputs, name=name, attributes=attributes, outputs=outputs, source=source)
+            value = self.site.builder.node(op, inputs, name=name, attributes=attributes, outputs=outputs, source=source)
         except TrunklineError as error:
             raise self.fault(f"{self.text}: {error.problems[0].message}") from error
+        if math.prod(size or 1 for size in shape_of(value)) > self.site.limits.blob_elements:
+            raise self.fault(f"{self.text} would write a blob {value.shape}, too large for any device")
+        return value
 
     @staticmethod
     def _param_blocks(fields: Fields) -> list[Fields]:

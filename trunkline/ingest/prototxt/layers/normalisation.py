@@ -39,6 +39,9 @@ def lrn(layer: Layer) -> ir.Value:
     if fields.choice("norm_region", ("ACROSS_CHANNELS", "WITHIN_CHANNEL"), "ACROSS_CHANNELS") == "WITHIN_CHANNEL":
         raise layer.fault(f"{layer.text} within channels is not supported", "norm_region", within=fields)
     alpha, beta, k = fields.number("alpha", 1.0), fields.number("beta", 0.75), fields.number("k", 1.0)
+    if alpha <= 0 or beta <= 0:
+        message = f"{layer.text} has alpha {alpha:g} and beta {beta:g}"
+        raise layer.fault(message, "alpha" if alpha <= 0 else "beta", "both must be positive", fields)
     return layer.node("LRN", layer.inputs, {"size": size, "alpha": alpha, "beta": beta, "bias": k})
 
 

@@ -1,0 +1,193 @@
+"""Abuse: pipeline files and data folders that are wrong are refused by the name of the key or file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commands import PIPELINE, invoke, pipeline, refused
+from PIL import Image
+
+CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
+    "unknown key": (("seed = 3", "sed = 3"), ("pipeline.toml: sed: unknown key", 'did you mean "seed"?')),
+    "unknown table": (("[data]", "[dat]"), ('did you mean "data"?',)),
+    "unknown key of data": (("val_length = 2", "val_lenght = 2"), ("data.val_lenght", 'did you mean "val_length"?')),
+    "unknown key of search": (('preset = "demo"', 'presett = "demo"'), ("search.presett", 'did you mean "preset"?')),
+    "unknown key of a task": (("[tasks.depth]", "[tasks.depth]\nwieght = 1"), ("tasks.depth.wieght", "weight")),
+    "text for a number": (("seed = 3", 'seed = "3"'), ("pipeline.toml: seed: '3'", "integer")),
+    "truth for a number": (("seed = 3", "seed = true"), ("seed: True", "integer")),
+    "number for a truth": (("seed = 3", "augment = 1"), ("augment: 1", "boolean")),
+    "fraction for a number": (("seed = 3", "seed = 3.5"), ("seed: 3.5",)),
+    "negative": (("seed = 3", "seed = -1"), ("seed: -1", "greater than or equal to 0")),
+    "date": (("seed = 3", "seed = 1979-05-27"), ("seed: ",)),
+    "table for text": (("[tasks.depth]", "[tasks.depth]\nhead = { a = 1 }"), ("tasks.depth.head",)),
+    "text for a table": (("[export]\nparity_inputs = 2", 'export = "a"'), ("search.export",)),
+    "kind of data": (('kind = "scenes"', 'kind = "scene"'), ("data.kind", 'did you mean "scenes"?')),
+    "no kind of data": (('kind = "scenes"\n', ""), ("data.kind", "scenes, nyuv2, folder")),
+    "image too small": (("size = [32, 48]", "size = [4, 48]"), ("data.size.0", "greater than or equal to 8")),
+    "half a size": (("size = [32, 48]", "size = [32]"), ("data.size.1",)),
+    "broken": (("seed = 3", "seed = = 3"), ("this is not TOML", "line 2, column 8")),
+    "twice": (("seed = 3", "seed = 3\nseed = 4"), ("this is not TOML", "line 3")),
+    "unknown task": (("[tasks.depth]", "[tasks.dept]"), ("tasks.dept", 'did you mean "depth"?')),
+    "odd task": (("[tasks.depth]", '[tasks."a b"]'), ("tasks.a b", "segmentation, depth")),
+    "unknown preset": (('preset = "demo"', 'preset = "dmo"'), ("pipeline.toml: search.preset", 'did you mean "demo"?')),
+    "preset of train": (("[export]", '[train]\npreset = "dmo"\n[export]'), ("train.preset", 'did you mean "demo"?')),
+    "unknown number": (("steps = [", "stepz = ["), ("search.numbers.stepz", 'did you mean "steps"?')),
+    "number of train": (("[export]", "[train]\nnumbers = { lr = 1 }\n[export]"), ("train.numbers.lr", "weight_lr")),
+    "no steps": (("steps = [2, 4, 4]", "steps = [0, 4, 4]"), ("search.numbers.steps.0", "greater than or equal to 1")),
+    "two of three": (("steps = [2, 4, 4]", "steps = [2, 4]"), ("search.numbers.steps",)),
+    "no batch": (("batch_size = 2", "batch_size = 0"), ("search.numbers.batch_size",)),
+    "negative rate": (("batch_size = 2", "weight_lr = -1.0"), ("search.numbers.weight_lr", "greater than 0")),
+    "rate not a number": (("batch_size = 2", "weight_lr = nan"), ("search.numbers.weight_lr", "finite")),
+    "no turns": (("alternate = [1, 1]", "alternate = [0, 1]"), ("search.numbers.alternate.0",)),
+    "weight of no kind": (("batch_size = 2", "loss_weights = { dept = 1 }"), ("loss_weights.dept", "depth")),
+    "unknown method": (("[search]", '[search]\nmethod = "auto"'), ("search.method", "automtl")),
+    "unknown option": (
+        ("[export]", '[search.options]\nmixng = "weight"\n[export]'),
+        ("search.options.mixng", 'did you mean "mixing"?'),
+    ),
+    "option's value": (
+        ("[export]", '[search.options]\nmixing = "sum"\n[export]'),
+        ("search.options.mixing", "'output'"),
+    ),
+    "option of an option": (
+        ("[export]", "[search.options.temperature]\nstrt = 1\n[export]"),
+        ("search.options.temperature.strt", 'did you mean "start"?'),
+    ),
+    "seed of draws": (
+        ("[export]", '[search.options.sampling]\nkind = "draw"\nseed = -1\n[export]'),
+        ("search.options.sampling.seed",),
+    ),
+    "unknown option of a task": (
+        ("[tasks.depth]", '[tasks.depth]\noptions = { loss_siz = "label" }'),
+        ("depth", 'did you mean "loss_size"?'),
+    ),
+    "name as an option": (("[tasks.depth]", '[tasks.depth]\noptions = { name = "d" }'), ("tasks.depth.options.name",)),
+    "weight as an option": (("[tasks.depth]", "[tasks.depth]\noptions = { weight = 2 }"), ("beside `options`",)),
+    "unknown head": (("[tasks.depth]", '[tasks.depth]\nhead = "ligt"'), ('did you mean "light"?',)),
+    "unknown backbone": (("zoo:tiny", "zoo:tinny"), ("zoo:tinny", 'did you mean "tiny"?')),
+    "missing backbone": (("zoo:tiny", "net.onnx"), ("net.onnx", "no such file")),
+    "another size": (("seed = 3", "input_size = [16, 16]"), ("input_size", "32 x 48")),
+    "device": (("seed = 3", 'device = "gpu"'), ("device", '"cuda"')),
+    "odd device": (("seed = 3", 'device = "cuda:²"'), ("device",)),
+    "precision": (("seed = 3", 'precision = "int8"'), ("precision", "'bfloat16'")),
+    "one image": (("length = 16", "length = 1"), ("at least 2 are needed",)),
+    "baseline": (("[export]", '[train]\nbaselines = ["indep"]\n[export]'), ("train.baselines.0", "'independent'")),
+    "unknown metric": (("[export]", '[train]\nbest_by = "depth.rmsd"\n[export]'), ('did you mean "depth.rmse"?',)),
+    "bench": (("samples = 11", "samples = 1"), ("bench.samples", "11")),
+    "parity": (("parity_inputs = 2", "parity_inputs = 0"), ("export.parity_inputs",)),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_bad_pipeline_file_is_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    change, fragments = CONFIGS[name]
+    path = pipeline(tmp_path, change)
+    refused(invoke("run", path, "--out", "run", "--quiet"), *fragments)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = pipeline(tmp_path, ("seed = 3", 'sed = 3\nprecision = "int8"'), ("samples = 11", "sample = 11"))
+    refused(invoke("run", path, "--out", "run"), "sed: unknown", "precision:", "bench.sample: unknown")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"\0", b"seed", b"a" * 100_000 + b" = 1", b"a = " + b"[" * 100_000]
+)
+def test_a_file_that_is_no_pipeline_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_bytes(content)
+    refused(invoke("search", "p.toml", "--out", "run"), "p.toml")
+
+
+@pytest.mark.parametrize(("given", "reason"), [(".", "Is a directory"), ("nope.toml", "No such file")])
+def test_a_pipeline_file_that_cannot_be_read(given: str, reason: str) -> None:
+    refused(invoke("search", given, "--out", "run"), given, reason)
+
+
+def test_cuda_where_there_is_none(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    path = pipeline(tmp_path, ("seed = 3", 'device = "cuda"'))
+    refused(invoke("run", path, "--out", "run"), "device", "CUDA device 0", 'set device = "cpu"', code=3)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_provider_that_is_not_there_is_found_before_the_training(tmp_path: Path) -> None:
+    path = pipeline(tmp_path, ("[bench]", '[bench]\nprovider = "tensorrt"'))
+    refused(invoke("run", path, "--out", "run"), "TensorrtExecutionProvider", code=3)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def folder_data(root: Path) -> None:
+    """A data folder of four pictures to train on and two to validate on, with two classes."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("images", "labels"):
+            (root / split / kind).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 256, (32, 48, 3), np.uint8)).save(root / split / "images" / f"{index}.png")
+            Image.fromarray(rng.integers(0, 2, (32, 48), np.uint8)).save(root / split / "labels" / f"{index}.png")
+
+
+def folder_pipeline(folder: Path) -> Path:
+    head, rest = PIPELINE.split("[tasks.segmentation]")
+    rest = rest[rest.index("[search]") :].replace("steps = [2, 4, 4]", "steps = [4, 4, 4]")
+    data = (
+        '[data]\nkind = "folder"\npath = "data"\nclasses = ["wall", "floor"]\nsize = [32, 48]\nedges = "boundaries"\n\n'
+    )
+    path = folder / "pipeline.toml"
+    path.write_text(head + data + rest)
+    return path
+
+
+def test_a_data_folder_without_faults_is_searched(tmp_path: Path) -> None:
+    folder_data(tmp_path / "data")
+    said = invoke("search", folder_pipeline(tmp_path), "--out", "run", "--quiet", "--json")
+    assert said.code == 0, said.err
+    assert said.json["tasks"] == ["segmentation", "edges"]
+
+
+def overwrite(name: str, value: np.ndarray[Any, Any]) -> Callable[[Path], None]:
+    return lambda root: Image.fromarray(value).save(root / name)
+
+
+DATA: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "missing label": (
+        lambda root: (root / "train/labels/2.png").unlink(),
+        ("data/train/labels/2.png", "no label for image 2.png"),
+    ),
+    "value out of range": (
+        overwrite("train/labels/1.png", np.full((32, 48), 7, np.uint8)),
+        ("data/train/labels/1.png", "value 7 at row 0, column 0", "a class 0..1"),
+    ),
+    "value out of range in validation": (
+        overwrite("val/labels/1.png", np.full((32, 48), 7, np.uint8)),
+        ("data/val/labels/1.png", "value 7"),
+    ),
+    "another size": (
+        overwrite("train/labels/0.png", np.zeros((16, 48), np.uint8)),
+        ("data/train/labels/0.png", "16 x 48", "32 x 48"),
+    ),
+    "colour label": (overwrite("train/labels/0.png", np.zeros((32, 48, 3), np.uint8)), ("0.png", "channels")),
+    "torn picture": (
+        lambda root: (root / "train/images/0.png").write_bytes((root / "train/images/0.png").read_bytes()[:60]),
+        ("data/train/images/0.png", "cannot be read"),
+    ),
+    "no validation": (lambda root: shutil.rmtree(root / "val"), ("no val split", "val/images/")),
+    "no folder": (shutil.rmtree, ("data", "no train and no val")),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_faulty_data_folder_is_refused_by_the_name_of_the_file(name: str, tmp_path: Path) -> None:
+    spoil, fragments = DATA[name]
+    folder_data(tmp_path / "data")
+    spoil(tmp_path / "data")
+    refused(invoke("search", folder_pipeline(tmp_path), "--out", "run", "--quiet"), *fragments)
+    assert not Path("run/plan.json").exists()
