@@ -38,7 +38,8 @@ def test_ingest_never_imports_torch() -> None:
     for path in (ROOT / "trunkline" / "ingest").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "") or ""]
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert "torch" not in [name.split(".")[0] for name in names], path
 
 

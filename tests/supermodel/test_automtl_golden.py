@@ -62,9 +62,9 @@ def test_noise_is_a_pure_function_of_seed_step_and_stream() -> None:
     base = gumbel_noise((5, 3), seed=1, step=2, stream_name="a")
     assert torch.equal(base, gumbel_noise((5, 3), seed=1, step=2, stream_name="a"))
     others = [
-        dict(seed=2, step=2, stream_name="a"),
-        dict(seed=1, step=3, stream_name="a"),
-        dict(seed=1, step=2, stream_name="b"),
+        {"seed": 2, "step": 2, "stream_name": "a"},
+        {"seed": 1, "step": 3, "stream_name": "a"},
+        {"seed": 1, "step": 2, "stream_name": "b"},
     ]
     assert all(not torch.equal(base, gumbel_noise((5, 3), **other)) for other in others)
 

@@ -11,13 +11,13 @@ from backbones import BACKBONES, mobile, residual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trunkline.ingest.cost import Cost
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.cost_terms import ExpectedCost
 from trunkline.supermodel.executed import executed_cost
 from trunkline.supermodel.plan import make_plan
 from trunkline.supermodel.skip import Skip, skips_of
 from trunkline.supermodel.units import Unit, find_units
-from trunkline.ingest.cost import Cost
 
 
 def diamond() -> tuple[list[Unit], list[Skip | None]]:
