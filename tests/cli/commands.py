@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
 import trunkline
 from trunkline.cli.main import run
+
+FEATURES = (48, 8, 12)
+"""What zoo:tiny gives for an image of 32 x 48."""
 
 ROOT = Path(trunkline.__file__).parents[1]
 
@@ -124,3 +131,16 @@ def refused(said: Said, *fragments: str, code: int = 2) -> None:
     assert said.err.count("\n") >= 1
     for fragment in fragments:
         assert fragment in said.err, said.err
+
+
+def own_head(path: Path | str, channels: int) -> None:
+    """A user's head: one pointwise convolution."""
+    weight = np.random.default_rng(0).standard_normal((channels, FEATURES[0], 1, 1)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["f", "w"], ["y"], name="predict")],
+        "head",
+        [helper.make_tensor_value_info("f", onnx.TensorProto.FLOAT, ["n", *FEATURES])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)

@@ -163,8 +163,7 @@ def test_a_bad_model_is_refused(name: str, command: str, tmp_path: Path) -> None
 
 def test_no_traceback_from_a_process_either(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text(HEAD + 'layer { name: "f" type: "Nope" bottom: "conv" top: "f" }\n')
-    refused(ended(spawn("convert", "bad", "out.onnx", cwd=tmp_path)), "bad:5:", '"f"')
-    assert not (tmp_path / "out.onnx").exists()
+    refused(ended(spawn("inspect", "bad", cwd=tmp_path)), "bad:5:", '"f"')
 
 
 def test_a_hostile_name_is_shown_not_obeyed(tmp_path: Path) -> None:

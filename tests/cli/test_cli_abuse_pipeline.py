@@ -70,6 +70,7 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "name as an option": (("[tasks.depth]", '[tasks.depth]\noptions = { name = "d" }'), ("tasks.depth.options.name",)),
     "weight as an option": (("[tasks.depth]", "[tasks.depth]\noptions = { weight = 2 }"), ("beside `options`",)),
     "unknown head": (("[tasks.depth]", '[tasks.depth]\nhead = "ligt"'), ('did you mean "light"?',)),
+    "head of no map": (("[tasks.depth]", '[tasks.depth]\nhead = "linear"'), ("tasks.depth.head", "[N, 1, h, w]")),
     "unknown backbone": (("zoo:tiny", "zoo:tinny"), ("zoo:tinny", 'did you mean "tiny"?')),
     "missing backbone": (("zoo:tiny", "net.onnx"), ("net.onnx", "no such file")),
     "another size": (("seed = 3", "input_size = [16, 16]"), ("input_size", "32 x 48")),

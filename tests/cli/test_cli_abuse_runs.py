@@ -45,6 +45,7 @@ def test_a_flipped_byte_in_the_newest_checkpoint_costs_its_steps_only(finished: 
     assert newest.read_bytes() == good
 
 
+@pytest.mark.slow
 def test_a_warning_is_one_line_on_stderr(finished: Finished, tmp_path: Path) -> None:
     shutil.copytree(finished.out, "run")
     flip(Path("run/train/checkpoints/post-00000004/model.safetensors"))

@@ -172,7 +172,17 @@ def test_build_prints_what_is_documented() -> None:
     content = only_json(said)
     check_keys("build", content)
     assert content["macs"]["executed"] < content["macs"]["independent"]
-    assert "note: " in said.err
+
+
+def test_what_the_reader_repaired_is_told_beside_the_result() -> None:
+    Path("net.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "blob1" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
+        'layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }\n'
+    )
+    said = invoke("convert", "net.prototxt", "net.onnx", "--parity-inputs", 1, "--json")
+    assert said.json["notes"] == invoke("inspect", "net.prototxt", "--json").json["problems"] != []
+    assert said.err == "".join(f"note: {note}\n" for note in said.json["notes"])
+    assert 'taken as the input "blob1"' in said.err
 
 
 def test_bench_prints_what_is_documented() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.errors import InvalidConfig
+from trunkline.export.count import count_file
 from trunkline.export.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.ingest.features import backbone_of
@@ -67,7 +68,7 @@ class BuildResult:
         path: The ONNX file.
         plan: What it was built from.
         cost: What it runs and stores, next to independent models.
-        nodes: Number of nodes.
+        nodes: Number of nodes in the file.
         notes: What was done on the way.
     """
 
@@ -129,7 +130,7 @@ def build(
     # What the plan holds apart stays apart, even where the file's weights start out equal.
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
     cost = cost_of_lowered(lowered, graph, heads, len(plan.tasks))
-    return BuildResult(path, plan, cost, len(lowered.nodes), lowered.notes)
+    return BuildResult(path, plan, cost, count_file(path).nodes, lowered.notes)
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:

@@ -14,7 +14,7 @@ from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files import atomic_write, json_bytes
 from trunkline.ingest.features import backbone_of
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.read import read
 from trunkline.supermodel.fingerprint import fingerprint
 from trunkline.supermodel.heads import make_head
@@ -93,7 +93,20 @@ class Project:
         """A head per task."""
         channels = {name: self.data.train.tasks[name].channels for name in self.tasks}
         kinds = {name: self._task(name).head or self.config.head for name in self.tasks}
-        return {name: make_head(kinds[name], self.backbone, channels[name]) for name in self.tasks}
+        heads = {name: make_head(kinds[name], self.backbone, channels[name]) for name in self.tasks}
+        shapes = {name: shape_of(head.outputs[0]) for name, head in heads.items()}
+        problems = [
+            Problem(
+                f"{kinds[name]!r} gives {list(shape)}, {name} needs [N, {channels[name]}, h, w]",
+                f"tasks.{name}.head",
+                "give a head that predicts a map with as many channels as the task has",
+            )
+            for name, shape in shapes.items()
+            if len(shape) != 4 or shape[1] != channels[name]
+        ]
+        if problems:
+            raise InvalidConfig(problems)
+        return heads
 
     def losses(self, numbers: Preset, *, searching: bool = False) -> list[Task]:
         """Return the tasks with their loss weights: the pipeline's own, else the preset's, else 1."""
