@@ -49,6 +49,13 @@ class Geometry:
         return self.pads[:half] == self.pads[half:]
 
     @property
+    def arguments(self) -> tuple[list[int], list[int], list[int], bool, list[int], int]:
+        """What torch's general convolution and its backward take after their tensors."""
+        transposed = self.kind == "transposed"
+        output_padding = list(self.output_padding)
+        return list(self.stride), list(self.padding), list(self.dilation), transposed, output_padding, self.groups
+
+    @property
     def padding(self) -> tuple[int, ...]:
         """The symmetric part that is handed to the kernel."""
         return self.pads[: len(self.pads) // 2] if self.symmetric else (0,) * (len(self.pads) // 2)
@@ -173,12 +180,7 @@ def _run(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> 
         x,
         weight,
         bias,
-        list(geometry.stride),
-        list(geometry.padding),
-        list(geometry.dilation),
-        geometry.kind == "transposed",
-        list(geometry.output_padding),
-        geometry.groups,
+        *geometry.arguments,
     )
 
 
@@ -199,12 +201,7 @@ def _gradients(
         x,
         mixed,
         [grad.shape[1]] if has_bias else None,
-        list(geometry.stride),
-        list(geometry.padding),
-        list(geometry.dilation),
-        geometry.kind == "transposed",
-        list(geometry.output_padding),
-        geometry.groups,
+        *geometry.arguments,
         [needs[1], True, has_bias],
     )
     return grad_x, grad_weight, grad_bias if has_bias else None

@@ -50,6 +50,9 @@ class Preset:
         joint: Whether tasks are summed before a step.
         search_loss_weights: λ by kind while the policy is trained, where different.
         batch_size: Samples per step.
+        eval_every: Steps between two evaluations.
+        checkpoint_every: Steps between two checkpoints.
+        clip_norm: Greatest L2 norm of a turn's gradient; none for no clipping.
     """
 
     steps: tuple[Count, Count, Count]
@@ -68,6 +71,7 @@ class Preset:
     batch_size: Count = 16
     eval_every: Count = 200
     checkpoint_every: Count = 200
+    clip_norm: Positive | None = None
 
 
 _CITYSCAPES: Mapping[Kind, float] = {"segmentation": 1.0, "depth": 1.0}
@@ -244,6 +248,7 @@ def _phase(numbers: Preset, name: str, mode: str, steps: int, turns: tuple[Turn,
         joint=numbers.joint,
         eval_every=numbers.eval_every,
         checkpoint_every=numbers.checkpoint_every,
+        clip_norm=numbers.clip_norm,
     )
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from trunkline.bench.report.loss_picture import draw_losses, read_records
 from trunkline.bench.report.sharing_picture import draw_plan, draw_policy
-from trunkline.bench.report.tables import Table, accuracy_table, cost_table, latency_table, parity_table
+from trunkline.bench.report.tables import Table, accuracy_table, cost_table, escaped, latency_table, parity_table
 from trunkline.errors import InvalidConfig
 from trunkline.files import atomic_write
 
 PREDICTIONS = "predictions.png"
-PARTS = ("plan", "policy", "search", "train", "export", "bench", "delta")
-"""JSON files of a run; each is there once its stage is done."""
 PARTS = ("plan", "policy", "search", "train", "export", "bench", "delta")
 """JSON files of a run; each is there once its stage is done."""
 
@@ -61,14 +60,18 @@ def write_report(run: Path) -> Report:
 def _tables(run: Path, found: Mapping[str, Any]) -> list[Table]:
     tables = []
     if found["search"]:
-        tables.append(cost_table(found["search"]))
-    models = [found["train"], *(_read(path) for path in sorted(run.glob("train-*.json")))]
+        with _from(run / "search.json"):
+            tables.append(cost_table(found["search"]))
     if found["train"]:
-        tables.append(accuracy_table([model for model in models if model], found["delta"] or {}))
+        baselines = [_read(path) for path in sorted(run.glob("train-*.json"))]
+        with _from(run / "train*.json"):
+            tables.append(accuracy_table([found["train"], *baselines], found["delta"] or {}))
     if found["export"]:
-        tables.append(parity_table(found["export"]))
+        with _from(run / "export.json"):
+            tables.append(parity_table(found["export"]))
     if found["bench"]:
-        tables.append(latency_table(found["bench"]))
+        with _from(run / "bench.json"):
+            tables.append(latency_table(found["bench"]))
     return tables
 
 
@@ -76,10 +79,12 @@ def _pictures(run: Path, found: Mapping[str, Any]) -> dict[str, str]:
     """Draw what there is to draw; returns file names by caption."""
     pictures = {}
     if found["plan"]:
-        draw_plan(found["plan"], run / "sharing.png")
+        with _from(run / "plan.json"):
+            draw_plan(found["plan"], run / "sharing.png")
         pictures["Who shares what"] = "sharing.png"
     if found["policy"]:
-        draw_policy(found["policy"], run / "policy.png")
+        with _from(run / "policy.json"):
+            draw_policy(found["policy"], run / "policy.png")
         pictures["What the search learned"] = "policy.png"
     records = [record for stage in ("search", "train") for record in read_records(run / stage / "metrics.jsonl")]
     if draw_losses(records, run / "losses.png"):
@@ -96,12 +101,22 @@ def _document(run: Path, found: Mapping[str, Any], tables: list[Table], pictures
         passed = found["export"]["parity"]["passed"]
         verdict = f"Parity of `model.onnx`: **{'passed' if passed else 'failed'}**.\n"
     parts = [
-        f"# {plan['backbone']['name']}: {', '.join(plan['tasks'])}\n",
-        f"Method: {plan['method']}. {verdict}",
+        f"# {escaped(plan['backbone']['name'])}: {', '.join(plan['tasks'])}\n",
+        f"Method: {escaped(plan['method'])}. {verdict}",
         *(table.to_markdown() for table in tables),
         *(f"### {caption}\n\n![{caption}]({name})\n" for caption, name in pictures.items()),
     ]
     return "\n".join(parts)
+
+
+@contextmanager
+def _from(path: Path) -> Iterator[None]:
+    """Blame a run's file that holds JSON of another form."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        advice = "run the stage again; it goes on from its checkpoint"
+        raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error
 
 
 def _read(path: Path) -> Any:

@@ -19,10 +19,10 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return a Markdown table; cell text from model files is escaped."""
-        head = f"| {' | '.join(map(_cell, self.columns))} |"
+        head = f"| {' | '.join(map(escaped, self.columns))} |"
         rule = "|" + " --- |" + " ---: |" * (len(self.columns) - 1)
-        body = [f"| {' | '.join(map(_cell, row))} |" for row in self.rows]
-        return "\n".join([f"### {_cell(self.title)}", "", head, rule, *body, ""])
+        body = [f"| {' | '.join(map(escaped, row))} |" for row in self.rows]
+        return "\n".join([f"### {escaped(self.title)}", "", head, rule, *body, ""])
 
 
 def cost_table(search: Json) -> Table:
@@ -114,7 +114,7 @@ def _maybe(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Show text from files as text: no markup, no line breaks, no table bars."""
     safe = "".join(c if c.isprintable() else " " for c in text)
     for mark, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`")):

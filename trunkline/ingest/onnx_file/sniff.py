@@ -51,7 +51,7 @@ def tell_format(head: bytes, place: str) -> Format:
     if head.translate(None, _CONTROL) == head:
         return "prototxt"
     if head.startswith(_CAFFEMODEL):
-        advice = "give the prototxt as the model, and this file with --weights"
+        advice = "give its prototxt; weights of this format are not read yet"
         raise InvalidModel("is a caffemodel: weights without their network", place=place, advice=advice)
     if head[0] in _ONNX:
         return "onnx"
