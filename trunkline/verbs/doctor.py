@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Status = Literal["ok", "missing", "optional"]
 
-_NEEDED = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "protobuf", "safetensors", "pydantic", "matplotlib")
+_NEEDED = ("torch", "onnx", "onnx-ir", "numpy", "protobuf", "safetensors", "pydantic", "matplotlib")
 
 
 @dataclass(frozen=True, slots=True)
