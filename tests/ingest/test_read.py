@@ -105,7 +105,7 @@ def _npy() -> bytes:
 OTHERS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "blank": (b" \n\t\n", "empty"),
-    "caffemodel": (b"\n\x07AlexNet\xa2\x06\x10\n\x04data\x12\x04Data", "caffemodel.*--weights"),
+    "caffemodel": (b"\n\x07AlexNet\xa2\x06\x10\n\x04data\x12\x04Data", "caffemodel.*give its prototxt"),
     "caffemodel without a name": (b"\xa2\x06\x10\n\x04data\x12\x04Data\x00\x00", "caffemodel"),
     "safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"w":{"dtype":"F32"}}', "safetensors"),
     "numpy": (_npy(), "NumPy"),

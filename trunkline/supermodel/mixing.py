@@ -8,6 +8,7 @@ pass mixes again instead of keeping the mixed kernel, so what is saved is the in
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from trunkline.supermodel.skip import Skip
+
+_LOCAL = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,11 @@ class Mixture:
 
 
 def mix_weight(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], projection: Tensor | None) -> Tensor:
-    """Return W_mix = Σ_k p_k·W_k, the skip folded in at its tap; not differentiable by itself."""
-    mixed = p[mixture.options[0]] * weights[0]
+    """Return W_mix = Σ_k p_k·W_k, the skip folded in at its tap; not differentiable by itself.
+
+    On the CPU the result lives in a buffer that the next call overwrites.
+    """
+    mixed = torch.mul(weights[0], p[mixture.options[0]], out=_buffer_like(weights[0]))
     for option, weight in zip(mixture.options[1:], weights[1:], strict=True):
         mixed.addcmul_(weight, p[option])
     if mixture.skip is not None:
@@ -127,6 +133,21 @@ def apply_skip(skip: Skip, x: Tensor, projection: Tensor | None) -> Tensor:
     (top, left), (down, right), (height, width) = skip.offset, skip.stride, skip.size
     x = x[:, :, top : top + down * (height - 1) + 1 : down, left : left + right * (width - 1) + 1 : right]
     return x if projection is None else F.conv2d(x, projection, groups=skip.groups)
+
+
+def _buffer_like(weight: Tensor) -> Tensor:
+    """Return memory for a mixed kernel, which is never needed past the convolution that it was mixed for.
+
+    On the CPU it is always the same, per thread: on a large kernel, page faults of fresh memory cost more than mixing.
+    """
+    if weight.device.type != "cpu":
+        return torch.empty_like(weight)
+    buffers: dict[torch.dtype, Tensor] = _LOCAL.__dict__.setdefault("buffers", {})
+    buffer = buffers.get(weight.dtype)
+    if buffer is None or buffer.numel() < weight.numel():
+        with torch.inference_mode(False):  # a buffer made in inference mode could not be used outside it
+            buffer = buffers[weight.dtype] = torch.empty(weight.numel(), dtype=weight.dtype)
+    return buffer[: weight.numel()].view(weight.shape)
 
 
 def _tap_of(weight: Tensor, mixture: Mixture) -> Tensor:
