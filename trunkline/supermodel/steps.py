@@ -39,13 +39,21 @@ class Column:
 
     Attributes:
         task: The task's index.
-        p: Option weights of every unit, ``[units, 3]``.
-        hard: Whether ``p`` is one-hot, so that only the chosen option need run.
+        rows: Option weights of each unit, ``[3]``.
+        shares: The same, option by option.
+        hard: Whether the weights are one-hot, so that only the chosen option need run.
     """
 
     task: int
-    p: Tensor
+    rows: tuple[Tensor, ...]
+    shares: tuple[tuple[Tensor, ...], ...]
     hard: bool
+
+    @classmethod
+    def of(cls, task: int, p: Tensor, *, hard: bool) -> Column:
+        """Take apart option weights ``[units, 3]`` once: many small look-ups would cost as many backward nodes."""
+        rows = p.unbind(0)
+        return cls(task, rows, tuple(row.unbind(0) for row in rows), hard)
 
     @property
     def own(self) -> int:
@@ -117,7 +125,7 @@ class ChoiceStep(Step):
 
     def run_chosen(self, values: Values, column: Column, weights: Weights) -> Tensor | tuple[Tensor, ...]:
         """Run the one option that is chosen."""
-        choice = int(column.p[self.unit].argmax())
+        choice = int(column.rows[self.unit].argmax())
         if choice == SKIPPED and self.skippable:
             return self.skipped(values, column, weights)
         return self.apply_instance(values, weights, column.own if choice == OWN else 0)
@@ -130,11 +138,11 @@ class ChoiceStep(Step):
         """Run every option and mix the outputs."""
         shared, own = self.shares(column)
         y = shared * self._single(values, weights, 0) + own * self._single(values, weights, column.own)
-        return y + column.p[self.unit, SKIPPED] * self.skipped(values, column, weights) if self.skippable else y
+        return y + column.shares[self.unit][SKIPPED] * self.skipped(values, column, weights) if self.skippable else y
 
     def shares(self, column: Column) -> tuple[Tensor, Tensor]:
         """Return the weights of the shared and the own instance; a follower is shared where its unit is skipped."""
-        p = column.p[self.unit]
+        p = column.shares[self.unit]
         return (p[SHARED] if self.skippable else p[SHARED] + p[SKIPPED]), p[OWN]
 
     @property
@@ -169,13 +177,15 @@ class MatrixStep(ChoiceStep):
         """Return the mix of all options."""
         if self.mixture is None or self._kernel is None:
             return super().run_mixed(values, column, weights)
-        p = column.p[self.unit]
+        p = column.shares[self.unit]
         names = (self._kernel, instance_name(self._kernel, column.own))
         bias = None
         if self._bias is not None:
             bias = p[SHARED] * weights(self._bias) + p[OWN] * weights(instance_name(self._bias, column.own))
         kernels = [weights(name) for name in names]
-        return mixed_linear(self.mixture, values[self.data], p, kernels, bias, self._projection(column, weights))
+        return mixed_linear(
+            self.mixture, values[self.data], column.rows[self.unit], kernels, bias, self._projection(column, weights)
+        )
 
     def skipped(self, values: Values, column: Column, weights: Weights) -> Tensor:
         """Return the skip's own result."""
@@ -200,7 +210,7 @@ class NormStep(ChoiceStep):
 
     def run_chosen(self, values: Values, column: Column, weights: Weights) -> Tensor | tuple[Tensor, ...]:
         """Run the one option that is chosen."""
-        if self.per_task and not (self.skippable and int(column.p[self.unit].argmax()) == SKIPPED):
+        if self.per_task and not (self.skippable and int(column.rows[self.unit].argmax()) == SKIPPED):
             return self.apply_instance(values, weights, column.own)
         return super().run_chosen(values, column, weights)
 
@@ -218,7 +228,7 @@ class NormStep(ChoiceStep):
             momentum=self.momentum,
             training=self.training,
         )
-        return y + column.p[self.unit, SKIPPED] * values[self.data] if self.skippable else y
+        return y + column.shares[self.unit][SKIPPED] * values[self.data] if self.skippable else y
 
     def _instance(self, weights: Weights, instance: int) -> BatchNormWeights:
         names: Sequence[str] = [name for name in self.stored if name is not None]

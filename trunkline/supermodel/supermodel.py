@@ -140,7 +140,7 @@ class Supermodel(nn.Module):
     def _run_task(self, image: Tensor, task: str) -> Tensor:
         index = self.tasks.index(task)
         p = self.option_weights(index)
-        column = Column(index, p, hard=self._mode == "argmax")
+        column = Column.of(index, p, hard=self._mode == "argmax")
         values = {name_of(self.backbone.input): image}
         for position, step in enumerate(self.steps):
             assert isinstance(step, Step)
