@@ -12,7 +12,7 @@ import pytest
 from trunkline.errors import InvalidModel
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.fillers import Filler
-from trunkline.ingest.parameters import is_trainable, parameter_count, role_of, roles_of
+from trunkline.ingest.parameters import is_parameter, parameter_count, role_of, roles_of
 
 
 def vector(b: GraphBuilder, name: str, size: int = 4) -> ir.Value:
@@ -37,7 +37,7 @@ def test_golden_roles() -> None:
     assert parameters == {"w", "bias", "scale", "shift"}
     assert {name for name, role in roles.items() if role == "statistic"} == {"mean", "var"}
     assert parameter_count(graph) == 16 + 4 + 4 + 4
-    assert is_trainable(weight) and roles_of(weight) == {"parameter": ["conv1", "conv2"]}
+    assert is_parameter(weight) and roles_of(weight) == {"parameter": ["conv1", "conv2"]}
 
 
 def test_abuse_one_initializer_with_two_roles_is_refused() -> None:

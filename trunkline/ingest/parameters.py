@@ -80,19 +80,19 @@ def role_of(value: ir.Value) -> Role:
     return next(iter(roles))
 
 
-def is_trainable(value: ir.Value) -> bool:
-    """Whether the initializer ``value`` is changed by gradients."""
-    return role_of(value) == "parameter"
-
-
 def is_parameter(value: ir.Value | None) -> bool:
     """Whether an input of a node is a stored weight that trains; computed and absent inputs are not."""
     return value is not None and value.is_initializer() and role_of(value) == "parameter"
 
 
+def is_setting(value: ir.Value) -> bool:
+    """Whether an initializer is only read when operators are built, so that no model need store it."""
+    return role_of(value) == "static" and all(is_static_input(node, index) for node, index in value.uses())
+
+
 def parameter_count(graph: Graph) -> int:
     """Return the number of trainable numbers; a weight that several nodes read counts once."""
-    return sum(size_of(value) for value in graph.initializers.values() if is_trainable(value))
+    return sum(size_of(value) for value in graph.initializers.values() if is_parameter(value))
 
 
 def size_of(value: ir.Value) -> int:

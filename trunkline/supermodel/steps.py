@@ -11,6 +11,7 @@ one parameter.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -61,7 +62,7 @@ class Column:
         return self.task + 1
 
 
-class Step(nn.Module):
+class Step(nn.Module, ABC):
     """A node with its twin; subclasses say how a column runs it."""
 
     def __init__(self, node: ir.Node, prefix: str = "") -> None:
@@ -77,9 +78,9 @@ class Step(nn.Module):
         self.instanced = [is_instanced(v) for v in node.inputs]
         self.writes = [prefix + v.name for v in node.outputs if v.name]
 
+    @abstractmethod
     def run(self, values: Values, column: Column, weights: Weights) -> None:
         """Read inputs from ``values`` and write the outputs there."""
-        raise NotImplementedError
 
     def apply_instance(self, values: Values, weights: Weights, instance: int) -> Tensor | tuple[Tensor, ...]:
         """Run the node's twin with one weight instance."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trunkline.errors import InvalidConfig
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.parameters import is_static_input, role_of
+from trunkline.ingest.parameters import is_setting, role_of
 from trunkline.supermodel import choice
 from trunkline.supermodel.choice import Mode, Temperature
 from trunkline.supermodel.lower import check_heads
@@ -210,7 +210,7 @@ class Supermodel(nn.Module):
 
         Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
         """
-        wanted = [(value, names) for value, names in work if not _is_setting(value)]
+        wanted = [(value, names) for value, names in work if not is_setting(value)]
         kinds = {
             "parameter": self.store.keep_parameter,
             "statistic": self.store.keep_statistic,
@@ -245,8 +245,3 @@ class Supermodel(nn.Module):
             if name not in kept:
                 done[position].append(name)
         return done
-
-
-def _is_setting(value: ir.Value) -> bool:
-    """Whether an initializer is only read when operators are built."""
-    return role_of(value) == "static" and all(is_static_input(node, index) for node, index in value.uses())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.parameters import is_static_input, role_of
+from trunkline.ingest.parameters import is_setting, is_static_input, role_of
 from trunkline.supermodel.twins.initial import draw, fresh_filler, initial_tensor, to_tensor
 from trunkline.supermodel.twins.registry import Op, make_op
 from trunkline.supermodel.twins.schedule import Step, schedule
@@ -100,7 +100,7 @@ class Twin(WeightStore):
         for name, value in graph.initializers.items():
             role = role_of(value)
             if role == "static":
-                if not all(is_static_input(node, index) for node, index in value.uses()):
+                if not is_setting(value):
                     self.keep_constant(name, initial_tensor(value, seed))
                 continue
             keep = self.keep_parameter if role == "parameter" else self.keep_statistic
