@@ -16,7 +16,19 @@ from onnx import shape_inference
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
-from trunkline.ingest.graph import BATCH, IR_VERSION, OPSET, SOURCE_KEY, UNIT_KEY, Graph, Shape, attribute, name_of
+from trunkline.ingest.graph import (
+    BATCH,
+    CONSTANT,
+    IR_VERSION,
+    OPSET,
+    ROLE_KEY,
+    SOURCE_KEY,
+    UNIT_KEY,
+    Graph,
+    Shape,
+    attribute,
+    name_of,
+)
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
@@ -59,6 +71,12 @@ class GraphBuilder:
         """Store a tensor: float content is a weight, integer content a static argument (axes, sizes)."""
         tensor = ir.Tensor(content, name=name) if isinstance(content, np.ndarray) else content
         return self._initializer(name, tensor)
+
+    def constant(self, name: str, content: np.ndarray[Any, Any]) -> ir.Value:
+        """Store float content that is part of a formula, such as a coefficient: it never trains."""
+        value = self.tensor(name, content)
+        value.metadata_props[ROLE_KEY] = CONSTANT
+        return value
 
     def node(
         self,

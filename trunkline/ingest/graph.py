@@ -29,6 +29,9 @@ BATCH = "N"
 SOURCE_KEY = "trunkline.source"
 TASKS_KEY = "trunkline.tasks"
 UNIT_KEY = "trunkline.unit"
+ROLE_KEY = "trunkline.role"
+CONSTANT = "constant"
+"""The role of a stored float tensor that is part of a formula: it never trains and is not counted."""
 
 Shape = tuple[int | None, ...]
 

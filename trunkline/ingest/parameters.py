@@ -14,7 +14,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph, is_weight, name_of
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY, Graph, is_weight, name_of
 
 Role = Literal["parameter", "statistic", "static"]
 
@@ -40,11 +40,27 @@ _SETTINGS: Mapping[str, tuple[int, ...]] = {
     "Unsqueeze": (1,),
 }
 
+ARITHMETIC = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Mod", "Where", "Equal", "Greater", "Less"}
+)
+"""Where a number without axes is part of a formula, as the 1/6 of a hard sigmoid written out."""
+
 
 def is_static_input(node: ir.Node, index: int) -> bool:
     """Whether input ``index`` of ``node`` is a stored setting, read when a twin is built, not when it runs."""
     value = node.inputs[index]
     return value is not None and value.is_initializer() and index in _SETTINGS.get(node.op_type, ())
+
+
+def role_at(node: ir.Node, index: int) -> Role:
+    """Return what the initializer that ``node`` reads as its input ``index`` is for, to this node."""
+    value = node.inputs[index]
+    assert value is not None
+    if node.op_type == "BatchNormalization" and index in STATISTICS:
+        return "statistic"
+    if not is_weight(value) or is_static_input(node, index) or _is_constant(node, value):
+        return "static"
+    return "parameter"
 
 
 def roles_of(value: ir.Value) -> dict[Role, list[str]]:
@@ -54,7 +70,7 @@ def roles_of(value: ir.Value) -> dict[Role, list[str]]:
     """
     roles: dict[Role, list[str]] = {}
     for node, index in value.uses():
-        roles.setdefault(_role_at(node, index, value), []).append(name_of(node))
+        roles.setdefault(role_at(node, index), []).append(name_of(node))
     return roles
 
 
@@ -102,9 +118,7 @@ def size_of(value: ir.Value) -> int:
     return math.prod(value.const_value.shape.numpy())
 
 
-def _role_at(node: ir.Node, index: int, value: ir.Value) -> Role:
-    if node.op_type == "BatchNormalization" and index in STATISTICS:
-        return "statistic"
-    if not is_weight(value) or is_static_input(node, index):
-        return "static"
-    return "parameter"
+def _is_constant(node: ir.Node, value: ir.Value) -> bool:
+    """Whether a float tensor is marked as part of a formula, or is a number without axes in one."""
+    marked = value.metadata_props.get(ROLE_KEY) == CONSTANT
+    return marked or (node.op_type in ARITHMETIC and value.shape is not None and len(value.shape) == 0)

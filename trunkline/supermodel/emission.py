@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
-from trunkline.ingest.graph import SOURCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of, shape_of
+from trunkline.ingest.graph import ROLE_KEY, SOURCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of, shape_of
 from trunkline.supermodel.naming import head_name, is_instanced
 from trunkline.supermodel.numbering import IMAGE, BackboneNode, Cell, HeadNode, Numbering, Ref, SkippedUnit
 from trunkline.supermodel.skip import Skip, emit_skip
@@ -109,6 +109,8 @@ class Emission:
             value = self._builder.tensor(name, lazy_weight(name, shape, filler))
         if filler is not None:
             value.metadata_props[FILLER_KEY] = filler.to_json()
+        if ROLE_KEY in origin.metadata_props:
+            value.metadata_props[ROLE_KEY] = origin.metadata_props[ROLE_KEY]
         return value
 
     def _output_names(self, node: ir.Node, index: int, cell: Cell, prefix: str) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.builder import Attribute
-from trunkline.ingest.graph import name_of
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY, is_weight, name_of
 
 
 class Editor:
@@ -37,8 +37,11 @@ class Editor:
         return candidate
 
     def constant(self, name: str, content: Any, dtype: type[np.generic] | None = None) -> ir.Value:
-        """Store ``content`` as an initializer called ``name``, or the next free name."""
-        return self.store(self.fresh(name), ir.Tensor(np.asarray(content, dtype=dtype)))
+        """Store ``content`` as part of a formula or as a setting, called ``name`` or the next free name."""
+        value = self.store(self.fresh(name), ir.Tensor(np.asarray(content, dtype=dtype)))
+        if is_weight(value):
+            value.metadata_props[ROLE_KEY] = CONSTANT
+        return value
 
     def store(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """Store a tensor as the initializer ``name``, which must be free."""
@@ -53,7 +56,9 @@ class Editor:
         """Store what the initializer ``value`` holds once more, called ``name`` or the next free name."""
         tensor = value.const_value
         assert tensor is not None
-        return self.store(self.fresh(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())))
+        made = self.store(self.fresh(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())))
+        made.metadata_props.update(value.metadata_props)
+        return made
 
     def before(
         self, node: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]

@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
-from trunkline.ingest.graph import name_of
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY, is_weight, name_of
 from trunkline.ingest.limits import Budget
+from trunkline.ingest.parameters import ARITHMETIC
 from trunkline.ingest.passes.edit import Editor, static
 
 
@@ -29,9 +30,16 @@ class LiftConstants:
         for node in graph:
             tensor = constant_tensor(node, self.budget)
             if tensor is not None:
-                replace_by_tensor(editor, node, tensor)
+                _mark_number(replace_by_tensor(editor, node, tensor))
                 changed = True
         return changed
+
+
+def _mark_number(value: ir.Value) -> None:
+    """Mark one number that arithmetic reads: exporters write formulas out, as x·relu6(x + 3)/6, with such nodes."""
+    single = is_weight(value) and value.const_value is not None and value.const_value.size == 1
+    if single and all(node.op_type in ARITHMETIC for node, _ in value.uses()):
+        value.metadata_props[ROLE_KEY] = CONSTANT
 
 
 def constant_tensor(node: ir.Node, budget: Budget) -> ir.TensorProtocol | None:

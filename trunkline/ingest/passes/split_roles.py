@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import is_weight, name_of
-from trunkline.ingest.parameters import STATISTICS, is_static_input
+from trunkline.ingest.graph import name_of
+from trunkline.ingest.parameters import role_at
 from trunkline.ingest.passes.edit import Editor
 
 
@@ -32,15 +32,9 @@ class SplitRoles:
 def _split(editor: Editor, value: ir.Value) -> bool:
     uses: dict[str, list[tuple[ir.Node, int]]] = {}
     for node, index in value.uses():
-        uses.setdefault(_role(node, index, value), []).append((node, index))
+        uses.setdefault(role_at(node, index), []).append((node, index))
     for role, readers in list(uses.items())[1:]:
         copy = editor.copy(value, f"{name_of(value)}.{role}")
         for node, index in readers:
             node.replace_input_with(index, copy)
     return len(uses) > 1
-
-
-def _role(node: ir.Node, index: int, value: ir.Value) -> str:
-    if node.op_type == "BatchNormalization" and index in STATISTICS:
-        return "statistic"
-    return "parameter" if is_weight(value) and not is_static_input(node, index) else "static"
