@@ -21,6 +21,7 @@ BENCHMARKS = (
     "shared_latency",
     "search_reuse",
     "ingest_speed",
+    "ingest_memory",
 )
 
 

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, shape_text
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trunkline.cli.allow import Allow, limits_of
+from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say, shape_text
+from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import InputSize, Json, Model
+from trunkline.files import atomic_write
 from trunkline.verbs.inspect import Inspection, inspect
 
 
-def inspect_command(model: Model, *, input_size: InputSize = None, json: Json = False) -> int:
+def inspect_command(
+    model: Model,
+    *,
+    input_size: InputSize = None,
+    features: Features = None,
+    graph: Annotated[Path | None, Parameter(help="Draw the blocks and branching points into this SVG file.")] = None,
+    allow: Allow = None,
+    json: Json = False,
+) -> int:
     """Show what a model holds and costs, where it branches, and what is wrong with it."""
-    result = inspect(model, input_size=parse_size(input_size))
+    size, names = parse_size(input_size), features_of(features)
+    result = inspect(model, input_size=size, features=names, limits=limits_of(allow))
+    if graph is not None:
+        atomic_write(graph, result.to_svg().encode())
+        say(f"{graph}: {len(result.blocks)} blocks drawn")
     if json:
         emit_json(result.to_json())
     else:
@@ -29,14 +49,15 @@ def _show(result: Inspection) -> None:
         [
             str(index),
             block.name,
+            summary,
             number(block.cost.parameters),
             number(block.cost.macs),
             f"{100 * block.cost.macs / total:.1f}",
             shape_text(block.output_shape),
         ]
-        for index, block in enumerate(result.blocks)
+        for index, (block, summary) in enumerate(zip(result.blocks, result.summaries, strict=True))
     ]
-    columns = ["#", "block", "parameters", "MACs", "MACs %", "output"]
-    emit_table(f"{len(result.blocks)} blocks between branching points", columns, rows, left=2)
+    columns = ["#", "block", "holds", "parameters", "MACs", "MACs %", "output"]
+    emit_table(f"{len(result.blocks)} blocks between branching points", columns, rows, left=3)
     for problem in result.problems:
         emit(f"note: {problem}")

@@ -32,6 +32,8 @@ UNIT_KEY = "trunkline.unit"
 ROLE_KEY = "trunkline.role"
 CONSTANT = "constant"
 """The role of a stored float tensor that is part of a formula: it never trains and is not counted."""
+PARAMETER = "parameter"
+"""The role of a number without axes that trains; without a mark it counts as part of a formula."""
 
 Shape = tuple[int | None, ...]
 

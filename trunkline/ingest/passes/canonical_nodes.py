@@ -13,6 +13,7 @@ import onnx_ir as ir
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.opset import adapt
 from trunkline.ingest.passes.edit import Editor, set_input
+from trunkline.ingest.passes.eliminate_identity import eliminate, is_identity
 from trunkline.ingest.passes.explicit_attributes import make_explicit
 from trunkline.ingest.passes.explicit_inputs import complete_inputs
 from trunkline.ingest.passes.fold_constants import Folder
@@ -46,5 +47,12 @@ class CanonicalNodes:
             complete_inputs(node, editor)
             make_explicit(node)
             infer_fixed(node, self.budget.limits, self.batch)
-            folder.fold(node)
+            if not _copies_stored(node) or not eliminate(graph, node):
+                folder.fold(node)
         return True
+
+
+def _copies_stored(node: ir.Node) -> bool:
+    """Whether a node gives a stored tensor as it is; folded, a weight would lose its name."""
+    source = node.inputs[0] if node.inputs else None
+    return source is not None and source.is_initializer() and is_identity(node)

@@ -20,7 +20,7 @@ class EliminateIdentity:
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Remove the identities of ``graph``."""
-        changed = [_eliminate(graph, node) for node in graph if is_identity(node)]
+        changed = [eliminate(graph, node) for node in graph if is_identity(node)]
         return any(changed)
 
 
@@ -34,7 +34,8 @@ def is_identity(node: ir.Node) -> bool:
     return node.op_type == "Identity"
 
 
-def _eliminate(graph: ir.Graph, node: ir.Node) -> bool:
+def eliminate(graph: ir.Graph, node: ir.Node) -> bool:
+    """Remove a node that :func:`is_identity`, and say whether it could be."""
     source, copy = node.inputs[0], node.outputs[0]
     assert source is not None
     if copy.is_graph_output():

@@ -1,0 +1,159 @@
+"""A torch module and the twin of its Graph compute the same, train the same parameters and keep their names."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_nets.classic import VGG, AlexNet, SqueezeNet
+from torch_nets.mobile import efficientnet_b0, mobilenet_v2, mobilenet_v3
+from torch_nets.modern import ConvNeXt, Odd, UNet
+from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import Graph
+from trunkline.ingest.parameters import parameter_count
+from trunkline.ingest.read import read
+from trunkline.supermodel.twins.module import Twin
+
+SMALL = {
+    "alexnet": (lambda: AlexNet(4, 16, 5), 224),
+    "vgg": (lambda: VGG(4, 16, 1, 5), 32),
+    "squeezenet": (lambda: SqueezeNet(2, 5), 64),
+    "resnet-basic": (lambda: ResNet((1, 2, 1, 1), 1, 4, 5), 64),
+    "resnet-bottleneck": (lambda: ResNet((1, 1, 2, 1), 4, 4, 5), 64),
+    "densenet": (lambda: DenseNet((2, 1, 2), 4, 5), 64),
+    "shufflenet-v2": (lambda: ShuffleNetV2((4, 8, 16, 24, 32), 5), 64),
+    "mobilenet-v2": (lambda: mobilenet_v2(0.25, 5), 64),
+    "mobilenet-v3": (lambda: mobilenet_v3(0.25, 5), 64),
+    "efficientnet": (lambda: efficientnet_b0(0.25, 5), 64),
+    "convnext": (lambda: ConvNeXt((8, 8, 16, 16), (1, 1, 1, 1)), 64),
+    "unet": (lambda: UNet(4), 36),
+    "odd": (Odd, 32),
+}
+PUBLISHED = {
+    "SqueezeNet 1.1": (SqueezeNet, 1_235_496),
+    "ResNet-18": (lambda: ResNet((2, 2, 2, 2), 1), 11_689_512),
+    "ResNet-50": (lambda: ResNet((3, 4, 6, 3), 4), 25_557_032),
+    "DenseNet-121": (DenseNet, 7_978_856),
+    "ShuffleNet v2 1.0x": (ShuffleNetV2, 2_278_604),
+    "MobileNet v2": (mobilenet_v2, 3_504_872),
+    "MobileNet v3-Large": (mobilenet_v3, 5_483_032),
+    "EfficientNet-B0": (efficientnet_b0, 5_288_548),
+    "ConvNeXt-T": (ConvNeXt, 28_589_128),
+    "AlexNet": (AlexNet, 61_100_840),
+    "VGG-16": (VGG, 138_357_544),
+}
+
+
+def made(build, size: int) -> tuple[nn.Module, Graph]:
+    """Return a module with statistics that differ from their start, and its Graph."""
+    torch.manual_seed(0)
+    module = build()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+    return module, read(module, torch.zeros(1, 3, size, size))
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def pair(request) -> tuple[nn.Module, Graph, int]:
+    build, size = SMALL[request.param]
+    return *made(build, size), size
+
+
+def outputs_of(module: nn.Module, x: Tensor) -> list[Tensor]:
+    found = module(x)
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def test_outputs_agree_for_any_batch(pair) -> None:
+    module, graph, size = pair
+    x = torch.randn(3, 3, size, size)
+    with torch.no_grad():
+        expected = outputs_of(module.eval(), x)
+        found = Twin(graph).eval()(x)
+    for want, have in zip(expected, found.values(), strict=True):
+        torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
+
+
+def test_parameters_keep_their_names_and_values(pair) -> None:
+    module, graph, _ = pair
+    twin = Twin(graph)
+    parameters = dict(module.named_parameters())
+    assert twin.trainable().keys() == (parameters.keys())
+    assert parameter_count(graph) == sum(parameter.numel() for parameter in parameters.values())
+
+
+def test_a_training_step_moves_the_same_parameters_alike(pair) -> None:
+    module, graph, size = pair
+    x = torch.randn(2, 3, size, size)
+    twin = Twin(graph).eval()  # evaluation, so that dropout does not part them; gradients flow all the same
+    sum(y.square().mean() for y in outputs_of(module.eval(), x)).backward()
+    sum(y.square().mean() for y in twin(x).values()).backward()
+    scale = max(float(p.grad.abs().max()) for p in module.parameters() if p.grad is not None)
+    for name, parameter in module.named_parameters():
+        have = twin.trainable()[name].grad
+        stored_transposed = have.dim() == 2 and have.shape != parameter.shape  # of a linear layer on more than two axes
+        have = have.t() if stored_transposed else have.reshape(parameter.shape)
+        torch.testing.assert_close(have, parameter.grad, rtol=1e-3, atol=1e-5 * scale)
+
+
+def test_dropout_drops_only_while_training() -> None:
+    _, graph = made(*SMALL["vgg"])
+    twin, x = Twin(graph), torch.randn(2, 3, 32, 32)
+    twin.eval()
+    assert torch.equal(twin(x).popitem()[1], twin(x).popitem()[1])
+    twin.train()
+    torch.manual_seed(0)
+    assert not torch.equal(twin(x).popitem()[1], twin(x).popitem()[1])
+
+
+def test_shared_weights_stay_shared_and_buffers_do_not_train() -> None:
+    module, graph = made(*SMALL["odd"])
+    assert sum(any(v is not None and v.name == "shared.weight" for v in node.inputs) for node in graph.nodes) == 2
+    twin = Twin(graph)
+    assert "alpha" in twin.weights()
+    assert "mean" not in dict(twin.named_parameters())
+    assert "mean" not in twin.weights()
+
+
+def test_nodes_are_named_as_the_author_named_his_modules() -> None:
+    _, graph = made(*SMALL["resnet-basic"])
+    names = {node.name for node in graph.nodes}
+    assert {"stem.0", "layer2.0.body.0", "layer2.0.downsample.1", "layer2.0", "avgpool", "fc"} <= names
+
+
+def test_the_module_is_left_as_it_was() -> None:
+    module = SMALL["vgg"][0]().train()
+    module.features.eval()
+    read(module, torch.zeros(1, 3, 32, 32))
+    assert module.training
+    assert not module.features.training
+    assert nn.functional.dropout.__module__ == "torch.nn.functional"
+
+
+class DataDependent(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "message"),
+    [
+        (DataDependent(), torch.zeros(1, 3, 8, 8), "torch cannot export it"),
+        (nn.Conv2d(3, 4, 1), torch.zeros(3, 8, 8), "one image batch"),
+        (nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8, dtype=torch.int64), "one image batch"),
+        (nn.Conv2d(3, 4, 1), torch.zeros(1, 5, 8, 8), "torch cannot export it"),
+        (nn.Conv2d(3, 4, 1), None, "with an example"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_abuse(module: nn.Module, example: Tensor | None, message: str) -> None:
+    with pytest.raises(InvalidModel, match=message):
+        read(module, example)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameter_counts_are_the_published_ones(name: str) -> None:
+    build, count = PUBLISHED[name]
+    assert parameter_count(read(build(), torch.zeros(1, 3, 224, 224))) == count

@@ -1,0 +1,22 @@
+"""CastLike, which names the type of another value, becomes Cast, which names it itself."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from trunkline.ingest.onnx_file.adapters.registry import before, refuse
+from trunkline.ingest.passes.edit import Editor, input_at, put
+
+_ANY_OPSET = 1_000
+
+
+@before(_ANY_OPSET, "CastLike")
+def cast_like(node: ir.Node, editor: Editor) -> None:
+    """The type is known: values are adapted in order, each after those it reads."""
+    like = input_at(node, 1)
+    if like is None or like.dtype is None:
+        raise refuse(node, "a type that is not known")
+    node.op_type = "Cast"
+    node.replace_input_with(1, None)
+    node.resize_inputs(1)
+    put(node, "to", int(like.dtype))
