@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench bench-quick zoo clean
+.PHONY: help demo test test-slow check format bench bench-quick conformance zoo clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(READY) ## All benchmarks, both sides interleaved (about 20 minutes; qui
 
 bench-quick: $(READY) ## The same with few rounds, to see that they run.
 	$(BIN)/python -m bench_suite --quick
+
+conformance: $(READY) ## Run ONNX's generated node cases and write docs/conformance.md (a few minutes).
+	$(BIN)/python -m conformance
 
 zoo: $(READY) ## Write the packaged backbones anew from their tables.
 	$(BIN)/python -m trunkline.ingest.zoo.make

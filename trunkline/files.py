@@ -36,7 +36,9 @@ def atomic_write(path: Path | str, data: bytes) -> None:
 
 def write_synced(path: Path, data: bytes) -> None:
     """Create ``path`` with ``data`` and wait until the disk has it; raises ``OSError``."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+    # A link that somebody left under this name is refused, not written through.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(path, flags, 0o644)
     try:
         left = memoryview(data)
         while left:

@@ -126,7 +126,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "missing": (lambda path: None, ("no such file", "check the path")),
     "pipe": (os.mkfifo, ("pipe or device",)),
     "pickle": (lambda path: path.write_bytes(pickle.dumps({"w": 1})), ("is a pickle", "torch.onnx.export")),
-    "torch archive": (torch_archive, ("torch or zip archive", "never loaded")),
+    "torch archive": (torch_archive, ("torch archive", "never loaded")),
     "web page": (raw(b"<!DOCTYPE html><html></html>"), ("web page",)),
     "control flow": (saved(control_flow), ("fork: If: control flow is not supported",)),
     "2^40 elements": (saved(enormous), ("1099511627776", "holds more than")),
@@ -259,14 +259,14 @@ def test_a_way_of_sharing_that_does_not_fit_is_refused(name: str) -> None:
 
 
 WEIGHTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
-    "pickle": (lambda path: path.write_bytes(pickle.dumps({"w": 1})), ("w.bin", "no safetensors file", "never read")),
-    "torch archive": (torch_archive, ("w.bin", "no safetensors file")),
+    "pickle": (lambda path: path.write_bytes(pickle.dumps({"w": 1})), ("w.bin", "is a pickle", "never read")),
+    "torch archive": (torch_archive, ("w.bin", "archive", "never read")),
     "missing": (lambda path: None, ("w.bin", "no such file")),
     "folder": (lambda path: path.mkdir(), ("w.bin", "is a folder")),
     "another shape": (lambda path: save_file({"w": np.zeros((1, 1), np.float32)}, path), ('"w" has shape [1, 1]',)),
     "another name": (
         lambda path: save_file({"ww": np.zeros((2, 3, 3, 3), np.float32)}, path),
-        ('did you mean "w"?', 'no trained weight is given for "w"'),
+        ('did you mean "ww"?', "no weight of"),
     ),
     "not finite": (
         lambda path: save_file({"w": np.full((2, 3, 3, 3), np.nan, np.float32)}, path),

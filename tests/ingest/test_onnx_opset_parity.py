@@ -84,6 +84,8 @@ OLD: dict[str, tuple[range, Callable[[int], onnx.ModelProto]]] = {
     "squeeze-attribute": (range(7, 13), lambda v: reduced_then("Squeeze", v, axes=[2, 3])),
     "squeeze-negative": (range(11, 13), lambda v: reduced_then("Squeeze", v, axes=[-1, -2])),
     "unsqueeze-attribute": (range(7, 13), lambda v: one_node("Unsqueeze", v, [], axes=[2, 5])),
+    "reduce-l2-attribute": (range(7, 18), lambda v: one_node("ReduceL2", v, [], axes=[-1], keepdims=0)),
+    "reduce-log-sum-exp-attribute": (range(7, 18), lambda v: one_node("ReduceLogSumExp", v, [], axes=[2, 3])),
     "reduce-mean-attribute": (range(7, 18), lambda v: one_node("ReduceMean", v, [], axes=[2, 3], keepdims=0)),
     "split-attribute": (range(7, 13), lambda v: one_node("Split", v, [], 2, axis=1, split=[1, 3])),
     "split-even": (range(7, 18), lambda v: one_node("Split", v, [], 2, axis=1)),
@@ -168,23 +170,28 @@ def test_new_opset(case: Case, opset: int, tmp_path: Path) -> None:
     check(one_node(op, opset, stored, outputs, **attributes), tmp_path)
 
 
+@pytest.mark.parametrize("opset", [19, 25])
+@pytest.mark.parametrize("pads", [[0, 0, 2, 1, 0, 0, 7, 3], [0, 0, -2, 0, 0, 0, 3, 2], [0, 1, 0, -1, 0, 0, 0, -1]])
+def test_padding_that_wraps_around(pads: list[int], opset: int, tmp_path: Path) -> None:
+    check(one_node("Pad", opset, [tensor("p", pads)], mode="wrap"), tmp_path)
+
+
 REFUSED = [
-    (19, "AveragePool", {"kernel_shape": [2, 2], "dilations": [2, 2]}, [], "dilations"),
-    (19, "Pad", {"mode": "wrap"}, [tensor("p", [0, 0, 1, 1, 0, 0, 1, 1])], "wrap"),
+    (19, "AveragePool", {"kernel_shape": [2, 2], "dilations": [2, 2], "auto_pad": "SAME_UPPER"}, [], "dilations"),
+    (19, "Pad", {"mode": "wrap"}, [tensor("p", [0, 0, 8, 1, 0, 0, 1, 1])], "wrap"),
     (
         19,
         "Resize",
         {"coordinate_transformation_mode": "half_pixel_symmetric", "mode": "linear"},
-        [ABSENT, scales(1, 1, 2, 2)],
+        [ABSENT, scales(1, 1, 1.3, 2)],
         "half_pixel_symmetric",
     ),
-    (28, "SpaceToDepth", {"blocksize": 1, "mode": "CRD"}, [], "mode"),
     (7, "BatchNormalization", {"spatial": 0}, statistics(), "spatial"),
     (14, "BatchNormalization", {"training_mode": 1}, statistics(), "training_mode"),
     (
         11,
         "Resize",
-        {"coordinate_transformation_mode": "tf_half_pixel_for_nn"},
+        {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "mode": "linear"},
         [tensor("roi", [], np.float32), scales(1, 1, 2, 2)],
         "tf_half_pixel_for_nn",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def printed(graph: Graph) -> str:
 def refusal(path: Path) -> str:
     with pytest.raises(UnsupportedOp) as caught:
         parse_prototxt(path.read_text(), path.name)
-    return str(caught.value) + "\n"
+    return re.sub("(supported layer types:).*", r"\1 …", str(caught.value)) + "\n"
 
 
 @pytest.mark.parametrize("path", READ, ids=lambda path: path.stem)
@@ -51,7 +52,7 @@ def test_golden_all_faults_of_a_file_are_in_one_error() -> None:
 
 def test_golden_dropping_the_unknown_layers_leaves_an_invalid_model() -> None:
     text = (CORPUS / "refused_many_faults.prototxt").read_text()
-    kept = [line for line in text.splitlines() if '"Crop"' not in line and '"Relu"' not in line]
+    kept = [line for line in text.splitlines() if not re.search('"(Warp|Relu|PriorBox)"', line)]
     with pytest.raises(InvalidModel) as caught:
         parse_prototxt("\n".join(kept))
     assert not isinstance(caught.value, UnsupportedOp)

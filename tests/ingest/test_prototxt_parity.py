@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import onnx_ir as ir
 import pytest
+from prototxt_nets import assert_close, evaluate, image, net, per_channel, randomised, trainable
 
-from trunkline.ingest.graph import Graph, array_of
 from trunkline.ingest.prototxt import parse_prototxt
-
-ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 BLOCK = """
     name: "block"
@@ -30,22 +25,6 @@ BLOCK = """
       inner_product_param { num_output: 5 transpose: true } }
     layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 """
-
-
-def drawn(graph: Graph) -> dict[str, np.ndarray]:
-    """Give every weight random content, the statistics too, and return it all by name."""
-    rng = np.random.default_rng(1)
-    for name, value in graph.initializers.items():
-        if value.dtype == ir.DataType.FLOAT and "coeff" not in name:
-            content = rng.normal(size=tuple(value.shape)).astype(np.float32)
-            value.const_value = ir.Tensor(np.abs(content) + 0.5 if name.endswith(".var") else content, name=name)
-    return {name: array_of(value).astype(np.float64) for name, value in graph.initializers.items()}
-
-
-def run(graph: Graph, x: np.ndarray, folder: Path) -> list[np.ndarray]:
-    ir.save(graph.model, folder / "net.onnx")
-    session = ort.InferenceSession(folder / "net.onnx", providers=["CPUExecutionProvider"])
-    return session.run(None, {graph.input.name: x})
 
 
 def conv(x, weight, bias, stride, pad, dilation, group):
@@ -88,13 +67,9 @@ def deconv(x, weight, stride, pad):
     return out[:, :, pad:-pad, pad:-pad]
 
 
-def per_channel(values: np.ndarray) -> np.ndarray:
-    return values.reshape(1, -1, 1, 1)
-
-
-def test_parity_a_block_of_caffe_layers(tmp_path: Path) -> None:
+def test_parity_a_block_of_caffe_layers() -> None:
     graph = parse_prototxt(BLOCK)
-    w = drawn(graph)
+    w = randomised(graph)
     x = np.random.default_rng(2).normal(size=(3, 4, 9, 8)).astype(np.float32)
 
     y = conv(x.astype(np.float64), w["conv.weight"], w["conv.bias"], (2, 1), (2, 1), 2, 2)
@@ -107,30 +82,30 @@ def test_parity_a_block_of_caffe_layers(tmp_path: Path) -> None:
     scores = both.reshape(3, -1) @ w["fc.weight"] + w["fc.bias"]
     powers = np.exp(scores - scores.max(1, keepdims=True))
 
-    np.testing.assert_allclose(run(graph, x, tmp_path)[0], powers / powers.sum(1, keepdims=True), rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(evaluate(graph, x)[0], powers / powers.sum(1, keepdims=True), rtol=2e-4, atol=1e-6)
 
 
-def test_parity_deconvolution_scatters(tmp_path: Path) -> None:
+def test_parity_deconvolution_scatters() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 5
         layer { name: "up" type: "Deconvolution" bottom: "x" top: "y"
           convolution_param { num_output: 2 kernel_size: 4 stride: 2 pad: 1 bias_term: false } }""")
-    weight = drawn(graph)["up.weight"]
+    weight = randomised(graph)["up.weight"]
     x = np.random.default_rng(3).normal(size=(2, 3, 4, 5)).astype(np.float32)
-    np.testing.assert_allclose(run(graph, x, tmp_path)[0], deconv(x, weight, 2, 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(evaluate(graph, x)[0], deconv(x, weight, 2, 1), rtol=1e-4, atol=1e-5)
 
 
-def test_parity_a_bilinear_filler_keeps_a_ramp_a_ramp(tmp_path: Path) -> None:
+def test_parity_a_bilinear_filler_keeps_a_ramp_a_ramp() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 1 input_dim: 6 input_dim: 6
         layer { name: "up" type: "Deconvolution" bottom: "x" top: "y" convolution_param {
           num_output: 1 kernel_size: 4 stride: 2 pad: 1 bias_term: false weight_filler { type: "bilinear" } } }""")
     ramp = np.broadcast_to(np.arange(6, dtype=np.float32), (1, 1, 6, 6)).copy()
-    inner = run(graph, ramp, tmp_path)[0][0, 0, 2:-2, 2:-2]
+    inner = evaluate(graph, ramp)[0][0, 0, 2:-2, 2:-2]
     np.testing.assert_allclose(np.diff(inner, axis=1), 0.5, atol=1e-6)
 
 
-def test_parity_squeeze_and_excite_and_shuffle(tmp_path: Path) -> None:
+def test_parity_squeeze_and_excite_and_shuffle() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 6 input_dim: 3 input_dim: 3
         layer { name: "mean" type: "Pooling" bottom: "x" top: "mean" pooling_param { pool: AVE global_pooling: true } }
@@ -140,10 +115,10 @@ def test_parity_squeeze_and_excite_and_shuffle(tmp_path: Path) -> None:
         layer { name: "shuffle" type: "ShuffleChannel" bottom: "relu6" top: "y" shuffle_channel_param { group: 3 } }""")
     x = 4 * np.random.default_rng(4).normal(size=(2, 6, 3, 3)).astype(np.float32)
     y = np.clip(x * x.mean((2, 3), keepdims=True), 0, 6)[:, [0, 2, 4, 1, 3, 5]]
-    np.testing.assert_allclose(run(graph, x, tmp_path)[0], y, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(evaluate(graph, x)[0], y, rtol=1e-5, atol=1e-5)
 
 
-def test_parity_layers_that_share_a_param_name_share_one_weight(tmp_path: Path) -> None:
+def test_parity_layers_that_share_a_param_name_share_one_weight() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 2 input_dim: 4 input_dim: 4
         layer { name: "a" type: "Convolution" bottom: "x" top: "a" param { name: "w" lr_mult: 1 } param { name: "b" }
@@ -151,9 +126,77 @@ def test_parity_layers_that_share_a_param_name_share_one_weight(tmp_path: Path) 
         layer { name: "b" type: "Convolution" bottom: "a" top: "b" param { name: "w" } param { name: "b" }
           convolution_param { num_output: 2 kernel_size: 3 pad: 1 } }""")
     assert list(graph.initializers) == ["a.weight", "a.bias"]
-    w = drawn(graph)
+    w = randomised(graph)
     x = np.random.default_rng(5).normal(size=(1, 2, 4, 4)).astype(np.float32)
     y = x.astype(np.float64)
     for _ in range(2):
         y = conv(y, w["a.weight"], w["a.bias"], (1, 1), (1, 1), 1, 1)
-    np.testing.assert_allclose(run(graph, x, tmp_path)[0], y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(evaluate(graph, x)[0], y, rtol=1e-4, atol=1e-5)
+
+
+EVERY_LAYER = [
+    *(
+        'type: "ReLU"',
+        'type: "ReLU" relu_param { negative_slope: 0.1 }',
+        'type: "ReLU6"',
+        'type: "PReLU"',
+        'type: "ELU"',
+    ),
+    *('type: "Sigmoid"', 'type: "TanH"', 'type: "BNLL"', 'type: "AbsVal"', 'type: "Softmax"', 'type: "Dropout"'),
+    *(
+        'type: "Swish" swish_param { beta: 2 }',
+        'type: "Mish"',
+        'type: "HardSwish"',
+        'type: "Clip" clip_param { min: 0 max: 1 }',
+    ),
+    *('type: "HardSigmoid" hardsigmoid_param { alpha: 0.2 beta: 0.5 }', 'type: "Exp" exp_param { base: 2 }'),
+    *('type: "Log" log_param { base: 2 shift: 9 }', 'type: "Power" power_param { power: 2 scale: 3 shift: 1 }'),
+    *(
+        'type: "BatchNorm"',
+        'type: "BN"',
+        'type: "BN" bn_param { bn_mode: INFERENCE }',
+        'type: "BN" bn_param { bn_mode: LEARN }',
+    ),
+    *('type: "Scale" scale_param { bias_term: true }', 'type: "Bias"', 'type: "LRN"', 'type: "MVN"'),
+    *(
+        'type: "LRN" lrn_param { norm_region: WITHIN_CHANNEL }',
+        'type: "Normalize" norm_param { across_spatial: false }',
+    ),
+    *('type: "Reduction" reduction_param { operation: ASUM axis: 2 }', 'type: "Tile" tile_param { tiles: 2 }'),
+    *(
+        'type: "Reduction" reduction_param { operation: MEAN axis: 1 }',
+        'type: "Eltwise" bottom: "x" bottom: "x" bottom: "x"',
+    ),
+    'type: "Eltwise" bottom: "x" bottom: "x" eltwise_param { coeff: 2 coeff: -1 }',
+    'type: "Concat" bottom: "x" bottom: "x" concat_param { axis: 2 }',
+    'type: "Slice" top: "a" top: "b" slice_param { slice_point: 1 }',
+]
+
+
+@pytest.mark.parametrize("body", EVERY_LAYER)
+def test_parity_of_the_trainable_twin(body: str) -> None:
+    """The twin computes what onnxruntime does, has the weights as parameters, and gives the image a gradient."""
+    torch = pytest.importorskip("torch")
+    from trunkline.supermodel.twins.module import Twin
+
+    graph = net(body)
+    randomised(graph)
+    twin, x = Twin(graph).eval(), image()
+    pixels = torch.from_numpy(x).requires_grad_()
+    found = list(twin(pixels).values())
+    for value, expected in zip(found, evaluate(graph, x), strict=True):
+        assert_close(value.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert sum(parameter.numel() for parameter in twin.parameters()) == trainable(graph)
+    sum((value**2).sum() for value in found).backward()
+    assert torch.isfinite(pixels.grad).all()
+
+
+def test_parity_dropout_that_scales_at_inference_does_not_scale_in_training() -> None:
+    torch = pytest.importorskip("torch")
+    from trunkline.supermodel.twins.module import Twin
+
+    twin = Twin(net('type: "Dropout" dropout_param { dropout_ratio: 0.25 scale_train: false }'))
+    x = torch.ones(2, 3, 4, 5)
+    torch.manual_seed(0)
+    assert set(twin.train()(x)["y"].unique().tolist()) == {0.0, 1.0}
+    assert twin.eval()(x)["y"].unique().tolist() == [0.75]

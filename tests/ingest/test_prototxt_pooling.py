@@ -57,8 +57,9 @@ axis = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.int
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["MAX", "AVE"]), axis, axis, st.booleans())
 def test_parity_pooling_is_caffes(kind: str, rows: tuple, columns: tuple, ceil: bool) -> None:
-    for n, k, _, p in (rows, columns):
+    for n, k, s, p in (rows, columns):
         assume(p < k <= n + 2 * p)
+        assume(not ceil or rows[3] or columns[3] or -(-(n - k) // s) * s < n)  # no window of nothing
     size, kernel, stride, pad = zip(rows, columns, strict=True)
     extra = "" if ceil else "round_mode: FLOOR"
     graph = parse_prototxt(net(kind, size, kernel, stride, pad, extra))
@@ -82,6 +83,11 @@ def test_golden_max_pool_keeps_the_files_padding(size: int, ops: list, pads: lis
     assert list(node.attributes["pads"].value) == pads
     assert node.attributes["ceil_mode"].value == ceil_mode
     assert shape_of(graph.outputs[0]) == (None, 2, out, out)
+
+
+def test_golden_a_stride_beyond_the_kernel_may_round_down() -> None:
+    graph = parse_prototxt(net("MAX", (8, 9), (1, 1), (2, 2), (0, 0), "ceil_mode: false"))
+    assert shape_of(graph.outputs[0]) == (None, 2, 4, 5)
 
 
 def test_golden_a_last_window_in_the_padding_is_dropped() -> None:
@@ -110,6 +116,7 @@ def test_golden_rounding_as_written(extra: str, out: int) -> None:
         (net("MAX", (4, 4), (2, 2), (1, 1), (0, 0), "global_pooling: true"), "is global and has a kernel_h"),
         (net("MAX", (4, 4), (2, 2), (1, 1), (0, 0), "kernel_size: 2"), "gives kernel_size and kernel_h/kernel_w"),
         (net("MAX", (4, 4), (2, 2), (1, 1), (0, 0), "dilation: 2"), "dilated"),
+        (net("AVE", (8, 8), (1, 1), (2, 2), (0, 0), ""), "begins beyond the 8 pixels"),
     ],
 )
 def test_abuse_pooling_that_makes_no_sense(text: str, words: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.graph import Graph, attribute, shape_of
-from trunkline.ingest.prototxt import PrototxtLimits, parse_prototxt, read_prototxt
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.prototxt import parse_prototxt, read_prototxt
 from trunkline.ingest.verify import verify
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }\n'
@@ -200,6 +201,8 @@ def test_golden_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ..
         (INPUT + INPUT.replace("data", "§info") + conv("c") + conv("d", "info"), "reads 2 inputs"),
         (INPUT + conv("c", "§dta") + conv("d"), 'did you mean "data"?'),
         (INPUT + "§layer { bottom: 'data' top: 'x' }", "has no type"),
+        (INPUT + layer("ReLU", "r", "data").replace('top: "r"', 'top: "§"'), "is an empty name"),
+        ('input: "§" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n' + conv("c"), "is an empty name"),
         (INPUT + "§layers { layer { name: 'c' type: 'conv' } }", "V0 format"),
         ("§" + INPUT + layer("Silence"), "no layer that computes"),
         (INPUT + layer("Split", "§l"), "computes nothing"),
@@ -228,7 +231,7 @@ def test_golden_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ..
         (INPUT + block("lrn_param { local_size: §4 }", "LRN"), "must be odd"),
         (INPUT + block("lrn_param { beta: §0 }", "LRN"), "must be positive"),
         (INPUT + conv("§c", body="num_output: 1 kernel_size: 1 pad: 1000000"), "too large for any device"),
-        (INPUT + block("lrn_param { norm_region: §WITHIN_CHANNEL }", "LRN"), "not supported"),
+        (INPUT + block("lrn_param { alpha: §0 }", "LRN"), "must be positive"),
         (INPUT + block("§reshape_param { shape { dim: 0 dim: 5 } }", "Reshape"), "cannot make 0 x 5 of"),
         (INPUT + block("flatten_param { axis: 3 end_axis: §2 }", "Flatten"), "flattens axes 3 to 2"),
         (INPUT + block('top: "b" §slice_param { slice_point: 9 }', "Slice"), "into 2 parts at [9]"),
@@ -296,10 +299,10 @@ def test_abuse_a_long_chain_needs_no_recursion() -> None:
 def test_abuse_a_file_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(INPUT + conv("c"))
-    with pytest.raises(InvalidModel, match="larger than 100 bytes"):
-        read_prototxt(path, limits=PrototxtLimits(file_bytes=100))
+    with pytest.raises(InvalidModel, match="at most 100 are read"):
+        read_prototxt(path, limits=Limits(text_bytes=100))
 
 
 def test_abuse_a_missing_file_is_an_invalid_model(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match=re.escape("cannot read the file: No such file")):
+    with pytest.raises(InvalidModel, match=re.escape("no such file")):
         read_prototxt(tmp_path / "none.prototxt")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
+from trunkline.ingest.limits import Limits
 from trunkline.ingest.prototxt.lexer import tokens
-from trunkline.ingest.prototxt.limits import PrototxtLimits
 from trunkline.ingest.prototxt.source import Source, Span, decode
 from trunkline.ingest.prototxt.tree import Field, Message, Scalar, parse
 from trunkline.ingest.prototxt.write import write
@@ -19,7 +19,7 @@ NOWHERE = Span(0, 0)
 
 
 def read(text: str, **limits: int) -> Message:
-    return parse(Source(text, "net.prototxt"), PrototxtLimits(**limits))
+    return parse(Source(text, "net.prototxt"), Limits(**limits))
 
 
 def plain(message: Message) -> list:
@@ -68,7 +68,7 @@ def test_properties_line_ends_do_not_matter(message: Message) -> None:
 def test_properties_every_token_stands_where_it_says(message: Message) -> None:
     source = Source(write(message), "x")
     lines = source.text.split("\n")
-    for token in tokens(source, PrototxtLimits()):
+    for token in tokens(source, Limits()):
         if token.kind in ("word", "mark"):
             assert lines[token.line - 1][token.column - 1 :].startswith(token.text)
 
@@ -135,6 +135,20 @@ def test_abuse_syntax_errors_have_a_place(text: str, place: str, words: str) -> 
     message = refuse(text)
     assert message.startswith(f"net.prototxt:{place}: ")
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("encoding", "comment"), [("gbk", "卷积层"), ("shift-jis", "畳み込み"), ("latin-1", "été"), ("utf-8", "卷积层")]
+)
+def test_golden_comments_may_be_in_any_encoding(encoding: str, comment: str) -> None:
+    text = f"a: 1 # {comment} \" '\nb: '#5' # {comment}\r\nc: \"it's #6\" # {comment}"
+    assert plain(parse(decode(text.encode(encoding), "x"))) == [("a", "1"), ("b", "#5"), ("c", "it's #6")]
+
+
+def test_abuse_other_encodings_in_values_are_refused_at_their_line() -> None:
+    with pytest.raises(InvalidModel, match="not UTF-8") as caught:
+        decode("# 卷积\na: '卷'".encode("gbk"), "net.prototxt")
+    assert caught.value.problems[0].place == "net.prototxt:2"
 
 
 def test_abuse_the_error_shows_the_line_with_a_caret() -> None:

@@ -115,7 +115,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "web page": (b"<!DOCTYPE html><html></html>", "web page"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "utf-16": ("name: 'x'".encode("utf-16"), "UTF-16"),
-    "picture": (b"\x89PNG\r\n\x1a\n\0\0", "neither"),
+    "picture": (b"\x89PNG\r\n\x1a\n\0\0", "PNG picture"),
     "zeros": (b"\0" * 100, "neither"),
     "onnx junk": (b"\x08\x08" + bytes(range(256)), "parsed|graph"),
     "onnx cut short": (onnx_bytes()[:-30], "parsed|graph"),

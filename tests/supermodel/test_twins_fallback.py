@@ -43,9 +43,9 @@ def forbid(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 def test_abuse_without_onnx2torch_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(monkeypatch, ModuleNotFoundError("No module named 'onnx2torch'", name="onnx2torch"))
     with pytest.raises(UnsupportedOp) as caught:
-        make_op(node_of("Sin"))
+        make_op(node_of("Trilu"))
     text = str(caught.value)
-    assert "here: operator Sin has no trainable twin" in text
+    assert "here: operator Trilu has no trainable twin" in text
     assert "pip install 'trunkline[onnx2torch]'" in text and "one function to one file" in text
 
 
@@ -55,7 +55,7 @@ def test_abuse_without_onnx2torch_the_message_says_what_to_do(monkeypatch: pytes
 def test_abuse_a_torchvision_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     forbid(monkeypatch, error)
     with pytest.raises(UnsupportedOp, match="install a torchvision that matches torch") as caught:
-        make_op(node_of("Sin"))
+        make_op(node_of("Trilu"))
     assert str(error) in str(caught.value)
 
 
@@ -68,9 +68,9 @@ def test_abuse_operators_with_weights_are_never_handed_over(monkeypatch: pytest.
         Twin(b.finish([x]))
 
 
-class Sine(torch.nn.Module):
+class UpperTriangle(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sin()
+        return x.triu()
 
 
 def fake_onnx2torch(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -78,10 +78,10 @@ def fake_onnx2torch(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def get_converter(op: str, version: int, domain: str) -> Any:
         asked.append((op, version, domain))
-        if op != "Sin":
+        if op != "Trilu":
             raise NotImplementedError("Converter is not implemented")
         mapping = types.SimpleNamespace(inputs=("x",), outputs=("here",))
-        return lambda node, graph: types.SimpleNamespace(torch_module=Sine(), onnx_mapping=mapping)
+        return lambda node, graph: types.SimpleNamespace(torch_module=UpperTriangle(), onnx_mapping=mapping)
 
     def onnx_graph(proto: Any) -> Any:
         return types.SimpleNamespace(nodes={node.name: node for node in proto.node})
@@ -97,12 +97,12 @@ def fake_onnx2torch(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_a_foreign_operator_runs_inside_a_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fake_onnx2torch(monkeypatch)
-    b = GraphBuilder("sine")
-    x = b.node("Sin", [b.image("x", (3, 4, 4))], name="here")
+    b = GraphBuilder("triangle")
+    x = b.node("Trilu", [b.image("x", (3, 4, 4))], name="here")
     twin = Twin(b.finish([b.node("Relu", [x], name="relu")]))
     image = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(twin(image)["relu"], image.sin().relu())
-    assert asked == [("Sin", 18, "")]
+    assert torch.equal(twin(image)["relu"], image.triu().relu())
+    assert asked == [("Trilu", 18, "")]
 
 
 def test_abuse_what_onnx2torch_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.limits import Limits
 
 HEAD_PREFIX = "head."
 
@@ -23,6 +24,7 @@ def bench_files(
     settings: Settings | None = None,
     *,
     runtime: Runtime | None = None,
+    limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure model files against the first.
@@ -31,6 +33,7 @@ def bench_files(
         paths: Each a file, or several files joined by ``+`` whose sessions run one after another.
         settings: Batch, provider, threads and how long to measure.
         runtime: What loads the files; ONNX Runtime where not given.
+        limits: What a file may ask for to have its MACs counted; the defaults where none are given.
         progress: Called after each round with the rounds done and the rounds planned.
 
     Raises:
@@ -43,7 +46,7 @@ def bench_files(
     _require_files(groups)
     with ExitStack() as stack:
         candidates = [
-            open_candidate(name, group, settings, runtime=runtime, stack=stack)
+            open_candidate(name, group, settings, runtime=runtime, limits=limits, stack=stack)
             for name, group in zip(names_of(groups), groups, strict=True)
         ]
         return bench(candidates, settings, progress=progress)
@@ -56,6 +59,7 @@ def open_candidate(
     *,
     stack: ExitStack,
     runtime: Runtime | None = None,
+    limits: Limits | None = None,
 ) -> Candidate:
     """Load the models of one candidate and count their work.
 
@@ -65,6 +69,7 @@ def open_candidate(
         settings: What to run them on.
         stack: Closes the sessions when it is left.
         runtime: What loads them; ONNX Runtime where not given.
+        limits: What a file may ask for to have its MACs counted; the defaults where none are given.
     """
     runtime = runtime or _onnxruntime()
     sessions = []
@@ -72,10 +77,10 @@ def open_candidate(
         session = runtime.prepare(model, settings)
         stack.callback(session.close)
         sessions.append(session)
-    return Candidate(name, tuple(sessions), _sum([count_macs(model) for model in models]))
+    return Candidate(name, tuple(sessions), _sum([count_macs(model, limits) for model in models]))
 
 
-def count_macs(model: Path | Graph) -> Macs | None:
+def count_macs(model: Path | Graph, limits: Limits | None = None) -> Macs | None:
     """Return the MACs a model executes for one image, or ``None`` where the file is none we can read.
 
     A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error.
@@ -83,7 +88,7 @@ def count_macs(model: Path | Graph) -> Macs | None:
     from trunkline.ingest.cost import node_costs
 
     try:
-        graph = model if isinstance(model, Graph) else _read(model)
+        graph = model if isinstance(model, Graph) else _read(model, limits)
         costs = node_costs(graph)
     except (TrunklineError, ValueError):
         return None
@@ -130,7 +135,7 @@ def _onnxruntime() -> Runtime:
     return OrtRuntime()
 
 
-def _read(path: Path) -> Graph:
+def _read(path: Path, limits: Limits | None) -> Graph:
     from trunkline.ingest.read import read
 
-    return read(path)
+    return read(path, limits=limits)

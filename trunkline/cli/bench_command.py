@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from trunkline.bench.settings import Settings
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit_json, say
 from trunkline.cli.options import Json
 from trunkline.cli.results import show_comparison
@@ -26,6 +27,7 @@ def bench_command(
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
     strict: Annotated[bool, Parameter(negative="", help="Exit with 4 if the measurement is too noisy.")] = False,
+    allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Measure the latency of models, interleaved, against the first."""
@@ -38,7 +40,7 @@ def bench_command(
         minimum_samples=samples,
         limit_seconds=limit,
     )
-    result = bench(models, settings, runtime=runtime)
+    result = bench(models, settings, runtime=runtime, limits=limits_of(allow))
     if json:
         emit_json(result.to_json())
     else:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say
+from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import Fold, InputSize, Json, Model, Out
 from trunkline.verbs.build import BuildResult, Sharing, build
 from trunkline.verbs.tasks_argument import parse_tasks
@@ -23,15 +25,27 @@ def build_command(
     independent: Annotated[bool, Parameter(negative="", help="A backbone for each task.")] = False,
     share_until: Annotated[str | None, Parameter(help="Last shared block, by name or number.")] = None,
     layout: Annotated[Path | None, Parameter(help="TreeMTL layout (JSON): groups of tasks for each block.")] = None,
-    head: Annotated[str, Parameter(help="light, aspp, linear, none, or a model file.")] = "light",
+    head: Annotated[str, Parameter(help="light, aspp, linear, deeplabv3plus, fpn, none, or a model file.")] = "light",
     input_size: InputSize = None,
+    features: Features = None,
     fold: Fold = False,
+    allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Write the multi-task model of a plan or layout, without training it."""
     sharing = Sharing(plan, layout, share_until, all_shared, independent)
     size = parse_size(input_size)
-    result = build(backbone, out, tasks=parse_tasks(tasks), sharing=sharing, head=head, input_size=size, fold=fold)
+    result = build(
+        backbone,
+        out,
+        tasks=parse_tasks(tasks),
+        sharing=sharing,
+        head=head,
+        input_size=size,
+        features=features_of(features),
+        fold=fold,
+        limits=limits_of(allow),
+    )
     for note in result.notes:
         say(f"note: {note}")
     if json:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, number, parse_size, say
+from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import Fold, InputSize, Json, Model, Out
 from trunkline.verbs.convert import convert
 
@@ -16,16 +18,30 @@ def convert_command(
     model: Model,
     out: Out,
     *,
-    weights: Annotated[Path | None, Parameter(help="Safetensors file with weights by name.")] = None,
+    weights: Annotated[Path | None, Parameter(help="Caffemodel or safetensors file with the weights.")] = None,
+    allow_missing: Annotated[bool, Parameter(negative="", help="Weights the file lacks start untrained.")] = False,
     input_size: InputSize = None,
+    features: Features = None,
     fold: Fold = False,
     reuse: Annotated[bool, Parameter(help="Compute equal things once; ties weights that start equal.")] = False,
     parity_inputs: Annotated[int, Parameter(help="Seeded inputs to compare on.")] = 32,
+    allow: Allow = None,
     json: Json = False,
 ) -> int:
-    """Convert a model to canonical ONNX, parity checked."""
+    """Convert a model to canonical ONNX, or to Caffe where OUT ends in .prototxt, parity checked."""
     size = parse_size(input_size)
-    result = convert(model, out, weights=weights, input_size=size, fold=fold, reuse=reuse, parity_inputs=parity_inputs)
+    result = convert(
+        model,
+        out,
+        weights=weights,
+        input_size=size,
+        features=features_of(features),
+        fold=fold,
+        reuse=reuse,
+        parity_inputs=parity_inputs,
+        limits=limits_of(allow),
+        allow_missing=allow_missing,
+    )
     for note in result.notes:
         say(f"note: {note}")
     if json:

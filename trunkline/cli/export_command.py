@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.bench.report.tables import parity_table
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, number
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
@@ -24,11 +25,12 @@ def export_command(
     out: RunFolder,
     model: Annotated[Path | None, Parameter(help="File to write; model.onnx in the run's folder if absent.")] = None,
     plan: Annotated[Path | None, Parameter(help="Sharing plan; the run's own if absent.")] = None,
+    allow: Allow = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
-    project = Project(load_config(pipeline), out)
+    project = Project(load_config(pipeline), out, limits_of(allow))
     result = export(project, train_in(project, plan, quiet=quiet), model)
     content = export_json(result)
     if json:

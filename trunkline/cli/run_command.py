@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit_json, say
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_run
@@ -9,9 +10,11 @@ from trunkline.verbs.config import load_config
 from trunkline.verbs.run import run
 
 
-def run_command(pipeline: Pipeline, *, out: RunFolder, quiet: Quiet = False, json: Json = False) -> int:
+def run_command(
+    pipeline: Pipeline, *, out: RunFolder, allow: Allow = None, quiet: Quiet = False, json: Json = False
+) -> int:
     """Search, train, export, measure and report, as a pipeline file says."""
-    result = run(load_config(pipeline), out, quiet=quiet, say=say)
+    result = run(load_config(pipeline), out, limits=limits_of(allow), quiet=quiet, say=say)
     if json:
         emit_json(result.to_json())
     else:

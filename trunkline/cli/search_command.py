@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trunkline.bench.report.tables import cost_table
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
@@ -11,9 +12,11 @@ from trunkline.verbs.project import Project
 from trunkline.verbs.search import search
 
 
-def search_command(pipeline: Pipeline, *, out: RunFolder, quiet: Quiet = False, json: Json = False) -> int:
+def search_command(
+    pipeline: Pipeline, *, out: RunFolder, allow: Allow = None, quiet: Quiet = False, json: Json = False
+) -> int:
     """Learn which parts the tasks should share; ends with a plan."""
-    result = search(Project(load_config(pipeline), out), quiet=quiet)
+    result = search(Project(load_config(pipeline), out, limits_of(allow)), quiet=quiet)
     if json:
         emit_json(result.to_json())
     else:

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.bench.report.tables import accuracy_table
+from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
@@ -21,11 +22,12 @@ def train_command(
     *,
     out: RunFolder,
     plan: Annotated[Path | None, Parameter(help="Sharing plan; the run's own if absent.")] = None,
+    allow: Allow = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Train the multi-task model of a plan."""
-    result = train_in(Project(load_config(pipeline), out), plan, quiet=quiet)
+    result = train_in(Project(load_config(pipeline), out, limits_of(allow)), plan, quiet=quiet)
     if json:
         emit_json(result.to_json())
     else:

@@ -20,12 +20,11 @@ def staged(path: Path) -> Iterator[Path]:
     model that reads them. If the block raises, nothing appears under the final names. The folder always goes.
 
     Raises:
-        InvalidConfig: The folder of ``path`` does not exist, or ``path`` is a folder.
+        InvalidConfig: The folder of ``path`` does not exist, or ``path`` is a folder, device or pipe.
         WorkFailed: The folder cannot be written to, or the disk is full.
     """
     final = path.absolute()
-    if final.is_dir() or not final.parent.is_dir():
-        found = "is a folder" if final.is_dir() else f"lies in {final.parent}, which is not a folder"
+    if found := _no_place_for_a_file(final):
         raise InvalidConfig(
             f"{final} {found}", place=str(path), advice="give the path of a file in a folder that exists"
         )
@@ -38,6 +37,15 @@ def staged(path: Path) -> Iterator[Path]:
             _publish(target, final)
     except OSError as error:
         raise not_written(error, path, needed_bytes) from error
+
+
+def _no_place_for_a_file(final: Path) -> str:
+    """Say why no file can be put there; a device or pipe would be replaced by the rename, /dev/null too."""
+    if final.is_dir():
+        return "is a folder"
+    if not final.parent.is_dir():
+        return f"lies in {final.parent}, which is not a folder"
+    return "is a device or pipe" if final.exists() and not final.is_file() else ""
 
 
 def _publish(target: Path, final: Path) -> None:

@@ -5,6 +5,11 @@ scan in topological order finds every cut in linear time. Segments between cuts 
 describes (Zhang et al. 2022, "branching point detector"): a segment without weights joins the one before it
 (the release's direction, the default) or the one after it (the paper's), so that every block has something
 to share.
+
+A graph's outputs do not count as live. A backbone's early feature maps ride along: only heads read them, each task
+carries its own, and a cut behind one is still a place where all that goes on is one tensor. (If they counted, a
+ResNet-34 with four feature maps would have a few blocks before the first of them and one for all the rest; so it
+keeps its 17.)
 """
 
 from __future__ import annotations
@@ -56,79 +61,107 @@ def find_blocks(graph: Graph, *, merge: Literal["previous", "next"] = "previous"
     blocks = []
     incoming = graph.input
     for segment in merged:
-        block = _block(segment, incoming, costs)
-        blocks.append(block)
-        incoming = segment[-1].outputs[0]
+        blocks.append(_block(segment, incoming, costs))
+        incoming = segment.output
     return blocks
 
 
-def _segments(graph: Graph) -> list[list[ir.Node]]:
-    """Split the live nodes after each point where a single value is still needed."""
-    nodes = _live_nodes(graph)
-    last_use = {id(value): index for index, node in enumerate(nodes) for value in data_inputs_of(node)}
-    for value in graph.outputs:
-        last_use[id(value)] = len(nodes)
-    segments: list[list[ir.Node]] = [[]]
-    live = {id(graph.input)}
+def branching_points(graph: Graph, last: ir.Value) -> list[str]:
+    """Return the values at which a network that ends in ``last`` can be cut, in order; ``last`` is one."""
+    nodes = _needed_nodes(graph, [last])
+    return [name_of(segment.output) for segment in _cut(nodes, graph.input, last)]
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Nodes between two cuts, and the one value that goes on from there."""
+
+    nodes: list[ir.Node]
+    output: ir.Value
+
+    def append(self, other: _Segment) -> None:
+        self.nodes += other.nodes
+        self.output = other.output
+
+
+def _segments(graph: Graph) -> list[_Segment]:
+    return _cut(_needed_nodes(graph, graph.outputs), graph.input, graph.outputs[-1])
+
+
+def _cut(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment]:
+    """Split ``nodes`` after each point where a single new value is still needed.
+
+    A value that was handed on before is no new cut: what lies between is a side branch, of a feature map.
+    """
+    last_use = {value: index for index, node in enumerate(nodes) for value in data_inputs_of(node)}
+    segments: list[_Segment] = []
+    current: list[ir.Node] = []
+    live, incoming = {image}, image
     for index, node in enumerate(nodes):
-        segments[-1].append(node)
-        live.update(id(value) for value in node.outputs if last_use.get(id(value), -1) > index)
+        current.append(node)
+        live.update(node.outputs)
         live = {value for value in live if last_use.get(value, -1) > index}
-        if len(live) == 1 and index + 1 < len(nodes):
-            segments.append([])
+        if len(live) == 1 and incoming not in live:
+            (incoming,) = live
+            segments.append(_Segment(current, incoming))
+            current = []
+    written = {value for node in current for value in node.outputs}
+    if current:
+        segments.append(_Segment(current, last if last in written else current[-1].outputs[0]))
     return segments
 
 
-def _live_nodes(graph: Graph) -> list[ir.Node]:
-    """Return the nodes that some output needs; what nobody reads must not hide a cut."""
-    needed = {id(value) for value in graph.outputs}
+def _needed_nodes(graph: Graph, outputs: list[ir.Value]) -> list[ir.Node]:
+    """Return the nodes that ``outputs`` need; what nobody reads must not hide a cut."""
+    needed = set(outputs)
     kept = []
     for node in reversed(graph.nodes):
-        if any(id(value) in needed for value in node.outputs):
+        if not needed.isdisjoint(node.outputs):
             kept.append(node)
-            needed.update(id(value) for value in data_inputs_of(node))
+            needed.update(data_inputs_of(node))
     return kept[::-1]
 
 
-def _merge_backward(segments: list[list[ir.Node]]) -> list[list[ir.Node]]:
+def _merge_backward(segments: list[_Segment]) -> list[_Segment]:
     """Join each weight-free segment to the one before it; leading ones wait for the first with weights."""
-    merged: list[list[ir.Node]] = []
+    merged: list[_Segment] = []
     for segment in segments:
-        if merged and (not _has_matrix(segment) or not _has_matrix(merged[-1])):
-            merged[-1].extend(segment)
+        if merged and (not _has_matrix(segment.nodes) or not _has_matrix(merged[-1].nodes)):
+            merged[-1].append(segment)
         else:
-            merged.append(list(segment))
+            merged.append(segment)
     return merged
 
 
-def _merge_forward(segments: list[list[ir.Node]]) -> list[list[ir.Node]]:
+def _merge_forward(segments: list[_Segment]) -> list[_Segment]:
     """Join each weight-free segment to the one after it; trailing ones join the last with weights."""
-    merged: list[list[ir.Node]] = [[]]
+    merged: list[_Segment] = []
+    closed = True
     for segment in segments:
-        merged[-1].extend(segment)
-        if _has_matrix(merged[-1]):
-            merged.append([])
-    tail = merged.pop()
-    if not merged:
-        return [tail]
-    merged[-1].extend(tail)
+        if closed:
+            merged.append(segment)
+        else:
+            merged[-1].append(segment)
+        closed = _has_matrix(segment.nodes)
+    if not closed and len(merged) > 1:
+        tail = merged.pop()
+        merged[-1].append(tail)
     return merged
 
 
-def _has_matrix(segment: list[ir.Node]) -> bool:
+def _has_matrix(nodes: list[ir.Node]) -> bool:
     """Whether a segment multiplies by weights; normalisation alone is nothing worth branching for."""
-    return any(node.op_type in MATRIX_OPS and any(is_parameter(value) for value in node.inputs) for node in segment)
+    return any(node.op_type in MATRIX_OPS and any(is_parameter(value) for value in node.inputs) for node in nodes)
 
 
-def _block(segment: list[ir.Node], incoming: ir.Value, costs: dict[str, Cost]) -> Block:
-    heavy = [node for node in segment if _has_matrix([node])]
-    output = segment[-1].outputs[0]
+def _block(segment: _Segment, incoming: ir.Value, costs: dict[str, Cost]) -> Block:
+    heavy = [node for node in segment.nodes if _has_matrix([node])]
     return Block(
-        name=name_of((heavy or segment)[0]),
-        nodes=tuple(name_of(node) for node in segment),
+        name=name_of((heavy or segment.nodes)[0]),
+        nodes=tuple(name_of(node) for node in segment.nodes),
         input=name_of(incoming),
-        output=name_of(output),
+        output=name_of(segment.output),
         input_shape=shape_of(incoming),
-        output_shape=shape_of(output),
-        cost=Cost.total(costs[name_of(node)] for node in segment),
+        output_shape=shape_of(segment.output),
+        cost=Cost.total(costs[name_of(node)] for node in segment.nodes),
     )

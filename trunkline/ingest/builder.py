@@ -29,7 +29,7 @@ from trunkline.ingest.graph import (
     attribute,
     name_of,
 )
-from trunkline.ingest.parameters import is_static_input
+from trunkline.ingest.parameters import is_setting_place
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
@@ -125,6 +125,10 @@ class GraphBuilder:
         for value, output in zip(node.outputs, names, strict=True):
             value.name = output
         infer_node(node, place=source or name)
+        if any(_has_lost_batch(value) for value in node.outputs):
+            from trunkline.ingest.passes.infer_shapes import infer_free
+
+            infer_free(node)  # ONNX's rules for symbolic sizes lose the batch axis at Resize and Pad
         if source:
             node.metadata_props[SOURCE_KEY] = source
         if unit:
@@ -177,6 +181,10 @@ class GraphBuilder:
         self._taken.add(name)
 
 
+def _has_lost_batch(value: ir.Value) -> bool:
+    return value.shape is not None and any(not isinstance(d, int) and d.value != BATCH for d in value.shape)
+
+
 def infer_node(node: ir.Node, *, place: str = "", opset: int = OPSET) -> None:
     """Set type and shape of a node's outputs from its inputs, by ONNX's own rules.
 
@@ -197,7 +205,7 @@ def infer_node(node: ir.Node, *, place: str = "", opset: int = OPSET) -> None:
         if found is not None:
             value.type = ir.TensorType(found[0]) if isinstance(found[0], ir.DataType) else found[0]
             value.shape = None if found[1] is None else ir.Shape(found[1])
-    if node.op_type in ("MaxPool", "AveragePool") and attribute(node, "ceil_mode", 0):
+    if node.op_type in ("MaxPool", "AveragePool", "LpPool") and attribute(node, "ceil_mode", 0):
         _drop_windows_in_padding(node)
 
 
@@ -282,7 +290,7 @@ def _steers_shapes(node: ir.Node, index: int, value: ir.Value) -> bool:
     stored = value.const_value
     if stored is None or stored.size > 64:
         return False
-    return not stored.dtype.is_floating_point() or node.op_type == "Range" or is_static_input(node, index)
+    return not stored.dtype.is_floating_point() or node.op_type == "Range" or is_setting_place(node, index)
 
 
 def _small_tensor(value: ir.Value) -> onnx.TensorProto:

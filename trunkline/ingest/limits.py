@@ -11,23 +11,33 @@ from trunkline.errors import InvalidModel, Problem
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds for a file nobody has vouched for.
+    """Upper bounds for a file nobody has vouched for; on the command line ``--allow NAME=VALUE``.
 
     Attributes:
-        file_bytes: Size of the model file, or of one external data file.
+        file_bytes: Size of an ONNX file, a caffemodel, or one external data file.
+        text_bytes: Size of a prototxt.
+        tokens: Names, values and punctuation marks of a prototxt, comments not counted.
+        depth: Blocks inside blocks; real prototxts need 4.
         nodes: Nodes in the graph.
         rank: Axes of one tensor.
+        size: Any one number of a prototxt that becomes a tensor size: channels, height, kernel, padding.
         tensor_elements: Numbers in one tensor: a weight, or what a node gives for one image.
         total_elements: Numbers in all stored tensors together.
         folded_elements: Numbers in one tensor that is computed while reading.
+        macs: Multiply-accumulates for one image.
     """
 
     file_bytes: int = 4 * 2**30
+    text_bytes: int = 16 * 2**20
+    tokens: int = 1_000_000
+    depth: int = 100
     nodes: int = 100_000
     rank: int = 16
+    size: int = 1_000_000
     tensor_elements: int = 2**31
     total_elements: int = 2**31
     folded_elements: int = 2**25
+    macs: int = 10**14
 
     def problem(self, name: str, shape: Sequence[int]) -> Problem | None:
         """Return what is wrong with a tensor called ``name`` of this shape, if anything is."""
@@ -39,9 +49,14 @@ class Limits:
             return Problem(
                 f"tensor of shape {_shown(shape)} holds more than {self.tensor_elements:,} numbers",
                 place=name,
-                advice="raise Limits.tensor_elements if the file can be trusted",
+                advice=allow("tensor_elements", math.prod(shape)),
             )
         return None
+
+
+def allow(name: str, needed: int | None = None) -> str:
+    """Return the advice to raise the limit ``name`` to what the file needs, where that is known."""
+    return f"if you trust the file, allow it: --allow {name}={'VALUE' if needed is None else needed}"
 
 
 class Budget:
@@ -65,7 +80,7 @@ class Budget:
             raise InvalidModel(
                 f"the stored tensors up to here hold more than {self.limits.total_elements:,} numbers",
                 place=name,
-                advice="raise Limits.total_elements if the file can be trusted",
+                advice=allow("total_elements"),
             )
 
 

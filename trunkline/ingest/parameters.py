@@ -22,26 +22,36 @@ STATISTICS = (3, 4)
 """The inputs of BatchNormalization that hold the running mean and variance."""
 
 _SETTINGS: Mapping[str, tuple[int, ...]] = {
+    "CenterCropPad": (1,),
     "Clip": (1, 2),
+    "CumSum": (1,),
     "Dropout": (1, 2),
     "Expand": (1,),
     "Gather": (1,),
     "Pad": (1, 2, 3),
     "Pow": (1,),
+    "ReduceL1": (1,),
+    "ReduceL2": (1,),
+    "ReduceLogSum": (1,),
+    "ReduceLogSumExp": (1,),
     "ReduceMax": (1,),
     "ReduceMean": (1,),
     "ReduceMin": (1,),
+    "ReduceProd": (1,),
     "ReduceSum": (1,),
+    "ReduceSumSquare": (1,),
     "Reshape": (1,),
     "Resize": (1, 2, 3),
     "Slice": (1, 2, 3, 4),
     "Split": (1,),
     "Squeeze": (1,),
+    "Tile": (1,),
     "Unsqueeze": (1,),
 }
 
 ARITHMETIC = frozenset(
-    {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Mod", "Where", "Equal", "Greater", "Less"}
+    {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Mod", "Pow", "Where", "Equal"}
+    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
 )
 """Where a number without axes is part of a formula, as the 1/6 of a hard sigmoid written out."""
 
@@ -49,7 +59,12 @@ ARITHMETIC = frozenset(
 def is_static_input(node: ir.Node, index: int) -> bool:
     """Whether input ``index`` of ``node`` is a stored setting, read when a twin is built, not when it runs."""
     value = node.inputs[index]
-    return value is not None and value.is_initializer() and index in _SETTINGS.get(node.op_type, ())
+    return value is not None and value.is_initializer() and is_setting_place(node, index)
+
+
+def is_setting_place(node: ir.Node, index: int) -> bool:
+    """Whether ``node`` takes a setting as its input ``index``, wherever that comes from."""
+    return index in _SETTINGS.get(node.op_type, ())
 
 
 def role_at(node: ir.Node, index: int) -> Role:
@@ -119,6 +134,8 @@ def size_of(value: ir.Value) -> int:
 
 
 def _is_constant(node: ir.Node, value: ir.Value) -> bool:
-    """Whether a float tensor is marked as part of a formula, or is a number without axes in one."""
-    marked = value.metadata_props.get(ROLE_KEY) == CONSTANT
-    return marked or (node.op_type in ARITHMETIC and value.shape is not None and len(value.shape) == 0)
+    """Whether a float tensor is marked as part of a formula or, unmarked, is a number without axes in one."""
+    mark = value.metadata_props.get(ROLE_KEY)
+    if mark is not None:
+        return mark == CONSTANT
+    return node.op_type in ARITHMETIC and value.shape is not None and len(value.shape) == 0

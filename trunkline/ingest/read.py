@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trunkline.errors import InvalidModel
+from trunkline.ingest.afford import affordable
+from trunkline.ingest.features import cut
 from trunkline.ingest.graph import Graph
 from trunkline.ingest.limits import Limits
-from trunkline.ingest.onnx_file.door import read_bytes
+from trunkline.ingest.onnx_file.door import in_file, read_bytes
 from trunkline.ingest.onnx_file.sniff import HEAD_BYTES, tell_format
 from trunkline.ingest.verify import verify
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 ZOO = "zoo:"
 
 
-def read(path: str | Path, *, input_size: tuple[int, int] | None = None, limits: Limits | None = None) -> Graph:
-    """Read a network from an ONNX file, a Caffe prototxt, or the packaged ``zoo:NAME``.
+def read(
+    path: str | Path | nn.Module,
+    example: Tensor | None = None,
+    *,
+    input_size: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+    features: Sequence[str] = (),
+    readable_only: bool = False,
+    weights: str | Path | None = None,
+    allow_missing: bool = False,
+) -> Graph:
+    """Read a network from an ONNX file, a Caffe prototxt, the packaged ``zoo:NAME``, or a torch module.
 
-    The format is told by the content, not by the suffix.
+    The format of a file is told by the content, not by the suffix.
 
     Args:
-        path: The file, or ``zoo:`` and a name.
+        path: The file, or ``zoo:`` and a name, or a torch module.
+        example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
         input_size: Height and width in pixels, in place of the file's own.
         limits: What the file may ask for; the defaults where none are given.
+        features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
+        readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
+        weights: A caffemodel or safetensors file whose weights replace the network's own.
+        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
 
     Raises:
         InvalidModel: It cannot be read, is in no format that is supported, or breaks a rule.
         UnsupportedOp: It holds operators or layers that are not supported.
     """
     limits = limits or Limits()
+    if weights is not None:
+        from trunkline.ingest.weights import apply_weights
+
+        graph = read(
+            path, example, input_size=input_size, limits=limits, features=features, readable_only=readable_only
+        )
+        return apply_weights(graph, weights, limits=limits, allow_missing=allow_missing)
+    if not isinstance(path, str | Path):
+        graph = _of_module(path, example, limits)
+        return cut(graph, features) if features else graph
     file = _locate(path)
     if input_size is not None and min(input_size) < 1:
         raise InvalidModel(f"input size {input_size}; at least 1 pixel was expected", advice="--input-size H,W")
     if _is_onnx(file, limits):
         from trunkline.ingest.onnx_file.reader import read_onnx
 
-        return verify(read_onnx(file, input_size=input_size, limits=limits))
+        with in_file(file):
+            graph = read_onnx(
+                file, input_size=input_size, limits=limits, features=features, readable_only=readable_only
+            )
+            return affordable(verify(graph), limits, str(file))
     from trunkline.ingest.prototxt.reader import read_prototxt
 
-    graph = verify(read_prototxt(file, input_size=input_size))
+    with in_file(file):
+        graph = read_prototxt(file, input_size=input_size, limits=limits, features=features)
+        graph = affordable(verify(graph), limits, str(file))
     # Notes tell users about their own files; in a packaged one there is nothing for them to know or mend.
     return Graph(graph.model) if str(path).startswith(ZOO) else graph
+
+
+def _of_module(module: nn.Module, example: Tensor | None, limits: Limits) -> Graph:
+    from trunkline.ingest.torch_module import read_module
+
+    if example is None:
+        advice = "trunkline.read(module, torch.zeros(1, 3, 224, 224))"
+        raise InvalidModel("a torch module is read with an example of its image batch", advice=advice)
+    return affordable(verify(read_module(module, example, limits=limits)), limits, type(module).__name__)
 
 
 def _is_onnx(file: Path, limits: Limits) -> bool:

@@ -14,13 +14,17 @@ _CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
-def verify(graph: Graph) -> Graph:
+def verify(graph: Graph, *, maps: int = 1) -> Graph:
     """Return ``graph`` if it keeps the rules that :mod:`trunkline.ingest.graph` lists.
+
+    Args:
+        graph: A network of one image, or a head.
+        maps: How many feature maps a head reads; a network reads one image.
 
     Raises:
         InvalidModel: It does not; every breach is listed, with the node or value it is found at.
     """
-    problems = [problem for rule in _RULES for problem in rule(graph)]
+    problems = [*_inputs(graph, maps), *(problem for rule in _RULES for problem in rule(graph))]
     if problems:
         raise InvalidModel(problems)
     return graph
@@ -36,12 +40,16 @@ def _versions(graph: Graph) -> Iterator[Problem]:
         yield Problem("a function; expected plain nodes", place=str(function))
 
 
-def _image(graph: Graph) -> Iterator[Problem]:
+def _inputs(graph: Graph, maps: int) -> Iterator[Problem]:
     inputs = graph.model.graph.inputs
-    if len(inputs) != 1:
-        yield Problem(f"{len(inputs)} inputs; expected one image")
+    if len(inputs) != maps:
+        yield Problem(f"{len(inputs)} inputs; expected " + ("one image" if maps == 1 else f"{maps} feature maps"))
         return
-    image = inputs[0]
+    for image in inputs:
+        yield from _image(image)
+
+
+def _image(image: ir.Value) -> Iterator[Problem]:
     sizes = [] if image.shape is None else list(image.shape)
     if len(sizes) != 4 or isinstance(sizes[0], int) or not all(isinstance(size, int) for size in sizes[1:]):
         yield Problem(f"the input has shape {image.shape}; expected [{BATCH}, C, H, W]", place=_name(image))
@@ -158,5 +166,5 @@ def _name(item: ir.Value | ir.Node) -> str:
 
 
 _RULES: tuple[Callable[[Graph], Iterator[Problem]], ...] = (
-    *(_versions, _image, _names, _order, _operators, _shapes, _stored, _outputs, _channels),
+    *(_versions, _names, _order, _operators, _shapes, _stored, _outputs, _channels),
 )

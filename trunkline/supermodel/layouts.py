@@ -9,6 +9,7 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.onnx_file.door import read_own
 from trunkline.supermodel.plan import SharingPlan, check_task_names, make_plan
 from trunkline.supermodel.units import find_units
 
@@ -72,8 +73,8 @@ def load_layout(path: Path) -> Layout:
         InvalidConfig: The file cannot be read or has another form.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content: Any = json.loads(read_own(path, "layout"))
+    except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"cannot read the layout: {error}", place=str(path)) from error
     if not isinstance(content, list) or not all(_is_partition_list(entry) for entry in content):
         raise InvalidConfig(

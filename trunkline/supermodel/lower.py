@@ -20,6 +20,7 @@ from trunkline.supermodel.naming import head_name, instance_name, is_instanced, 
 from trunkline.supermodel.numbering import IMAGE, BackboneNode, HeadNode, Numbering, Ref, SkippedUnit
 from trunkline.supermodel.plan import SKIP, SharingPlan, check_plan
 from trunkline.supermodel.skip import skips_of
+from trunkline.supermodel.taps import read_taps
 from trunkline.supermodel.units import Unit, find_units, has_parameters, unit_of_nodes
 
 
@@ -28,13 +29,13 @@ def lower(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph]) -> Gra
 
     Args:
         plan: Who runs which instance of what.
-        backbone: One output, the features that the heads read.
-        heads: A head for each task; a task without one outputs the features themselves.
+        backbone: Its outputs are the feature maps that the heads read, the last one last.
+        heads: A head for each task; a task without one outputs the last feature map itself.
 
     Raises:
         InvalidConfig: The plan does not fit the backbone, or a head is for no task of the plan.
     """
-    check_heads(plan.tasks, heads)
+    check_heads(plan.tasks, heads, backbone)
     _check_names(plan.tasks, backbone)
     units = find_units(backbone, plan.granularity)
     check_plan(plan, backbone, units)
@@ -51,11 +52,16 @@ def _check_names(tasks: Sequence[str], backbone: Graph) -> None:
             raise InvalidConfig(f"task {task!r} is called like a weight of {backbone.name}", advice="rename the task")
 
 
-def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph]) -> None:
-    """Refuse heads of unknown tasks."""
+def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Graph) -> None:
+    """Refuse heads of unknown tasks, and heads that read other feature maps than the backbone has."""
     for task in heads:
         if task not in tasks:
             raise InvalidConfig(f"there is a head for {task!r}, which is no task", advice=did_you_mean(task, tasks))
+    for task, head in heads.items():
+        reads, taps = len(head.model.graph.inputs), len(backbone.outputs)
+        if reads not in (1, taps):
+            text = f"the head of {task!r} reads {reads} feature maps, {backbone.name} has {taps}"
+            raise InvalidConfig(text, advice="name as many with --features")
 
 
 class Walk:
@@ -85,8 +91,8 @@ class Walk:
             instance = 0 if unit is None else self._instance(unit, node, task, inputs, entered)
             ref = self.numbering.ask(BackboneNode(name_of(node)), _weights(node, instance), inputs, task)
             _record(node, ref, values)
-        features = values[name_of(self.backbone.outputs[0])]
-        return features if head is None else self._run_head(task, head, features)
+        taps = [values[name_of(value)] for value in self.backbone.outputs]
+        return taps[-1] if head is None else self._run_head(task, head, taps)
 
     def _skips(self, unit: int, node: ir.Node, task: str) -> bool:
         core = self.units[unit]
@@ -122,8 +128,8 @@ class Walk:
             clones[inputs] = self._newest[unit]
         return clones[inputs]
 
-    def _run_head(self, task: str, head: Graph, features: Ref) -> Ref:
-        values = {name_of(head.input): features}
+    def _run_head(self, task: str, head: Graph, taps: Sequence[Ref]) -> Ref:
+        values = dict(read_taps(head, taps))
         for node in head.nodes:
             inputs = tuple(values[name_of(value)] for value in _computed(node))
             weights = tuple(head_name(task, name_of(v)) for v in node.inputs if v is not None and v.is_initializer())

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.files import atomic_write
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.onnx_file.door import read_own
 from trunkline.supermodel.fingerprint import fingerprint
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.units import Granularity, Unit, find_units
@@ -96,9 +97,7 @@ class SharingPlan(BaseModel):
             InvalidConfig: The file is not a plan; every problem is named with its place.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise InvalidConfig(f"cannot read the plan: {error.strerror}", place=str(path)) from error
+            return cls.model_validate_json(read_own(path, "plan"))
         except ValidationError as error:
             raise InvalidConfig([_problem(path, item) for item in error.errors()]) from error
 

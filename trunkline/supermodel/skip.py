@@ -62,8 +62,16 @@ def skips_of(graph: Graph, units: Sequence[Unit], granularity: Granularity = "op
     shapes = {name_of(value): shape_of(value) for value in graph.model.graph.inputs}
     shapes |= {name_of(value): shape_of(value) for node in graph.nodes for value in node.outputs if value.name}
     if granularity == "block":
-        return [Skip("identity") if shapes[unit.input] == shapes[unit.output] else None for unit in units]
+        return [_block_skip(graph, unit, shapes) for unit in units]
     return [_operator_skip(nodes[unit.nodes[0]], unit, shapes) for unit in units]
+
+
+def _block_skip(graph: Graph, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
+    """A block that a feature map lies in cannot be skipped: a head reads it."""
+    inside = set(unit.nodes)
+    taps = {name_of(value) for value in graph.outputs if (node := value.producer()) and name_of(node) in inside}
+    same = shapes[unit.input] == shapes[unit.output]
+    return Skip("identity") if same and taps <= {unit.output} else None
 
 
 def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:

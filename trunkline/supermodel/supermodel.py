@@ -21,6 +21,7 @@ from trunkline.supermodel.naming import head_name, instance_name, is_instanced, 
 from trunkline.supermodel.plan import check_task_names
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.steps import Column, ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
+from trunkline.supermodel.taps import read_taps
 from trunkline.supermodel.twins.initial import draw, initial_tensor
 from trunkline.supermodel.twins.store import WeightStore
 from trunkline.supermodel.units import find_units, has_parameters, unit_of_nodes
@@ -33,8 +34,8 @@ class Supermodel(nn.Module):
     is the second task's own copy, which starts equal to the shared one, ``conv1.skip@2`` its projection.
 
     Args:
-        backbone: One output, the features.
-        heads: A head per task; a task without one outputs the features.
+        backbone: Its outputs are the feature maps that the heads read, the last one last.
+        heads: A head per task; a task without one outputs the last feature map.
         tasks: Task names in output order.
         mixing: ``weight`` mixes kernels and runs one convolution; ``output`` runs every option (the reference).
         batchnorm: ``tied`` follows its unit's choice; ``task`` is each task's own, as in the release.
@@ -61,7 +62,7 @@ class Supermodel(nn.Module):
     ) -> None:
         super().__init__()
         check_task_names(tasks)
-        check_heads(tasks, heads)
+        check_heads(tasks, heads, backbone)
         self.tasks = tuple(tasks)
         self.backbone, self.heads = backbone, dict(heads)
         self.batchnorm = batchnorm
@@ -147,12 +148,12 @@ class Supermodel(nn.Module):
             step.run(values, column, self.store.tensor)
             for name in self._last_use[position]:
                 values.pop(name, None)
-        features = values[name_of(self.backbone.outputs[0])]
-        return features if task not in self.heads else self._run_head(task, features, column)
+        taps = [values[name_of(value)] for value in self.backbone.outputs]
+        return taps[-1] if task not in self.heads else self._run_head(task, taps, column)
 
-    def _run_head(self, task: str, features: Tensor, column: Column) -> Tensor:
+    def _run_head(self, task: str, taps: Sequence[Tensor], column: Column) -> Tensor:
         head = self.heads[task]
-        values = {head_name(task, name_of(head.input)): features}
+        values = {head_name(task, name): tap for name, tap in read_taps(head, taps)}
         steps = self.head_steps[task]
         assert isinstance(steps, nn.ModuleList)
         for step in steps:

@@ -11,6 +11,7 @@ from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
 from trunkline.export.onnx_model import write_onnx
+from trunkline.ingest.limits import Limits
 from trunkline.supermodel.layouts import all_shared
 from trunkline.supermodel.lower import lower
 from trunkline.verbs.config import BenchConfig
@@ -24,15 +25,18 @@ def bench(
     settings: Settings | None = None,
     *,
     runtime: str = "onnxruntime",
+    limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure model files against the first; ``a.onnx+b.onnx`` is one candidate of two sessions.
+
+    ``limits`` say what a file may ask for where Trunkline reads it itself: to count its MACs, and for torch.
 
     Raises:
         InvalidModel: A file is missing or cannot be loaded.
         WorkFailed: The runtime or provider is not there; there is no silent fall-back.
     """
-    return bench_files(models, settings, runtime=runtime_named(runtime), progress=progress)
+    return bench_files(models, settings, runtime=runtime_named(runtime, limits), limits=limits, progress=progress)
 
 
 def bench_run(project: Project, model: Path, *, progress: Progress | None = None) -> Comparison:
@@ -49,7 +53,13 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     together = write_onnx(shared, folder / f"{ALL_SHARED}.onnx", fold=fold, reuse=False)
     config = project.config.bench
     groups = {INDEPENDENT: singles, ALL_SHARED: [together], SEARCHED: [model]}
-    result = bench_groups(groups, settings_of(config), runtime=config.runtime, progress=progress)
+    result = bench_groups(
+        groups,
+        settings_of(config),
+        runtime=config.runtime,
+        limits=project.limits,
+        progress=progress,
+    )
     project.write_json(BENCH, result.to_json())
     return result
 
@@ -67,7 +77,12 @@ def settings_of(config: BenchConfig) -> Settings:
 
 
 def bench_groups(
-    groups: dict[str, list[Path]], settings: Settings, *, runtime: str, progress: Progress | None = None
+    groups: dict[str, list[Path]],
+    settings: Settings,
+    *,
+    runtime: str,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Measure named candidates, each one or several files."""
     from contextlib import ExitStack
@@ -77,18 +92,18 @@ def bench_groups(
 
     with ExitStack() as stack:
         candidates = [
-            open_candidate(name, files, settings, runtime=runtime_named(runtime), stack=stack)
+            open_candidate(name, files, settings, runtime=runtime_named(runtime, limits), limits=limits, stack=stack)
             for name, files in groups.items()
         ]
         return compare_candidates(candidates, settings, progress=progress)
 
 
-def runtime_named(name: str) -> Runtime:
+def runtime_named(name: str, limits: Limits | None = None) -> Runtime:
     """Return the runtime that loads models."""
     if name == "torch":
         from trunkline.bench.runtimes.torch_eager import TorchRuntime
 
-        return TorchRuntime()
+        return TorchRuntime(limits)
     from trunkline.bench.runtimes.ort import OrtRuntime
 
     return OrtRuntime()

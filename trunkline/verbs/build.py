@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
 from trunkline.export.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
-from trunkline.ingest.features import backbone_of
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.backbone import read_backbone
+from trunkline.ingest.features import cut
+from trunkline.ingest.graph import Graph, name_of
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.onnx_file.door import in_file
 from trunkline.ingest.read import read
 from trunkline.supermodel.executed import ExecutedCost, cost_of_lowered
-from trunkline.supermodel.heads import make_head
+from trunkline.supermodel.heads import make_head, need_taps
 from trunkline.supermodel.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
 from trunkline.supermodel.lower import lower
-from trunkline.supermodel.plan import SharingPlan
+from trunkline.supermodel.plan import SharingPlan, check_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,14 @@ class Sharing:
                 advice="give exactly one of --plan, --layout, --share-until, --all-shared, --independent",
             )
         if self.plan is not None:
-            return _plan_for(SharingPlan.load(self.plan), tasks, self.plan)
+            with in_file(self.plan):
+                plan = _plan_for(SharingPlan.load(self.plan), tasks, self.plan)
+                check_plan(plan, backbone)
+            return plan
         if self.layout is not None:
-            return plan_of_layout(backbone, tasks, load_layout(self.layout))
+            layout = load_layout(self.layout)
+            with in_file(self.layout):
+                return plan_of_layout(backbone, tasks, layout)
         if self.share_until is not None:
             return share_until(backbone, tasks, self.share_until)
         return all_shared(backbone, tasks) if self.all_shared else independent(backbone, tasks)
@@ -103,8 +111,10 @@ def build(
     tasks: Mapping[str, int],
     sharing: Sharing,
     head: str = "light",
+    features: Sequence[str] = (),
     input_size: tuple[int, int] | None = None,
     fold: bool = False,
+    limits: Limits | None = None,
 ) -> BuildResult:
     """Write the multi-task model of a backbone to ``out`` without training it.
 
@@ -113,17 +123,24 @@ def build(
         out: The ONNX file to write.
         tasks: Output channels by task, in output order.
         sharing: Who shares what.
-        head: ``light``, ``aspp``, ``linear``, ``none`` (the network's own output) or a model file.
+        head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output) or a
+            model file.
+        features: Names of the feature maps that the heads read; found where none are named.
         input_size: Height and width that replace the file's.
         fold: Fold BatchNormalization; off, so that the file can still be trained.
+        limits: What model files may ask for; the defaults where none are given.
 
     Raises:
         InvalidModel: The backbone cannot be read.
         InvalidConfig: The plan or layout does not fit it.
     """
-    whole = read(backbone, input_size=input_size)
-    graph = whole if head == "none" else backbone_of(whole)
-    heads = {} if head == "none" else {task: make_head(head, graph, channels) for task, channels in tasks.items()}
+    if head == "none":
+        graph, heads = _one_output(read(backbone, features=features, input_size=input_size, limits=limits)), {}
+    else:
+        taps = need_taps([head])
+        graph = read_backbone(backbone, features=features, taps=taps, input_size=input_size, limits=limits)
+        graph = graph if taps else _one_output(graph, last=True)
+        heads = {task: make_head(head, graph, channels, limits) for task, channels in tasks.items()}
     plan = sharing.resolve(graph, list(tasks))
     lowered = lower(plan, graph, heads)
     metadata = Provenance(backbone=graph.name, plan_sha256=sha256_of(plan.to_json())).to_metadata()
@@ -131,6 +148,15 @@ def build(
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
     cost = cost_of_lowered(lowered, graph, heads, len(plan.tasks))
     return BuildResult(path, plan, cost, count_file(path).nodes, lowered.notes)
+
+
+def _one_output(graph: Graph, *, last: bool = False) -> Graph:
+    """Return ``graph`` with one output, and a note if it had more."""
+    if len(graph.outputs) == 1:
+        return graph
+    chosen = name_of(graph.outputs[-1 if last else 0])
+    others = ", ".join(repr(value.name) for value in graph.outputs if value.name != chosen)
+    return Graph(cut(graph, [chosen]).model, (*graph.notes, f"tasks read {chosen!r}; {others} left out"))
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:

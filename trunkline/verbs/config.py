@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.ingest.onnx_file.door import read_own
 from trunkline.supermodel.heads import KINDS
 from trunkline.supermodel.methods.automtl import AutoMTLOptions
 from trunkline.train.data.config import DataConfig, ScenesConfig, read_data_config
@@ -31,7 +32,8 @@ class TaskConfig(_Table):
     """``[tasks.NAME]``: a task of the data set, its head and its loss.
 
     Attributes:
-        head: ``light``, ``aspp``, ``linear`` or a model file; the pipeline's ``head`` if absent.
+        head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn`` or a model file; the pipeline's ``head`` if
+            absent.
         weight: λ of its loss; the preset's if absent.
         options: Of the task's kind, such as ``{space = "paper"}`` for normals.
     """
@@ -102,6 +104,7 @@ class PipelineConfig(_Table):
     Attributes:
         backbone: Model file, relative to the pipeline file, or ``zoo:NAME``.
         input_size: Height and width; the data set's if absent.
+        features: Names of the feature maps that the heads read; found if none are named.
         head: Default head of every task.
         seed: Of everything random.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -113,6 +116,7 @@ class PipelineConfig(_Table):
 
     backbone: str = "zoo:tiny"
     input_size: tuple[Count, Count] | None = None
+    features: tuple[str, ...] = ()
     head: str = "light"
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "cpu"
@@ -134,10 +138,8 @@ def load_config(path: Path) -> PipelineConfig:
         InvalidConfig: It cannot be read, or holds unknown keys or wrong values; all of them at once.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidConfig(f"cannot read the pipeline file: {error.strerror}", place=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = tomllib.loads(read_own(path, "pipeline file").decode())
+    except (ValueError, RecursionError) as error:  # also from text that is not UTF-8, and from endless numbers
         raise InvalidConfig(f"this is not TOML: {error}", place=str(path)) from error
     return _anchored(parse_config(content, str(path)), path.parent)
 

@@ -1,19 +1,19 @@
-"""``convert``: any supported file to canonical ONNX, parity checked."""
+"""``convert``: any supported file to canonical ONNX or to Caffe, parity checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from trunkline.errors import InvalidConfig
+from trunkline.export.caffe_files import export_caffe
 from trunkline.export.exporter import ExportResult, export_model
+from trunkline.ingest.limits import Limits
 from trunkline.ingest.read import read
+from trunkline.ingest.weights import require_finite
 
-Weights = Mapping[str, np.ndarray[Any, Any]]
+CAFFE = ".prototxt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +51,44 @@ def convert(
     *,
     weights: Path | None = None,
     input_size: tuple[int, int] | None = None,
+    features: Sequence[str] = (),
     fold: bool = False,
     reuse: bool = False,
     parity_inputs: int = 32,
+    limits: Limits | None = None,
+    allow_missing: bool = False,
 ) -> ConvertResult:
-    """Read a model and write it as canonical ONNX that computes the same.
+    """Read a model and write it as canonical ONNX, or as Caffe, that computes the same.
 
     Args:
         model: Prototxt, ONNX or ``zoo:NAME``.
-        out: The ONNX file to write.
-        weights: A safetensors file that replaces weights by name.
+        out: The file to write; one that ends in ``.prototxt`` gets a ``.caffemodel`` beside it, any other is ONNX.
+        weights: A caffemodel or safetensors file whose weights replace the model's own.
         input_size: Height and width that replace the file's.
+        features: Values or nodes to end at, in place of the file's outputs.
         fold: Fold BatchNormalization into convolutions.
         reuse: Compute equal things once; off, because weights that only start equal would be tied for good.
         parity_inputs: Number of seeded inputs to compare on.
+        limits: What the files may ask for; the defaults where none are given.
+        allow_missing: What ``weights`` lacks starts as the model says, instead of being an error.
 
     Raises:
         InvalidModel: The file cannot be read, or the weights do not fit.
+        UnsupportedOp: Caffe has no layers for some of it.
         ParityFailure: The written file computes something else.
     """
-    graph = read(model, input_size=input_size)
-    given = None if weights is None else load_weights(weights)
-    result = export_model(graph, given, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs)
+    graph = read(
+        model,
+        input_size=input_size,
+        features=features,
+        limits=limits,
+        weights=weights,
+        allow_missing=allow_missing,
+    )
+    if weights is not None:
+        require_finite(graph)
+    if Path(out).suffix.lower() == CAFFE:
+        written, notes = export_caffe(graph, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs)
+        return ConvertResult(written, (*graph.notes, *notes))
+    result = export_model(graph, None, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs)
     return ConvertResult(result, graph.notes)
-
-
-def load_weights(path: Path) -> Weights:
-    """Read weights by name from a safetensors file; no other format is read, because others run code.
-
-    Raises:
-        InvalidConfig: It is no safetensors file.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not path.is_file():
-        reason = "is a folder, not a file" if path.is_dir() else "there is no such file"
-        raise InvalidConfig(reason, place=str(path), advice="give a safetensors file of weights by name")
-    try:
-        found: dict[str, np.ndarray[Any, Any]] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        advice = "save the weights with the safetensors package: pickles run code and are never read"
-        raise InvalidConfig(f"this is no safetensors file: {error}", place=str(path), advice=advice) from error
-    return found

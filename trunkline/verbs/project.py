@@ -13,11 +13,11 @@ from typing import Any
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files import atomic_write, json_bytes
-from trunkline.ingest.features import backbone_of
+from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.graph import Graph, shape_of
-from trunkline.ingest.read import read
+from trunkline.ingest.limits import Limits
 from trunkline.supermodel.fingerprint import fingerprint
-from trunkline.supermodel.heads import make_head
+from trunkline.supermodel.heads import make_head, need_taps
 from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
 from trunkline.train.data.config import DataConfig, ScenesConfig
 from trunkline.train.data.open import open_data
@@ -47,10 +47,12 @@ class Project:
     Attributes:
         config: The pipeline.
         out: The run's folder.
+        limits: What model files may ask for; the defaults where none are given.
     """
 
     config: PipelineConfig
     out: Path
+    limits: Limits | None = None
 
     @cached_property
     def data(self) -> DataSets:
@@ -86,14 +88,24 @@ class Project:
                 place="input_size",
                 advice="leave it out, or set the size under [data]: a model is trained at the size it is built for",
             )
-        return backbone_of(read(self.config.backbone, input_size=size))
+        return read_backbone(
+            self.config.backbone,
+            features=self.config.features,
+            taps=need_taps(self._head_kinds.values()),
+            input_size=size,
+            limits=self.limits,
+        )
+
+    @property
+    def _head_kinds(self) -> dict[str, str]:
+        return {name: self._task(name).head or self.config.head for name in self.tasks}
 
     @cached_property
     def heads(self) -> dict[str, Graph]:
         """A head per task."""
         channels = {name: self.data.train.tasks[name].channels for name in self.tasks}
-        kinds = {name: self._task(name).head or self.config.head for name in self.tasks}
-        heads = {name: make_head(kinds[name], self.backbone, channels[name]) for name in self.tasks}
+        kinds = self._head_kinds
+        heads = {name: make_head(kinds[name], self.backbone, channels[name], self.limits) for name in self.tasks}
         shapes = {name: shape_of(head.outputs[0]) for name, head in heads.items()}
         problems = [
             Problem(

@@ -11,6 +11,7 @@ from trunkline.bench.compare import Comparison
 from trunkline.bench.report.document import PREDICTIONS, Report, write_report
 from trunkline.export.exporter import ExportResult
 from trunkline.export.session import require_onnxruntime
+from trunkline.ingest.limits import Limits
 from trunkline.supermodel.twins.module import Twin
 from trunkline.train.evaluate import Judge
 from trunkline.verbs.bench import bench_run, runtime_named, settings_of
@@ -57,12 +58,20 @@ class RunResult:
         }
 
 
-def run(config: PipelineConfig, out: Path, *, quiet: bool = False, say: Say = lambda _: None) -> RunResult:
+def run(
+    config: PipelineConfig,
+    out: Path,
+    *,
+    limits: Limits | None = None,
+    quiet: bool = False,
+    say: Say = lambda _: None,
+) -> RunResult:
     """Run a whole pipeline in the folder ``out``; run again, it goes on from the last checkpoint.
 
     Args:
         config: What to do.
         out: The run's folder.
+        limits: What model files may ask for; the defaults where none are given.
         quiet: Show no progress bars.
         say: Told when a stage begins.
 
@@ -71,7 +80,7 @@ def run(config: PipelineConfig, out: Path, *, quiet: bool = False, say: Say = la
         WorkFailed: A stage failed; what earlier stages made is kept.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
-    project = Project(config, out)
+    project = Project(config, out, limits)
     _ask_ahead(project)
     for note in project.backbone.notes:
         say(f"note: {note}")

@@ -12,6 +12,7 @@ from trunkline.bench.runtimes.base import Array, InputSpec, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.limits import Limits
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,10 @@ class TorchSession:
 
 
 class TorchRuntime:
-    """Runs Graphs as twins, on ``cpu`` or ``cuda``."""
+    """Runs Graphs as twins, on ``cpu`` or ``cuda``; ``limits`` hold for the files it reads."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits
 
     def prepare(self, model: Path | Graph, settings: Settings) -> TorchSession:
         """Build the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`.
@@ -72,7 +76,7 @@ class TorchRuntime:
         import torch  # slow to load
 
         _require_device(torch.cuda.is_available(), settings.provider)
-        graph = model if isinstance(model, Graph) else _read(model)
+        graph = model if isinstance(model, Graph) else _read(model, self._limits)
         device = torch.device(settings.provider)
         shape = tuple(settings.batch if size is None else size for size in shape_of(graph.input))
         spec = InputSpec(name_of(graph.input), shape, np.dtype(np.float32))
@@ -95,10 +99,10 @@ def _require_device(has_gpu: bool, provider: str) -> None:
         )
 
 
-def _read(path: Path) -> Graph:
+def _read(path: Path, limits: Limits | None) -> Graph:
     from trunkline.ingest.read import read
 
-    return read(path)
+    return read(path, limits=limits)
 
 
 def _twin(graph: Graph) -> torch.nn.Module:

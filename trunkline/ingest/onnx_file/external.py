@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.limits import Limits
+from trunkline.ingest.limits import Limits, allow
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
 
@@ -148,7 +148,7 @@ def _check(status: os.stat_result, name: str, limit_bytes: int) -> None:
     if status.st_size > limit_bytes:
         raise Refused(
             f"external data file {name!r} holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
-            "raise Limits.file_bytes if the file can be trusted",
+            allow("file_bytes", status.st_size),
         )
 
 

@@ -1,25 +1,60 @@
-"""Find the one image input of an ONNX file, and settle its size."""
+"""Find the one image input of an ONNX file, bring it to float32 ``[N, C, H, W]``, and settle its size."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.ingest.graph import name_of
+from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.passes.channels_first import ChannelsFirst
 from trunkline.ingest.passes.infer_shapes import WITNESSES
 
 _AXES = "batch, channels, height, width"
+_EXACT = frozenset(
+    {ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32, ir.DataType.DOUBLE}
+)
+"""Types that a file may cast to float32: given as float32, the same pixels give the same network."""
+
+
+def canonical_image(graph: ir.Graph) -> tuple[str, ...]:
+    """Make the image float32 and ``[N, C, H, W]`` where the file itself turns it into that.
+
+    Inputs that nothing reads are dropped.
+
+    Returns:
+        What was changed, for the user.
+
+    Raises:
+        InvalidModel: There is no image input, or more than one; or it cannot be turned.
+    """
+    image = _only_input(graph)
+    notes = []
+    if ChannelsFirst()(graph):
+        notes.append(f"the image {name_of(image)!r} is taken as [N, C, H, W]; the file has its channels last")
+    if image.dtype in _EXACT and all(map(_is_cast_to_float, image.consumers())):
+        notes.append(
+            f"the image {name_of(image)!r} is taken as float32, of the same values as the file's {image.dtype}"
+        )
+        image.type = ir.TensorType(ir.DataType.FLOAT)
+    return tuple(notes)
 
 
 def settle_image(graph: ir.Graph, input_size: tuple[int, int] | None) -> int:
     """Give the image input sizes in numbers, and return the batch size it stands at.
 
     The file's own batch size is kept for now, because its Reshapes may name it; a free one is set to an unlikely
-    number. Inputs that nothing reads are dropped.
+    number.
 
     Raises:
-        InvalidModel: There is no image input, more than one, or its size is not known.
+        InvalidModel: The input is no image of float32, or its size is not known.
     """
+    image = _only_input(graph)
+    sizes = _sizes(image, input_size)
+    image.shape = ir.Shape(sizes)
+    return sizes[0]
+
+
+def _only_input(graph: ir.Graph) -> ir.Value:
     used = [value for value in graph.inputs if value.uses()]
     if len(used) != 1:
         names = ", ".join(repr(name_of(value)) for value in used) or "none"
@@ -28,11 +63,12 @@ def settle_image(graph: ir.Graph, input_size: tuple[int, int] | None) -> int:
             place=names if len(used) == 1 else "",
             advice="export the network with the image as its only input, and its weights inside",
         )
-    image = used[0]
     graph.inputs[:] = used
-    sizes = _sizes(image, input_size)
-    image.shape = ir.Shape(sizes)
-    return sizes[0]
+    return used[0]
+
+
+def _is_cast_to_float(node: ir.Node) -> bool:
+    return node.op_type == "Cast" and attribute(node, "to") == int(ir.DataType.FLOAT)
 
 
 def _sizes(image: ir.Value, input_size: tuple[int, int] | None) -> list[int]:

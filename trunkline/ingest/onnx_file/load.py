@@ -5,6 +5,7 @@ onnx-ir's own loader is not used: given a bare file name it skips every check of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -22,18 +23,23 @@ from trunkline.ingest.onnx_file.tensors import bytes_of, is_external, numpy_type
 _PROTOBUF_BYTES = 2**31
 
 
-def load(path: Path, limits: Limits) -> ir.Model:
+def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] = lambda _: None) -> ir.Model:
     """Read and check an ONNX file. External weights are mapped, and read when first used.
+
+    Args:
+        path: The file.
+        limits: What it may ask for.
+        prepare: Changes the parsed file before it is checked: what it takes out need not be readable.
 
     Raises:
         InvalidModel: The file is not a good ONNX model, or its external data is not safe to read.
         UnsupportedOp: It holds operators that are not supported.
     """
-    path = path.absolute()
     proto = _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path))
     try:
+        prepare(proto)
         scan(proto, limits, str(path))
-        arrays = _external(proto.graph, path.parent.resolve(), limits)
+        arrays = _external(proto.graph, path.absolute().parent.resolve(), limits)
         model = ir.from_proto(proto)
     except (UnicodeDecodeError, ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
         raise InvalidModel(f"is not a well-formed ONNX model: {_first_line(error)}", place=str(path)) from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
 from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, name_of
 from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.onnx_file.image import settle_image
+from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
+from trunkline.ingest.onnx_file.image import canonical_image, settle_image
 from trunkline.ingest.onnx_file.load import load
 from trunkline.ingest.onnx_file.operators import SUPPORTED
 from trunkline.ingest.passes.base import run_passes
@@ -24,13 +27,22 @@ from trunkline.ingest.passes.remove_dead import RemoveDead
 from trunkline.ingest.passes.split_roles import SplitRoles
 
 
-def read_onnx(path: Path, *, input_size: tuple[int, int] | None = None, limits: Limits | None = None) -> Graph:
+def read_onnx(
+    path: Path,
+    *,
+    input_size: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+    features: Sequence[str] = (),
+    readable_only: bool = False,
+) -> Graph:
     """Read an ONNX file of opset 7 or later.
 
     Args:
         path: The file. Its external data, if any, must lie in the same folder.
         input_size: Height and width in pixels, in place of the file's own.
         limits: What the file may ask for; the defaults where none are given.
+        features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
+        readable_only: Leave out what cannot be read at the end, if no weights lie there.
 
     Returns:
         The network in canonical form, under the names the file gives.
@@ -40,7 +52,20 @@ def read_onnx(path: Path, *, input_size: tuple[int, int] | None = None, limits: 
         UnsupportedOp: It holds operators that are not supported; all of them are listed.
     """
     limits = limits or Limits()
-    model = load(path, limits)
+    cuts: list[str] = []
+
+    def cut(proto: onnx.ModelProto) -> None:
+        if features:
+            cuts.append(cut_at(proto.graph, features, str(path)))
+        elif readable_only and (note := drop_unreadable(proto)):
+            cuts.append(note)
+
+    graph = canonical_graph(load(path, limits, cut), path, input_size=input_size, limits=limits)
+    return Graph(graph.model, (*cuts, *graph.notes))
+
+
+def canonical_graph(model: ir.Model, path: Path, *, input_size: tuple[int, int] | None, limits: Limits) -> Graph:
+    """Bring a model that has been checked to canonical form; ``path`` names it in errors. See :func:`read_onnx`."""
     graph = model.graph
     _sort(graph, path)
     budget = _budget(graph, limits)
@@ -49,7 +74,7 @@ def read_onnx(path: Path, *, input_size: tuple[int, int] | None = None, limits: 
     run_passes(graph, [EliminateIdentity()])
     size = len(graph)
     run_passes(graph, [RemoveDead()])
-    notes = _notes(size - len(graph))
+    notes = (*_notes(size - len(graph)), *canonical_image(graph))
     _note_sources(graph, path)
     batch = settle_image(graph, input_size)
     run_passes(graph, [CanonicalNodes(opset, batch, budget), EliminateIdentity(), SplitRoles(), RemoveDead()])

@@ -22,6 +22,9 @@ _DEFAULT = ("", "ai.onnx")
 _OLD_BATCHNORM = {"spatial": 1, "is_test": 1, "consumed_inputs": None}
 """Attributes old exporters leave on BatchNormalization, and the value at which they say nothing (any: None)."""
 
+_RESTORED = {"GroupNormalization": 21}
+"""Operators whose first revision ONNX has withdrawn, and an opset that takes the same inputs and attributes."""
+
 
 def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     """Check ``proto`` and return its opset.
@@ -70,12 +73,13 @@ def _unsupported(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
     if proto.graph.sparse_initializer:
         yield Problem("sparse initializers are not supported", advice="store the weights as dense tensors")
     for index, node in enumerate(proto.graph.node):
-        reason = _reason(node, opset)
+        reason = why_unsupported(node, opset)
         if reason:
             yield Problem(f"{node.op_type}: {reason}", place=label(node, index))
 
 
-def _reason(node: onnx.NodeProto, opset: int) -> str:
+def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
+    """Return why a node cannot be read at ``opset``; empty where its operator is known."""
     domain = "" if node.domain in _DEFAULT else node.domain
     newest = known(node.op_type)
     if domain or newest is None:
@@ -116,9 +120,9 @@ def _repeated(names: list[str]) -> set[str]:
 def _node_problems(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
     context = onnx.checker.C.CheckerContext()
     context.ir_version = proto.ir_version
-    context.opset_imports = {"": opset}
     for index, node in enumerate(proto.graph.node):
         _strip_old_batchnorm(node)
+        context.opset_imports = {"": max(opset, _RESTORED.get(node.op_type, 0))}
         try:
             onnx.checker.check_node(node, context)
         except onnx.checker.ValidationError as error:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from trunkline.errors import InvalidModel
+from trunkline.ingest.onnx_file.foreign import foreign
 
 Format = Literal["onnx", "prototxt"]
 
 HEAD_BYTES = 65536
 
-_PICKLE = "files with Python objects are never loaded, because loading runs them; export it: torch.onnx.export(...)"
-_OTHERS: Mapping[bytes, tuple[str, str]] = {
-    b"PK\x03\x04": ("a torch or zip archive", _PICKLE),
-    b"PK\x05\x06": ("an empty zip archive", _PICKLE),
-    b"\x80\x02": ("a pickle", _PICKLE),
-    b"\x80\x03": ("a pickle", _PICKLE),
-    b"\x80\x04": ("a pickle", _PICKLE),
-    b"\x80\x05": ("a pickle", _PICKLE),
-    b"\x1f\x8b": ("compressed with gzip", "unpack it: gunzip"),
-    b"\x93NUMPY": ("a NumPy array", "give the network; weights alone are not one"),
-    b"\x89HDF": ("a Keras or HDF5 file", "export the network to ONNX, with tf2onnx"),
-    b"ftrt": ("a TensorRT engine", "give the ONNX file it was built from"),
-    b"version https://git-lfs": ("a pointer of Git LFS, not the file", "fetch the file: git lfs pull"),
-    b"\xff\xfe": ("text in UTF-16", "save it as UTF-8"),
-    b"\xfe\xff": ("text in UTF-16", "save it as UTF-8"),
-}
 _CAFFEMODEL = (b"\x0a", b"\xa2\x06")
 """A Caffe network's name, or its first layer: ONNX has neither field."""
 _ONNX = frozenset(b"\x08\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca")
@@ -42,16 +26,12 @@ def tell_format(head: bytes, place: str) -> Format:
     """
     if not head.strip():
         raise InvalidModel("the file is empty", place=place, advice="copy or export it again")
-    for prefix, (what, advice) in _OTHERS.items():
-        if head.startswith(prefix):
-            raise InvalidModel(f"is {what}", place=place, advice=advice)
-    if head.startswith(b"<") or head[8:10] == b'{"':
-        what = "a web page or XML" if head.startswith(b"<") else "a safetensors file: weights without a network"
-        raise InvalidModel(f"is {what}", place=place, advice="give an ONNX file or a Caffe prototxt")
+    if kind := foreign(head):
+        raise InvalidModel(f"is {kind.what}", place=place, advice=kind.advice)
     if head.translate(None, _CONTROL) == head:
         return "prototxt"
     if head.startswith(_CAFFEMODEL):
-        advice = "give its prototxt; weights of this format are not read yet"
+        advice = "give its prototxt, and this with --weights"
         raise InvalidModel("is a caffemodel: weights without their network", place=place, advice=advice)
     if head[0] in _ONNX:
         return "onnx"

@@ -1,4 +1,4 @@
-"""Drop optional outputs: Dropout's mask, BatchNormalization's statistics, MaxPool's indices."""
+"""Drop optional outputs: Dropout's mask, the statistics of normalisations, MaxPool's indices."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ import onnx_ir as ir
 from trunkline.errors import Problem, UnsupportedOp
 from trunkline.ingest.graph import name_of
 
-_OPTIONAL = {
+_NEVER_READ = {
     "BatchNormalization": "running statistics as outputs (the file was saved in training mode)",
     "Dropout": "the mask",
-    "MaxPool": "the indices of the maxima",
 }
+_OPTIONAL = frozenset(_NEVER_READ) | {"LayerNormalization", "MaxPool"}
 
 
 @dataclass(frozen=True, slots=True)
 class DropUnusedOutputs:
-    """Leaves one output on each of these operators.
+    """Leaves one output on each of these operators, unless MaxPool's indices or a layer's statistics are read.
 
     Raises:
-        UnsupportedOp: Something reads one of the others.
+        UnsupportedOp: Something reads a mask, or the statistics of a batch.
     """
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Drop the optional outputs of ``graph``."""
-        nodes = [node for node in graph if node.op_type in _OPTIONAL and len(node.outputs) > 1]
-        problems = [_problem(node) for node in nodes if any(map(_is_read, node.outputs[1:]))]
-        if problems:
+        several = [node for node in graph if node.op_type in _OPTIONAL and len(node.outputs) > 1]
+        read = [node for node in several if any(map(_is_read, node.outputs[1:]))]
+        if problems := [_problem(node) for node in read if node.op_type in _NEVER_READ]:
             raise UnsupportedOp(problems)
-        for node in nodes:
+        unread = [node for node in several if node not in read]
+        for node in unread:
             node.resize_outputs(1)
-        return bool(nodes)
+        return bool(unread)
 
 
 def _is_read(value: ir.Value) -> bool:
@@ -40,5 +41,5 @@ def _is_read(value: ir.Value) -> bool:
 
 
 def _problem(node: ir.Node) -> Problem:
-    text = f"{node.op_type}: {_OPTIONAL[node.op_type]} cannot be read by other nodes"
+    text = f"{node.op_type}: {_NEVER_READ[node.op_type]} cannot be read by other nodes"
     return Problem(text, place=name_of(node), advice="export the model for inference: model.eval()")

@@ -10,8 +10,8 @@ from trunkline.ingest.graph import OPSET, attribute, name_of, shape_of
 from trunkline.ingest.passes.auto_pad import resolve_auto_pad
 from trunkline.ingest.passes.edit import put
 
-_WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
-_DILATED = frozenset({"Conv", "ConvTranspose", "MaxPool"})
+_WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+_DILATED = frozenset({"Conv", "ConvTranspose", "MaxPool", "LpPool"})
 _LARGEST = 2**20
 """No window is wider, nor its padding: beyond it, ONNX's own size arithmetic could overflow."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import onnx_ir as ir
 
@@ -14,7 +16,8 @@ def complete_inputs(node: ir.Node, editor: Editor) -> None:
     """Add what is missing before the node's own shape is inferred.
 
     1. Squeeze: the axes. 2. Slice: axes and steps. 3. Split: the sizes. 4. Pad: pads for all axes, none by name.
-    5. Resize: no region of interest where none is used, and no empty scales.
+    5. Resize: no region of interest where none is used, and no empty scales. 6. Reductions: the axes; one over no
+    axes is an Identity.
     """
     step = _STEPS.get(node.op_type)
     if step is not None:
@@ -62,6 +65,19 @@ def _pad(node: ir.Node, editor: Editor) -> None:
     set_input(node, 3, None)
 
 
+def _reduce(node: ir.Node, editor: Editor) -> None:
+    axes = static(node, 1)
+    if (axes is None and input_at(node, 1) is not None) or (axes is not None and axes.size):
+        return
+    if not attribute(node, "noop_with_empty_axes", 0):
+        axes = np.arange(len(_shape(node)))
+        set_input(node, 1, editor.constant(f"{name_of(node)}.axes", axes, np.int64))
+    elif node.op_type in _KEEP_EACH:
+        set_input(node, 1, None)
+        node.attributes.clear()
+        node.op_type = "Identity"
+
+
 def _resize(node: ir.Node, editor: Editor) -> None:
     if attribute(node, "coordinate_transformation_mode") != "tf_crop_and_resize":
         set_input(node, 1, None)
@@ -78,4 +94,11 @@ def _shape(node: ir.Node) -> list[int]:
     return [size or 0 for size in shape_of(data)]
 
 
-_STEPS = {"Squeeze": _squeeze, "Slice": _slice, "Split": _split, "Pad": _pad, "Resize": _resize}
+_KEEP_EACH = frozenset({"ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"})
+"""Over no axes these leave each number as it is; the others take its logarithm, its square or its absolute value."""
+
+_OTHERS = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceSumSquare")
+_STEPS: Mapping[str, Callable[[ir.Node, Editor], None]] = {
+    **{"Squeeze": _squeeze, "Slice": _slice, "Split": _split, "Pad": _pad, "Resize": _resize},
+    **dict.fromkeys((*sorted(_KEEP_EACH), *_OTHERS), _reduce),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from trunkline.ingest.prototxt.limits import PrototxtLimits
 from trunkline.ingest.prototxt.reader import parse_prototxt, read_prototxt
 
-__all__ = ["PrototxtLimits", "parse_prototxt", "read_prototxt"]
+__all__ = ["parse_prototxt", "read_prototxt"]

@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Sequence
 
+from trunkline.ingest.limits import allow
+from trunkline.ingest.prototxt.harmless import is_harmless
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
 from trunkline.ingest.prototxt.tree import Message, Scalar
@@ -32,6 +34,7 @@ class Fields:
         self._asked: set[str] = set()
         self._blocks: dict[str, list[Fields]] = {}
         self._values: dict[str, list[Scalar | Message]] = {}
+        self._tolerated = ""
         for item in message.fields:
             self._values.setdefault(item.name, []).append(item.value)
 
@@ -94,6 +97,14 @@ class Fields:
         """Return all values of a repeated string field with their places."""
         return [(value.text, value.at) for value in self._scalars(name)]
 
+    def names(self, name: str) -> list[tuple[str, Span]]:
+        """Return all values of a repeated field that names blobs, with their places; an empty name is an error."""
+        found = self.strings(name)
+        for text, at in found:
+            if not text:
+                self._report.error(f"{quoted(name)} of {self.owner} is an empty name", at, "name the blob")
+        return found
+
     def block(self, name: str) -> Fields:
         """Return a nested block; an empty one where it is absent."""
         blocks = self.blocks(name)
@@ -123,6 +134,10 @@ class Fields:
         """Accept fields that cannot change what the network computes."""
         self._asked.update(names)
 
+    def tolerate(self, reason: str) -> None:
+        """Let unknown fields of this block be noted instead of refused, because all they can change is ``reason``."""
+        self._tolerated = reason
+
     def error(self, name: str, message: str, advice: str = "") -> None:
         """Report a fault of the field ``name``, or of the block where the field is absent."""
         self._report.error(message, self.where(name), advice)
@@ -130,7 +145,13 @@ class Fields:
     def finish(self) -> None:
         """Report every field that nobody asked for, here and in the nested blocks."""
         for item in self._message.fields:
-            if item.name not in self._asked:
+            if item.name in self._asked or is_harmless(item.name):
+                continue
+            if self._tolerated:
+                self._report.note(
+                    f"{quoted(item.name)} in {self.owner} is not known; it can only change {self._tolerated}"
+                )
+            else:
                 otherwise = "it might change the result: remove it if it does not"
                 advice = self._report.suggest(item.name, sorted(self._asked), otherwise)
                 self._report.error(f"unknown field {quoted(item.name)} in {self.owner}", item.at, advice)
@@ -161,7 +182,8 @@ class Fields:
             return default
         number = int(value.text, 16 if "x" in value.text.lower() else 10)
         if not minimum <= number <= self._limit:
-            self._refuse(name, value, f"a whole number from {minimum} to {self._limit:,}")
+            advice = allow("size", number) if number > self._limit else ""
+            self._refuse(name, value, f"a whole number from {minimum} to {self._limit:,}", advice)
             return default
         return number
 

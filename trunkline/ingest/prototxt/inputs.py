@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from trunkline.ingest.prototxt import data_layers
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.net import LayerText, Net
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
-
-DATA_LAYERS = frozenset({"Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData", "AnnotatedData"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +21,30 @@ class Input:
     dims: tuple[int, ...]
 
 
+def is_source(layer: LayerText) -> bool:
+    """Whether a layer brings blobs in instead of computing them."""
+    return layer.type == "Input" or data_layers.is_data(layer)
+
+
+def labels_of(net: Net) -> frozenset[str]:
+    """Return the blobs that only training data has."""
+    sources = [layer for layer in (*net.layers, *net.left_out) if data_layers.is_data(layer)]
+    return frozenset(name for layer in sources for name in data_layers.labels_of(layer))
+
+
 def declared_inputs(net: Net, report: Report) -> list[Input]:
-    """Return all inputs that the file declares, in order."""
+    """Return all inputs that the file declares, in order.
+
+    A file for training alone has a data layer of phase TRAIN at most; its image is the input then.
+    """
     found = _legacy(net.fields, report)
     for layer in net.layers:
         if layer.type == "Input":
             found += _input_layer(layer, report)
-        elif layer.type in DATA_LAYERS:
+        elif data_layers.is_data(layer):
+            found += _data_layer(layer, report)
+    for layer in () if found else net.left_out:
+        if not found and data_layers.is_data(layer):
             found += _data_layer(layer, report)
     return found
 
@@ -69,7 +85,7 @@ def _sized(item: Input, report: Report, size: tuple[int, int] | None) -> Input |
     if size is not None and len(dims) in (0, 4):
         dims = (1, dims[1] if dims else 3, *size)
     if not dims:
-        advice = "give the input size, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
+        advice = "give --input-size H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
         report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
         return None
     if len(dims) != 4:
@@ -84,9 +100,9 @@ def _sized(item: Input, report: Report, size: tuple[int, int] | None) -> Input |
 
 
 def _legacy(fields: Fields, report: Report) -> list[Input]:
-    names = fields.strings("input")
+    names = fields.names("input")
     flat = fields.integers("input_dim", minimum=-1)
-    shapes = [_dims(block) for block in fields.blocks("input_shape")]
+    shapes = [data_layers.dims_of(block) for block in fields.blocks("input_shape")]
     if flat and not shapes:
         shapes = [tuple(flat[start : start + 4]) for start in range(0, len(flat), 4)]
     if len(shapes) not in (0, len(names)):
@@ -98,7 +114,7 @@ def _legacy(fields: Fields, report: Report) -> list[Input]:
 
 
 def _input_layer(layer: LayerText, report: Report) -> list[Input]:
-    shapes = [_dims(block) for block in layer.fields.block("input_param").blocks("shape")]
+    shapes = [data_layers.dims_of(block) for block in layer.fields.block("input_param").blocks("shape")]
     if len(shapes) not in (0, 1, len(layer.tops)):
         message = f"{layer} has {len(layer.tops)} tops but {len(shapes)} shapes"
         report.error(message, layer.at, "give one shape for all tops, or one each")
@@ -111,18 +127,13 @@ def _input_layer(layer: LayerText, report: Report) -> list[Input]:
 
 
 def _data_layer(layer: LayerText, report: Report) -> list[Input]:
-    """The first top is the image, as in Caffe; a label after it concerns no deployed layer."""
-    if not layer.tops:
+    """The first top is the image, as in Caffe; labels after it concern no deployed layer."""
+    blobs = [(name, at) for name, at in layer.tops if name not in data_layers.labels_of(layer)]
+    if not blobs:
         return []
-    transform = layer.fields.block("transform_param")
-    crop = transform.integer("crop_size", 0)
-    image = layer.fields.block("image_data_param")
-    height, width = crop or image.integer("new_height", 0), crop or image.integer("new_width", 0)
-    channels = 1 if transform.flag("force_gray", False) else 3
-    name, at = layer.tops[0]
+    name, at = blobs[0]
     report.note(f"{layer} was dropped; its blob {quoted(name)} is the image input")
-    return [Input(name, at, (1, channels, height, width) if height and width else ())]
-
-
-def _dims(block: Fields) -> tuple[int, ...]:
-    return tuple(block.integers("dim", minimum=-1))
+    changes = data_layers.changes_of(layer)
+    if changes:
+        report.note(f"{layer} changed each image ({', '.join(changes)}); give the network images prepared so")
+    return [Input(name, at, data_layers.shape_of_image(layer)), *(Input(name, at, ()) for name, at in blobs[1:])]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from trunkline.ingest.prototxt.limits import PrototxtLimits
+from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.prototxt.source import Source, Span, quoted
 
 TokenKind = Literal["word", "string", "mark", "end"]
@@ -41,7 +41,7 @@ class Token(NamedTuple):
         return Span(self.line, self.column, self.width)
 
 
-def tokens(source: Source, limits: PrototxtLimits) -> Iterator[Token]:
+def tokens(source: Source, limits: Limits) -> Iterator[Token]:
     """Yield the tokens of a text, ending with one of kind ``end``.
 
     Raises:
@@ -61,7 +61,8 @@ def tokens(source: Source, limits: PrototxtLimits) -> Iterator[Token]:
             continue
         count += 1
         if count > limits.tokens:
-            raise source.error(f"the file holds more than {limits.tokens:,} tokens", Span(line, column))
+            message = f"the file holds more than {limits.tokens:,} tokens"
+            raise source.error(message, Span(line, column), allow("tokens"))
         yield _token(source, kind, found.group(), Span(line, column, len(found.group())))
     yield Token("end", "", line, position - line_start + 1, 1)
 

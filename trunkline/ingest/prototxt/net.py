@@ -1,20 +1,21 @@
-"""The tree of a file → its name, its inputs and the layers that are deployed."""
+"""The tree of a file → its name, its inputs and its layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trunkline.errors import did_you_mean
+from trunkline.ingest.limits import Limits
 from trunkline.ingest.prototxt.fields import Fields
-from trunkline.ingest.prototxt.limits import PrototxtLimits
-from trunkline.ingest.prototxt.phase import is_deployed
+from trunkline.ingest.prototxt.phase import is_deployed, read_state
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
 from trunkline.ingest.prototxt.tree import Message
-from trunkline.ingest.prototxt.upgrade import current_type
+from trunkline.ingest.prototxt.upgrade import upgraded
 
 _SOLVER_FIELDS = ("base_lr", "lr_policy", "max_iter", "net", "train_net", "test_iter")
-_HARMLESS = ("blobs_lr", "debug_info", "loss_weight", "phase", "propagate_down", "weight_decay")
+_SHOWN = 4
 
 Names = tuple[tuple[str, Span], ...]
 
@@ -36,53 +37,64 @@ class LayerText:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """What a file says, layers of other phases left out."""
+    """What a file says: the layers of the deployed network, and those whose rules leave them out of it."""
 
     name: str
     fields: Fields
     layers: tuple[LayerText, ...]
+    left_out: tuple[LayerText, ...]
 
 
-def read_net(root: Message, report: Report, limits: PrototxtLimits) -> Net:
+def read_net(root: Message, report: Report, limits: Limits) -> Net:
     """Read the file's own fields and the heads of its layers.
 
     The inputs stay in ``fields``, for :mod:`trunkline.ingest.prototxt.inputs`.
     """
     fields = Fields(root, report, "the file", limits.size)
-    fields.ignore("force_backward", "debug_info", "state")
+    state = read_state(fields)
     _refuse_solver(root, report)
     layers: list[LayerText] = []
-    count = 0
-    for item in root.fields:
-        if item.name not in ("layer", "layers") or not isinstance(item.value, Message):
-            continue
-        count += 1
-        layer = _layer(item.value, report, limits, position=count)
-        if layer is not None:
-            layers.append(layer)
-    fields.has("layer")
-    fields.has("layers")
-    if not count and not report.count:
+    left_out: list[LayerText] = []
+    for count, block in enumerate(_blocks(root), 1):
+        layer = _layer(block, report, limits, position=count)
+        (layers if is_deployed(layer.fields, state) else left_out).append(layer)
+    fields.ignore("layer", "layers")
+    if not layers and not left_out and not report.count:
         report.error("the file declares no layers", root.at, "a network is a list of layer { … } blocks")
-    _refuse_duplicates(layers, report)
-    return Net(fields.string("name"), fields, tuple(layers))
+    _refuse_untyped(layers, report)
+    _note_left_out(left_out, report)
+    return Net(fields.string("name"), fields, tuple(layer for layer in layers if layer.type), tuple(left_out))
 
 
-def _layer(block: Message, report: Report, limits: PrototxtLimits, position: int) -> LayerText | None:
+def _blocks(root: Message) -> Iterator[Message]:
+    for item in root.fields:
+        if isinstance(item.value, Message) and item.name in ("layer", "layers"):
+            yield upgraded(item.value) if item.name == "layers" else item.value
+
+
+def _layer(block: Message, report: Report, limits: Limits, position: int) -> LayerText:
     head = Fields(block, report, f"layer {position}", limits.size)
-    kind = current_type(head.string("type"))
+    kind = head.string("type")
     name = head.string("name") or f"{kind or 'layer'}_{position}"
     fields = Fields(block, report, f"{kind or 'layer'} {quoted(name)}", limits.size)
-    fields.ignore("name", "type", *_HARMLESS)
-    if not is_deployed(fields):
-        return None
-    if not kind:
-        advice = "this is Caffe's V0 format: upgrade it with Caffe's own tool" if head.has("layer") else 'add type: "…"'
-        report.error(f"layer {quoted(name)} has no type", block.at, advice)
-        return None
-    return LayerText(
-        name, kind, head.where("name"), fields, tuple(fields.strings("bottom")), tuple(fields.strings("top"))
-    )
+    fields.ignore("name", "type")
+    bottoms, tops = tuple(fields.names("bottom")), tuple(fields.names("top"))
+    return LayerText(name, kind, head.where("name"), fields, bottoms, tops)
+
+
+def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
+    for layer in layers:
+        if not layer.type:
+            nested = layer.fields.has("layer")
+            advice = "this is Caffe's V0 format: upgrade it with Caffe's own tool" if nested else 'add type: "…"'
+            report.error(f"layer {quoted(layer.name)} has no type", layer.fields.at, advice)
+
+
+def _note_left_out(layers: Sequence[LayerText], report: Report) -> None:
+    if layers:
+        names = ", ".join(map(str, layers[:_SHOWN])) + (" and others" if len(layers) > _SHOWN else "")
+        count = f"{len(layers)} layer{'s' if len(layers) > 1 else ''}"
+        report.note(f"{count} of another phase, level or stage left out: {names}")
 
 
 def _refuse_solver(root: Message, report: Report) -> None:
@@ -95,15 +107,3 @@ def _refuse_solver(root: Message, report: Report) -> None:
         first = root.fields[0]
         advice = did_you_mean(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
         report.error(f"the file declares no layers; its first field is {quoted(first.name)}", first.at, advice)
-
-
-def _refuse_duplicates(layers: list[LayerText], report: Report) -> None:
-    seen: dict[str, LayerText] = {}
-    for layer in layers:
-        first = seen.setdefault(layer.name, layer)
-        if first is not layer:
-            report.error(
-                f"two layers are called {quoted(layer.name)}; the first is at line {first.at.line}",
-                layer.at,
-                "rename one: weights are named after their layer",
-            )

@@ -1,13 +1,14 @@
 """prototxt → Graph: the door of this folder.
 
 The steps, each in its own file: text → tokens → located tree (:mod:`lexer`, :mod:`tree`) → layers of the
-deployed network (:mod:`net`, :mod:`phase`) → inputs and dialect → single-assignment wiring → nodes
-(:mod:`translate`, :mod:`layers`).
+deployed network (:mod:`net`, :mod:`phase`, :mod:`deployed`) → inputs and dialect → single-assignment wiring
+→ what the features need (:mod:`needed`) → nodes (:mod:`translate`, :mod:`layers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
@@ -15,21 +16,27 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.onnx_file.door import read_bytes
 from trunkline.ingest.prototxt import dialect, wiring
-from trunkline.ingest.prototxt.inputs import DATA_LAYERS, declared_inputs, image_input
-from trunkline.ingest.prototxt.layers import DROPPED
+from trunkline.ingest.prototxt.deployed import deployed
+from trunkline.ingest.prototxt.inputs import declared_inputs, image_input, labels_of
 from trunkline.ingest.prototxt.layers.layer import Site
-from trunkline.ingest.prototxt.limits import PrototxtLimits
 from trunkline.ingest.prototxt.names import Names
-from trunkline.ingest.prototxt.net import LayerText, Net, read_net
+from trunkline.ingest.prototxt.needed import Wanted, needed
+from trunkline.ingest.prototxt.net import Net, read_net
 from trunkline.ingest.prototxt.report import Report
-from trunkline.ingest.prototxt.source import Source, decode
-from trunkline.ingest.prototxt.translate import refuse_unknown_types, translate
+from trunkline.ingest.prototxt.source import Source, Span, decode, quoted
+from trunkline.ingest.prototxt.translate import refuse_misplaced, translate
 from trunkline.ingest.prototxt.tree import parse
 
 
 def read_prototxt(
-    path: Path, *, input_size: tuple[int, int] | None = None, limits: PrototxtLimits | None = None
+    path: Path,
+    *,
+    input_size: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+    features: Sequence[str] = (),
 ) -> Graph:
     """Read a Caffe or AutoMTL prototxt. The weights are described, not drawn.
 
@@ -37,23 +44,20 @@ def read_prototxt(
         path: The file.
         input_size: ``(height, width)`` in pixels to use instead of the file's.
         limits: What the file may ask for.
+        features: Names of values, blobs or layers to end the network at. Layers that they do not need are not
+            translated, so they may be of any type.
 
     Returns:
-        The Graph, whose ``notes`` tell every repair and every dropped layer. Its outputs are the blobs that
-        nothing reads, in the order of the file.
+        The Graph, whose ``notes`` tell every repair and every dropped layer. Its outputs are the features in
+        the order given; without any, the blobs that nothing reads, in the order of the file.
 
     Raises:
         InvalidModel: All that is wrong with the file, each problem at its line and column.
         UnsupportedOp: The same, when layer types are among it that Trunkline cannot handle.
     """
-    limits = limits or PrototxtLimits()
-    try:
-        with path.open("rb") as file:
-            content = file.read(limits.file_bytes + 1)
-    except OSError as error:
-        raise InvalidModel(f"cannot read the file: {error.strerror}", place=str(path)) from error
-    _refuse_size(len(content), str(path), limits)
-    return _read(decode(content, str(path)), path.stem, input_size, limits)
+    limits = limits or Limits()
+    content = read_bytes(path, limit_bytes=limits.text_bytes, limit="text_bytes")
+    return _read(decode(content, str(path)), path.stem, _Wish(input_size, features, limits))
 
 
 def parse_prototxt(
@@ -61,69 +65,71 @@ def parse_prototxt(
     path_label: str = "<text>",
     *,
     input_size: tuple[int, int] | None = None,
-    limits: PrototxtLimits | None = None,
+    limits: Limits | None = None,
+    features: Sequence[str] = (),
 ) -> Graph:
     """Read a prototxt from a text; ``path_label`` stands for the path in errors. See :func:`read_prototxt`."""
-    limits = limits or PrototxtLimits()
-    _refuse_size(len(text), path_label, limits)
-    return _read(decode(text.encode(errors="replace"), path_label), Path(path_label).stem, input_size, limits)
+    limits = limits or Limits()
+    if len(text) > limits.text_bytes:
+        raise InvalidModel(f"the text is longer than {limits.text_bytes:,} bytes", place=path_label)
+    source = decode(text.encode(errors="replace"), path_label)
+    return _read(source, Path(path_label).stem, _Wish(input_size, features, limits))
 
 
-def _refuse_size(size: int, label: str, limits: PrototxtLimits) -> None:
-    if size > limits.file_bytes:
-        raise InvalidModel(f"the file is larger than {limits.file_bytes:,} bytes", place=label)
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the caller asks for beyond the file."""
+
+    size: tuple[int, int] | None
+    features: Sequence[str]
+    limits: Limits
 
 
-def _read(source: Source, stem: str, size: tuple[int, int] | None, limits: PrototxtLimits) -> Graph:
+def _read(source: Source, stem: str, wish: _Wish) -> Graph:
     if not source.text.strip():
         raise InvalidModel("the file is empty", place=source.label, advice="a network is a list of layer { … } blocks")
     report = Report(source)
-    net = read_net(parse(source, limits), report, limits)
-    graph = _build(net, net.name or stem, size, report, limits)
+    net = read_net(parse(source, wish.limits), report, wish.limits)
+    graph = _build(net, net.name or stem, wish, report)
     report.raise_if_any()
     assert graph is not None  # whatever prevented it was reported
     return graph
 
 
-def _build(net: Net, name: str, size: tuple[int, int] | None, report: Report, limits: PrototxtLimits) -> Graph | None:
+def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
     inputs = declared_inputs(net, report)
     if net.layers:
         net.fields.finish()
-    layers = _deployed(net, report)
-    refuse_unknown_types(layers, report)
-    alias = wiring.alias_undefined_input(layers, inputs, report)
-    names = Names({item.name for item in inputs} | {top for layer in layers for top, _ in layer.tops})
-    blobs, wired = wiring.wire(layers, [names.reserved(item.name) for item in inputs], alias, names, report)
+    layers = deployed(net, labels_of(net), report)
     if not layers:
         return None
-    read = {alias.get(bottom, bottom) for layer in layers for bottom, _ in layer.bottoms}
-    image = image_input(inputs, read, net, report, size)
+    alias = wiring.alias_undefined_input(layers, inputs, report)
+    names = Names({item.name for item in inputs} | {top for layer in layers for top, _ in layer.tops})
+    blobs, wired = wiring.wire(layers, [names.reserved(item.name) for item in inputs], alias, names)
+    kept, wanted = needed(wiring.absorb_scales(wired), wish.features, report)
+    refuse_misplaced(kept, [item.name for item in inputs], report)
+    read = {alias.get(bottom, bottom) for layer in kept for bottom, _ in layer.text.bottoms}
+    image = image_input(inputs, read, net, report, wish.size)
     builder = GraphBuilder(name)
     values = {blobs[image.name]: builder.image(image.name, image.dims)} if image else {}
-    found = dialect.detect(layers, report)
     node_names = Names({layer.name for layer in layers})
-    kept = wiring.absorb_scales(wired)
-    translate(kept, values, Site(builder, report, names, node_names, found, limits))
-    outputs = _outputs(kept, values)
+    translate(kept, values, Site(builder, report, names, node_names, dialect.detect(layers, report), wish.limits))
+    outputs = _outputs(wanted, values, report)
     if not outputs and not report.count:
         report.error("the network computes nothing", layers[0].at, "its layers only pass the input on")
     return None if report.count else builder.finish(outputs, report.notes)
 
 
-def _deployed(net: Net, report: Report) -> list[LayerText]:
-    """Leave out Input and data layers, which became inputs, and losses, which need labels."""
-    kept: list[LayerText] = []
-    for layer in net.layers:
-        if layer.type in DROPPED:
-            report.note(f"{layer} was dropped: it has no part in the deployed network")
-        elif layer.type != "Input" and layer.type not in DATA_LAYERS:
-            kept.append(layer)
-    if not kept and not report.count:
-        report.error("the file declares no layer that computes", net.fields.at, "add layer { … } blocks")
-    return kept
-
-
-def _outputs(layers: Sequence[wiring.Wired], values: dict[wiring.Blob, ir.Value]) -> list[ir.Value]:
-    """Return the values that no layer reads, once each; the input itself is no output."""
-    unread = [values[top] for layer in layers for top in layer.tops if not top.readers and top in values]
-    return list({id(value): value for value in unread if value.producer() is not None}.values())
+def _outputs(wanted: Sequence[Wanted], values: dict[wiring.Blob, ir.Value], report: Report) -> list[ir.Value]:
+    """Return the values of the wanted blobs, once each; neither the input itself nor a mask is an output."""
+    found: dict[int, ir.Value] = {}
+    for blob, name in wanted:
+        value = values.get(blob)
+        if value is None:
+            continue
+        if value.producer() is not None and value.dtype == ir.DataType.FLOAT:
+            found[id(value)] = value
+        elif name:
+            what = "the input" if value.producer() is None else "a mask of positions"
+            report.error(f"feature {quoted(name)} is {what}", Span(1, 1), "name a blob that holds features")
+    return list(found.values())

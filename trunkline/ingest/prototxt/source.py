@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from trunkline.errors import InvalidModel, Problem
+
+# A string (kept) or a comment; in GBK and other encodings, bytes of one character may look like quotes.
+_COMMENT = re.compile(rb"""("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+')|\#[^\n\r]*+""")
 
 _EXCERPT = 100
 """Characters of a line that an error shows; generated files may hold one line of megabytes."""
@@ -61,7 +65,7 @@ def decode(content: bytes, label: str) -> Source:
             advice="give the .prototxt; a .caffemodel holds only weights",
         )
     try:
-        return Source(content.decode("utf-8"), label)
+        return Source(_without_odd_comments(content).decode("utf-8"), label)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InvalidModel(
@@ -69,6 +73,15 @@ def decode(content: bytes, label: str) -> Source:
             place=f"{label}:{line}",
             advice="save the file as UTF-8; if it is binary, give the .prototxt instead",
         ) from error
+
+
+def _without_odd_comments(content: bytes) -> bytes:
+    """Blank out comments in another encoding than UTF-8, which many files have; nobody reads them here."""
+    try:
+        content.decode("utf-8")
+        return content
+    except UnicodeDecodeError:
+        return _COMMENT.sub(lambda found: found.group(1) or b"#" + b" " * (len(found.group()) - 1), content)
 
 
 def printable(text: str) -> str:

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.layers import DROPPED, TRANSLATORS
+from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Site
 from trunkline.ingest.prototxt.net import LayerText
 from trunkline.ingest.prototxt.report import Report
+from trunkline.ingest.prototxt.source import quoted
 from trunkline.ingest.prototxt.wiring import Blob, Wired
 
 Values = dict[Blob, ir.Value]
 
 
-def refuse_unknown_types(layers: Sequence[LayerText], report: Report) -> None:
-    """Report every layer whose type has no translator."""
+_OTHERWISE = "replace it, rewrite it with supported layers, or cut the network before it with --features"
+
+
+def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Report) -> None:
+    """Report every layer that cannot stand where it does: its blobs do not exist, or its type has no translator."""
+    for wired in layers:
+        for fault in wired.faults:
+            known = (name for layer in reversed(layers) for name, _ in layer.text.tops)
+            guess = report.suggest(fault.misspelt, chain(inputs, known)) if fault.misspelt else ""
+            report.error(fault.message, fault.at, guess or fault.advice)
+        if wired.text.type not in TRANSLATORS:
+            _refuse_type(wired.text, report)
+
+
+def _refuse_type(layer: LayerText, report: Report) -> None:
     supported = sorted({*TRANSLATORS, *DROPPED, "Input"})
-    for layer in layers:
-        if layer.type not in TRANSLATORS:
-            at = layer.fields.where("type")
-            advice = report.suggest(layer.type, supported, "replace it, or rewrite it with supported layers")
-            report.unsupported(f"{layer} is not supported", at, advice, supported)
+    advice = REFUSED.get(layer.type) or report.suggest(layer.type, supported, _OTHERWISE)
+    report.unsupported(f"{layer} is not supported", layer.fields.where("type"), advice, supported)
 
 
 def translate(layers: Sequence[Wired], values: Values, site: Site) -> None:
@@ -44,15 +56,25 @@ def translate(layers: Sequence[Wired], values: Values, site: Site) -> None:
             continue
         wired.text.fields.finish()
         if site.report.count == known:
-            values.update(zip(wired.tops, results, strict=True))
+            values.update(zip(wired.tops, results, strict=False))  # no value for a mask that nothing reads
 
 
 def _results(layer: Layer) -> Sequence[ir.Value]:
     translator = TRANSLATORS[layer.text.type]
     _check_count(layer, "bottom", len(layer.inputs), translator.bottoms)
     _check_count(layer, "top", layer.top_count, translator.tops)
+    if not translator.reads_masks:
+        _refuse_masks(layer)
     result = translator.translate(layer)
     return [result] if isinstance(result, ir.Value) else result
+
+
+def _refuse_masks(layer: Layer) -> None:
+    for index, value in enumerate(layer.inputs):
+        if value.dtype != ir.DataType.FLOAT:
+            name = quoted(layer.text.bottoms[index][0])
+            message = f"{layer.text} reads {name}, a mask: positions, not features"
+            raise layer.fault(message, "bottom", "only Upsample and Unpooling read masks")
 
 
 def _check_count(layer: Layer, what: str, found: int, allowed: tuple[int, int | None]) -> None:

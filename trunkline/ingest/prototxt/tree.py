@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.prototxt.lexer import Token, tokens
-from trunkline.ingest.prototxt.limits import PrototxtLimits
 from trunkline.ingest.prototxt.source import Source, Span, quoted
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -55,7 +55,7 @@ class _Open:
     element: Token | None = None
 
 
-def parse(source: Source, limits: PrototxtLimits | None = None) -> Message:
+def parse(source: Source, limits: Limits | None = None) -> Message:
     """Read a text as protobuf text format.
 
     Works with an explicit stack, in time linear in the text.
@@ -63,11 +63,11 @@ def parse(source: Source, limits: PrototxtLimits | None = None) -> Message:
     Raises:
         InvalidModel: The text is not in the format, or asks for more than ``limits`` allow.
     """
-    return _Parser(source, limits or PrototxtLimits()).run()
+    return _Parser(source, limits or Limits()).run()
 
 
 class _Parser:
-    def __init__(self, source: Source, limits: PrototxtLimits) -> None:
+    def __init__(self, source: Source, limits: Limits) -> None:
         self.source = source
         self.limits = limits
         self.tokens: Iterator[Token] = tokens(source, limits)
@@ -140,7 +140,8 @@ class _Parser:
 
     def push(self, frame: _Open) -> None:
         if len(self.stack) > self.limits.depth:
-            raise self.source.error(f"blocks are nested deeper than {self.limits.depth} levels", frame.opener)
+            message = f"blocks are nested deeper than {self.limits.depth} levels"
+            raise self.source.error(message, frame.opener, allow("depth"))
         self.stack.append(frame)
         self.advance()
 

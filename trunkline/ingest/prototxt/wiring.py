@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 from trunkline.ingest.prototxt.inputs import Input
 from trunkline.ingest.prototxt.names import Names
@@ -25,17 +24,29 @@ class Blob:
     readers: list[Wired] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with a layer's place among the others; ``misspelt`` is a blob name that does not exist."""
+
+    message: str
+    at: Span
+    advice: str
+    misspelt: str = ""
+
+
 @dataclass(eq=False, slots=True)
 class Wired:
     """A layer with its blobs. A bottom is ``None`` where it could not be resolved.
 
-    ``scale`` is the Scale layer that a Caffe BatchNorm has absorbed.
+    ``scale`` is the Scale layer that a Caffe BatchNorm has absorbed. ``faults`` wait here until it is known
+    whether the layer is wanted.
     """
 
     text: LayerText
     bottoms: list[Blob | None]
     tops: list[Blob]
     scale: LayerText | None = None
+    faults: list[Fault] = field(default_factory=list)
 
 
 def alias_undefined_input(layers: Sequence[LayerText], inputs: Sequence[Input], report: Report) -> dict[str, str]:
@@ -60,26 +71,30 @@ def alias_undefined_input(layers: Sequence[LayerText], inputs: Sequence[Input], 
 
 
 def wire(
-    layers: Sequence[LayerText], inputs: Iterable[str], alias: dict[str, str], names: Names, report: Report
+    layers: Sequence[LayerText], inputs: Iterable[str], alias: dict[str, str], names: Names
 ) -> tuple[dict[str, Blob], list[Wired]]:
-    """Resolve every bottom to the blob it reads.
+    """Resolve every bottom to the blob it reads; where that fails, the layer gets a fault.
 
     Returns:
         The input blobs by name, and the layers in the order of the file.
     """
     declared = {name: Blob(name) for name in inputs}
-    return declared, _Wiring(layers, declared, alias, names, report).run()
+    return declared, _Wiring(layers, declared, alias, names).run()
 
 
 def absorb_scales(layers: Sequence[Wired]) -> list[Wired]:
-    """Join each BatchNorm with the Scale layer that alone reads it, as Caffe users mean the pair."""
-    joined: set[int] = set()
+    """Join each BatchNorm with the Scale layer that alone reads it, as Caffe users mean the pair.
+
+    The pair stands where its Scale layer stood, so that outputs keep the order of the file.
+    """
+    norms: dict[int, Wired] = {}
     for layer in layers:
         follower = _scale_after(layer)
         if follower is not None:
             layer.scale, layer.tops = follower.text, follower.tops
-            joined.add(id(follower))
-    return [layer for layer in layers if id(layer) not in joined]
+            layer.faults += follower.faults
+            norms[id(follower)] = layer
+    return [norms.get(id(layer), layer) for layer in layers if layer.scale is None]
 
 
 def _scale_after(layer: Wired) -> Wired | None:
@@ -96,13 +111,11 @@ class _Wiring:
         declared: dict[str, Blob],
         alias: dict[str, str],
         names: Names,
-        report: Report,
     ) -> None:
         self.layers = layers
         self.current = dict(declared)
         self.alias = alias
         self.names = names
-        self.report = report
         self.writers: dict[str, LayerText] = {}
         for layer in layers:
             for name, _ in layer.tops:
@@ -111,31 +124,32 @@ class _Wiring:
     def run(self) -> list[Wired]:
         wired: list[Wired] = []
         for layer in self.layers:
-            item = Wired(layer, [self.bottom(layer, name, at) for name, at in layer.bottoms], [])
+            item = Wired(layer, [], [])
+            item.bottoms = [self.bottom(item, name, at) for name, at in layer.bottoms]
             for blob in item.bottoms:
                 if blob is not None:
                     blob.readers.append(item)
-            item.tops = [self.top(layer, name, at) for name, at in layer.tops]
+            item.tops = [self.top(item, name, at) for name, at in layer.tops]
             wired.append(item)
         return wired
 
-    def bottom(self, layer: LayerText, name: str, at: Span) -> Blob | None:
+    def bottom(self, layer: Wired, name: str, at: Span) -> Blob | None:
         blob = self.current.get(self.alias.get(name, name))
         if blob is None:
             self.refuse_bottom(layer, name, at)
         return blob
 
-    def top(self, layer: LayerText, name: str, at: Span) -> Blob:
-        in_place = any(name == bottom for bottom, _ in layer.bottoms)
+    def top(self, layer: Wired, name: str, at: Span) -> Blob:
+        in_place = any(name == bottom for bottom, _ in layer.text.bottoms)
         if name in self.current and not in_place:
-            message = f"{layer} writes blob {quoted(name)}, which an earlier layer or the input already is"
-            self.report.error(message, at, "rename this top")
-        blob = Blob(self.names.new(layer.name) if in_place else self.names.reserved(name))
+            message = f"{layer.text} writes blob {quoted(name)}, which an earlier layer or the input already is"
+            layer.faults.append(Fault(message, at, "rename this top"))
+        blob = Blob(self.names.new(layer.text.name) if in_place else self.names.reserved(name))
         self.current[name] = blob
         return blob
 
-    def refuse_bottom(self, layer: LayerText, name: str, at: Span) -> None:
-        writer = self.writers.get(name)
+    def refuse_bottom(self, wired: Wired, name: str, at: Span) -> None:
+        layer, writer = wired.text, self.writers.get(name)
         if writer is layer:
             message, advice = f"{layer} reads blob {quoted(name)}, which only it writes", "a layer cannot read itself"
         elif writer is not None:
@@ -143,6 +157,6 @@ class _Wiring:
             advice = "layers must follow what they read; a cycle is not possible"
         else:
             message = f"{layer} reads blob {quoted(name)}, which no layer writes"
-            known = chain(reversed(self.current), self.writers)
-            advice = self.report.suggest(name, known, "is the bottom misspelt, or its layer missing?")
-        self.report.error(message, at, advice)
+            wired.faults.append(Fault(message, at, "is the bottom misspelt, or its layer missing?", name))
+            return
+        wired.faults.append(Fault(message, at, advice))

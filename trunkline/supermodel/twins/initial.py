@@ -12,7 +12,7 @@ from trunkline.ingest.graph import array_of, attribute, name_of
 from trunkline.ingest.parameters import size_of
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_NORMALISATIONS = ("BatchNormalization", "InstanceNormalization")
+_NORMALISATIONS = ("BatchNormalization", "InstanceNormalization", "LayerNormalization")
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 _ONE, _ZERO = Filler("constant", 1.0), Filler("constant", 0.0)
 

@@ -16,6 +16,8 @@ How to add an operator: write one factory, in one file of ``twins/ops/`` (or any
 * An operator whose float input is a setting, not a weight, also needs a line in
   :mod:`trunkline.ingest.parameters`.
 * Compare it with onnxruntime: a line in ``tests/supermodel/test_twins_parity.py``.
+* Readers accept it once it stands in :mod:`trunkline.ingest.onnx_file.operators`; then ONNX's own cases can be run:
+  ``python -m conformance --only Softsign``.
 
 An operator without a factory is looked for in onnx2torch, where the extra ``trunkline[onnx2torch]`` is installed.
 """
@@ -67,7 +69,13 @@ Factory = Callable[[ir.Node], Op]
 F_ = TypeVar("F_", bound=Factory)
 
 _FACTORIES: dict[str, Factory] = {}
-_SEVERAL_OUTPUTS = frozenset({"Split"})
+_TYPES = frozenset(
+    {
+        *(ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.BOOL),
+        *(ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.UINT8),
+    }
+)
+_SEVERAL_OUTPUTS = frozenset({"LayerNormalization", "MaxPool", "Split"})
 
 
 def register(op_type: str) -> Callable[[F_], F_]:
@@ -96,6 +104,7 @@ def make_op(node: ir.Node) -> Op:
     """
     _load_families()
     _refuse_side_outputs(node)
+    _refuse_types(node)
     if node.domain in ("", "ai.onnx") and node.op_type in _FACTORIES:
         return _FACTORIES[node.op_type](node)
 
@@ -115,6 +124,14 @@ def _refuse_side_outputs(node: ir.Node) -> None:
     for output in node.outputs[1:]:
         if output.uses() or output.is_graph_output():
             raise refuse(node, f"its second output {output.name!r} in use", "use only the first output of this node")
+
+
+def _refuse_types(node: ir.Node) -> None:
+    """Torch can hold 16 unsigned bits and more, and floats of 8 bits, but not compute with them."""
+    computed = [value for value in node.inputs if value is not None and not value.is_initializer()]
+    for value in [*computed, *node.outputs]:
+        if value.dtype is not None and value.dtype not in _TYPES:
+            raise refuse(node, f"numbers of the type {value.dtype.name}", "give the network in float32")
 
 
 @cache

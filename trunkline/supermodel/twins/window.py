@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.ingest.graph import attribute
+from trunkline.supermodel.twins.registry import refuse
+from trunkline.supermodel.twins.settings import rank_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,22 @@ class Window:
             auto_pad=auto_pad,
             ceil_mode=bool(attribute(node, "ceil_mode", 0)),
         )
+
+    @classmethod
+    def of_pooling(cls, node: ir.Node) -> Window:
+        """Read the window of a pooling node.
+
+        Raises:
+            UnsupportedOp: The window's rank is not the image's, or padding is as wide as the window, so that
+                a window could see nothing else.
+        """
+        kernel = attribute(node, "kernel_shape")
+        if rank_of(node) != len(kernel) + 2:
+            raise refuse(node, f"a window over {len(kernel)} of {rank_of(node) - 2} spatial axes")
+        window = cls.of(node, kernel)
+        if any(pad >= extent for pad, extent in zip(window.begins + window.ends, window.extents * 2, strict=True)):
+            raise refuse(node, "padding as wide as its window", "pad the image before pooling, or widen the window")
+        return window
 
     @property
     def extents(self) -> tuple[int, ...]:

@@ -1,5 +1,35 @@
 """What opsets 7 to the newest say differently from opset 18, by kind of difference."""
 
-from trunkline.ingest.onnx_file.adapters import modes, resize, softmax, to_inputs
+from trunkline.ingest.onnx_file.adapters import (
+    activation,
+    arithmetic,
+    blocks,
+    casts,
+    grid_sample,
+    modes,
+    normalisation,
+    padding,
+    pooling,
+    resize,
+    resize_axes,
+    sequences,
+    softmax,
+    to_inputs,
+)
 
-__all__ = ["modes", "resize", "softmax", "to_inputs"]
+__all__ = [
+    "activation",
+    "arithmetic",
+    "blocks",
+    "casts",
+    "grid_sample",
+    "modes",
+    "normalisation",
+    "padding",
+    "pooling",
+    "resize",
+    "resize_axes",
+    "sequences",
+    "softmax",
+    "to_inputs",
+]

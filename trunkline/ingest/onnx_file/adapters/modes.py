@@ -26,21 +26,14 @@ def batch_normalization_14(node: ir.Node, editor: Editor) -> None:
 
 @since(12, "Dropout")
 def dropout_12(node: ir.Node, editor: Editor) -> None:
-    """A ``training_mode`` that is off goes; so does the seed, because the run's own seed decides."""
+    """A ``training_mode`` that is off, or drops nothing, goes; so does the seed, because the run's own decides."""
     pop(node, "seed")
     if input_at(node, 2) is None:
         return
-    training = static(node, 2)
-    if training is None or training.any():
+    training, ratio = static(node, 2), static(node, 1)
+    if training is None or (training.any() and (ratio is None or ratio.any())):
         raise refuse(node, "training_mode that is on", "export the model for inference: model.eval()")
     set_input(node, 2, None)
-
-
-@since(19, "Pad")
-def pad_19(node: ir.Node, editor: Editor) -> None:
-    """Opset 19 can wrap around."""
-    if attribute(node, "mode") == "wrap":
-        raise refuse(node, "mode wrap", "use reflect, edge or constant")
 
 
 def lower_attributes(node: ir.Node, opset: int) -> None:

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import attribute, name_of
-from trunkline.ingest.onnx_file.adapters.registry import before, refuse, since
+from trunkline.ingest.onnx_file.adapters.registry import before, refuse
 from trunkline.ingest.passes.edit import Editor, input_at, pop, put, set_input, static
 
 
@@ -31,9 +31,13 @@ def resize_10(node: ir.Node, editor: Editor) -> None:
 
 @before(13, "Resize")
 def resize_11(node: ir.Node, editor: Editor) -> None:
-    """Opset 11 had one coordinate mode that opset 13 dropped."""
-    if attribute(node, "coordinate_transformation_mode") == "tf_half_pixel_for_nn":
-        raise refuse(node, "coordinate_transformation_mode tf_half_pixel_for_nn", "export with opset_version=18")
+    """Opset 11 had one coordinate mode that opset 13 dropped: half_pixel, half a pixel further."""
+    if attribute(node, "coordinate_transformation_mode") != "tf_half_pixel_for_nn":
+        return
+    if (attribute(node, "mode", "nearest"), attribute(node, "nearest_mode")) != ("nearest", "floor"):
+        raise refuse(node, "tf_half_pixel_for_nn that is not nearest, rounded down", "export with opset_version=18")
+    put(node, "coordinate_transformation_mode", "half_pixel")
+    put(node, "nearest_mode", "round_prefer_ceil")
 
 
 @before(11, "Resize")
@@ -43,13 +47,6 @@ def scales_third(node: ir.Node, editor: Editor) -> None:
     scales = input_at(node, 1)
     set_input(node, 2, scales)
     set_input(node, 1, None)
-
-
-@since(19, "Resize")
-def resize_19(node: ir.Node, editor: Editor) -> None:
-    """Opset 19 has one coordinate mode more."""
-    if attribute(node, "coordinate_transformation_mode") == "half_pixel_symmetric":
-        raise refuse(node, "coordinate_transformation_mode half_pixel_symmetric", "use half_pixel")
 
 
 def _asymmetric(node: ir.Node) -> None:

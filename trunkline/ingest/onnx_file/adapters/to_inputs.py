@@ -16,7 +16,8 @@ _HIGHEST = float(np.finfo(np.float32).max)
 
 
 @before(13, "Squeeze", "Unsqueeze", "ReduceSum")
-@before(18, "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
+@before(18, "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin")
+@before(18, "ReduceProd", "ReduceSumSquare")
 def axes(node: ir.Node, editor: Editor) -> None:
     """``axes`` becomes the second input; without it, the operator takes all axes, then as now."""
     _move(node, editor, "axes", 1)

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trunkline.ingest.prototxt.layers import (
     activation,
     affine,
+    arithmetic,
     convolution,
+    crop,
     dense,
+    fork_norm,
+    interp,
     join,
     normalisation,
     pooling,
     rearrange,
+    reduction,
+    response,
+    upsample,
 )
 from trunkline.ingest.prototxt.layers.layer import Translator
+from trunkline.ingest.prototxt.layers.refused import REFUSED
 
 TRANSLATORS: dict[str, Translator] = {
     **activation.LAYERS,
     **affine.LAYERS,
+    **arithmetic.LAYERS,
     **convolution.LAYERS,
+    **crop.LAYERS,
     **dense.LAYERS,
+    **fork_norm.LAYERS,
+    **interp.LAYERS,
     **join.LAYERS,
     **normalisation.LAYERS,
     **pooling.LAYERS,
     **rearrange.LAYERS,
+    **reduction.LAYERS,
+    **response.LAYERS,
+    **upsample.LAYERS,
 }
 
-DROPPED = frozenset(
-    {
-        "Accuracy",
-        "ContrastiveLoss",
-        "EuclideanLoss",
-        "HDF5Output",
-        "HingeLoss",
-        "InfogainLoss",
-        "MultinomialLogisticLoss",
-        "SigmoidCrossEntropyLoss",
-        "Silence",
-        "SmoothL1Loss",
-        "SoftmaxWithLoss",
-    }
-)
-"""Layers that measure or discard a result; the deployed network ends before them."""
+_MEASURES, _WRITES = "it measures a result", "it only passes a result on"
 
-__all__ = ["DROPPED", "TRANSLATORS", "Translator"]
+DROPPED: Mapping[str, str] = {
+    **dict.fromkeys(("Accuracy", "DetectionEvaluate", "SegAccuracy"), _MEASURES),
+    **dict.fromkeys(("CenterLoss", "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss"), _MEASURES),
+    **dict.fromkeys(("MultiBoxLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"), _MEASURES),
+    **dict.fromkeys(("SmoothL1Loss", "SoftmaxWithLoss"), _MEASURES),
+    **dict.fromkeys(("HDF5Output", "MatWrite", "Silence"), _WRITES),
+    "ArgMax": "it turns scores into class numbers, which no gradient passes; the scores are the output",
+}
+"""Layers that measure, discard or round a result, with the reason; the deployed network ends before them."""
+
+__all__ = ["DROPPED", "REFUSED", "TRANSLATORS", "Translator"]

@@ -1,8 +1,7 @@
-"""Functions of one number, and Softmax."""
+"""Functions of one number without constants of their own to set, and Softmax."""
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.fillers import Filler
@@ -13,7 +12,6 @@ from trunkline.ingest.prototxt.layers.layer import Layer, Translate, Translator
 def relu(layer: Layer) -> ir.Value:
     """ReLU → Relu, or LeakyRelu with ``negative_slope``."""
     fields = layer.fields.block("relu_param")
-    fields.ignore("engine", "inplace")
     slope = fields.number("negative_slope", 0.0)
     if slope:
         return layer.node("LeakyRelu", layer.inputs, {"alpha": slope})
@@ -22,10 +20,8 @@ def relu(layer: Layer) -> ir.Value:
 
 def relu6(layer: Layer) -> ir.Value:
     """ReLU6 → Clip from 0 to 6."""
-    for name in ("relu_param", "relu6_param"):
-        layer.fields.block(name).ignore("engine", "inplace")
-    bounds = [layer.constant("min", np.array(0, np.float32)), layer.constant("max", np.array(6, np.float32))]
-    return layer.node("Clip", [layer.inputs[0], *bounds])
+    _no_settings(layer, "relu_param", "relu6_param")
+    return layer.node("Clip", [layer.inputs[0], layer.number("min", 0), layer.number("max", 6)])
 
 
 def prelu(layer: Layer) -> ir.Value:
@@ -41,37 +37,77 @@ def prelu(layer: Layer) -> ir.Value:
 def elu(layer: Layer) -> ir.Value:
     """ELU → Elu."""
     fields = layer.fields.block("elu_param")
-    fields.ignore("inplace")
     return layer.node("Elu", layer.inputs, {"alpha": fields.number("alpha", 1.0)})
+
+
+def swish(layer: Layer) -> ir.Value:
+    """Swish: x · sigmoid(beta · x) (Ramachandran et al. 2017, section 4) → Mul, Sigmoid, Mul."""
+    fields = layer.fields.block("swish_param")
+    beta, value = fields.number("beta", 1.0), layer.inputs[0]
+    scaled = value if beta == 1 else layer.step("scale", "Mul", [value, layer.number("beta", beta)])
+    return layer.node("Mul", [value, layer.step("gate", "Sigmoid", [scaled])])
+
+
+def mish(layer: Layer) -> ir.Value:
+    """Mish: x · tanh(softplus(x)) (Misra 2019, equation 1) → Softplus, Tanh, Mul."""
+    _no_settings(layer, "mish_param")
+    value = layer.inputs[0]
+    gate = layer.step("gate", "Tanh", [layer.step("softplus", "Softplus", [value])])
+    return layer.node("Mul", [value, gate])
+
+
+def hard_sigmoid(layer: Layer) -> ir.Value:
+    """HardSigmoid: alpha · x + beta, clipped to 0 and 1 → HardSigmoid.
+
+    Forks of Caffe have x / 6 + 1 / 2 (Howard et al. 2019, section 5.2) or 0.2 x + 1 / 2 under this one name, so
+    the file has to say which.
+    """
+    fields = layer.fields.block("hardsigmoid_param")
+    if not (fields.has("alpha") and fields.has("beta")):
+        advice = "add hardsigmoid_param { alpha: … beta: … }: 0.16666667 and 0.5 in MobileNetV3, 0.2 and 0.5 in others"
+        message = f"{layer.text} has no alpha and beta, and forks of Caffe disagree on them"
+        raise layer.fault(message, "alpha", advice, fields)
+    return layer.node(
+        "HardSigmoid", layer.inputs, {"alpha": fields.number("alpha", 0.0), "beta": fields.number("beta", 0.0)}
+    )
 
 
 def softmax(layer: Layer) -> ir.Value:
     """Softmax → Softmax along one axis."""
     fields = layer.fields.block("softmax_param")
-    fields.ignore("engine")
     return layer.node("Softmax", layer.inputs, {"axis": layer.axis(fields)})
 
 
 def dropout(layer: Layer) -> ir.Value:
-    """Dropout → Dropout; the identity at inference, kept because it must train."""
+    """Dropout → Dropout; the identity at inference, kept because it must train.
+
+    With ``scale_train: false`` (a fork) nothing is scaled in training and the result is multiplied by
+    1 − ratio at inference. A Mul after the Dropout, whose own scaling it undoes in training, does both.
+    """
     fields = layer.fields.block("dropout_param")
-    fields.ignore("inplace")
     ratio = fields.number("dropout_ratio", 0.5)
     if not 0 <= ratio < 1:
         raise layer.fault(f"{layer.text} drops {ratio:g} of its input", "dropout_ratio", "0 ≤ ratio < 1", fields)
-    if not fields.flag("scale_train", True):
-        raise layer.fault(f"{layer.text} scales at inference, not in training", "scale_train", "set it to true", fields)
-    return layer.node("Dropout", [layer.inputs[0], layer.constant("ratio", np.array(ratio, np.float32))])
+    operands = [layer.inputs[0], layer.number("ratio", ratio)]
+    if fields.flag("scale_train", True):
+        return layer.node("Dropout", operands)
+    return layer.node("Mul", [layer.step("drop", "Dropout", operands), layer.number("keep", 1 - ratio)])
 
 
-def _plain(op: str, param: str) -> Translate:
-    """Return the translator of a function that has no settings but its engine."""
+def _plain(op: str, *params: str) -> Translate:
+    """Return the translator of a function that has no settings."""
 
     def translate(layer: Layer) -> ir.Value:
-        layer.fields.block(param).ignore("engine", "inplace")
+        _no_settings(layer, *params)
         return layer.node(op, layer.inputs)
 
     return translate
+
+
+def _no_settings(layer: Layer, *params: str) -> None:
+    """Accept blocks that hold nothing which could change the result; any such field in them is an error."""
+    for param in params:
+        layer.fields.block(param)
 
 
 LAYERS = {
@@ -82,6 +118,12 @@ LAYERS = {
     "Sigmoid": Translator(_plain("Sigmoid", "sigmoid_param")),
     "TanH": Translator(_plain("Tanh", "tanh_param")),
     "AbsVal": Translator(_plain("Abs", "absval_param")),
+    "BNLL": Translator(_plain("Softplus", "bnll_param")),
+    "Swish": Translator(swish),
+    "Mish": Translator(mish),
+    "HardSwish": Translator(_plain("HardSwish", "hardswish_param")),
+    "HSwish": Translator(_plain("HardSwish", "hswish_param")),
+    "HardSigmoid": Translator(hard_sigmoid),
     "Softmax": Translator(softmax),
     "Dropout": Translator(dropout),
 }

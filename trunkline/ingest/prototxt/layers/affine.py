@@ -16,71 +16,84 @@ def scale(layer: Layer) -> ir.Value:
     fields = layer.fields.block("scale_param")
     start, offset = filler(fields, "filler", ONE), filler(fields, "bias_filler", ZERO)
     biased = fields.flag("bias_term", False)
-    factor = _second(layer, fields) if len(layer.inputs) == 2 else None
-    if factor is None:
-        factor = layer.weight("weight", _per_channel(layer, fields), start, blob=0)
+    if len(layer.inputs) == 2:
+        if biased:
+            message = f"{layer.text} has two bottoms and a bias_term, whose bias would depend on the batch size"
+            raise layer.fault(message, "bias_term", "add a Bias layer after it", fields)
+        return layer.node("Mul", [layer.inputs[0], _second(layer, fields)])
+    shape = _spread(layer, fields)
+    factor = layer.weight("weight", shape, start, blob=0)
     if not biased:
         return layer.node("Mul", [layer.inputs[0], factor])
     product = layer.step("mul", "Mul", [layer.inputs[0], factor])
-    # With two bottoms the factor is computed, so the bias is the layer's first blob.
-    bias = layer.weight("bias", _per_channel(layer, fields), offset, blob=2 - len(layer.inputs))
-    return layer.node("Add", [product, bias])
+    return layer.node("Add", [product, layer.weight("bias", shape, offset, blob=1)])
 
 
 def bias(layer: Layer) -> ir.Value:
-    """Bias → Add."""
+    """Bias → Add; weight ``<layer>.bias``, ``[C, 1, 1]``."""
     fields = layer.fields.block("bias_param")
     start = filler(fields, "filler", ZERO)
-    offset = _second(layer, fields) if len(layer.inputs) == 2 else None
-    if offset is None:
-        offset = layer.weight("bias", _per_channel(layer, fields), start, blob=0)
-    return layer.node("Add", [layer.inputs[0], offset])
+    if len(layer.inputs) == 2:
+        return layer.node("Add", [layer.inputs[0], _second(layer, fields)])
+    return layer.node("Add", [layer.inputs[0], layer.weight("bias", _spread(layer, fields), start, blob=0)])
+
+
+def fits_batch_norm(norm: Layer, text: LayerText) -> bool:
+    """Whether a Scale layer scales each channel by one factor, as a BatchNormalization can."""
+    shape = norm.shape()
+    per_channel = (*shape[:1], *(1 for _ in shape[1:]))
+    return _spread(norm.absorbed(text), text.fields.block("scale_param")) == per_channel
 
 
 def scale_weights(norm: Layer, text: LayerText, channels: int) -> tuple[ir.Value, ir.Value]:
     """Return scale and shift of a Scale layer that a BatchNorm has absorbed, ``[C]`` each.
 
-    Without ``bias_term`` the shift starts at 0 all the same: BatchNormalization always has one.
+    Without ``bias_term`` the shift is a constant 0: BatchNormalization always has one.
     """
     absorbed = norm.absorbed(text)
     fields = text.fields.block("scale_param")
     start, offset = filler(fields, "filler", ONE), filler(fields, "bias_filler", ZERO)
-    if fields.integer("axis", 1, minimum=-8) not in (1, -len(norm.shape())) or _num_axes(fields) != 1:
-        raise absorbed.fault(f"{text} after a BatchNorm must scale axis 1", "axis", within=fields)
-    if not fields.flag("bias_term", False):
-        norm.site.report.note(f"{text} has no shift; one was added that starts at 0 and will train")
-        offset = ZERO
-    text.fields.finish()
     weight = absorbed.weight("weight", (channels,), start, blob=0)
-    return weight, absorbed.weight("bias", (channels,), offset, blob=1)
+    if fields.flag("bias_term", False):
+        return weight, absorbed.weight("bias", (channels,), offset, blob=1)
+    return weight, absorbed.constant("bias", np.zeros(channels, np.float32))
 
 
-def _per_channel(layer: Layer, fields: Fields) -> tuple[int, ...]:
-    """Return the broadcasting shape of a weight that starts at ``axis`` and spans ``num_axes``."""
-    axis, count = layer.axis(fields), _num_axes(fields)
-    sizes = layer.shape()[axis - 1 :]
-    count = len(sizes) if count < 0 else count
-    if count > len(sizes):
+def scale_after(norm: Layer, text: LayerText, value: ir.Value) -> ir.Value:
+    """Emit an absorbed Scale layer on its own after all, reading ``value``."""
+    layer = norm.absorbed(text)
+    layer.inputs = [value]
+    return scale(layer)
+
+
+def _spread(layer: Layer, fields: Fields) -> tuple[int, ...]:
+    """Return the broadcasting shape of a weight that starts at ``axis`` and spans ``num_axes`` (-1: to the end)."""
+    axis, count = layer.axis(fields), fields.integer("num_axes", 1, minimum=-1)
+    sizes = layer.shape()
+    end = len(sizes) if count < 0 else axis - 1 + count
+    if end > len(sizes):
         raise layer.fault(f"{layer.text} spans {count} axes of an input {layer.written()}", "num_axes", within=fields)
-    return (*sizes[:count], *(1 for _ in sizes[count:]))
-
-
-def _num_axes(fields: Fields) -> int:
-    return fields.integer("num_axes", 1, minimum=-1)
+    return tuple(size if axis - 1 <= index < end else 1 for index, size in enumerate(sizes))
 
 
 def _second(layer: Layer, fields: Fields) -> ir.Value:
     """Return the second bottom, shaped to broadcast: it covers the first axes of the first one."""
-    fields.ignore("num_axes")
-    if fields.integer("axis", 1, minimum=-8) != 0:
-        raise layer.fault(f"{layer.text} with two bottoms needs axis: 0", "axis", "both start with the batch", fields)
+    fields.ignore("num_axes")  # the second bottom's own number of axes counts
     first, second = layer.shape(0), layer.shape(1)
+    if fields.integer("axis", 1, minimum=-8) not in (0, -len(first) - 1):
+        raise layer.fault(f"{layer.text} with two bottoms needs axis: 0", "axis", "both start with the batch", fields)
     if first[: len(second)] != second:
         raise layer.fault(f"{layer.text} cannot spread {layer.written(1)} over {layer.written(0)}")
-    if len(first) == len(second):
-        return layer.inputs[1]
-    shape = np.array([0, *second, *(1 for _ in first[len(second) :])], dtype=np.int64)
-    return layer.step("spread", "Reshape", [layer.inputs[1], layer.constant("shape", shape)], {"allowzero": 0})
+    return spread(layer, 1, len(first))
+
+
+def spread(layer: Layer, index: int, rank: int) -> ir.Value:
+    """Return an input with axes of size 1 added at its end, until it has ``rank`` axes besides the batch."""
+    sizes = layer.shape(index)
+    if len(sizes) == rank:
+        return layer.inputs[index]
+    shape = np.array([0, *sizes, *(1 for _ in range(rank - len(sizes)))], dtype=np.int64)
+    return layer.step("spread", "Reshape", [layer.inputs[index], layer.constant("shape", shape)], {"allowzero": 0})
 
 
 LAYERS = {"Scale": Translator(scale, bottoms=(1, 2)), "Bias": Translator(bias, bottoms=(1, 2))}

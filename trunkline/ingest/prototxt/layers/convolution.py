@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.fillers import Filler
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.initial import MSRA, ZERO, bilinear, filler, is_bilinear
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
@@ -22,21 +21,27 @@ def convolution(layer: Layer) -> ir.Value:
     group = _group(layer, fields, channels, count)
     shape = window(layer, fields)
     refuse_large(layer, shape, _TOO_LARGE)
-    weight = layer.weight("weight", (count, channels // group, *shape.kernel), _weight_filler(fields), blob=0)
+    weight = _weight(layer, fields, (count, channels // group, *shape.kernel))
     return layer.node("Conv", [layer.inputs[0], weight, *_bias(layer, fields, count)], _attributes(shape, group))
 
 
 def depthwise(layer: Layer) -> ir.Value:
-    """DepthwiseConvolution of several forks: a Convolution whose group is the channel count."""
+    """DepthwiseConvolution of several forks: a Convolution whose group is the channel count.
+
+    The fork that writes ConvolutionDepthwise gives every channel one filter; the others give it one or more.
+    """
     fields = layer.fields.block("convolution_param")
     channels, count = layer.image()[0], num_output(layer, fields)
-    if count % channels:
-        raise layer.fault(f"{layer.text}: num_output {count} is no multiple of {channels} channels", within=fields)
-    fields.ignore("group")
+    if count % channels or (layer.text.type == "ConvolutionDepthwise" and count != channels):
+        message = f"{layer.text}: num_output {count} does not go with {channels} channels"
+        raise layer.fault(message, "num_output", "it must be the number of channels", fields)
+    if fields.integer("group", channels, minimum=1) != channels:
+        message = f"{layer.text} has group {fields.string('group')} and {channels} channels"
+        raise layer.fault(message, "group", "a depthwise layer has one group a channel: remove group", fields)
     shape = window(layer, fields)
     _refuse_unusual(layer, fields)
     refuse_large(layer, shape, _TOO_LARGE)
-    weight = layer.weight("weight", (count, 1, *shape.kernel), _weight_filler(fields), blob=0)
+    weight = _weight(layer, fields, (count, 1, *shape.kernel))
     return layer.node("Conv", [layer.inputs[0], weight, *_bias(layer, fields, count)], _attributes(shape, channels))
 
 
@@ -46,7 +51,7 @@ def deconvolution(layer: Layer) -> ir.Value:
     channels, count = layer.image()[0], num_output(layer, fields)
     group = _group(layer, fields, channels, count)
     shape = window(layer, fields)
-    weight = _deconvolution_weight(layer, fields, (channels, count // group, *shape.kernel))
+    weight = _weight(layer, fields, (channels, count // group, *shape.kernel))
     for size, extent, pad, stride in zip(layer.image()[1:], shape.extent, shape.pad, shape.stride, strict=True):
         if stride * (size - 1) + extent - 2 * pad < 1:
             raise layer.fault(f"{layer.text}: pad {pad} leaves nothing of its output", "pad", within=fields)
@@ -79,10 +84,6 @@ def _refuse_unusual(layer: Layer, fields: Fields) -> None:
         raise layer.fault(f"{layer.text} must have its channels on axis 1", "axis", within=fields)
 
 
-def _weight_filler(fields: Fields) -> Filler:
-    return filler(fields, "weight_filler", MSRA)
-
-
 def _bias(layer: Layer, fields: Fields, count: int) -> Sequence[ir.Value]:
     start = filler(fields, "bias_filler", ZERO)
     if not fields.flag("bias_term", True):
@@ -90,9 +91,9 @@ def _bias(layer: Layer, fields: Fields, count: int) -> Sequence[ir.Value]:
     return [layer.weight("bias", (count,), start, blob=1)]
 
 
-def _deconvolution_weight(layer: Layer, fields: Fields, shape: tuple[int, ...]) -> ir.Value:
+def _weight(layer: Layer, fields: Fields, shape: tuple[int, ...]) -> ir.Value:
     if not is_bilinear(fields):
-        return layer.weight("weight", shape, _weight_filler(fields), blob=0)
+        return layer.weight("weight", shape, filler(fields, "weight_filler", MSRA), blob=0)
     if shape[2] != shape[3]:
         raise layer.fault(f"{layer.text}: a bilinear filler needs a square kernel", "weight_filler", within=fields)
     builder = layer.site.builder

@@ -25,6 +25,7 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
     if not owner.has(name):
         return default
     block = owner.block(name)
+    block.tolerate("how the weights start")
     kind = block.choice("type", _KINDS, "constant")
     value, mean, std = block.number("value", 0.0), block.number("mean", 0.0), block.number("std", 1.0)
     low, high = block.number("min", 0.0), block.number("max", 1.0)
@@ -45,7 +46,7 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
         case "xavier":
             return Filler("xavier", fan=fan)
         case "bilinear":
-            block.error("type", "a bilinear filler is for Deconvolution weights only", "use another type")
+            block.error("type", "a bilinear filler is for the weights of convolutions only", "use another type")
             return default
     return Filler("msra", fan=fan)
 

@@ -1,4 +1,4 @@
-"""Layers that bring several blobs together, or send one on several ways: Eltwise, Concat, Split, Slice."""
+"""Layers that bring several blobs together, or send one on several ways: Eltwise, Axpy, Concat, Split, Slice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.layers.affine import spread
+from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Translator
 from trunkline.ingest.prototxt.source import quoted
 
 _OPS = {"PROD": "Mul", "SUM": "Add", "MAX": "Max"}
@@ -17,7 +18,6 @@ _OPS = {"PROD": "Mul", "SUM": "Add", "MAX": "Max"}
 def eltwise(layer: Layer) -> ir.Value:
     """Eltwise → a chain of Mul, Add or Max; SUM takes a coefficient per bottom."""
     fields = layer.fields.block("eltwise_param")
-    fields.ignore("stable_prod_grad")
     operation = fields.choice("operation", tuple(_OPS), "SUM")
     weights = fields.numbers("coeff")
     _same_shapes(layer, {"SUM": "add", "PROD": "multiply", "MAX": "compare"}[operation])
@@ -27,6 +27,18 @@ def eltwise(layer: Layer) -> ir.Value:
     if weights == [1.0, -1.0]:
         return layer.node("Sub", layer.inputs)
     return _chain(layer, _OPS[operation], [_weighted(layer, i, w) for i, w in enumerate(weights)] or layer.inputs)
+
+
+def axpy(layer: Layer) -> ir.Value:
+    """Axpy: a · x + y with one factor per channel (Hu et al. 2018) → Mul, Add."""
+    factor, x, y = (layer.shape(index) for index in range(3))
+    if x != y:
+        raise _mismatch(layer, "add", 2, 1)
+    if not x or factor[:1] != x[:1] or any(size != 1 for size in factor[1:]) or len(factor) > len(x):
+        message = f"{layer.text} needs one factor per channel of {layer.written(1)}, found {layer.written(0)}"
+        raise layer.fault(message, "bottom", "N x C, or N x C x 1 x 1")
+    product = layer.step("mul", "Mul", [layer.inputs[1], spread(layer, 0, len(x))])
+    return layer.node("Add", [product, layer.inputs[2]])
 
 
 def concat(layer: Layer) -> ir.Value:
@@ -49,6 +61,8 @@ def split(layer: Layer) -> Sequence[ir.Value]:
 def slice_(layer: Layer) -> Sequence[ir.Value]:
     """Slice → Split into equal parts, or at the ``slice_point`` positions."""
     fields = layer.fields.block("slice_param")
+    if fields.has("axis") and fields.has("slice_dim"):
+        raise layer.fault(f"{layer.text} gives axis and slice_dim", "slice_dim", "keep axis", fields)
     axis = layer.axis(fields, name="slice_dim" if fields.has("slice_dim") else "axis")
     size, count = layer.shape()[axis - 1], layer.top_count
     points = fields.integers("slice_point", minimum=1)
@@ -57,6 +71,8 @@ def slice_(layer: Layer) -> Sequence[ir.Value]:
     if len(sizes) != count or min(sizes) < 1 or (not points and size % count):
         where = f"at {points}" if points else "of equal size"
         raise layer.fault(f"{layer.text} cannot cut axis {axis} ({size}) into {count} parts {where}", within=fields)
+    if count == 1:
+        return layer.inputs
     lengths = layer.constant("split", np.array(sizes, dtype=np.int64))
     return layer.nodes("Split", [layer.inputs[0], lengths], {"axis": axis})
 
@@ -71,8 +87,7 @@ def _chain(layer: Layer, op: str, values: Sequence[ir.Value]) -> ir.Value:
 def _weighted(layer: Layer, index: int, weight: float) -> ir.Value:
     if weight == 1:
         return layer.inputs[index]
-    factor = layer.constant(f"coeff{index}", np.array(weight, np.float32))
-    return layer.step(f"scale{index}", "Mul", [layer.inputs[index], factor])
+    return layer.step(f"scale{index}", "Mul", [layer.inputs[index], layer.number(f"coeff{index}", weight)])
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -85,15 +100,16 @@ def _same_shapes(layer: Layer, verb: str) -> None:
             raise _mismatch(layer, verb, index)
 
 
-def _mismatch(layer: Layer, verb: str, index: int) -> Exception:
+def _mismatch(layer: Layer, verb: str, index: int, first: int = 0) -> LayerFaultError:
     names = [quoted(name) for name, _ in layer.text.bottoms]
-    found = f"{names[0]} {layer.written()} and {names[index]} {layer.written(index)}"
+    found = f"{names[first]} {layer.written(first)} and {names[index]} {layer.written(index)}"
     return layer.fault(f"{layer.text} cannot {verb} {found}", "bottom", "check stride, pad and num_output before it")
 
 
 LAYERS = {
     "Eltwise": Translator(eltwise, bottoms=(2, None)),
+    "Axpy": Translator(axpy, bottoms=(3, 3)),
     "Concat": Translator(concat, bottoms=(1, None)),
-    "Split": Translator(split, tops=(1, None)),
+    "Split": Translator(split, tops=(1, None), reads_masks=True),
     "Slice": Translator(slice_, tops=(1, None)),
 }

@@ -13,9 +13,9 @@ from trunkline.errors import TrunklineError
 from trunkline.ingest.builder import Attribute, GraphBuilder
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import shape_of
+from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.prototxt.dialect import Dialect
 from trunkline.ingest.prototxt.fields import Fields
-from trunkline.ingest.prototxt.limits import PrototxtLimits
 from trunkline.ingest.prototxt.names import Names
 from trunkline.ingest.prototxt.net import LayerText
 from trunkline.ingest.prototxt.report import Report
@@ -27,11 +27,15 @@ Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
 
 @dataclass(frozen=True, slots=True)
 class Translator:
-    """How one layer type becomes ONNX nodes, and how many blobs it takes (``None``: any number)."""
+    """How one layer type becomes ONNX nodes, and how many blobs it takes (``None``: any number).
+
+    ``reads_masks`` says whether a bottom may be the mask of a pooling: positions, not features.
+    """
 
     translate: Translate
     bottoms: tuple[int, int | None] = (1, 1)
     tops: tuple[int, int | None] = (1, 1)
+    reads_masks: bool = False
 
 
 class LayerFaultError(Exception):
@@ -51,8 +55,9 @@ class Site:
     names: Names
     node_names: Names
     dialect: Dialect
-    limits: PrototxtLimits
+    limits: Limits
     shared: dict[str, ir.Value] = field(default_factory=dict)
+    owners: dict[str, LayerText] = field(default_factory=dict)
 
 
 class Layer:
@@ -111,13 +116,13 @@ class Layer:
         """Return the layer that this one has taken in, to name weights and errors after it."""
         return Layer(Wired(text, [], self._tops), self.inputs, self.site)
 
-    def refuse_param_names(self) -> None:
-        """Raise if the file shares a blob of this layer, whose blobs cannot be shared."""
-        for name, at in self._param_names:
-            if name:
-                raise LayerFaultError(
-                    f"{self.text} shares its statistics as {quoted(name)}", at, "remove the param name"
-                )
+    def refuse_partly_shared(self, count: int) -> None:
+        """Raise if the file shares some of the first ``count`` blobs, which belong together, but not all."""
+        names = [(name, at) for name, at in self._param_names[:count] if name]
+        if names and len(names) < count:
+            name, at = names[0]
+            message = f"{self.text} shares its statistics only in part: {quoted(name)}"
+            raise LayerFaultError(message, at, f"give its first {count} params a name, or none")
 
     def axis(self, fields: Fields, default: int = 1, name: str = "axis") -> int:
         """Return an axis field, counted from the front; the batch axis is refused."""
@@ -140,11 +145,13 @@ class Layer:
 
     def stored(self, role: str, shape: Sequence[int], make: Callable[[str], ir.Value], blob: int) -> ir.Value:
         """Return the shared weight that the ``param`` name of ``blob`` asks for, or what ``make`` makes."""
-        if math.prod(shape) > self.site.limits.weight_elements:
-            raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers")
+        if math.prod(shape) > self.site.limits.tensor_elements:
+            advice = allow("tensor_elements", math.prod(shape))
+            raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers", advice=advice)
         shared, at = self._param_names[blob] if 0 <= blob < len(self._param_names) else ("", self.text.at)
         known = self.site.shared.get(shared)
         if known is None:
+            self._own_name()
             value = make(self.site.names.new(f"{self.text.name}.{role}"))
             if shared:
                 self.site.shared[shared] = value
@@ -156,8 +163,14 @@ class Layer:
         return known
 
     def constant(self, role: str, content: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ir.Value:
-        """Store a static argument as ``<layer>.<role>``."""
-        return self.site.builder.tensor(self.site.names.new(f"{self.text.name}.{role}"), content)
+        """Store a static argument, or float content that is part of a formula, as ``<layer>.<role>``."""
+        name = self.site.names.new(f"{self.text.name}.{role}")
+        is_float = np.issubdtype(content.dtype, np.floating)
+        return self.site.builder.constant(name, content) if is_float else self.site.builder.tensor(name, content)
+
+    def number(self, role: str, value: float) -> ir.Value:
+        """Store one number of a formula as ``<layer>.<role>``; it never trains."""
+        return self.constant(role, np.array(value, np.float32))
 
     def node(
         self, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute] | None = None
@@ -189,6 +202,17 @@ class Layer:
         """Number of tops."""
         return len(self._tops)
 
+    def top_is_read(self, index: int) -> bool:
+        """Whether any layer of the file reads this top."""
+        return bool(self._tops[index].readers)
+
+    def _own_name(self) -> None:
+        """Raise if another layer of this name has weights too: weights are named after their layer."""
+        first = self.site.owners.setdefault(self.text.name, self.text)
+        if first is not self.text:
+            message = f"two layers with weights are called {quoted(self.text.name)}; the first is at line"
+            raise self.fault(f"{message} {first.at.line}", "name", "rename one: weights are named after their layer")
+
     def _node_name(self) -> str:
         return self.site.node_names.reserved(self.text.name)
 
@@ -205,8 +229,9 @@ class Layer:
             value = self.site.builder.node(op, inputs, name=name, attributes=attributes, outputs=outputs, source=source)
         except TrunklineError as error:
             raise self.fault(f"{self.text}: {error.problems[0].message}") from error
-        if math.prod(size or 1 for size in shape_of(value)) > self.site.limits.blob_elements:
-            raise self.fault(f"{self.text} would write a blob {value.shape}, too large for any device")
+        if (elements := math.prod(size or 1 for size in shape_of(value))) > self.site.limits.tensor_elements:
+            message = f"{self.text} would write a blob {value.shape}, too large for any device"
+            raise self.fault(message, advice=allow("tensor_elements", elements))
         return value
 
     @staticmethod

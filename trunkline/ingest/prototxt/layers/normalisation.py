@@ -1,11 +1,12 @@
-"""BatchNorm (with the Scale layer it absorbed) and LRN."""
+"""BatchNorm, with the Scale layer it absorbed."""
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.layers.affine import scale_weights
-from trunkline.ingest.prototxt.layers.initial import ONE, ZERO
+from trunkline.ingest.prototxt.layers.affine import fits_batch_norm, scale_after, scale_weights
+from trunkline.ingest.prototxt.layers.initial import ONE, ZERO, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
 
@@ -14,46 +15,52 @@ def batch_norm(layer: Layer) -> ir.Value:
 
     The statistics are ``<BatchNorm layer>.mean`` and ``.var``. Scale and shift are ``.scale`` and ``.bias`` of
     the same layer, unless a Scale layer was absorbed: then they are that layer's ``.weight`` and ``.bias``, so
-    a weight is always named after the layer that holds it in a Caffe file.
+    a weight is always named after the layer that holds it in a Caffe file. Where the file has neither they are
+    the constants 1 and 0.
     """
     channels = (layer.shape() or (1,))[0]
-    layer.refuse_param_names()
-    attributes = _settings(layer)
-    if layer.scale is not None:
-        scale, bias = scale_weights(layer, layer.scale, channels)
+    layer.refuse_partly_shared(3)
+    attributes, own = _settings(layer)
+    follower, merges = layer.scale, False
+    if follower is not None:
+        merges = not own and fits_batch_norm(layer, follower)
+    if follower is not None and merges:
+        scale, bias = scale_weights(layer, follower, channels)
+        follower.fields.finish()
     else:
-        scale = layer.weight("scale", (channels,), ONE)
-        bias = layer.weight("bias", (channels,), ZERO)
-    mean, var = layer.weight("mean", (channels,), ZERO), layer.weight("var", (channels,), ONE)
-    return layer.node("BatchNormalization", [layer.inputs[0], scale, bias, mean, var], attributes)
+        scale, bias = _own_affine(layer, channels) if own else _no_affine(layer, channels)
+    mean = layer.weight("mean", (channels,), ZERO, blob=0)
+    operands = [layer.inputs[0], scale, bias, mean, layer.weight("var", (channels,), ONE, blob=1)]
+    if follower is None or merges:
+        return layer.node("BatchNormalization", operands, attributes)
+    result = scale_after(layer, follower, layer.step("norm", "BatchNormalization", operands, attributes))
+    follower.fields.finish()
+    return result
 
 
-def lrn(layer: Layer) -> ir.Value:
-    """LRN across channels → LRN; both divide alpha by the window size."""
-    fields = layer.fields.block("lrn_param")
-    fields.ignore("engine")
-    layer.image()
-    size = fields.integer("local_size", 5, minimum=1)
-    if size % 2 == 0:
-        raise layer.fault(f"{layer.text} has an even local_size", "local_size", "it must be odd", fields)
-    if fields.choice("norm_region", ("ACROSS_CHANNELS", "WITHIN_CHANNEL"), "ACROSS_CHANNELS") == "WITHIN_CHANNEL":
-        raise layer.fault(f"{layer.text} within channels is not supported", "norm_region", within=fields)
-    alpha, beta, k = fields.number("alpha", 1.0), fields.number("beta", 0.75), fields.number("k", 1.0)
-    if alpha <= 0 or beta <= 0:
-        message = f"{layer.text} has alpha {alpha:g} and beta {beta:g}"
-        raise layer.fault(message, "alpha" if alpha <= 0 else "beta", "both must be positive", fields)
-    return layer.node("LRN", layer.inputs, {"size": size, "alpha": alpha, "beta": beta, "bias": k})
+def _own_affine(layer: Layer, channels: int) -> tuple[ir.Value, ir.Value]:
+    """Declare the layer's own scale and shift; a fork with ``scale_bias`` stores them after the statistics."""
+    fields = layer.fields.block("batch_norm_param")
+    start, offset = filler(fields, "scale_filler", ONE), filler(fields, "bias_filler", ZERO)
+    return layer.weight("scale", (channels,), start, blob=3), layer.weight("bias", (channels,), offset, blob=4)
 
 
-def _settings(layer: Layer) -> dict[str, float | int]:
-    """Read the fields of both dialects.
+def _no_affine(layer: Layer, channels: int) -> tuple[ir.Value, ir.Value]:
+    if layer.scale is None:
+        layer.site.report.note(f"{layer.text} has no scale and shift: it only normalises")
+    scale = layer.constant("scale", np.ones(channels, np.float32))
+    return scale, layer.constant("bias", np.zeros(channels, np.float32))
+
+
+def _settings(layer: Layer) -> tuple[dict[str, float | int], bool]:
+    """Read the fields of all dialects; return the attributes, and whether the layer has its own scale and shift.
 
     ONNX's momentum is the part of the old statistics that stays: AutoMTL's ``momentum`` (as torch's) is the
     new part. Caffe's fraction stays with the statistics too, but Caffe corrects for the start and ONNX does
     not; its default 0.999 would need thousands of steps, so only a written fraction is used.
     """
     fields = layer.fields.block("batch_norm_param")
-    fields.ignore("engine", "use_global_stats")
+    fields.ignore("update_global_stats")  # whether training with fixed statistics goes on collecting them
     momentum = 1 - fields.number("momentum", 0.1)
     if fields.has("moving_average_fraction"):
         momentum = fields.number("moving_average_fraction", momentum)
@@ -63,12 +70,19 @@ def _settings(layer: Layer) -> dict[str, float | int]:
     if not fields.flag("track_running_stats", True):
         message = f"{layer.text} keeps no running statistics: its result would depend on the batch"
         raise layer.fault(message, "track_running_stats", "set it to true", fields)
-    if fields.flag("use_global_stats", False):
-        layer.site.report.note("use_global_stats is how the file was deployed; BatchNorm trains like any other here")
-    affine = fields.flag("affine", layer.dialect.affine_batch_norm)
-    if not affine and layer.scale is None:
-        layer.site.report.note(f"{layer.text} has no scale and shift; they were added as 1 and 0, and will train")
-    return {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}
+    if fields.has("use_global_stats"):
+        _note_global(layer, fields.flag("use_global_stats", True))
+    if fields.has("scale_bias") and layer.dialect.affine_batch_norm:
+        message = f"{layer.text} has NVIDIA's scale_bias, in a file that is otherwise in AutoMTL's dialect"
+        raise layer.fault(message, "scale_bias", "add use_global_stats: true if the file is Caffe's", fields)
+    affine = fields.flag("affine", layer.dialect.affine_batch_norm and layer.scale is None)
+    own = fields.flag("scale_bias", False) or affine
+    return {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}, own
 
 
-LAYERS = {"BatchNorm": Translator(batch_norm), "LRN": Translator(lrn)}
+def _note_global(layer: Layer, frozen: bool) -> None:
+    how = "deployed; BatchNorm trains like any other here" if frozen else "trained; running statistics deploy it here"
+    layer.site.report.note(f"use_global_stats: {str(frozen).lower()} is how the file was {how}")
+
+
+LAYERS = {"BatchNorm": Translator(batch_norm)}

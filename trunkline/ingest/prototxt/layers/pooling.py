@@ -30,36 +30,41 @@ class _Rounding:
     overhang: tuple[int, int]
 
 
-def pooling(layer: Layer) -> ir.Value:
-    """Pooling → MaxPool or AveragePool, or their global forms."""
+def pooling(layer: Layer) -> ir.Value | Sequence[ir.Value]:
+    """Pooling → MaxPool or AveragePool, or their global forms. A second top is the mask of a MaxPool."""
     fields = layer.fields.block("pooling_param")
     fields.ignore("engine")
     kind = fields.choice("pool", ("MAX", "AVE", "STOCHASTIC"), "MAX")
     if kind == "STOCHASTIC":
-        raise layer.fault(f"{layer.text} is stochastic, which is not supported", "pool", "use MAX or AVE", fields)
+        advice = "it draws one number of each window while training: use MAX or AVE"
+        raise layer.fault(f"{layer.text} is stochastic, which is not supported", "pool", advice, fields)
+    if layer.top_count == 2 and (kind != "MAX" or fields.flag("global_pooling", False)):
+        message = f"{layer.text} has a second top, the mask, which only MAX over windows gives"
+        raise layer.fault(message, "top", "remove the second top")
     if fields.flag("global_pooling", False):
         return _global(layer, fields, kind)
     shape = window(layer, fields)
     round_up = _rounds_up(layer, fields)
-    _refuse(layer, fields, shape)
+    _refuse(layer, fields, shape, round_up)
     return _maximum(layer, shape, round_up) if kind == "MAX" else _average(layer, shape, round_up)
 
 
 def output_size(size: int, kernel: int, stride: int, pad: int, round_up: bool) -> int:
-    """Return Caffe's number of windows along one axis.
+    """Return Caffe's number of windows along one axis, a last one that begins beyond the input dropped.
 
-    Caffe drops a last window that begins beyond the input only where there is padding; without any it would
-    average nothing (stride larger than kernel). Dropping it then too is the only sensible reading.
+    Caffe drops it only where there is padding; without any such a pooling is refused.
     """
     steps = (size + 2 * pad - kernel) / stride
     count = (math.ceil(steps) if round_up else math.floor(steps)) + 1
     return count - 1 if (count - 1) * stride >= size + pad else count
 
 
-def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
+def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence[ir.Value]:
     rounding = _rounding(layer, shape, round_up)
-    attributes = _attributes(shape, shape.pad, rounding)
-    return layer.node("MaxPool", layer.inputs, {**attributes, "storage_order": 0, "dilations": (1, 1)})
+    attributes = {**_attributes(shape, shape.pad, rounding), "storage_order": 0, "dilations": (1, 1)}
+    if layer.top_count == 2 and layer.top_is_read(1):
+        return layer.nodes("MaxPool", layer.inputs, attributes)
+    return layer.node("MaxPool", layer.inputs, attributes)
 
 
 def _average(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
@@ -123,12 +128,22 @@ def _rounds_up(layer: Layer, fields: Fields) -> bool:
     return ceil
 
 
-def _refuse(layer: Layer, fields: Fields, shape: Window) -> None:
+def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None:
     if shape.dilation != (1, 1):
         raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
+    if round_up and shape.pad == (0, 0):
+        _refuse_empty_windows(layer, shape)
     if any(pad >= kernel for pad, kernel in zip(shape.pad, shape.kernel, strict=True)):
         raise layer.fault(f"{layer.text}: pad must be smaller than the kernel", "pad", within=fields)
     refuse_large(layer, shape, "enlarge the input, or use global_pooling: true")
 
 
-LAYERS = {"Pooling": Translator(pooling)}
+def _refuse_empty_windows(layer: Layer, shape: Window) -> None:
+    """Refuse what rounding up without padding does where the stride jumps beyond the input: a window of nothing."""
+    for size, kernel, stride in zip(layer.image()[1:], shape.kernel, shape.stride, strict=True):
+        if -(-max(0, size - kernel) // stride) * stride >= size:
+            message = f"{layer.text}: its last window begins beyond the {size} pixels of its input"
+            raise layer.fault(message, advice="add round_mode: FLOOR to leave this window out")
+
+
+LAYERS = {"Pooling": Translator(pooling, tops=(1, 2))}

@@ -1,4 +1,4 @@
-"""Layers that only move numbers: Flatten, Reshape, Permute, ShuffleChannel. The batch stays free in all."""
+"""Layers that only move numbers: Flatten, Reshape, Permute, ShuffleChannel, Reorg. The batch stays free in all."""
 
 from __future__ import annotations
 
@@ -64,7 +64,32 @@ def shuffle_channel(layer: Layer) -> ir.Value:
     grouped = _target(layer, "grouped", [group, channels // group, height, width])
     value = layer.step("group", "Reshape", [layer.inputs[0], grouped], {"allowzero": 0})
     value = layer.step("swap", "Transpose", [value], {"perm": (0, 2, 1, 3, 4)})
-    return layer.node("Reshape", [value, _target(layer, "shape", layer.shape())], {"allowzero": 0})
+    return _reshape_value(layer, value, layer.shape())
+
+
+def reorg(layer: Layer) -> ir.Value:
+    """Reorg of the YOLO forks → Reshape, Transpose, Reshape; with ``reverse`` → DepthToSpace.
+
+    Its forward form reads the image as if it had C / stride² channels of stride times the height and width, and
+    spreads that over the channels. That is how Darknet computes it, and what its weights are trained for.
+    """
+    fields = layer.fields.block("reorg_param")
+    channels, height, width = layer.image()
+    if not fields.has("stride"):
+        raise layer.missing(fields, "stride", "add the factor by which height and width change")
+    stride = fields.integer("stride", 1, minimum=1)
+    if channels % stride**2:
+        message = f"{layer.text}: {channels} channels are no multiple of stride² = {stride**2}"
+        raise layer.fault(message, "stride", within=fields)
+    if fields.flag("reverse", False):
+        return layer.node("DepthToSpace", layer.inputs, {"blocksize": stride, "mode": "DCR"})
+    if height % stride or width % stride:
+        message = f"{layer.text}: height {height} and width {width} are no multiples of stride {stride}"
+        raise layer.fault(message, "stride", within=fields)
+    apart = _target(layer, "apart", [channels // stride**2, height, stride, width, stride])
+    value = layer.step("apart", "Reshape", [layer.inputs[0], apart], {"allowzero": 0})
+    value = layer.step("swap", "Transpose", [value], {"perm": (0, 3, 5, 1, 2, 4)})
+    return _reshape_value(layer, value, [channels * stride**2, height // stride, width // stride])
 
 
 def _resolved(layer: Layer, after: Sequence[int]) -> list[int]:
@@ -81,7 +106,11 @@ def _resolved(layer: Layer, after: Sequence[int]) -> list[int]:
 
 
 def _reshape(layer: Layer, sizes: Sequence[int]) -> ir.Value:
-    return layer.node("Reshape", [layer.inputs[0], _target(layer, "shape", sizes)], {"allowzero": 0})
+    return _reshape_value(layer, layer.inputs[0], sizes)
+
+
+def _reshape_value(layer: Layer, value: ir.Value, sizes: Sequence[int]) -> ir.Value:
+    return layer.node("Reshape", [value, _target(layer, "shape", sizes)], {"allowzero": 0})
 
 
 def _target(layer: Layer, role: str, sizes: Sequence[int]) -> ir.Value:
@@ -92,5 +121,6 @@ LAYERS = {
     "Flatten": Translator(flatten),
     "Reshape": Translator(reshape),
     "Permute": Translator(permute),
+    "Reorg": Translator(reorg),
     "ShuffleChannel": Translator(shuffle_channel),
 }

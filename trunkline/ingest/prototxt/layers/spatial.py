@@ -67,7 +67,11 @@ def refuse_large(layer: Layer, shape: Window, advice: str) -> None:
 
 
 def _dilation(layer: Layer, fields: Fields) -> Pair:
-    dilation = pair(layer, fields, "dilation", ("dilation_h", "dilation_w"), default=1)
+    """Read ``dilation``, which DeepLab called ``hole`` before Caffe had it."""
+    name, other = ("hole", "dilation") if any(map(fields.has, ("hole", "hole_h", "hole_w"))) else ("dilation", "hole")
+    dilation = pair(layer, fields, name, (f"{name}_h", f"{name}_w"), default=1)
+    if name == "hole" and any(map(fields.has, (other, f"{other}_h", f"{other}_w"))):
+        raise layer.fault(f"{layer.text} gives hole and dilation", name, "keep one: they mean the same", fields)
     if min(dilation) < 1:
-        raise layer.fault(f"{layer.text} has dilation 0", "dilation", "1 means none", fields)
+        raise layer.fault(f"{layer.text} has {name} 0", name, "1 means none", fields)
     return dilation

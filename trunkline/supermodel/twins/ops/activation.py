@@ -1,17 +1,18 @@
-"""Activations: one input, one output of the same shape."""
+"""Activations: one data input, one output of the same shape."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import onnx_ir as ir
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trunkline.ingest.graph import attribute
-from trunkline.supermodel.twins.registry import Op, register
-from trunkline.supermodel.twins.settings import floats, is_stored, number
+from trunkline.ingest.graph import array_of, attribute
+from trunkline.supermodel.twins.registry import Op, refuse, register
+from trunkline.supermodel.twins.settings import input_at, is_stored, number
 
 
 @register("Relu")
@@ -35,9 +36,7 @@ def prelu(node: ir.Node) -> Op:
 @register("Clip")
 def clip(node: ir.Node) -> Op:
     """Inputs: data, lower and upper bound. Stored bounds are fixed here, computed ones are read each time."""
-    low = number(node, 1, 0.0) if is_stored(node, 1) and floats(node, 1) else None
-    high = number(node, 2, 0.0) if is_stored(node, 2) and floats(node, 2) else None
-    return Op(partial(_clip, low=low, high=high))
+    return Op(partial(_clip, low=_stored_bound(node, 1), high=_stored_bound(node, 2)))
 
 
 @register("Sigmoid")
@@ -58,11 +57,32 @@ def elu(node: ir.Node) -> Op:
     return Op(partial(F.elu, alpha=attribute(node, "alpha", 1.0)))
 
 
+@register("Celu")
+def celu(node: ir.Node) -> Op:
+    """Return ``alpha`` · (exp(x / ``alpha``) − 1) below zero (Barron 2017)."""
+    alpha = attribute(node, "alpha", 1.0)
+    if alpha == 0:
+        raise refuse(node, "alpha 0", "it divides by alpha; Relu is what is left of it")
+    return Op(partial(F.celu, alpha=alpha))
+
+
 @register("Selu")
 def selu(node: ir.Node) -> Op:
     """Scaled Elu; the defaults are those of Klambauer et al. 2017."""
     alpha = attribute(node, "alpha", 1.67326319217681884765625)
     return Op(partial(_selu, alpha=alpha, gamma=attribute(node, "gamma", 1.05070102214813232421875)))
+
+
+@register("ThresholdedRelu")
+def thresholded_relu(node: ir.Node) -> Op:
+    """Return x above ``alpha``, else 0."""
+    return Op(partial(F.threshold, threshold=attribute(node, "alpha", 1.0), value=0.0))
+
+
+@register("Shrink")
+def shrink(node: ir.Node) -> Op:
+    """Return x moved by ``bias`` towards 0 where it is further than ``lambd`` from it, else 0."""
+    return Op(partial(_shrink, threshold=attribute(node, "lambd", 0.5), bias=attribute(node, "bias", 0.0)))
 
 
 @register("HardSigmoid")
@@ -107,6 +127,20 @@ def log_softmax(node: ir.Node) -> Op:
     return Op(partial(torch.log_softmax, dim=attribute(node, "axis", -1)))
 
 
+@register("Hardmax")
+def hardmax(node: ir.Node) -> Op:
+    """1 at the first maximum along one axis, else 0; it has no gradient."""
+    return Op(partial(_hardmax, axis=attribute(node, "axis", -1)))
+
+
+def _stored_bound(node: ir.Node, index: int) -> float | int | None:
+    """Return the one number in a stored bound, of the type it is stored in."""
+    value = input_at(node, index)
+    if value is None or not is_stored(node, index) or array_of(value).size == 0:
+        return None
+    return cast("float | int", array_of(value).item()) if array_of(value).size == 1 else number(node, index, 0.0)
+
+
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x < 0, slope * x, x)
 
@@ -127,6 +161,15 @@ def _at_most(x: Tensor, bound: Tensor | float | None) -> Tensor:
 
 def _selu(x: Tensor, *, alpha: float, gamma: float) -> Tensor:
     return gamma * F.elu(x, alpha)
+
+
+def _shrink(x: Tensor, *, threshold: float, bias: float) -> Tensor:
+    below = torch.where(x < -threshold, x + bias, torch.zeros_like(x))
+    return torch.where(x > threshold, x - bias, below)
+
+
+def _hardmax(x: Tensor, *, axis: int) -> Tensor:
+    return torch.zeros_like(x).scatter(axis, x.argmax(axis, keepdim=True), 1)
 
 
 def _hard_sigmoid(x: Tensor, *, alpha: float, beta: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrix products, and sums of products in Einstein's notation."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def gemm(node: ir.Node) -> Op:
 def matmul(node: ir.Node) -> Op:
     """Product over the last two axes; the axes before them broadcast."""
     return Op(torch.matmul)
+
+
+@register("Einsum")
+def einsum(node: ir.Node) -> Op:
+    """Any number of inputs, multiplied and summed as ``equation`` says."""
+    return Op(partial(_einsum, equation=attribute(node, "equation").replace(" ", "")))
+
+
+def _einsum(*inputs: Tensor, equation: str) -> Tensor:
+    return torch.einsum(equation, *inputs)
 
 
 def _gemm(

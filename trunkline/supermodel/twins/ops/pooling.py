@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 import onnx_ir as ir
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.ingest.graph import attribute
 from trunkline.supermodel.twins.registry import Op, refuse, register
-from trunkline.supermodel.twins.settings import rank_of
 from trunkline.supermodel.twins.window import Window, torch_pads
 
 _MAX: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -20,7 +20,10 @@ _AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 
 
 @register("MaxPool")
 def max_pool(node: ir.Node) -> Op:
-    """Input ``[N, C, ...]``; pads count as minus infinity."""
+    """Input ``[N, C, ...]``; pads count as minus infinity. A second output in use is where the maxima stand."""
+    if any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
+        by_column = bool(attribute(node, "storage_order", 0))
+        return Op(partial(_max_pool_with_positions, window=_window(node), by_column=by_column))
     return Op(partial(_max_pool, window=_window(node)))
 
 
@@ -43,10 +46,10 @@ def global_max_pool(node: ir.Node) -> Op:
 
 
 def _window(node: ir.Node) -> Window:
-    kernel = attribute(node, "kernel_shape")
-    if len(kernel) not in _MAX or rank_of(node) != len(kernel) + 2:
-        raise refuse(node, f"{len(kernel)} spatial axes", "one, two or three are supported")
-    return Window.of(node, kernel)
+    window = Window.of_pooling(node)
+    if len(window.kernel) not in _MAX:
+        raise refuse(node, f"{len(window.kernel)} spatial axes", "one, two or three are supported")
+    return window
 
 
 def _torch_pads_it(window: Window) -> bool:
@@ -65,6 +68,28 @@ def _max_pool(x: Tensor, *, window: Window) -> Tensor:
     return pool(
         F.pad(x, torch_pads(begins, ends), value=-float("inf")), window.kernel, window.strides, 0, window.dilations
     )
+
+
+def _max_pool_with_positions(x: Tensor, *, window: Window, by_column: bool) -> tuple[Tensor, Tensor]:
+    """Torch counts positions within each plane, padding included; ONNX over the whole tensor, without padding.
+
+    The last axis counts fastest, or ``by_column`` the first spatial one.
+    """
+    sizes = x.shape[2:]
+    begins, ends = window.padding(sizes)
+    more = window.overhang(sizes, begins, ends)
+    padded = F.pad(x, torch_pads(begins, [e + m for e, m in zip(ends, more, strict=True)]), value=-float("inf"))
+    pool = _MAX[len(window.kernel)]
+    maxima, found = pool(padded, window.kernel, window.strides, 0, window.dilations, return_indices=True)
+    places: list[tuple[Tensor, int]] = []
+    for size, full, begin in zip(reversed(sizes), reversed(padded.shape[2:]), reversed(begins), strict=True):
+        places.append((found % full - begin, size))
+        found = found // full
+    position, step = torch.zeros_like(found), 1
+    for place, size in reversed(places) if by_column else places:
+        position, step = position + place * step, step * size
+    planes = torch.arange(x.shape[0] * x.shape[1], device=x.device).reshape(*x.shape[:2], *[1] * len(sizes))
+    return maxima, position + planes * step
 
 
 def _average_pool(x: Tensor, *, window: Window, count_pads: bool) -> Tensor:

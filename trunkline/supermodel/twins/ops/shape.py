@@ -77,6 +77,12 @@ def expand(node: ir.Node) -> Op:
     return Op(partial(_expand, sizes=tuple(ints(node, 1) or ())))
 
 
+@register("Tile")
+def tile(node: ir.Node) -> Op:
+    """Repeat whole axes; input 1 says how often, for each axis."""
+    return Op(partial(_tile, times=tuple(ints(node, 1) or ())))
+
+
 @register("DepthToSpace")
 def depth_to_space(node: ir.Node) -> Op:
     """``[N, C·b², H, W]`` to ``[N, C, H·b, W·b]``; ``mode`` says whether the blocks or C are outermost."""
@@ -135,6 +141,10 @@ def _expand(x: Tensor, *_static: Tensor | None, sizes: tuple[int, ...]) -> Tenso
     own = [1] * (rank - x.dim()) + list(x.shape)
     wanted = [1] * (rank - len(sizes)) + list(sizes)
     return x.expand([size if want == 1 else want for size, want in zip(own, wanted, strict=True)])
+
+
+def _tile(x: Tensor, *_static: Tensor | None, times: tuple[int, ...]) -> Tensor:
+    return x.repeat(times)
 
 
 def _depth_to_space(x: Tensor, *, block: int, blocks_first: bool) -> Tensor:

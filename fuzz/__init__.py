@@ -1,0 +1,1 @@
+"""Fuzzing of the readers: ``python -m fuzz TARGET``; see ``fuzz/README.md``."""

@@ -1,0 +1,164 @@
+"""``convert`` to Caffe and back: bit-equal weights, parity, and nothing delivered that is not proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+import pytest
+from commands import invoke
+from onnx import helper, numpy_helper
+
+from trunkline.export import caffe_files
+from trunkline.export.caffe_files import export_caffe
+from trunkline.ingest.caffemodel.write import write_caffemodel
+from trunkline.ingest.graph import Graph, array_of, attribute
+from trunkline.ingest.prototxt.writer import CaffeNet
+from trunkline.ingest.read import read
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+SMALL = ("--input-size", "32,48", "--parity-inputs", "1")
+
+
+def weights(graph: Graph) -> list[tuple[bytes, ...]]:
+    """The bits of all weights, in the order in which nodes read them."""
+
+    def of(node: Any) -> Iterator[bytes]:
+        for value in node.inputs[1:]:
+            if value is not None and value.is_initializer() and value.dtype.is_floating_point():
+                yield array_of(value).tobytes()
+
+    with_weights = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "PRelu")
+    return [tuple(of(node)) for node in graph.nodes if node.op_type in with_weights]
+
+
+def test_parity_zoo_to_caffe_to_onnx() -> None:
+    """The same network as prototxt with caffemodel and as ONNX: bit-equal weights."""
+    assert invoke("convert", "zoo:tiny", "a.onnx", *SMALL).code == 0
+    said = invoke("convert", "a.onnx", "b.prototxt", "--parity-inputs", "2", "--json")
+    assert said.code == 0, said.err
+    assert said.json["parity"]["passed"]
+    assert said.json["file_bytes"] == sum(Path(name).stat().st_size for name in ("b.prototxt", "b.caffemodel"))
+    assert invoke("convert", "b.prototxt", "c.onnx", "--weights", "b.caffemodel", "--parity-inputs", "1").code == 0
+    first, second, third = read("a.onnx"), read("b.prototxt", weights="b.caffemodel"), read("c.onnx")
+    assert weights(first) == weights(second) == weights(third)
+    assert len(weights(first)) > 20
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "inception_v1", "bvlc_alexnet"])
+def test_parity_light_networks(name: str, tmp_path: Path) -> None:
+    _check_light(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "zfnet512", "vgg19"])
+def test_parity_large_light_networks(name: str, tmp_path: Path) -> None:
+    _check_light(name, tmp_path)
+
+
+def _check_light(name: str, folder: Path) -> None:
+    graph = read(LIGHT / f"light_{name}.onnx")
+    result, _ = export_caffe(graph, folder / "net.prototxt", parity_inputs=1)
+    assert result.parity.passed
+    back = read(folder / "net.prototxt", weights=folder / "net.caffemodel")
+    assert weights(back) == weights(graph)
+
+
+@pytest.mark.parametrize("name", ["shufflenet", "inception_v2"])
+def test_averages_that_count_no_padding_are_refused(name: str, tmp_path: Path) -> None:
+    said = invoke("convert", LIGHT / f"light_{name}.onnx", "net.prototxt")
+    assert said.code == 2
+    assert "AveragePool cannot be written as Caffe: Caffe's average counts padding" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "mnasnet", "deeplab_resnet34"])
+def test_parity_zoo(name: str, tmp_path: Path) -> None:
+    graph = read(f"zoo:{name}", input_size=(32, 64))
+    result, _ = export_caffe(graph, tmp_path / "net.prototxt", parity_inputs=1)
+    back = read(tmp_path / "net.prototxt", weights=tmp_path / "net.caffemodel")
+    assert weights(back) == weights(graph)
+    assert [attribute(node, "momentum") for node in back.nodes] == [attribute(node, "momentum") for node in graph.nodes]
+    assert result.parameters == sum(
+        array_of(value).size
+        for name, value in graph.initializers.items()
+        if value.dtype is not None and value.dtype.is_floating_point() and not name.endswith((".mean", ".var"))
+    )
+
+
+def test_folding_leaves_no_batch_norm() -> None:
+    said = invoke("convert", "zoo:tiny", "folded.prototxt", *SMALL, "--fold")
+    assert said.code == 0, said.err
+    assert "BatchNorm" not in Path("folded.prototxt").read_text()
+
+
+def test_all_operators_that_caffe_lacks_are_named_at_once(tmp_path: Path) -> None:
+    nodes = [helper.make_node(op, [a], [b], name=b) for op, a, b in (("Softsign", "x", "p"), ("Sin", "p", "y"))]
+    _save(nodes, "odd.onnx")
+    Path("net.caffemodel").write_bytes(b"precious")
+    said = invoke("convert", "odd.onnx", "net.prototxt")
+    assert said.code == 2
+    assert '"p": Softsign cannot be written' in said.err
+    assert '"y": Sin cannot be written' in said.err
+    assert Path("net.caffemodel").read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.caffemodel", "odd.onnx"]
+
+
+def _save(nodes: Sequence[onnx.NodeProto], name: str) -> None:
+    x = helper.make_tensor_value_info("x", 1, ("N", 3, 8, 8))
+    y = helper.make_tensor_value_info("y", 1, ("N", 3, 8, 8))
+    w = numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "w")
+    stored = [w] if any("w" in node.input for node in nodes) else []
+    graph = helper.make_graph(list(nodes), "odd", [x], [y], stored)
+    Path(name).write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
+    )
+
+
+def test_files_that_came_out_wrong_are_not_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One bit of one weight is wrong on disk: there is no file then."""
+
+    def faulty(net: CaffeNet, file: BinaryIO) -> None:
+        write_caffemodel(net, file)
+        file.seek(-4, 2)
+        file.write(b"\x01\0\x80\x3f")
+
+    monkeypatch.setattr(caffe_files, "write_caffemodel", faulty)
+    _save([helper.make_node("Conv", ["x", "w"], ["y"], name="y")], "one.onnx")
+    said = invoke("convert", "one.onnx", "net.prototxt", "--parity-inputs", "1")
+    assert said.code == 3
+    assert 'weight "w" came back with other bits' in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["one.onnx"]
+
+
+def test_equal_commands_write_equal_bytes() -> None:
+    for name in ("a", "b"):
+        assert invoke("convert", "zoo:tiny", f"{name}.prototxt", *SMALL).code == 0
+    assert Path("a.caffemodel").read_bytes() == Path("b.caffemodel").read_bytes()
+    assert Path("a.prototxt").read_bytes() == Path("b.prototxt").read_bytes()
+
+
+def test_missing_weights_and_notes_on_the_command_line() -> None:
+    assert invoke("convert", "zoo:tiny", "t.prototxt", *SMALL).code == 0
+    text = Path("t.prototxt").read_text()
+    Path("t.prototxt").write_text(text.replace('name: "conv1"', 'name: "first"'))
+    arguments = ("convert", "t.prototxt", "t.onnx", "--weights", "t.caffemodel", "--parity-inputs", "1")
+    said = invoke(*arguments)
+    assert said.code == 2
+    assert '1 of 75 weights are missing: "first.weight"' in said.err
+    assert 'not used are "conv1"' in said.err
+    said = invoke(*arguments, "--allow-missing")
+    assert said.code == 0, said.err
+    assert "start as the network says" in said.err
+
+
+def test_a_limit_of_the_weights_is_raised_by_name() -> None:
+    assert invoke("convert", "zoo:tiny", "t.prototxt", *SMALL).code == 0
+    arguments = ("convert", "t.prototxt", "t.onnx", "--weights", "t.caffemodel", "--parity-inputs", "1")
+    said = invoke(*arguments, "--allow", "total_elements=1000")
+    assert said.code == 2
+    assert "more than 1,000 numbers" in said.err
+    assert "t.caffemodel" in said.err

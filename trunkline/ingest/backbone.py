@@ -1,0 +1,59 @@
+"""From a model file to a backbone: its features named or found, at the file's image size or another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.features import choose_features, cut, finest_first, with_note
+from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.read import read
+
+
+def read_backbone(
+    path: str | Path,
+    *,
+    features: Sequence[str] = (),
+    taps: bool = False,
+    input_size: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+) -> Graph:
+    """Read a network up to its features, the finest first.
+
+    Features that are not named are looked for at the file's own image size, and only then is the network read up to
+    them at ``input_size``: a classifier's last layers often fit one size only.
+
+    Args:
+        path: Model file, or ``zoo:NAME``.
+        features: Names of feature maps ``[N, C, H, W]``, or of the nodes that write them.
+        taps: Where none are named: find one for each stride from 4 to 32, not the last alone.
+        input_size: Height and width in pixels, in place of the file's own.
+        limits: What the file may ask for; the defaults where none are given.
+
+    Raises:
+        InvalidModel: The file cannot be read, or has no such feature maps.
+        UnsupportedOp: It holds operators that are not supported before the features.
+    """
+    if features:
+        return finest_first(read(path, features=features, input_size=input_size, limits=limits))
+    whole = _whole(path, input_size, limits)
+    names = choose_features(whole, taps=taps)
+    ends_there = names == [name_of(value) for value in whole.outputs]
+    found = whole
+    if input_size not in (None, shape_of(whole.input)[2:]):
+        asked: Sequence[str] = () if ends_there else names
+        found = read(path, features=asked, input_size=input_size, limits=limits, readable_only=ends_there)
+    backbone = Graph(cut(found, names).model, whole.notes)
+    return backbone if ends_there else with_note(backbone, whole=len(whole.nodes))
+
+
+def _whole(path: str | Path, input_size: tuple[int, int] | None, limits: Limits | None) -> Graph:
+    try:
+        return read(path, limits=limits, readable_only=True)
+    except InvalidModel:
+        if input_size is None:
+            raise
+        # The file may name no size of its own, or one that is too large.
+        return read(path, input_size=input_size, limits=limits, readable_only=True)

@@ -1,0 +1,166 @@
+"""One blob of a caffemodel: its shape, and where in the file its numbers are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.caffemodel.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, WireFault
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+_LEGACY = (1, 2, 3, 4)  # num, channels, height, width
+_DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+_DIM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``count`` numbers at equal distances: ``stride`` is their width when packed, more when each has a tag."""
+
+    offset: int
+    count: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A tensor whose numbers stay in the file until :meth:`array` asks for them.
+
+    Attributes:
+        shape: As the file gives it; four sizes in the legacy form.
+        runs: Where the numbers are.
+        is_double: Whether they are float64; Caffe then rounds them to float32 on loading, and so does this.
+        offset: Where the blob starts in the file.
+        place: What errors call it.
+    """
+
+    shape: tuple[int, ...]
+    runs: tuple[Run, ...]
+    is_double: bool
+    offset: int
+    place: str
+    data: memoryview = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def array(self) -> Array:
+        """Return a new array with the content, float32, in the blob's own shape.
+
+        Raises:
+            InvalidModel: It holds NaN or infinity, or a float64 too large for float32.
+        """
+        kind = np.dtype("<f8" if self.is_double else "<f4")
+        result, start = np.empty(self.size, np.float32), 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for run in self.runs:
+                view = np.ndarray((run.count,), kind, self.data, run.offset, (run.stride,))
+                result[start : start + run.count] = view
+                start += run.count
+        if not np.isfinite(result).all():
+            advice = "the training diverged: use an earlier snapshot"
+            raise InvalidModel("holds NaN or infinity", place=self.place, advice=advice)
+        return result.reshape(self.shape)
+
+
+def read_blob(wire: Wire, message: Field, place: str, most_axes: int) -> Blob:
+    """Read the head of a blob and find its numbers; nothing is copied.
+
+    Args:
+        wire: The file.
+        message: The field that holds the blob.
+        place: What errors call the blob.
+        most_axes: Axes it may have.
+
+    Raises:
+        WireFault: The bytes are wrong, or shape and data disagree.
+    """
+    message.expect(BYTES)
+    legacy: dict[int, int] = {}
+    shape: list[int] | None = None
+    single: list[Run] = []
+    double: list[Run] = []
+    at = message.start
+    while at < message.end:
+        item = wire.field(at, message.end)
+        at = item.end
+        if item.number in _LEGACY:
+            legacy[item.number] = item.signed(32)
+        elif item.number == _SHAPE:
+            shape = _dims(wire, item, shape or [], most_axes)
+        elif item.number in (_DATA, _DOUBLE_DATA):
+            width, runs = (4, single) if item.number == _DATA else (8, double)
+            run, at = _run(wire, item, width, message.end)
+            runs.append(run)
+    # Caffe itself prefers the legacy form, and double data, where a blob has both.
+    dims = tuple(legacy.get(number, 0) for number in _LEGACY) if legacy else tuple(shape or ())
+    runs = double or single
+    _check(dims, sum(run.count for run in runs), message.at, known=bool(legacy) or shape is not None)
+    return Blob(dims, tuple(runs), bool(double), message.at, place, wire.data)
+
+
+def _run(wire: Wire, item: Field, width: int, end: int) -> tuple[Run, int]:
+    """Return the numbers of a field, packed, or one in each of several fields, and the place after them."""
+    item.expect(BYTES, FIXED32 if width == 4 else FIXED64)
+    length = item.end - item.start
+    if length % width:
+        raise WireFault(f"{length:,} bytes of data are no whole number of {width}-byte numbers", item.at)
+    if item.wire == BYTES:
+        return Run(item.start, length // width, width), item.end
+    stride = item.end - item.at
+    count = _equal_tags(wire.data, item.at, stride, item.start - item.at, end)
+    return Run(item.start, count, stride), item.at + count * stride
+
+
+def _equal_tags(data: memoryview, at: int, stride: int, width: int, end: int) -> int:
+    """Return how many fields of ``stride`` bytes with the same tag of ``width`` bytes stand in a row from ``at`` on."""
+    most, count, step = (end - at) // stride, 1, 64
+    tag = np.frombuffer(data[at : at + width], np.uint8)
+    while count < most:
+        step = min(2 * step, most - count)
+        tags = np.ndarray((step, width), np.uint8, data, at + count * stride, (stride, 1))
+        equal = (tags == tag).all(axis=1)
+        if not equal.all():
+            return count + int(equal.argmin())
+        count += step
+    return count
+
+
+def _dims(wire: Wire, message: Field, known: list[int], most: int) -> list[int]:
+    """Return the sizes of a shape, packed or not, after those ``known`` from an earlier part of it."""
+    message.expect(BYTES)
+    sizes = list(known)
+    for item in wire.fields(message.start, message.end):
+        if item.number != _DIM:
+            continue
+        item.expect(VARINT, BYTES)
+        if item.wire == VARINT:
+            sizes.append(item.signed(64))
+        at = item.start
+        while item.wire == BYTES and at < item.end and len(sizes) <= most:
+            value, after = wire.varint(at, item.end)
+            sizes.append(Field(_DIM, VARINT, at, at, after, value).signed(64))
+            at = after
+        if len(sizes) > most:
+            raise WireFault(f"a shape of more than {most} axes", message.at)
+    return sizes
+
+
+def _check(shape: tuple[int, ...], count: int, at: int, *, known: bool) -> None:
+    if not known:
+        raise WireFault(f"a blob of {count:,} numbers without a shape", at)
+    shown = "[" + ", ".join(map(str, shape)) + "]"
+    if any(size < 0 for size in shape):
+        raise WireFault(f"a blob of shape {shown}; a size cannot be negative", at)
+    if math.prod(shape) != count:
+        advice = "the file is damaged, or keeps its numbers in a form of a fork (raw_data of NVCaffe)"
+        raise WireFault(
+            f"a blob of shape {shown} needs {math.prod(shape):,} numbers; the file holds {count:,}", at, advice
+        )

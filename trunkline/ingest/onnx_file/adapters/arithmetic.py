@@ -1,0 +1,25 @@
+"""Remainders of fractions that take the divisor's sign, which opset 18 has for whole numbers only."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from trunkline.ingest.graph import attribute
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, number, step
+from trunkline.ingest.onnx_file.adapters.registry import before
+from trunkline.ingest.passes.edit import Editor
+
+_ANY_OPSET = 1_000
+
+
+@before(_ANY_OPSET, "Mod")
+def modulo(node: ir.Node, editor: Editor) -> None:
+    """The remainder with the dividend's sign, plus the divisor where their signs differ; 0 has no sign."""
+    data, divisor = data_of(node), node.inputs[1]
+    if divisor is None or data.dtype is None or not data.dtype.is_floating_point() or attribute(node, "fmod", 0):
+        return
+    rest = step(node, editor, "Mod", [data, divisor], fmod=1)
+    signs = [step(node, editor, "Sign", [value]) for value in (rest, divisor)]
+    product = step(node, editor, "Mul", signs)
+    differ = step(node, editor, "Less", [product, number(node, editor, "zero", 0.0)])
+    become(node, "Where", [differ, step(node, editor, "Add", [rest, divisor]), rest])

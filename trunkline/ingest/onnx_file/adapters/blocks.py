@@ -1,0 +1,27 @@
+"""SpaceToDepth with channels outermost, said with Reshape and Transpose."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.registry import since
+from trunkline.ingest.passes.edit import Editor, pop
+
+
+@since(28, "SpaceToDepth")
+def space_to_depth(node: ir.Node, editor: Editor) -> None:
+    """Opset 28 names the order of the result's channels; opset 18 has the one with blocks outermost."""
+    if pop(node, "mode", "DCR") != "CRD":
+        return
+    sizes, block = sizes_of(node), attribute(node, "blocksize")
+    if len(sizes) != 4 or block < 1 or any(size % block for size in sizes[2:]):
+        raise InvalidModel(f"SpaceToDepth: blocks of {block} do not divide {sizes}", place=name_of(node))
+    batch, channels, height, width = sizes
+    split = ints(node, editor, "blocks", [batch, channels, height // block, block, width // block, block])
+    parts = step(node, editor, "Reshape", [data_of(node), split], allowzero=0)
+    moved = step(node, editor, "Transpose", [parts], perm=[0, 1, 3, 5, 2, 4])
+    joined = ints(node, editor, "shape", [batch, channels * block**2, height // block, width // block])
+    become(node, "Reshape", [moved, joined], allowzero=0)

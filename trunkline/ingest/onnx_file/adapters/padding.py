@@ -1,0 +1,52 @@
+"""Padding that wraps around, said with Slice and Concat."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.registry import refuse, since
+from trunkline.ingest.passes.edit import Editor, input_at, static
+
+
+@since(19, "Pad")
+def pad_19(node: ir.Node, editor: Editor) -> None:
+    """Opset 19 can take what lies beyond one end of an axis from its other end, after negative pads have cut it."""
+    if attribute(node, "mode") != "wrap":
+        return
+    value, sizes = data_of(node), sizes_of(node)
+    for axis, begin, end in _pads(node, len(sizes)):
+        first, last = max(0, -begin), sizes[axis] + min(0, end)
+        if max(begin, end) > last - first or first >= last:
+            raise refuse(node, f"mode wrap by {begin} and {end} on an axis of {sizes[axis]}", "pad by less")
+        if last - first < sizes[axis]:
+            value = _cut(node, editor, value, axis, first, last)
+        value = _wrapped(node, editor, value, axis, last - first, max(0, begin), max(0, end))
+    become(node, "Identity", [value])
+
+
+def _pads(node: ir.Node, rank: int) -> list[tuple[int, int, int]]:
+    """Return axis, begin and end of each axis that changes."""
+    pads, axes = static(node, 1), static(node, 3)
+    if pads is None or (axes is None and input_at(node, 3) is not None):
+        raise refuse(node, "mode wrap by pads that are computed from the image", "export with pads as constants")
+    numbers = [axis % rank for axis in axes.ravel().tolist()] if axes is not None else list(range(rank))
+    if pads.size != 2 * len(numbers):
+        raise InvalidModel(f"Pad: {pads.size} pads for {len(numbers)} axes", place=name_of(node))
+    begins, ends = pads.ravel()[: len(numbers)].tolist(), pads.ravel()[len(numbers) :].tolist()
+    return [(axis, b, e) for axis, b, e in zip(numbers, begins, ends, strict=True) if b or e]
+
+
+def _wrapped(node: ir.Node, editor: Editor, value: ir.Value, axis: int, size: int, begin: int, end: int) -> ir.Value:
+    parts = [_cut(node, editor, value, axis, size - begin, size)] if begin else []
+    parts.append(value)
+    parts += [_cut(node, editor, value, axis, 0, end)] if end else []
+    return value if len(parts) == 1 else step(node, editor, "Concat", parts, axis=axis)
+
+
+def _cut(node: ir.Node, editor: Editor, value: ir.Value, axis: int, first: int, last: int) -> ir.Value:
+    names = ("first", "last", "axis", "step")
+    settings = [ints(node, editor, name, [n]) for name, n in zip(names, (first, last, axis, 1), strict=True)]
+    return step(node, editor, "Slice", [value, *settings])

@@ -1,0 +1,110 @@
+"""AveragePool with gaps in its window, which opset 19 added, as sums of slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.registry import refuse, since
+from trunkline.ingest.passes.edit import Editor, pop
+from trunkline.ingest.passes.explicit_attributes import make_explicit
+
+_MOST_TAPS = 32
+"""Along one axis; each tap becomes a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The window along one spatial axis; ``over`` pixels beyond the padding complete the last one."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    begin: int
+    end: int
+    ceil_mode: bool
+
+    @property
+    def count(self) -> int:
+        """Return the number of windows; one that would start in the end padding is none."""
+        room = self.begin + self.size + self.end - self.dilation * (self.kernel - 1) - 1
+        count = (-(-room // self.stride) if self.ceil_mode else room // self.stride) + 1
+        return count - (self.ceil_mode and (count - 1) * self.stride >= self.begin + self.size)
+
+    @property
+    def over(self) -> int:
+        """Return the pixels that the last window needs beyond the padding."""
+        needed = (self.count - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
+        return max(0, needed - self.begin - self.size - self.end)
+
+    def taps(self, *, count_pads: bool) -> np.ndarray[Any, Any]:
+        """Return how many taps of each window count."""
+        first, last = (0, self.begin + self.size + self.end) if count_pads else (self.begin, self.begin + self.size)
+        at = np.arange(self.count)[:, None] * self.stride + np.arange(self.kernel) * self.dilation
+        counts: np.ndarray[Any, Any] = np.sum((at >= first) & (at < last), axis=1)
+        return counts
+
+
+@since(19, "AveragePool")
+def average_pool_19(node: ir.Node, editor: Editor) -> None:
+    """Sum the slices that the taps see, one axis after the other, and divide by the number that count."""
+    if set(attribute(node, "dilations") or [1]) == {1}:
+        pop(node, "dilations")
+        return
+    if attribute(node, "auto_pad", "NOTSET").startswith("SAME"):
+        raise refuse(node, "dilations with auto_pad SAME", "give the pads in numbers")
+    make_explicit(node)
+    axes = _axes(node)
+    if max(axis.kernel for axis in axes) > _MOST_TAPS:
+        raise refuse(node, f"a window of more than {_MOST_TAPS} taps with gaps", "use a smaller window")
+    if any(axis.count < 1 for axis in axes):
+        raise InvalidModel("AveragePool: the window is larger than the padded image", place=name_of(node))
+    counted = np.ones(())
+    for axis in axes:
+        counted = counted[..., None] * axis.taps(count_pads=bool(attribute(node, "count_include_pad", 0)))
+    if not counted.all():
+        raise refuse(node, "a window that sees padding only", "use less padding or dilation")
+    total = _padded(node, editor, axes)
+    for index, axis in enumerate(axes, start=2):
+        total = _sum_along(node, editor, total, index, axis)
+    uniform = bool((counted == counted.flat[0]).all())
+    share = np.asarray(1.0 / counted.flat[0]) if uniform else (1.0 / counted)[None, None]
+    become(node, "Mul", [total, number(node, editor, "share", share)])
+
+
+def _axes(node: ir.Node) -> list[_Axis]:
+    sizes, names = sizes_of(node)[2:], ("kernel_shape", "strides", "dilations")
+    pads, ceil_mode = attribute(node, "pads"), bool(attribute(node, "ceil_mode", 0))
+    if min(min(attribute(node, name)) for name in names) < 1:
+        raise InvalidModel("AveragePool: kernel, strides and dilations must be at least 1", place=name_of(node))
+    windows = zip(*(attribute(node, name) for name in names), strict=True)
+    rows = zip(sizes, windows, pads[: len(sizes)], pads[len(sizes) :], strict=True)
+    return [
+        _Axis(size, kernel, stride, dilation, begin, end, ceil_mode)
+        for size, (kernel, stride, dilation), begin, end in rows
+    ]
+
+
+def _padded(node: ir.Node, editor: Editor, axes: list[_Axis]) -> ir.Value:
+    pads = [0, 0, *(axis.begin for axis in axes), 0, 0, *(axis.end + axis.over for axis in axes)]
+    if not any(pads):
+        return data_of(node)
+    return step(node, editor, "Pad", [data_of(node), ints(node, editor, "pads", pads)], mode="constant")
+
+
+def _sum_along(node: ir.Node, editor: Editor, data: ir.Value, index: int, axis: _Axis) -> ir.Value:
+    def tap(number: int) -> ir.Value:
+        start = number * axis.dilation
+        settings = ([start], [start + (axis.count - 1) * axis.stride + 1], [index], [axis.stride])
+        stored = [ints(node, editor, "slice", content) for content in settings]
+        return step(node, editor, "Slice", [data, *stored])
+
+    taps = [tap(number) for number in range(axis.kernel)]
+    return taps[0] if len(taps) == 1 else step(node, editor, "Sum", taps)

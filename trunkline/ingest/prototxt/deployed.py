@@ -1,0 +1,74 @@
+"""Which layers the deployed network has: those that an image reaches and that no label is needed for."""
+
+from __future__ import annotations
+
+from trunkline.ingest.prototxt.inputs import is_source
+from trunkline.ingest.prototxt.layers import DROPPED
+from trunkline.ingest.prototxt.net import LayerText, Net
+from trunkline.ingest.prototxt.report import Report
+from trunkline.ingest.prototxt.source import quoted
+
+SILENCE = "Silence"
+"""The layer that makes its bottoms no outputs. It stays until it is known what leads to it alone."""
+
+_NEEDS = "it needs"
+_LOSS_ENDINGS = ("Loss", "LossLayer", "Accuracy", "AccuracyLayer")
+"""Every fork has losses of its own; they are told by their names, and end the network all the same."""
+
+
+def deployed(net: Net, labels: frozenset[str], report: Report) -> list[LayerText]:
+    """Leave out what became an input, what measures a result, and what reads labels.
+
+    Args:
+        net: The file, layers of other phases left out.
+        labels: Blobs that exist only where there is training data.
+        report: Where every layer that is left out is noted.
+    """
+    kept: list[LayerText] = []
+    dropped: dict[str, LayerText] = {}
+    labels_here = set(labels)
+    for layer in net.layers:
+        if is_source(layer):
+            continue
+        reason = _reason(layer, labels_here)
+        tops = [name for name, _ in layer.tops]
+        if reason:
+            report.note(f"{layer} was dropped: {reason}")
+            if layer.type == SILENCE:
+                kept.append(layer)
+            if reason.startswith(_NEEDS):
+                labels_here.update(tops)
+            else:
+                dropped.update(dict.fromkeys(tops, layer))
+            continue
+        _refuse_readers(layer, dropped, report)
+        labels_here.difference_update(tops)
+        kept.append(layer)
+    if all(layer.type == SILENCE for layer in kept):
+        if not report.count:
+            report.error("the file declares no layer that computes", net.fields.at, "add layer { … } blocks")
+        return []
+    return kept
+
+
+def _reason(layer: LayerText, labels: set[str]) -> str:
+    if layer.type in DROPPED:
+        return DROPPED[layer.type]
+    if layer.type.endswith(_LOSS_ENDINGS):
+        return "it measures a result"
+    for name, _ in layer.bottoms:
+        if name in labels:
+            return f"{_NEEDS} {quoted(name)}, which only training data has"
+    if layer.type == "Python" and any(layer.fields.numbers("loss_weight")):
+        return "it is a loss"
+    return ""
+
+
+def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: Report) -> None:
+    """A layer that computes on from a loss or a class number would be lost with it; say so instead."""
+    for name, at in layer.bottoms:
+        if name in dropped:
+            message = f"{layer} reads blob {quoted(name)}, but {dropped[name]} has no part in the deployed network"
+            report.error(message, at, "remove the two layers, or cut the network before them with --features")
+    for name, _ in layer.tops:
+        dropped.pop(name, None)

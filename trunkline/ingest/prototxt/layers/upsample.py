@@ -1,0 +1,129 @@
+"""Upsample and Unpooling: repetition, or a max pooling undone with its mask.
+
+A Caffe mask holds, for every pooled number, the position of its maximum in the plane that was pooled, counted
+row by row. ONNX's MaxPool gives the same positions counted over the whole tensor, and MaxUnpool takes them so;
+the two always go together here, so the difference never shows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.ingest.graph import attribute, shape_of
+from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.layers.spatial import Pair, pair
+
+_MASK_ADVICE = 'give it the second top of a Pooling layer: bottom: "pool1_mask"'
+
+
+def upsample(layer: Layer) -> ir.Value:
+    """Upsample → MaxUnpool where it has a mask (SegNet), else Resize by repetition (YOLO)."""
+    fields = layer.fields.block("upsample_param")
+    _refuse_mask_alone(layer)
+    return _repeat(layer, fields) if len(layer.inputs) == 1 else _unpool(layer, fields, _segnet_size(layer, fields))
+
+
+def unpooling(layer: Layer) -> ir.Value:
+    """Unpooling of DeconvNet → MaxUnpool. With a mask, its window has no influence; its size must be given."""
+    fields = layer.fields.block("unpooling_param")
+    _refuse_mask_alone(layer)
+    if fields.choice("unpool", ("MAX", "AVE", "TILE"), "MAX") != "MAX" or len(layer.inputs) == 1:
+        raise layer.fault(f"{layer.text} must be MAX and have a mask", "unpool", _MASK_ADVICE, fields)
+    fields.ignore("kernel_size", "kernel_h", "kernel_w", "stride", "stride_h", "stride_w")
+    if pair(layer, fields, "pad", ("pad_h", "pad_w"), default=0) != (0, 0):
+        raise layer.fault(f"{layer.text} is padded, which is not defined", "pad", "remove pad", fields)
+    size = pair(layer, fields, "unpool_size", ("unpool_h", "unpool_w"), default=0)
+    if min(size) < 1:
+        raise layer.missing(fields, "unpool_size", "add the height and width of its result")
+    return _unpool(layer, fields, size)
+
+
+def _refuse_mask_alone(layer: Layer) -> None:
+    if layer.inputs[0].dtype != ir.DataType.FLOAT:
+        raise layer.fault(f"{layer.text}: its first bottom is a mask", "bottom", "give the features first")
+
+
+def _repeat(layer: Layer, fields: Fields) -> ir.Value:
+    layer.image()
+    name = "stride" if fields.has("stride") else "scale"
+    for other in ("upsample_h", "upsample_w", "pad_out_h", "pad_out_w"):
+        if fields.has(other) and fields.string(other) not in ("0", "false"):
+            message = f"{layer.text} without a mask repeats by a whole factor, but has {other}"
+            raise layer.fault(message, other, "use scale, or add the mask", fields)
+    factors = pair(layer, fields, name, ("scale_h", "scale_w"), default=0)
+    if min(factors) < 1:
+        raise layer.missing(fields, "scale", "add the factor it enlarges by")
+    scales = layer.constant("scales", np.array([1, 1, *factors], np.float32))
+    settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return layer.node("Resize", [layer.inputs[0], None, scales], settings)
+
+
+def _segnet_size(layer: Layer, fields: Fields) -> Pair:
+    """Return ``upsample_h`` x ``upsample_w``, or the input times ``scale``, less one where ``pad_out`` says so."""
+    _, height, width = layer.image()
+    scale = pair(layer, fields, "scale", ("scale_h", "scale_w"), default=2)
+    less = fields.flag("pad_out_h", False), fields.flag("pad_out_w", False)
+    given = fields.integer("upsample_h", 0), fields.integer("upsample_w", 0)
+    if min(given) > 0:
+        return given
+    if max(given) > 0:
+        raise layer.fault(f"{layer.text} gives only one of upsample_h and upsample_w", within=fields)
+    for name, pad, factor in zip(("pad_out_h", "pad_out_w"), less, scale, strict=True):
+        if pad and factor != 2:
+            raise layer.fault(f"{layer.text} has {name} and scale {factor}", name, "it goes with scale: 2", fields)
+    return height * scale[0] - less[0], width * scale[1] - less[1]
+
+
+def _unpool(layer: Layer, fields: Fields, size: Pair) -> ir.Value:
+    """Put every number back where its maximum stood; a taller result gets rows of zeros below, as in Caffe."""
+    pool = _pooling_of(layer)
+    read = pool.inputs[0]
+    assert read is not None
+    height, width = (shape_of(read)[axis] or 1 for axis in (2, 3))
+    if size[1] != width or size[0] < height:
+        message = f"{layer.text} makes {size[0]} x {size[1]} of a mask that points into {height} x {width}"
+        raise layer.fault(message, advice=f"upsample_h: {height} upsample_w: {width}", within=fields)
+    window = _window(pool, layer.image()[1:], (height, width))
+    if size[0] == height:
+        return layer.node("MaxUnpool", layer.inputs, window)
+    value = layer.step("unpool", "MaxUnpool", layer.inputs, window)
+    pads = layer.constant("pads", np.array([0, 0, 0, 0, 0, 0, size[0] - height, 0], np.int64))
+    return layer.node("Pad", [value, pads], {"mode": "constant"})
+
+
+def _pooling_of(layer: Layer) -> ir.Node:
+    pool = layer.inputs[1].producer()
+    if pool is None or pool.op_type != "MaxPool" or layer.inputs[1].index() != 1:
+        raise layer.fault(f"{layer.text}: its second bottom is no mask of a max pooling", "bottom", _MASK_ADVICE)
+    if layer.shape(0) != layer.shape(1):
+        message = f"{layer.text}: its input is {layer.written(0)}, but its mask {layer.written(1)}"
+        raise layer.fault(message, "bottom", "both must have the size of the pooling's result")
+    return pool
+
+
+def _window(pool: ir.Node, pooled: Pair, size: Pair) -> dict[str, tuple[int, ...]]:
+    """Return the window that makes MaxUnpool's result ``size``, whatever the batch.
+
+    The window has no other meaning: values go where the mask says. The pooling's own stride is kept where a
+    window of at least 1 fits it; a pooling that enlarged its padded input is undone by cutting both ends.
+    """
+    strides = tuple(attribute(pool, "strides"))
+    kernel = _kernel(pooled, size, strides)
+    if min(kernel) < 1:
+        strides = (1, 1)
+        kernel = _kernel(pooled, size, strides)
+    cut = tuple(max(0, 1 - width) for width in kernel)
+    kernel = tuple(width + 2 * less for width, less in zip(kernel, cut, strict=True))
+    return {"kernel_shape": kernel, "strides": strides, "pads": (*cut, *cut)}
+
+
+def _kernel(pooled: Pair, size: Pair, strides: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(total - (count - 1) * step for total, count, step in zip(size, pooled, strides, strict=True))
+
+
+LAYERS = {
+    "Upsample": Translator(upsample, bottoms=(1, 2), reads_masks=True),
+    "Unpooling": Translator(unpooling, bottoms=(1, 2), reads_masks=True),
+}

@@ -1,0 +1,73 @@
+"""Keep only the layers that some wanted blobs need, so that what comes after them need not be readable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trunkline.errors import did_you_mean
+from trunkline.ingest.prototxt.deployed import SILENCE
+from trunkline.ingest.prototxt.report import Report
+from trunkline.ingest.prototxt.source import Span, quoted
+from trunkline.ingest.prototxt.wiring import Blob, Wired
+
+Wanted = tuple[Blob, str]
+"""A blob that becomes an output, and the feature's name by which it was asked for, if it was."""
+
+
+def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> tuple[list[Wired], list[Wanted]]:
+    """Cut a network to what its features need.
+
+    A feature is the name of a value, as the Graph has it: a blob's name, or the name of the layer that works in
+    place on it. The name of any other layer means its first top.
+
+    Returns:
+        The layers that are left, in order, and the blob of each feature; names that do not exist are reported.
+        Without features: all layers, and the blobs that nothing reads.
+    """
+    if not features:
+        return _heard(layers)
+    values = {top.name: top for layer in reversed(layers) for top in layer.tops}
+    results = {layer.text.name: layer.tops[0] for layer in reversed(layers) if layer.tops}
+    known = {**results, **values}
+    for name in features:
+        if name not in known:
+            advice = did_you_mean(name, known) or "features are names of blobs or layers of the deployed network"
+            report.error(f"no blob or layer is called {quoted(name)}", Span(1, 1), advice)
+    wanted = [(known[name], name) for name in dict.fromkeys(features) if name in known]
+    kept = _ancestors(layers, [blob for blob, _ in wanted])
+    if len(kept) < len(layers):
+        report.note(f"{len(layers) - len(kept)} layers that the features do not need were left out")
+    return kept, wanted
+
+
+def _heard(layers: Sequence[Wired]) -> tuple[list[Wired], list[Wanted]]:
+    """Leave out the Silence layers and what leads to them alone. If nothing else is left, they count for nothing."""
+    silent: set[int] = set()
+    for layer in reversed(layers):
+        if layer.text.type == SILENCE or (layer.tops and all(_is_unheard(top, silent) for top in layer.tops)):
+            silent.add(id(layer))
+    kept = [layer for layer in layers if id(layer) not in silent]
+    ends = [top for layer in kept for top in layer.tops if not top.readers]
+    for layer in layers:
+        for blob in layer.bottoms if layer.text.type == SILENCE else ():
+            if blob is not None and layer in blob.readers:
+                blob.readers.remove(layer)
+    if not kept:
+        kept = [layer for layer in layers if layer.text.type != SILENCE]
+        ends = [top for layer in kept for top in layer.tops if not top.readers]
+    return kept, [(top, "") for top in ends]
+
+
+def _is_unheard(top: Blob, silent: set[int]) -> bool:
+    return bool(top.readers) and all(id(reader) in silent for reader in top.readers)
+
+
+def _ancestors(layers: Sequence[Wired], wanted: Sequence[Blob]) -> list[Wired]:
+    reached = {id(blob) for blob in wanted}
+    kept: list[Wired] = []
+    for layer in reversed(layers):
+        if any(id(top) in reached for top in layer.tops):
+            reached.update(id(blob) for blob in layer.bottoms if blob is not None)
+            kept.append(layer)
+    kept.reverse()
+    return kept

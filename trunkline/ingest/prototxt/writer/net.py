@@ -1,0 +1,110 @@
+"""A Caffe network that is about to be written: layers, their settings and their blobs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.ingest.prototxt.source import Span
+from trunkline.ingest.prototxt.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.write import write
+
+Setting = bool | int | float | str | Sequence[int] | Sequence[float]
+"""A string is one of an enum's words; a sequence makes a repeated field."""
+
+_NOWHERE = Span(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CaffeBlob:
+    """Numbers that a layer keeps.
+
+    Attributes:
+        shape: As Caffe has it.
+        tensor: Where the numbers are; not read before they are written.
+        weight: The Graph's name for them; empty for numbers that only Caffe needs.
+    """
+
+    shape: tuple[int, ...]
+    tensor: ir.TensorProtocol
+    weight: str = ""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class CaffeLayer:
+    """One ``layer { … }`` block and its blobs; ``shared`` names blobs that other layers have too, by index."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    settings: tuple[Field, ...] = ()
+    blobs: tuple[CaffeBlob, ...] = ()
+    shared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaffeNet:
+    """A whole network; ``notes`` tell what Caffe keeps differently."""
+
+    name: str
+    image: str
+    image_shape: tuple[int, ...]
+    layers: tuple[CaffeLayer, ...]
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return the deploy prototxt."""
+        sizes = Message([_scalar("dim", size) for size in (1, *self.image_shape)], _NOWHERE)
+        shape = Field("shape", sizes, _NOWHERE)
+        settings = (Field("input_param", Message([shape], _NOWHERE), _NOWHERE),)
+        first = CaffeLayer(self.image, "Input", (), (self.image,), settings)
+        blocks = [Field("layer", _message(layer), _NOWHERE) for layer in (first, *self.layers)]
+        return write(Message([_string("name", self.name), *blocks], _NOWHERE))
+
+
+def block(name: str, settings: Mapping[str, Setting]) -> Field:
+    """Return the field ``name { … }`` with these settings."""
+    fields: list[Field] = []
+    for key, value in settings.items():
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        fields.extend(_scalar(key, item) for item in items)
+    return Field(name, Message(fields, _NOWHERE), _NOWHERE)
+
+
+def sizes_block(name: str, inner: str, sizes: Sequence[int]) -> Field:
+    """Return ``name { inner { dim: … } }``."""
+    return Field(name, Message([block(inner, {"dim": sizes})], _NOWHERE), _NOWHERE)
+
+
+def _message(layer: CaffeLayer) -> Message:
+    fields = [_string("name", layer.name), _string("type", layer.type)]
+    fields += [_string("bottom", name) for name in layer.bottoms]
+    fields += [_string("top", name) for name in layer.tops]
+    if any(layer.shared):
+        for shared in layer.shared:
+            inner = [_string("name", shared)] if shared else []
+            fields.append(Field("param", Message(inner, _NOWHERE), _NOWHERE))
+    return Message([*fields, *layer.settings], _NOWHERE)
+
+
+def _string(name: str, text: str) -> Field:
+    return Field(name, Scalar(text, True, _NOWHERE), _NOWHERE)
+
+
+def _scalar(name: str, value: bool | int | float | str) -> Field:
+    text = str(value)
+    if isinstance(value, bool):
+        text = text.lower()
+    elif isinstance(value, float):
+        text = str(np.float32(value))  # the fewest digits that give the same float32
+    return Field(name, Scalar(text, False, _NOWHERE), _NOWHERE)
