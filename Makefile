@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench bench-quick conformance zoo clean
+.PHONY: help demo test test-slow check format bench bench-quick fuzz conformance zoo clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ bench-quick: $(READY) ## The same with few rounds, to see that they run.
 
 conformance: $(READY) ## Run ONNX's generated node cases and write docs/conformance.md (a few minutes).
 	$(BIN)/python -m conformance
+
+fuzz: $(READY) ## Fuzz the readers for hours on two cores; start it again to go on.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz prototxt --runs 10000000
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz caffemodel --runs 10000000
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz onnx --runs 1000000
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz graphs --runs 50000
 
 zoo: $(READY) ## Write the packaged backbones anew from their tables.
 	$(BIN)/python -m trunkline.ingest.zoo.make

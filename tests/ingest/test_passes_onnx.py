@@ -208,7 +208,7 @@ def test_what_mixes_the_images_of_a_batch_is_refused(name: str, tmp_path: Path) 
     nodes, stored = MIXING[name]
     with pytest.raises(InvalidModel) as caught:
         read(save(model(nodes, initializers=stored, shape=(1, 3, 8, 8)), tmp_path))
-    assert caught.value.problems[0].place == "bad"
+    assert caught.value.problems[0].place.endswith(": bad")
 
 
 def test_a_constant_for_each_image_of_a_batch_is_refused(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_division_by_zero_while_folding_is_the_files_fault(tmp_path: Path) -> 
     nodes = [node("Div", ["a", "b"], ["s"], name="div"), node("Reshape", ["x", "s"], ["y"])]
     with pytest.raises(InvalidModel, match="Div of constants cannot be computed") as caught:
         read(save(model(nodes, initializers=[tensor("a", [8, 8]), tensor("b", [0, 1])]), tmp_path))
-    assert caught.value.problems[0].place == "div"
+    assert caught.value.problems[0].place.endswith(": div")
 
 
 def test_a_tensor_read_in_two_roles_gets_a_copy_for_each(tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def test_abuse_a_torchvision_that_does_not_load_is_named(monkeypatch: pytest.Mon
 def test_abuse_operators_with_weights_are_never_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(monkeypatch, AssertionError("must not be imported"))
     b = GraphBuilder("weights")
-    weights = [b.tensor("scale", np.ones(3, np.float32)), b.tensor("bias", np.ones(3, np.float32))]
-    x = b.node("LayerNormalization", [b.image("x", (3, 4, 3)), *weights], name="ln")
-    with pytest.raises(UnsupportedOp, match=r"not asked for operators with weights \(scale, bias\)"):
+    weights = [b.tensor("boxes", np.ones((1, 4), np.float32)), b.tensor("image", np.zeros(1, np.int64))]
+    x = b.node("RoiAlign", [b.image("x", (3, 4, 3)), *weights], name="align")
+    with pytest.raises(UnsupportedOp, match=r"not asked for operators with weights \(boxes\)"):
         Twin(b.finish([x]))
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from trunkline.errors import InvalidConfig
 from trunkline.files import not_written, sync_folder
 
+_DEVICES = Path("/dev")
+
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
@@ -24,7 +26,7 @@ def staged(path: Path) -> Iterator[Path]:
         WorkFailed: The folder cannot be written to, or the disk is full.
     """
     final = path.absolute()
-    if found := _no_place_for_a_file(final):
+    if found := why_no_file(final):
         raise InvalidConfig(
             f"{final} {found}", place=str(path), advice="give the path of a file in a folder that exists"
         )
@@ -39,13 +41,18 @@ def staged(path: Path) -> Iterator[Path]:
         raise not_written(error, path, needed_bytes) from error
 
 
-def _no_place_for_a_file(final: Path) -> str:
-    """Say why no file can be put there; a device or pipe would be replaced by the rename, /dev/null too."""
+def why_no_file(final: Path) -> str:
+    """Say why no file can be put at ``final``; empty where one can.
+
+    The rename would replace a device, a pipe, or the link that ``/dev/stdout`` is, for everybody on the machine.
+    """
     if final.is_dir():
         return "is a folder"
     if not final.parent.is_dir():
         return f"lies in {final.parent}, which is not a folder"
-    return "is a device or pipe" if final.exists() and not final.is_file() else ""
+    if final.parent.resolve() == _DEVICES or (final.exists() and not final.is_file()):
+        return "is a device or pipe"
+    return ""
 
 
 def _publish(target: Path, final: Path) -> None:

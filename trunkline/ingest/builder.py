@@ -276,7 +276,8 @@ def _drop_windows_in_padding(node: ir.Node) -> None:
         before, after = read.shape[axis + 2], sizes[axis + 2]
         if isinstance(before, int) and isinstance(after, int) and (after - 1) * strides[axis] >= before + pads[axis]:
             sizes[axis + 2] = after - 1
-    value.shape = ir.Shape(sizes)
+    for output in node.outputs:  # the values, and their places where they are asked for
+        output.shape = ir.Shape(sizes)
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:
