@@ -23,6 +23,7 @@ LIMITS = Limits(tokens=20_000, tensor_elements=2**24, total_elements=2**26, node
 _WORD = re.compile(rb'"[^"\n]*"|[\w.+-]+|\S|\n')
 _NAMED = re.compile(r'"([A-Za-z_][A-Za-z0-9_]{1,40})"')
 _LAYER = re.compile(rb"layers? *\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}")
+_BOTTOM, _TOP = re.compile(rb"bottom *: *[\"'][^\"']*[\"']"), re.compile(rb"top *: *([\"'][^\"']*[\"'])")
 _NUMBERS = (
     *(
         "0",
@@ -82,7 +83,21 @@ def seeds() -> tuple[bytes, ...]:
     files += [path.read_bytes() for path in sorted(CORPUS.glob("prototxt/*.prototxt"))]
     rng = Random(1)
     made = [network(kind, rng).encode() for kind in TRANSLATORS for _ in range(3)]
-    return (*(content for content in files if len(content) < 1500), *made)
+    cut = [window for content in files if len(content) >= 1000 for window in _windows(content)]
+    return (*(content for content in [*files, *cut] if len(content) < 1000), *made)
+
+
+def _windows(content: bytes) -> list[bytes]:
+    """Cut a large file into networks of three layers, each in a chain behind the image."""
+    layers = _LAYER.findall(content)
+    cut = []
+    for start in range(0, len(layers), 3):
+        text, last = _HEADS[0].encode(), b'"data"'
+        for layer in layers[start : start + 3]:
+            text += _BOTTOM.sub(b"bottom: " + last, layer) + b"\n"
+            last = (_TOP.findall(layer) or [last])[0]
+        cut.append(text)
+    return cut
 
 
 def network(kind: str, rng: Random) -> str:
@@ -186,4 +201,4 @@ def inputs() -> Sequence[bytes]:
     return seeds()
 
 
-TARGET = Target("prototxt", read, inputs, mutate, "trunkline/ingest/prototxt", longest=3000)
+TARGET = Target("prototxt", read, inputs, mutate, "trunkline/ingest/prototxt", longest=2000)

@@ -10,15 +10,18 @@ from trunkline.ingest.features import choose_features, cut, finest_first, with_n
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.read import read
+from trunkline.ingest.weights import apply_weights, require_finite
 
 
 def read_backbone(
-    path: str | Path,
+    path: str | Path | Graph,
     *,
     features: Sequence[str] = (),
     taps: bool = False,
     input_size: tuple[int, int] | None = None,
     limits: Limits | None = None,
+    weights: str | Path | None = None,
+    allow_missing: bool = False,
 ) -> Graph:
     """Read a network up to its features, the finest first.
 
@@ -26,18 +29,31 @@ def read_backbone(
     them at ``input_size``: a classifier's last layers often fit one size only.
 
     Args:
-        path: Model file, or ``zoo:NAME``.
+        path: Model file, or ``zoo:NAME``, or a Graph, which keeps its size.
         features: Names of feature maps ``[N, C, H, W]``, or of the nodes that write them.
         taps: Where none are named: find one for each stride from 4 to 32, not the last alone.
         input_size: Height and width in pixels, in place of the file's own.
         limits: What the file may ask for; the defaults where none are given.
+        weights: A caffemodel or safetensors file whose weights replace the network's own, up to the features.
+        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
 
     Raises:
-        InvalidModel: The file cannot be read, or has no such feature maps.
+        InvalidModel: The file cannot be read, or has no such feature maps; or the weights do not fit.
         UnsupportedOp: It holds operators that are not supported before the features.
     """
     if features:
-        return finest_first(read(path, features=features, input_size=input_size, limits=limits))
+        backbone = finest_first(read(path, features=features, input_size=input_size, limits=limits))
+    else:
+        backbone = _found(path, taps, input_size, limits)
+    if weights is None:
+        return backbone
+    backbone = apply_weights(backbone, weights, limits=limits, allow_missing=allow_missing)
+    require_finite(backbone)
+    return backbone
+
+
+def _found(path: str | Path | Graph, taps: bool, input_size: tuple[int, int] | None, limits: Limits | None) -> Graph:
+    """Return the network up to the features that are found."""
     whole = _whole(path, input_size, limits)
     names = choose_features(whole, taps=taps)
     ends_there = names == [name_of(value) for value in whole.outputs]
@@ -49,7 +65,7 @@ def read_backbone(
     return backbone if ends_there else with_note(backbone, whole=len(whole.nodes))
 
 
-def _whole(path: str | Path, input_size: tuple[int, int] | None, limits: Limits | None) -> Graph:
+def _whole(path: str | Path | Graph, input_size: tuple[int, int] | None, limits: Limits | None) -> Graph:
     try:
         return read(path, limits=limits, readable_only=True)
     except InvalidModel:

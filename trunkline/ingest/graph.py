@@ -34,6 +34,8 @@ CONSTANT = "constant"
 """The role of a stored float tensor that is part of a formula: it never trains and is not counted."""
 PARAMETER = "parameter"
 """The role of a number without axes that trains; without a mark it counts as part of a formula."""
+AXES_KEY = "trunkline.axes"
+"""On a weight that is stored with its axes in another order than its author's: the author's axes, as ``1,0``."""
 
 Shape = tuple[int | None, ...]
 

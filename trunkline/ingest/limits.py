@@ -14,11 +14,11 @@ class Limits:
     """Upper bounds for a file nobody has vouched for; on the command line ``--allow NAME=VALUE``.
 
     Attributes:
-        file_bytes: Size of an ONNX file, a caffemodel, or one external data file.
+        file_bytes: Size of an ONNX file, a caffemodel, a safetensors file, or one external data file.
         text_bytes: Size of a prototxt.
-        tokens: Names, values and punctuation marks of a prototxt, comments not counted.
+        tokens: Names, values and punctuation marks of a prototxt, comments not counted; fields of a caffemodel.
         depth: Blocks inside blocks; real prototxts need 4.
-        nodes: Nodes in the graph.
+        nodes: Nodes in the graph; layers of a caffemodel.
         rank: Axes of one tensor.
         size: Any one number of a prototxt that becomes a tensor size: channels, height, kernel, padding.
         tensor_elements: Numbers in one tensor: a weight, or what a node gives for one image.

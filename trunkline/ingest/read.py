@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trunkline.errors import InvalidModel
 from trunkline.ingest.afford import affordable
 from trunkline.ingest.features import cut
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.onnx_file.door import in_file, read_bytes
 from trunkline.ingest.onnx_file.sniff import HEAD_BYTES, tell_format
@@ -22,7 +22,7 @@ ZOO = "zoo:"
 
 
 def read(
-    path: str | Path | nn.Module,
+    path: str | Path | Graph | nn.Module,
     example: Tensor | None = None,
     *,
     input_size: tuple[int, int] | None = None,
@@ -34,12 +34,12 @@ def read(
 ) -> Graph:
     """Read a network from an ONNX file, a Caffe prototxt, the packaged ``zoo:NAME``, or a torch module.
 
-    The format of a file is told by the content, not by the suffix.
+    The format of a file is told by the content, not by the suffix. A Graph is one that was read before.
 
     Args:
-        path: The file, or ``zoo:`` and a name, or a torch module.
+        path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
-        input_size: Height and width in pixels, in place of the file's own.
+        input_size: Height and width in pixels, in place of the file's own; a Graph and a module keep theirs.
         limits: What the file may ask for; the defaults where none are given.
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
@@ -59,8 +59,9 @@ def read(
         )
         return apply_weights(graph, weights, limits=limits, allow_missing=allow_missing)
     if not isinstance(path, str | Path):
-        graph = _of_module(path, example, limits)
-        return cut(graph, features) if features else graph
+        graph = path if isinstance(path, Graph) else _of_module(path, example, limits)
+        _refuse_other_size(graph, input_size)
+        return verify(cut(graph, features)) if features else graph
     file = _locate(path)
     if input_size is not None and min(input_size) < 1:
         raise InvalidModel(f"input size {input_size}; at least 1 pixel was expected", advice="--input-size H,W")
@@ -79,6 +80,13 @@ def read(
         graph = affordable(verify(graph), limits, str(file))
     # Notes tell users about their own files; in a packaged one there is nothing for them to know or mend.
     return Graph(graph.model) if str(path).startswith(ZOO) else graph
+
+
+def _refuse_other_size(graph: Graph, input_size: tuple[int, int] | None) -> None:
+    own = shape_of(graph.input)[2:]
+    if input_size not in (None, own):
+        text = f"{graph.name} was read for images of {own[0]} x {own[1]}, not of {input_size}"
+        raise InvalidModel(text, advice="read it again: a file with input_size, a module with an example of that size")
 
 
 def _of_module(module: nn.Module, example: Tensor | None, limits: Limits) -> Graph:

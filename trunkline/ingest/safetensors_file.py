@@ -1,8 +1,13 @@
-"""Weights by name from a safetensors file: a header of names, types and shapes, then raw numbers. No code in it."""
+"""Weights by name from a safetensors file: a header of names, types and shapes, then raw numbers. No code in it.
+
+The file may be of a Graph, as checkpoints are, or of the torch module that the Graph was read from: then it may
+hold running counts that nobody needs, buffers, and matrices whose axes the Graph has in another order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +16,43 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.caffemodel.match import Matched
-from trunkline.ingest.graph import Graph, shape_of
+from trunkline.ingest.graph import AXES_KEY, Graph, is_weight, shape_of
 from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.parameters import role_of
 from trunkline.ingest.prototxt.source import quoted
 
 _FLOATS = ("F64", "F32", "F16")
+_COUNTS = ".num_batches_tracked"
+"""What torch's BatchNorm counts besides its statistics."""
+
+Heads = Mapping[str, tuple[str, Sequence[int]]]
+"""Type and shape by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A weight of the Graph that the file has.
+
+    Attributes:
+        value: The Graph's.
+        shape: As the file has it.
+        axes: Which of its author's axes each axis of the weight is, where the Graph has them in another order.
+    """
+
+    value: ir.Value
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file may have it as the Graph does; a stack of channels may be a column of numbers there."""
+        wanted = shape_of(self.value)
+        return self.shape == wanted or (not self.axes and _without_ones(self.shape) == _without_ones(wanted))
+
+    @property
+    def is_authors(self) -> bool:
+        """Whether the file may have it as its author does."""
+        found = len(self.axes) == len(self.shape) and tuple(self.shape[axis] for axis in self.axes)
+        return bool(self.axes) and found == shape_of(self.value)
 
 
 def match_safetensors(graph: Graph, path: Path, limits: Limits) -> Matched:
@@ -25,50 +61,76 @@ def match_safetensors(graph: Graph, path: Path, limits: Limits) -> Matched:
     Raises:
         InvalidModel: It is no safetensors file, or asks for more than ``limits`` allow.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
-            heads = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
-    except (SafetensorError, OSError) as error:
-        advice = "save the weights again with the safetensors package"
-        raise InvalidModel(f"this is no safetensors file: {error}", place=str(path), advice=advice) from error
+    heads = _heads(path)
     budget = Budget(limits)
     for name, (_, shape) in heads.items():
         budget.charge(f"{path}: {name}", shape)
-    wanted = {name: value for name, value in graph.initializers.items() if role_of(value) != "static"}
-    problems = dict(_problems(heads, wanted, path))
-    fitting = {name: value for name, value in wanted.items() if name in heads and name not in problems}
+    stored = {name: value for name, value in graph.initializers.items() if is_weight(value) and name in heads}
+    found = {name: _entry(value, heads[name][1]) for name, value in stored.items()}
+    turned = _is_of_author(found)
+    problems = dict(_problems(found, heads, turned, path))
     return Matched(
-        {name: _lazy(name, value, path) for name, value in fitting.items()},
-        tuple(name for name in heads if name not in graph.initializers),
+        {name: _lazy(name, entry, bool(turned), path) for name, entry in found.items() if name not in problems},
+        tuple(name for name in heads if name not in stored and not name.endswith(_COUNTS)),
         tuple(problems.values()),
         frozenset(problems),
     )
 
 
+def _heads(path: Path) -> Heads:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+            return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        advice = "save the weights again with the safetensors package"
+        raise InvalidModel(f"this is no safetensors file: {error}", place=str(path), advice=advice) from error
+
+
+def _entry(value: ir.Value, shape: Sequence[int]) -> _Entry:
+    axes = value.metadata_props.get(AXES_KEY, "")
+    return _Entry(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
+
+
+def _is_of_author(found: Mapping[str, _Entry]) -> bool | None:
+    """Whether the file has matrices in their author's order of axes; ``None`` where their shapes do not tell."""
+    turned = [entry for entry in found.values() if entry.axes]
+    votes = {entry.is_authors for entry in turned if entry.is_authors != entry.is_ours}
+    return votes.pop() if len(votes) == 1 else None if turned else False
+
+
 def _problems(
-    heads: dict[str, tuple[str, list[int]]], wanted: dict[str, ir.Value], path: Path
+    found: Mapping[str, _Entry], heads: Heads, turned: bool | None, path: Path
 ) -> Iterator[tuple[str, Problem]]:
-    for name, value in wanted.items():
-        kind, shape = heads.get(name, ("F32", list(shape_of(value))))
+    for name, entry in found.items():
+        kind = heads[name][0]
         if kind not in _FLOATS:
             advice = f"save it as one of {', '.join(_FLOATS)}"
             yield name, Problem(f"{quoted(name)} is of type {kind}", str(path), advice)
-        elif tuple(shape) != shape_of(value):
-            message = f"{quoted(name)} has shape {shape}; the network expects {list(shape_of(value))}"
+        elif not (entry.is_authors if entry.axes and turned else entry.is_ours):
+            message = f"{quoted(name)} has shape {list(entry.shape)}; the network expects {list(shape_of(entry.value))}"
             yield name, Problem(message, str(path))
+        elif entry.axes and turned is None:
+            message = f"{quoted(name)} is stored transposed in the network; its shape does not tell how the file has it"
+            yield name, Problem(message, str(path), "load the file into the torch module, and read the module")
 
 
-def _lazy(name: str, value: ir.Value, path: Path) -> ir.LazyTensor:
-    """Return a tensor in the Graph's element type that reads its numbers whenever it is asked."""
-    dtype = value.dtype or ir.DataType.FLOAT
+def _lazy(name: str, entry: _Entry, turned: bool, path: Path) -> ir.LazyTensor:
+    """Return a tensor in the Graph's element type and order of axes that reads its numbers whenever it is asked."""
+    dtype, shape = entry.value.dtype or ir.DataType.FLOAT, shape_of(entry.value)
 
     def read() -> ir.TensorProtocol:
-        return ir.Tensor(_read(name, path).astype(dtype.numpy()), name=name)
+        content = _read(name, path).astype(dtype.numpy())
+        content = np.ascontiguousarray(content.transpose(entry.axes)) if entry.axes and turned else content
+        return ir.Tensor(content.reshape([size or 1 for size in shape]), name=name)
 
-    return ir.LazyTensor(read, dtype, ir.Shape(shape_of(value)), cache=False, name=name)
+    return ir.LazyTensor(read, dtype, ir.Shape(shape), cache=False, name=name)
+
+
+def _without_ones(shape: Sequence[int | None]) -> list[int | None]:
+    return [size for size in shape if size != 1]
 
 
 def _read(name: str, path: Path) -> np.ndarray[Any, Any]:

@@ -61,16 +61,17 @@ class Inspection:
 
 
 def inspect(
-    model: str | Path,
+    model: str | Path | Graph,
     *,
     input_size: tuple[int, int] | None = None,
     features: Sequence[str] = (),
     limits: Limits | None = None,
+    weights: str | Path | None = None,
 ) -> Inspection:
     """Read a model file, or ``zoo:NAME``, and return the facts about it.
 
     Args:
-        model: Prototxt or ONNX.
+        model: Prototxt or ONNX, or a Graph.
         input_size: Height and width that replace the file's.
         features: Values or nodes to end at, in place of the file's outputs.
         limits: What the file may ask for; the defaults where none are given.

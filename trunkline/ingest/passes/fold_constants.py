@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import OPSET, array_of, inputs_of, is_weight, name_of
+from trunkline.ingest.graph import AXES_KEY, OPSET, array_of, attribute, inputs_of, is_weight, name_of
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.operators import EVALUATED, SUPPORTED
 from trunkline.ingest.passes.edit import Editor
@@ -51,12 +51,15 @@ class Folder:
             _reuse(self.editor, node, self._done[key])
             self._keep_name(source, self._done[key])
             return True
+        axes = _axes(node)
         if _splits_a_weight(node, key):
             return False
         tensor = self._tensor(node)
         if tensor is None:
             return False
         self._done[key] = replace_by_tensor(self.editor, node, tensor)
+        if axes:
+            self._done[key].metadata_props[AXES_KEY] = axes
         self._keep_name(source, self._done[key])
         return True
 
@@ -78,6 +81,17 @@ class Folder:
         name = name_of(source)
         del self.editor.graph.initializers[name]
         folded.name = name
+
+
+def _axes(node: ir.Node) -> str:
+    """Return which of its author's axes each axis of a transposed weight is; empty where ``node`` turns none."""
+    source = node.inputs[0] if node.inputs else None
+    if node.op_type != "Transpose" or source is None or not is_weight(source):
+        return ""
+    before = source.metadata_props.get(AXES_KEY)
+    old = before.split(",") if before else [str(axis) for axis in range(len(source.shape or ()))]
+    turned = [old[axis] for axis in attribute(node, "perm", list(range(len(old)))[::-1])]
+    return "" if turned == sorted(turned, key=int) else ",".join(turned)
 
 
 def can_fold(node: ir.Node) -> bool:

@@ -11,14 +11,18 @@ from trunkline.ingest.prototxt.source import Source, Span, quoted
 
 TokenKind = Literal["word", "string", "mark", "end"]
 
-# The groups never overlap and a string's repeats give nothing back, so scanning is linear in the text.
+# The groups never overlap and repeats give nothing back, so scanning is linear in the text.
 _TOKEN = re.compile(
     r"""
-      (?P<blank>[ \t\f\v]+ | \#[^\n]*)
-    | (?P<newline>\n)
-    | (?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+" | '[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
-    | (?P<mark>[{}<>\[\]:,;])
+    (?: [ \t\f\v]++ | \#[^\n]*+ )*+
+    (?:
+      (?P<newline>\n)
     | (?P<word>[-+]?[\w.](?:[\w.]|(?<=[eE])[-+](?=[0-9]))*)
+    | (?P<mark>[{}<>\[\]:,;])
+    | (?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+" | '[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
+    | (?P<stray>.)
+    | \Z
+    )
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -47,30 +51,27 @@ def tokens(source: Source, limits: Limits) -> Iterator[Token]:
     Raises:
         InvalidModel: A character that belongs to no token, an open or badly escaped string, or too many tokens.
     """
-    text, position, line, line_start, count = source.text, 0, 1, 0, 0
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        column = position - line_start + 1
-        if found is None:
-            raise _stray(source, text[position], Span(line, column))
-        position = found.end()
+    text, line, line_start, left = source.text, 1, 0, limits.tokens
+    for found in _TOKEN.finditer(text):
         kind = found.lastgroup
+        if kind is None:  # blanks and comments up to the end
+            break
+        start, end = found.span(kind)
         if kind == "newline":
-            line, line_start = line + 1, position
-        if kind in ("newline", "blank"):
+            line, line_start = line + 1, end
             continue
-        count += 1
-        if count > limits.tokens:
+        column, left = start - line_start + 1, left - 1
+        if kind == "stray":
+            raise _stray(source, text[start], Span(line, column))
+        if left < 0:
             message = f"the file holds more than {limits.tokens:,} tokens"
             raise source.error(message, Span(line, column), allow("tokens"))
-        yield _token(source, kind, found.group(), Span(line, column, len(found.group())))
-    yield Token("end", "", line, position - line_start + 1, 1)
-
-
-def _token(source: Source, kind: str | None, text: str, at: Span) -> Token:
-    if kind == "string":
-        return Token("string", _unescape(source, text[1:-1], at), at.line, at.column, at.width)
-    return Token("word" if kind == "word" else "mark", text, at.line, at.column, at.width)
+        if kind == "string":
+            content = _unescape(source, text[start + 1 : end - 1], Span(line, column, end - start))
+            yield Token("string", content, line, column, end - start)
+        else:
+            yield Token("word" if kind == "word" else "mark", text[start:end], line, column, end - start)
+    yield Token("end", "", line, len(text) - line_start + 1, 1)
 
 
 def _stray(source: Source, char: str, at: Span) -> Exception:
