@@ -59,7 +59,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert 'did you mean "macs"?' in caught.value.problems[0].advice
 
 
-@pytest.mark.parametrize(("limit", "needed"), [("tokens", "tokens=1000"), ("macs", "macs=1000"), ("text_bytes", "1KiB")])
+@pytest.mark.parametrize(
+    ("limit", "needed"), [("tokens", "tokens=1000"), ("macs", "macs=1000"), ("text_bytes", "1KiB")]
+)
 def test_a_lowered_limit_is_named_in_the_error_and_can_be_raised(limit: str, needed: str, tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text(NET)
     refused(invoke("inspect", "net.prototxt", "--allow", f"{limit}=5"), "net", f"--allow {limit}=")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say
 from trunkline.cli.features import Features, features_of
-from trunkline.cli.options import Fold, InputSize, Json, Model, Out
+from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
 from trunkline.verbs.build import BuildResult, Sharing, build
 from trunkline.verbs.tasks_argument import parse_tasks
 
@@ -26,6 +26,8 @@ def build_command(
     share_until: Annotated[str | None, Parameter(help="Last shared block, by name or number.")] = None,
     layout: Annotated[Path | None, Parameter(help="TreeMTL layout (JSON): groups of tasks for each block.")] = None,
     head: Annotated[str, Parameter(help="light, aspp, linear, deeplabv3plus, fpn, none, or a model file.")] = "light",
+    weights: Weights = None,
+    allow_missing: AllowMissing = False,
     input_size: InputSize = None,
     features: Features = None,
     fold: Fold = False,
@@ -45,6 +47,8 @@ def build_command(
         features=features_of(features),
         fold=fold,
         limits=limits_of(allow),
+        weights=weights,
+        allow_missing=allow_missing,
     )
     for note in result.notes:
         say(f"note: {note}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,7 +9,7 @@ from cyclopts import Parameter
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, number, parse_size, say
 from trunkline.cli.features import Features, features_of
-from trunkline.cli.options import Fold, InputSize, Json, Model, Out
+from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
 from trunkline.verbs.convert import convert
 
 
@@ -18,8 +17,8 @@ def convert_command(
     model: Model,
     out: Out,
     *,
-    weights: Annotated[Path | None, Parameter(help="Caffemodel or safetensors file with the weights.")] = None,
-    allow_missing: Annotated[bool, Parameter(negative="", help="Weights the file lacks start untrained.")] = False,
+    weights: Weights = None,
+    allow_missing: AllowMissing = False,
     input_size: InputSize = None,
     features: Features = None,
     fold: Fold = False,

@@ -42,7 +42,8 @@ class Limits:
     def problem(self, name: str, shape: Sequence[int]) -> Problem | None:
         """Return what is wrong with a tensor called ``name`` of this shape, if anything is."""
         if len(shape) > self.rank:
-            return Problem(f"tensor of {len(shape)} axes; at most {self.rank} are read", place=name)
+            text = f"tensor of {len(shape)} axes; at most {self.rank} are read"
+            return Problem(text, place=name, advice=allow("rank", len(shape)))
         if any(size < 0 for size in shape):
             return Problem(f"tensor of shape {_shown(shape)}; a size cannot be negative", place=name)
         if math.prod(shape) > self.tensor_elements:

@@ -59,7 +59,7 @@ def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Grap
             raise InvalidConfig(f"there is a head for {task!r}, which is no task", advice=did_you_mean(task, tasks))
     for task, head in heads.items():
         reads, taps = len(head.model.graph.inputs), len(backbone.outputs)
-        if reads not in (1, taps):
+        if reads > taps:
             text = f"the head of {task!r} reads {reads} feature maps, {backbone.name} has {taps}"
             raise InvalidConfig(text, advice="name as many with --features")
 

@@ -105,40 +105,47 @@ class BuildResult:
 
 
 def build(
-    backbone: str | Path,
+    backbone: str | Path | Graph,
     out: str | Path,
     *,
     tasks: Mapping[str, int],
     sharing: Sharing,
-    head: str = "light",
+    head: str | Path | Graph = "light",
     features: Sequence[str] = (),
     input_size: tuple[int, int] | None = None,
     fold: bool = False,
     limits: Limits | None = None,
+    weights: str | Path | None = None,
+    allow_missing: bool = False,
 ) -> BuildResult:
     """Write the multi-task model of a backbone to ``out`` without training it.
 
     Args:
-        backbone: Model file or ``zoo:NAME``.
+        backbone: Model file or ``zoo:NAME``, or a Graph.
         out: The ONNX file to write.
         tasks: Output channels by task, in output order.
         sharing: Who shares what.
-        head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output) or a
-            model file.
+        head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output),
+            or a model file or Graph with an input for each of the last feature maps that it reads.
         features: Names of the feature maps that the heads read; found where none are named.
         input_size: Height and width that replace the file's.
         fold: Fold BatchNormalization; off, so that the file can still be trained.
         limits: What model files may ask for; the defaults where none are given.
+        weights: A caffemodel or safetensors file that the backbone, and every task's copy of it, starts from.
+        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
 
     Raises:
-        InvalidModel: The backbone cannot be read.
-        InvalidConfig: The plan or layout does not fit it.
+        InvalidModel: The backbone cannot be read, or the weights do not fit it.
+        InvalidConfig: The plan, layout or head does not fit it.
     """
+    source: dict[str, Any] = {"input_size": input_size, "limits": limits, "features": features}
+    source |= {"weights": weights, "allow_missing": allow_missing}
+    heads: dict[str, Graph] = {}
     if head == "none":
-        graph, heads = _one_output(read(backbone, features=features, input_size=input_size, limits=limits)), {}
+        graph = _one_output(read(backbone, **source))
     else:
-        taps = need_taps([head])
-        graph = read_backbone(backbone, features=features, taps=taps, input_size=input_size, limits=limits)
+        taps = need_taps([head], limits)
+        graph = read_backbone(backbone, taps=taps, **source)
         graph = graph if taps else _one_output(graph, last=True)
         heads = {task: make_head(head, graph, channels, limits) for task, channels in tasks.items()}
     plan = sharing.resolve(graph, list(tasks))

@@ -104,6 +104,9 @@ class PipelineConfig(_Table):
     Attributes:
         backbone: Model file, relative to the pipeline file, or ``zoo:NAME``.
         input_size: Height and width; the data set's if absent.
+        backbone_weights: A caffemodel or safetensors file, relative to the pipeline file, that the backbone and
+            every copy of it start from.
+        allow_missing: What ``backbone_weights`` lacks starts as the backbone says, instead of being an error.
         features: Names of the feature maps that the heads read; found if none are named.
         head: Default head of every task.
         seed: Of everything random.
@@ -115,6 +118,8 @@ class PipelineConfig(_Table):
     """
 
     backbone: str = "zoo:tiny"
+    backbone_weights: str | None = None
+    allow_missing: bool = False
     input_size: tuple[Count, Count] | None = None
     features: tuple[str, ...] = ()
     head: str = "light"
@@ -219,6 +224,8 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
     changes: dict[str, Any] = {"head": _anchored_head(config.head, folder)}
     if not config.backbone.startswith("zoo:"):
         changes["backbone"] = str((folder / config.backbone).absolute())
+    if config.backbone_weights is not None:
+        changes["backbone_weights"] = str((folder / config.backbone_weights).absolute())
     if not isinstance(config.data, ScenesConfig):
         changes["data"] = config.data.model_copy(update={"path": (folder / config.data.path).absolute()})
     changes["tasks"] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from trunkline.export.caffe_files import export_caffe
 from trunkline.export.exporter import ExportResult, export_model
+from trunkline.ingest.graph import Graph
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.read import read
 from trunkline.ingest.weights import require_finite
@@ -46,7 +47,7 @@ def export_json(result: ExportResult) -> dict[str, Any]:
 
 
 def convert(
-    model: str | Path,
+    model: str | Path | Graph,
     out: str | Path,
     *,
     weights: Path | None = None,
@@ -61,7 +62,7 @@ def convert(
     """Read a model and write it as canonical ONNX, or as Caffe, that computes the same.
 
     Args:
-        model: Prototxt, ONNX or ``zoo:NAME``.
+        model: Prototxt, ONNX or ``zoo:NAME``, or a Graph.
         out: The file to write; one that ends in ``.prototxt`` gets a ``.caffemodel`` beside it, any other is ONNX.
         weights: A caffemodel or safetensors file whose weights replace the model's own.
         input_size: Height and width that replace the file's.

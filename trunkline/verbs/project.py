@@ -91,9 +91,11 @@ class Project:
         return read_backbone(
             self.config.backbone,
             features=self.config.features,
-            taps=need_taps(self._head_kinds.values()),
+            taps=need_taps(self._head_kinds.values(), self.limits),
             input_size=size,
             limits=self.limits,
+            weights=self.config.backbone_weights,
+            allow_missing=self.config.allow_missing,
         )
 
     @property
@@ -183,6 +185,7 @@ class Project:
         """The pipeline with names for paths, so that files may move and equal inputs give equal bytes."""
         content = self.config.model_dump(mode="json")
         content["backbone"] = Path(content["backbone"]).name
+        content["backbone_weights"] = content["backbone_weights"] and Path(content["backbone_weights"]).name
         for table in (content, *content["tasks"].values()):
             table["head"] = table["head"] and Path(table["head"]).name
         if "path" in content["data"]:

@@ -1,6 +1,8 @@
-"""Find the one image input of an ONNX file, bring it to float32 ``[N, C, H, W]``, and settle its size."""
+"""Find the one image input of an ONNX file, or a head's feature maps, bring it to ``[N, C, H, W]``, settle its size."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
@@ -52,6 +54,39 @@ def settle_image(graph: ir.Graph, input_size: tuple[int, int] | None) -> int:
     sizes = _sizes(image, input_size)
     image.shape = ir.Shape(sizes)
     return sizes[0]
+
+
+def settle_maps(graph: ir.Graph, sizes: Sequence[tuple[int, int, int]]) -> int:
+    """Give each input of a head the size ``[C, h, w]`` of the feature map it reads, and return the batch size.
+
+    Raises:
+        InvalidModel: The head has other inputs than ``sizes``; every one that does not fit is named.
+    """
+    inputs = graph.inputs
+    if len(inputs) != len(sizes):
+        raise InvalidModel(f"{len(inputs)} inputs; {len(sizes)} feature maps were expected")
+    problems = [_map_problem(*pair) for pair in zip(inputs, sizes, strict=True)]
+    if any(problems):
+        raise InvalidModel([problem for problem in problems if problem is not None])
+    named = {value.shape[0] for value in inputs if value.shape is not None and isinstance(value.shape[0], int)}
+    if len(named) > 1:
+        raise InvalidModel(f"its inputs have different batch sizes: {sorted(map(int, named))}")
+    batch = int(named.pop()) if named else WITNESSES[0]
+    for value, size in zip(inputs, sizes, strict=True):
+        value.shape = ir.Shape([batch, *size])
+    return batch
+
+
+def _map_problem(value: ir.Value, size: tuple[int, int, int]) -> Problem | None:
+    place, found = name_of(value), value.shape
+    if value.dtype != ir.DataType.FLOAT:
+        return Problem(f"the input is of type {value.dtype}; a feature map of float32 was expected", place)
+    if found is None or len(found) != 4:
+        return Problem(f"the input has shape {found}; four axes were expected: {_AXES}", place)
+    channels = found[1]
+    if isinstance(channels, int) and channels != size[0]:
+        return Problem(f"it reads {channels} channels; the feature map has {size[0]}", place)
+    return None
 
 
 def _only_input(graph: ir.Graph) -> ir.Value:

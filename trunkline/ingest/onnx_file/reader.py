@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel, Problem, UnsupportedOp
 from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, name_of
 from trunkline.ingest.limits import Budget, Limits
 from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
-from trunkline.ingest.onnx_file.image import canonical_image, settle_image
+from trunkline.ingest.onnx_file.image import canonical_image, settle_image, settle_maps
 from trunkline.ingest.onnx_file.load import load
 from trunkline.ingest.onnx_file.operators import SUPPORTED
 from trunkline.ingest.passes.base import run_passes
@@ -34,6 +34,7 @@ def read_onnx(
     limits: Limits | None = None,
     features: Sequence[str] = (),
     readable_only: bool = False,
+    maps: Sequence[tuple[int, int, int]] = (),
 ) -> Graph:
     """Read an ONNX file of opset 7 or later.
 
@@ -43,6 +44,7 @@ def read_onnx(
         limits: What the file may ask for; the defaults where none are given.
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end, if no weights lie there.
+        maps: For a head: the sizes ``[C, h, w]`` of the feature maps that it reads in place of an image.
 
     Returns:
         The network in canonical form, under the names the file gives.
@@ -60,11 +62,18 @@ def read_onnx(
         elif readable_only and (note := drop_unreadable(proto)):
             cuts.append(note)
 
-    graph = canonical_graph(load(path, limits, cut), path, input_size=input_size, limits=limits)
+    graph = canonical_graph(load(path, limits, cut), path, input_size=input_size, limits=limits, maps=maps)
     return Graph(graph.model, (*cuts, *graph.notes))
 
 
-def canonical_graph(model: ir.Model, path: Path, *, input_size: tuple[int, int] | None, limits: Limits) -> Graph:
+def canonical_graph(
+    model: ir.Model,
+    path: Path,
+    *,
+    input_size: tuple[int, int] | None,
+    limits: Limits,
+    maps: Sequence[tuple[int, int, int]] = (),
+) -> Graph:
     """Bring a model that has been checked to canonical form; ``path`` names it in errors. See :func:`read_onnx`."""
     graph = model.graph
     _sort(graph, path)
@@ -74,9 +83,9 @@ def canonical_graph(model: ir.Model, path: Path, *, input_size: tuple[int, int] 
     run_passes(graph, [EliminateIdentity()])
     size = len(graph)
     run_passes(graph, [RemoveDead()])
-    notes = (*_notes(size - len(graph)), *canonical_image(graph))
+    notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph)))
     _note_sources(graph, path)
-    batch = settle_image(graph, input_size)
+    batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
     run_passes(graph, [CanonicalNodes(opset, batch, budget), EliminateIdentity(), SplitRoles(), RemoveDead()])
     _refuse_leftovers(graph)
     run_passes(graph, [FreeBatch(batch), RemoveDead()])

@@ -12,7 +12,7 @@ import onnx
 from onnx import defs
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
-from trunkline.ingest.limits import Limits
+from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.onnx_file.operators import known, supported_text, why_not
 from trunkline.ingest.onnx_file.tensors import tensor_problems
 from trunkline.ingest.onnx_file.text import text_problems
@@ -35,7 +35,8 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     """
     opset = _opset(proto, place)
     if len(proto.graph.node) > limits.nodes:
-        raise InvalidModel(f"{len(proto.graph.node):,} nodes; at most {limits.nodes:,} are read", place=place)
+        text = f"{len(proto.graph.node):,} nodes; at most {limits.nodes:,} are read"
+        raise InvalidModel(text, place=place, advice=allow("nodes", len(proto.graph.node)))
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
     if problems := [*_unsupported(proto, opset)]:

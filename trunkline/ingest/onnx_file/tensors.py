@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from trunkline.errors import Problem
-from trunkline.ingest.limits import Limits
+from trunkline.ingest.limits import Limits, allow
 
 _FIELDS: Mapping[int, tuple[str, int]] = {
     TensorProto.FLOAT: ("float_data", 4),
@@ -60,7 +60,8 @@ def tensor_problems(graph: onnx.GraphProto, limits: Limits) -> Iterator[Problem]
                 yield from _problems(tensor, place, limits)
             total += _elements(tensor)
     if total > limits.total_elements:
-        yield Problem(f"the stored tensors hold {total:,} numbers; at most {limits.total_elements:,} are read")
+        text = f"the stored tensors hold {total:,} numbers; at most {limits.total_elements:,} are read"
+        yield Problem(text, advice=allow("total_elements", total))
 
 
 def _elements(tensor: TensorProto) -> int:

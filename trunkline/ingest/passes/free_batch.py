@@ -48,8 +48,8 @@ class FreeBatch:
             InvalidModel: A node mixes the images of a batch, or works for one batch size only.
         """
         editor = Editor(graph)
-        image = graph.inputs[0]
-        image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
+        for image in graph.inputs:
+            image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
         apart: set[ir.Value] = set()
         for node in graph:
             self._free(node, editor, apart)

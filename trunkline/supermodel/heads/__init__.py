@@ -1,45 +1,56 @@
 """Heads: Graph fragments that turn a backbone's features into a task's prediction.
 
-A head is a Graph whose input is the last feature map, ``[N, C, h, w]``, or that has an input for each of the
-backbone's feature maps, the finest first. Its weights and nodes get the prefix ``head.<task>.`` in the multi-task
+A head is a Graph whose inputs are the last of the backbone's feature maps, ``[N, C, h, w]``, the finest first: one,
+several or all. Its weights and nodes get the prefix ``head.<task>.`` in the multi-task
 model, and reports count it apart from the backbone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.ingest.graph import Graph, shape_of
+from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.head_file import maps_read
 from trunkline.ingest.limits import Limits
 from trunkline.supermodel.heads.aspp import aspp
 from trunkline.supermodel.heads.deeplabv3plus import deeplabv3plus
 from trunkline.supermodel.heads.fpn import fpn
 from trunkline.supermodel.heads.light import light
 from trunkline.supermodel.heads.linear import linear
-from trunkline.supermodel.heads.user_file import user_file
+from trunkline.supermodel.heads.user_file import checked, user_file
 
 Size = tuple[int, int, int]
 
-READING_LAST: dict[str, Callable[[Size, int, int], Graph]] = {"light": light, "aspp": aspp, "linear": linear}
+READING_LAST: Mapping[str, Callable[[Size, int, int], Graph]] = {"light": light, "aspp": aspp, "linear": linear}
 """Heads that read the last feature map: made from its size, the output channels and its stride."""
-READING_ALL: dict[str, Callable[[Sequence[Size], int, int], Graph]] = {"deeplabv3plus": deeplabv3plus, "fpn": fpn}
+READING_ALL: Mapping[str, Callable[[Sequence[Size], int, int], Graph]] = {"deeplabv3plus": deeplabv3plus, "fpn": fpn}
 """Heads that read several feature maps: made from their sizes, the finest first."""
 KINDS = (*READING_LAST, *READING_ALL)
 
 
-def need_taps(kinds: Iterable[str]) -> bool:
-    """Whether one of these kinds of heads reads several feature maps."""
-    return any(kind in READING_ALL for kind in kinds)
+def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None) -> bool:
+    """Whether one of these kinds of heads reads several feature maps.
+
+    Raises:
+        InvalidModel: A head's file cannot be read.
+    """
+    return any(_reads_several(kind, limits) for kind in kinds)
 
 
-def make_head(kind: str, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
+def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
+    if isinstance(kind, Graph):
+        return len(kind.model.graph.inputs) > 1
+    return kind in READING_ALL or (str(kind) not in KINDS and Path(kind).exists() and maps_read(Path(kind), limits) > 1)
+
+
+def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
     """Return a head for the features of ``backbone``.
 
     Args:
-        kind: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, or the path of a model file that reads
-            the last feature map.
+        kind: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``; or a Graph or the path of a model file,
+            with an input for each of the last feature maps that it reads.
         backbone: Its outputs are the feature maps, ``[N, C, h, w]``, the finest first.
         channels: Output channels K of the prediction, ``[N, K, h', w']`` (``[N, K]`` for ``linear``).
         limits: What a model file may ask for; the defaults where none are given.
@@ -47,18 +58,22 @@ def make_head(kind: str, backbone: Graph, channels: int, limits: Limits | None =
     Raises:
         InvalidConfig: The kind is unknown, or the features do not fit it.
     """
+    sizes = _sizes(backbone)
+    taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
+    if isinstance(kind, Graph):
+        return checked(kind, taps, channels, kind.name)
+    kind = str(kind)
     if kind not in KINDS and not Path(kind).exists():
         raise InvalidConfig(
             f"{kind!r} is neither a kind of head nor a file",
             advice=did_you_mean(kind, [*KINDS, "none"]) or f"kinds are {', '.join(KINDS)} and none",
         )
-    sizes = _sizes(backbone)
     stride = max(1, round(int(shape_of(backbone.input)[2] or 1) / sizes[-1][1]))
     if kind in READING_ALL:
         return READING_ALL[kind](sizes, channels, stride)
-    return (
-        READING_LAST[kind](sizes[-1], channels, stride) if kind in KINDS else user_file(Path(kind), sizes[-1], limits)
-    )
+    if kind in READING_LAST:
+        return READING_LAST[kind](sizes[-1], channels, stride)
+    return user_file(Path(kind), taps, channels, limits)
 
 
 def _sizes(backbone: Graph) -> list[Size]:
