@@ -12,9 +12,9 @@ import math
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.builder import infer_node
 from trunkline.ingest.graph import BATCH, inputs_of, name_of
 from trunkline.ingest.limits import Limits
+from trunkline.ingest.node_shapes import infer_node
 
 WITNESSES = (97, 101)
 """Batch sizes to try: primes, larger than any group count and unlike any channel count in use."""

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.graph import attribute, name_of, shape_of
 from trunkline.ingest.onnx_file.adapters.registry import before, refuse
-from trunkline.ingest.passes.edit import Editor, input_at, set_input, static
+from trunkline.ingest.passes.edit import Editor, set_input, static
 
 _ANY_OPSET = 1_000
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.builder import infer_node
 from trunkline.ingest.graph import attribute, name_of, shape_of
+from trunkline.ingest.node_shapes import infer_node
 from trunkline.ingest.onnx_file.adapters.registry import before
 from trunkline.ingest.passes.edit import Editor, put
 

@@ -1,0 +1,125 @@
+"""Networks of all kinds, each as a backbone: torch modules in the styles people write, and the onnx wheel's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_nets.classic import VGG, SqueezeNet
+from torch_nets.mobile import efficientnet_b0, mobilenet_v2, mobilenet_v3
+from torch_nets.modern import ConvNeXt, Odd, UNet
+from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
+
+from trunkline.ingest.backbone import read_backbone
+from trunkline.ingest.graph import Graph
+from trunkline.ingest.read import read
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+SIZE = 64
+
+
+class Shared(nn.Module):
+    """One convolution used twice, as in a recurrent block, and one behind a transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.again = nn.Conv2d(8, 8, 3, 1, 1)
+        self.norm = nn.BatchNorm2d(8)
+        self.up = nn.ConvTranspose2d(8, 8, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for _ in range(2):
+            x = x + torch.relu(self.norm(self.again(x)))
+        x = torch.relu(self.up(x))
+        return x + self.again(x)
+
+
+class Computed(nn.Module):
+    """A convolution whose weight is computed: standardised, as beside GroupNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.weight = nn.Parameter(torch.randn(8, 8, 3, 3) * 0.1)
+        self.norm = nn.GroupNorm(2, 8)
+        self.last = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        weight = self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True)
+        x = torch.relu(self.norm(nn.functional.conv2d(x, weight, None, 1, 1)))
+        return self.last(x)
+
+
+class Decomposed(nn.Module):
+    """BatchNormalization written out as arithmetic, and a mixer of positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.conv = nn.Conv2d(8, 8, 3, 1, 1, bias=False)
+        self.register_buffer("mean", torch.rand(8, 1, 1))
+        self.register_buffer("var", torch.rand(8, 1, 1) + 0.5)
+        self.gamma = nn.Parameter(torch.rand(8, 1, 1) + 0.5)
+        self.beta = nn.Parameter(torch.rand(8, 1, 1))
+        self.mix = nn.Linear(16, 16)
+        self.norm = nn.LayerNorm(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(self.stem(x))
+        x = torch.relu((x - self.mean) / torch.sqrt(self.var + 1e-5) * self.gamma + self.beta)
+        x = nn.functional.avg_pool2d(x, 2)
+        return x + self.mix(self.norm(x))
+
+
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "vgg": lambda: VGG(4, 16, 1, 5),
+    "squeezenet": lambda: SqueezeNet(2, 5),
+    "resnet-basic": lambda: ResNet((1, 2, 1, 1), 1, 4, 5),
+    "resnet-bottleneck": lambda: ResNet((1, 1, 2, 1), 4, 4, 5),
+    "densenet": lambda: DenseNet((2, 1, 2), 4, 5),
+    "shufflenet-v2": lambda: ShuffleNetV2((4, 8, 16, 24, 32), 5),
+    "mobilenet-v2": lambda: mobilenet_v2(0.25, 5),
+    "mobilenet-v3": lambda: mobilenet_v3(0.25, 5),
+    "efficientnet": lambda: efficientnet_b0(0.25, 5),
+    "convnext": lambda: ConvNeXt((8, 8, 16, 16), (1, 1, 1, 1)),
+    "unet": lambda: UNet(4),
+    "odd": Odd,
+    "shared": Shared,
+    "computed": Computed,
+    "decomposed": Decomposed,
+}
+FILES = (
+    *("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50"),
+    *("shufflenet", "squeezenet", "vgg19", "zfnet512"),
+)
+QUICK = ("convnext", "mobilenet-v3", "shared")
+NAMES = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name in (*MODULES, *(f"light_{file}" for file in FILES))
+]
+
+
+def backbone_named(name: str) -> Graph:
+    """Return a network up to its last feature map: a module's with statistics unlike their start."""
+    if name not in MODULES:
+        path = LIGHT / f"{name}.onnx"
+        if not path.is_file():
+            pytest.skip("this onnx package comes without the light models")
+        return read_backbone(path, input_size=(SIZE, 96))
+    torch.manual_seed(0)
+    module = MODULES[name]()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+    size = 36 if name == "unet" else 32 if name in ("vgg", "odd", "decomposed") else SIZE
+    if name == "decomposed":
+        size = 64
+    return read_backbone(read(module, torch.zeros(1, 3, size, size)))

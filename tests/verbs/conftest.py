@@ -1,0 +1,6 @@
+"""Make the helpers of this folder, the networks of ``tests/ingest`` and the plans of ``tests/supermodel`` importable."""
+
+import sys
+from pathlib import Path
+
+sys.path += [str(Path(__file__).parents[1] / room) for room in ("verbs", "ingest", "supermodel")]
