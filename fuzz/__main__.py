@@ -24,7 +24,12 @@ def main() -> int:
     os.nice(options.nice)
     engine: Engine = options.engine or ("guided" if target.guided and _has_atheris() else "plain")
     driver = Driver(
-        target, options.out, engine=engine, seed=options.seed, workers=options.workers, chunk=min(options.runs, CHUNK)
+        target,
+        options.out,
+        engine=engine,
+        seed=options.seed,
+        workers=options.workers,
+        chunk=min(CHUNK, -(-options.runs // options.workers)),
     )
     state = driver.run(options.runs)
     found = driver.findings.list()

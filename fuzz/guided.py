@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from random import Random
 
@@ -20,6 +21,7 @@ from fuzz.worker import Watch
 def main() -> None:
     """Run ``python -m fuzz.guided TARGET SEED RUNS COUNTER FINDINGS CORPUS``."""
     name, seed, runs, counter, findings, corpus = sys.argv[1:7]
+    warnings.simplefilter("error")
     target = TARGETS[name]
     folder = Path(corpus)
     folder.mkdir(parents=True, exist_ok=True)

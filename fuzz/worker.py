@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from fuzz.counter import Count, Counter
@@ -57,6 +58,7 @@ def _memory_bytes() -> int:
 def main() -> None:
     """Run ``python -m fuzz.worker TARGET SEED STOP COUNTER FINDINGS``."""
     name, seed, stop, counter, findings = sys.argv[1:6]
+    warnings.simplefilter("error")  # a warning from a library is ours to foresee
     resource.setrlimit(resource.RLIMIT_AS, (_LARGEST_BYTES, _LARGEST_BYTES))
     watch = Watch(TARGETS[name], Counter(Path(counter)), Findings(Path(findings)))
     plain(TARGETS[name], int(seed), int(stop), watch)

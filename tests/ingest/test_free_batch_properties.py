@@ -252,13 +252,18 @@ def test_channels_last_become_first_and_pixels_float(kind: int, tmp_path: Path) 
     assert shape_of(read(tmp_path / "net.onnx", input_size=(10, 12)).outputs[0]) == (None, 4, 10, 12)
 
 
-def test_channels_last_that_cannot_be_turned_are_refused_with_advice(tmp_path: Path) -> None:
+def test_a_channels_last_image_that_is_cut_first_is_turned_back_for_that(tmp_path: Path) -> None:
     proto = channels_last()
     proto.graph.node.insert(0, node("Slice", ["x", "zero", "six", "one"], ["soft"], name="odd"))
     proto.graph.node[1].input[0] = "soft"
     proto.graph.initializer.extend(tensor(name, [number]) for name, number in (("zero", 0), ("one", 1), ("six", 6)))
-    with pytest.raises(InvalidModel, match=r"odd: the image is given as \[N, H, W, C\](.|\n)*inputs-as-nchw"):
-        read(save(proto, tmp_path))
+    graph = read(save(proto, tmp_path))
+    assert [n.op_type for n in graph.nodes[:2]] == ["Transpose", "Slice"]
+    x = image(2, 3, 8, 6)
+    assert_close(run(to_proto(graph), x), run(proto, x.transpose(0, 2, 3, 1)))
+
+
+def test_an_image_of_whole_numbers_that_is_not_cast_first_is_refused(tmp_path: Path) -> None:
     whole = model([node("Relu", ["x"], ["r"]), node("Cast", ["r"], ["y"], to=1)], element=TensorProto.INT32)
     with pytest.raises(InvalidModel, match="an image of float32 was expected"):
         read(save(whole, tmp_path))

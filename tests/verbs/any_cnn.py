@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,11 +17,14 @@ from torch_nets.modern import ConvNeXt, Odd, UNet
 from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
 
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.read import read
+from trunkline.supermodel.naming import is_instanced
+from trunkline.supermodel.twins.initial import draw, fresh_filler
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-SIZE = 64
+SIZES = {"unet": 36, "vgg": 32, "odd": 32}
+"""Height and width, where they are not 64."""
 
 
 class Shared(nn.Module):
@@ -107,19 +112,26 @@ NAMES = [
 
 
 def backbone_named(name: str) -> Graph:
-    """Return a network up to its last feature map: a module's with statistics unlike their start."""
-    if name not in MODULES:
-        path = LIGHT / f"{name}.onnx"
-        if not path.is_file():
-            pytest.skip("this onnx package comes without the light models")
-        return read_backbone(path, input_size=(SIZE, 96))
-    torch.manual_seed(0)
-    module = MODULES[name]()
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
-            nn.init.uniform_(layer.running_var, 0.5, 1.5)
-    size = 36 if name == "unet" else 32 if name in ("vgg", "odd", "decomposed") else SIZE
-    if name == "decomposed":
-        size = 64
-    return read_backbone(read(module, torch.zeros(1, 3, size, size)))
+    """Return a network up to its last feature map, with weights that differ."""
+    if name in MODULES:
+        torch.manual_seed(0)
+        module = MODULES[name]()
+        size = SIZES.get(name, 64)
+        return drawn(read_backbone(read(module, torch.zeros(1, 3, size, size))))
+    path = LIGHT / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip("this onnx package comes without the light models")
+    return drawn(read_backbone(path, input_size=(64, 96)))
+
+
+def drawn(graph: Graph) -> Graph:
+    """Draw all weights anew: the files hold constants, and new modules hold statistics that do nothing."""
+    for name, value in graph.initializers.items():
+        filler = fresh_filler(value) if is_instanced(value) else None
+        if filler is None:
+            continue
+        shape = tuple(size or 1 for size in shape_of(value))
+        content = draw(filler, name, shape, 0).numpy()
+        content = content + np.random.default_rng(len(name)).uniform(0, 0.1, shape).astype(np.float32)
+        value.const_value = ir.Tensor(content, name=name)
+    return graph

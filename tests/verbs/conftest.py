@@ -1,4 +1,4 @@
-"""Make the helpers of this folder, the networks of ``tests/ingest`` and the plans of ``tests/supermodel`` importable."""
+"""Make this folder's helpers, the networks of ``tests/ingest`` and the plans of ``tests/supermodel`` importable."""
 
 import sys
 from pathlib import Path

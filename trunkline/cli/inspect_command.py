@@ -10,14 +10,15 @@ from cyclopts import Parameter
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say, shape_text
 from trunkline.cli.features import Features, features_of
-from trunkline.cli.options import InputSize, Json, Model
+from trunkline.cli.options import InputSize, Json, Model, Weights
 from trunkline.files import atomic_write
-from trunkline.verbs.inspect import Inspection, inspect
+from trunkline.verbs.inspect import Inspection, Stored, inspect
 
 
 def inspect_command(
     model: Model,
     *,
+    weights: Weights = None,
     input_size: InputSize = None,
     features: Features = None,
     graph: Annotated[Path | None, Parameter(help="Draw the blocks and branching points into this SVG file.")] = None,
@@ -26,7 +27,7 @@ def inspect_command(
 ) -> int:
     """Show what a model holds and costs, where it branches, and what is wrong with it."""
     size, names = parse_size(input_size), features_of(features)
-    result = inspect(model, input_size=size, features=names, limits=limits_of(allow))
+    result = inspect(model, input_size=size, features=names, limits=limits_of(allow), weights=weights)
     if graph is not None:
         atomic_write(graph, result.to_svg().encode())
         say(f"{graph}: {len(result.blocks)} blocks drawn")
@@ -41,23 +42,43 @@ def _show(result: Inspection) -> None:
     emit(f"{result.name}: {number(result.cost.parameters)} parameters, {number(result.cost.macs)} MACs an image")
     for kind, shapes in (("input", result.inputs), ("output", result.outputs)):
         for name, shape in shapes.items():
-            emit(f"  {kind:<7}{name}  {shape_text(shape)}")
-    emit("  ops    " + ", ".join(f"{count} {op}" for op, count in result.ops.items()))
+            emit(f"  {kind:<10}{name}  {shape_text(shape)}")
+    emit("  ops       " + ", ".join(f"{count} {op}" for op, count in result.ops.items()))
+    emit("  numbers   " + _numbers(result.stored))
+    emit("  features  " + _features(result))
+    if len(result.pyramid) > 1:
+        emit("  pyramid   " + ", ".join(f"{found.name} (stride {found.stride})" for found in result.pyramid))
     emit("")
-    total = max(1, result.cost.macs)
-    rows = [
-        [
-            str(index),
-            block.name,
-            summary,
-            number(block.cost.parameters),
-            number(block.cost.macs),
-            f"{100 * block.cost.macs / total:.1f}",
-            shape_text(block.output_shape),
-        ]
-        for index, (block, summary) in enumerate(zip(result.blocks, result.summaries, strict=True))
-    ]
-    columns = ["#", "block", "holds", "parameters", "MACs", "MACs %", "output"]
-    emit_table(f"{len(result.blocks)} blocks between branching points", columns, rows, left=3)
+    _show_blocks(result)
     for problem in result.problems:
         emit(f"note: {problem}")
+
+
+def _numbers(stored: Stored) -> str:
+    """Say what training moves and what it does not."""
+    parts = [f"{number(stored.trainable)} train"]
+    parts += [f"{number(stored.statistics)} running statistics"] if stored.statistics else []
+    parts += [f"{number(stored.constants)} constants"] if stored.constants else []
+    return ", ".join(parts)
+
+
+def _features(result: Inspection) -> str:
+    """Say which map tasks would read if none were named."""
+    if not result.features:
+        return "none: there is no map [N, C, H, W] that a head could read"
+    found = result.features[-1]
+    stride = "" if found.stride is None else f", stride {found.stride}"
+    return f"{found.name}  {shape_text(found.shape)}{stride}"
+
+
+def _show_blocks(result: Inspection) -> None:
+    total = max(1, result.cost.macs)
+    marked = len(result.outputs) > 1
+    rows = []
+    for index, (block, summary) in enumerate(zip(result.blocks, result.summaries, strict=True)):
+        row = [str(index), block.name, summary, number(block.cost.parameters), number(block.cost.macs)]
+        row += [f"{100 * block.cost.macs / total:.1f}", shape_text(block.output_shape)]
+        rows.append([*row, ", ".join(result.gives[index])] if marked else row)
+    columns = ["#", "block", "holds", "parameters", "MACs", "MACs %", "output", *(["gives"] if marked else [])]
+    title = f"{len(rows)} blocks; tasks may part before each of them"
+    emit_table(title, columns, rows, left=3)

@@ -1,6 +1,6 @@
 """Count what an ONNX file executes and stores, from the file alone.
 
-Nothing here knows a Graph or a plan: shapes come from ONNX's own inference on the file, so the figures are an
+Nothing here looks at a Graph or a plan: shapes come from ONNX's own inference on the file, so the figures are an
 independent check of what was predicted for it.
 """
 
@@ -14,6 +14,10 @@ from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper, shape_inference
+
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY
+from trunkline.ingest.marks import marked
+from trunkline.ingest.parameters import ARITHMETIC
 
 _SETTINGS: Mapping[str, tuple[int, ...]] = {"Clip": (1, 2), "Dropout": (1,), "Pad": (2,), "Resize": (1, 2)}
 """Float inputs that an operator reads as settings, not as weights."""
@@ -32,7 +36,7 @@ class FileCount:
 
     Attributes:
         macs: Multiply-accumulates of one run, in convolutions and matrix products.
-        parameters: Distinct float numbers stored, without running statistics and operator settings.
+        parameters: Distinct float numbers stored, without running statistics, operator settings and constants.
         weight_bytes: Bytes of all initializers.
         nodes: Number of nodes.
         ops: Number of nodes per operator.
@@ -56,7 +60,7 @@ def count_file(model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1) -
     shapes = _shapes(proto, batch)
     return FileCount(
         macs=sum(node_macs(node, shapes) for node in proto.graph.node),
-        parameters=sum(math.prod(stored[name].dims) for name in _parameters(proto.graph)),
+        parameters=sum(math.prod(stored[name].dims) for name in _parameters(proto)),
         weight_bytes=sum(math.prod(tensor.dims) * _item_bytes(tensor.data_type) for tensor in stored.values()),
         nodes=len(proto.graph.node),
         ops=dict(sorted(Counter(node.op_type for node in proto.graph.node).items())),
@@ -110,13 +114,21 @@ def _forget_content(tensor: onnx.TensorProto) -> None:
     tensor.ClearField("data_location")
 
 
-def _parameters(graph: onnx.GraphProto) -> set[str]:
-    """Return the names of float initializers that some node reads as a weight."""
-    stored = {tensor.name for tensor in graph.initializer if tensor.data_type in _FLOATS}
+def _parameters(proto: onnx.ModelProto) -> set[str]:
+    """Return the names of float initializers that some node reads as a weight.
+
+    A number without axes in arithmetic is part of a formula, and so is what the file marks as constant.
+    """
+    roles = marked({item.key: item.value for item in proto.metadata_props}, ROLE_KEY)
+    stored = {t.name: len(t.dims) for t in proto.graph.initializer if t.data_type in _FLOATS}
+    stored = {name: axes for name, axes in stored.items() if roles.get(name) != CONSTANT}
     used = set()
-    for node in graph.node:
+    for node in proto.graph.node:
         passive = (*_SETTINGS.get(node.op_type, ()), *_STATISTICS.get(node.op_type, ()))
-        used |= {name for index, name in enumerate(node.input) if name in stored and index not in passive}
+        for index, name in enumerate(node.input):
+            in_formula = node.op_type in ARITHMETIC and not stored.get(name) and name not in roles
+            if name in stored and index not in passive and not in_formula:
+                used.add(name)
     return used
 
 

@@ -13,11 +13,21 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
-from trunkline.ingest.graph import BATCH, CONSTANT, IR_VERSION, OPSET, ROLE_KEY, SOURCE_KEY, UNIT_KEY, Graph, Shape
+from trunkline.ingest.graph import (
+    BATCH,
+    CONSTANT,
+    IR_VERSION,
+    OPSET,
+    ROLE_KEY,
+    SOURCE_KEY,
+    UNIT_KEY,
+    Attribute,
+    Graph,
+    Shape,
+    make_attribute,
+)
 from trunkline.ingest.node_shapes import infer_node
 from trunkline.ingest.passes.infer_shapes import infer_free
-
-Attribute = int | float | str | Sequence[int] | Sequence[float]
 
 
 class GraphBuilder:
@@ -94,7 +104,8 @@ class GraphBuilder:
         names = list(outputs or [name])
         for output in names:
             self._claim(output)
-        node = ir.node(op, list(inputs), attributes=dict(attributes or {}), num_outputs=len(names), name=name)
+        settings = [make_attribute(key, content) for key, content in (attributes or {}).items()]
+        node = ir.Node("", op, list(inputs), settings, num_outputs=len(names), name=name)
         for value, output in zip(node.outputs, names, strict=True):
             value.name = output
         infer_node(node, place=source or name)

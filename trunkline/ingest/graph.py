@@ -16,7 +16,7 @@ that a viewer of the exported file shows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ AXES_KEY = "trunkline.axes"
 """On a weight that is stored with its axes in another order than its author's: the author's axes, as ``1,0``."""
 
 Shape = tuple[int | None, ...]
+Attribute = int | float | str | Sequence[int] | Sequence[float]
 
 
 class Graph:
@@ -120,6 +121,23 @@ def array_of(value: ir.Value) -> np.ndarray[Any, Any]:
     if value.const_value is None:
         raise ValueError(f"value {value.name!r} is not an initializer")
     return value.const_value.numpy()
+
+
+def make_attribute(name: str, content: Attribute) -> ir.Attr:
+    """Return an attribute of a plain Python value; an empty list is one of whole numbers.
+
+    onnx-ir can tell types by itself, but asks every value for the methods of a tensor first, which takes as long as
+    the rest of making a node.
+    """
+    if isinstance(content, str):
+        return ir.AttrString(name, content)
+    if isinstance(content, float | np.floating):
+        return ir.AttrFloat32(name, float(content))
+    if isinstance(content, int | np.integer):
+        return ir.AttrInt64(name, int(content))
+    if any(isinstance(item, float | np.floating) for item in content):
+        return ir.AttrFloat32s(name, [float(item) for item in content])
+    return ir.AttrInt64s(name, [int(item) for item in content])
 
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:

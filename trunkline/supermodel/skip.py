@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.builder import Attribute, GraphBuilder
-from trunkline.ingest.graph import Graph, Shape, attribute, name_of, shape_of
+from trunkline.ingest.builder import GraphBuilder
+from trunkline.ingest.graph import Attribute, Graph, Shape, attribute, name_of, shape_of
 from trunkline.supermodel.units import Granularity, Unit
 
 Pair = tuple[int, int]

@@ -4,17 +4,54 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from trunkline.ingest.blocks import Block, find_blocks
 from trunkline.ingest.cost import Cost, graph_cost
-from trunkline.ingest.graph import Graph, Shape, name_of, shape_of
+from trunkline.ingest.graph import Graph, Shape, is_weight, name_of, shape_of
 from trunkline.ingest.limits import Limits
+from trunkline.ingest.maps import is_map, stride_of
+from trunkline.ingest.parameters import role_of, size_of
 from trunkline.ingest.read import read
+from trunkline.ingest.trunk import last_map, pyramid
+from trunkline.ingest.weights import require_finite
 from trunkline.verbs.block_picture import block_picture
 from trunkline.verbs.block_summary import summaries
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How many floating-point numbers a model stores, by what they are for.
+
+    Attributes:
+        trainable: Weights.
+        statistics: Running means and variances of BatchNormalization: training moves them, no gradient does.
+        constants: Parts of formulas and buffers, which never change.
+    """
+
+    trainable: int = 0
+    statistics: int = 0
+    constants: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """A feature map that heads may read.
+
+    Attributes:
+        name: The value's.
+        shape: ``[N, C, H, W]``, the batch axis ``None``.
+        stride: Image pixels between two of its positions, as a power of two; ``None`` where it is no picture of the
+            image.
+    """
+
+    name: str
+    shape: Shape
+    stride: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +67,10 @@ class Inspection:
         outputs: Shapes by name.
         problems: What the reader repaired, dropped or did not use.
         summaries: What each block holds, in a few words.
+        gives: The outputs that lie in each block.
+        stored: How many of its numbers train.
+        features: The map that a head would read if none were named; empty where there is none.
+        pyramid: The maps that a head of several would read, the finest first.
     """
 
     name: str
@@ -40,6 +81,15 @@ class Inspection:
     outputs: dict[str, Shape]
     problems: tuple[str, ...]
     summaries: tuple[str, ...] = ()
+    gives: tuple[tuple[str, ...], ...] = ()
+    stored: Stored = Stored()
+    features: tuple[FeatureMap, ...] = ()
+    pyramid: tuple[FeatureMap, ...] = ()
+
+    @property
+    def branching_points(self) -> int:
+        """How many places there are where tasks may part: before each block."""
+        return len(self.blocks)
 
     def to_svg(self) -> str:
         """Return a picture of the blocks and branching points."""
@@ -53,10 +103,14 @@ class Inspection:
             "macs": self.cost.macs,
             "activation_bytes": self.cost.activation_bytes,
             "ops": self.ops,
-            "blocks": [_block_json(block) for block in self.blocks],
+            "blocks": [_block_json(block, gives) for block, gives in zip(self.blocks, self.gives, strict=True)],
             "inputs": _shapes_json(self.inputs),
             "outputs": _shapes_json(self.outputs),
             "problems": list(self.problems),
+            "branching_points": self.branching_points,
+            "stored": asdict(self.stored),
+            "features": [_map_json(found) for found in self.features],
+            "pyramid": [_map_json(found) for found in self.pyramid],
         }
 
 
@@ -75,11 +129,16 @@ def inspect(
         input_size: Height and width that replace the file's.
         features: Values or nodes to end at, in place of the file's outputs.
         limits: What the file may ask for; the defaults where none are given.
+        weights: A caffemodel or safetensors file to compare with it: what it lacks, and what it has besides, is
+            among the problems.
 
     Raises:
-        InvalidModel: The file cannot be read; all its problems are named with their places.
+        InvalidModel: The file cannot be read, or weights do not fit; all problems are named with their places.
     """
-    return inspect_graph(read(model, input_size=input_size, features=features, limits=limits))
+    graph = read(model, input_size=input_size, features=features, limits=limits, weights=weights, allow_missing=True)
+    if weights is not None:
+        require_finite(graph)
+    return inspect_graph(graph)
 
 
 def inspect_graph(graph: Graph) -> Inspection:
@@ -94,10 +153,36 @@ def inspect_graph(graph: Graph) -> Inspection:
         outputs={name_of(value): shape_of(value) for value in graph.outputs},
         problems=graph.notes,
         summaries=summaries(graph, blocks),
+        gives=tuple(_outputs_in(block, graph) for block in blocks),
+        stored=_stored(graph),
+        features=tuple(_feature_map(value, graph) for value in last_map(graph)),
+        pyramid=tuple(_feature_map(value, graph) for value in pyramid(graph)),
     )
 
 
-def _block_json(block: Block) -> dict[str, Any]:
+def _outputs_in(block: Block, graph: Graph) -> tuple[str, ...]:
+    nodes = set(block.nodes)
+    found = ((value, value.producer()) for value in graph.outputs)
+    return tuple(name_of(value) for value, node in found if node is not None and name_of(node) in nodes)
+
+
+def _stored(graph: Graph) -> Stored:
+    counts = {"parameter": 0, "statistic": 0, "static": 0}
+    for value in graph.initializers.values():
+        if is_weight(value):
+            counts[role_of(value)] += size_of(value)
+    return Stored(counts["parameter"], counts["statistic"], counts["static"])
+
+
+def _feature_map(value: ir.Value, graph: Graph) -> FeatureMap:
+    return FeatureMap(name_of(value), shape_of(value), stride_of(value, graph) if is_map(value) else None)
+
+
+def _map_json(found: FeatureMap) -> dict[str, Any]:
+    return {"name": found.name, "shape": list(found.shape), "stride": found.stride}
+
+
+def _block_json(block: Block, gives: Sequence[str]) -> dict[str, Any]:
     return {
         "name": block.name,
         "parameters": block.cost.parameters,
@@ -108,6 +193,7 @@ def _block_json(block: Block) -> dict[str, Any]:
         "output": block.output,
         "input_shape": list(block.input_shape),
         "output_shape": list(block.output_shape),
+        "gives": list(gives),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.errors import Problem, did_you_mean
+from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.caffemodel.blobs import Blob
 from trunkline.ingest.caffemodel.reader import Caffemodel, Layer
 from trunkline.ingest.caffemodel.targets import FACTOR, Targets, expected_of, order_of
@@ -122,7 +122,12 @@ def _scaled(content: Array, factor: Blob | None) -> Array:
     if factor is None:
         return content
     divisor = factor.array().reshape(())[()]
-    return content * (np.float32(1) / divisor if divisor != 0 else np.float32(0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Array = content * (np.float32(1) / divisor if divisor != 0 else np.float32(0))
+    if not np.isfinite(scaled).all():
+        text = f"the statistics of this layer, divided by its scale factor {divisor}, are not finite"
+        raise InvalidModel(text, place=factor.place, advice="the training diverged: use an earlier snapshot")
+    return scaled
 
 
 def _shape(value: ir.Value) -> tuple[int, ...]:

@@ -10,12 +10,11 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.graph import attribute, name_of
 from trunkline.ingest.passes.channels_first import ChannelsFirst
 from trunkline.ingest.passes.infer_shapes import WITNESSES
+from trunkline.ingest.passes.single_precision import OTHERS
 
 _AXES = "batch, channels, height, width"
-_EXACT = frozenset(
-    {ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32, ir.DataType.DOUBLE}
-)
-"""Types that a file may cast to float32: given as float32, the same pixels give the same network."""
+_EXACT = frozenset({ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32})
+"""Types that a file may cast to float: given as float32, the same pixels give the same network."""
 
 
 def canonical_image(graph: ir.Graph) -> tuple[str, ...]:
@@ -31,9 +30,10 @@ def canonical_image(graph: ir.Graph) -> tuple[str, ...]:
     """
     image = _only_input(graph)
     notes = []
+    is_cast = _is_cast_first(image)
     if ChannelsFirst()(graph):
         notes.append(f"the image {name_of(image)!r} is taken as [N, C, H, W]; the file has its channels last")
-    if image.dtype in _EXACT and all(map(_is_cast_to_float, image.consumers())):
+    if image.dtype in OTHERS or (image.dtype in _EXACT and (is_cast or _is_cast_first(image))):
         notes.append(
             f"the image {name_of(image)!r} is taken as float32, of the same values as the file's {image.dtype}"
         )
@@ -102,8 +102,12 @@ def _only_input(graph: ir.Graph) -> ir.Value:
     return used[0]
 
 
+def _is_cast_first(image: ir.Value) -> bool:
+    return all(map(_is_cast_to_float, image.consumers()))
+
+
 def _is_cast_to_float(node: ir.Node) -> bool:
-    return node.op_type == "Cast" and attribute(node, "to") == int(ir.DataType.FLOAT)
+    return node.op_type == "Cast" and attribute(node, "to") in (ir.DataType.FLOAT, *OTHERS)
 
 
 def _sizes(image: ir.Value, input_size: tuple[int, int] | None) -> list[int]:
@@ -114,7 +118,8 @@ def _sizes(image: ir.Value, input_size: tuple[int, int] | None) -> list[int]:
     if image.shape is None or len(image.shape) != 4:
         rank = "no shape" if image.shape is None else f"shape {image.shape}"
         raise InvalidModel(f"the input has {rank}; four axes were expected: {_AXES}", place=place)
-    batch, channels, *size = (dim if isinstance(dim, int) else None for dim in image.shape)
+    # Paddle's exporters write −1 for a size that is free.
+    batch, channels, *size = (dim if isinstance(dim, int) and dim >= 0 else None for dim in image.shape)
     problems = []
     if channels is None:
         text = f"the input's number of channels is not fixed: {image.shape}"

@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.fillers import FILLER_KEY
 from trunkline.ingest.limits import Limits
+from trunkline.ingest.marks import restore_marks
 from trunkline.ingest.onnx_file.door import read_bytes
 from trunkline.ingest.onnx_file.external import ExternalData, Refused, Window, refused
+from trunkline.ingest.onnx_file.plain import write_plainly
 from trunkline.ingest.onnx_file.scan import scan
 from trunkline.ingest.onnx_file.tensors import bytes_of, is_external, numpy_type
 
@@ -37,6 +39,7 @@ def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] 
     """
     proto = _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path))
     try:
+        write_plainly(proto, limits, str(path))
         prepare(proto)
         scan(proto, limits, str(path))
         arrays = _external(proto.graph, path.absolute().parent.resolve(), limits)
@@ -46,6 +49,7 @@ def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] 
     for name, tensor in arrays.items():
         model.graph.initializers[name].const_value = tensor
     _forget_fillers(model.graph)
+    restore_marks(model)
     return model
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
-from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, name_of
+from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, is_weight, name_of
 from trunkline.ingest.limits import Budget, Limits
 from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
 from trunkline.ingest.onnx_file.image import canonical_image, settle_image, settle_maps
@@ -20,10 +20,12 @@ from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
 from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
 from trunkline.ingest.passes.drop_unused_outputs import DropUnusedOutputs
 from trunkline.ingest.passes.eliminate_identity import EliminateIdentity
+from trunkline.ingest.passes.follow_image import OwnReshape, reshapes_of
 from trunkline.ingest.passes.free_batch import FreeBatch
 from trunkline.ingest.passes.lift_constants import LiftConstants
 from trunkline.ingest.passes.name_everything import NameEverything
 from trunkline.ingest.passes.remove_dead import RemoveDead
+from trunkline.ingest.passes.single_precision import OTHERS
 from trunkline.ingest.passes.split_roles import SplitRoles
 
 
@@ -85,11 +87,31 @@ def canonical_graph(
     run_passes(graph, [RemoveDead()])
     notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph)))
     _note_sources(graph, path)
+    own = {} if maps else _at_own_size(graph, input_size, limits)
     batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
-    run_passes(graph, [CanonicalNodes(opset, batch, budget), EliminateIdentity(), SplitRoles(), RemoveDead()])
+    others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
+    walk = CanonicalNodes(opset, batch, budget, own, single=True)
+    run_passes(graph, [walk, EliminateIdentity(), SplitRoles(), RemoveDead()])
     _refuse_leftovers(graph)
     run_passes(graph, [FreeBatch(batch), RemoveDead()])
-    return Graph(_canonical_model(graph, path), notes)
+    return Graph(_canonical_model(graph, path), (*notes, *_precision_notes(graph, others)))
+
+
+def _at_own_size(graph: ir.Graph, input_size: tuple[int, int] | None, limits: Limits) -> dict[str, OwnReshape]:
+    """Return what the Reshapes of a file that names an image size do there, if another size is asked for."""
+    image = graph.inputs[0].shape
+    own = () if image is None else tuple(image)[2:]
+    if input_size in (None, own) or not all(isinstance(size, int) for size in own):
+        return {}
+    if not any(node.op_type == "Reshape" for node in graph):
+        return {}
+    copy = ir.Model(graph, ir_version=IR_VERSION).clone().graph
+    try:
+        batch, budget = settle_image(copy, None), _budget(copy, limits)
+        run_passes(copy, [CanonicalNodes(graph.opset_imports[""], batch, budget, single=True)])
+    except InvalidModel:
+        return {}  # it does not fit the size it names; the size that is asked for may still do
+    return reshapes_of(copy)
 
 
 def _sort(graph: ir.Graph, path: Path) -> None:
@@ -109,6 +131,11 @@ def _budget(graph: ir.Graph, limits: Limits) -> Budget:
 
 def _notes(dead: int) -> tuple[str, ...]:
     return (f"left out {dead} nodes that no output needs",) if dead else ()
+
+
+def _precision_notes(graph: ir.Graph, others: Mapping[str, ir.DataType | None]) -> tuple[str, ...]:
+    kinds = {str(kind) for name, kind in others.items() if is_weight(graph.initializers.get(name))}
+    return (f"weights of {' and '.join(sorted(kinds))} are taken as float32",) if kinds else ()
 
 
 def _note_sources(graph: ir.Graph, path: Path) -> None:

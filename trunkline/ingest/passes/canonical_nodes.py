@@ -6,10 +6,12 @@ needs the rank of its input, the rank may come from a Reshape, and the Reshape's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from trunkline.ingest.graph import data_inputs_of
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.opset import adapt
 from trunkline.ingest.passes.edit import Editor, set_input
@@ -17,38 +19,49 @@ from trunkline.ingest.passes.eliminate_identity import eliminate, is_identity
 from trunkline.ingest.passes.explicit_attributes import make_explicit
 from trunkline.ingest.passes.explicit_inputs import complete_inputs
 from trunkline.ingest.passes.fold_constants import Folder
+from trunkline.ingest.passes.follow_image import OwnReshape, follow_image
 from trunkline.ingest.passes.infer_shapes import infer_fixed
+from trunkline.ingest.passes.single_precision import to_single
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalNodes:
-    """1. Adapt the node to the canonical opset. 2. Make settings explicit. 3. Infer its shapes. 4. Fold it.
+    """1. Bring the node to float32, and to the canonical opset. 2. Make settings explicit. 3. Infer its shapes. 4. Fold it.
 
     Attributes:
         opset: The opset the file was written at.
         batch: The batch size the image input stands at for now.
         budget: What folding may still store.
+        own: What each Reshape does at the file's own image size, where that is another.
+        single: Whether all that is computed from the image shall be float32.
     """
 
     opset: int
     batch: int
     budget: Budget
+    own: Mapping[str, OwnReshape] = field(default_factory=dict)
+    single: bool = False
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Bring the nodes of ``graph`` to canonical form."""
         editor = Editor(graph)
         folder = Folder(editor, self.budget)
+        done: dict[ir.Value, ir.Value] = {}
         for node in graph:
             node.domain = ""
+            if self.single and data_inputs_of(node):
+                to_single(node, editor, done)
             if node not in editor.added:
                 adapt(node, self.opset, editor)
             if node.inputs and node.inputs[-1] is None:
                 set_input(node, len(node.inputs) - 1, None)
             complete_inputs(node, editor)
             make_explicit(node)
+            follow_image(node, self.own, editor)
             infer_fixed(node, self.budget.limits, self.batch)
-            if not _copies_stored(node) or not eliminate(graph, node):
-                folder.fold(node)
+            gone = (_copies_stored(node) and eliminate(graph, node)) or folder.fold(node)
+            if self.single and not gone and to_single(node, editor, done):
+                infer_fixed(node, self.budget.limits, self.batch)
         return True
 
 

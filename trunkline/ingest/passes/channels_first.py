@@ -1,7 +1,8 @@
 """Turn an image ``[N, H, W, C]``, as TensorFlow's exporters write it, into ``[N, C, H, W]``.
 
 Such a file transposes its image before the first convolution, often after subtracting a mean. The transposition is
-moved to the front, past arithmetic with constants, and there becomes the image's own order of axes.
+moved to the front, past arithmetic with constants, and there becomes the image's own order of axes. Where something
+else works on the image first, as padding or a swap of channels, the image is turned back for it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import array_of, attribute, data_inputs_of, name_of
 from trunkline.ingest.passes.edit import Editor
 
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
+_TO_CHANNELS_LAST = [0, 2, 3, 1]
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Cast", "Clip", "Relu", "Identity"})
 _PREPROCESSING = frozenset({"Concat", "Gather", "Pad", "Resize", "Slice", "Split", "Upsample"})
 """What else may be done to an image before its channels come first."""
@@ -25,11 +26,7 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
 
 @dataclass(frozen=True, slots=True)
 class ChannelsFirst:
-    """Works on files that transpose every copy of their image; others stay as they are.
-
-    Raises:
-        InvalidModel: Something else than arithmetic with constants works on the image before it is transposed.
-    """
+    """Works on files that transpose every copy of their image; others stay as they are."""
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Bring the image of ``graph`` to ``[N, C, H, W]``."""
@@ -42,20 +39,9 @@ class ChannelsFirst:
         if others and image.shape[3] not in _CHANNELS:
             return False
         if others or any(value.is_graph_output() for node in (*arithmetic, *transposes) for value in node.outputs):
-            first = (others or arithmetic or transposes)[0]
-            raise InvalidModel(
-                f"the image is given as [N, H, W, C], and {first.op_type} works on it before it is transposed",
-                place=name_of(first),
-                advice="export with channels first (tf2onnx: --inputs-as-nchw), or without the preprocessing",
-            )
-        editor = Editor(graph)
-        for node in arithmetic:
-            _turn_constants(node, editor)
-        for node in transposes:
-            source = node.inputs[0]
-            assert source is not None
-            node.outputs[0].replace_all_uses_with(source)
-            graph.remove(node, safe=True)
+            _turn_back(graph, image)
+        else:
+            _turn(graph, arithmetic, transposes)
         image.shape = ir.Shape([image.shape[axis] for axis in _TO_CHANNELS_FIRST])
         return True
 
@@ -88,6 +74,26 @@ def _region(image: ir.Value) -> tuple[list[ir.Node], list[ir.Node], list[ir.Node
 def _is_with_constants(node: ir.Node) -> bool:
     stored = [value for value in node.inputs if value is not None and value.is_initializer()]
     return len(data_inputs_of(node)) == 1 and all(len(value.shape or ()) <= 4 for value in stored)
+
+
+def _turn(graph: ir.Graph, arithmetic: list[ir.Node], transposes: list[ir.Node]) -> None:
+    editor = Editor(graph)
+    for node in arithmetic:
+        _turn_constants(node, editor)
+    for node in transposes:
+        source = node.inputs[0]
+        assert source is not None
+        node.outputs[0].replace_all_uses_with(source)
+        graph.remove(node, safe=True)
+
+
+def _turn_back(graph: ir.Graph, image: ir.Value) -> None:
+    """Give the file's first nodes the image as they expect it."""
+    readers = image.uses()
+    turned = Editor(graph).before(graph[0], "Transpose", [image], {"perm": _TO_CHANNELS_LAST})
+    turned.metadata_props.clear()
+    for node, index in readers:
+        node.replace_input_with(index, turned.outputs[0])
 
 
 def _turn_constants(node: ir.Node, editor: Editor) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.builder import Attribute
-from trunkline.ingest.graph import CONSTANT, ROLE_KEY, is_weight, name_of
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY, Attribute, is_weight, make_attribute, name_of
 
 
 class Editor:
@@ -76,7 +75,8 @@ class Editor:
 
     def _made(self, near: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]) -> ir.Node:
         name = self.fresh(f"{name_of(near)}.{op.lower()}")
-        made = ir.node(op, list(inputs), attributes=dict(attributes), name=name)
+        settings = [make_attribute(key, content) for key, content in attributes.items()]
+        made = ir.Node("", op, list(inputs), settings, name=name)
         made.outputs[0].name = name
         made.metadata_props.update(near.metadata_props)
         self.added.add(made)
@@ -113,4 +113,4 @@ def pop(node: ir.Node, name: str, default: Any = None) -> Any:
 
 def put(node: ir.Node, name: str, content: Attribute) -> None:
     """Set an attribute from a plain Python value."""
-    node.attributes[name] = ir.convenience.convert_attribute(name, content)
+    node.attributes[name] = make_attribute(name, content)

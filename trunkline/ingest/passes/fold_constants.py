@@ -14,7 +14,17 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import AXES_KEY, OPSET, array_of, attribute, inputs_of, is_weight, name_of
+from trunkline.ingest.graph import (
+    AXES_KEY,
+    CONSTANT,
+    OPSET,
+    ROLE_KEY,
+    array_of,
+    attribute,
+    inputs_of,
+    is_weight,
+    name_of,
+)
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.operators import EVALUATED, SUPPORTED
 from trunkline.ingest.passes.edit import Editor
@@ -57,7 +67,10 @@ class Folder:
         tensor = self._tensor(node)
         if tensor is None:
             return False
+        formula = all(not is_weight(value) or _is_constant(value) for value in inputs_of(node))
         self._done[key] = replace_by_tensor(self.editor, node, tensor)
+        if formula and is_weight(self._done[key]):
+            self._done[key].metadata_props[ROLE_KEY] = CONSTANT
         if axes:
             self._done[key].metadata_props[AXES_KEY] = axes
         self._keep_name(source, self._done[key])
@@ -145,8 +158,14 @@ def _splits_a_weight(node: ir.Node, key: Key) -> bool:
     source = node.inputs[0]
     if node.op_type not in _VIEWS or node.op_type not in SUPPORTED or source is None or not is_weight(source):
         return False
+    if _is_constant(source):
+        return False
     readers = source.consumers()
     return any(reader.op_type != node.op_type or _key(reader) != key for reader in readers)
+
+
+def _is_constant(value: ir.Value) -> bool:
+    return value.metadata_props.get(ROLE_KEY) == CONSTANT
 
 
 def _reuse(editor: Editor, node: ir.Node, value: ir.Value) -> None:

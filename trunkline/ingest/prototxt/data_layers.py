@@ -20,13 +20,24 @@ DATA_LAYERS = frozenset(
     }
 )
 
+_OWN_BLOCKS = (
+    "dense_image_data_param",
+    "dummy_data_param",
+    "hdf5_data_param",
+    "image_data_param",
+    "memory_data_param",
+    "window_data_param",
+)
 _LABEL_WORDS = ("label", "target", "truth")
 _CHANGES = ("scale", "mean_file", "mean_value")
 
 
 def is_data(layer: LayerText) -> bool:
-    """Whether a layer reads images from a file or from memory; a Python layer without bottoms does too."""
-    return layer.type in DATA_LAYERS or (layer.type == "Python" and not layer.bottoms)
+    """Whether a layer reads images from a file or from memory.
+
+    A Python layer without bottoms does, and so does what a fork calls SomethingData.
+    """
+    return layer.type in DATA_LAYERS or (not layer.bottoms and layer.type.endswith(("Data", "DataLayer", "Python")))
 
 
 def labels_of(layer: LayerText) -> frozenset[str]:
@@ -69,15 +80,5 @@ def _dummy_shape(own: Fields) -> tuple[int, ...]:
 
 
 def _own_block(layer: LayerText) -> str:
-    """Return the name of the block that holds the layer's own settings."""
-    names = {
-        "AnnotatedData": "data_param",
-        "DenseImageData": "dense_image_data_param",
-        "DummyData": "dummy_data_param",
-        "HDF5Data": "hdf5_data_param",
-        "ImageData": "image_data_param",
-        "ImageSegData": "image_data_param",
-        "MemoryData": "memory_data_param",
-        "WindowData": "window_data_param",
-    }
-    return names.get(layer.type, "data_param")
+    """Return the name of the block that holds the layer's own settings; forks reuse that of another layer."""
+    return next(filter(layer.fields.has, _OWN_BLOCKS), "data_param")

@@ -14,7 +14,7 @@ from trunkline.ingest.prototxt.net import LayerText
 from trunkline.ingest.prototxt.report import Report
 
 FORK_FIELDS = ("track_running_stats", "affine", "momentum")
-_CAFFE_FIELDS = ("use_global_stats", "moving_average_fraction")
+_CAFFE_FIELDS = ("use_global_stats", "moving_average_fraction", "scale_bias", "scale_filler", "bias_filler")
 
 
 @dataclass(frozen=True, slots=True)

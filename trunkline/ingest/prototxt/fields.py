@@ -142,6 +142,10 @@ class Fields:
         """Report a fault of the field ``name``, or of the block where the field is absent."""
         self._report.error(message, self.where(name), advice)
 
+    def note(self, text: str) -> None:
+        """Add something the user should know about this block, once."""
+        self._report.note(text)
+
     def finish(self) -> None:
         """Report every field that nobody asked for, here and in the nested blocks."""
         for item in self._message.fields:

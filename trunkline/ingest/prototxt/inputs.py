@@ -70,12 +70,14 @@ def image_input(
         if item not in used:
             report.note(f"input {quoted(item.name)} is read by nothing that is deployed, and was dropped")
     if not used:
-        advice = 'add input: "data" input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }'
-        report.error("the file declares no input", net.fields.at, advice)
+        if not net.fields.has("input"):  # else its fault is known
+            advice = 'add input: "data" input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }'
+            report.error("the file declares no input", net.fields.at, advice)
         return None
     if len(used) > 1:
         names = ", ".join(quoted(item.name) for item in used)
-        report.error(f"the network reads {len(used)} inputs: {names}", used[1].at, "give it one image input")
+        advice = "join images along their channels; cut off what reads other inputs with --features"
+        report.error(f"the network reads {len(used)} inputs, but there is one image: {names}", used[1].at, advice)
         return None
     return _sized(used[0], report, size)
 
@@ -83,6 +85,8 @@ def image_input(
 def _sized(item: Input, report: Report, size: tuple[int, int] | None) -> Input | None:
     dims = item.dims
     if size is not None and len(dims) in (0, 4):
+        if not dims:
+            report.note(f"the file does not say how many channels input {quoted(item.name)} has; it has 3 here")
         dims = (1, dims[1] if dims else 3, *size)
     if not dims:
         advice = "give --input-size H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
@@ -103,6 +107,10 @@ def _legacy(fields: Fields, report: Report) -> list[Input]:
     names = fields.names("input")
     flat = fields.integers("input_dim", minimum=-1)
     shapes = [data_layers.dims_of(block) for block in fields.blocks("input_shape")]
+    if flat and not shapes and len(flat) % 4 and len(flat) // (len(names) or 1) > 4:
+        message = f"an input has {len(flat) // (len(names) or 1)} axes; only images N x C x H x W are supported"
+        report.error(message, fields.where("input_dim"), "3-D and video networks cannot be read")
+        return []
     if flat and not shapes:
         shapes = [tuple(flat[start : start + 4]) for start in range(0, len(flat), 4)]
     if len(shapes) not in (0, len(names)):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.deployed import SILENCE
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
 from trunkline.ingest.prototxt.wiring import Blob, Wired
+
+_FEW = 8
+"""Features that a user can be expected to write."""
 
 Wanted = tuple[Blob, str]
 """A blob that becomes an output, and the feature's name by which it was asked for, if it was."""
@@ -38,6 +41,35 @@ def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> 
     if len(kept) < len(layers):
         report.note(f"{len(layers) - len(kept)} layers that the features do not need were left out")
     return kept, wanted
+
+
+def readable_features(layers: Sequence[Wired], known: Container[str]) -> list[str]:
+    """Return the features that end a network just before its layers of unknown types.
+
+    They are the results that only unknown layers, or what follows from them, go on with. If that leaves less than
+    half of the network, or takes many features to say, there are none: the layers are not at its end.
+    """
+    lost: set[int] = set()
+    clear: set[int] = set()
+    for layer in layers:
+        if layer.text.type in known and not layer.faults and not any(blob is None or id(blob) in lost for blob in layer.bottoms):
+            clear.add(id(layer))
+        else:
+            lost.update(id(top) for top in layer.tops)
+    if len(clear) == len(layers) or 2 * len(clear) < len(layers):
+        return []
+    results = (top for layer in layers if id(layer) in clear for top in _features_of(layer))
+    ends = [top for top in results if not _is_read(top, clear)]
+    return [top.name for top in ends] if len(ends) <= _FEW else []
+
+
+def _features_of(layer: Wired) -> Sequence[Blob]:
+    """Return what a layer computes but for the mask of a Pooling, which is no feature."""
+    return layer.tops[:1] if layer.text.type == "Pooling" else layer.tops
+
+
+def _is_read(top: Blob, clear: set[int]) -> bool:
+    return any(id(reader) in clear for reader in top.readers)
 
 
 def _heard(layers: Sequence[Wired]) -> tuple[list[Wired], list[Wanted]]:

@@ -14,7 +14,12 @@ from trunkline.ingest.prototxt.source import Span, quoted
 from trunkline.ingest.prototxt.tree import Message
 from trunkline.ingest.prototxt.upgrade import upgraded
 
-_SOLVER_FIELDS = ("base_lr", "lr_policy", "max_iter", "net", "train_net", "test_iter")
+_SOLVER_FIELDS = frozenset(
+    {
+        *("base_lr", "lr_policy", "max_iter", "momentum", "net", "net_param", "snapshot", "snapshot_prefix"),
+        *("solver_mode", "solver_type", "stepsize", "test_interval", "test_iter", "test_net", "train_net"),
+    }
+)
 _SHOWN = 4
 
 Names = tuple[tuple[str, Span], ...]
@@ -83,11 +88,14 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
 
 
 def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
-    for layer in layers:
-        if not layer.type:
-            nested = layer.fields.has("layer")
-            advice = "this is Caffe's V0 format: upgrade it with Caffe's own tool" if nested else 'add type: "…"'
-            report.error(f"layer {quoted(layer.name)} has no type", layer.fields.at, advice)
+    untyped = [layer for layer in layers if not layer.type]
+    nested = [layer for layer in untyped if layer.fields.has("layer")]
+    if nested:
+        advice = "upgrade it with Caffe's tool upgrade_net_proto_text"
+        report.error("this file is in Caffe's V0 format, of 2013", nested[0].fields.at, advice)
+        return
+    for layer in untyped:
+        report.error(f"layer {quoted(layer.name)} has no type", layer.fields.at, 'add type: "…"')
 
 
 def _note_left_out(layers: Sequence[LayerText], report: Report) -> None:
@@ -105,5 +113,8 @@ def _refuse_solver(root: Message, report: Report) -> None:
         report.error("this is a solver file, not a network", solver[0].at, "give the network file it names")
     elif not names & {"layer", "layers"} and root.fields:
         first = root.fields[0]
+        if first.name == "item":
+            report.error("this is a label map, not a network", first.at, "give the network file")
+            return
         advice = did_you_mean(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
         report.error(f"the file declares no layers; its first field is {quoted(first.name)}", first.at, advice)

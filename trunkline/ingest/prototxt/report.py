@@ -25,6 +25,7 @@ class Report:
         self._problems: list[Problem] = []
         self._seen: set[tuple[str, Span]] = set()
         self._supported: Sequence[str] = ()
+        self._readable: Sequence[str] = ()
 
     def error(self, message: str, at: Span, advice: str = "") -> None:
         """Add a problem at a place in the file; saying the same again adds nothing."""
@@ -39,6 +40,10 @@ class Report:
         """Add a layer that Trunkline cannot handle; the report will end with what it can."""
         self._supported = supported
         self.error(message, at, advice)
+
+    def readable(self, features: Sequence[str]) -> None:
+        """Say which features can be read although the whole network cannot."""
+        self._readable = features
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str = "") -> str:
         """Return the advice "did you mean …?" for a misspelt word, while there are few problems."""
@@ -69,6 +74,9 @@ class Report:
         problems = sorted(self._problems, key=lambda problem: problem.line)
         if self.count > _SHOWN:
             problems.append(Problem(f"and {self.count - _SHOWN} more problems", self.source.label))
+        if self._readable:
+            advice = f"--features {','.join(self._readable)}"
+            problems.append(Problem("the part before these layers can be read", self.source.label, advice))
         if self._supported:
             problems.append(Problem(f"supported layer types: {', '.join(self._supported)}", self.source.label))
             raise UnsupportedOp(problems)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Site
+from trunkline.ingest.prototxt.needed import readable_features
 from trunkline.ingest.prototxt.net import LayerText
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import quoted
@@ -29,6 +30,7 @@ def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Rep
             report.error(fault.message, fault.at, guess or fault.advice)
         if wired.text.type not in TRANSLATORS:
             _refuse_type(wired.text, report)
+    report.readable(readable_features(layers, TRANSLATORS))
 
 
 def _refuse_type(layer: LayerText, report: Report) -> None:

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.builder import Attribute, GraphBuilder
+from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import shape_of
+from trunkline.ingest.graph import Attribute, shape_of
 
 
 def convolution(

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from trunkline.ingest.builder import Attribute
-from trunkline.ingest.graph import name_of, shape_of
+from trunkline.ingest.graph import Attribute, name_of, shape_of
 from trunkline.ingest.node_shapes import infer_node
 from trunkline.ingest.passes.edit import Editor, put
 from trunkline.ingest.passes.explicit_attributes import make_explicit

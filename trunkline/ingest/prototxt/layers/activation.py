@@ -88,6 +88,8 @@ def dropout(layer: Layer) -> ir.Value:
     ratio = fields.number("dropout_ratio", 0.5)
     if not 0 <= ratio < 1:
         raise layer.fault(f"{layer.text} drops {ratio:g} of its input", "dropout_ratio", "0 ≤ ratio < 1", fields)
+    if fields.flag("sample_weights_test", False):
+        layer.site.report.note("sample_weights_test: Dropout is deployed as the identity here, not sampled")
     operands = [layer.inputs[0], layer.number("ratio", ratio)]
     if fields.flag("scale_train", True):
         return layer.node("Dropout", operands)

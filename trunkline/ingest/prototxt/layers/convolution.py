@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -110,9 +110,22 @@ def _attributes(shape: Window, group: int) -> Mapping[str, int | Sequence[int]]:
     }
 
 
+def _for_each(translate: Callable[[Layer], ir.Value]) -> Translator:
+    """Return the translator of a layer that treats each of its bottoms alike, with one set of weights."""
+
+    def translate_all(layer: Layer) -> Sequence[ir.Value]:
+        if layer.top_count != len(layer.inputs):
+            message = f"{layer.text} has {len(layer.inputs)} bottoms, but {layer.top_count} tops"
+            raise layer.fault(message, "top", "give each bottom a top")
+        return [translate(layer.part(index)) for index in range(layer.top_count)]
+
+    return Translator(translate_all, bottoms=(1, None), tops=(1, None))
+
+
 LAYERS = {
-    "Convolution": Translator(convolution),
-    "ConvolutionDepthwise": Translator(depthwise),
-    "DepthwiseConvolution": Translator(depthwise),
-    "Deconvolution": Translator(deconvolution),
+    "Convolution": _for_each(convolution),
+    "ConvolutionDepthwise": _for_each(depthwise),
+    "DepthwiseConv": _for_each(depthwise),
+    "DepthwiseConvolution": _for_each(depthwise),
+    "Deconvolution": _for_each(deconvolution),
 }

@@ -74,4 +74,4 @@ def _note_frozen(layer: Layer, fields: Fields) -> None:
         layer.site.report.note("frozen is how the file was deployed; BN trains like any other here")
 
 
-LAYERS = {"BN": Translator(fork_norm)}
+LAYERS = {"BN": Translator(fork_norm), "BNData": Translator(fork_norm)}

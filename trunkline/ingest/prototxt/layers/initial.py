@@ -8,25 +8,26 @@ import numpy as np
 
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.source import quoted
 
 MSRA = Filler("msra")
 ZERO = Filler("constant", 0.0)
 ONE = Filler("constant", 1.0)
 
-_KINDS = ("constant", "gaussian", "uniform", "xavier", "msra", "bilinear")
 _FANS: dict[str, Literal["in", "out", "average"]] = {"FAN_IN": "in", "FAN_OUT": "out", "AVERAGE": "average"}
 
 
 def filler(owner: Fields, name: str, default: Filler) -> Filler:
     """Return the filler that the block ``name`` of a layer's parameters describes, or the default.
 
-    Caffe's own default for weights, constant 0, cannot train; that is why the caller gives another.
+    Caffe's own default for weights, constant 0, cannot train; that is why the caller gives another. A filler
+    says how a fresh start begins and no more, so one that is not known here is noted and replaced.
     """
     if not owner.has(name):
         return default
     block = owner.block(name)
     block.tolerate("how the weights start")
-    kind = block.choice("type", _KINDS, "constant")
+    kind = block.string("type", "constant").lower()
     value, mean, std = block.number("value", 0.0), block.number("mean", 0.0), block.number("std", 1.0)
     low, high = block.number("min", 0.0), block.number("max", 1.0)
     fan = _FANS[block.choice("variance_norm", tuple(_FANS), "FAN_IN")]
@@ -35,20 +36,18 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
             return Filler("constant", value)
         case "gaussian":
             if mean:
-                block.error(
-                    "mean", "a gaussian filler must have mean 0", "initial weights with another mean are not kept"
-                )
+                block.note(f"a gaussian filler with mean {mean:g} is not kept: fresh weights have mean 0 here")
             return Filler("gaussian", std)
         case "uniform":
             if low != -high:
-                block.error("min", f"a uniform filler must be symmetric, found {low:g} to {high:g}", f"min: {-high:g}")
-            return Filler("uniform", high)
+                block.note(f"a uniform filler from {low:g} to {high:g} is not kept: it is symmetric here")
+            return Filler("uniform", max(abs(low), abs(high)))
         case "xavier":
             return Filler("xavier", fan=fan)
-        case "bilinear":
-            block.error("type", "a bilinear filler is for the weights of convolutions only", "use another type")
-            return default
-    return Filler("msra", fan=fan)
+        case "msra":
+            return Filler("msra", fan=fan)
+    block.note(f"filler {quoted(kind)} is not known here: fresh weights start as {default.kind} instead")
+    return default
 
 
 def is_bilinear(owner: Fields) -> bool:

@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import TrunklineError
-from trunkline.ingest.builder import Attribute, GraphBuilder
+from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import shape_of
+from trunkline.ingest.graph import Attribute, shape_of
 from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.prototxt.dialect import Dialect
 from trunkline.ingest.prototxt.fields import Fields
@@ -69,6 +69,7 @@ class Layer:
         self.scale = wired.scale
         self.site = site
         self._tops = wired.tops
+        self._made: dict[str, ir.Value] = {}
         self._param_names = [
             (block.string("name"), block.where("name")) for block in self._param_blocks(wired.text.fields)
         ]
@@ -82,6 +83,12 @@ class Layer:
     def dialect(self) -> Dialect:
         """The dialect of the file."""
         return self.site.dialect
+
+    def part(self, index: int) -> Layer:
+        """Return the same layer for one of its bottoms and its top alone; all parts have the same weights."""
+        part = Layer(Wired(self.text, [], [self._tops[index]]), [self.inputs[index]], self.site)
+        part._made = self._made
+        return part
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
         """Return the shape of an input without its batch axis."""
@@ -149,17 +156,18 @@ class Layer:
             advice = allow("tensor_elements", math.prod(shape))
             raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers", advice=advice)
         shared, at = self._param_names[blob] if 0 <= blob < len(self._param_names) else ("", self.text.at)
-        known = self.site.shared.get(shared)
+        known = self.site.shared.get(shared) or self._made.get(role)
         if known is None:
             self._own_name()
-            value = make(self.site.names.new(f"{self.text.name}.{role}"))
+            value = self._made[role] = make(self.site.names.new(f"{self.text.name}.{role}"))
             if shared:
                 self.site.shared[shared] = value
             return value
         if known.shape != ir.Shape(shape):
             found = " x ".join(map(str, shape))
-            message = f"{self.text} needs a weight {found}, but shares {quoted(shared)}, which is {known.shape}"
-            raise LayerFaultError(message, at, "give it a param name of its own")
+            shares = f"shares {quoted(shared)}" if shared else "has one weight for all its bottoms"
+            message = f"{self.text} needs a weight {found}, but {shares}, which is {_written(known)}"
+            raise LayerFaultError(message, at, "give it a param name of its own" if shared else "write two layers")
         return known
 
     def constant(self, role: str, content: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ir.Value:
@@ -240,3 +248,7 @@ class Layer:
         for block in blocks:
             block.ignore("lr_mult", "decay_mult", "share_mode")
         return blocks
+
+
+def _written(value: ir.Value) -> str:
+    return " x ".join(map(str, shape_of(value)))

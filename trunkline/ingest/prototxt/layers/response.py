@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.builder import Attribute
+from trunkline.ingest.graph import Attribute
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.formula import Step, affine_steps, chain, lead, reduction
 from trunkline.ingest.prototxt.layers.initial import ONE, filler

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
-from trunkline.ingest.prototxt.layers.spatial import Pair, pair
+from trunkline.ingest.prototxt.layers.spatial import Pair, pair, window
 
 _MASK_ADVICE = 'give it the second top of a Pooling layer: bottom: "pool1_mask"'
 
@@ -26,9 +26,14 @@ def upsample(layer: Layer) -> ir.Value:
 
 
 def unpooling(layer: Layer) -> ir.Value:
-    """Unpooling of DeconvNet → MaxUnpool. With a mask, its window has no influence; its size must be given."""
-    fields = layer.fields.block("unpooling_param")
+    """Unpooling of DeconvNet → MaxUnpool. With a mask, its window has no influence; its size must be given.
+
+    Another fork repeats the ``pooling_param`` of the pooling; the size is then what that pooling read.
+    """
     _refuse_mask_alone(layer)
+    if layer.fields.has("pooling_param") and len(layer.inputs) == 2:
+        return _undo(layer, layer.fields.block("pooling_param"))
+    fields = layer.fields.block("unpooling_param")
     if fields.choice("unpool", ("MAX", "AVE", "TILE"), "MAX") != "MAX" or len(layer.inputs) == 1:
         raise layer.fault(f"{layer.text} must be MAX and have a mask", "unpool", _MASK_ADVICE, fields)
     fields.ignore("kernel_size", "kernel_h", "kernel_w", "stride", "stride_h", "stride_w")
@@ -55,6 +60,8 @@ def _repeat(layer: Layer, fields: Fields) -> ir.Value:
     factors = pair(layer, fields, name, ("scale_h", "scale_w"), default=0)
     if min(factors) < 1:
         raise layer.missing(fields, "scale", "add the factor it enlarges by")
+    if name == "stride" and fields.number("scale", 1.0) != 1:
+        raise layer.fault(f"{layer.text} multiplies by its scale", "scale", "use a Power layer for that", fields)
     scales = layer.constant("scales", np.array([1, 1, *factors], np.float32))
     settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return layer.node("Resize", [layer.inputs[0], None, scales], settings)
@@ -85,12 +92,26 @@ def _unpool(layer: Layer, fields: Fields, size: Pair) -> ir.Value:
     if size[1] != width or size[0] < height:
         message = f"{layer.text} makes {size[0]} x {size[1]} of a mask that points into {height} x {width}"
         raise layer.fault(message, advice=f"upsample_h: {height} upsample_w: {width}", within=fields)
-    window = _window(pool, layer.image()[1:], (height, width))
+    settings = _window(pool, layer.image()[1:], (height, width))
     if size[0] == height:
-        return layer.node("MaxUnpool", layer.inputs, window)
-    value = layer.step("unpool", "MaxUnpool", layer.inputs, window)
+        return layer.node("MaxUnpool", layer.inputs, settings)
+    value = layer.step("unpool", "MaxUnpool", layer.inputs, settings)
     pads = layer.constant("pads", np.array([0, 0, 0, 0, 0, 0, size[0] - height, 0], np.int64))
     return layer.node("Pad", [value, pads], {"mode": "constant"})
+
+
+def _undo(layer: Layer, fields: Fields) -> ir.Value:
+    """Undo the pooling that made the mask, whose window the layer repeats."""
+    pool = _pooling_of(layer)
+    given = window(layer, fields)
+    begin = tuple(attribute(pool, "pads"))[:2]
+    same = given.kernel == tuple(attribute(pool, "kernel_shape")) and given.stride == tuple(attribute(pool, "strides"))
+    if fields.choice("pool", ("MAX", "AVE"), "MAX") != "MAX" or not same or given.pad != begin:
+        message = f"{layer.text} gives another window than the pooling that made its mask"
+        raise layer.fault(message, advice="repeat kernel_size, stride and pad of the pooling", within=fields)
+    read = pool.inputs[0]
+    assert read is not None
+    return _unpool(layer, fields, (shape_of(read)[2] or 1, shape_of(read)[3] or 1))
 
 
 def _pooling_of(layer: Layer) -> ir.Node:
