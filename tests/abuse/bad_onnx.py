@@ -179,9 +179,25 @@ def self_reference(proto: onnx.ModelProto) -> None:
     proto.graph.node[0].attribute.add(name="auto_pad", ref_attr_name="mode", type=AttributeProto.STRING)
 
 
-def function(proto: onnx.ModelProto) -> None:
-    inner = helper.make_node("Relu", ["a"], ["b"])
-    proto.functions.append(helper.make_function("own", "recursive", ["a"], ["b"], [inner], proto.opset_import))
+def calling(levels: int, *, circle: bool = False, op: str = "Relu") -> Make:
+    """Functions that each call the one below twice: 2^levels nodes when inlined, or no end at all."""
+
+    def build() -> onnx.ModelProto:
+        proto = good()
+        opsets = [*proto.opset_import, helper.make_opsetid("own", 1)]
+        for level in range(levels):
+            below = f"f{level - 1}" if level else "f0" if circle else op
+            domain = "own" if level or circle else ""
+            body = [
+                helper.make_node(below, ["a"], ["m"], name="first", domain=domain),
+                helper.make_node(below, ["m"], ["b"], name="second", domain=domain),
+            ]
+            proto.functions.append(helper.make_function("own", f"f{level}", ["a"], ["b"], body, opsets))
+        proto.opset_import.append(helper.make_opsetid("own", 1))
+        proto.graph.node[1].op_type, proto.graph.node[1].domain = f"f{levels - 1}", "own"
+        return proto
+
+    return saved(build)
 
 
 def twice_as_raw(proto: onnx.ModelProto) -> None:
@@ -264,7 +280,15 @@ ONNX: dict[str, tuple[Make, tuple[str, ...]]] = {
     "unknown_operator": (spoilt(lambda p: setattr(p.graph.node[1], "op_type", "Relux")), (AT, "relu: Relux")),
     "operator_without_a_name": (spoilt(lambda p: p.graph.node[1].ClearField("op_type")), (AT, "relu")),
     "other_domain": (spoilt(lambda p: setattr(p.graph.node[1], "domain", "com.example")), (AT, "relu", "com.example")),
-    "own_function": (spoilt(function), (AT, "functions")),
+    "function_of_an_unknown_operator": (calling(1, op="Relux"), (AT, "Relux")),
+    "function_that_calls_itself": (calling(1, circle=True), (AT, "functions")),
+    "functions_over_a_circle": (calling(3, circle=True), (AT, "functions")),
+    "functions_that_double": (calling(40), (AT, "--allow nodes=")),
+    "functions_2000_deep": (calling(2000), (AT, "functions")),
+    "function_that_is_not_there": (
+        spoilt(lambda p: [setattr(p.graph.node[1], "op_type", "f9"), setattr(p.graph.node[1], "domain", "own")]),
+        (AT, "relu", "own"),
+    ),
     "attribute_reference": (spoilt(self_reference), (AT, "conv")),
     "unknown_attribute": (spoilt(lambda p: attribute(p, "colour", "red")), (AT, "conv", "colour")),
     "attribute_of_another_type": (spoilt(lambda p: attribute(p, "group", "one")), (AT, "conv", "group")),

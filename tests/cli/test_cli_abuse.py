@@ -137,7 +137,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         ("bad",),
     ),
     "escape sequence as a name": (
-        saved(lambda: network([helper.make_node("Einsum", ["x"], ["y"], name="\x1b[31mred", equation="nchw->nchw")])),
+        saved(lambda: network([helper.make_node("Relux", ["x"], ["y"], name="\x1b[31mred")])),
         ("\\x1b[31mred", "not supported"),
     ),
 }
@@ -222,7 +222,7 @@ SHARINGS: dict[str, tuple[list[str], str | None, tuple[str, ...]]] = {
     "odd block number": (["--share-until", "²"], None, ("no block",)),
     "unknown head": (["--all-shared", "--head", "lite"], None, ('did you mean "light"?',)),
     "folder as head": (["--all-shared", "--head", "."], None, ("is a folder",)),
-    "head of other features": (["--all-shared", "--head", "conv.onnx"], None, ("reads 3 channels", "gives 48")),
+    "head of other features": (["--all-shared", "--head", "conv.onnx"], None, ("reads 3 channels", "48")),
     "plan missing": (["--plan", "nope.json"], None, ("nope.json", "cannot read the plan")),
     "plan empty": (["--plan", "given"], "", ("given", "JSON")),
     "plan too deep": (["--plan", "given"], "[" * 100_000, ("given",)),

@@ -88,7 +88,7 @@ def test_a_square_matrix_lies_as_the_others_of_its_file_do(of_graph: bool, tmp_p
     assert graph.initializers["square.weight"].metadata_props[AXES_KEY] == "1,0"
     path = saved(module, tmp_path)
     if of_graph:
-        save_arrays({name: array_of(value) for name, value in graph.initializers.items()}, path)
+        save_arrays({name: np.ascontiguousarray(array_of(value)) for name, value in graph.initializers.items()}, path)
     x = torch.randn(2, 3, 16, 16)
     filled = apply_weights(graph_of(Mixer(12)), path)
     torch.testing.assert_close(computed(filled, x)[0], expected_of(module, x)[0], rtol=1e-4, atol=1e-5)
@@ -98,12 +98,12 @@ def test_a_file_whose_shapes_do_not_tell_is_refused_abuse(tmp_path: Path) -> Non
     module = Mixer(8)
     with pytest.raises(InvalidModel, match="stored transposed") as caught:
         apply_weights(graph_of(module), saved(module, tmp_path))
-    assert [problem.message.split("'")[1] for problem in caught.value.problems] == ["first.weight", "square.weight"]
+    assert [problem.message.split('"')[1] for problem in caught.value.problems] == ["first.weight", "square.weight"]
     assert "read the module" in caught.value.problems[0].advice
 
 
 def test_a_shape_that_fits_neither_way_is_refused_abuse(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match=r"'first.weight' has shape \[16, 8\]; the network expects \[8, 12\]"):
+    with pytest.raises(InvalidModel, match=r'"first.weight" has shape \[16, 8\]; the network expects \[8, 12\]'):
         apply_weights(graph_of(Mixer(12)), saved(Mixer(16), tmp_path))
 
 

@@ -132,6 +132,7 @@ def drawn(graph: Graph) -> Graph:
             continue
         shape = tuple(size or 1 for size in shape_of(value))
         content = draw(filler, name, shape, 0).numpy()
-        content = content + np.random.default_rng(len(name)).uniform(0, 0.1, shape).astype(np.float32)
+        if len(shape) == 1:
+            content = content + np.random.default_rng(len(name)).uniform(0, 0.1, shape).astype(np.float32)
         value.const_value = ir.Tensor(content, name=name)
     return graph

@@ -60,7 +60,7 @@ def shaken(model: AutoMTL) -> AutoMTL:
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for tensor in model.weights().values():
-            tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
+            tensor.mul_(0.9 + 0.2 * torch.rand(tensor.shape, generator=generator))
     return model.eval()
 
 

@@ -130,9 +130,10 @@ def _type_proto(value: ir.Value) -> onnx.TypeProto:
 def _steers_shapes(node: ir.Node, index: int, value: ir.Value) -> bool:
     """Whether a stored input decides sizes: whole numbers and settings do; weights do not, and must not be drawn."""
     stored = value.const_value
-    if stored is None or stored.size > 64:
+    if stored is None:
         return False
-    return not stored.dtype.is_floating_point() or node.op_type == "Range" or is_setting_place(node, index)
+    steers = not stored.dtype.is_floating_point() or node.op_type == "Range" or is_setting_place(node, index)
+    return steers and stored.size <= 64
 
 
 def _small_tensor(value: ir.Value) -> onnx.TensorProto:

@@ -134,6 +134,8 @@ def _outputs(graph: Graph) -> Iterator[Problem]:
     for value in graph.outputs:
         if value not in written:
             yield Problem("an output that no node writes", place=_name(value))
+        elif value.shape and isinstance(value.shape[0], int):
+            yield Problem(f"an output of shape {value.shape}; expected the batch axis first", place=_name(value))
     for node in graph.nodes:
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):
             yield Problem(f"{node.op_type}: nothing reads its outputs", place=_name(node))

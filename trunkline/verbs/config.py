@@ -67,7 +67,8 @@ class TrainConfig(_Table):
     Attributes:
         preset: Named numbers; the search's if absent.
         numbers: Numbers of the preset to replace.
-        start: ``scratch`` draws all weights anew, heads too (AutoMTL); ``search`` goes on from the supermodel's.
+        start: ``scratch`` starts as the backbone and its weights say, and draws the rest anew, heads too (AutoMTL);
+            ``search`` goes on from the supermodel's.
         baselines: Models trained alike, to compare with.
         best_by: Keep the weights that were best in this, as ``TASK.METRIC``; the last ones if absent.
     """

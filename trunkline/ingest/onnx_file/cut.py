@@ -13,8 +13,9 @@ from typing import Any
 import onnx
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
+from trunkline.ingest.onnx_file.branches import is_fork
 from trunkline.ingest.onnx_file.operators import FOLDED, SUPPORTED
-from trunkline.ingest.onnx_file.scan import why_unsupported
+from trunkline.ingest.onnx_file.scan import unsupported_in, why_unsupported
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _DEFAULT = ("", "ai.onnx")
@@ -62,13 +63,13 @@ def drop_unreadable(proto: onnx.ModelProto) -> str:
         unreadable = _is_unreadable(node, computed, opset)
         if unreadable:
             operators[node.op_type] = None
-        if unreadable or not lost.isdisjoint(node.input):
+        if unreadable or not lost.isdisjoint(_reads(node)):
             dropped.append(node)
             lost.update(node.output)
-        elif node.op_type not in _SIZES and not computed.isdisjoint(node.input):
+        elif node.op_type not in _SIZES and not computed.isdisjoint(_reads(node)):
             computed.update(node.output)
     outputs = [value.name for value in graph.output if value.name in computed]
-    outputs += [name for node in dropped for name in node.input if name in computed and name not in images]
+    outputs += [name for node in dropped for name in _reads(node) if name in computed and name not in images]
     reached = computed | lost
     if not dropped or not outputs or any(_has_weights(node, reached) for node in dropped):
         return ""
@@ -160,7 +161,7 @@ def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool:
     """Whether the reader would refuse ``node``: an operator it lacks, or one for sizes only that reads pixels."""
     if why_unsupported(node, opset):
-        return True
+        return not is_fork(node) or bool(unsupported_in(node, opset))
     for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
     return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)
 

@@ -13,6 +13,7 @@ from onnx import defs
 
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
 from trunkline.ingest.limits import Limits, allow
+from trunkline.ingest.onnx_file.branches import branch_problems, branches_of, count_nodes, is_fork
 from trunkline.ingest.onnx_file.operators import known, supported_text, why_not
 from trunkline.ingest.onnx_file.tensors import tensor_problems
 from trunkline.ingest.onnx_file.text import text_problems
@@ -34,14 +35,15 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
         UnsupportedOp: It holds operators, domains or functions that are not supported.
     """
     opset = _opset(proto, place)
-    if len(proto.graph.node) > limits.nodes:
-        text = f"{len(proto.graph.node):,} nodes; at most {limits.nodes:,} are read"
-        raise InvalidModel(text, place=place, advice=allow("nodes", len(proto.graph.node)))
+    if (count := count_nodes(proto.graph)) > limits.nodes:
+        text = f"{count:,} nodes; at most {limits.nodes:,} are read"
+        raise InvalidModel(text, place=place, advice=allow("nodes", count))
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
     if problems := [*_unsupported(proto, opset)]:
         raise UnsupportedOp([*problems, Problem(supported_text(), place=place)])
-    problems = [*tensor_problems(proto.graph, limits), *_naming(proto.graph), *_node_problems(proto, opset)]
+    problems = [*tensor_problems(proto.graph, limits), *_naming(proto.graph), *branch_problems(proto.graph, limits)]
+    problems += _node_problems(proto, proto.graph, opset)
     if problems:
         raise InvalidModel(problems)
     return opset
@@ -73,10 +75,22 @@ def _unsupported(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
         yield Problem("model functions are not supported", function.name, "inline them: onnx.inliner")
     if proto.graph.sparse_initializer:
         yield Problem("sparse initializers are not supported", advice="store the weights as dense tensors")
-    for index, node in enumerate(proto.graph.node):
+    yield from _unsupported_nodes(proto.graph, opset)
+
+
+def _unsupported_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[Problem]:
+    for index, node in enumerate(graph.node):
         reason = why_unsupported(node, opset)
-        if reason:
+        if is_fork(node):
+            yield from unsupported_in(node, opset)
+        elif reason:
             yield Problem(f"{node.op_type}: {reason}", place=label(node, index))
+
+
+def unsupported_in(fork: onnx.NodeProto, opset: int) -> list[Problem]:
+    """Return what cannot be read at ``opset`` in an If, whichever branch is taken; nothing where one is readable."""
+    found = [[*_unsupported_nodes(branch, opset)] for branch in branches_of(fork)]
+    return [problem for problems in found for problem in problems] if all(found) else []
 
 
 def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
@@ -118,10 +132,14 @@ def _repeated(names: list[str]) -> set[str]:
     return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
 
 
-def _node_problems(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
+def _node_problems(proto: onnx.ModelProto, graph: onnx.GraphProto, opset: int) -> Iterator[Problem]:
     context = onnx.checker.C.CheckerContext()
     context.ir_version = proto.ir_version
-    for index, node in enumerate(proto.graph.node):
+    for index, node in enumerate(graph.node):
+        for branch in branches_of(node):
+            yield from _node_problems(proto, branch, opset)
+        if is_fork(node):
+            continue
         _strip_old_batchnorm(node)
         context.opset_imports = {"": max(opset, _RESTORED.get(node.op_type, 0))}
         try:

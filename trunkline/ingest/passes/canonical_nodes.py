@@ -22,6 +22,7 @@ from trunkline.ingest.passes.fold_constants import Folder
 from trunkline.ingest.passes.follow_image import OwnReshape, follow_image
 from trunkline.ingest.passes.infer_shapes import infer_fixed
 from trunkline.ingest.passes.single_precision import to_single
+from trunkline.ingest.passes.take_branch import take_branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class CanonicalNodes:
         done: dict[ir.Value, ir.Value] = {}
         for node in graph:
             node.domain = ""
+            if node.op_type == "If":
+                take_branch(node, editor, self.opset, self.budget)
+                continue
             if self.single and data_inputs_of(node):
                 to_single(node, editor, done)
             if node not in editor.added:

@@ -40,7 +40,8 @@ class Folder:
     """Folds the nodes of one graph, one at a time, in order.
 
     A weight stays one initializer: equal foldings of it become one, a weight folded for its only reader keeps
-    its name, and a view of a weight that others read too stays a node.
+    its name, and a view of a weight that others read too stays a node. What comes of sizes and formulas alone, as a
+    detector's grid of anchors does, is no weight.
     """
 
     editor: Editor
@@ -67,9 +68,9 @@ class Folder:
         tensor = self._tensor(node)
         if tensor is None:
             return False
-        formula = all(not is_weight(value) or _is_constant(value) for value in inputs_of(node))
+        is_formula = all(not is_weight(value) or _is_constant(value) for value in inputs_of(node))
         self._done[key] = replace_by_tensor(self.editor, node, tensor)
-        if formula and is_weight(self._done[key]):
+        if is_formula and is_weight(self._done[key]):
             self._done[key].metadata_props[ROLE_KEY] = CONSTANT
         if axes:
             self._done[key].metadata_props[AXES_KEY] = axes

@@ -47,7 +47,7 @@ def follow_image(node: ir.Node, own: Mapping[str, OwnReshape], editor: Editor) -
     """Give a Reshape that asks for the same sizes as at its file's own size those that follow its input.
 
     Raises:
-        InvalidModel: It could mean two different things at this size.
+        InvalidModel: It is impossible at this size, or could mean two different things.
     """
     before = own.get(node.outputs[0].name or "") if node.op_type == "Reshape" else None
     asked, value = (None, None) if before is None else (static(node, 1), node.inputs[0])
@@ -58,14 +58,14 @@ def follow_image(node: ir.Node, own: Mapping[str, OwnReshape], editor: Editor) -
         return
     followed = _followed(before, reads)
     literal = _literal(before.asked, reads, bool(attribute(node, "allowzero", 0)))
-    if followed is None or followed == literal:
+    if literal is not None and followed in (None, literal):
         return
-    if -1 in before.asked and literal is not None and literal[:1] == before.gives[:1]:
-        raise InvalidModel(
-            f"Reshape to {list(before.asked)} of {list(reads)} could give {list(literal)} or {list(followed)}",
-            place=name_of(node),
-            advice="read the file at its own size, or export it for the size that is wanted",
-        )
+    is_open = -1 in before.asked and literal is not None and literal[:1] == before.gives[:1]
+    if followed is None or is_open:
+        text = f"Reshape of {list(before.reads)} to {list(before.asked)}; at this image size it reads {list(reads)}"
+        choice = f", and could give {literal} or {followed}" if is_open else ", which does not tell what it should give"
+        advice = "read the file at its own size, or export it for the size that is wanted"
+        raise InvalidModel(text + choice, place=name_of(node), advice=advice)
     put(node, "allowzero", 0)
     set_input(node, 1, editor.constant(f"{name_of(node)}.shape", followed, np.int64))
 
@@ -74,11 +74,11 @@ def _followed(before: OwnReshape, reads: Sizes) -> Sizes | None:
     """Return the sizes for an input of shape ``reads``; ``None`` if an axis that has changed is split."""
     result: list[int] = []
     for old, new in _groups(before.reads, before.gives):
-        changed = any(before.reads[axis] != reads[axis] for axis in old)
-        if not changed:
+        wide = [axis for axis in new if before.gives[axis] != 1] or new[:1]
+        if all(before.reads[axis] == reads[axis] for axis in old):
             result += [before.gives[axis] for axis in new]
-        elif len(new) == 1:
-            result.append(math.prod(reads[axis] for axis in old))
+        elif len(wide) == 1:
+            result += [_product(reads, old) if axis == wide[0] else 1 for axis in new]
         else:
             return None
     return tuple(result)

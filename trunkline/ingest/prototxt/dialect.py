@@ -34,11 +34,14 @@ def detect(layers: Sequence[LayerText], report: Report) -> Dialect:
     """Tell the dialect of a file from its BatchNorm layers, and note the AutoMTL one.
 
     A field of the fork decides. Without one, a file with BatchNorm layers but neither a Scale layer nor a
-    Caffe-only field can only mean affine normalisation.
+    Caffe-only field can only mean affine normalisation. ``param`` blocks in a BatchNorm are Caffe's too: they
+    keep its solver from the statistics.
     """
-    norms = [layer.fields.block("batch_norm_param") for layer in layers if layer.type == "BatchNorm"]
+    batch_norms = [layer for layer in layers if layer.type == "BatchNorm"]
+    norms = [layer.fields.block("batch_norm_param") for layer in batch_norms]
     fork = [name for name in FORK_FIELDS if any(norm.has(name) for norm in norms)]
     caffe = any(norm.has(name) for norm in norms for name in _CAFFE_FIELDS)
+    caffe = caffe or any(layer.fields.has("param") for layer in batch_norms)
     scaled = any(layer.type == "Scale" for layer in layers)
     if not fork and (not norms or caffe or scaled):
         return CAFFE

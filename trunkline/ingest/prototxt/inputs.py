@@ -76,8 +76,8 @@ def image_input(
         return None
     if len(used) > 1:
         names = ", ".join(quoted(item.name) for item in used)
-        advice = "join images along their channels; cut off what reads other inputs with --features"
-        report.error(f"the network reads {len(used)} inputs, but there is one image: {names}", used[1].at, advice)
+        advice = "give it one image; --features cuts off what reads anything else"
+        report.error(f"the network reads {len(used)} inputs: {names}", used[1].at, advice)
         return None
     return _sized(used[0], report, size)
 

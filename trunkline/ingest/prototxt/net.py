@@ -114,7 +114,7 @@ def _refuse_solver(root: Message, report: Report) -> None:
     elif not names & {"layer", "layers"} and root.fields:
         first = root.fields[0]
         if first.name == "item":
-            report.error("this is a label map, not a network", first.at, "give the network file")
+            report.error("the file declares no layers: it is a label map", first.at, "give the network file")
             return
         advice = did_you_mean(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
         report.error(f"the file declares no layers; its first field is {quoted(first.name)}", first.at, advice)

@@ -39,6 +39,10 @@ SAME: dict[str, Net] = {
     "a dense layer of every row": single(
         "InnerProduct", (2, 3, 4), {"inner_product_param": {"num_output": 5, "axis": -1}}
     ),
+    "two inputs of one convolution": Net(
+        (2, 4, 4),
+        [same("b"), Layer("Convolution", "layer", ["data", "b"], ["y", "z"], conv("c", 3).fields)],
+    ),
     "what Silence swallows is no output": _silenced(),
     "outputs keep the order of the file": _late_scale(),
     "a single pixel resized": single("Interp", (2, 1, 1), {"interp_param": {"height": 4, "width": 3}}),
@@ -47,10 +51,6 @@ SAME: dict[str, Net] = {
 }
 
 REFUSED: dict[str, Net] = {
-    "two inputs of one convolution": Net(
-        (2, 4, 4),
-        [same("b"), Layer("Convolution", "layer", ["data", "b"], ["y", "z"], conv("c", 3).fields)],
-    ),
     "more outputs than channels of ConvolutionDepthwise": single(
         "ConvolutionDepthwise", (2, 4, 4), {"convolution_param": {"num_output": 4, "kernel_size": 3, "pad": 0}}
     ),

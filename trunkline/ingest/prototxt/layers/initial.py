@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from trunkline.errors import did_you_mean
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.source import quoted
@@ -14,6 +15,7 @@ MSRA = Filler("msra")
 ZERO = Filler("constant", 0.0)
 ONE = Filler("constant", 1.0)
 
+_KINDS = ("constant", "gaussian", "uniform", "xavier", "msra", "bilinear")
 _FANS: dict[str, Literal["in", "out", "average"]] = {"FAN_IN": "in", "FAN_OUT": "out", "AVERAGE": "average"}
 
 
@@ -46,7 +48,10 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
             return Filler("xavier", fan=fan)
         case "msra":
             return Filler("msra", fan=fan)
-    block.note(f"filler {quoted(kind)} is not known here: fresh weights start as {default.kind} instead")
+    guess = did_you_mean(kind, _KINDS)
+    if guess and kind != "bilinear":
+        block.error("type", f"there is no filler {quoted(kind)}", guess)
+    block.note(f"filler {quoted(kind)} is not kept here: fresh weights start as {default.kind} instead")
     return default
 
 
