@@ -25,6 +25,7 @@ from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.limits import Limits
 
 HAS_ORT = importlib.util.find_spec("onnxruntime") is not None
 HAS_TWIN = importlib.util.find_spec("trunkline.supermodel.twins.module") is not None
@@ -83,7 +84,7 @@ def test_parity_a_graph_and_its_file_give_the_same(file: Path) -> None:
 
 @needs_ort
 def test_golden_bench_files_and_groups(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_read", lambda path: _graph())
+    monkeypatch.setattr(models, "_read", lambda path, limits: _graph())
     seen: list[int] = []
     found = bench_files([f"{file}+{file}", file], QUICK, progress=lambda done, planned: seen.append(done)).to_json()
     pair, single = found["models"]
@@ -124,7 +125,7 @@ def _one_node(node: onnx.NodeProto, output: onnx.ValueInfoProto, *initializers: 
 def test_abuse_models_that_do_not_run_or_repeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str, error: type[Exception], says: str
 ) -> None:
-    def unreadable(path: Path) -> Graph:
+    def unreadable(path: Path, limits: Limits | None) -> Graph:
         raise InvalidModel("no")
 
     monkeypatch.setattr(models, "_read", unreadable)
@@ -176,7 +177,7 @@ def test_abuse_no_onnxruntime(monkeypatch: pytest.MonkeyPatch, file: Path) -> No
 
 @needs_ort
 def test_abuse_non_finite_weights_stop_the_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_read", lambda path: _graph())
+    monkeypatch.setattr(models, "_read", lambda path, limits: _graph())
     graph = _graph()
     weight = graph.initializers["conv.weight"]
     weight.const_value = ir.Tensor(np.full((4, 3, 3, 3), np.nan, dtype=np.float32), name="conv.weight")
@@ -203,7 +204,7 @@ def test_golden_names_and_groups(tmp_path: Path) -> None:
 
 
 def test_golden_macs_of_graphs_and_of_what_is_no_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(path: Path) -> Graph:
+    def unreadable(path: Path, limits: Limits | None) -> Graph:
         raise InvalidModel("no")
 
     monkeypatch.setattr(models, "_read", unreadable)
