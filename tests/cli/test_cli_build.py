@@ -214,3 +214,30 @@ def test_a_classifier_from_elsewhere_is_converted_with_parity() -> None:
     assert said.json["parity"]["passed"]
     assert said.json["macs"] == count_file("resnet.onnx").macs
     check_batches("resnet.onnx", (224, 224))
+
+
+def test_a_built_file_starts_from_weights_and_says_what_they_lack(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    assert invoke("convert", "zoo:tiny", "a.onnx", "--input-size", "32,48", "--parity-inputs", 1).code == 0
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load("a.onnx").graph.initializer}
+    names = [name for name, value in stored.items() if value.dtype == np.float32]
+    save_file({name: stored[name] + np.float32(0.01) for name in names[1:]}, "w.safetensors")
+    refused = build("m.onnx", "--all-shared", "--weights", "w.safetensors")
+    assert (refused.code, refused.out) == (2, "")
+    assert f"1 of {len(names)} weights are missing" in refused.err
+    said = build("m.onnx", "--independent", "--weights", "w.safetensors", "--allow-missing")
+    assert said.code == 0, said.err
+    assert any("lacks 1 weights" in note for note in said.json["notes"])
+    found = {t.name: numpy_helper.to_array(t) for t in onnx.load("m.onnx").graph.initializer}
+    for name in names[1:]:
+        np.testing.assert_array_equal(found[name], stored[name] + np.float32(0.01))
+        np.testing.assert_array_equal(found[f"{name}@1"], found[name])
+
+
+def test_a_head_of_other_channels_than_the_task_is_refused() -> None:
+    own_head("own.onnx", 5)
+    said = build("m.onnx", "--all-shared", "--head", "own.onnx", tasks="a:5,b:4")
+    assert (said.code, said.out) == (2, "")
+    assert "own.onnx: its output is [N, 5, 8, 12]; the task has 4 channels" in said.err
+    assert not Path("m.onnx").exists()

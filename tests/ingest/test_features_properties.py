@@ -207,6 +207,40 @@ def test_packaged_classifiers_at_another_size(name: str) -> None:
     assert sizes[-1] < (12, 16) and "stride 4" in graph.notes[-1]
 
 
+@pytest.mark.parametrize(
+    ("dropout", "softmax", "weights_after", "expected"),
+    [
+        (True, False, False, "r2"),
+        (False, True, False, "r2"),
+        (True, True, False, "r2"),
+        (False, False, False, "r3"),  # pooled features of a network without a classifier
+        (True, True, True, "r3"),
+    ],
+)
+def test_a_classifier_may_be_a_convolution_before_the_pooling(
+    dropout: bool, softmax: bool, weights_after: bool, expected: str
+) -> None:
+    nodes, weights = stage(3)
+    reads = "r2"
+    if dropout:
+        nodes.append(helper.make_node("Dropout", ["r2"], ["d"], name="drop"))
+        reads = "d"
+    nodes += [
+        helper.make_node("Conv", [reads, "last.w"], ["y3"], name="last"),
+        helper.make_node("Relu", ["y3"], ["r3"]),
+        helper.make_node("GlobalAveragePool", ["r3"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+    ]
+    weights += [weight("last.w", 7, 4, 1, 1), weight("fc.w", 7, 5)]
+    value = "f"
+    if weights_after:
+        nodes.append(helper.make_node("MatMul", [value, "fc.w"], ["m"]))
+        value = "m"
+    nodes.append(helper.make_node("Softmax" if softmax else "Neg", [value], ["y"]))
+    graph = backbone_of(graph_of(model(nodes, initializers=weights, shape=["n", 3, 32, 32])))
+    assert names(graph) == [expected]
+
+
 def graph_of(proto: onnx.ModelProto) -> Graph:
     import tempfile
 

@@ -129,7 +129,11 @@ def test_a_size_with_as_many_numbers_is_not_mistaken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "size", "message"),
     [
-        ([[1, 4, 2, 4, 8]], (6, 10), "does not tell what it should give"),  # an axis that changes is split: windows, for one
+        (
+            [[1, 4, 2, 4, 8]],
+            (6, 10),
+            "does not tell what it should give",
+        ),  # an axis that changes is split: windows, for one
         ([[1, -1, 8]], (16, 16), "could give"),  # an 8 that is no width, or the width
     ],
 )

@@ -283,18 +283,6 @@ def branch(depth: int) -> onnx.GraphProto:
     )
 
 
-@pytest.mark.parametrize("depth", [1, 8])
-def test_control_flow_is_refused(depth: int, tmp_path: Path) -> None:
-    inner = branch(depth - 1)
-    nodes = [
-        helper.make_node("If", ["c"], ["i"], name="fork", then_branch=inner, else_branch=inner),
-        helper.make_node("Add", ["x", "i"], ["y"]),
-    ]
-    with pytest.raises(UnsupportedOp, match="control flow") as caught:
-        read_onnx(save(model(nodes, initializers=[tensor("c", True, np.bool_)]), tmp_path))
-    assert caught.value.problems[0].place == "fork"
-
-
 def test_150_nested_branches_end_in_our_error(tmp_path: Path) -> None:
     """Written by hand: each level is wrapped in the bytes of If's attribute, without parsing what is inside."""
 
@@ -326,7 +314,8 @@ def test_every_unsupported_node_is_listed_in_one_report(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp) as caught:
         read_onnx(save(model(nodes, initializers=[weight("s", 1)]), tmp_path))
     places = [problem.place for problem in caught.value.problems]
-    assert places[:-1] == ["trilu", "quantise", "sequence", "custom", "y"]
+    assert places[:-2] == ["trilu", "quantise", "sequence", "custom", "y"]
+    assert "--features a" in str(caught.value)
     assert "supported operators: Abs, " in str(caught.value)
     assert "quantised" in str(caught.value)
     assert "com.microsoft" in str(caught.value)
@@ -403,7 +392,7 @@ def test_one_defect_is_one_located_error(name: str, tmp_path: Path) -> None:
 def test_two_images_are_refused(tmp_path: Path) -> None:
     proto = model([helper.make_node("Add", ["x", "z"], ["y"])])
     proto.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3, 8, 8]))
-    with pytest.raises(InvalidModel, match=r"2 inputs .*'x', 'z'"):
+    with pytest.raises(InvalidModel, match=r"2 inputs .*'x' .*'z'"):
         read_onnx(save(proto, tmp_path))
 
 

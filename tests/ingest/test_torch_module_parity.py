@@ -3,45 +3,13 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch_nets.classic import VGG, AlexNet, SqueezeNet
-from torch_nets.mobile import efficientnet_b0, mobilenet_v2, mobilenet_v3
-from torch_nets.modern import ConvNeXt, Odd, UNet
-from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
+from torch_nets import NETS, PUBLISHED
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import Graph
 from trunkline.ingest.parameters import parameter_count
 from trunkline.ingest.read import read
 from trunkline.supermodel.twins.module import Twin
-
-SMALL = {
-    "alexnet": (lambda: AlexNet(4, 16, 5), 224),
-    "vgg": (lambda: VGG(4, 16, 1, 5), 32),
-    "squeezenet": (lambda: SqueezeNet(2, 5), 64),
-    "resnet-basic": (lambda: ResNet((1, 2, 1, 1), 1, 4, 5), 64),
-    "resnet-bottleneck": (lambda: ResNet((1, 1, 2, 1), 4, 4, 5), 64),
-    "densenet": (lambda: DenseNet((2, 1, 2), 4, 5), 64),
-    "shufflenet-v2": (lambda: ShuffleNetV2((4, 8, 16, 24, 32), 5), 64),
-    "mobilenet-v2": (lambda: mobilenet_v2(0.25, 5), 64),
-    "mobilenet-v3": (lambda: mobilenet_v3(0.25, 5), 64),
-    "efficientnet": (lambda: efficientnet_b0(0.25, 5), 64),
-    "convnext": (lambda: ConvNeXt((8, 8, 16, 16), (1, 1, 1, 1)), 64),
-    "unet": (lambda: UNet(4), 36),
-    "odd": (Odd, 32),
-}
-PUBLISHED = {
-    "SqueezeNet 1.1": (SqueezeNet, 1_235_496),
-    "ResNet-18": (lambda: ResNet((2, 2, 2, 2), 1), 11_689_512),
-    "ResNet-50": (lambda: ResNet((3, 4, 6, 3), 4), 25_557_032),
-    "DenseNet-121": (DenseNet, 7_978_856),
-    "ShuffleNet v2 1.0x": (ShuffleNetV2, 2_278_604),
-    "MobileNet v2": (mobilenet_v2, 3_504_872),
-    "MobileNet v3-Large": (mobilenet_v3, 5_483_032),
-    "EfficientNet-B0": (efficientnet_b0, 5_288_548),
-    "ConvNeXt-T": (ConvNeXt, 28_589_128),
-    "AlexNet": (AlexNet, 61_100_840),
-    "VGG-16": (VGG, 138_357_544),
-}
 
 
 def made(build, size: int) -> tuple[nn.Module, Graph]:
@@ -55,9 +23,9 @@ def made(build, size: int) -> tuple[nn.Module, Graph]:
     return module, read(module, torch.zeros(1, 3, size, size))
 
 
-@pytest.fixture(scope="module", params=SMALL)
+@pytest.fixture(scope="module", params=NETS)
 def pair(request) -> tuple[nn.Module, Graph, int]:
-    build, size = SMALL[request.param]
+    build, size = NETS[request.param]
     return *made(build, size), size
 
 
@@ -99,7 +67,7 @@ def test_a_training_step_moves_the_same_parameters_alike(pair) -> None:
 
 
 def test_dropout_drops_only_while_training() -> None:
-    _, graph = made(*SMALL["vgg"])
+    _, graph = made(*NETS["vgg"])
     twin, x = Twin(graph), torch.randn(2, 3, 32, 32)
     twin.eval()
     assert torch.equal(twin(x).popitem()[1], twin(x).popitem()[1])
@@ -109,7 +77,7 @@ def test_dropout_drops_only_while_training() -> None:
 
 
 def test_shared_weights_stay_shared_and_buffers_do_not_train() -> None:
-    module, graph = made(*SMALL["odd"])
+    module, graph = made(*NETS["odd"])
     assert sum(any(v is not None and v.name == "shared.weight" for v in node.inputs) for node in graph.nodes) == 2
     twin = Twin(graph)
     assert "alpha" in twin.weights()
@@ -118,13 +86,13 @@ def test_shared_weights_stay_shared_and_buffers_do_not_train() -> None:
 
 
 def test_nodes_are_named_as_the_author_named_his_modules() -> None:
-    _, graph = made(*SMALL["resnet-basic"])
+    _, graph = made(*NETS["resnet-basic"])
     names = {node.name for node in graph.nodes}
     assert {"stem.0", "layer2.0.body.0", "layer2.0.downsample.1", "layer2.0", "avgpool", "fc"} <= names
 
 
 def test_the_module_is_left_as_it_was() -> None:
-    module = SMALL["vgg"][0]().train()
+    module = NETS["vgg"][0]().train()
     module.features.eval()
     read(module, torch.zeros(1, 3, 32, 32))
     assert module.training

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.ingest.blocks import branching_points
-from trunkline.ingest.graph import Graph, data_inputs_of, name_of
+from trunkline.ingest.blocks import MATRIX_OPS, branching_points
+from trunkline.ingest.graph import Graph, attribute, data_inputs_of, name_of
 from trunkline.ingest.maps import is_map, size_of_map, stride_of
+from trunkline.ingest.parameters import is_parameter
 
 STRIDES = (4, 8, 16, 32)
+_ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu"})
 
 
 def last_map(graph: Graph) -> list[ir.Value]:
@@ -76,7 +78,43 @@ def _ends(graph: Graph) -> list[ir.Value]:
             ends[value] = None
         else:
             waiting += data_inputs_of(producer)[::-1]
-    return list(ends)
+    return [_before_classifier(next(iter(ends)))] if len(ends) == 1 else list(ends)
+
+
+def _before_classifier(end: ir.Value) -> ir.Value:
+    """Return the map that a classifier made of a 1x1 convolution reads, where ``end`` is that one's; else ``end``.
+
+    Such a classifier stands before the pooling, as in Network in Network and SqueezeNet. It is told by a Dropout
+    before it or a softmax after it; without these, and with weights after it, it is a layer like any other.
+    """
+    node, after = end.producer(), _descendants(end)
+    while node is not None and node.op_type in _ACTIVATIONS:
+        first = node.inputs[0]
+        node = None if first is None else first.producer()
+    if node is None or node.op_type != "Conv" or attribute(node, "kernel_shape") != [1, 1] or end.is_graph_output():
+        return end
+    source = node.inputs[0]
+    before = None if source is None else source.producer()
+    dropped = before is not None and before.op_type == "Dropout"
+    if any(map(_has_weights, after)) or not (dropped or any("Softmax" in item.op_type for item in after)):
+        return end
+    source = before.inputs[0] if before is not None and dropped else source
+    return source if source is not None and is_map(source) else end
+
+
+def _descendants(value: ir.Value) -> list[ir.Node]:
+    """Return the nodes that depend on ``value``."""
+    found: dict[ir.Node, None] = {}
+    waiting = [value]
+    while waiting:
+        readers = [node for node in waiting.pop().consumers() if node not in found]
+        found.update(dict.fromkeys(readers))
+        waiting += [output for node in readers for output in node.outputs]
+    return list(found)
+
+
+def _has_weights(node: ir.Node) -> bool:
+    return node.op_type in MATRIX_OPS and any(map(is_parameter, node.inputs))
 
 
 def _trunk(graph: Graph) -> list[_Trunk]:

@@ -15,10 +15,12 @@ from trunkline.ingest.onnx_file.tensors import is_external, tensor_problems
 
 _NAMES = {"then_branch", "else_branch"}
 
+
 def is_fork(node: onnx.NodeProto) -> bool:
     """Whether ``node`` is an If with two branches."""
-    graphs = {item.name for item in node.attribute if item.type == onnx.AttributeProto.GRAPH}
-    return node.op_type == "If" and not node.domain and graphs == _NAMES and len(node.attribute) == 2
+    if node.op_type != "If" or node.domain or len(node.attribute) != len(_NAMES):
+        return False
+    return {item.name for item in node.attribute if item.type == onnx.AttributeProto.GRAPH} == _NAMES
 
 
 def branches_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:

@@ -6,20 +6,24 @@ a detector's post-processing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.onnx_file.branches import is_fork
 from trunkline.ingest.onnx_file.operators import FOLDED, SUPPORTED
-from trunkline.ingest.onnx_file.scan import unsupported_in, why_unsupported
+from trunkline.ingest.onnx_file.unsupported import unsupported_in, why_unsupported
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _DEFAULT = ("", "ai.onnx")
 _SIZES = frozenset({"Shape", "Size"})
+REARRANGING = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that make something else than a map of a map."""
+_SHOWN = 6
+"""Ends that are named to the user, at most."""
 _GUESSED_FROM = 20_000
 """Names a misspelt one is compared with, at most: comparing is slow."""
 
@@ -54,27 +58,69 @@ def drop_unreadable(proto: onnx.ModelProto) -> str:
         What was left out, for the user; empty where there is nothing, or where weights would be lost: such a
         file is refused later, with every reason.
     """
-    graph = proto.graph
     opset = max((entry.version for entry in proto.opset_import if entry.domain in _DEFAULT), default=0)
+    parting = _parting(proto.graph, opset)
+    if not parting.left or not parting.ends or any(_has_weights(node, parting.computed) for node in parting.left):
+        return ""
+    _keep(proto.graph, parting.ends)
+    return f"left out {len(parting.left)} nodes from the first that cannot be read on: {', '.join(parting.operators)}"
+
+
+def readable_ends(graph: onnx.GraphProto, opset: int) -> list[str]:
+    """Return the last values before what cannot be read, a few at most; none where the only input is no image."""
+    stored = {tensor.name for tensor in graph.initializer}
+    images = [value for value in graph.input if value.name not in stored]
+    if len(images) != 1 or len(images[0].type.tensor_type.shape.dim) != 4:
+        return []
+    parting = _parting(graph, opset)
+    if not parting.left:
+        return []
+    writers = {node.output[0]: node for node in graph.node if node.op_type in REARRANGING and node.output}
+    ends = dict.fromkeys(_map_behind(name, writers) for name in parting.ends)
+    return [name for name in ends if name != images[0].name][:_SHOWN]
+
+
+def _map_behind(name: str, writers: Mapping[str, onnx.NodeProto]) -> str:
+    """Return what a value has been rearranged from: a map, where a sequence is made of it."""
+    seen = {name}
+    while name in writers and writers[name].input and writers[name].input[0] not in seen:
+        name = writers[name].input[0]
+        seen.add(name)
+    return name
+
+
+class _Parting(NamedTuple):
+    """A graph parted where it stops to be readable.
+
+    Attributes:
+        left: The nodes that cannot be read, and those that depend on them.
+        ends: The outputs of what is left.
+        operators: What cannot be read.
+        computed: All values that depend on the image, readable or not.
+    """
+
+    left: list[onnx.NodeProto]
+    ends: list[str]
+    operators: list[str]
+    computed: set[str]
+
+
+def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
     images = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     computed, lost, operators = set(images), set[str](), dict[str, None]()
-    dropped: list[onnx.NodeProto] = []
+    left: list[onnx.NodeProto] = []
     for node in _in_order(graph):
         unreadable = _is_unreadable(node, computed, opset)
         if unreadable:
             operators[node.op_type] = None
         if unreadable or not lost.isdisjoint(_reads(node)):
-            dropped.append(node)
+            left.append(node)
             lost.update(node.output)
         elif node.op_type not in _SIZES and not computed.isdisjoint(_reads(node)):
             computed.update(node.output)
-    outputs = [value.name for value in graph.output if value.name in computed]
-    outputs += [name for node in dropped for name in _reads(node) if name in computed and name not in images]
-    reached = computed | lost
-    if not dropped or not outputs or any(_has_weights(node, reached) for node in dropped):
-        return ""
-    _keep(graph, list(dict.fromkeys(outputs)))
-    return f"left out {len(dropped)} nodes from the first that cannot be read on: {', '.join(operators)}"
+    ends = [value.name for value in graph.output if value.name in computed]
+    ends += [name for node in left for name in _reads(node) if name in computed and name not in images]
+    return _Parting(left, list(dict.fromkeys(ends)), list(operators), computed | lost)
 
 
 def _value_named(graph: onnx.GraphProto, wanted: str, place: str, problems: list[Problem]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.onnx_file.one_image import only_input
 from trunkline.ingest.passes.channels_first import ChannelsFirst
 from trunkline.ingest.passes.infer_shapes import WITNESSES
 from trunkline.ingest.passes.single_precision import OTHERS
@@ -28,7 +29,7 @@ def canonical_image(graph: ir.Graph) -> tuple[str, ...]:
     Raises:
         InvalidModel: There is no image input, or more than one; or it cannot be turned.
     """
-    image = _only_input(graph)
+    image = only_input(graph)
     notes = []
     is_cast = _is_cast_first(image)
     if ChannelsFirst()(graph):
@@ -50,7 +51,7 @@ def settle_image(graph: ir.Graph, input_size: tuple[int, int] | None) -> int:
     Raises:
         InvalidModel: The input is no image of float32, or its size is not known.
     """
-    image = _only_input(graph)
+    image = only_input(graph)
     sizes = _sizes(image, input_size)
     image.shape = ir.Shape(sizes)
     return sizes[0]
@@ -87,19 +88,6 @@ def _map_problem(value: ir.Value, size: tuple[int, int, int]) -> Problem | None:
     if isinstance(channels, int) and channels != size[0]:
         return Problem(f"it reads {channels} channels; the feature map has {size[0]}", place)
     return None
-
-
-def _only_input(graph: ir.Graph) -> ir.Value:
-    used = [value for value in graph.inputs if value.uses()]
-    if len(used) != 1:
-        names = ", ".join(repr(name_of(value)) for value in used) or "none"
-        raise InvalidModel(
-            f"{len(used)} inputs that must be given ({names}); one image was expected",
-            place=names if len(used) == 1 else "",
-            advice="export the network with the image as its only input, and its weights inside",
-        )
-    graph.inputs[:] = used
-    return used[0]
 
 
 def _is_cast_first(image: ir.Value) -> bool:

@@ -155,32 +155,10 @@ EVALUATED = frozenset(FOLDED) | {
 }
 """Operators that are computed while reading when all they read is stored."""
 
-CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-
-_KINDS: Mapping[str, str] = {
-    "Sequence": "sequences are not supported",
-    "Optional": "optional values are not supported",
-    "Quantize": "quantised models are not supported; give the float model",
-    "Dequantize": "quantised models are not supported; give the float model",
-    "DynamicQuantize": "quantised models are not supported; give the float model",
-    "QLinear": "quantised models are not supported; give the float model",
-    "ConvInteger": "quantised models are not supported; give the float model",
-    "MatMulInteger": "quantised models are not supported; give the float model",
-}
-
 
 def known(op: str) -> int | None:
     """Return the newest checked revision of an operator, or ``None`` for one that is not supported."""
     return SUPPORTED.get(op, FOLDED.get(op))
-
-
-def why_not(op: str, domain: str) -> str:
-    """Return the reason an operator is not supported, in a few words."""
-    if domain:
-        return f"operators of the domain {domain!r} are not supported"
-    if op in CONTROL_FLOW:
-        return "control flow is not supported: the network must be the same for every image"
-    return next((text for prefix, text in _KINDS.items() if op.startswith(prefix)), "this operator is not supported")
 
 
 def supported_text() -> str:

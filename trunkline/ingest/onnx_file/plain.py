@@ -16,6 +16,8 @@ _LONG_NAME = "ai.onnx"
 _COPIED_BYTES = 2**27
 """What copies of function bodies may take, at most."""
 
+_HOLD_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+
 Key = tuple[str, str, str]
 """What a call names its function by: domain, name, overload."""
 
@@ -27,25 +29,21 @@ def write_plainly(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
         InvalidModel: Functions call each other in a circle, or inlining them gives more nodes than ``limits``.
     """
     for part in (proto, *proto.functions):
-        for entry in part.opset_import:
-            entry.domain = _plain(entry.domain)
-        for node in _all_nodes(proto.graph if part is proto else part):
-            node.domain = _plain(node.domain)
+        nodes = _all_nodes(proto.graph if part is proto else part)
+        for named in [item for item in (*part.opset_import, *nodes) if item.domain == _LONG_NAME]:
+            named.domain = ""
     if proto.functions:
         _check_growth(proto, limits, place)
         _inline(proto, place)
-
-
-def _plain(domain: str) -> str:
-    return "" if domain == _LONG_NAME else domain
 
 
 def _all_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _all_nodes(inner)
+            if attribute.type in _HOLD_GRAPHS:
+                for inner in (attribute.g, *attribute.graphs):
+                    yield from _all_nodes(inner)
 
 
 def _inline(proto: onnx.ModelProto, place: str) -> None:

@@ -14,9 +14,11 @@ from onnx import defs
 from trunkline.errors import InvalidModel, Problem, UnsupportedOp
 from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.onnx_file.branches import branch_problems, branches_of, count_nodes, is_fork
-from trunkline.ingest.onnx_file.operators import known, supported_text, why_not
+from trunkline.ingest.onnx_file.cut import readable_ends
+from trunkline.ingest.onnx_file.operators import supported_text
 from trunkline.ingest.onnx_file.tensors import tensor_problems
 from trunkline.ingest.onnx_file.text import text_problems
+from trunkline.ingest.onnx_file.unsupported import is_unheard_of, label, unsupported
 
 OLDEST_OPSET = 7
 _DEFAULT = ("", "ai.onnx")
@@ -40,8 +42,8 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
         raise InvalidModel(text, place=place, advice=allow("nodes", count))
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
-    if problems := [*_unsupported(proto, opset)]:
-        raise UnsupportedOp([*problems, Problem(supported_text(), place=place)])
+    if problems := [*unsupported(proto, opset)]:
+        raise UnsupportedOp([*problems, *_hints(proto, opset, problems, place)])
     problems = [*tensor_problems(proto.graph, limits), *_naming(proto.graph), *branch_problems(proto.graph, limits)]
     problems += _node_problems(proto, proto.graph, opset)
     if problems:
@@ -49,9 +51,12 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     return opset
 
 
-def label(node: onnx.NodeProto, index: int) -> str:
-    """Return the name to call a node by: its own, or else its first output's, or else its number."""
-    return node.name or next((name for name in node.output if name), f"node {index}")
+def _hints(proto: onnx.ModelProto, opset: int, problems: list[Problem], place: str) -> Iterator[Problem]:
+    if is_unheard_of(problems):
+        yield Problem(supported_text(), place=place)
+    if ends := readable_ends(proto.graph, opset):
+        text = "what comes before can be read by itself"
+        yield Problem(text, place=place, advice=f"cut the network there: --features {','.join(ends)}")
 
 
 def _opset(proto: onnx.ModelProto, place: str) -> int:
@@ -68,43 +73,6 @@ def _opset(proto: onnx.ModelProto, place: str) -> int:
         text = f"opset {opset}; supported are {OLDEST_OPSET} to {defs.onnx_opset_version()}"
         raise InvalidModel(text, place=place, advice="export again with opset_version=18")
     return opset
-
-
-def _unsupported(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
-    for function in proto.functions:
-        yield Problem("model functions are not supported", function.name, "inline them: onnx.inliner")
-    if proto.graph.sparse_initializer:
-        yield Problem("sparse initializers are not supported", advice="store the weights as dense tensors")
-    yield from _unsupported_nodes(proto.graph, opset)
-
-
-def _unsupported_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[Problem]:
-    for index, node in enumerate(graph.node):
-        reason = why_unsupported(node, opset)
-        if is_fork(node):
-            yield from unsupported_in(node, opset)
-        elif reason:
-            yield Problem(f"{node.op_type}: {reason}", place=label(node, index))
-
-
-def unsupported_in(fork: onnx.NodeProto, opset: int) -> list[Problem]:
-    """Return what cannot be read at ``opset`` in an If, whichever branch is taken; nothing where one is readable."""
-    found = [[*_unsupported_nodes(branch, opset)] for branch in branches_of(fork)]
-    return [problem for problems in found for problem in problems] if all(found) else []
-
-
-def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
-    """Return why a node cannot be read at ``opset``; empty where its operator is known."""
-    domain = "" if node.domain in _DEFAULT else node.domain
-    newest = known(node.op_type)
-    if domain or newest is None:
-        return why_not(node.op_type, domain)
-    if not defs.has(node.op_type, opset, ""):
-        return f"opset {opset} has no such operator"
-    revision = defs.get_schema(node.op_type, opset, "").since_version
-    if revision <= newest or node.op_type == "Upsample":
-        return ""
-    return f"its revision of opset {revision} is newer than what is known here ({newest})"
 
 
 def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:

@@ -27,7 +27,7 @@ from trunkline.ingest.passes.take_branch import take_branch
 
 @dataclass(frozen=True, slots=True)
 class CanonicalNodes:
-    """1. Bring the node to float32, and to the canonical opset. 2. Make settings explicit. 3. Infer its shapes. 4. Fold it.
+    """1. Bring the node to float32 and to the canonical opset. 2. Make settings explicit. 3. Infer shapes. 4. Fold it.
 
     Attributes:
         opset: The opset the file was written at.

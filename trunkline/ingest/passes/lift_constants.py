@@ -75,6 +75,8 @@ def replace_by_tensor(editor: Editor, node: ir.Node, tensor: ir.TensorProtocol) 
 
 def _constant(node: ir.Node, budget: Budget) -> ir.TensorProtocol:
     name = name_of(node.outputs[0])
+    if len(node.attributes) != 1:
+        raise InvalidModel(f"a Constant with {len(node.attributes)} attributes; one was expected", place=name)
     (attribute,) = node.attributes.values()
     if attribute.type == ir.AttributeType.TENSOR:
         tensor: ir.TensorProtocol = attribute.as_tensor()

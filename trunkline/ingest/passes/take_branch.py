@@ -13,7 +13,7 @@ import onnx_ir as ir
 from trunkline.errors import Problem, UnsupportedOp
 from trunkline.ingest.graph import SOURCE_KEY, name_of
 from trunkline.ingest.limits import Budget
-from trunkline.ingest.onnx_file.scan import why_unsupported
+from trunkline.ingest.onnx_file.unsupported import why_unsupported
 from trunkline.ingest.passes.base import run_passes
 from trunkline.ingest.passes.drop_unused_outputs import DropUnusedOutputs
 from trunkline.ingest.passes.edit import Editor, static

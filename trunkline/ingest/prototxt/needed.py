@@ -52,7 +52,11 @@ def readable_features(layers: Sequence[Wired], known: Container[str]) -> list[st
     lost: set[int] = set()
     clear: set[int] = set()
     for layer in layers:
-        if layer.text.type in known and not layer.faults and not any(blob is None or id(blob) in lost for blob in layer.bottoms):
+        if (
+            layer.text.type in known
+            and not layer.faults
+            and not any(blob is None or id(blob) in lost for blob in layer.bottoms)
+        ):
             clear.add(id(layer))
         else:
             lost.update(id(top) for top in layer.tops)

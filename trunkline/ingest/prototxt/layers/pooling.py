@@ -64,6 +64,8 @@ def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence
     attributes = {**_attributes(shape, shape.pad, rounding), "storage_order": 0, "dilations": (1, 1)}
     if layer.top_count == 2 and layer.top_is_read(1):
         return layer.nodes("MaxPool", layer.inputs, attributes)
+    if layer.top_count == 2:
+        layer.site.report.note(f"nothing reads the mask of {layer.text}, so it is not computed")
     return layer.node("MaxPool", layer.inputs, attributes)
 
 

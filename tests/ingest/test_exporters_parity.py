@@ -1,0 +1,90 @@
+"""Parity: what torch's two exporters write of a module computes, once read, what onnxruntime computes for the file."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from _pytest.mark import ParameterSet
+from onnx_models import Array, assert_close, run
+from torch import nn
+from torch_nets import NETS
+
+from trunkline.ingest.read import read
+from trunkline.supermodel.twins.module import Twin
+
+TRACED = (9, 11, 13, 17)
+"""Opsets that the exporter by TorchScript is asked for."""
+CAPTURED = (18, 20, 23)
+"""Opsets that the exporter by torch.export is asked for."""
+IMPOSSIBLE = {("unet", 9): "torch writes no ConvTranspose of that kind at opset 9"}
+QUICK = {("mobilenet-v3", 11), ("shufflenet-v2", 17), ("unet", 18)}
+
+
+def cases() -> Iterator[ParameterSet]:
+    """A few quick ones, and all others marked slow: each capture takes seconds."""
+    for name in NETS:
+        for opset in (*TRACED, *CAPTURED):
+            if (name, opset) not in IMPOSSIBLE:
+                marks = [] if (name, opset) in QUICK else [pytest.mark.slow]
+                yield pytest.param(name, opset, marks=marks, id=f"{name}-{opset}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The exporters warn of their own deprecation, and log packages that they would like to know."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def export(module: nn.Module, x: torch.Tensor, opset: int, path: Path) -> None:
+    with quiet():
+        if opset in TRACED:
+            axes = {"x": {0: "batch"}}
+            torch.onnx.export(
+                module, (x,), path, dynamo=False, opset_version=opset, input_names=["x"], dynamic_axes=axes
+            )
+        else:
+            shapes = ({0: torch.export.Dim.DYNAMIC},)
+            torch.onnx.export(
+                module,
+                (x,),
+                path,
+                dynamo=True,
+                opset_version=opset,
+                dynamic_shapes=shapes,
+                external_data=False,
+                verbose=False,
+            )
+
+
+@pytest.mark.parametrize(("name", "opset"), [*cases()])
+def test_an_exported_module(name: str, opset: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    build, size = NETS[name]
+    module = build().eval()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+    path = tmp_path / "net.onnx"
+    export(module, torch.randn(2, 3, size, size), opset, path)
+    twin = Twin(read(path)).eval()
+    for batch in (1, 3):
+        x = torch.randn(batch, 3, size, size)
+        with torch.no_grad():
+            ours: dict[str, Array] = {key: value.numpy() for key, value in twin(x).items()}
+        assert_close(ours, run(onnx.load(path), x.numpy()), tolerance=2e-5)

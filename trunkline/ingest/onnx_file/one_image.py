@@ -1,0 +1,58 @@
+"""Find the one input of an ONNX file that is its image."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import inputs_of, name_of
+from trunkline.ingest.onnx_file.cut import REARRANGING
+
+_SHOWN = 6
+
+
+def only_input(graph: ir.Graph) -> ir.Value:
+    """Return the image, and drop the inputs that nothing reads.
+
+    Raises:
+        InvalidModel: There is no input, or more than one; where only one can be an image, it says how far that goes.
+    """
+    used = [value for value in graph.inputs if value.uses()]
+    if len(used) == 1:
+        graph.inputs[:] = used
+        return used[0]
+    if not used:
+        advice = "an image that nothing reads gives no features: export the network again"
+        raise InvalidModel("no node reads any of the inputs; one image was expected", advice=advice)
+    shown = ", ".join(f"{name_of(value)!r} {value.shape or ''}".strip() for value in used[:_SHOWN])
+    more = f" and {len(used) - _SHOWN} more" if len(used) > _SHOWN else ""
+    text = f"{len(used)} inputs that must be given ({shown}{more}); one image was expected"
+    images = [value for value in used if value.shape is not None and len(value.shape) == 4]
+    advice = "export the network with the image as its only input, and its weights inside"
+    if len(images) == 1 and (ends := _ends_of(images[0], used, graph)):
+        advice = f"cut the network where it has read {name_of(images[0])!r} only: --features {','.join(ends)}"
+    raise InvalidModel(text, advice=advice)
+
+
+def _ends_of(image: ir.Value, inputs: list[ir.Value], graph: ir.Graph) -> list[str]:
+    """Return the last values that are computed from the image, and from no other input."""
+    others, own, ends = set(inputs) - {image}, {image}, dict[ir.Value, None]()
+    for node in graph:
+        reads = set(inputs_of(node))
+        if not others.isdisjoint(reads):
+            others.update(node.outputs)
+            ends.update(dict.fromkeys(value for value in inputs_of(node) if value in own))
+        elif not own.isdisjoint(reads) and node.op_type not in ("Shape", "Size"):
+            own.update(node.outputs)
+    maps = dict.fromkeys(map(_map_behind, ends))
+    maps.pop(image, None)
+    return [name_of(value) for value in maps][:_SHOWN]
+
+
+def _map_behind(value: ir.Value) -> ir.Value:
+    """Return what a value has been rearranged from."""
+    node = value.producer()
+    while node is not None and node.op_type in REARRANGING and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value
