@@ -79,10 +79,12 @@ def branch(depth: int) -> onnx.GraphProto:
 def fork(depth: int) -> onnx.ModelProto:
     inner = branch(depth - 1)
     nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["c"], to=TensorProto.BOOL),
         helper.make_node("If", ["c"], ["i"], name="fork", then_branch=inner, else_branch=inner),
         helper.make_node("Add", ["x", "i"], ["y"]),
     ]
-    return model(nodes, [numpy_helper.from_array(np.array(True), "c")])
+    return model(nodes)
 
 
 def loop() -> onnx.ModelProto:
@@ -244,7 +246,7 @@ ONNX: dict[str, tuple[Make, tuple[str, ...]]] = {
     "output_is_the_image": (spoilt(lambda p: setattr(p.graph.output[0], "name", "x")), (AT, "x")),
     "no_nodes": (spoilt(lambda p: p.graph.ClearField("node")), (AT, "no graph")),
     "no_image": (spoilt(lambda p: p.graph.ClearField("input")), (AT, "'x'")),
-    "two_images": (spoilt(second_image), (AT, "'x', 'z'")),
+    "two_images": (spoilt(second_image), (AT, "'x'", "'z'", "one image was expected")),
     # the image
     "image_of_bytes": (spoilt(lambda p: setattr(p.graph.input[0].type.tensor_type, "elem_type", 2)), (AT, "float32")),
     "image_without_a_shape": (

@@ -106,7 +106,7 @@ def test_a_file_that_is_no_pipeline_is_refused(content: bytes, tmp_path: Path) -
     refused(invoke("search", "p.toml", "--out", "run"), "p.toml")
 
 
-@pytest.mark.parametrize(("given", "reason"), [(".", "Is a directory"), ("nope.toml", "No such file")])
+@pytest.mark.parametrize(("given", "reason"), [(".", "is a folder, not a file"), ("nope.toml", "no such file")])
 def test_a_pipeline_file_that_cannot_be_read(given: str, reason: str) -> None:
     refused(invoke("search", given, "--out", "run"), given, reason)
 

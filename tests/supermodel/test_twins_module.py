@@ -331,21 +331,21 @@ def test_golden_an_operator_is_one_function(monkeypatch: pytest.MonkeyPatch) -> 
         register("Shrink")(softshrink)
 
 
-def tile(node: ir.Node) -> Op:
-    return Op(repeated)
+def trilu(node: ir.Node) -> Op:
+    return Op(upper_triangle)
 
 
-def repeated(x: Tensor, repeats: Tensor) -> Tensor:
-    return x.repeat(*repeats.tolist())
+def upper_triangle(x: Tensor, k: Tensor) -> Tensor:
+    return torch.triu(x, int(k))
 
 
 def test_integers_that_are_data_are_kept_but_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     make_op(ir.node("Relu", [ir.Value(name="x")], name="load the families first"))
-    monkeypatch.setitem(registry._FACTORIES, "Tile", tile)
-    b = GraphBuilder("tile")
-    repeats = b.tensor("repeats", np.array([1, 1, 2, 1], np.int64))
-    twin = Twin(b.finish([b.node("Tile", [b.image("x", (1, 2, 2)), repeats], name="tile")]))
-    assert twin(torch.zeros(3, 1, 2, 2))["tile"].shape == (3, 1, 4, 2)
+    monkeypatch.setitem(registry._FACTORIES, "Trilu", trilu)
+    b = GraphBuilder("triangle")
+    k = b.tensor("k", np.array(1, np.int64))
+    twin = Twin(b.finish([b.node("Trilu", [b.image("x", (1, 2, 2)), k], name="triangle")]))
+    assert twin(torch.ones(3, 1, 2, 2))["triangle"].sum() == 3
     assert twin.state_dict() == {} and twin.weights() == {}
 
 
@@ -353,7 +353,7 @@ def test_abuse_unsupported_operators_are_reported_together() -> None:
     b = GraphBuilder("unsupported")
     x = b.image("x", (3, 4, 4))
     y = b.node("Det", [x], name="first")
-    y = b.node("Sin", [b.node("Sin", [y], name="second")], name="third")
+    y = b.node("Trilu", [b.node("Trilu", [y], name="second")], name="third")
     with pytest.raises(UnsupportedOp) as caught:
         Twin(b.finish([y]))
     assert [problem.place for problem in caught.value.problems] == ["first", "second and 1 more"]
