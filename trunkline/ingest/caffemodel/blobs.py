@@ -16,6 +16,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 _LEGACY = (1, 2, 3, 4)  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
 _DIM = 1
+_LARGEST = 2**48
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,8 @@ def _check(shape: tuple[int, ...], count: int, at: int, *, known: bool) -> None:
     shown = "[" + ", ".join(map(str, shape)) + "]"
     if any(size < 0 for size in shape):
         raise WireFault(f"a blob of shape {shown}; a size cannot be negative", at)
+    if count == 0 and math.prod(size for size in shape if size) > _LARGEST:  # 0 numbers, but in no array's shape
+        raise WireFault(f"a blob of shape {shown}; no tensor is that large", at)
     if math.prod(shape) != count:
         advice = "the file is damaged, or keeps its numbers in a form of a fork (raw_data of NVCaffe)"
         raise WireFault(
