@@ -68,10 +68,11 @@ def test_golden_the_tables_name_every_layer_once() -> None:
     assert named(ends[1]) == set(REFUSED)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+TRANSLATING = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in NOT_LAYERS]
+
+
+@pytest.mark.parametrize("path", TRANSLATING, ids=lambda path: path.stem)
 def test_golden_the_tables_name_every_field(path: Path) -> None:
-    if path.stem in NOT_LAYERS:
-        pytest.skip("holds no translators")
     documented = set(quoted(DOCS.read_text()))
     translated = {name for name in words_read(path) if name.islower()} - set(HARMLESS)
     assert translated
