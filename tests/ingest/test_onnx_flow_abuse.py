@@ -147,3 +147,17 @@ def test_a_function_of_another_opset_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp) as caught:
         read_onnx(save(proto, tmp_path))
     assert caught.value.problems[0].place == "f0"
+
+
+@pytest.mark.parametrize(
+    ("odd", "word"),
+    [
+        (helper.make_node("Cast", ["z"], ["k"], to=0), "impossible"),
+        (helper.make_node("Constant", [], ["k"]), "a Constant with 0 attributes"),
+    ],
+    ids=["cast to nothing", "constant without content"],
+)
+def test_findings_of_fuzzing(odd: onnx.NodeProto, word: str, tmp_path: Path) -> None:
+    proto = model([odd, helper.make_node("Mul", ["x", "k"], ["y"])], initializers=[tensor("z", 2)])
+    with pytest.raises(InvalidModel, match=word):
+        read_onnx(save(proto, tmp_path))

@@ -83,7 +83,7 @@ def _ask_onnx(node: ir.Node, place: str, opset: int) -> list[_Answer | None]:
         inferred = shape_inference.infer_node_outputs(
             schema, proto, types, data, opset_imports=_OPSETS, ir_version=IR_VERSION
         )
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, onnx.defs.SchemaError) as error:
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, onnx.defs.SchemaError, ValueError) as error:
         shapes = ", ".join(str(v.shape) for v in node.inputs if v is not None)
         reason = str(error).replace("[ShapeInferenceError]", "").strip().splitlines()
         raise InvalidModel(

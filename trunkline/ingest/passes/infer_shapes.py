@@ -31,8 +31,6 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int) -> None:
     infer_node(node)
     for value in node.outputs:
         sizes = _sizes(value)
-        if value.type is None or value.dtype == ir.DataType.UNDEFINED:
-            raise InvalidModel(f"{node.op_type}: its output has no element type", place=name_of(node))
         if any(size is None for size in sizes) or value.shape is None:
             advice = "give the image size with --input-size H,W, and simplify the file so that shapes are constants"
             raise InvalidModel(
