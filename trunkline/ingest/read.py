@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.afford import affordable
+from trunkline.ingest.collector import collector_paused
 from trunkline.ingest.features import cut
 from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.limits import Limits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ZOO = "zoo:"
 
 
+@collector_paused()
 def read(
     path: str | Path | Graph | nn.Module,
     example: Tensor | None = None,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
+from trunkline.ingest.collector import collector_paused
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.parameters import is_setting, is_static_input, role_of
@@ -37,6 +38,7 @@ class Twin(WeightStore):
         InvalidModel: An unknown name or a wrong shape in ``weights``.
     """
 
+    @collector_paused()
     def __init__(
         self,
         graph: Graph,
