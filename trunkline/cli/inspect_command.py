@@ -58,7 +58,8 @@ def _numbers(stored: Stored) -> str:
     """Say what training moves and what it does not."""
     parts = [f"{number(stored.trainable)} train"]
     parts += [f"{number(stored.statistics)} running statistics"] if stored.statistics else []
-    parts += [f"{number(stored.constants)} constants"] if stored.constants else []
+    ending = "" if stored.constants == 1 else "s"
+    parts += [f"{number(stored.constants)} constant{ending}"] if stored.constants else []
     return ", ".join(parts)
 
 
