@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from trunkline.ingest.features import backbone_of
+from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.graph import Graph
-from trunkline.ingest.read import read
 from trunkline.supermodel.heads import make_head
 
 CHANNELS = 16
@@ -17,7 +16,7 @@ TINY = "zoo:tiny"
 
 def backbone(name: str, size: tuple[int, int] | None = None) -> Graph:
     """Return a packaged backbone up to its features."""
-    return backbone_of(read(name, input_size=size))
+    return read_backbone(name, input_size=size)
 
 
 def task_names(count: int) -> list[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -17,6 +14,7 @@ from torch import nn
 from torch_nets import NETS
 
 from trunkline.ingest.read import read
+from trunkline.ingest.torch_export import quiet_exporter
 from trunkline.supermodel.twins.module import Twin
 
 TRACED = (9, 11, 13, 17)
@@ -36,22 +34,8 @@ def cases() -> Iterator[ParameterSet]:
                 yield pytest.param(name, opset, marks=marks, id=f"{name}-{opset}")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """The exporters warn of their own deprecation, and log packages that they would like to know."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def export(module: nn.Module, x: torch.Tensor, opset: int, path: Path) -> None:
-    with quiet():
+    with quiet_exporter():
         if opset in TRACED:
             axes = {"x": {0: "batch"}}
             torch.onnx.export(

@@ -13,10 +13,11 @@ from plans import TASKS, option_of, random_plan
 
 from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.export.onnx_model import write_onnx
+from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.blocks import find_blocks
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.features import backbone_of, cut
+from trunkline.ingest.features import cut
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.read import read
 from trunkline.ingest.verify import verify
@@ -175,7 +176,7 @@ def test_side_branches_of_maps_are_no_blocks_of_their_own() -> None:
 @pytest.mark.parametrize("kind", READING_ALL)
 @pytest.mark.parametrize("size", [(64, 64), (72, 104)])
 def test_heads_of_several_maps_predict_at_the_finest(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
-    backbone = backbone_of(read("zoo:mobilenetv2", input_size=size), taps=True)
+    backbone = read_backbone("zoo:mobilenetv2", input_size=size, taps=True)
     assert [shape_of(v)[2] for v in backbone.outputs] == [-(-size[0] // s) for s in (4, 8, 16, 32)]
     head = verify(make_head(kind, backbone, 5), maps=4)
     assert shape_of(head.outputs[0]) == (None, 5, *shape_of(backbone.outputs[0])[2:])

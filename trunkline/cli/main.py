@@ -24,7 +24,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "doctor": "Say what is installed, what is missing, and how to get it.",
     "inspect": "Show what a model holds and costs, where it branches, and what is wrong with it.",
-    "convert": "Convert a model to canonical ONNX, parity checked.",
+    "convert": "Convert a model to canonical ONNX or to Caffe, parity checked.",
     "build": "Write the multi-task model of a plan or layout, without training it.",
     "run": "Search, train, export, measure and report, as a pipeline file says.",
     "search": "Learn which parts the tasks should share; ends with a plan.",

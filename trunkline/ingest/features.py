@@ -45,24 +45,12 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
     return copy
 
 
-def backbone_of(graph: Graph, *, taps: bool = False) -> Graph:
-    """Return ``graph`` up to its last feature map, or up to one for each stride, and note the choice.
+def choose_features(graph: Graph, *, taps: bool = False) -> list[str]:
+    """Return the names of the values that a backbone made of ``graph`` ends at, the finest first.
 
     Args:
         graph: A classifier, a detector, or a network that already ends in features, which is left whole.
         taps: Whether to end in the last map at each of the strides 4, 8, 16 and 32 that there are.
-
-    Raises:
-        InvalidModel: There is no feature map.
-    """
-    names = choose_features(graph, taps=taps)
-    if names == [name_of(value) for value in graph.outputs]:
-        return graph
-    return with_note(cut(graph, names), whole=len(graph.nodes))
-
-
-def choose_features(graph: Graph, *, taps: bool = False) -> list[str]:
-    """Return the names of the values that :func:`backbone_of` ends at, the finest first.
 
     Raises:
         InvalidModel: There is no feature map.

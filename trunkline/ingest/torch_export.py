@@ -35,7 +35,7 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
     was_training = {child: child.training for child in module.modules()}
     advice = "export it to an ONNX file yourself, and read that"
     try:
-        with _quiet(), _kept_dropout():
+        with quiet_exporter(), _kept_dropout():
             program = torch.onnx.export(
                 module.eval(),
                 (example.to(next(module.parameters(), example).device),),
@@ -141,7 +141,7 @@ def _kept_dropout() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter speaks of packages it would also know, which says nothing about the user's module."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

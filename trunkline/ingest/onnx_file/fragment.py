@@ -5,10 +5,10 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.graph import OPSET, name_of
 from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.onnx_file.operators import SUPPORTED
+from trunkline.ingest.onnx_file.leftovers import refuse_leftovers
 from trunkline.ingest.onnx_file.scan import scan
 from trunkline.ingest.passes.base import run_passes
 from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
@@ -42,9 +42,7 @@ def canonical_fragment(proto: onnx.ModelProto, limits: Limits | None = None) -> 
     run_passes(graph, [NameEverything(), DropInitializerInputs(), LiftConstants(budget), DropUnusedOutputs()])
     run_passes(graph, [EliminateIdentity(), RemoveDead(), CanonicalNodes(opset, 1, budget), EliminateIdentity()])
     run_passes(graph, [SplitRoles(), RemoveDead()])
-    left = [Problem(f"{node.op_type} of computed values", name_of(node)) for node in graph if _is_left(node)]
-    if left:
-        raise UnsupportedOp(left)
+    refuse_leftovers(graph)
     graph.opset_imports[""] = OPSET
     return graph
 
@@ -57,7 +55,3 @@ def _check_inputs(graph: ir.Graph) -> None:
     empty = [value for value in graph.inputs if value.shape is not None and 0 in value.shape.numpy()]
     if empty:
         raise InvalidModel([Problem(f"the input {value.shape} is empty", place=name_of(value)) for value in empty])
-
-
-def _is_left(node: ir.Node) -> bool:
-    return node.op_type not in SUPPORTED

@@ -8,13 +8,13 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, is_weight, name_of
 from trunkline.ingest.limits import Budget, Limits
 from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
 from trunkline.ingest.onnx_file.image import canonical_image, settle_image, settle_maps
+from trunkline.ingest.onnx_file.leftovers import refuse_leftovers
 from trunkline.ingest.onnx_file.load import load
-from trunkline.ingest.onnx_file.operators import SUPPORTED
 from trunkline.ingest.passes.base import run_passes
 from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
 from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
@@ -92,7 +92,7 @@ def canonical_graph(
     others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
     walk = CanonicalNodes(opset, batch, budget, own, single=True)
     run_passes(graph, [walk, EliminateIdentity(), SplitRoles(), RemoveDead()])
-    _refuse_leftovers(graph)
+    refuse_leftovers(graph)
     run_passes(graph, [FreeBatch(batch), RemoveDead()])
     return Graph(_canonical_model(graph, path), (*notes, *_precision_notes(graph, others)))
 
@@ -141,13 +141,6 @@ def _precision_notes(graph: ir.Graph, others: Mapping[str, ir.DataType | None]) 
 def _note_sources(graph: ir.Graph, path: Path) -> None:
     for node in graph:
         node.metadata_props.setdefault(SOURCE_KEY, f"{path.name}:{name_of(node)}")
-
-
-def _refuse_leftovers(graph: ir.Graph) -> None:
-    text = "works on sizes and constants only; here it works on what is computed from the image"
-    problems = [Problem(f"{n.op_type}: {text}", name_of(n)) for n in graph if n.op_type not in SUPPORTED]
-    if problems:
-        raise UnsupportedOp(problems)
 
 
 def _canonical_model(graph: ir.Graph, path: Path) -> ir.Model:
