@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fuzz.targets import TARGETS
 
 
 def main() -> int:
-    """Parse the arguments and work; 1 where there are findings."""
+    """Parse the arguments and work; 1 where there are findings, 130 where it was stopped."""
     options = _options()
     target = TARGETS[options.target]
     if options.coverage:
@@ -31,7 +32,12 @@ def main() -> int:
         workers=options.workers,
         chunk=min(CHUNK, -(-options.runs // options.workers)),
     )
-    state = driver.run(options.runs)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its workers must not outlive it
+    try:
+        state = driver.run(options.runs)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"stopped after {driver.state.runs:,} runs; start it again to go on\n")
+        return 130
     found = driver.findings.list()
     result = {
         "target": target.name,

@@ -135,6 +135,23 @@ def test_a_worker_that_dies_or_hangs_is_a_finding_and_the_rest_is_done(
     ]
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_it_stops_its_workers(stop: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, *f"-m fuzz caffemodel --engine plain --workers 1 --out {tmp_path}".split()]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        counter = tmp_path / "caffemodel-plain-0" / "counter-0"
+        while not counter.exists() or not Counter(counter).read().runs:
+            time.sleep(0.05)
+        process.send_signal(stop)
+        assert process.wait() == 130
+        assert process.stderr is not None
+        assert "start it again" in process.stderr.read()
+    done = Counter(counter).read()
+    time.sleep(0.2)
+    assert Counter(counter).read() == done
+
+
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     target = TARGETS["caffemodel"]
     first = Driver(target, tmp_path, engine="plain", seed=3, workers=1, chunk=40)

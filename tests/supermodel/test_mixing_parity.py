@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.supermodel.heads import make_head
+from trunkline.supermodel.linear_operator import Geometry, apply_linear, apply_skip
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
-from trunkline.supermodel.mixing import Geometry, Mixture, apply_linear, apply_skip, mixed_linear
+from trunkline.supermodel.mixed_kernel import Kernels, Mixture
+from trunkline.supermodel.mixing import mixed_linear
 from trunkline.supermodel.skip import Skip
 
 TASKS = ["a", "b"]
@@ -77,25 +79,30 @@ def test_parity_in_evaluation(name: str) -> None:
         torch.testing.assert_close(outputs[0][task], outputs[1][task], rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_parity_of_one_unit(data: st.DataObject) -> None:
-    """Any stride, padding, dilation, groups and tap: the mixed convolution is the sum of its options."""
+    """Any stride, padding, dilation, groups, tap and size: the mixed convolution is the sum of its options."""
     groups = data.draw(st.sampled_from([1, 2, 4]))
+    batch, channels = data.draw(st.integers(1, 2)), data.draw(st.sampled_from([4, 16]))  # 16: kernels beat maps
     kernel, stride = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
     dilation, size = data.draw(st.integers(1, 2)), data.draw(st.integers(8, 11))
     top, bottom = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))
     projected = data.draw(st.booleans())
     tap = max((kernel - 1) // 2, -(-top // dilation))
-    c_out = 8 if projected else 4
+    c_out = 8 if projected else channels
     geometry = Geometry("conv", (stride, stride), (top, top, bottom, bottom), (dilation, dilation), groups)
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
-    x = torch.randn(2, 4, size, size, generator=generator, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(batch, channels, size, size, generator=generator, dtype=torch.float64, requires_grad=True)
     weights = [
-        torch.randn(c_out, 4 // groups, kernel, kernel, generator=generator, dtype=torch.float64, requires_grad=True)
+        torch.randn(
+            c_out, channels // groups, kernel, kernel, generator=generator, dtype=torch.float64, requires_grad=True
+        )
         for _ in range(2)
     ]
-    p = torch.rand(3, generator=generator, dtype=torch.float64, requires_grad=True)
+    shares = data.draw(st.sampled_from([None, [1, 0, 0], [0, 1, 0], [0, 0, 1], [1e-25, 1e-12, 1]]))
+    p = torch.rand(3, generator=generator, dtype=torch.float64)
+    p = (p if shares is None else torch.tensor(shares, dtype=torch.float64)).requires_grad_()
     out = apply_linear(x, weights[0], None, geometry).shape[2]
     offset = dilation * tap - top
     skip = None
@@ -105,10 +112,10 @@ def test_parity_of_one_unit(data: st.DataObject) -> None:
         skip = Skip(kind, (tap, tap), (offset, offset), (stride, stride), (out, out), groups, (1,) if projected else ())
         if projected:
             projection = torch.randn(
-                c_out, 4 // groups, 1, 1, generator=generator, dtype=torch.float64, requires_grad=True
+                c_out, channels // groups, 1, 1, generator=generator, dtype=torch.float64, requires_grad=True
             )
     inputs = [x, p, *weights, *([projection] if projection is not None else [])]
-    fast = mixed_linear(Mixture(geometry, skip), x, p, weights, None, projection)
+    fast = mixed_linear(Mixture(geometry, skip), x, p, Kernels(*weights, projection))
     plain = p[0] * apply_linear(x, weights[0], None, geometry) + p[1] * apply_linear(x, weights[1], None, geometry)
     if skip is not None:
         plain = plain + p[2] * apply_skip(skip, x, projection)
@@ -137,7 +144,7 @@ def test_parity_of_linear_and_transposed_units() -> None:
         plain = p[0] * apply_linear(x, weights[0], None, geometry) + p[1] * apply_linear(x, weights[1], None, geometry)
         bias_shape = (1, -1, 1, 1) if geometry.kind == "transposed" else (-1,)
         plain = plain + bias.view(bias_shape) + (p[2] * x if skip is not None else 0)
-        fast = mixed_linear(Mixture(geometry, skip), x, p, weights, bias, None)
+        fast = mixed_linear(Mixture(geometry, skip), x, p, Kernels(*weights, None), bias)
         inputs = [x, bias, *weights, p]
         torch.testing.assert_close(fast, plain)
         for mine, reference in zip(
@@ -187,3 +194,17 @@ def test_parity_under_bfloat16_autocast() -> None:
         assert all(policy.grad is not None for policy in model.policies)
     assert results[1].dtype == torch.float32
     assert (results[0] - results[1]).norm() < 0.1 * results[0].norm()
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_option_that_is_not_chosen_leaves_no_trace(channels: int, stride: int) -> None:
+    """Where only the skip counts, a pixel that is 0 stays exactly 0, whether the kernel or the map is larger."""
+    out = 6 // stride
+    skip = Skip("identity" if stride == 1 else "subsample", (1, 1), (0, 0), (stride, stride), (out, out))
+    x = torch.randn(1, channels, 6, 6).relu()
+    kernels = Kernels(torch.randn(channels, channels, 3, 3), torch.randn(channels, channels, 3, 3), None)
+    mixture = Mixture(Geometry("conv", (stride, stride), (1, 1, 1, 1)), skip)
+    torch.testing.assert_close(
+        mixed_linear(mixture, x, torch.tensor([0.0, 0.0, 1.0]), kernels), apply_skip(skip, x, None), rtol=0, atol=0
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.ingest.graph import attribute, shape_of
-from trunkline.supermodel.mixing import Geometry
+from trunkline.supermodel.linear_operator import Geometry
 
 
 def geometry_of(node: ir.Node) -> Geometry | None:

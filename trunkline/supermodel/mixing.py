@@ -8,253 +8,101 @@ pass mixes again instead of keeping the mixed kernel, so what is saved is the in
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from trunkline.supermodel.skip import Skip
-
-_LOCAL = threading.local()
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How a linear operator reads its input: everything about it but the weights.
-
-    Attributes:
-        kind: ``conv``, ``transposed`` or ``linear``.
-        stride: Per spatial axis.
-        pads: Padding before and after each spatial axis, ``(h0, w0, h1, w1)`` as ONNX orders it.
-        dilation: Per spatial axis.
-        groups: Channel groups.
-        output_padding: Of a transposed convolution.
-        transposed_weight: Whether a linear weight is stored ``[out, in]``.
-    """
-
-    kind: str = "conv"
-    stride: tuple[int, ...] = (1, 1)
-    pads: tuple[int, ...] = (0, 0, 0, 0)
-    dilation: tuple[int, ...] = (1, 1)
-    groups: int = 1
-    output_padding: tuple[int, ...] = (0, 0)
-    transposed_weight: bool = True
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether both ends of each axis are padded alike, which the kernels need."""
-        half = len(self.pads) // 2
-        return self.pads[:half] == self.pads[half:]
-
-    @property
-    def arguments(self) -> tuple[list[int], list[int], list[int], bool, list[int], int]:
-        """What torch's general convolution and its backward take after their tensors."""
-        transposed = self.kind == "transposed"
-        output_padding = list(self.output_padding)
-        return list(self.stride), list(self.padding), list(self.dilation), transposed, output_padding, self.groups
-
-    @property
-    def padding(self) -> tuple[int, ...]:
-        """The symmetric part that is handed to the kernel."""
-        return self.pads[: len(self.pads) // 2] if self.symmetric else (0,) * (len(self.pads) // 2)
-
-
-def apply_linear(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """Apply the operator: ``[N, C, H, W]`` → ``[N, K, H', W']``, or ``[N, C]`` → ``[N, K]``."""
-    return _run(_padded(x, geometry), weight, bias, geometry)
-
-
-def _padded(x: Tensor, geometry: Geometry) -> Tensor:
-    if geometry.symmetric or geometry.kind != "conv":
-        return x
-    half = len(geometry.pads) // 2
-    amounts = [side for axis in reversed(range(half)) for side in (geometry.pads[axis], geometry.pads[axis + half])]
-    return F.pad(x, amounts)
-
-
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """The options of one unit for one task, fixed but for the numbers.
-
-    Attributes:
-        geometry: Of the unit's operator.
-        skip: Its skip, or ``None``.
-        options: Which entry of p each weight has, in the order the weights are given.
-        skip_option: Which entry of p the skip has.
-    """
-
-    geometry: Geometry
-    skip: Skip | None
-    options: tuple[int, ...] = (0, 1)
-    skip_option: int = 2
-
-
-def mix_weight(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], projection: Tensor | None) -> Tensor:
-    """Return W_mix = Σ_k p_k·W_k, the skip folded in at its tap; not differentiable by itself.
-
-    On the CPU the result lives in a buffer that the next call overwrites.
-    """
-    mixed = torch.mul(weights[0], p[mixture.options[0]], out=_buffer_like(weights[0]))
-    for option, weight in zip(mixture.options[1:], weights[1:], strict=True):
-        mixed.addcmul_(weight, p[option])
-    if mixture.skip is not None:
-        share = p[mixture.skip_option]
-        if projection is not None:
-            _tap_of(mixed, mixture).add_(share * projection[:, :, 0, 0])
-        else:
-            _diagonal(_tap_of(mixed, mixture), mixture.geometry.groups).add_(share)
-    return mixed
+from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
+from trunkline.supermodel.gradient_sum import GradientSum
+from trunkline.supermodel.linear_operator import gradients, pad
+from trunkline.supermodel.mixed_kernel import Kernels, Mixture, mix
 
 
 def mixed_linear(
-    mixture: Mixture, x: Tensor, p: Tensor, weights: Sequence[Tensor], bias: Tensor | None, projection: Tensor | None
+    mixture: Mixture,
+    x: Tensor,
+    p: Tensor,
+    kernels: Kernels,
+    bias: Tensor | None = None,
+    total: GradientSum | None = None,
 ) -> Tensor:
-    """Apply the mixed operator to ``x`` with exact gradients for ``x``, ``p``, weights, bias and projection."""
+    """Apply the mixed operator to ``x`` with exact gradients for ``x``, ``p``, kernels and bias.
+
+    Args:
+        mixture: What is mixed.
+        x: ``[N, C, H, W]``, or ``[N, C]`` for a linear layer.
+        p: Weights of the options, ``[3]``.
+        kernels: The options' weights.
+        bias: ``[K]``, already mixed.
+        total: Where the gradient of the shared kernel is added up, instead of by autograd.
+    """
     device = x.device.type
     if torch.is_autocast_enabled(device):
         x = x.to(torch.get_autocast_dtype(device))
-    padded = _padded(x, mixture.geometry)
-    extra = () if projection is None else (projection,)
+    tensors = (pad(x, mixture.geometry), p, bias, kernels.shared, kernels.own, kernels.projection)
     # Mixing stays in float32; only the mixed kernel is cast, to the type of the input.
     with torch.autocast(device, enabled=False):
-        result: Tensor = _MixedLinear.apply(mixture, padded, p, bias, *weights, *extra)  # type: ignore[no-untyped-call]
+        result: Tensor = _MixedLinear.apply(mixture, total, *tensors)  # type: ignore[no-untyped-call]
     return result
-
-
-def apply_skip(skip: Skip, x: Tensor, projection: Tensor | None) -> Tensor:
-    """Return what a task that skips the unit gets from ``x``, ``[N, C, H, W]`` → ``[N, K, H', W']``."""
-    if skip.is_identity:
-        return x
-    (top, left), (down, right), (height, width) = skip.offset, skip.stride, skip.size
-    x = x[:, :, top : top + down * (height - 1) + 1 : down, left : left + right * (width - 1) + 1 : right]
-    return x if projection is None else F.conv2d(x, projection, groups=skip.groups)
-
-
-def _buffer_like(weight: Tensor) -> Tensor:
-    """Return memory for a mixed kernel, which is never needed past the convolution that it was mixed for.
-
-    On the CPU it is always the same, per thread: on a large kernel, page faults of fresh memory cost more than mixing.
-    """
-    if weight.device.type != "cpu":
-        return torch.empty_like(weight)
-    buffers: dict[torch.dtype, Tensor] = _LOCAL.__dict__.setdefault("buffers", {})
-    buffer = buffers.get(weight.dtype)
-    if buffer is None or buffer.numel() < weight.numel():
-        with torch.inference_mode(False):  # a buffer made in inference mode could not be used outside it
-            buffer = buffers[weight.dtype] = torch.empty(weight.numel(), dtype=weight.dtype)
-    return buffer[: weight.numel()].view(weight.shape)
-
-
-def _tap_of(weight: Tensor, mixture: Mixture) -> Tensor:
-    """Return the view of ``weight`` that the skip occupies: ``[C_out, C_in / groups]``."""
-    assert mixture.skip is not None
-    if mixture.geometry.kind == "linear":
-        return weight
-    return weight[:, :, mixture.skip.tap[0], mixture.skip.tap[1]]
-
-
-def _diagonal(tap: Tensor, groups: int) -> Tensor:
-    """Return the entries of a tap that pass channel c to channel c, as a view ``[groups, C / groups]``."""
-    size = tap.shape[0] // groups
-    return tap.view(groups, size, tap.shape[1]).diagonal(dim1=1, dim2=2)
 
 
 class _MixedLinear(torch.autograd.Function):
     """Mixes in the forward pass, forgets the mixture, and mixes again in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, mixture: Mixture, x: Tensor, p: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
-        ctx.mixture, ctx.has_bias = mixture, bias is not None
-        ctx.save_for_backward(x, p, *weights)
-        mixed = _mix(mixture, p, weights).to(x.dtype)
-        return _run(x, mixed, bias, mixture.geometry)
+    def forward(
+        ctx: Any,
+        mixture: Mixture,
+        total: GradientSum | None,
+        x: Tensor,
+        p: Tensor,
+        bias: Tensor | None,
+        shared: Tensor,
+        own: Tensor,
+        projection: Tensor | None,
+    ) -> Tensor:
+        ctx.mixture, ctx.total, ctx.has_bias = mixture, total, bias is not None
+        ctx.save_for_backward(x, p, shared, own, projection)
+        return mix(mixture, p, Kernels(shared, own, projection), x).apply(x, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         mixture: Mixture = ctx.mixture
         x, p, *weights = ctx.saved_tensors
-        mixed = _mix(mixture, p, weights).to(x.dtype)
-        grad_x, grad_mixed, grad_bias = _gradients(ctx, x, mixed, grad, mixture.geometry)
-        needs, grad_mixed = ctx.needs_input_grad, grad_mixed.to(p.dtype)
-        grad_p = _option_gradient(mixture, p, weights, grad_mixed) if needs[2] else None
-        grads = _weight_gradients(mixture, p, weights, grad_mixed, needs[4:])
-        return (None, grad_x, grad_p, grad_bias, *grads)
+        kernels = Kernels(*weights)
+        _, _, for_x, for_p, _, for_shared, for_own, for_projection = ctx.needs_input_grad
+        mixed = mix(mixture, p, kernels, x)
+        grad_x, grad_mixed, grad_bias = gradients(
+            x, mixed.kernel, grad, mixture.geometry, of_input=for_x, of_bias=ctx.has_bias
+        )
+        if grad_x is not None:
+            mixed.complete_input_gradient(grad_x, grad)
+        grad_mixed = grad_mixed.to(p.dtype)
+        grad_p = _option_gradient(mixture, p, kernels, grad_mixed) if for_p else None
+        grad_projection = (p[SKIPPED] * mixture.tap_of(grad_mixed))[:, :, None, None] if for_projection else None
+        grad_shared = _shared_gradient(ctx.total, p[SHARED], grad_mixed) if for_shared else None
+        # The last use of grad_mixed: its memory serves again, for fresh memory costs more than the arithmetic.
+        grad_own = grad_mixed.mul_(p[OWN]) if for_own else None
+        return None, None, grad_x, grad_p, grad_bias, grad_shared, grad_own, grad_projection
 
 
-def _mix(mixture: Mixture, p: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    kernels = len(mixture.options)
-    return mix_weight(mixture, p, weights[:kernels], weights[kernels] if len(weights) > kernels else None)
-
-
-def _run(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """Apply the operator to an already padded input."""
-    bias = None if bias is None else bias.to(x.dtype)
-    if geometry.kind == "linear":
-        return F.linear(x, weight if geometry.transposed_weight else weight.t(), bias)
-    return torch.convolution(
-        x,
-        weight,
-        bias,
-        *geometry.arguments,
-    )
-
-
-def _gradients(
-    ctx: FunctionCtx, x: Tensor, mixed: Tensor, grad: Tensor, geometry: Geometry
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Return the gradients of input, mixed weight and bias."""
-    needs: Sequence[bool] = ctx.needs_input_grad  # type: ignore[attr-defined]
-    has_bias: bool = ctx.has_bias  # type: ignore[attr-defined]
-    if geometry.kind == "linear":
-        weight = mixed if geometry.transposed_weight else mixed.t()
-        grad_weight = grad.flatten(0, -2).t() @ x.flatten(0, -2)
-        grad_x = grad @ weight if needs[1] else None
-        grad_bias = grad.flatten(0, -2).sum(0) if has_bias else None
-        return grad_x, grad_weight if geometry.transposed_weight else grad_weight.t(), grad_bias
-    grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-        grad,
-        x,
-        mixed,
-        [grad.shape[1]] if has_bias else None,
-        *geometry.arguments,
-        [needs[1], True, has_bias],
-    )
-    return grad_x, grad_weight, grad_bias if has_bias else None
-
-
-def _option_gradient(mixture: Mixture, p: Tensor, weights: Sequence[Tensor], grad_mixed: Tensor) -> Tensor:
+def _option_gradient(mixture: Mixture, p: Tensor, kernels: Kernels, grad_mixed: Tensor) -> Tensor:
     """Return ∂L/∂p_k = ⟨∂L/∂W_mix, W_k⟩ for every option."""
     grad_p = torch.zeros_like(p)
-    for option, weight in zip(mixture.options, weights, strict=False):
-        grad_p[option] = torch.dot(grad_mixed.reshape(-1), weight.reshape(-1))
-    if mixture.skip is not None:
-        tap = _tap_of(grad_mixed, mixture)
-        if len(weights) > len(mixture.options):
-            grad_p[mixture.skip_option] = (tap * weights[-1][:, :, 0, 0]).sum()
-        else:
-            grad_p[mixture.skip_option] = _diagonal(tap, mixture.geometry.groups).sum()
+    for option, kernel in ((SHARED, kernels.shared), (OWN, kernels.own)):
+        grad_p[option] = torch.dot(grad_mixed.reshape(-1), kernel.reshape(-1))
+    if kernels.projection is not None:
+        grad_p[SKIPPED] = (mixture.tap_of(grad_mixed) * kernels.projection[:, :, 0, 0]).sum()
+    elif mixture.skip is not None:
+        grad_p[SKIPPED] = mixture.diagonal_of(grad_mixed).sum()
     return grad_p
 
 
-def _weight_gradients(
-    mixture: Mixture, p: Tensor, weights: Sequence[Tensor], grad_mixed: Tensor, needs: Sequence[bool]
-) -> list[Tensor | None]:
-    """Return ∂L/∂W_k = p_k·∂L/∂W_mix for the kernels, and its tap for the projection, where asked for.
-
-    This is the last use of ``grad_mixed``, so the last kernel's gradient takes its memory: on a large kernel fresh
-    memory costs more than the arithmetic.
-    """
-    projected: list[Tensor | None] = []
-    if len(weights) > len(mixture.options):
-        tap = _tap_of(grad_mixed, mixture)
-        projected = [(p[mixture.skip_option] * tap)[:, :, None, None] if needs[-1] else None]
-    *first, last = mixture.options
-    grads: list[Tensor | None] = [p[k] * grad_mixed if need else None for k, need in zip(first, needs, strict=False)]
-    grads.append(grad_mixed.mul_(p[last]) if needs[len(first)] else None)
-    return [*grads, *projected]
+def _shared_gradient(total: GradientSum | None, share: Tensor, grad_mixed: Tensor) -> Tensor | None:
+    if total is None:
+        return share * grad_mixed
+    total.add(share, grad_mixed)
+    return None

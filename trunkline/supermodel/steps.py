@@ -23,7 +23,10 @@ from trunkline.ingest.graph import attribute, name_of
 from trunkline.ingest.parameters import is_static_input
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.geometry import geometry_of
-from trunkline.supermodel.mixing import Mixture, apply_skip, mixed_linear
+from trunkline.supermodel.gradient_sum import SummedWeights
+from trunkline.supermodel.linear_operator import apply_skip
+from trunkline.supermodel.mixed_kernel import Kernels, Mixture
+from trunkline.supermodel.mixing import mixed_linear
 from trunkline.supermodel.naming import instance_name, is_instanced, skip_weight_name
 from trunkline.supermodel.normalisation import BatchNormWeights, mixed_batch_norm
 from trunkline.supermodel.skip import Skip
@@ -43,18 +46,20 @@ class Column:
         rows: Option weights of each unit, ``[3]``.
         shares: The same, option by option.
         hard: Whether the weights are one-hot, so that only the chosen option need run.
+        summed: Shared kernels, as all columns of a forward pass read them.
     """
 
     task: int
     rows: tuple[Tensor, ...]
     shares: tuple[tuple[Tensor, ...], ...]
     hard: bool
+    summed: SummedWeights
 
     @classmethod
-    def of(cls, task: int, p: Tensor, *, hard: bool) -> Column:
+    def of(cls, task: int, p: Tensor, summed: SummedWeights, *, hard: bool) -> Column:
         """Take apart option weights ``[units, 3]`` once: many small look-ups would cost as many backward nodes."""
         rows = p.unbind(0)
-        return cls(task, rows, tuple(row.unbind(0) for row in rows), hard)
+        return cls(task, rows, tuple(row.unbind(0) for row in rows), hard, summed)
 
     @property
     def own(self) -> int:
@@ -179,14 +184,13 @@ class MatrixStep(ChoiceStep):
         if self.mixture is None or self._kernel is None:
             return super().run_mixed(values, column, weights)
         p = column.shares[self.unit]
-        names = (self._kernel, instance_name(self._kernel, column.own))
         bias = None
         if self._bias is not None:
             bias = p[SHARED] * weights(self._bias) + p[OWN] * weights(instance_name(self._bias, column.own))
-        kernels = [weights(name) for name in names]
-        return mixed_linear(
-            self.mixture, values[self.data], column.rows[self.unit], kernels, bias, self._projection(column, weights)
-        )
+        shared, total = column.summed.read(self._kernel, weights(self._kernel))
+        own = weights(instance_name(self._kernel, column.own))
+        kernels = Kernels(shared, own, self._projection(column, weights))
+        return mixed_linear(self.mixture, values[self.data], column.rows[self.unit], kernels, bias, total)
 
     def skipped(self, values: Values, column: Column, weights: Weights) -> Tensor:
         """Return the skip's own result."""

@@ -16,6 +16,7 @@ from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.parameters import is_setting, role_of
 from trunkline.supermodel import choice
 from trunkline.supermodel.choice import Mode, Temperature
+from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.lower import check_heads
 from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
 from trunkline.supermodel.plan import check_task_names
@@ -92,7 +93,8 @@ class Supermodel(nn.Module):
 
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
-        return {task: self._run_task(image, task) for task in tasks or self.tasks}
+        summed = SummedWeights()
+        return {task: self._run_task(image, task, summed) for task in tasks or self.tasks}
 
     def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
         """Return trainable parameters by group: ``weights`` under their ONNX names, and a ``policy`` per task."""
@@ -138,10 +140,10 @@ class Supermodel(nn.Module):
         """Return parameters and running statistics by the names they have in the lowered model."""
         return self.store.weights()
 
-    def _run_task(self, image: Tensor, task: str) -> Tensor:
+    def _run_task(self, image: Tensor, task: str, summed: SummedWeights) -> Tensor:
         index = self.tasks.index(task)
         p = self.option_weights(index)
-        column = Column.of(index, p, hard=self._mode == "argmax")
+        column = Column.of(index, p, summed, hard=self._mode == "argmax")
         values = {name_of(self.backbone.input): image}
         for position, step in enumerate(self.steps):
             assert isinstance(step, Step)

@@ -1,0 +1,68 @@
+"""One gradient buffer for a weight that every task's pass reads.
+
+Autograd gives each reader of a weight a gradient tensor of its own and adds them up. For a unit's shared kernel that
+is kernel-size memory for every task, and touching fresh memory costs more than the arithmetic. Here the first
+reader's gradient becomes the buffer, and the others are added to it in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class GradientSum:
+    """The gradient of one weight, as its readers in one forward pass add it up."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+
+    def add(self, share: Tensor, gradient: Tensor) -> None:
+        """Add ``share · gradient``, the share a scalar."""
+        if self._total is None:
+            self._total = share * gradient
+        else:
+            self._total.addcmul_(gradient, share)
+
+    def take(self) -> Tensor | None:
+        """Return the sum, ``None`` if nothing was added, and start anew."""
+        total, self._total = self._total, None
+        return total
+
+
+class SummedWeights:
+    """The weights of one forward pass whose gradients are summed this way.
+
+    A reader takes weight and sum from here, adds to the sum in its backward pass, and returns no gradient for the
+    weight. Autograd passes the sum on when all readers that a backward pass reaches have run.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Tensor, GradientSum]] = {}
+
+    def read(self, name: str, weight: Tensor) -> tuple[Tensor, GradientSum]:
+        """Return ``weight`` for a reader, the same for each one of this pass, and its sum."""
+        if name not in self._known:
+            total = GradientSum()
+            self._known[name] = (_Summed.apply(weight, total), total)  # type: ignore[no-untyped-call]
+        return self._known[name]
+
+
+class _Summed(torch.autograd.Function):
+    """The weight itself, with the sum for a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, total: GradientSum) -> Tensor:
+        ctx.total = total
+        ctx.set_materialize_grads(False)
+        return weight.view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:
+        if grad is not None:
+            raise AssertionError("a reader returned a gradient of its own")
+        return ctx.total.take(), None
