@@ -182,11 +182,16 @@ def test_a_hostile_name_is_shown_not_obeyed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "size", ["0,0", "0", "32", "a,b", "32,48,3", "-1,5", "99999,5", "1e3,5", "²,3", "9" * 5000 + ",1", ""]
+    "size", ["0,0", "0", "32", "a,b", "3,32,48,1", "3,0,48", "-1,5", "99999,5", "1e3,5", "²,3", "9" * 5000 + ",1", ""]
 )
 def test_an_odd_input_size_is_refused(size: str) -> None:
     refused(invoke("convert", "zoo:tiny", "out.onnx", f"--input-size={size}"), "--input-size", "256,512")
     assert not Path("out.onnx").exists()
+
+
+def test_channels_in_the_wrong_place_are_refused() -> None:
+    refused(invoke("convert", "zoo:tiny", "out.onnx", "--input-size", "32,48,3"), "3 channels, not 32")
+    assert invoke("convert", "zoo:tiny", "out.onnx", "--input-size", "3,32,48").code == 0
 
 
 @pytest.mark.parametrize(

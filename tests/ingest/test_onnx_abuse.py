@@ -403,6 +403,19 @@ def test_an_open_image_size_is_asked_for(tmp_path: Path) -> None:
     assert str(read_onnx(path, input_size=(5, 7)).outputs[0].shape) == "[N,3,5,7]"
 
 
+def test_open_channels_are_asked_for(tmp_path: Path) -> None:
+    path = save(model([helper.make_node("Relu", ["x"], ["y"])], shape=("b", None, 8, 8)), tmp_path)
+    with pytest.raises(InvalidModel, match="--input-size C,H,W"):
+        read_onnx(path, input_size=(5, 7))
+    assert str(read_onnx(path, input_size=(4, 5, 7)).outputs[0].shape) == "[N,4,5,7]"
+
+
+def test_other_channels_than_the_file_says_are_refused(tmp_path: Path) -> None:
+    path = save(good(), tmp_path)
+    with pytest.raises(InvalidModel, match="3 channels, not 1"):
+        read_onnx(path, input_size=(1, 8, 8))
+
+
 def test_names_that_are_not_utf8_end_in_our_error(tmp_path: Path) -> None:
     data = good().SerializeToString()
     path = tmp_path / "bytes.onnx"

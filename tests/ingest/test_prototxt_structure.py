@@ -72,6 +72,36 @@ def test_golden_a_data_layer_that_hides_its_size_needs_one(kind: str) -> None:
     assert shape_of(read(text, input_size=(10, 12)).input) == (None, 3, 10, 12)
 
 
+@pytest.mark.parametrize(
+    ("source", "size", "shape"),
+    [
+        ('type: "Data"', (10, 12), (3, 10, 12)),
+        ('type: "Data"', (1, 10, 12), (1, 10, 12)),
+        ('type: "Data" transform_param { force_gray: true }', (10, 12), (1, 10, 12)),
+        ('type: "ImageData" image_data_param { is_color: false }', (10, 12), (1, 10, 12)),
+        ('type: "Data" transform_param { force_gray: true }', (1, 10, 12), (1, 10, 12)),
+        ('type: "Input" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } }', (10, 12), (3, 10, 12)),
+        ('type: "Input" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } }', (3, 10, 12), (3, 10, 12)),
+        ('type: "Input"', (10, 12), (3, 10, 12)),
+        ('type: "Input"', (5, 10, 12), (5, 10, 12)),
+    ],
+)
+def test_golden_the_channels_of_an_asked_size(source: str, size: tuple, shape: tuple) -> None:
+    graph = read(f'layer {{ name: "d" top: "data" {source} }}\n' + conv("c"), input_size=size)
+    assert shape_of(graph.input) == (None, *shape)
+    guessed = source in ('type: "Data"', 'type: "Input"') and len(size) == 2
+    assert guessed == any("how many channels" in note for note in graph.notes)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['type: "Data" transform_param { force_gray: true }', 'type: "Input" input_param { shape { dim: 1 dim: 1 } }'],
+)
+def test_golden_other_channels_than_the_file_says_are_refused(source: str) -> None:
+    problem = refuse(f'layer {{ name: "d" top: "data" {source} }}\n' + conv("c"), input_size=(3, 10, 12)).problems[0]
+    assert problem.message == 'input "data" has 1 channels, not 3'
+
+
 def test_golden_what_a_data_layer_did_to_images_is_noted() -> None:
     body = "transform_param { crop_size: 16 scale: 0.017 mean_value: 104 mean_value: 117 mirror: true }"
     notes = read(layer("Data", "d", tops="data", body=body) + conv("c")).notes

@@ -175,7 +175,7 @@ def test_limits_reach_the_reader(tmp_path: Path) -> None:
 def test_a_silly_input_size_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(onnx_bytes())
-    with pytest.raises(InvalidModel, match="at least 1 pixel"):
+    with pytest.raises(InvalidModel, match="whole numbers of at least 1"):
         read(path, input_size=size)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trunkline.errors import InvalidConfig
+from trunkline.ingest.input_size import InputSize
 
-_SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*(?:[,x]\s*([0-9]{1,5})\s*)?")
 
 
 def emit_json(content: Mapping[str, Any]) -> None:
@@ -59,8 +60,8 @@ def shape_text(shape: Sequence[int | None]) -> str:
     return "×".join("N" if size is None else str(size) for size in shape)
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Return height and width from ``H,W``.
+def parse_size(text: str | None) -> InputSize | None:
+    """Return the size that ``H,W`` or ``C,H,W`` says.
 
     Raises:
         InvalidConfig: It is something else.
@@ -68,10 +69,11 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     found = _SIZE.fullmatch(text)
-    sizes = [int(part) for part in found.groups()] if found else []
+    sizes = [int(part) for part in found.groups() if part] if found else []
     if not sizes or not all(0 < size <= 65536 for size in sizes):
-        raise InvalidConfig(f"--input-size is {text[:40]!r}", advice="give height and width, for example 256,512")
-    return sizes[0], sizes[1]
+        advice = "give height and width, for example 256,512, or channels too: 1,256,512"
+        raise InvalidConfig(f"--input-size is {text[:40]!r}", advice=advice)
+    return (sizes[0], sizes[1]) if len(sizes) == 2 else (sizes[0], sizes[1], sizes[2])
 
 
 def _harmless(text: str) -> str:

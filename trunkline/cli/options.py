@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
-InputSize = Annotated[str | None, Parameter(name="--input-size", help="Height and width, as H,W; default the file's.")]
+InputSize = Annotated[str | None, Parameter(name="--input-size", help="Image size, H,W or C,H,W; default the file's.")]
 Model = Annotated[str, Parameter(help="Prototxt or ONNX file, or zoo:NAME for a packaged backbone.")]
 Weights = Annotated[Path | None, Parameter(name="--weights", help="Caffemodel or safetensors file with the weights.")]
 AllowMissing = Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 from trunkline.errors import InvalidModel
 from trunkline.ingest.features import choose_features, cut, finest_first, with_note
 from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.input_size import InputSize, pixels_of
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.read import read
 from trunkline.ingest.weights import apply_weights, require_finite
@@ -18,7 +19,7 @@ def read_backbone(
     *,
     features: Sequence[str] = (),
     taps: bool = False,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     limits: Limits | None = None,
     weights: str | Path | None = None,
     allow_missing: bool = False,
@@ -32,7 +33,7 @@ def read_backbone(
         path: Model file, or ``zoo:NAME``, or a Graph, which keeps its size.
         features: Names of feature maps ``[N, C, H, W]``, or of the nodes that write them.
         taps: Where none are named: find one for each stride from 4 to 32, not the last alone.
-        input_size: Height and width in pixels, in place of the file's own.
+        input_size: Height and width in pixels, or channels, height and width, in place of the file's own.
         limits: What the file may ask for; the defaults where none are given.
         weights: A caffemodel or safetensors file whose weights replace the network's own, up to the features.
         allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
@@ -52,20 +53,20 @@ def read_backbone(
     return backbone
 
 
-def _found(path: str | Path | Graph, taps: bool, input_size: tuple[int, int] | None, limits: Limits | None) -> Graph:
+def _found(path: str | Path | Graph, taps: bool, input_size: InputSize | None, limits: Limits | None) -> Graph:
     """Return the network up to the features that are found."""
     whole = _whole(path, input_size, limits)
     names = choose_features(whole, taps=taps)
     ends_there = names == [name_of(value) for value in whole.outputs]
     found = whole
-    if input_size not in (None, shape_of(whole.input)[2:]):
+    if pixels_of(input_size) not in (None, shape_of(whole.input)[2:]):
         asked: Sequence[str] = () if ends_there else names
         found = read(path, features=asked, input_size=input_size, limits=limits, readable_only=ends_there)
     backbone = Graph(cut(found, names).model, whole.notes)
     return backbone if ends_there else with_note(backbone, whole=len(whole.nodes))
 
 
-def _whole(path: str | Path | Graph, input_size: tuple[int, int] | None, limits: Limits | None) -> Graph:
+def _whole(path: str | Path | Graph, input_size: InputSize | None, limits: Limits | None) -> Graph:
     try:
         return read(path, limits=limits, readable_only=True)
     except InvalidModel:

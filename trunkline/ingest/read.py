@@ -11,6 +11,7 @@ from trunkline.ingest.afford import affordable
 from trunkline.ingest.collector import collector_paused
 from trunkline.ingest.features import cut
 from trunkline.ingest.graph import Graph, shape_of
+from trunkline.ingest.input_size import InputSize, check_size
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.onnx_file.door import in_file, read_bytes
 from trunkline.ingest.onnx_file.sniff import HEAD_BYTES, tell_format
@@ -27,7 +28,7 @@ def read(
     path: str | Path | Graph | nn.Module,
     example: Tensor | None = None,
     *,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     limits: Limits | None = None,
     features: Sequence[str] = (),
     readable_only: bool = False,
@@ -41,7 +42,8 @@ def read(
     Args:
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
-        input_size: Height and width in pixels, in place of the file's own; a Graph and a module keep theirs.
+        input_size: Height and width in pixels, or channels, height and width, in place of the file's own; a Graph
+            and a module keep theirs.
         limits: What the file may ask for; the defaults where none are given.
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
@@ -65,8 +67,7 @@ def read(
         _refuse_other_size(graph, input_size)
         return verify(cut(graph, features)) if features else graph
     file = _locate(path)
-    if input_size is not None and min(input_size) < 1:
-        raise InvalidModel(f"input size {input_size}; at least 1 pixel was expected", advice="--input-size H,W")
+    check_size(input_size)
     if _is_onnx(file, limits):
         from trunkline.ingest.onnx_file.reader import read_onnx
 
@@ -84,10 +85,10 @@ def read(
     return Graph(graph.model) if str(path).startswith(ZOO) else graph
 
 
-def _refuse_other_size(graph: Graph, input_size: tuple[int, int] | None) -> None:
-    own = shape_of(graph.input)[2:]
-    if input_size not in (None, own):
-        text = f"{graph.name} was read for images of {own[0]} x {own[1]}, not of {input_size}"
+def _refuse_other_size(graph: Graph, input_size: InputSize | None) -> None:
+    own = shape_of(graph.input)[1:]
+    if input_size not in (None, own, own[1:]):
+        text = f"{graph.name} was read for images of {' x '.join(map(str, own))}, not of {input_size}"
         raise InvalidModel(text, advice="read it again: a file with input_size, a module with an example of that size")
 
 

@@ -14,6 +14,7 @@ from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.features import cut
 from trunkline.ingest.graph import Graph, name_of
+from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.onnx_file.door import in_file
 from trunkline.ingest.read import read
@@ -112,7 +113,7 @@ def build(
     sharing: Sharing,
     head: str | Path | Graph = "light",
     features: Sequence[str] = (),
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     fold: bool = False,
     limits: Limits | None = None,
     weights: str | Path | None = None,
@@ -128,7 +129,7 @@ def build(
         head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output),
             or a model file or Graph with an input for each of the last feature maps that it reads.
         features: Names of the feature maps that the heads read; found where none are named.
-        input_size: Height and width that replace the file's.
+        input_size: Height and width, or channels, height and width, that replace the file's.
         fold: Fold BatchNormalization; off, so that the file can still be trained.
         limits: What model files may ask for; the defaults where none are given.
         weights: A caffemodel or safetensors file that the backbone, and every task's copy of it, starts from.

@@ -10,6 +10,7 @@ from typing import Any
 from trunkline.export.caffe_files import export_caffe
 from trunkline.export.exporter import ExportResult, export_model
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.read import read
 from trunkline.ingest.weights import require_finite
@@ -51,7 +52,7 @@ def convert(
     out: str | Path,
     *,
     weights: Path | None = None,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     features: Sequence[str] = (),
     fold: bool = False,
     reuse: bool = False,
@@ -65,7 +66,7 @@ def convert(
         model: Prototxt, ONNX or ``zoo:NAME``, or a Graph.
         out: The file to write; one that ends in ``.prototxt`` gets a ``.caffemodel`` beside it, any other is ONNX.
         weights: A caffemodel or safetensors file whose weights replace the model's own.
-        input_size: Height and width that replace the file's.
+        input_size: Height and width, or channels, height and width, that replace the file's.
         features: Values or nodes to end at, in place of the file's outputs.
         fold: Fold BatchNormalization into convolutions.
         reuse: Compute equal things once; off, because weights that only start equal would be tied for good.

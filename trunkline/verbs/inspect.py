@@ -13,6 +13,7 @@ import onnx_ir as ir
 from trunkline.ingest.blocks import Block, find_blocks
 from trunkline.ingest.cost import Cost, graph_cost
 from trunkline.ingest.graph import Graph, Shape, is_weight, name_of, shape_of
+from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.maps import is_map, stride_of
 from trunkline.ingest.parameters import role_of, size_of
@@ -117,7 +118,7 @@ class Inspection:
 def inspect(
     model: str | Path | Graph,
     *,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     features: Sequence[str] = (),
     limits: Limits | None = None,
     weights: str | Path | None = None,
@@ -126,7 +127,7 @@ def inspect(
 
     Args:
         model: Prototxt or ONNX, or a Graph.
-        input_size: Height and width that replace the file's.
+        input_size: Height and width, or channels, height and width, that replace the file's.
         features: Values or nodes to end at, in place of the file's outputs.
         limits: What the file may ask for; the defaults where none are given.
         weights: A caffemodel or safetensors file to compare with it: what it lacks, and what it has besides, is

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.onnx_file.one_image import only_input
 from trunkline.ingest.passes.channels_first import ChannelsFirst
 from trunkline.ingest.passes.infer_shapes import WITNESSES
@@ -42,7 +43,7 @@ def canonical_image(graph: ir.Graph) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def settle_image(graph: ir.Graph, input_size: tuple[int, int] | None) -> int:
+def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
     """Give the image input sizes in numbers, and return the batch size it stands at.
 
     The file's own batch size is kept for now, because its Reshapes may name it; a free one is set to an unlikely
@@ -98,7 +99,7 @@ def _is_cast_to_float(node: ir.Node) -> bool:
     return node.op_type == "Cast" and attribute(node, "to") in (ir.DataType.FLOAT, *OTHERS)
 
 
-def _sizes(image: ir.Value, input_size: tuple[int, int] | None) -> list[int]:
+def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     place = name_of(image)
     if image.dtype != ir.DataType.FLOAT:
         text = f"the input is of type {image.dtype}; an image of float32 was expected"
@@ -109,10 +110,14 @@ def _sizes(image: ir.Value, input_size: tuple[int, int] | None) -> list[int]:
     # Paddle's exporters write −1 for a size that is free.
     batch, channels, *size = (dim if isinstance(dim, int) and dim >= 0 else None for dim in image.shape)
     problems = []
-    if channels is None:
+    asked = channels_of(input_size)
+    if channels is None and asked is None:
         text = f"the input's number of channels is not fixed: {image.shape}"
-        problems.append(Problem(text, place, "export with a fixed number of channels"))
-    height, width = input_size or size
+        problems.append(Problem(text, place, "give it with --input-size C,H,W"))
+    if None not in (channels, asked) and channels != asked:
+        problems.append(Problem(f"the input has {channels} channels, not {asked}", place, "give --input-size H,W"))
+    channels = channels or asked
+    height, width = pixels_of(input_size) or size
     if height is None or width is None:
         text = f"the image size is not fixed: {image.shape}"
         problems.append(Problem(text, place, "give it with --input-size H,W"))

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, is_weight, name_of
+from trunkline.ingest.input_size import InputSize, pixels_of
 from trunkline.ingest.limits import Budget, Limits
 from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
 from trunkline.ingest.onnx_file.image import canonical_image, settle_image, settle_maps
@@ -32,7 +33,7 @@ from trunkline.ingest.passes.split_roles import SplitRoles
 def read_onnx(
     path: Path,
     *,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     limits: Limits | None = None,
     features: Sequence[str] = (),
     readable_only: bool = False,
@@ -42,7 +43,7 @@ def read_onnx(
 
     Args:
         path: The file. Its external data, if any, must lie in the same folder.
-        input_size: Height and width in pixels, in place of the file's own.
+        input_size: Height and width in pixels, or channels, height and width, in place of the file's own.
         limits: What the file may ask for; the defaults where none are given.
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end, if no weights lie there.
@@ -72,7 +73,7 @@ def canonical_graph(
     model: ir.Model,
     path: Path,
     *,
-    input_size: tuple[int, int] | None,
+    input_size: InputSize | None,
     limits: Limits,
     maps: Sequence[tuple[int, int, int]] = (),
 ) -> Graph:
@@ -97,11 +98,11 @@ def canonical_graph(
     return Graph(_canonical_model(graph, path), (*notes, *_precision_notes(graph, others)))
 
 
-def _at_own_size(graph: ir.Graph, input_size: tuple[int, int] | None, limits: Limits) -> dict[str, OwnReshape]:
+def _at_own_size(graph: ir.Graph, input_size: InputSize | None, limits: Limits) -> dict[str, OwnReshape]:
     """Return what the Reshapes of a file that names an image size do there, if another size is asked for."""
     image = graph.inputs[0].shape
     own = () if image is None else tuple(image)[2:]
-    if input_size in (None, own) or not all(isinstance(size, int) for size in own):
+    if pixels_of(input_size) in (None, own) or not all(isinstance(size, int) for size in own):
         return {}
     if not any(node.op_type == "Reshape" for node in graph):
         return {}

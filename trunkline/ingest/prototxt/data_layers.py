@@ -63,8 +63,13 @@ def shape_of_image(layer: LayerText) -> tuple[int, ...]:
         return _dummy_shape(own)
     crop = transform.integer("crop_size", 0) or own.integer("crop_size", 0)
     height, width = crop or own.integer("new_height", 0), crop or own.integer("new_width", 0)
-    grey = transform.flag("force_gray", False) or not own.flag("is_color", True)
-    return (1, 1 if grey else 3, height, width) if height and width else ()
+    return (1, 1 if is_grey(layer) else 3, height, width) if height and width else ()
+
+
+def is_grey(layer: LayerText) -> bool:
+    """Whether the layer says that its images have one channel."""
+    transform, own = layer.fields.block("transform_param"), layer.fields.block(_own_block(layer))
+    return transform.flag("force_gray", False) or not own.flag("is_color", True)
 
 
 def dims_of(block: Fields) -> tuple[int, ...]:

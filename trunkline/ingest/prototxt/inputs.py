@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from trunkline.ingest.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.prototxt import data_layers
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.net import LayerText, Net
@@ -14,11 +15,19 @@ from trunkline.ingest.prototxt.source import Span, quoted
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A declared input; ``dims`` are those of the file, batch first, empty where it gives none."""
+    """A declared input.
+
+    Attributes:
+        name: Of its blob.
+        at: Where it is declared.
+        dims: Those of the file, batch first; empty where it gives none.
+        channels: What is known of an image without dims.
+    """
 
     name: str
     at: Span
     dims: tuple[int, ...]
+    channels: int | None = None
 
 
 def is_source(layer: LayerText) -> bool:
@@ -50,7 +59,7 @@ def declared_inputs(net: Net, report: Report) -> list[Input]:
 
 
 def image_input(
-    inputs: Sequence[Input], read: Iterable[str], net: Net, report: Report, size: tuple[int, int] | None
+    inputs: Sequence[Input], read: Iterable[str], net: Net, report: Report, size: InputSize | None
 ) -> Input | None:
     """Choose the one image input and settle its shape.
 
@@ -59,7 +68,7 @@ def image_input(
         read: Names of the blobs that the kept layers read.
         net: The file; its place carries the error when there is no input at all.
         report: Where problems go.
-        size: ``(height, width)`` to use instead of the file's.
+        size: The image size to use instead of the file's; channels have to agree, if the file names them.
 
     Returns:
         The input with ``dims`` = ``(C, H, W)``; ``None`` when a problem was reported.
@@ -82,14 +91,17 @@ def image_input(
     return _sized(used[0], report, size)
 
 
-def _sized(item: Input, report: Report, size: tuple[int, int] | None) -> Input | None:
-    dims = item.dims
-    if size is not None and len(dims) in (0, 4):
-        if not dims:
-            report.note(f"the file does not say how many channels input {quoted(item.name)} has; it has 3 here")
-        dims = (1, dims[1] if dims else 3, *size)
+def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
+    dims, pixels, asked = item.dims, pixels_of(size), channels_of(size)
+    known = dims[1] if len(dims) == 4 else item.channels
+    if None not in (known, asked) and known != asked:
+        report.error(f"input {quoted(item.name)} has {known} channels, not {asked}", item.at, "give --input-size H,W")
+        return None
+    if pixels is not None and len(dims) in (0, 4):
+        channels = asked if known is None else known
+        dims = (1, _three(item, report) if channels is None else channels, *pixels)
     if not dims:
-        advice = "give --input-size H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
+        advice = "give --input-size H,W or C,H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
         report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
         return None
     if len(dims) != 4:
@@ -101,6 +113,12 @@ def _sized(item: Input, report: Report, size: tuple[int, int] | None) -> Input |
         report.error(f"input {quoted(item.name)} has an empty axis: {found}", item.at, "sizes count from 1")
         return None
     return replace(item, dims=dims[1:])
+
+
+def _three(item: Input, report: Report) -> int:
+    text = f"the file does not say how many channels input {quoted(item.name)} has; it has 3 here"
+    report.note(f"{text}, another number with --input-size C,H,W")
+    return 3
 
 
 def _legacy(fields: Fields, report: Report) -> list[Input]:
@@ -144,4 +162,5 @@ def _data_layer(layer: LayerText, report: Report) -> list[Input]:
     changes = data_layers.changes_of(layer)
     if changes:
         report.note(f"{layer} changed each image ({', '.join(changes)}); give the network images prepared so")
-    return [Input(name, at, data_layers.shape_of_image(layer)), *(Input(name, at, ()) for name, at in blobs[1:])]
+    image = Input(name, at, data_layers.shape_of_image(layer), 1 if data_layers.is_grey(layer) else None)
+    return [image, *(Input(name, at, ()) for name, at in blobs[1:])]

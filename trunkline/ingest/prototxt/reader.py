@@ -16,6 +16,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.onnx_file.door import read_bytes
 from trunkline.ingest.prototxt import dialect, wiring
@@ -34,7 +35,7 @@ from trunkline.ingest.prototxt.tree import parse
 def read_prototxt(
     path: Path,
     *,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     limits: Limits | None = None,
     features: Sequence[str] = (),
 ) -> Graph:
@@ -42,7 +43,7 @@ def read_prototxt(
 
     Args:
         path: The file.
-        input_size: ``(height, width)`` in pixels to use instead of the file's.
+        input_size: ``(height, width)`` in pixels, or ``(channels, height, width)``, to use instead of the file's.
         limits: What the file may ask for.
         features: Names of values, blobs or layers to end the network at. Layers that they do not need are not
             translated, so they may be of any type.
@@ -64,7 +65,7 @@ def parse_prototxt(
     text: str,
     path_label: str = "<text>",
     *,
-    input_size: tuple[int, int] | None = None,
+    input_size: InputSize | None = None,
     limits: Limits | None = None,
     features: Sequence[str] = (),
 ) -> Graph:
@@ -80,7 +81,7 @@ def parse_prototxt(
 class _Wish:
     """What the caller asks for beyond the file."""
 
-    size: tuple[int, int] | None
+    size: InputSize | None
     features: Sequence[str]
     limits: Limits
 

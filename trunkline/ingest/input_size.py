@@ -1,0 +1,27 @@
+"""The image size that a reader is asked for, in place of the file's own."""
+
+from __future__ import annotations
+
+from trunkline.errors import InvalidModel
+
+InputSize = tuple[int, int] | tuple[int, int, int]
+"""Height and width in pixels, or channels, height and width."""
+
+
+def channels_of(size: InputSize | None) -> int | None:
+    """Return the channels that are asked for, if any."""
+    return size[0] if size is not None and len(size) == 3 else None
+
+
+def pixels_of(size: InputSize | None) -> tuple[int, int] | None:
+    """Return height and width."""
+    return None if size is None else (size[-2], size[-1])
+
+
+def check_size(size: InputSize | None) -> None:
+    """Raise :class:`InvalidModel` for what is no size of an image."""
+    if size is not None and (len(size) not in (2, 3) or min(size) < 1):
+        raise InvalidModel(f"input size {size}; whole numbers of at least 1 were expected", advice=ADVICE)
+
+
+ADVICE = "--input-size H,W, or C,H,W"
