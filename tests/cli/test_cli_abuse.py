@@ -190,7 +190,7 @@ def test_an_odd_input_size_is_refused(size: str) -> None:
 
 
 def test_channels_in_the_wrong_place_are_refused() -> None:
-    refused(invoke("convert", "zoo:tiny", "out.onnx", "--input-size", "32,48,3"), "3 channels, not 32")
+    refused(invoke("convert", "zoo:tiny", "out.onnx", "--input-size", "32,48,3"), "are 3, not 32")
     assert invoke("convert", "zoo:tiny", "out.onnx", "--input-size", "3,32,48").code == 0
 
 

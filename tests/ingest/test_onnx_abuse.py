@@ -412,7 +412,7 @@ def test_open_channels_are_asked_for(tmp_path: Path) -> None:
 
 def test_other_channels_than_the_file_says_are_refused(tmp_path: Path) -> None:
     path = save(good(), tmp_path)
-    with pytest.raises(InvalidModel, match="3 channels, not 1"):
+    with pytest.raises(InvalidModel, match="are 3, not 1"):
         read_onnx(path, input_size=(1, 8, 8))
 
 

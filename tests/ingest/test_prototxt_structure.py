@@ -95,11 +95,14 @@ def test_golden_the_channels_of_an_asked_size(source: str, size: tuple, shape: t
 
 @pytest.mark.parametrize(
     "source",
-    ['type: "Data" transform_param { force_gray: true }', 'type: "Input" input_param { shape { dim: 1 dim: 1 } }'],
+    [
+        'type: "Data" transform_param { force_gray: true }',
+        'type: "Input" input_param { shape { dim: 1 dim: 1 dim: 9 dim: 9 } }',
+    ],
 )
 def test_golden_other_channels_than_the_file_says_are_refused(source: str) -> None:
     problem = refuse(f'layer {{ name: "d" top: "data" {source} }}\n' + conv("c"), input_size=(3, 10, 12)).problems[0]
-    assert problem.message == 'input "data" has 1 channels, not 3'
+    assert problem.message == 'the channels of input "data" are 1, not 3'
 
 
 def test_golden_what_a_data_layer_did_to_images_is_noted() -> None:

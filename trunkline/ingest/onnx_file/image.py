@@ -115,7 +115,9 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
         text = f"the input's number of channels is not fixed: {image.shape}"
         problems.append(Problem(text, place, "give it with --input-size C,H,W"))
     if None not in (channels, asked) and channels != asked:
-        problems.append(Problem(f"the input has {channels} channels, not {asked}", place, "give --input-size H,W"))
+        problems.append(
+            Problem(f"the channels of the input are {channels}, not {asked}", place, "give --input-size H,W")
+        )
     channels = channels or asked
     height, width = pixels_of(input_size) or size
     if height is None or width is None:

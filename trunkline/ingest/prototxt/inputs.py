@@ -95,7 +95,9 @@ def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
     dims, pixels, asked = item.dims, pixels_of(size), channels_of(size)
     known = dims[1] if len(dims) == 4 else item.channels
     if None not in (known, asked) and known != asked:
-        report.error(f"input {quoted(item.name)} has {known} channels, not {asked}", item.at, "give --input-size H,W")
+        report.error(
+            f"the channels of input {quoted(item.name)} are {known}, not {asked}", item.at, "give --input-size H,W"
+        )
         return None
     if pixels is not None and len(dims) in (0, 4):
         channels = asked if known is None else known
