@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
-from commands import Finished, Said, contents, ended, invoke, pipeline, refused, spawn
+from commands import Finished, Said, contents, ended, invoke, own_head, pipeline, refused, spawn
 from filelock import FileLock
 
 SIZE = ("--input-size", "32,48")
@@ -198,3 +199,21 @@ def test_a_file_where_the_run_folder_should_be(command: str, finished: Finished)
     assert said.code in (2, 3)
     refused(said, "taken", code=said.code)
     assert Path("taken").read_text() == "mine"
+
+
+def test_a_file_with_other_content_under_the_same_name_is_noticed(tmp_path: Path) -> None:
+    """Its weights are where a search begins and what training from the file goes back to."""
+    assert invoke("convert", "zoo:tiny", "net.onnx", *SIZE).code == 0
+    own_head("head.onnx", channels=1)
+    config = pipeline(tmp_path, ('"zoo:tiny"', '"net.onnx"'), ("[tasks.depth]", '[tasks.depth]\nhead = "head.onnx"'))
+    assert invoke("search", config, "--out", "run", "--quiet").code == 0
+    before = contents(Path("run"))
+    assert invoke("search", config, "--out", "run", "--quiet").code == 0
+    for name, key in (("net.onnx", "contents.backbone.weights"), ("head.onnx", "contents.heads.depth")):
+        good = Path(name).read_bytes()
+        model = onnx.load(name)
+        model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
+        onnx.save(model, name)
+        refused(invoke("search", config, "--out", "run", "--quiet"), key, "use another run folder")
+        Path(name).write_bytes(good)
+    assert contents(Path("run")) == before

@@ -1,12 +1,14 @@
-"""A name for a network's structure, so that a plan is never applied to another backbone."""
+"""Names for what a network is: its structure, so that no plan is applied to another one, and its weights."""
 
 from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.graph import Graph, array_of, name_of, shape_of
 
 
 def fingerprint(graph: Graph) -> str:
@@ -19,6 +21,17 @@ def fingerprint(graph: Graph) -> str:
     for node in graph.nodes:
         digest.update(repr(_signature(node)).encode())
     digest.update(repr([name_of(value) for value in graph.outputs]).encode())
+    return digest.hexdigest()
+
+
+def weights_fingerprint(graph: Graph) -> str:
+    """Return a SHA-256 over what every initializer starts as: its numbers, or how they are drawn."""
+    digest = hashlib.sha256()
+    for name, value in graph.initializers.items():
+        filler = Filler.of(value)
+        digest.update(repr((name, shape_of(value), str(value.dtype), filler)).encode())
+        if filler is None:
+            digest.update(np.ascontiguousarray(array_of(value)).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

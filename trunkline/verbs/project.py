@@ -16,7 +16,7 @@ from trunkline.files import atomic_write, json_bytes
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.limits import Limits
-from trunkline.supermodel.fingerprint import fingerprint
+from trunkline.supermodel.fingerprint import fingerprint, weights_fingerprint
 from trunkline.supermodel.heads import make_head, need_taps
 from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
 from trunkline.train.data.config import DataConfig, ScenesConfig
@@ -159,7 +159,7 @@ class Project:
         What can be refused beforehand should be: settings are written when the folder is first opened.
         """
         decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
-        decisive["backbone_fingerprint"] = fingerprint(self.backbone)
+        decisive["contents"] = self._contents
         with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
             yield
 
@@ -179,6 +179,13 @@ class Project:
             std=NORMALISATION.std,
         )
         return provenance.to_metadata()
+
+    @cached_property
+    def _contents(self) -> dict[str, Any]:
+        """What the files hold whose names alone are in the pipeline."""
+        heads = {name: fingerprint(head) + weights_fingerprint(head) for name, head in self.heads.items()}
+        backbone = {"structure": fingerprint(self.backbone), "weights": weights_fingerprint(self.backbone)}
+        return {"backbone": backbone, "heads": heads}
 
     @property
     def _portable(self) -> dict[str, Any]:
