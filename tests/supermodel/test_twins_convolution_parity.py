@@ -103,8 +103,5 @@ def test_abuse_what_is_no_plain_convolution_is_refused() -> None:
     x = normal(1, 2, 3, 3, 3, 3)
     with pytest.raises(UnsupportedOp, match="4 spatial axes"):
         Fragment(model("Conv", x, (normal(2, 2, 1, 1, 1, 1),), 18, {}))
-    deformed = (normal(2, 4, 3, 3), normal(1, 18, 4, 4))
-    with pytest.raises(UnsupportedOp, match="DeformConv"):
-        Fragment(model("DeformConv", normal(1, 4, 6, 6), deformed, 22, {}))
     with pytest.raises(InvalidModel, match="pads"):
         Fragment(model("Conv", normal(1, 2, 6, 6), (normal(2, 2, 3, 3),), 18, {"pads": [-1, 0, 0, 0]}))

@@ -34,6 +34,7 @@ SUPPORTED: Mapping[str, int] = {
     "Cos": 22,
     "Cosh": 22,
     "CumSum": 14,
+    "DeformConv": 22,
     "DepthToSpace": 28,
     "Div": 14,
     "Dropout": 22,
