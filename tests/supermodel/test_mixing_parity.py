@@ -208,3 +208,23 @@ def test_an_option_that_is_not_chosen_leaves_no_trace(channels: int, stride: int
     torch.testing.assert_close(
         mixed_linear(mixture, x, torch.tensor([0.0, 0.0, 1.0]), kernels), apply_skip(skip, x, None), rtol=0, atol=0
     )
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+def test_parity_of_one_unit_under_bfloat16_autocast(channels: int) -> None:
+    """Whether the kernel or the map is larger: the output is bfloat16, gradients are float32, both close."""
+    generator = torch.Generator().manual_seed(2)
+    mixture = Mixture(Geometry("conv", (1, 1), (1, 1, 1, 1)), Skip("identity", (1, 1), size=(6, 6)))
+    shapes = [(2, channels, 6, 6), (channels, channels, 3, 3), (channels, channels, 3, 3)]
+    found = []
+    for autocast in (False, True):
+        generator.manual_seed(2)
+        x, shared, own = (torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes)
+        p = torch.tensor([0.31, 0.27, 0.42], requires_grad=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            y = mixed_linear(mixture, x, p, Kernels(shared, own, None))
+        assert y.dtype == (torch.bfloat16 if autocast else torch.float32)
+        found.append([y.float(), *torch.autograd.grad(y.float().square().sum(), [x, p, shared, own])])
+    for exact, rough in zip(*found, strict=True):
+        assert rough.dtype == torch.float32
+        assert (exact - rough).norm() < 0.01 * exact.norm()

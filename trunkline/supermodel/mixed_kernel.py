@@ -107,7 +107,7 @@ def _split(mixture: Mixture, p: Tensor, kernels: Kernels, x: Tensor) -> MixedKer
     buffer = _buffer_like(kernels.shared)
     kernel = torch.lerp(kernels.shared, kernels.own, own / scale.clamp_min(_SMALLEST), out=buffer)
     skip = None if mixture.skip is None else skipped.to(x.dtype)
-    return MixedKernel(mixture, kernel.to(x.dtype), scale.to(x.dtype), skip)
+    return MixedKernel(mixture, kernel.to(x.dtype), scale, skip)
 
 
 def _buffer_like(weight: Tensor) -> Tensor:
