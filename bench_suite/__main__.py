@@ -16,12 +16,12 @@ from trunkline.files import atomic_write, json_bytes
 BENCHMARKS = (
     "compile_supermodel",
     "compile_export",
-    "policy_step",
     "saved_memory",
     "shared_latency",
     "search_reuse",
     "ingest_speed",
     "ingest_memory",
+    "policy_step",  # last: it changes how its process allocates memory
 )
 
 

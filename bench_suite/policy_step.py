@@ -21,6 +21,7 @@ from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names, 
 from bench_suite.result import Result, Target, speed_up
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.supermodel.steps import Mixing
+from trunkline.train.memory import keep_freed_memory
 
 BATCH = 4
 GROUPS = {"both": ("weights", "policy"), "weights": ("weights",), "policy": ("policy",)}
@@ -74,7 +75,8 @@ class Step:
 
 
 def run(quick: bool) -> list[Result]:
-    """Compare on one thread, in CPU time, which neighbours hardly touch."""
+    """Compare on one thread, in CPU time, which neighbours hardly touch; memory as in the commands that train."""
+    keep_freed_memory()
     with torch_threads(1):
         return [_compare(case, turn) for case in (QUICK if quick else CASES) for turn in case.turns]
 

@@ -23,7 +23,9 @@ class Reader(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[None, None, None]:
-        ctx.total.add(ctx.share, grad)
+        addition = ctx.total.open(grad)
+        addition.add(addition.total[:1], ctx.share, grad[:1])
+        addition.add(addition.total[1:], ctx.share, grad[1:])
         return None, None, None
 
 

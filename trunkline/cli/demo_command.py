@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from trunkline.cli.console import emit_json, say
 from trunkline.cli.options import Json, Quiet
 from trunkline.cli.results import show_run
+from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.demo import demo
 
 
@@ -21,6 +22,7 @@ def demo_command(
     json: Json = False,
 ) -> int:
     """Search, train, export and measure a three-task model on generated scenes, in minutes, on a CPU."""
+    keep_freed_memory()
     result = demo(out, seed=seed, quiet=quiet, say=say)
     if json:
         emit_json(result.to_json())

@@ -6,6 +6,7 @@ from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit_json, say
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_run
+from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.config import load_config
 from trunkline.verbs.run import run
 
@@ -14,6 +15,7 @@ def run_command(
     pipeline: Pipeline, *, out: RunFolder, allow: Allow = None, quiet: Quiet = False, json: Json = False
 ) -> int:
     """Search, train, export, measure and report, as a pipeline file says."""
+    keep_freed_memory()
     result = run(load_config(pipeline), out, limits=limits_of(allow), quiet=quiet, say=say)
     if json:
         emit_json(result.to_json())

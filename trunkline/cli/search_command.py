@@ -7,6 +7,7 @@ from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
+from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.config import load_config
 from trunkline.verbs.project import Project
 from trunkline.verbs.search import search
@@ -16,6 +17,7 @@ def search_command(
     pipeline: Pipeline, *, out: RunFolder, allow: Allow = None, quiet: Quiet = False, json: Json = False
 ) -> int:
     """Learn which parts the tasks should share; ends with a plan."""
+    keep_freed_memory()
     result = search(Project(load_config(pipeline), out, limits_of(allow)), quiet=quiet)
     if json:
         emit_json(result.to_json())

@@ -12,6 +12,7 @@ from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
+from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.config import load_config
 from trunkline.verbs.project import Project
 from trunkline.verbs.train import train_in
@@ -27,6 +28,7 @@ def train_command(
     json: Json = False,
 ) -> int:
     """Train the multi-task model of a plan."""
+    keep_freed_memory()
     result = train_in(Project(load_config(pipeline), out, limits_of(allow)), plan, quiet=quiet)
     if json:
         emit_json(result.to_json())

@@ -7,11 +7,27 @@ reader's gradient becomes the buffer, and the others are added to it in place.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One reader's part of a sum: it must add to every number of ``total`` once, in blocks of its own choice."""
+
+    total: Tensor
+    first: bool
+
+    def add(self, block: Tensor, share: Tensor, gradient: Tensor) -> None:
+        """Add ``share · gradient`` to ``block``, a view of ``total``; the share is a scalar."""
+        if self.first:
+            torch.mul(gradient, share, out=block)
+        else:
+            block.addcmul_(gradient, share)
 
 
 class GradientSum:
@@ -20,12 +36,12 @@ class GradientSum:
     def __init__(self) -> None:
         self._total: Tensor | None = None
 
-    def add(self, share: Tensor, gradient: Tensor) -> None:
-        """Add ``share · gradient``, the share a scalar."""
+    def open(self, weight: Tensor) -> Addition:
+        """Begin a reader's part; the first one's numbers become the sum."""
+        first = self._total is None
         if self._total is None:
-            self._total = share * gradient
-        else:
-            self._total.addcmul_(gradient, share)
+            self._total = torch.empty_like(weight, memory_format=torch.contiguous_format)
+        return Addition(self._total, first)
 
     def take(self) -> Tensor | None:
         """Return the sum, ``None`` if nothing was added, and start anew."""

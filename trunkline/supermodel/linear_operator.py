@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,19 +75,34 @@ def apply_padded(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geome
     return torch.convolution(x, weight, bias, *geometry.arguments)
 
 
-def gradients(
-    x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry, *, of_input: bool, of_bias: bool
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Return the gradients of :func:`apply_padded`: of input, weight and bias."""
+def input_gradient(x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry) -> Tensor:
+    """Return the gradient of :func:`apply_padded` for its input; of ``x`` only the shape counts."""
     if geometry.kind == "linear":
-        grad_weight = grad.flatten(0, -2).t() @ x.flatten(0, -2)
-        grad_x = grad @ (weight if geometry.transposed_weight else weight.t()) if of_input else None
-        grad_bias = grad.flatten(0, -2).sum(0) if of_bias else None
-        return grad_x, grad_weight if geometry.transposed_weight else grad_weight.t(), grad_bias
-    grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-        grad, x, weight, [grad.shape[1]] if of_bias else None, *geometry.arguments, [of_input, True, of_bias]
+        return grad @ (weight if geometry.transposed_weight else weight.t())
+    found: Tensor = _convolution_backward(grad, x, weight, geometry, (True, False, False))[0]
+    return found
+
+
+def weight_gradients(
+    x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry, *, of_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of :func:`apply_padded` for weight and bias; of ``weight`` only the shape counts."""
+    if geometry.kind == "linear":
+        rows, columns = grad.flatten(0, -2), x.flatten(0, -2)
+        found = rows.t() @ columns if geometry.transposed_weight else columns.t() @ rows
+        return found, rows.sum(0) if of_bias else None
+    _, found, bias = _convolution_backward(grad, x, weight, geometry, (False, True, of_bias))
+    return found, bias if of_bias else None
+
+
+def _convolution_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, mask: tuple[bool, bool, bool]
+) -> tuple[Any, Any, Any]:
+    bias = [grad.shape[1]] if mask[2] else None
+    found: tuple[Any, Any, Any] = torch.ops.aten.convolution_backward(
+        grad, x, weight, bias, *geometry.arguments, list(mask)
     )
-    return grad_x, grad_weight, grad_bias if of_bias else None
+    return found
 
 
 def apply_skip(skip: Skip, x: Tensor, projection: Tensor | None) -> Tensor:

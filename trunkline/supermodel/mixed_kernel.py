@@ -13,6 +13,7 @@ behind it blocks the same gradients as in the lowered model.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,9 @@ from trunkline.supermodel.skip import Skip
 
 _LOCAL = threading.local()
 _SMALLEST = 1e-30
+_BLOCK = 1 << 17
+"""Numbers of a block: four of them fill half a megabyte each, which second-level caches hold."""
+_MixBlock = Callable[[Tensor, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +89,31 @@ class MixedKernel:
             apply_skip(self.mixture.skip, grad_x, None).addcmul_(grad, self.skip)
 
 
-def mix(mixture: Mixture, p: Tensor, kernels: Kernels, x: Tensor) -> MixedKernel:
-    """Mix the options by ``p``, ``[3]``, for the padded input ``x``, whose type the kernel gets."""
+def mix(
+    mixture: Mixture, p: Tensor, kernels: Kernels, x: Tensor, visit: Callable[[Tensor, Tensor], None] | None = None
+) -> MixedKernel:
+    """Mix the options for a padded input.
+
+    Args:
+        mixture: What is mixed.
+        p: Weights of the options, ``[3]``.
+        kernels: The options' weights.
+        x: The input; the kernel gets its type.
+        visit: Called with each of :func:`blocks_of` the shared and the own kernel as soon as they are mixed: on the
+            CPU they are in the cache then, and reading a large kernel once more costs as much as mixing it.
+    """
     split = kernels.shared.numel() > x.numel() and kernels.projection is None and mixture.geometry.symmetric
-    return _split(mixture, p, kernels, x) if split else _whole(mixture, p, kernels, x)
-
-
-def _whole(mixture: Mixture, p: Tensor, kernels: Kernels, x: Tensor) -> MixedKernel:
-    kernel = torch.mul(kernels.shared, p[SHARED], out=_buffer_like(kernels.shared))
-    kernel.addcmul_(kernels.own, p[OWN])
+    mix_block = _split(p) if split else _whole(p)
+    kernel = _buffer_like(kernels.shared)
+    if visit is None:
+        mix_block(kernels.shared, kernels.own, kernel)
+    else:
+        for shared, own, out in zip(*map(blocks_of, (kernels.shared, kernels.own, kernel)), strict=True):
+            mix_block(shared, own, out)
+            visit(shared, own)
+    if split:
+        skip = None if mixture.skip is None else p[SKIPPED].to(x.dtype)
+        return MixedKernel(mixture, kernel.to(x.dtype), p[SHARED] + p[OWN], skip)
     if kernels.projection is not None:
         mixture.tap_of(kernel).add_(p[SKIPPED] * kernels.projection[:, :, 0, 0])
     elif mixture.skip is not None:
@@ -101,13 +121,27 @@ def _whole(mixture: Mixture, p: Tensor, kernels: Kernels, x: Tensor) -> MixedKer
     return MixedKernel(mixture, kernel.to(x.dtype))
 
 
-def _split(mixture: Mixture, p: Tensor, kernels: Kernels, x: Tensor) -> MixedKernel:
-    shared, own, skipped = p.unbind()
-    scale = shared + own
-    buffer = _buffer_like(kernels.shared)
-    kernel = torch.lerp(kernels.shared, kernels.own, own / scale.clamp_min(_SMALLEST), out=buffer)
-    skip = None if mixture.skip is None else skipped.to(x.dtype)
-    return MixedKernel(mixture, kernel.to(x.dtype), scale, skip)
+def _whole(p: Tensor) -> _MixBlock:
+    share, own_share = p[SHARED], p[OWN]
+
+    def mix_block(shared: Tensor, own: Tensor, out: Tensor) -> None:
+        torch.mul(shared, share, out=out).addcmul_(own, own_share)
+
+    return mix_block
+
+
+def _split(p: Tensor) -> _MixBlock:
+    ratio = p[OWN] / (p[SHARED] + p[OWN]).clamp_min(_SMALLEST)
+
+    def mix_block(shared: Tensor, own: Tensor, out: Tensor) -> None:
+        torch.lerp(shared, own, ratio, out=out)
+
+    return mix_block
+
+
+def blocks_of(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return flat blocks that a cache holds, in order: views of a contiguous tensor. On a GPU it is one."""
+    return torch.split(tensor.reshape(-1), _BLOCK if tensor.device.type == "cpu" else tensor.numel())
 
 
 def _buffer_like(weight: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.gradient_sum import GradientSum
-from trunkline.supermodel.linear_operator import gradients, pad
-from trunkline.supermodel.mixed_kernel import Kernels, Mixture, mix
+from trunkline.supermodel.linear_operator import input_gradient, pad, weight_gradients
+from trunkline.supermodel.mixed_kernel import Kernels, Mixture, blocks_of, mix
 
 
 def mixed_linear(
@@ -74,35 +74,53 @@ class _MixedLinear(torch.autograd.Function):
         x, p, *weights = ctx.saved_tensors
         kernels = Kernels(*weights)
         _, _, for_x, for_p, _, for_shared, for_own, for_projection = ctx.needs_input_grad
-        mixed = mix(mixture, p, kernels, x)
-        grad_x, grad_mixed, grad_bias = gradients(
-            x, mixed.kernel, grad, mixture.geometry, of_input=for_x, of_bias=ctx.has_bias
-        )
-        if grad_x is not None:
-            mixed.complete_input_gradient(grad_x, grad)
-        grad_mixed = grad_mixed.to(p.dtype)
-        grad_p = _option_gradient(mixture, p, kernels, grad_mixed) if for_p else None
+        grad_mixed, grad_bias = weight_gradients(x, kernels.shared, grad, mixture.geometry, of_bias=ctx.has_bias)
+        grad_mixed = grad_mixed.to(p.dtype).contiguous()
         grad_projection = (p[SKIPPED] * mixture.tap_of(grad_mixed))[:, :, None, None] if for_projection else None
-        grad_shared = _shared_gradient(ctx.total, p[SHARED], grad_mixed) if for_shared else None
-        # The last use of grad_mixed: its memory serves again, for fresh memory costs more than the arithmetic.
-        grad_own = grad_mixed.mul_(p[OWN]) if for_own else None
-        return None, None, grad_x, grad_p, grad_bias, grad_shared, grad_own, grad_projection
+        skipped = _skip_gradient(mixture, kernels, grad_mixed) if for_p else None
+        total = (ctx.total or GradientSum()) if for_shared else None
+        pass_over = _Pass(p, grad_mixed, total, for_p=for_p, for_own=for_own)
+        mixed = mix(mixture, p, kernels, x, pass_over.visit)
+        grad_x = None
+        if for_x:
+            grad_x = input_gradient(x, mixed.kernel, grad, mixture.geometry)
+            mixed.complete_input_gradient(grad_x, grad)
+        grad_p = None if skipped is None else pass_over.option_gradient(skipped)
+        grad_shared = None if total is None or total is ctx.total else total.take()
+        return None, None, grad_x, grad_p, grad_bias, grad_shared, grad_mixed if for_own else None, grad_projection
 
 
-def _option_gradient(mixture: Mixture, p: Tensor, kernels: Kernels, grad_mixed: Tensor) -> Tensor:
-    """Return ∂L/∂p_k = ⟨∂L/∂W_mix, W_k⟩ for every option."""
-    grad_p = torch.zeros_like(p)
-    for option, kernel in ((SHARED, kernels.shared), (OWN, kernels.own)):
-        grad_p[option] = torch.dot(grad_mixed.reshape(-1), kernel.reshape(-1))
+class _Pass:
+    """What the backward pass does to each block of the kernels and of ∂L/∂W_mix: the memory it has to read but once.
+
+    ∂L/∂p_k = ⟨∂L/∂W_mix, W_k⟩, ∂L/∂W_shared = p_shared·∂L/∂W_mix, and ∂L/∂W_own likewise, in the place of ∂L/∂W_mix.
+    """
+
+    def __init__(self, p: Tensor, grad_mixed: Tensor, total: GradientSum | None, *, for_p: bool, for_own: bool) -> None:
+        self.share, self.own_share = p[SHARED], p[OWN]
+        self.gradients = iter(blocks_of(grad_mixed))
+        self.addition = None if total is None else total.open(grad_mixed)
+        self.sums = iter(() if self.addition is None else blocks_of(self.addition.total))
+        self.for_p, self.for_own = for_p, for_own
+        self.products: list[Tensor] = []
+
+    def visit(self, shared: Tensor, own: Tensor) -> None:
+        """Use the next block of ∂L/∂W_mix, given that of the kernels."""
+        gradient = next(self.gradients)
+        if self.for_p:
+            self.products += [torch.dot(gradient, shared), torch.dot(gradient, own)]
+        if self.addition is not None:
+            self.addition.add(next(self.sums), self.share, gradient)
+        if self.for_own:
+            gradient.mul_(self.own_share)
+
+    def option_gradient(self, skipped: Tensor) -> Tensor:
+        """Return ∂L/∂p, ``[3]``: of shared, own and skip, the last one given."""
+        return torch.cat([torch.stack(self.products).view(-1, 2).sum(0), skipped.view(1)])
+
+
+def _skip_gradient(mixture: Mixture, kernels: Kernels, grad_mixed: Tensor) -> Tensor:
+    """Return ∂L/∂p_skip, 0 where the unit cannot be skipped."""
     if kernels.projection is not None:
-        grad_p[SKIPPED] = (mixture.tap_of(grad_mixed) * kernels.projection[:, :, 0, 0]).sum()
-    elif mixture.skip is not None:
-        grad_p[SKIPPED] = mixture.diagonal_of(grad_mixed).sum()
-    return grad_p
-
-
-def _shared_gradient(total: GradientSum | None, share: Tensor, grad_mixed: Tensor) -> Tensor | None:
-    if total is None:
-        return share * grad_mixed
-    total.add(share, grad_mixed)
-    return None
+        return (mixture.tap_of(grad_mixed) * kernels.projection[:, :, 0, 0]).sum()
+    return grad_mixed.new_zeros(()) if mixture.skip is None else mixture.diagonal_of(grad_mixed).sum()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import onnx_ir as ir
+import torch
 from torch import Tensor, nn
 
 from trunkline.ingest.graph import attribute, name_of
@@ -233,7 +234,7 @@ class NormStep(ChoiceStep):
             momentum=self.momentum,
             training=self.training,
         )
-        return y + column.shares[self.unit][SKIPPED] * values[self.data] if self.skippable else y
+        return torch.addcmul(y, values[self.data], column.shares[self.unit][SKIPPED]) if self.skippable else y
 
     def _instance(self, weights: Weights, instance: int) -> BatchNormWeights:
         names: Sequence[str] = [name for name in self.stored if name is not None]
