@@ -127,5 +127,6 @@ def test_a_graph_keeps_its_size_abuse() -> None:
     graph = graph_of(Mixer(8))
     assert read(graph) is graph
     assert read(graph, input_size=(16, 16)) is graph
-    with pytest.raises(InvalidModel, match="read for images of 16 x 16"):
+    assert read(graph, input_size=(3, 16, 16)) is graph
+    with pytest.raises(InvalidModel, match="read for images of 3 x 16 x 16"):
         read(graph, input_size=(32, 32))

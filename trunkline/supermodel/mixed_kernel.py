@@ -26,7 +26,7 @@ from trunkline.supermodel.skip import Skip
 _LOCAL = threading.local()
 _SMALLEST = 1e-30
 _BLOCK = 1 << 17
-"""Numbers of a block: four of them fill half a megabyte each, which second-level caches hold."""
+"""Numbers in a block: half a megabyte. Five blocks are used together, and second-level caches hold that."""
 _MixBlock = Callable[[Tensor, Tensor, Tensor], None]
 
 
