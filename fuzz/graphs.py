@@ -235,6 +235,24 @@ def _weight(change: Callable[[TensorProto, Random], object]) -> Callable[[onnx.M
     return spoil
 
 
+def _misfit(proto: onnx.ModelProto, rng: Random) -> None:
+    """Another node of the image, with an operand of the wrong length."""
+    channels = proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    misfits: list[tuple[str, list[tuple[int, ...]]]] = [
+        ("Conv", [(2, channels, 1, 1), (3,)]),
+        ("Conv", [(2, channels, 1, 1), (1,)]),
+        ("ConvTranspose", [(channels, 2, 1, 1), (3,)]),
+        ("InstanceNormalization", [(channels + 1,), (channels + 1,)]),
+        ("PRelu", [(channels + 1, 1, 1)]),
+    ]
+    op, shapes = rng.choice(misfits)
+    names = [f"misfit.{index}" for index in range(len(shapes))]
+    for name, shape in zip(names, shapes, strict=True):
+        proto.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), name))
+    proto.graph.node.append(helper.make_node(op, ["x", *names], ["misfit"]))
+    proto.graph.output.append(helper.make_tensor_value_info("misfit", TensorProto.FLOAT, None))
+
+
 DEFECTS: Mapping[str, Callable[[onnx.ModelProto, Random], object]] = {
     "missing input": _reads("nowhere"),
     "circle": _circle,
@@ -264,6 +282,7 @@ DEFECTS: Mapping[str, Callable[[onnx.ModelProto, Random], object]] = {
     "weight of other size": _weight(lambda tensor, rng: tensor.dims.append(7)),
     "weight 2^40": _weight(lambda tensor, rng: tensor.dims.append(2**40)),
     "weight without a name": _weight(lambda tensor, rng: setattr(tensor, "name", "")),
+    "operand that does not fit": _misfit,
     "weight elsewhere": _weight(lambda tensor, rng: setattr(tensor, "data_location", TensorProto.EXTERNAL)),
 }
 """Each makes any valid network invalid."""

@@ -97,16 +97,44 @@ def test_another_image_size(tmp_path: Path) -> None:
     assert name_of(graph.outputs[0]) == "y"
 
 
-def test_abuse_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    odd = net()
-    odd.graph.node[3].attribute.append(helper.make_attribute("offset_group", 3))
-    del odd.graph.node[3].attribute[[a.name for a in odd.graph.node[3].attribute].index("offset_group")]
-    with pytest.raises(InvalidModel, match="3 offset groups do not divide 4 channels"):
-        read(save(odd, tmp_path))
-    short = net()
-    short.graph.node[3].input[2] = "mask"
-    with pytest.raises(InvalidModel, match=r"input 2 is \[.*9, 9, 8\]; \[.*18, 9, 8\] was expected"):
-        read(save(short, tmp_path))
+def changed(**attributes: object) -> onnx.ModelProto:
+    """The network with other attributes of its deformable convolution."""
+    proto = net()
+    kept = [item for item in proto.graph.node[3].attribute if item.name not in attributes]
+    del proto.graph.node[3].attribute[:]
+    proto.graph.node[3].attribute.extend(kept + [helper.make_attribute(*item) for item in attributes.items()])
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"offset_group": 3}, "3 offset groups do not divide 4 channels"),
+        ({"offset_group": 0}, "0 offset groups"),
+        ({"offset_group": 2}, r"input 2 is \[.*18, 9, 8\]; \[.*36, 9, 8\] was expected"),
+        ({"strides": [0, 1]}, "DeformConv"),
+        ({"strides": [1]}, "DeformConv"),
+        ({"dilations": [1, 1, 1]}, "DeformConv"),
+        ({"dilations": [-1, 1]}, "DeformConv"),
+        ({"pads": [1, 1, 1]}, "DeformConv"),
+        ({"pads": [2**40] * 4}, "DeformConv"),
+        ({"group": 3}, "y"),
+    ],
+)
+def test_abuse_attributes_that_do_not_fit_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidModel, match=message):
+        read(save(changed(**attributes), tmp_path))
+
+
+@pytest.mark.parametrize(("index", "name"), [(2, ""), (2, "mask"), (4, "offset"), (1, "offset"), (1, "ow")])
+def test_abuse_inputs_that_do_not_fit_are_refused(index: int, name: str, tmp_path: Path) -> None:
+    proto = net()
+    proto.graph.node[3].input[index] = name
+    with pytest.raises(InvalidModel):
+        read(save(proto, tmp_path))
+
+
+def test_abuse_volumes_are_refused(tmp_path: Path) -> None:
     volume = model(
         [helper.make_node("DeformConv", ["x", "w", "o"], ["y"])],
         initializers=[weight("w", 2, 3, 1, 1, 1), weight("o", 1, 3, 4, 4, 4)],

@@ -456,3 +456,45 @@ def test_reading_leaves_no_open_files(folders: Path) -> None:
         with pytest.raises(InvalidModel):
             read_onnx(path)
     assert before == 0 or len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+MISFITS = {
+    "conv_bias": ("Conv", {}, [(6, 4, 3, 3), (5,)], r"input 2 of shape \[5\]; \[6\] was expected"),
+    "conv_bias_of_one": ("Conv", {}, [(6, 4, 3, 3), (1,)], r"\[6\] was expected"),
+    "conv_bias_of_two_axes": ("Conv", {}, [(6, 4, 3, 3), (1, 6)], r"\[6\] was expected"),
+    "conv_groups": ("Conv", {"group": 4}, [(6, 1, 3, 3)], "4 groups do not divide"),
+    "conv_no_groups": ("Conv", {"group": 0}, [(6, 4, 3, 3)], "0 groups"),
+    "conv_negative_groups": ("Conv", {"group": -2}, [(6, 4, 3, 3)], "groups"),
+    "deconv_bias": ("ConvTranspose", {"group": 2}, [(4, 3, 3, 3), (3,)], r"\[6\] was expected"),
+    "instance_scale": ("InstanceNormalization", {}, [(3,), (4,)], r"input 1 of shape \[3\]; \[4\] was expected"),
+    "instance_bias": ("InstanceNormalization", {}, [(4,), (1,)], "input 2"),
+    "layer_scale": ("LayerNormalization", {"axis": -1}, [(7,), (6,)], r"cannot be spread over \[6\]"),
+    "layer_bias": ("LayerNormalization", {"axis": 2}, [(7, 6), (7,)], r"input 2 .* cannot be spread over \[7,6\]"),
+    "slopes": ("PRelu", {}, [(4,)], r"cannot be spread over \[N,4,7,6\]"),
+    "slopes_of_a_batch": ("PRelu", {}, [(2, 4, 1, 1)], "cannot be spread"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_operands_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
+    """ONNX's checker and its shape inference accept all of these; onnxruntime and torch do not."""
+    op, attributes, shapes, message = MISFITS[name]
+    stored = [weight(f"w{index}", *shape) for index, shape in enumerate(shapes)]
+    node = helper.make_node(op, ["x", *(tensor.name for tensor in stored)], ["y"], name="odd", **attributes)
+    path = save(model([node], initializers=stored, shape=("b", 4, 7, 6)), tmp_path)
+    with pytest.raises(InvalidModel, match=message) as caught:
+        verify(read_onnx(path))
+    assert caught.value.problems[0].place == "odd"
+
+
+@pytest.mark.parametrize("shape", [(6,), (1,), (1, 6), (1, 1), ()])
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_third_operand_of_gemm_must_not_enlarge_the_result(shape: tuple, fits: bool, tmp_path: Path) -> None:
+    shape = shape if fits else (2, shape[1]) if len(shape) == 2 else (*shape, 5)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "c"], ["y"])]
+    path = save(model(nodes, initializers=[weight("w", 168, 6), weight("c", *shape)], shape=("b", 4, 7, 6)), tmp_path)
+    if fits:
+        verify(read_onnx(path))
+    else:
+        with pytest.raises(InvalidModel, match="cannot be spread"):
+            verify(read_onnx(path))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.ingest.graph import BATCH, IR_VERSION, OPSET, Graph, attribute, inputs_of
+from trunkline.ingest.graph import BATCH, IR_VERSION, OPSET, Graph, inputs_of
+from trunkline.ingest.operands import operand_problems
 
 _CONTAINERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
 def verify(graph: Graph, *, maps: int = 1) -> Graph:
@@ -141,20 +141,6 @@ def _outputs(graph: Graph) -> Iterator[Problem]:
             yield Problem(f"{node.op_type}: nothing reads its outputs", place=_name(node))
 
 
-def _channels(graph: Graph) -> Iterator[Problem]:
-    for node in graph.nodes:
-        if node.op_type not in _CONVOLUTIONS or len(node.inputs) < 2:
-            continue
-        data, weight = node.inputs[0], node.inputs[1]
-        if data is None or weight is None or not data.shape or not weight.shape or len(weight.shape) < 2:
-            continue
-        group = attribute(node, "group", 1)
-        expected = weight.shape[1] * group if node.op_type == "Conv" else weight.shape[0]
-        if data.shape[1] != expected:
-            text = f"{node.op_type} reads {data.shape[1]} channels; its weight {weight.shape} and group {group}"
-            yield Problem(f"{text} need {expected}", place=_name(node))
-
-
 def _written(graph: Graph) -> list[ir.Value]:
     return [value for node in graph.nodes for value in node.outputs]
 
@@ -168,5 +154,5 @@ def _name(item: ir.Value | ir.Node) -> str:
 
 
 _RULES: tuple[Callable[[Graph], Iterator[Problem]], ...] = (
-    *(_versions, _names, _order, _operators, _shapes, _stored, _outputs, _channels),
+    *(_versions, _names, _order, _operators, _shapes, _stored, _outputs, operand_problems),
 )

@@ -91,7 +91,9 @@ def weight_gradients(
         rows, columns = grad.flatten(0, -2), x.flatten(0, -2)
         found = rows.t() @ columns if geometry.transposed_weight else columns.t() @ rows
         return found, rows.sum(0) if of_bias else None
-    _, found, bias = _convolution_backward(grad, x, weight, geometry, (False, True, of_bias))
+    # torch picks its kernel by the types of all three, and under autocast the weight still has its own.
+    like = weight if weight.dtype == x.dtype else torch.empty_like(weight, dtype=x.dtype)
+    _, found, bias = _convolution_backward(grad, x, like, geometry, (False, True, of_bias))
     return found, bias if of_bias else None
 
 

@@ -78,7 +78,7 @@ class _MixedLinear(torch.autograd.Function):
         grad_mixed = grad_mixed.to(p.dtype).contiguous()
         grad_projection = (p[SKIPPED] * mixture.tap_of(grad_mixed))[:, :, None, None] if for_projection else None
         skipped = _skip_gradient(mixture, kernels, grad_mixed) if for_p else None
-        total = (ctx.total or GradientSum()) if for_shared else None
+        total = None if not for_shared else GradientSum() if ctx.total is None else ctx.total
         pass_over = _Pass(p, grad_mixed, total, for_p=for_p, for_own=for_own)
         mixed = mix(mixture, p, kernels, x, pass_over.visit)
         grad_x = None

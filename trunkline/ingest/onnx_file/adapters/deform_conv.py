@@ -17,17 +17,35 @@ from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, 
 from trunkline.ingest.onnx_file.adapters.registry import refuse, since
 from trunkline.ingest.passes.edit import Editor
 
+Pair = tuple[int, int]
+_LARGEST = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Sizes of a deformable convolution: ``kernel``, ``size`` of the image and ``out`` as (rows, columns)."""
+    """Sizes of a deformable convolution; everything spatial is (rows, columns).
+
+    Attributes:
+        batch: Images.
+        groups: Offset groups.
+        channels: Of one offset group.
+        kernel: Taps of a window.
+        size: Of the image.
+        strides: Between windows.
+        dilations: Between taps.
+        pads: Before the first pixel.
+        out: Windows.
+    """
 
     batch: int
     groups: int
     channels: int
-    kernel: tuple[int, int]
-    size: tuple[int, int]
-    out: tuple[int, int]
+    kernel: Pair
+    size: Pair
+    strides: Pair
+    dilations: Pair
+    pads: Pair
+    out: Pair
 
     @property
     def sampled(self) -> tuple[int, int]:
@@ -42,7 +60,7 @@ def deform_conv(node: ir.Node, editor: Editor) -> None:
     image, weight, offset, bias, mask = (*node.inputs, None, None)[:5]
     assert image is not None
     assert weight is not None
-    assert offset is not None
+    assert offset is not None  # the plan has looked at all three
     grid = _grid(node, editor, plan, offset)
     scales = None if mask is None else _side_by_side(node, editor, plan, mask, ())
     group = attribute(node, "group", 1)
@@ -53,6 +71,8 @@ def deform_conv(node: ir.Node, editor: Editor) -> None:
 
 
 def _plan(node: ir.Node) -> _Plan:
+    if any(value is None or value.shape is None for value in node.inputs[:3]) or len(node.inputs) < 3:
+        raise InvalidModel("DeformConv: an image, a weight and offsets were expected", place=name_of(node))
     sizes, weight = sizes_of(node), node.inputs[1]
     assert weight is not None
     kernel = [size or 1 for size in shape_of(weight)[2:]]
@@ -61,16 +81,26 @@ def _plan(node: ir.Node) -> _Plan:
     groups = attribute(node, "offset_group", 1)
     if groups < 1 or sizes[1] % groups:
         raise InvalidModel(f"DeformConv: {groups} offset groups do not divide {sizes[1]} channels", place=name_of(node))
-    pads, strides = attribute(node, "pads", [0] * 4), attribute(node, "strides", [1, 1])
-    extents = [dilation * (k - 1) + 1 for k, dilation in zip(kernel, attribute(node, "dilations", [1, 1]), strict=True)]
+    strides, dilations = _numbers(node, "strides", [1, 1]), _numbers(node, "dilations", [1, 1])
+    pads = _numbers(node, "pads", [0] * 4, least=0)
+    extents = [dilation * (k - 1) + 1 for k, dilation in zip(kernel, dilations, strict=True)]
     out = [(sizes[2 + i] + pads[i] + pads[2 + i] - extents[i]) // strides[i] + 1 for i in range(2)]
-    for index, numbers in ((2, 2), (4, 1)):
+    for index, taps in ((2, 2), (4, 1)):
         value = node.inputs[index] if index < len(node.inputs) else None
-        wanted = (sizes[0], groups * kernel[0] * kernel[1] * numbers, *out)
+        wanted = (sizes[0], groups * kernel[0] * kernel[1] * taps, *out)
         if value is not None and shape_of(value) != wanted:
             text = f"DeformConv: input {index} is {list(shape_of(value))}; {list(wanted)} was expected"
             raise InvalidModel(text, place=name_of(node))
-    return _Plan(sizes[0], groups, sizes[1] // groups, (kernel[0], kernel[1]), (sizes[2], sizes[3]), (out[0], out[1]))
+    pairs = ((pair[0], pair[1]) for pair in (kernel, sizes[2:], strides, dilations, pads[:2], out))
+    return _Plan(sizes[0], groups, sizes[1] // groups, *pairs)
+
+
+def _numbers(node: ir.Node, name: str, default: list[int], least: int = 1) -> list[int]:
+    numbers = list(attribute(node, name, default))
+    if len(numbers) != len(default) or not all(least <= number <= _LARGEST for number in numbers):
+        text = f"DeformConv: {name} {numbers}; {len(default)} numbers from {least} to {_LARGEST:,} were expected"
+        raise InvalidModel(text, place=name_of(node))
+    return numbers
 
 
 def _grid(node: ir.Node, editor: Editor, plan: _Plan, offset: ir.Value) -> ir.Value:
@@ -79,17 +109,15 @@ def _grid(node: ir.Node, editor: Editor, plan: _Plan, offset: ir.Value) -> ir.Va
     swapped = step(node, editor, "Gather", [moved, ints(node, editor, "swap", [1, 0])], axis=-1)
     pixel = number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
     scaled = step(node, editor, "Mul", [swapped, pixel])
-    return step(node, editor, "Add", [scaled, number(node, editor, "taps", _undeformed(node, plan))])
+    return step(node, editor, "Add", [scaled, number(node, editor, "taps", _undeformed(plan))])
 
 
-def _undeformed(node: ir.Node, plan: _Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _undeformed(plan: _Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Return where each tap is without offsets, ``[rows, columns, 2]``."""
-    strides, dilations = attribute(node, "strides", [1, 1]), attribute(node, "dilations", [1, 1])
-    pads = attribute(node, "pads", [0] * 4)
     lines = []
     for axis in range(2):
-        windows = np.arange(plan.out[axis])[:, None] * strides[axis] - pads[axis]
-        taps = np.arange(plan.kernel[axis])[None, :] * dilations[axis]
+        windows = np.arange(plan.out[axis])[:, None] * plan.strides[axis] - plan.pads[axis]
+        taps = np.arange(plan.kernel[axis])[None, :] * plan.dilations[axis]
         lines.append((2 * (windows + taps).ravel() + 1) / plan.size[axis] - 1)
     rows, columns = np.meshgrid(*lines, indexing="ij")
     return np.stack([columns, rows], axis=-1)
