@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_models import assert_close, image, model, run, save, to_proto, weight
+from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.cost import graph_cost
@@ -135,11 +136,11 @@ def test_abuse_inputs_that_do_not_fit_are_refused(index: int, name: str, tmp_pat
 
 
 def test_abuse_volumes_are_refused(tmp_path: Path) -> None:
-    volume = model(
-        [helper.make_node("DeformConv", ["x", "w", "o"], ["y"])],
-        initializers=[weight("w", 2, 3, 1, 1, 1), weight("o", 1, 3, 4, 4, 4)],
-        opset=19,
-        shape=(1, 3, 4, 4, 4),
-    )
-    with pytest.raises((InvalidModel, UnsupportedOp)):
-        read(save(volume, tmp_path))
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "axes"], ["v"]),
+        helper.make_node("DeformConv", ["v", "w", "o"], ["y"]),
+    ]
+    stored = [tensor("axes", [2], np.int64), weight("w", 2, 3, 1, 1, 1), weight("o", 1, 3, 1, 4, 4)]
+    path = save(model(nodes, initializers=stored, opset=19, shape=("b", 3, 4, 4)), tmp_path)
+    with pytest.raises(UnsupportedOp, match="3 spatial axes"):
+        read(path)

@@ -21,7 +21,5 @@ def pixels_of(size: InputSize | None) -> tuple[int, int] | None:
 def check_size(size: InputSize | None) -> None:
     """Raise :class:`InvalidModel` for what is no size of an image."""
     if size is not None and (len(size) not in (2, 3) or min(size) < 1):
-        raise InvalidModel(f"input size {size}; whole numbers of at least 1 were expected", advice=ADVICE)
-
-
-ADVICE = "--input-size H,W, or C,H,W"
+        text = f"input size {size}; whole numbers of at least 1 were expected"
+        raise InvalidModel(text, advice="--input-size H,W, or C,H,W")

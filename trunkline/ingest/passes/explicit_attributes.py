@@ -12,7 +12,7 @@ from trunkline.ingest.passes.edit import put
 
 _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
 _DILATED = frozenset({"Conv", "ConvTranspose", "MaxPool", "LpPool"})
-_LARGEST = 2**20
+LARGEST_WINDOW = 2**20
 """No window is wider, nor its padding: beyond it, ONNX's own size arithmetic could overflow."""
 
 
@@ -52,8 +52,8 @@ def _complete_window(node: ir.Node) -> None:
 def _check_window(node: ir.Node, rank: int) -> None:
     for name, expected in (("kernel_shape", rank), ("strides", rank), ("dilations", rank), ("pads", 2 * rank)):
         numbers = attribute(node, name)
-        if numbers is not None and (len(numbers) != expected or not all(0 <= n <= _LARGEST for n in numbers)):
-            text = f"{node.op_type}: {name} {numbers}; {expected} numbers from 0 to {_LARGEST:,} were expected"
+        if numbers is not None and (len(numbers) != expected or not all(0 <= n <= LARGEST_WINDOW for n in numbers)):
+            text = f"{node.op_type}: {name} {numbers}; {expected} numbers from 0 to {LARGEST_WINDOW:,} were expected"
             raise InvalidModel(text, place=name_of(node))
 
 

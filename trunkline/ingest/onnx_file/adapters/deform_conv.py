@@ -16,9 +16,9 @@ from trunkline.ingest.graph import attribute, name_of, shape_of
 from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, sizes_of, step
 from trunkline.ingest.onnx_file.adapters.registry import refuse, since
 from trunkline.ingest.passes.edit import Editor
+from trunkline.ingest.passes.explicit_attributes import LARGEST_WINDOW
 
 Pair = tuple[int, int]
-_LARGEST = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def _plan(node: ir.Node) -> _Plan:
 
 def _numbers(node: ir.Node, name: str, default: list[int], least: int = 1) -> list[int]:
     numbers = list(attribute(node, name, default))
-    if len(numbers) != len(default) or not all(least <= number <= _LARGEST for number in numbers):
-        text = f"DeformConv: {name} {numbers}; {len(default)} numbers from {least} to {_LARGEST:,} were expected"
+    if len(numbers) != len(default) or not all(least <= number <= LARGEST_WINDOW for number in numbers):
+        text = f"DeformConv: {name} {numbers}; {len(default)} numbers from {least} to {LARGEST_WINDOW:,} were expected"
         raise InvalidModel(text, place=name_of(node))
     return numbers
 
