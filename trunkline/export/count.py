@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, shape_inference
 
 from trunkline.ingest.graph import CONSTANT, ROLE_KEY
 from trunkline.ingest.marks import marked
+from trunkline.ingest.onnx_file.own_weights import open_shell
 from trunkline.ingest.parameters import ARITHMETIC
 
 _SETTINGS: Mapping[str, tuple[int, ...]] = {"Clip": (1, 2), "Dropout": (1,), "Pad": (2,), "Resize": (1, 2)}
@@ -86,8 +87,10 @@ def _load(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     if isinstance(model, onnx.ModelProto):
         proto.CopyFrom(model)
         return proto
-    proto.ParseFromString(model if isinstance(model, bytes) else Path(model).read_bytes())
-    return proto
+    if isinstance(model, bytes):
+        proto.ParseFromString(model)
+        return proto
+    return open_shell(Path(model))[0]
 
 
 def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:

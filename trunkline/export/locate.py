@@ -1,23 +1,25 @@
 """Find the node at which an exported model leaves its twin.
 
-Every value of the exported file is made an output, and compared in the order of execution with the value of the same
-name in the twin. Values that only one side has (merged, folded, or added by a pass) are passed over; a folded
-convolution computes the value that carried BatchNormalization's name, so it is still compared.
+Every value of the exported file is made an output. The twin then computes each of them from the values *that the
+runtime found before it*, so that a node is judged on its own inputs: neither can an early error hide a later one, nor
+do errors that are each right add up to a wrong one. Values that only one side has (merged, folded, or added by a pass) are
+passed over; a folded convolution computes the value that carried BatchNormalization's name, so it is still compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
 from trunkline.errors import ParityFailure
-from trunkline.export.reference import Array, Reference, Truth
+from trunkline.export.reference import Array, Reference
+from trunkline.export.runtime_precision import operator_error
 from trunkline.export.session import Model, Session
 from trunkline.export.text import escaped, quoted
-from trunkline.export.tolerance import measure
+from trunkline.export.tolerance import measure, with_torch
 from trunkline.ingest.graph import SOURCE_KEY
 
 
@@ -45,16 +47,16 @@ class Divergence:
 
 
 def locate(model: Model, reference: Reference, image: Array) -> Divergence | None:
-    """Return where the model first differs from ``reference`` on ``image``, or None if no exposed value does.
+    """Return the first node that is wrong on what the model itself fed it, or None if every exposed one is right.
 
-    Exposing values keeps the runtime from fusing nodes, so None also means: only the fused form is wrong.
+    Exposing values keeps the runtime from fusing nodes, so None also means: only the fused form can be wrong.
     """
-    proto, folder = _load(model)
-    truth = reference.run_values(image)
+    proto, folder = load_without_data(model)
     count, values = _longest_run(proto, folder, image)
+    single, double = (_own_results(reference, image, values, double=precise) for precise in (False, True))
     for node in proto.graph.node[:count]:
         for name in node.output:
-            if name in truth and name in values and (reason := _reason(values[name], truth[name])):
+            if name in double and (reason := _reason(node, values[name], single[name], double[name])):
                 return _divergence(node, name, reason)
     if count < len(proto.graph.node):
         node = proto.graph.node[count]
@@ -62,8 +64,27 @@ def locate(model: Model, reference: Reference, image: Array) -> Divergence | Non
     return None
 
 
-def _reason(found: Array, truth: Truth) -> str:
-    errors, dtype = measure(found, *truth), str(found.dtype)
+def _own_results(
+    reference: Reference, image: Array, values: Mapping[str, Array], *, double: bool
+) -> dict[str, Array]:
+    """Return what the twin makes of the numbers that the model gave each node, for the values of both."""
+    results: dict[str, Array] = {}
+
+    def compare(name: str, value: Array) -> Array:
+        found = values.get(name)
+        if found is None:
+            return value
+        results[name] = value
+        # A value of a wrong shape is reported, but no later node could go on with it.
+        return found.astype(value.dtype) if found.shape == value.shape else value
+
+    reference.values(image, compare, double=double)
+    return results
+
+
+def _reason(node: onnx.NodeProto, found: Array, single: Array, double: Array) -> str:
+    errors, dtype = with_torch(measure(found, double), single, double), str(found.dtype)
+    errors = replace(errors, runtime_error=operator_error(node))
     if errors.passed(dtype):
         return ""
     return errors.fault or f"error {errors.error:.3g}, allowed {errors.allowed(dtype):.3g}"
@@ -74,7 +95,7 @@ def _divergence(node: onnx.NodeProto, value: str, reason: str) -> Divergence:
     return Divergence(node.name, node.op_type, value, reason, props.get(SOURCE_KEY, ""))
 
 
-def _load(model: Model) -> tuple[onnx.ModelProto, Path | None]:
+def load_without_data(model: Model) -> tuple[onnx.ModelProto, Path | None]:
     """Return the model without its external data, and the folder where that lies."""
     if isinstance(model, bytes):
         return onnx.load_model_from_string(model), None

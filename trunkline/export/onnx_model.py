@@ -7,20 +7,23 @@ sorted, and there are no times, host names or absolute paths.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from onnx import helper
 
 from trunkline.errors import WorkFailed
 from trunkline.export.passes import optimise
 from trunkline.export.provenance import PREFIX, stamp
+from trunkline.export.serialise import write_model
 from trunkline.export.staging import staged
 from trunkline.export.weights import Weights, with_weights
 from trunkline.files import not_written
 from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph
 from trunkline.ingest.marks import marks_of
+from trunkline.ingest.onnx_file.own_weights import open_shell
 
 EXTERNAL_BYTES = 2**31 - 2**24
 """Weights beyond this go to a second file: protobuf ends at 2 GiB, and the graph itself needs some room."""
@@ -93,7 +96,8 @@ def write_unchecked(model: ir.Model, target: Path, *, external_bytes: int = EXTE
         if size > external_bytes:
             ir.save(model, target, format="protobuf", external_data=f"{target.name}.data")
         else:
-            target.write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+            with target.open("wb") as file:
+                write_model(model, file)
     except OSError as error:
         raise not_written(error, Path(target.name), size) from error
 
@@ -104,11 +108,23 @@ def check_file(path: Path) -> None:
     Raises:
         WorkFailed: It is not valid ONNX; this is a fault of the export, not of the user's input.
     """
+    shell, own = open_shell(path)
     try:
-        onnx.checker.check_model(str(path.absolute()), full_check=True)
-        ir.load(path.absolute())
+        if own.places:
+            _declare(shell.graph, own.places)
+            onnx.checker.check_model(shell, full_check=True)
+        else:
+            onnx.checker.check_model(str(path.absolute()), full_check=True)
+        ir.from_proto(shell)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, OSError) as error:
         raise WorkFailed(f"the exported model is not valid ONNX: {error}", place=path.name) from error
+
+
+def _declare(graph: onnx.GraphProto, weights: Collection[str]) -> None:
+    """Make large weights inputs of their type and shape: the checker would copy their numbers several times."""
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in weights]:
+        graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        graph.initializer.remove(tensor)
 
 
 def _clean_node(node: ir.Node) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from trunkline.ingest.graph import Graph
 from trunkline.supermodel.twins.module import Twin
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Truth = tuple[Array, Array]
-"""One value as the float32 and as the float64 twin compute it."""
+Watch = Callable[[str, Array], Array]
+"""Is shown a value's name and content, and returns what later nodes read in its place."""
 
 
 class Reference:
-    """Two copies of a twin in evaluation mode on the CPU; the twin itself is left as it is.
+    """A twin in evaluation mode on the CPU, run in both precisions; a twin that is given is left as it is.
+
+    Both runs use one copy of the weights, in float32; the float64 run casts them as it reads them.
 
     Args:
         source: A Graph, or a twin that may have been trained.
@@ -28,32 +30,38 @@ class Reference:
 
     def __init__(self, source: Graph | Twin, weights: Weights | None = None) -> None:
         if isinstance(source, Graph):
-            source = Twin(source, weights=completed(source, weights))
-        self.single: Twin = copy.deepcopy(source).cpu().float().eval()
-        self.double: Twin = copy.deepcopy(source).cpu().double().eval()
+            twin = Twin(source, weights=completed(source, weights))
+        else:
+            twin = copy.deepcopy(source).cpu().float()
+        self._twin: Twin = twin.eval()
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
-        return self.single.output_names
+        return self._twin.output_names
 
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """The image's ``[C, H, W]``."""
-        return tuple(size for size in self.single.image_shape[1:] if size is not None)
+    def single(self, image: Array) -> dict[str, Array]:
+        """Return every output by name in float32, for ``[N, C, H, W]``."""
+        return self._outputs(torch.from_numpy(image))
 
-    def run(self, image: Array) -> dict[str, Truth]:
-        """Return every output by name for ``[N, C, H, W]``."""
+    def double(self, image: Array) -> dict[str, Array]:
+        """Return every output by name in float64."""
+        return self._outputs(torch.from_numpy(image).double())
+
+    def values(self, image: Array, watch: Watch | None = None, *, double: bool = True) -> dict[str, Array]:
+        """Return every value of the Graph by name; see :meth:`trunkline.supermodel.twins.module.Twin.run_values`."""
+
+        def shown(name: str, value: torch.Tensor) -> torch.Tensor:
+            return value if watch is None else torch.from_numpy(watch(name, value.numpy()))
+
+        pixels = torch.from_numpy(image)
         with torch.no_grad():
-            pixels = torch.from_numpy(image)
-            return _paired(self.single(pixels), self.double(pixels.double()))
+            return _arrays(self._twin.run_values(pixels.double() if double else pixels, shown))
 
-    def run_values(self, image: Array) -> dict[str, Truth]:
-        """Return every value of the Graph by name."""
+    def _outputs(self, pixels: torch.Tensor) -> dict[str, Array]:
         with torch.no_grad():
-            pixels = torch.from_numpy(image)
-            return _paired(self.single.run_values(pixels), self.double.run_values(pixels.double()))
+            return _arrays(self._twin(pixels))
 
 
-def _paired(single: Mapping[str, torch.Tensor], double: Mapping[str, torch.Tensor]) -> dict[str, Truth]:
-    return {name: (tensor.numpy(), double[name].numpy()) for name, tensor in single.items()}
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}

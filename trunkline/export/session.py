@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trunkline.errors import ParityFailure, WorkFailed
+from trunkline.export.probes import Probe
 from trunkline.export.text import escaped
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Model = str | Path | bytes
 """An ONNX file, or the bytes of one that needs no file beside it."""
+
+HELD_BYTES = 2**28
+"""Results that are kept while the runtime is open."""
 
 
 def require_onnxruntime() -> Any:
@@ -73,6 +79,30 @@ class Session:
         except Exception as error:
             raise _refused("run", error) from error
         return dict(zip(self.outputs, results, strict=True))
+
+
+def run_file(model: Model, batches: Sequence[Probe]) -> Iterator[tuple[Probe, dict[str, Array] | ParityFailure]]:
+    """Yield each probe with what the model gives for it; after a failure to load or run it, no more.
+
+    The runtime holds the weights once more. So it is opened for as many probes as give results of a bounded size, and
+    is gone when these are looked at.
+    """
+    waiting = iter(batches)
+    for first in waiting:
+        held: list[tuple[Probe, dict[str, Array]]] = []
+        probe = first
+        try:
+            session = Session(model)
+            for probe in chain([first], waiting):
+                held.append((probe, session.run(probe.image)))
+                if sum(array.nbytes for _, found in held for array in found.values()) > HELD_BYTES:
+                    break
+        except ParityFailure as error:
+            yield from held
+            yield probe, error
+            return
+        del session
+        yield from held
 
 
 def _refused(action: str, error: Exception) -> ParityFailure:

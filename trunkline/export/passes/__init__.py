@@ -13,6 +13,7 @@ from trunkline.export.passes.batchnorm import fold_batchnorm
 from trunkline.export.passes.dead_code import remove_dead_code
 from trunkline.export.passes.deduplicate import deduplicate
 from trunkline.export.passes.noops import drop_noops
+from trunkline.export.passes.padding import name_padded_axes
 from trunkline.export.passes.value_numbering import number_values
 from trunkline.ingest.graph import Graph
 
@@ -21,7 +22,7 @@ Pass = Callable[[Graph], int]
 REUSE: tuple[Pass, ...] = (remove_dead_code, drop_noops, deduplicate, number_values)
 """Bit-exact: every output is the same to the last bit."""
 
-__all__ = ["REUSE", "Pass", "deduplicate", "drop_noops", "fold_batchnorm", "number_values", "optimise"]
+__all__ = ["REUSE", "Pass", "deduplicate", "drop_noops", "fold_batchnorm", "name_padded_axes", "number_values", "optimise"]
 
 
 def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
@@ -36,6 +37,6 @@ def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
     """
     result = graph.copy()
     folding: tuple[Pass, ...] = (fold_batchnorm,) if fold else ()
-    for run in (*(REUSE if reuse else ()), *folding, remove_dead_code):
+    for run in (*(REUSE if reuse else ()), *folding, name_padded_axes, remove_dead_code):
         run(result)
     return result

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.caffemodel.blobs import Blob, read_blob
-from trunkline.ingest.caffemodel.mapped import map_file
-from trunkline.ingest.caffemodel.wire import BYTES, Field, Wire, WireFault
+from trunkline.ingest.mapped import map_file
+from trunkline.ingest.wire import BYTES, Field, Wire, WireFault
 from trunkline.ingest.limits import Budget, Limits, allow
 from trunkline.ingest.prototxt.source import quoted
 

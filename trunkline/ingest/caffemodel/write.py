@@ -9,6 +9,7 @@ import numpy as np
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, CaffeLayer, CaffeNet
+from trunkline.ingest.wire import head, message, varint
 
 _NET_NAME, _NET_LAYER = 1, 100
 _NAME, _TYPE, _BOTTOM, _TOP, _BLOBS = 1, 2, 3, 4, 7
@@ -24,14 +25,14 @@ def write_caffemodel(net: CaffeNet, file: BinaryIO) -> None:
         InvalidModel: They are more than a caffemodel can hold.
     """
     layers = [(layer, _head(layer)) for layer in net.layers]
-    sizes = [len(head) + sum(_blob_bytes(blob) for blob in layer.blobs) for layer, head in layers]
+    sizes = [len(start) + sum(_blob_bytes(blob) for blob in layer.blobs) for layer, start in layers]
     total = sum(sizes)
     if total > _MOST_BYTES:
         advice = "convert to ONNX instead, which keeps weights beside the file"
         raise InvalidModel(f"{total:,} bytes of weights; a caffemodel holds at most {_MOST_BYTES:,}", advice=advice)
-    file.write(_bytes(_NET_NAME, net.name.encode()))
-    for (layer, head), size in zip(layers, sizes, strict=True):
-        file.write(_tag(_NET_LAYER) + _varint(size) + head)
+    file.write(message(_NET_NAME, net.name.encode()))
+    for (layer, start), size in zip(layers, sizes, strict=True):
+        file.write(head(_NET_LAYER, size) + start)
         for part in _parts(layer.blobs):
             file.write(part)
 
@@ -39,7 +40,7 @@ def write_caffemodel(net: CaffeNet, file: BinaryIO) -> None:
 def _head(layer: CaffeLayer) -> bytes:
     texts = [(_NAME, layer.name), (_TYPE, layer.type)]
     texts += [(_BOTTOM, name) for name in layer.bottoms] + [(_TOP, name) for name in layer.tops]
-    return b"".join(_bytes(number, text.encode()) for number, text in texts)
+    return b"".join(message(number, text.encode()) for number, text in texts)
 
 
 def _parts(blobs: Sequence[CaffeBlob]) -> Iterator[bytes | memoryview]:
@@ -47,13 +48,13 @@ def _parts(blobs: Sequence[CaffeBlob]) -> Iterator[bytes | memoryview]:
         content = np.ascontiguousarray(blob.tensor.numpy(), dtype="<f4")
         if content.size != blob.size:
             raise ValueError(f"{blob.weight}: {content.size} numbers for a blob of {blob.size}")
-        yield _tag(_BLOBS) + _varint(_inner_bytes(blob)) + _blob_head(blob)
+        yield head(_BLOBS, _inner_bytes(blob)) + _blob_head(blob)
         yield content.reshape(-1).view(np.uint8).data
 
 
 def _blob_head(blob: CaffeBlob) -> bytes:
-    shape = _bytes(_DIM, b"".join(map(_varint, blob.shape))) if blob.shape else b""
-    return _bytes(_SHAPE, shape) + _tag(_DATA) + _varint(4 * blob.size)
+    shape = message(_DIM, b"".join(map(varint, blob.shape))) if blob.shape else b""
+    return message(_SHAPE, shape) + head(_DATA, 4 * blob.size)
 
 
 def _inner_bytes(blob: CaffeBlob) -> int:
@@ -62,21 +63,4 @@ def _inner_bytes(blob: CaffeBlob) -> int:
 
 def _blob_bytes(blob: CaffeBlob) -> int:
     inner = _inner_bytes(blob)
-    return len(_tag(_BLOBS)) + len(_varint(inner)) + inner
-
-
-def _bytes(number: int, content: bytes) -> bytes:
-    return _tag(number) + _varint(len(content)) + content
-
-
-def _tag(number: int) -> bytes:
-    return _varint(number << 3 | 2)
-
-
-def _varint(value: int) -> bytes:
-    result = bytearray()
-    while value > 0x7F:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    result.append(value)
-    return bytes(result)
+    return len(head(_BLOBS, inner)) + inner

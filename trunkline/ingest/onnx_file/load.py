@@ -15,9 +15,11 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.fillers import FILLER_KEY
 from trunkline.ingest.limits import Limits
+from trunkline.ingest.mapped import map_file
 from trunkline.ingest.marks import restore_marks
 from trunkline.ingest.onnx_file.door import read_bytes
 from trunkline.ingest.onnx_file.external import ExternalData, Refused, Window, refused
+from trunkline.ingest.onnx_file.own_weights import LARGE_FILE_BYTES, OwnWeights, without_weights
 from trunkline.ingest.onnx_file.plain import write_plainly
 from trunkline.ingest.onnx_file.scan import scan
 from trunkline.ingest.onnx_file.tensors import bytes_of, is_external, numpy_type
@@ -37,12 +39,12 @@ def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] 
         InvalidModel: The file is not a good ONNX model, or its external data is not safe to read.
         UnsupportedOp: It holds operators that are not supported.
     """
-    proto = _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path))
+    proto, own = _opened(path, limits)
     try:
         write_plainly(proto, limits, str(path))
         prepare(proto)
         scan(proto, limits, str(path))
-        arrays = _external(proto.graph, path.absolute().parent.resolve(), limits)
+        arrays = _stored_elsewhere(proto.graph, path.absolute().parent.resolve(), limits, own)
         model = ir.from_proto(proto)
     except (UnicodeDecodeError, ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
         raise InvalidModel(f"is not a well-formed ONNX model: {_first_line(error)}", place=str(path)) from error
@@ -68,12 +70,26 @@ def _parse(data: bytes, place: str) -> onnx.ModelProto:
     return proto
 
 
-def _external(graph: onnx.GraphProto, folder: Path, limits: Limits) -> dict[str, ir.TensorProtocol]:
-    """Return the tensors whose numbers lie in other files, by name."""
+def _opened(path: Path, limits: Limits) -> tuple[onnx.ModelProto, OwnWeights | None]:
+    """Return the parsed file; a large one without its weights, which stay in the file."""
+    read_bytes(path, limit_bytes=limits.file_bytes, head_bytes=1)  # says what is wrong with a path that is no file
+    if not LARGE_FILE_BYTES <= path.stat().st_size < _PROTOBUF_BYTES:
+        return _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path)), None
+    shell, own = without_weights(map_file(path, limits.file_bytes), path)
+    return _parse(shell, str(path)), own
+
+
+def _stored_elsewhere(
+    graph: onnx.GraphProto, folder: Path, limits: Limits, own: OwnWeights | None
+) -> dict[str, ir.TensorProtocol]:
+    """Return the tensors whose numbers were not parsed, by name: those in other files, and large ones of this file."""
     data = ExternalData(folder, limits)
     tensors: dict[str, ir.TensorProtocol] = {}
     problems: list[Problem] = []
     for tensor in filter(is_external, graph.initializer):
+        if own is not None and tensor.name in own.places:
+            tensors[tensor.name] = own.tensor(tensor, numpy_type(tensor), bytes_of(tensor))
+            continue
         try:
             window = Window.of(tensor, bytes_of(tensor))
             content = data.array(window, tensor.dims, numpy_type(tensor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,13 @@ from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.parameters import is_setting, is_static_input, role_of
 from trunkline.supermodel.twins.initial import draw, fresh_filler, initial_tensor, to_tensor
+from trunkline.supermodel.twins.precise import BLOCK_NUMBERS
 from trunkline.supermodel.twins.registry import Op, make_op
 from trunkline.supermodel.twins.schedule import Step, schedule
 from trunkline.supermodel.twins.store import WeightStore
+
+
+Watch = Callable[[str, Tensor], Tensor]
 
 
 class Twin(WeightStore):
@@ -27,6 +31,9 @@ class Twin(WeightStore):
 
     There is one parameter for each float initializer and one buffer for each running statistic, under their ONNX
     names: ``state_dict`` keys *are* ONNX names. A weight that several nodes read is one parameter.
+
+    In evaluation mode a float64 image is computed in float64, though the weights stay in float32: each is cast when
+    an operator reads it.
 
     Args:
         graph: A verified Graph. The twin keeps no reference to it.
@@ -69,24 +76,39 @@ class Twin(WeightStore):
         """
         self._check_image(image)
         wanted = self.output_names if outputs is None else tuple(outputs)
-        values = {self.input_name: image}
+        values, precise = {self.input_name: image}, self._is_precise(image)
         for step in self._schedule(wanted):
-            self._run(step, values)
+            self._run(step, values, precise)
             for name in step.drops:
                 values.pop(name, None)
         return {name: self._read(name, values) for name in wanted}
 
-    def run_values(self, image: Tensor) -> dict[str, Tensor]:
-        """Return every value of the Graph by name, the image included: for finding where two runs part."""
+    def run_values(self, image: Tensor, watch: Watch | None = None) -> dict[str, Tensor]:
+        """Return every value of the Graph by name, the image included: for finding where two runs part.
+
+        Args:
+            image: ``[N, C, H, W]``.
+            watch: Is shown the name and content of each value as soon as it is computed; what it returns is what
+                later nodes read.
+        """
         self._check_image(image)
-        values = {self.input_name: image}
+        values, precise = {self.input_name: image}, self._is_precise(image)
         for step in self._steps:
-            self._run(step, values)
+            self._run(step, values, precise)
+            for name in step.writes:
+                if watch is not None and name in values:
+                    values[name] = watch(name, values[name])
         return values
 
-    def _run(self, step: Step, values: dict[str, Tensor]) -> None:
+    def _is_precise(self, image: Tensor) -> bool:
+        return image.dtype == torch.float64 and not self.training
+
+    def _run(self, step: Step, values: dict[str, Tensor], precise: bool) -> None:
+        operator = self.operators[step.op]
         inputs = [None if name is None else self._read(name, values) for name in step.reads]
-        result = self.operators[step.op](*inputs)
+        if precise:
+            inputs = [None if tensor is None else _precise(tensor, operator) for tensor in inputs]
+        result = operator(*inputs)
         values.update(zip(step.writes, (result,) if isinstance(result, Tensor) else result, strict=False))
 
     def _read(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
@@ -139,6 +161,14 @@ def reinitialise(twin: Twin, seed: int) -> None:
             filler = twin._fresh.get(name)
             if filler is not None:
                 tensor.copy_(draw(filler, name, tuple(tensor.shape), seed))
+
+
+def _precise(tensor: Tensor, operator: nn.Module) -> Tensor:
+    """Return a float32 tensor in float64, but for a large weight of an operator that casts by itself, in blocks."""
+    is_single = tensor.dtype == torch.float32
+    if not is_single or (getattr(operator, "casts", False) and tensor.numel() > BLOCK_NUMBERS):
+        return tensor
+    return tensor.double()
 
 
 def _step(index: int, node: ir.Node) -> Step:

@@ -45,12 +45,14 @@ class Op(nn.Module):
     Args:
         function: Takes the node's inputs in ONNX order; an input that is ``None`` at the end may be left out.
         modal: Whether ``function`` takes ``training=``, as Dropout and BatchNormalization do.
+        casts: Whether ``function`` takes float32 weights with float64 data, because it casts them itself, in blocks.
     """
 
-    def __init__(self, function: Callable[..., Result], *, modal: bool = False) -> None:
+    def __init__(self, function: Callable[..., Result], *, modal: bool = False, casts: bool = False) -> None:
         super().__init__()
         self.function = function
         self.modal = modal
+        self.casts = casts
 
     def forward(self, *inputs: Tensor | None) -> Result:
         """Return the node's output, or a tuple of them."""

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 import onnx_ir as ir
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.ingest.graph import attribute, shape_of
+from trunkline.supermodel.twins import precise
 from trunkline.supermodel.twins.registry import Op, refuse, register
 from trunkline.supermodel.twins.settings import rank_of
 from trunkline.supermodel.twins.window import Window, split_padding, torch_pads
@@ -21,7 +23,7 @@ _TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.con
 @register("Conv")
 def conv(node: ir.Node) -> Op:
     """Inputs: data ``[N, C, ...]``, weight ``[M, C/group, ...]``, bias ``[M]``."""
-    return Op(partial(_conv, window=_window(node), groups=attribute(node, "group", 1)))
+    return Op(partial(_conv, window=_window(node), groups=attribute(node, "group", 1)), casts=True)
 
 
 @register("ConvTranspose")
@@ -51,6 +53,8 @@ def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, window: Wind
         x = F.pad(x, torch_pads(*window.padding(x.shape[2:])))
         padding = (0,) * len(window.kernel)
     convolve = _CONV[len(window.kernel)]
+    if x.dtype == torch.float64:
+        return precise.convolution(convolve, x, weight, bias, window.strides, padding, window.dilations, groups)
     return convolve(x, weight, bias, window.strides, padding, window.dilations, groups)
 
 

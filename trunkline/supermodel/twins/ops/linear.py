@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.ingest.graph import attribute
+from trunkline.supermodel.twins import precise
 from trunkline.supermodel.twins.registry import Op, register
 
 
@@ -21,19 +22,23 @@ def gemm(node: ir.Node) -> Op:
         "beta": attribute(node, "beta", 1.0),
         "transposed": (bool(attribute(node, "transA", 0)), bool(attribute(node, "transB", 0))),
     }
-    return Op(partial(_gemm, **settings))
+    return Op(partial(_gemm, **settings), casts=True)
 
 
 @register("MatMul")
 def matmul(node: ir.Node) -> Op:
     """Product over the last two axes; the axes before them broadcast."""
-    return Op(torch.matmul)
+    return Op(_matmul, casts=True)
 
 
 @register("Einsum")
 def einsum(node: ir.Node) -> Op:
     """Any number of inputs, multiplied and summed as ``equation`` says."""
     return Op(partial(_einsum, equation=attribute(node, "equation").replace(" ", "")))
+
+
+def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    return precise.matmul(a, b) if torch.float64 in (a.dtype, b.dtype) else torch.matmul(a, b)
 
 
 def _einsum(*inputs: Tensor, equation: str) -> Tensor:
@@ -45,7 +50,8 @@ def _gemm(
 ) -> Tensor:
     a = a.t() if transposed[0] else a
     weight = b if transposed[1] else b.t()
+    linear = precise.linear if a.dtype == torch.float64 else F.linear
     if alpha == 1.0 and beta == 1.0 and (c is None or c.shape == weight.shape[:1]):
-        return F.linear(a, weight, c)
-    product = alpha * F.linear(a, weight)
+        return linear(a, weight, c)
+    product = alpha * linear(a, weight)
     return product if c is None else product + beta * c

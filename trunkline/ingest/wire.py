@@ -2,7 +2,7 @@
 
 Source: "Encoding", protobuf's documentation. A message is a sequence of fields; a field is a tag (number and wire
 type) with a varint, 8 bytes, 4 bytes, or a length and so many bytes. Groups (wire types 3 and 4) are refused:
-Caffe's schema has none.
+neither Caffe's schema nor ONNX's has any.
 """
 
 from __future__ import annotations
@@ -95,10 +95,29 @@ class Wire:
             value, stop = self.varint(start, end)
             return Field(number, wire, at, start, stop, value)
         if wire not in _NAMES:
-            raise WireFault(f"field {number} has wire type {wire}, which Caffe never writes", at)
+            raise WireFault(f"field {number} has wire type {wire}, which no model file has", at)
         length = _WIDTH.get(wire, 0)
         if wire == BYTES:
             length, start = self.varint(start, end)
         if length > end - start:
             raise WireFault(f"field {number} claims {length:,} bytes; {end - start:,} are left of its message", at)
         return Field(number, wire, at, start, start + length)
+
+
+def varint(value: int) -> bytes:
+    """Return a number that is not negative as protobuf writes it: 7 bits a byte, the lowest first."""
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def head(number: int, length: int) -> bytes:
+    """Return what stands before the ``length`` bytes of field ``number``."""
+    return varint(number << 3 | BYTES) + varint(length)
+
+
+def message(number: int, content: bytes) -> bytes:
+    """Return field ``number`` with ``content``."""
+    return head(number, len(content)) + content
