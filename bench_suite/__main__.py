@@ -21,6 +21,7 @@ BENCHMARKS = (
     "search_reuse",
     "ingest_speed",
     "ingest_memory",
+    "convert_memory",
     "policy_step",  # last: it changes how its process allocates memory
 )
 

@@ -21,7 +21,7 @@ from trunkline.export.onnx_model import finished
 from trunkline.export.parity import check_parity
 from trunkline.export.probes import probes
 from trunkline.export.reference import Reference
-from trunkline.export.tolerance import Errors, measure
+from trunkline.export.tolerance import Errors, measure, with_torch
 from trunkline.ingest.cost import graph_cost
 from trunkline.ingest.parameters import parameter_count
 from trunkline.supermodel.twins.module import Twin
@@ -288,10 +288,11 @@ def test_the_rule_is_ten_times_torchs_error_and_a_floor():
 
 def test_measuring_by_hand():
     double = np.array([[1.0, -4.0]])
-    errors = measure(np.array([[1.5, -4.0]], np.float32), np.array([[1.0, -4.25]], np.float32), double)
+    errors = with_torch(measure(np.array([[1.5, -4.0]], np.float32), double), np.array([[1.0, -4.25]]), double)
     assert (errors.error, errors.torch_error, errors.scale, errors.fault) == (0.5, 0.25, 4.0, "")
-    assert "shape [2] instead of [1, 2]" in measure(np.zeros(2), double, double).fault
-    assert "float32 twin gives NaN" in measure(double, double * np.nan, double).fault
+    assert "shape [2] instead of [1, 2]" in measure(np.zeros(2), double).fault
+    assert "float64 twin gives infinity" in measure(double, double * np.inf).fault
+    assert "float32 twin gives NaN" in with_torch(errors, double * np.nan, double).fault
 
 
 def test_probes_are_seeded_and_of_all_kinds():

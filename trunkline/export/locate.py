@@ -2,7 +2,7 @@
 
 Every value of the exported file is made an output. The twin then computes each of them from the values *that the
 runtime found before it*, so that a node is judged on its own inputs: neither can an early error hide a later one, nor
-do errors that are each right add up to a wrong one. Values that only one side has (merged, folded, or added by a pass) are
+do errors that are each right add up to a wrong one. Values that only one side has (merged, folded, added by a pass) are
 passed over; a folded convolution computes the value that carried BatchNormalization's name, so it is still compared.
 """
 
@@ -64,9 +64,7 @@ def locate(model: Model, reference: Reference, image: Array) -> Divergence | Non
     return None
 
 
-def _own_results(
-    reference: Reference, image: Array, values: Mapping[str, Array], *, double: bool
-) -> dict[str, Array]:
+def _own_results(reference: Reference, image: Array, values: Mapping[str, Array], *, double: bool) -> dict[str, Array]:
     """Return what the twin makes of the numbers that the model gave each node, for the values of both."""
     results: dict[str, Array] = {}
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from trunkline.export.weights import Weights, completed
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.graph import Graph, array_of
 from trunkline.supermodel.twins.module import Twin
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -30,7 +31,7 @@ class Reference:
 
     def __init__(self, source: Graph | Twin, weights: Weights | None = None) -> None:
         if isinstance(source, Graph):
-            twin = Twin(source, weights=completed(source, weights))
+            twin = Twin(source, weights=_settled(source, weights))
         else:
             twin = copy.deepcopy(source).cpu().float()
         self._twin: Twin = twin.eval()
@@ -45,8 +46,9 @@ class Reference:
         return self._outputs(torch.from_numpy(image))
 
     def double(self, image: Array) -> dict[str, Array]:
-        """Return every output by name in float64."""
-        return self._outputs(torch.from_numpy(image).double())
+        """Return every output by name in float64. Images are computed one by one, which halves the memory of maps."""
+        each = [self._outputs(pixels[None].double()) for pixels in torch.from_numpy(image)]
+        return {name: np.concatenate([outputs[name] for outputs in each]) for name in self.outputs}
 
     def values(self, image: Array, watch: Watch | None = None, *, double: bool = True) -> dict[str, Array]:
         """Return every value of the Graph by name; see :meth:`trunkline.supermodel.twins.module.Twin.run_values`."""
@@ -61,6 +63,16 @@ class Reference:
     def _outputs(self, pixels: torch.Tensor) -> dict[str, Array]:
         with torch.no_grad():
             return _arrays(self._twin(pixels))
+
+
+def _settled(graph: Graph, weights: Weights | None) -> Weights:
+    """Return the weights that a new twin would not start with by itself: given ones, and those still to be drawn.
+
+    What lies in a file is left to the twin, which reads one weight at a time.
+    """
+    if weights is not None:
+        return completed(graph, weights)
+    return {name: array_of(value) for name, value in graph.initializers.items() if Filler.of(value) is not None}
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:

@@ -6,8 +6,8 @@ probability map. These operators are known by name. How much they may move an ou
 float64 twin by as much, at every such operator, and looking at its outputs.
 
 That alone would let a real defect of the same size pass. So it is used only for a file in which *every node, on
-the very numbers that the runtime gave it*, is right to its ordinary tolerance (:mod:`trunkline.export.locate`): a wrong bias in front of a
-Sigmoid is then found at the bias, whatever the Sigmoid hides.
+the very numbers that the runtime gave it*, is right to its ordinary tolerance (:mod:`trunkline.export.locate`): a wrong
+bias in front of a Sigmoid is then found at the bias, whatever the Sigmoid hides.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ OPERATOR_ERROR: Mapping[str, float] = {
 }
 """Largest absolute error of onnxruntime's float32 operator, beyond 6 units of its own result.
 
-Measured over 4 million numbers in [-40, 40]: Sigmoid 2.3 units, Selu 1.7, the others at most 1; a test measures them again. Sigmoid
-is a polynomial over a clipped range, Elu and its kin are exp(x) - 1, which cancels near 0, and the hard ones cancel at -3.
-All others that were tried (Tanh, Erf, Exp, Softplus, Softsign and more) are exact to 6 units of their own result.
+Measured over 4 million numbers in [-40, 40]: Sigmoid 2.3 units, Selu 1.7, the others at most 1; a test measures them
+again. Sigmoid is a polynomial over a clipped range, Elu and its kin are exp(x) - 1, which cancels near 0, and the hard
+ones cancel at -3. All others that were tried (Tanh, Erf, Exp, Softplus, Softsign and more) are exact to 6 units of
+their own result.
 """
 
 

@@ -7,6 +7,7 @@ and takes no more memory than its largest weight.
 
 from __future__ import annotations
 
+import sys
 from typing import BinaryIO
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from trunkline.ingest.graph import name_of
-from trunkline.ingest.wire import head, message
+from trunkline.ingest.wire import head
 
 LARGE_WEIGHT_BYTES = 2**16
 
@@ -70,7 +71,8 @@ def _content(value: ir.Value) -> memoryview:
     """Return the numbers of a weight as ONNX stores them: little-endian, the last axis first."""
     tensor = _tensor(value)
     array = np.ascontiguousarray(tensor.numpy())
-    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if sys.byteorder == "big":
+        array = array.byteswap()
     if array.nbytes != tensor.nbytes:
         raise ValueError(f"{name_of(value)}: {array.nbytes} bytes for a tensor of {tensor.nbytes}")
     return array.reshape(-1).view(np.uint8).data

@@ -22,7 +22,16 @@ Pass = Callable[[Graph], int]
 REUSE: tuple[Pass, ...] = (remove_dead_code, drop_noops, deduplicate, number_values)
 """Bit-exact: every output is the same to the last bit."""
 
-__all__ = ["REUSE", "Pass", "deduplicate", "drop_noops", "fold_batchnorm", "name_padded_axes", "number_values", "optimise"]
+__all__ = [
+    "REUSE",
+    "Pass",
+    "deduplicate",
+    "drop_noops",
+    "fold_batchnorm",
+    "name_padded_axes",
+    "number_values",
+    "optimise",
+]
 
 
 def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:

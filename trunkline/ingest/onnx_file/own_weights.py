@@ -1,7 +1,7 @@
 """Large weights of an ONNX file, left in the file until they are asked for.
 
-Protobuf copies a file of weights twice, as bytes and as messages, before anything can be asked about it. So the weights of a
-large file are passed over: the file is parsed without them, and each is read from its place whenever it is used.
+Protobuf copies a file of weights twice, as bytes and as messages, before anything can be asked about it. So the weights
+of a large file are passed over: the file is parsed without them, and each is read from its place whenever it is used.
 The file is then their one lasting copy, as with a caffemodel.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -64,33 +64,28 @@ class OwnWeights:
         kind = ir.DataType(stored.data_type)
 
         def read() -> ir.TensorProtocol:
-            content = self._read(offset, length)
-            return ir.Tensor(np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape), dtype=kind, name=name)
+            content = self._read(offset, length).view(dtype.newbyteorder("<"))
+            return ir.Tensor(content.reshape(shape), dtype=kind, name=name)
 
         return ir.LazyTensor(read, kind, ir.Shape(shape), cache=False, name=name)
 
-    def _read(self, offset: int, length: int) -> bytes:
-        if _age(self._file) != self._status:
-            advice = "leave it as it is until the work is done"
-            raise InvalidModel("was changed since it was opened", place=str(self.path), advice=advice)
+    def _read(self, offset: int, length: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        content = np.empty(length, np.uint8)
+        left = memoryview(content)
         with self._lock:
+            if _age(self._file) != self._status:
+                advice = "leave it as it is until the work is done"
+                raise InvalidModel("was changed since it was opened", place=str(self.path), advice=advice)
             os.lseek(self._file, offset, os.SEEK_SET)
-            return b"".join(_pieces(self._file, length))
+            with open(self._file, "rb", buffering=0, closefd=False) as file:
+                while left:  # the system gives at most 2 GiB at once, and may give less
+                    left = left[file.readinto(left) or len(left) :]
+        return content
 
 
 def _age(file: int) -> tuple[int, int]:
     status = os.fstat(file)
     return status.st_size, status.st_mtime_ns
-
-
-def _pieces(file: int, length: int) -> Iterator[bytes]:
-    """Read ``length`` bytes; the system gives at most 2 GiB at once, and may give less."""
-    while length > 0:
-        piece = os.read(file, length)
-        if not piece:
-            raise OSError("the file ends early")
-        length -= len(piece)
-        yield piece
 
 
 def without_weights(data: memoryview, path: Path) -> tuple[bytes, OwnWeights]:

@@ -67,6 +67,12 @@ def to_tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tenso
     return torch.from_numpy(np.array(array, order="C"))
 
 
+def view_of(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
+    """Return a tensor to copy from at once: it shares the memory of ``array`` where torch can."""
+    is_plain = array.flags.writeable and array.flags.c_contiguous and array.dtype.isbuiltin == 1
+    return torch.from_numpy(array) if is_plain else to_tensor(array)
+
+
 def _usual_filler(node: ir.Node, index: int) -> Filler:
     if node.op_type in _PRODUCTS and index < 2:
         inputs_first = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))

@@ -22,7 +22,6 @@ from trunkline.supermodel.twins.registry import Op, make_op
 from trunkline.supermodel.twins.schedule import Step, schedule
 from trunkline.supermodel.twins.store import WeightStore
 
-
 Watch = Callable[[str, Tensor], Tensor]
 
 
@@ -200,5 +199,5 @@ def _merged(alike: Sequence[Problem]) -> Problem:
 
 def _empty(value: ir.Value) -> Tensor:
     assert value.const_value is not None
-    tensor = value.const_value
-    return to_tensor(np.zeros(tensor.shape.numpy(), tensor.dtype.numpy()))
+    kind = to_tensor(np.zeros(0, value.const_value.dtype.numpy())).dtype
+    return torch.empty(value.const_value.shape.numpy(), dtype=kind)

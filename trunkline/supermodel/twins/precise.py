@@ -12,8 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK_NUMBERS = 2**22
-"""A weight of more numbers than this is cast in blocks of about so many: 32 MiB in float64."""
+BLOCK_NUMBERS = 2**20
+"""A weight of more numbers than this is cast in blocks of about so many: 8 MiB in float64.
+
+The allocator hands out blocks of this size again and again; those of 32 MiB it keeps.
+"""
 
 _SMALL_MAP = 64 * 64
 """Positions, up to which a depthwise convolution is quicker by taps."""
@@ -30,6 +33,7 @@ def convolution(
     groups: int,
 ) -> Tensor:
     """Return the convolution of float64 ``x`` by a weight ``[M, C/groups, ...]`` of any float type."""
+    bias = None if bias is None else bias.double()
     if groups == 1:
         parts = [
             convolve(x, block, None if bias is None else bias[rows], strides, padding, dilations)
@@ -45,6 +49,7 @@ def convolution(
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x`` ``[..., K]`` in float64 times the transpose of a weight ``[M, K]`` of any float type."""
+    bias = None if bias is None else bias.double()
     parts = [F.linear(x, block, None if bias is None else bias[rows]) for rows, block in _blocks(weight)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
-from trunkline.supermodel.twins.initial import to_tensor
+from trunkline.supermodel.twins.initial import view_of
 
 
 class WeightStore(nn.Module):
@@ -73,7 +73,7 @@ class WeightStore(nn.Module):
             raise InvalidModel(problems)
         with torch.no_grad():
             for name, content in weights.items():
-                own[name].copy_(content if isinstance(content, Tensor) else to_tensor(content))
+                own[name].copy_(content if isinstance(content, Tensor) else view_of(content))
 
     def _safe(self, name: str) -> str:
         if name in self._attribute or name in self._constants:
