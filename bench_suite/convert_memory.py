@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench_suite.result import Result, Target
@@ -20,6 +21,8 @@ from trunkline.ingest.graph import Graph
 
 MOST = Target(3.0, at_most=True)
 MB = 1e6
+
+Settings = dict[str, int | float | str | Sequence[int] | Sequence[float]]
 
 _STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 _CHILD = """
@@ -58,10 +61,16 @@ def _vgg11(width: int) -> Graph:
         for index, wide in enumerate(widths):
             name = f"conv{stage}_{index}"
             weight = net.weight(f"{name}.weight", (wide, channels, 3, 3), Filler("msra"))
-            settings = {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [1, 1], "dilations": [1, 1], "group": 1}
+            settings: Settings = {
+                "kernel_shape": [3, 3],
+                "pads": [1] * 4,
+                "strides": [1, 1],
+                "dilations": [1, 1],
+                "group": 1,
+            }
             x = net.node("Relu", [net.node("Conv", [x, weight], name=name, attributes=settings)], name=f"{name}.relu")
             channels = wide
-        window = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "ceil_mode": 0}
+        window: Settings = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "ceil_mode": 0}
         x = net.node("MaxPool", [x], name=f"pool{stage}", attributes=window)
     x, wide = net.node("Flatten", [x], name="flat", attributes={"axis": 1}), channels * 7 * 7
     for index, size in enumerate((width, width, 1000)):

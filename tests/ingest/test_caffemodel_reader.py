@@ -191,7 +191,7 @@ BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "huge length": (b"\xa2\x06" + b"\xff" * 9 + b"\x01", ("claims 18,446,744,073,709,551,615 bytes",)),
     "endless number": (b"\xa2\x06" + b"\xff" * 11, ("more than 10 bytes",)),
     "field 0": (b"\x02\x00", ("field number 0",)),
-    "group": (b"\x0b\x0c", ("wire type 3", "Caffe never writes")),
+    "group": (b"\x0b\x0c", ("wire type 3", "no model file has")),
     "wire type 7": (b"\x0f", ("wire type 7",)),
     "name is a number": (field(100, field(1, 5)), ("field 1 is a varint; expected bytes",)),
     "layer is a number": (field(100, 5), ("field 100 is a varint",)),

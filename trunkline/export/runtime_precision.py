@@ -72,4 +72,5 @@ def _up(name: str, value: Array) -> Array:
 
 def _either(name: str, value: Array) -> Array:
     rng = np.random.default_rng(stream(name, 0))
-    return rng.choice([-1.0, 1.0], size=value.shape)
+    signs: Array = rng.choice([-1.0, 1.0], size=value.shape)
+    return signs

@@ -64,7 +64,8 @@ def _tensor_head(value: ir.Value) -> bytes:
     tensor = _tensor(value)
     sizes = [int(size) for size in tensor.shape.numpy()]
     start = onnx.TensorProto(dims=sizes, data_type=tensor.dtype.value, name=name_of(value))
-    return start.SerializeToString(deterministic=True) + head(_TENSOR_RAW_DATA, tensor.nbytes)
+    text: bytes = start.SerializeToString(deterministic=True)
+    return text + head(_TENSOR_RAW_DATA, tensor.nbytes)
 
 
 def _content(value: ir.Value) -> memoryview:

@@ -71,7 +71,7 @@ class OwnWeights:
 
     def _read(self, offset: int, length: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         content = np.empty(length, np.uint8)
-        left = memoryview(content)
+        left = content.data
         with self._lock:
             if _age(self._file) != self._status:
                 advice = "leave it as it is until the work is done"
@@ -142,4 +142,5 @@ def _shell(wire: Wire, tensor: Field, own: OwnWeights) -> bytes | None:
     elsewhere = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
     elsewhere.external_data.add(key="location", value=own.path.name)
     kept = (bytes(wire.data[item.at : item.end]) for item in fields if item is not content[0])
-    return b"".join(kept) + elsewhere.SerializeToString()
+    text: bytes = elsewhere.SerializeToString()
+    return b"".join([*kept, text])
