@@ -42,9 +42,22 @@ class Sampling(BaseModel):
 
 
 def choose(
-    backbone: Graph, tasks: Sequence[str], distribution: Distribution, sampling: Sampling, settings: Mapping[str, Any]
+    backbone: Graph,
+    heads: Mapping[str, Graph],
+    tasks: Sequence[str],
+    distribution: Distribution,
+    sampling: Sampling,
+    settings: Mapping[str, Any],
 ) -> SharingPlan:
-    """Return a valid plan for ``distribution`` of shape ``[units, T, 3]``.
+    """Return a valid plan for ``distribution``.
+
+    Args:
+        backbone: Whose units are decided about.
+        heads: By task; what no head reads is not run, and a budget does not count it.
+        tasks: Tasks in output order.
+        distribution: Probabilities of shared, own and skip, ``[units, T, 3]``.
+        sampling: How a plan is taken from it.
+        settings: What else the plan says.
 
     Raises:
         InvalidConfig: No plan that was tried is valid and inside the budget; the message says the cheapest seen.
@@ -57,7 +70,7 @@ def choose(
         if (choices == 2).all(axis=0).any():
             continue  # a task that skips everything is no model
         plan = _plan(backbone, tasks, units, choices, {**settings, "provenance": provenance})
-        shares = executed_cost(plan, backbone).shares
+        shares = executed_cost(plan, backbone, heads).shares
         seen.append(shares)
         if _inside(shares, sampling):
             fits.append((_log_likelihood(distribution, choices), plan))
