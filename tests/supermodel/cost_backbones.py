@@ -56,14 +56,14 @@ def non_local(size: int = 8) -> Graph:
 
 
 def dense_net(size: int = 8) -> Graph:
-    """Concatenations, each with a BatchNormalization of its own in front of the next convolution, and a PRelu."""
+    """Concatenations with a BatchNormalization and a PRelu behind each: followers, of units that may be skipped."""
     b = GraphBuilder("dense_net")
     x = conv(b, b.image("image", (3, size, size)), "stem", 4, stride=2)
     for i in range(2):
         y = batch_norm(b, x, f"norm{i}")
         slope = b.weight(f"slope{i}.weight", (int(shape_of(y)[1] or 0), 1, 1), Filler("constant", 0.25))
         y = node(b, "PRelu", [y, slope], f"slope{i}")
-        x = node(b, "Concat", [x, conv(b, y, f"grow{i}", 4)], f"concat{i}", axis=1)
+        x = node(b, "Concat", [conv(b, y, f"grow{i}", 4), x], f"concat{i}", axis=1)
     return b.finish([batch_norm(b, conv(b, x, "squeeze", 6, kernel=1), "last_norm")])
 
 
