@@ -30,9 +30,10 @@ class _Entry(BaseModel):
 
 
 class NodeTime(_Entry):
-    """What one run of a node takes, for one image."""
+    """What one run of a node takes, for one image, and whether its samples described one steady time."""
 
     ms: Milliseconds
+    stable: bool = True
 
 
 class UnitTime(NodeTime):
