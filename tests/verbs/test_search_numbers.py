@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
+from trunkline.supermodel.methods import method_named
 from trunkline.verbs.config import parse_config
 from trunkline.verbs.project import Project
 from trunkline.verbs.search import SearchResult, search
@@ -79,3 +81,19 @@ def test_without_a_cost_weight_nothing_is_paid(tmp_path: Path) -> None:
     searched(tmp_path, {"search_loss_weights": nothing, "alternate": [2, 1]})
     assert set(last_record(tmp_path)["terms"]) == {"regularization"}
     assert all(untouched(rows) for rows in policy(tmp_path).values())
+
+
+def test_the_search_starts_from_its_seed(tmp_path: Path) -> None:
+    """One step of Adam moves no weight further than its rate; another seed's weights are far away."""
+    content = {"data": {"kind": "scenes", "size": [32, 32], "length": 4, "val_length": 1}, "seed": 5}
+    numbers = {"steps": [1, 1, 1], "alternate": [1, 1], "batch_size": 1, "weight_lr": 1e-4}
+    project = Project(parse_config({**content, "search": {"numbers": numbers}}), tmp_path)
+    search(project, quiet=True)
+    found = load_file(tmp_path / "search/checkpoints/pre-00000001/model.safetensors")
+    far = {}
+    for seed in (5, 0):
+        start = method_named("automtl")(project.backbone, project.heads, project.tasks, None, seed=seed).state_dict()
+        kernels = [name for name, tensor in start.items() if tensor.dim() == 4]
+        assert len(kernels) > 50
+        far[seed] = max(float((found[name] - start[name]).abs().max()) for name in kernels)
+    assert far[5] < 2e-4 < 0.1 < far[0]
