@@ -6,11 +6,15 @@ import gc
 import weakref
 from typing import Any
 
+import pytest
 import torch
+from backbones import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trunkline.errors import InvalidConfig
 from trunkline.supermodel.gradient_sum import GradientSum, SummedWeights
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 
 
 class Reader(torch.autograd.Function):
@@ -44,6 +48,67 @@ def test_any_backward_passes_over_any_readers(shares: list[float], data: st.Data
         weight.grad = None
         torch.stack([outputs[i].sum() for i in chosen]).sum().backward(retain_graph=True)
         torch.testing.assert_close(weight.grad, torch.full((3,), sum(shares[i] for i in chosen)))
+
+
+def model_and_losses(mixing: str = "weight") -> tuple[AutoMTL, torch.Tensor]:
+    model = AutoMTL(chain(), {}, ("a", "b"), AutoMTLOptions(mixing=mixing), seed=1).double()
+    model.begin_step(0, mode="sample")
+    image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return model, torch.stack([output.sin().sum() for output in model(image).values()])
+
+
+def weights_of(model: AutoMTL) -> list[torch.nn.Parameter]:
+    return list(model.parameter_groups()["weights"].values())
+
+
+def test_a_pass_for_the_policy_leaves_nothing_behind() -> None:
+    """Its readers add to sums that nobody takes; the weights' gradients of the next pass must not hold them."""
+    model, losses = model_and_losses()
+    torch.autograd.grad(losses.sum(), list(model.policies), retain_graph=True)
+    found = torch.autograd.grad(losses.sum(), weights_of(model), allow_unused=True)
+    again, fresh = model_and_losses()
+    for mine, reference in zip(
+        found, torch.autograd.grad(fresh.sum(), weights_of(again), allow_unused=True), strict=True
+    ):
+        assert (mine is None) == (reference is None)
+        assert mine is None or torch.equal(mine, reference)
+
+
+@pytest.mark.parametrize("of", ["autograd", "func"])
+def test_batched_gradients_of_weights_are_refused(of: str) -> None:
+    """One buffer cannot hold several gradients at once; torch would end in the middle of one, or mix them up."""
+    model, losses = model_and_losses()
+    every = torch.eye(2, dtype=torch.float64)
+
+    def one(direction: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(losses, weights_of(model), direction, retain_graph=True, allow_unused=True)[0]
+
+    with pytest.raises(InvalidConfig, match="no batched gradients") as caught:
+        if of == "func":
+            torch.func.vmap(one)(every)
+        else:
+            torch.autograd.grad(losses, weights_of(model), every, is_grads_batched=True, allow_unused=True)
+    assert 'mixing="output"' in str(caught.value)
+
+
+@pytest.mark.parametrize(("mixing", "group"), [("output", "weights"), ("weight", "policy")])
+def test_what_the_refusal_advises_is_right(mixing: str, group: str) -> None:
+    """Batched gradients of the weights with mixed outputs, and of the policy while weights are held."""
+    model, _ = model_and_losses(mixing)
+    for name, parameters in model.parameter_groups().items():
+        for parameter in parameters.values():
+            parameter.requires_grad_(name == group)
+    image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    losses = torch.stack([output.sin().sum() for output in model(image).values()])
+    wanted = list(model.parameter_groups()[group].values())
+    every = torch.eye(2, dtype=torch.float64)
+    batched = torch.autograd.grad(losses, wanted, every, is_grads_batched=True, retain_graph=True, allow_unused=True)
+    for task, loss in enumerate(losses):
+        alone = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
+        for mine, reference in zip(batched, alone, strict=True):
+            assert mine is not None or reference is None
+            if reference is not None and mine is not None:
+                torch.testing.assert_close(mine[task], reference)
 
 
 def test_two_weights_do_not_mix() -> None:

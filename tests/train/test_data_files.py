@@ -11,7 +11,6 @@ from PIL import Image
 
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.augment import Augmentation
-from trunkline.train.data.check import check_values
 from trunkline.train.data.folder import Folder
 from trunkline.train.data.nyuv2 import NYUv2
 from trunkline.train.data.nyuv2_classes import CLASSES_13, CLASSES_40, mapping_40_to_13
@@ -191,8 +190,7 @@ def test_abuse_values_are_located(nyu):
     assert "value 40 at row 3, column 4, expected a class 0..39" in found.message
     assert "(2 such pixels" in found.message
     assert "value nan at row 7, column 9" in problems(lambda: data.sample(2))[0].message
-    assert len(problems(lambda: check_values(data))) == 2
-    check_values(NYUv2(nyu, "all", SIZE, tasks=["normals"]))
+    assert NYUv2(nyu, "all", SIZE, tasks=["normals"]).sample(1).labels.keys() == {"normals"}
 
 
 def test_missing_labels_can_be_ignored(nyu):
@@ -241,7 +239,7 @@ def test_abuse_of_folders(camvid):
 def test_real_nyuv2_samples():
     data = open_data({"kind": "nyuv2", "path": NYUV2, "size": (120, 160), "classes": 13, "val_fraction": 0.5})
     assert (len(data.train), len(data.val)) == (2, 2)
-    check_values(data.train)
+    assert all(sample.labels for sample in map(data.train.sample, range(len(data.train))))
     sample = data.val.sample(0, seed=1)
     assert set(np.unique(sample.labels["segmentation"])) <= {*range(13), 255}
     plain = NYUv2(NYUV2, "all", (480, 640)).sample(1).labels

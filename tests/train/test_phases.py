@@ -48,6 +48,12 @@ def test_schedules_equal_torch(schedule, make):
         scheduler.step()
 
 
+@pytest.mark.parametrize("key", ["mode", "eval_mode"])
+def test_an_unknown_mode_is_refused_with_a_guess(key):
+    with pytest.raises(InvalidConfig, match=r'no mode \'smaple\'\n  did you mean "sample"'):
+        Phase(steps=1, **{key: "smaple"})
+
+
 def test_lr_counts_only_the_turns_own_steps():
     slow = Turn(name="slow", steps=3, optimiser=Optimiser(lr=1.0), schedule=Schedule(kind="step", size=2, gamma=0.5))
     phase = Phase(steps=10, turns=(slow, Turn(name="other", steps=2)))

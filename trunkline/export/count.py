@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
+from trunkline.ingest.einsum import einsum_macs
 from trunkline.ingest.graph import CONSTANT, ROLE_KEY
 from trunkline.ingest.marks import marked
 from trunkline.ingest.onnx_file.own_weights import open_shell
@@ -79,6 +80,9 @@ def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
     if node.op_type == "Gemm":
         transposed = any(item.name == "transA" and item.i for item in node.attribute)
         return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[0 if transposed else 1]
+    if node.op_type == "Einsum":
+        equation = next(item.s.decode() for item in node.attribute if item.name == "equation")
+        return einsum_macs(equation, [_shape(shapes, name) for name in node.input])
     return 0
 
 

@@ -1,10 +1,9 @@
 """Branching points and blocks: where a network can be cut because one tensor is all there is.
 
 A cut after node i is legal when exactly one computed value is still needed later (the *live* tensor). One
-scan in topological order finds every cut in linear time. Segments between cuts are then merged as TreeMTL
-describes (Zhang et al. 2022, "branching point detector"): a segment without weights joins the one before it
-(the release's direction, the default) or the one after it (the paper's), so that every block has something
-to share.
+scan in topological order finds every cut in linear time. A segment without layers then joins the one before it, as
+in TreeMTL's release (Zhang et al. 2022, "branching point detector"), so that every block has something to share and a
+convolution keeps its normalisation. The paper joins it to the one after it, which makes as many blocks.
 
 A graph's outputs do not count as live. A backbone's early feature maps ride along: only heads read them, each task
 carries its own, and a cut behind one is still a place where all that goes on is one tensor. (If they counted, a
@@ -14,8 +13,8 @@ keeps its 17.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx_ir as ir
 
@@ -23,7 +22,8 @@ from trunkline.ingest.cost import Cost, node_costs
 from trunkline.ingest.graph import Graph, Shape, data_inputs_of, name_of, shape_of
 from trunkline.ingest.parameters import is_parameter
 
-MATRIX_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+MATRIX_OPS = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
+"""Operators that sum products; one that reads a trainable weight is a layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,16 @@ class Block:
     cost: Cost
 
 
-def find_blocks(graph: Graph, *, merge: Literal["previous", "next"] = "previous") -> list[Block]:
+def find_blocks(graph: Graph) -> list[Block]:
     """Cut ``graph`` at its branching points and return the blocks in order.
 
     Every node that an output needs belongs to exactly one block, and each block reads the value the one
     before it hands on. A graph without weights is one block.
     """
-    segments = _segments(graph)
-    merged = _merge_forward(segments) if merge == "next" else _merge_backward(segments)
     costs = node_costs(graph)
     blocks = []
     incoming = graph.input
-    for segment in merged:
+    for segment in _merged(_segments(graph)):
         blocks.append(_block(segment, incoming, costs))
         incoming = segment.output
     return blocks
@@ -68,7 +66,7 @@ def find_blocks(graph: Graph, *, merge: Literal["previous", "next"] = "previous"
 
 def branching_points(graph: Graph, last: ir.Value) -> list[str]:
     """Return the values at which a network that ends in ``last`` can be cut, in order; ``last`` is one."""
-    nodes = _needed_nodes(graph, [last])
+    nodes = needed_nodes(graph, [last])  # what nobody reads must not hide a cut
     return [name_of(segment.output) for segment in _cut(nodes, graph.input, last)]
 
 
@@ -85,7 +83,7 @@ class _Segment:
 
 
 def _segments(graph: Graph) -> list[_Segment]:
-    return _cut(_needed_nodes(graph, graph.outputs), graph.input, graph.outputs[-1])
+    return _cut(needed_nodes(graph, graph.outputs), graph.input, graph.outputs[-1])
 
 
 def _cut(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment]:
@@ -111,8 +109,8 @@ def _cut(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment
     return segments
 
 
-def _needed_nodes(graph: Graph, outputs: list[ir.Value]) -> list[ir.Node]:
-    """Return the nodes that ``outputs`` need; what nobody reads must not hide a cut."""
+def needed_nodes(graph: Graph, outputs: Sequence[ir.Value]) -> list[ir.Node]:
+    """Return the nodes that ``outputs`` need, in order."""
     needed = set(outputs)
     kept = []
     for node in reversed(graph.nodes):
@@ -122,7 +120,7 @@ def _needed_nodes(graph: Graph, outputs: list[ir.Value]) -> list[ir.Node]:
     return kept[::-1]
 
 
-def _merge_backward(segments: list[_Segment]) -> list[_Segment]:
+def _merged(segments: list[_Segment]) -> list[_Segment]:
     """Join each weight-free segment to the one before it; leading ones wait for the first with weights."""
     merged: list[_Segment] = []
     for segment in segments:
@@ -130,22 +128,6 @@ def _merge_backward(segments: list[_Segment]) -> list[_Segment]:
             merged[-1].append(segment)
         else:
             merged.append(segment)
-    return merged
-
-
-def _merge_forward(segments: list[_Segment]) -> list[_Segment]:
-    """Join each weight-free segment to the one after it; trailing ones join the last with weights."""
-    merged: list[_Segment] = []
-    closed = True
-    for segment in segments:
-        if closed:
-            merged.append(segment)
-        else:
-            merged[-1].append(segment)
-        closed = _has_matrix(segment.nodes)
-    if not closed and len(merged) > 1:
-        tail = merged.pop()
-        merged[-1].append(tail)
     return merged
 
 

@@ -1,8 +1,8 @@
 """What a Graph costs: multiply-accumulates, parameters and activation bytes, per node and in total.
 
-MACs are counted for one image (batch 1) and only where a weight is multiplied with data: convolution,
-transposed convolution and matrix products. Element-wise work, pooling and normalisation count as zero, as in
-the papers' tables; BatchNormalization is folded into its convolution at export anyway.
+MACs are counted for one image (batch 1), where products are summed: convolution, transposed convolution, matrix
+product and Einsum, of stored weights or of two computed values. Element-wise work, pooling and normalisation count
+as zero, as in the papers' tables; BatchNormalization is folded into its convolution at export anyway.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import reduce
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Graph, attribute, name_of, shape_of
+from trunkline.ingest.einsum import einsum_macs
+from trunkline.ingest.graph import Graph, attribute, inputs_of, name_of, shape_of
 from trunkline.ingest.parameters import is_parameter
 
 FLOAT_BYTES = 4
@@ -60,6 +61,8 @@ def node_macs(node: ir.Node) -> int:
         return _per_image(node.outputs[0]) * _known(first)[0 if attribute(node, "transA", 0) else -1]
     if node.op_type == "MatMul":
         return _per_image(node.outputs[0]) * _known(shape_of(_input(node, 0)))[-1]
+    if node.op_type == "Einsum":
+        return einsum_macs(attribute(node, "equation"), [_known(shape_of(value)) for value in inputs_of(node)])
     return 0
 
 

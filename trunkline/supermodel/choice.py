@@ -6,17 +6,31 @@ Options are numbered as in AutoMTL: 0 the shared operator, 1 the task's own copy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.ingest.fillers import stream
 
 SHARED, OWN, SKIPPED = 0, 1, 2
 OPTIONS = 3
 
 Mode = Literal["average", "sample", "soft", "argmax"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def check_mode(mode: Mode) -> Mode:
+    """Return ``mode``; a word that is none would otherwise choose in some way, and nobody would know which.
+
+    Raises:
+        InvalidConfig: There is no such mode.
+    """
+    if mode not in MODES:
+        advice = did_you_mean(str(mode), MODES) or f"modes are {', '.join(MODES)}"
+        raise InvalidConfig(f"there is no mode {mode!r}", place="mode", advice=advice)
+    return mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +49,6 @@ class Temperature:
     def at(self, step: int) -> float:
         """Return the temperature at ``step``, counted over all turns of the phase."""
         return max(self.floor, self.start * self.decay ** (step // self.every))
-
-    @classmethod
-    def ending_at(cls, end: float, *, steps: int, start: float = 5.0, stages: int = 100) -> Temperature:
-        """Return the schedule that falls from ``start`` to ``end`` in equal ratios over ``steps``."""
-        every = max(1, steps // stages)
-        falls = max(1, (steps - 1) // every)
-        return cls(start, (end / start) ** (1 / falls), every, min(end, start))
 
 
 def gumbel_noise(shape: tuple[int, ...], *, seed: int, step: int, stream_name: str) -> Tensor:

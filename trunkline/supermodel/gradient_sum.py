@@ -3,6 +3,11 @@
 Autograd gives each reader of a weight a gradient tensor of its own and adds them up. For a unit's shared kernel that
 is kernel-size memory for every task, and touching fresh memory costs more than the arithmetic. Here the first
 reader's gradient becomes the buffer, and the others are added to it in place.
+
+A sum belongs to one backward pass. One that asks for other gradients only, such as the policy's, leaves a part behind
+that nobody takes; the next pass starts anew. What a buffer cannot hold are several gradients at once: batched passes
+(``is_grads_batched``, ``torch.func.vmap``, ``jacrev``) are refused. Take a pass for each loss, or mix outputs
+(``mixing = "output"``), where autograd does the adding. The policy's batched gradients are fine while weights are held.
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from trunkline.errors import InvalidConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +42,35 @@ class GradientSum:
 
     def __init__(self) -> None:
         self._total: Tensor | None = None
+        self._pass = -1
 
     def open(self, weight: Tensor) -> Addition:
-        """Begin a reader's part; the first one's numbers become the sum."""
-        first = self._total is None
-        if self._total is None:
-            self._total = torch.empty_like(weight, memory_format=torch.contiguous_format)
+        """Begin a reader's part; the first one's numbers become the sum.
+
+        Raises:
+            InvalidConfig: The backward pass is batched.
+        """
+        if _is_batched(weight):
+            raise InvalidConfig(
+                "the supermodel's weights have no batched gradients (is_grads_batched, vmap, jacrev)",
+                advice='take one backward pass for each loss, or build the model with mixing="output"',
+            )
+        now = torch._C._current_graph_task_id()
+        first = self._total is None or self._pass != now
+        if self._total is None or first:
+            self._total, self._pass = torch.empty_like(weight, memory_format=torch.contiguous_format), now
         return Addition(self._total, first)
 
     def take(self) -> Tensor | None:
         """Return the sum, ``None`` if nothing was added, and start anew."""
         total, self._total = self._total, None
         return total
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor stands for several: torch has one kind in ``torch.func`` and another in ``torch.autograd``."""
+    kinds = torch._C._functorch
+    return kinds.is_batchedtensor(tensor) or kinds.is_legacy_batchedtensor(tensor)
 
 
 class SummedWeights:

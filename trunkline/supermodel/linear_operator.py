@@ -70,9 +70,12 @@ def pad(x: Tensor, geometry: Geometry) -> Tensor:
 def apply_padded(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Apply the operator to an input that :func:`pad` returned."""
     bias = None if bias is None else bias.to(x.dtype)
-    if geometry.kind == "linear":
-        return F.linear(x, weight if geometry.transposed_weight else weight.t(), bias)
-    return torch.convolution(x, weight, bias, *geometry.arguments)
+    if geometry.kind != "linear":
+        return torch.convolution(x, weight, bias, *geometry.arguments)
+    matrix = weight if geometry.transposed_weight else weight.t()
+    if bias is None or bias.shape == matrix.shape[:1]:
+        return F.linear(x, matrix, bias)
+    return F.linear(x, matrix) + bias  # a Gemm's may have any shape that spreads over the product
 
 
 def input_gradient(x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry) -> Tensor:
@@ -84,17 +87,20 @@ def input_gradient(x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry) 
 
 
 def weight_gradients(
-    x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry, *, of_bias: bool
+    x: Tensor, weight: Tensor, grad: Tensor, geometry: Geometry, bias_shape: torch.Size | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of :func:`apply_padded` for weight and bias; of ``weight`` only the shape counts."""
+    """Return the gradients of :func:`apply_padded` for weight and bias; of ``weight`` only the shape counts.
+
+    ``bias_shape`` is ``None`` where there is no bias.
+    """
     if geometry.kind == "linear":
         rows, columns = grad.flatten(0, -2), x.flatten(0, -2)
         found = rows.t() @ columns if geometry.transposed_weight else columns.t() @ rows
-        return found, rows.sum(0) if of_bias else None
+        return found, None if bias_shape is None else grad.sum_to_size(bias_shape)
     # torch picks its kernel by the types of all three, and under autocast the weight still has its own.
     like = weight if weight.dtype == x.dtype else torch.empty_like(weight, dtype=x.dtype)
-    _, found, bias = _convolution_backward(grad, x, like, geometry, (False, True, of_bias))
-    return found, bias if of_bias else None
+    _, found, bias = _convolution_backward(grad, x, like, geometry, (False, True, bias_shape is not None))
+    return found, None if bias_shape is None else bias
 
 
 def _convolution_backward(

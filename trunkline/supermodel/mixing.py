@@ -35,7 +35,7 @@ def mixed_linear(
         x: ``[N, C, H, W]``, or ``[N, C]`` for a linear layer.
         p: Weights of the options, ``[3]``.
         kernels: The options' weights.
-        bias: ``[K]``, already mixed.
+        bias: ``[K]``, already mixed; of a linear layer any shape that spreads over ``[N, K]``.
         total: Where the gradient of the shared kernel is added up, instead of by autograd.
     """
     device = x.device.type
@@ -63,7 +63,7 @@ class _MixedLinear(torch.autograd.Function):
         own: Tensor,
         projection: Tensor | None,
     ) -> Tensor:
-        ctx.mixture, ctx.total, ctx.has_bias = mixture, total, bias is not None
+        ctx.mixture, ctx.total, ctx.bias_shape = mixture, total, None if bias is None else bias.shape
         ctx.save_for_backward(x, p, shared, own, projection)
         return mix(mixture, p, Kernels(shared, own, projection), x).apply(x, bias)
 
@@ -74,7 +74,7 @@ class _MixedLinear(torch.autograd.Function):
         x, p, *weights = ctx.saved_tensors
         kernels = Kernels(*weights)
         _, _, for_x, for_p, _, for_shared, for_own, for_projection = ctx.needs_input_grad
-        grad_mixed, grad_bias = weight_gradients(x, kernels.shared, grad, mixture.geometry, of_bias=ctx.has_bias)
+        grad_mixed, grad_bias = weight_gradients(x, kernels.shared, grad, mixture.geometry, ctx.bias_shape)
         grad_mixed = grad_mixed.to(p.dtype).contiguous()
         grad_projection = (p[SKIPPED] * mixture.tap_of(grad_mixed))[:, :, None, None] if for_projection else None
         skipped = _skip_gradient(mixture, kernels, grad_mixed) if for_p else None

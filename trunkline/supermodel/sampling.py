@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.errors import InvalidConfig
 from trunkline.ingest.graph import Graph
+from trunkline.supermodel.choice import SKIPPED
 from trunkline.supermodel.executed import executed_cost
-from trunkline.supermodel.plan import SKIP, SharingPlan, check_plan, make_plan
+from trunkline.supermodel.plan import SKIP, SharingPlan, make_plan
 from trunkline.supermodel.units import Unit, find_units
 
 Distribution = NDArray[np.float64]
@@ -20,14 +21,21 @@ Choices = NDArray[np.int64]
 
 DRAWS_PER_TRY = 64
 
+_ADVICE = {
+    "argmax": 'raise the budget or the weight of the cost term, or take another plan: `kind = "best"`',
+    "draw": 'raise the budget or the weight of the cost term, or draw more often: `kind = "best"` with more `draws`',
+    "best": "raise the budget, the number of draws, or the weight of the cost term",
+}
+
 
 class Sampling(BaseModel):
     """How a plan is taken from the distribution.
 
     Attributes:
-        kind: ``argmax``, ``draw`` (AutoMTL: one categorical draw per unit and task), or ``best`` of ``draws``.
+        kind: ``argmax``, ``draw`` (AutoMTL: one categorical draw per unit and task; the first of 64 that is inside the
+            budget), or ``best`` of ``draws``.
         seed: Of the draws.
-        draws: How many plans ``best`` compares; the most likely one inside the budget wins.
+        draws: How many plans ``best`` compares; the most likely one inside the budget wins, of equals the first drawn.
         max_macs: Budget of executed backbone MACs, as a share of N independent backbones.
         max_parameters: Budget of backbone parameters, likewise.
     """
@@ -42,42 +50,53 @@ class Sampling(BaseModel):
 
 
 def choose(
-    backbone: Graph, tasks: Sequence[str], distribution: Distribution, sampling: Sampling, settings: Mapping[str, Any]
+    backbone: Graph,
+    heads: Mapping[str, Graph],
+    tasks: Sequence[str],
+    distribution: Distribution,
+    sampling: Sampling,
+    settings: Mapping[str, Any],
 ) -> SharingPlan:
-    """Return a valid plan for ``distribution`` of shape ``[units, T, 3]``.
+    """Return a valid plan for ``distribution``.
+
+    Args:
+        backbone: Whose units are decided about.
+        heads: By task; what no head reads is not run, and a budget does not count it.
+        tasks: Tasks in output order.
+        distribution: Probabilities of shared, own and skip, ``[units, T, 3]``.
+        sampling: How a plan is taken from it.
+        settings: What else the plan says.
 
     Raises:
         InvalidConfig: No plan that was tried is valid and inside the budget; the message says the cheapest seen.
     """
     units = find_units(backbone, "operator")
     provenance = {"sampling": sampling.model_dump(exclude_none=True)}
-    fits: list[tuple[float, SharingPlan]] = []
     seen: list[tuple[float, float]] = []
     for choices in _candidates(distribution, sampling):
-        if (choices == 2).all(axis=0).any():
+        if (choices == SKIPPED).all(axis=0).any():
             continue  # a task that skips everything is no model
         plan = _plan(backbone, tasks, units, choices, {**settings, "provenance": provenance})
-        shares = executed_cost(plan, backbone).shares
-        seen.append(shares)
+        shares = executed_cost(plan, backbone, heads).shares
         if _inside(shares, sampling):
-            fits.append((_log_likelihood(distribution, choices), plan))
-            if sampling.kind != "best":
-                break
-    if not fits:
-        raise InvalidConfig(_why_none(seen, sampling), advice="raise the budget, the number of draws, or the cost term")
-    best = max(fits, key=lambda item: item[0])[1]
-    check_plan(best, backbone, units)
-    return best
+            return plan
+        seen.append(shares)
+    raise InvalidConfig(_why_none(seen, sampling), place="search.options.sampling", advice=_ADVICE[sampling.kind])
 
 
 def _candidates(distribution: Distribution, sampling: Sampling) -> list[Choices]:
+    """Return plans in the order in which they are wanted: the first one inside the budget is taken."""
     if sampling.kind == "argmax":
         return [distribution.argmax(axis=-1)]
     rng = np.random.default_rng(sampling.seed)
     count = sampling.draws if sampling.kind == "best" else DRAWS_PER_TRY
     cumulative = np.cumsum(distribution, axis=-1)
     cumulative /= cumulative[..., -1:]
-    return [(rng.random(distribution.shape[:2])[..., None] >= cumulative).sum(axis=-1) for _ in range(count)]
+    drawn = [(rng.random(distribution.shape[:2])[..., None] >= cumulative).sum(axis=-1) for _ in range(count)]
+    if sampling.kind == "draw":
+        return drawn
+    different = {choices.tobytes(): choices for choices in drawn}.values()
+    return sorted(different, key=lambda choices: -_log_likelihood(distribution, choices))
 
 
 def _plan(
@@ -108,7 +127,7 @@ def _log_likelihood(distribution: Distribution, choices: Choices) -> float:
 
 def _why_none(seen: Sequence[tuple[float, float]], sampling: Sampling) -> str:
     if not seen:
-        return "every plan drawn lets a task skip the whole backbone"
+        return "every plan that was tried lets a task skip the whole backbone"
     macs, parameters = min(seen)
     return (
         f"none of {len(seen)} plans is inside the budget (MACs {sampling.max_macs}, parameters "

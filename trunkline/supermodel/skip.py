@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.graph import Attribute, Graph, Shape, attribute, name_of, shape_of
+from trunkline.ingest.graph import Attribute, Graph, Shape, attribute, data_inputs_of, name_of, shape_of
 from trunkline.supermodel.units import Granularity, Unit
 
 Pair = tuple[int, int]
@@ -52,8 +52,13 @@ class Skip:
 
     @property
     def is_identity(self) -> bool:
-        """Whether skipping leaves the very same value, which later nodes can go on sharing."""
+        """Whether skipping leaves the very same value."""
         return self.kind == "identity"
+
+    @property
+    def keeps_equal(self) -> bool:
+        """Whether tasks that skip with equal values have equal values behind it too: it has no weights of a task."""
+        return not self.weight_shape
 
 
 def skips_of(graph: Graph, units: Sequence[Unit], granularity: Granularity = "operator") -> list[Skip | None]:
@@ -76,8 +81,8 @@ def _block_skip(graph: Graph, unit: Unit, shapes: Mapping[str, Shape]) -> Skip |
 
 def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
     reads, writes = shapes[unit.input], shapes[unit.output]
-    first = node.inputs[0]
-    if first is None or first.name != unit.input:
+    # A product of two computed values with a stored bias: a skip would drop one of the two, and all that it came from.
+    if len(data_inputs_of(node)) > 1 or node.inputs[0] is None or node.inputs[0].name != unit.input:
         return None
     if node.op_type == "Conv" and len(reads) == 4:
         return _conv_skip(node, unit, reads, writes)

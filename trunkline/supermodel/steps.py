@@ -31,6 +31,7 @@ from trunkline.supermodel.mixing import mixed_linear
 from trunkline.supermodel.naming import instance_name, is_instanced, skip_weight_name
 from trunkline.supermodel.normalisation import BatchNormWeights, mixed_batch_norm
 from trunkline.supermodel.skip import Skip
+from trunkline.supermodel.twins.ops.normalisation import require_spread
 from trunkline.supermodel.twins.registry import make_op
 
 Mixing = Literal["weight", "output"]
@@ -73,6 +74,7 @@ class Step(nn.Module, ABC):
 
     def __init__(self, node: ir.Node, prefix: str = "") -> None:
         super().__init__()
+        self.name = name_of(node)
         self.op = make_op(node)
         self.reads = [None if v is None or v.is_initializer() else prefix + name_of(v) for v in node.inputs]
         self.stored = [
@@ -172,7 +174,6 @@ class MatrixStep(ChoiceStep):
     def __init__(self, node: ir.Node, unit: int, skip: Skip | None, mixing: Mixing) -> None:
         super().__init__(node, unit, skippable=skip is not None)
         self.skip = skip
-        self.name = name_of(node)
         geometry = geometry_of(node) if mixing == "weight" else None
         self.mixture = None if geometry is None else Mixture(geometry, skip)
         kernel, bias = self.stored[1], self.stored[2] if len(self.stored) > 2 else None
@@ -224,6 +225,8 @@ class NormStep(ChoiceStep):
         """Return the mix of all options."""
         if self.mixing == "output" and not self.per_task:
             return super().run_mixed(values, column, weights)
+        if self.training:
+            require_spread(values[self.data], place=self.name)
         shared, own = self.shares(column)
         instances = [self._instance(weights, k) for k in ((column.own,) if self.per_task else (0, column.own))]
         y = mixed_batch_norm(

@@ -15,7 +15,7 @@ from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.parameters import is_setting, role_of
 from trunkline.supermodel import choice
-from trunkline.supermodel.choice import Mode, Temperature
+from trunkline.supermodel.choice import Mode, Temperature, check_mode
 from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.lower import check_heads
 from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
@@ -108,8 +108,11 @@ class Supermodel(nn.Module):
             step: Step of the phase; noise and temperature are pure functions of it.
             mode: ``average`` (pre-training), ``sample`` (Gumbel-Softmax), ``soft`` (the learned distribution as
                 it is) or ``argmax``.
+
+        Raises:
+            InvalidConfig: There is no such mode.
         """
-        self._mode, self._step = mode, step
+        self._mode, self._step = check_mode(mode), step
         return {"temperature": self.temperature.at(step)} if mode == "sample" else {}
 
     def option_weights(self, task: int, *, stream: str = "forward") -> Tensor:

@@ -8,7 +8,7 @@ its weight instance, so a shared convolution keeps a shared BatchNorm and its re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,11 +71,12 @@ def _operator_units(graph: Graph) -> list[Unit]:
     heads = [node for node in graph.nodes if node.op_type in MATRIX_OPS and has_parameters(node)]
     chains = [_with_tail(node, graph) for node in heads]
     index_of = {name_of(node): i for i, chain in enumerate(chains) for node in chain}
-    ancestors, nearest = _ancestry(graph, index_of)
+    before, nearest = units_before(graph, index_of), _nearest(graph, index_of)
+    ancestors = [before[name_of(chain[0])] for chain in chains]
     followers: list[list[str]] = [[] for _ in heads]
     for node in graph.nodes:
         name = name_of(node)
-        if has_parameters(node) and name not in index_of and nearest.get(name) is not None:
+        if has_parameters(node) and name not in index_of and name in nearest:
             followers[nearest[name]].append(name)
     depths: list[int] = []
     for i in range(len(heads)):
@@ -89,7 +90,7 @@ def _operator_units(graph: Graph) -> list[Unit]:
             output=name_of(chain[-1].outputs[0]),
             cost=Cost.total(costs[name_of(node)] for node in chain),
             depth=depths[i],
-            ancestors=frozenset(ancestors[i]),
+            ancestors=ancestors[i],
         )
         for i, chain in enumerate(chains)
     ]
@@ -110,28 +111,35 @@ def _with_tail(node: ir.Node, graph: Graph) -> list[ir.Node]:
         chain.append(reader)
 
 
-def _ancestry(graph: Graph, index_of: dict[str, int]) -> tuple[list[set[int]], dict[str, int]]:
-    """Return each unit's ancestors, and for each node outside units the nearest unit before it."""
-    reach: dict[int, set[int]] = {}
-    last: dict[int, int] = {}
-    ancestors: list[set[int]] = [set() for _ in range(max(index_of.values(), default=-1) + 1)]
+def units_before(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, frozenset[int]]:
+    """Return, for each node, the units that its inputs depend on.
+
+    Args:
+        graph: The backbone.
+        unit_of: The unit of each node that belongs to one. A unit is not before its own nodes.
+    """
+    reach: dict[ir.Value, frozenset[int]] = {}
+    before: dict[str, frozenset[int]] = {}
+    for node in graph.nodes:
+        name = name_of(node)
+        seen: frozenset[int] = frozenset().union(*(reach.get(value, frozenset()) for value in data_inputs_of(node)))
+        own = frozenset({unit_of[name]} if name in unit_of else ())
+        before[name] = seen - own
+        reach.update(dict.fromkeys(node.outputs, seen | own))
+    return before
+
+
+def _nearest(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, int]:
+    """Return, for each node, the unit that it belongs to or that is the nearest before it, if any."""
+    last: dict[ir.Value, int] = {}
     nearest: dict[str, int] = {}
     for node in graph.nodes:
-        reads = data_inputs_of(node)
-        seen: set[int] = set().union(*(reach.get(id(value), set()) for value in reads))
-        unit = index_of.get(name_of(node))
-        before = next((last[id(value)] for value in reads if id(value) in last), None)
+        found = next((last[value] for value in data_inputs_of(node) if value in last), None)
+        unit = unit_of.get(name_of(node), found)
         if unit is not None:
-            ancestors[unit] |= seen - {unit}
-            seen = seen | {unit}
-            before = unit
-        elif before is not None:
-            nearest[name_of(node)] = before
-        for value in node.outputs:
-            reach[id(value)] = seen
-            if before is not None:
-                last[id(value)] = before
-    return ancestors, nearest
+            nearest[name_of(node)] = unit
+            last.update(dict.fromkeys(node.outputs, unit))
+    return nearest
 
 
 def unit_of_nodes(units: Sequence[Unit]) -> dict[str, int]:

@@ -13,9 +13,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from trunkline.supermodel.choice import Mode, check_mode
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+KnownMode = Annotated[Mode, BeforeValidator(check_mode)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
@@ -117,8 +120,7 @@ class Phase(_Data):
 
     Attributes:
         name: Unique in a run; names checkpoints and log records.
-        mode: Handed to the model before each step: ``average``, ``sample`` or ``argmax`` for AutoMTL's supermodel;
-            models without choices ignore it.
+        mode: Handed to the model before each step: how a supermodel chooses; models without choices ignore it.
         steps: Steps of all turns together.
         turns: The cycle.
         joint: True: one backward of Σ_t w_t·L_t + Σ_k λ_k·term_k over all tasks, and one optimiser step (AutoMTL
@@ -137,7 +139,7 @@ class Phase(_Data):
     """
 
     name: Name = "train"
-    mode: str = "argmax"
+    mode: KnownMode = "argmax"
     steps: Count
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)] = (Turn(),)
     joint: bool = True
@@ -145,7 +147,7 @@ class Phase(_Data):
     log_every: Count = 10
     eval_every: Count | None = None
     eval_split: Name | None = "val"
-    eval_mode: str = "argmax"
+    eval_mode: KnownMode = "argmax"
     checkpoint_every: Count = 500
     keep: Count = 2
     best_by: str | None = None

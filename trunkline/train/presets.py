@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.supermodel.choice import Mode
 from trunkline.train.data.base import Kind
 from trunkline.train.phases import Count, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
 
@@ -239,7 +240,7 @@ def plain_phase(numbers: Preset, phase: str) -> Phase:
     return _phase(numbers, phase, "argmax", numbers.steps[2], (turn,))
 
 
-def _phase(numbers: Preset, name: str, mode: str, steps: int, turns: tuple[Turn, ...]) -> Phase:
+def _phase(numbers: Preset, name: str, mode: Mode, steps: int, turns: tuple[Turn, ...]) -> Phase:
     return Phase(
         name=name,
         mode=mode,

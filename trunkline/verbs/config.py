@@ -200,6 +200,8 @@ def _problem(item: Any, place: str) -> Problem:
     if item["type"] == "extra_forbidden":
         known = _fields_at(path[:-1])
         return Problem("unknown key", where, did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}")
+    if item["type"] == "value_error":  # keys that do not go together: their rule says it all
+        return Problem(item["msg"].removeprefix("Value error, "), where)
     return Problem(f"{item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}", where)
 
 
@@ -227,6 +229,10 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
         changes["backbone"] = str((folder / config.backbone).absolute())
     if config.backbone_weights is not None:
         changes["backbone_weights"] = str((folder / config.backbone_weights).absolute())
+    options = config.search.options
+    if options.cost_table is not None:
+        options = options.model_copy(update={"cost_table": (folder / options.cost_table).absolute()})
+        changes["search"] = config.search.model_copy(update={"options": options})
     if not isinstance(config.data, ScenesConfig):
         changes["data"] = config.data.model_copy(update={"path": (folder / config.data.path).absolute()})
     changes["tasks"] = {

@@ -195,6 +195,8 @@ class Project:
         content["backbone_weights"] = content["backbone_weights"] and Path(content["backbone_weights"]).name
         for table in (content, *content["tasks"].values()):
             table["head"] = table["head"] and Path(table["head"]).name
+        options = content["search"]["options"]
+        options["cost_table"] = options["cost_table"] and Path(options["cost_table"]).name
         if "path" in content["data"]:
             content["data"]["path"] = Path(content["data"]["path"]).name
         return content

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trunkline.export.provenance import sha256_of
 from trunkline.supermodel.executed import ExecutedCost, executed_cost
 from trunkline.supermodel.methods import method_named
 from trunkline.supermodel.methods.base import SearchMethod
@@ -65,7 +66,9 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
     )
     runners = _runners(project, model, numbers, quiet=quiet)
     # How a plan is drawn from the learned policy may change afterwards: the budget, for one, where no plan kept it.
-    decisive = config.model_dump(mode="json", exclude={"options": {"sampling"}})
+    decisive = config.model_dump(mode="json", exclude={"options": {"sampling", "cost_table"}})
+    if config.options.cost_table is not None:  # by what it holds, so that it may be moved but not changed
+        decisive["options"]["cost_table"] = sha256_of(config.options.cost_table.read_text())
     with project.stage(SEARCH, {"search": decisive, "numbers": asdict_json(numbers)}):
         for runner in runners:
             runner.run()

@@ -5,28 +5,32 @@ The loss terms are
 * ``regularization``: L_reg of Eq. 2, Σ_t Σ_l (L−l)/L · {softplus(s(P'(own)−P'(shared))) +
   softplus(s(P'(skip)−P'(shared)))}. The paper's slope s is 1 and P' is the sample of the forward pass; the
   release trains the policy with s = 6 on a second sample.
-* ``cost``: the expected executed cost of the model that the policy will be lowered to, as a share of N
-  independent backbones (:mod:`trunkline.supermodel.cost_terms`). Neither paper nor release has it; without it
-  scattered choices leave nothing to reuse.
+* ``cost``: the expected cost of the backbone that the policy will be lowered to, as a share of N independent ones
+  (:mod:`trunkline.supermodel.cost_terms`): executed multiply-accumulates, stored parameters, or executed
+  milliseconds of a table. Neither paper nor release has it; without it scattered choices leave nothing to reuse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.ingest.cost import Cost, node_costs
 from trunkline.ingest.graph import Graph
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED, Temperature
-from trunkline.supermodel.cost_terms import ExpectedCost
+from trunkline.supermodel.cost_table import CostTable
+from trunkline.supermodel.cost_terms import ExpectedCost, ExpectedParameters
 from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.sampling import Sampling, choose
 from trunkline.supermodel.supermodel import Supermodel
+from trunkline.supermodel.workload import workload
 
 TERMS = ("regularization", "cost")
 
@@ -54,9 +58,18 @@ class AutoMTLOptions(BaseModel):
     straight_through: bool = Field(False, description="one-hot samples forward, soft gradients backward")
     slope: float = Field(1.0, gt=0, description="of the regularisation: 1 in the paper, 6 in the release")
     second_sample: bool = Field(False, description="regularise a second Gumbel sample, as the release does")
-    cost: Literal["macs", "parameters"] = Field("macs", description="what the cost term counts")
+    cost: Literal["macs", "parameters", "milliseconds"] = Field("macs", description="what the cost term counts")
+    cost_table: Path | None = Field(None, description="milliseconds by unit, in a file; see docs/automtl.md")
     temperature: TemperatureOptions = TemperatureOptions()
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _table_where_needed(self) -> Self:
+        if self.cost == "milliseconds" and self.cost_table is None:
+            raise ValueError('`cost = "milliseconds"` needs `cost_table`, a file with the time of each unit')
+        if self.cost != "milliseconds" and self.cost_table is not None:
+            raise ValueError(f'`cost_table` is only read with `cost = "milliseconds"`, and cost is "{self.cost}"')
+        return self
 
 
 class AutoMTL(Supermodel):
@@ -119,7 +132,7 @@ class AutoMTL(Supermodel):
         """Return the plan chosen from the learned distribution as ``options.sampling`` says."""
         distribution = self.probabilities().detach().double().cpu().numpy()
         settings = {"batchnorm": self.batchnorm, "method": "automtl"}
-        return choose(self.backbone, self.tasks, distribution, self.options.sampling, settings)
+        return choose(self.backbone, self.heads, self.tasks, distribution, self.options.sampling, settings)
 
     def policy_json(self) -> dict[str, Any]:
         """Return the learned distribution as plain JSON content; options are shared, own, skip."""
@@ -131,13 +144,13 @@ class AutoMTL(Supermodel):
             "probabilities": self.probabilities().detach().cpu().tolist(),
         }
 
-    def _expected_cost(self) -> ExpectedCost:
-        if self.options.cost == "macs":
-            return ExpectedCost(self.units, self.skips, len(self.tasks))
-        costs = [unit.cost.parameters for unit in self.units]
-        bridges = [0 if skip is None or not skip.weight_shape else _size(skip.weight_shape) for skip in self.skips]
-        return ExpectedCost(self.units, self.skips, len(self.tasks), costs=costs, skip_costs=bridges)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())
+    def _expected_cost(self) -> ExpectedCost | ExpectedParameters:
+        work = workload(self.backbone, self.heads, self.tasks, self.units, self.skips, self.batchnorm)
+        if self.options.cost_table is not None:
+            table = CostTable.load(self.options.cost_table, self.backbone)
+            return ExpectedCost(work, table.node_ms, [table.units[unit.name].skip_ms for unit in self.units])
+        costs = node_costs(self.backbone)
+        if self.options.cost == "parameters":
+            return ExpectedParameters(work, Cost.total(costs.values()).parameters)
+        macs = {name: cost.macs for name, cost in costs.items()}
+        return ExpectedCost(work, macs, [0 if skip is None else skip.macs for skip in self.skips])

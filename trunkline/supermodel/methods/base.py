@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.ingest.graph import Graph
+from trunkline.supermodel.choice import Mode
 from trunkline.supermodel.plan import SharingPlan
 
 
@@ -42,8 +43,8 @@ class SearchMethod(Protocol):
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return what a turn may train, by group and name."""
 
-    def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
-        """Set the mode and this step's noise; return numbers worth logging."""
+    def begin_step(self, step: int, *, mode: Mode) -> Mapping[str, float]:
+        """Set the mode and this step's noise; return numbers worth logging. An unknown mode is an error."""
 
     def term(self, name: str) -> Tensor:
         """Return a loss term as a differentiable scalar."""

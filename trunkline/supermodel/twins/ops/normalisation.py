@@ -81,13 +81,23 @@ def _batch_norm(
     name: str,
     training: bool,
 ) -> Tensor:
-    if training and x.numel() == x.shape[1]:
+    if training:
+        require_spread(x, place=name)
+    return F.batch_norm(x, mean, var, scale, bias, training, 1.0 - momentum, epsilon)
+
+
+def require_spread(x: Tensor, *, place: str) -> None:
+    """Refuse to normalise ``[N, C, ...]`` by its own statistics where a channel has a single value.
+
+    Raises:
+        InvalidConfig: One image on a map of one pixel.
+    """
+    if x.numel() == x.shape[1]:
         raise InvalidConfig(
             f"BatchNormalization cannot train on one value per channel (its input is {list(x.shape)})",
-            place=name,
+            place=place,
             advice="use a batch of two images or more",
         )
-    return F.batch_norm(x, mean, var, scale, bias, training, 1.0 - momentum, epsilon)
 
 
 def _instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float) -> Tensor:

@@ -1,0 +1,121 @@
+"""Times of units: each part computes what its unit computes, and the table holds what the clock said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from trunkline.bench.parts import part_of, skip_of
+from trunkline.bench.settings import Settings
+from trunkline.bench.unit_times import measure_units
+from trunkline.export.passes import optimise
+from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.supermodel.cost_table import check_table
+from trunkline.supermodel.skip import skips_of
+from trunkline.supermodel.units import find_units
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "supermodel"))
+
+from cost_backbones import COSTLY  # noqa: E402
+
+QUICK = Settings(minimum_samples=11, minimum_seconds=0.0, warm_up_seconds=0.0)
+
+
+class FakeRuntime:
+    """Hands out sessions that take 2 ms for each node and 1 ms besides, which is all that doing nothing takes."""
+
+    def __init__(self, session: Callable[[float], object]) -> None:
+        self.session = session
+        self.parts: list[Graph] = []
+
+    def prepare(self, model: Graph, settings: Settings) -> object:
+        self.parts.append(model)
+        return self.session(1.0 if model.name == "nothing" else 1.0 + 2 * len(model.nodes))
+
+
+def run(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    content = ir.to_proto(graph.model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    needed = {item.name: feeds[item.name] for item in session.get_inputs()}
+    return dict(zip(names, session.run(names, needed), strict=True))
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_each_part_computes_what_its_unit_computes(name: str) -> None:
+    """On the values that the whole backbone computes, with normalisation folded as it is for the measurement."""
+    backbone = COSTLY[name]()
+    revealed = backbone.copy()
+    known = set(map(name_of, revealed.outputs))
+    revealed.model.graph.outputs.extend(
+        value for node in revealed.nodes for value in node.outputs if name_of(value) not in known
+    )
+    image = np.random.default_rng(0).standard_normal((2, *shape_of(backbone.input)[1:])).astype(np.float32)
+    values = {name_of(backbone.input): image}
+    values |= run(revealed, values)
+    parts = [(unit.nodes, unit.output) for unit in find_units(backbone)]
+    inside = {node for nodes, _ in parts for node in nodes}
+    parts += [((name_of(n),), name_of(n.outputs[0])) for n in backbone.nodes if name_of(n) not in inside]
+    for nodes, output in parts:
+        found = run(optimise(part_of(backbone, nodes, "part")), values)
+        np.testing.assert_allclose(found[output], values[output], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["shrinking", "residual"])
+def test_a_skips_part_reads_and_gives_the_units_shapes(name: str) -> None:
+    backbone = COSTLY[name]()
+    units = find_units(backbone)
+    shapes = {name_of(value): value.shape for node in backbone.nodes for value in node.outputs}
+    shapes[name_of(backbone.input)] = backbone.input.shape
+    kinds = set()
+    for unit, skip in zip(units, skips_of(backbone, units), strict=True):
+        if skip is not None and not skip.is_identity:
+            part = skip_of(backbone, unit, skip, "skip")
+            kinds.add(skip.kind)
+            assert part.input.shape == shapes[unit.input]
+            assert part.outputs[0].shape == shapes[unit.output]
+            assert any(node.op_type == "Conv" for node in part.nodes) == bool(skip.weight_shape)
+    assert kinds
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_measured_table_fits_its_backbone(name: str, clock, session) -> None:
+    """Every unit, skip that runs, and product between units is there, less what a model that does nothing takes."""
+    backbone = COSTLY[name]()
+    runtime = FakeRuntime(session)
+    result = measure_units(backbone, QUICK, runtime, clock=clock)
+    table = result.table
+    check_table(table, backbone)
+    assert table.backbone.name == name
+    for unit in find_units(backbone):
+        folded = optimise(part_of(backbone, unit.nodes, "part"))
+        assert table.units[unit.name].ms == 2 * len(folded.nodes)
+        assert table.units[unit.name].stable
+    assert set(table.nodes) == {"attention": {"scores", "mixed"}, "non_local": {"affinity", "gathered"}}.get(
+        name, set()
+    )
+    assert "fake 1.0" in table.device
+    assert not result.unstable
+    assert len(result.latencies) == len(runtime.parts)
+
+
+def test_what_is_unstable_is_called_so(clock, session) -> None:
+    """A unit whose samples drift is marked in the table and listed; the others are not."""
+    backbone = COSTLY["chain"]()
+    drifting = (1.0 + (count > 70) for count in range(10_000))
+    sessions = iter([session(1.0), session(drifting), *(session(2.0) for _ in range(20))])
+    runtime = FakeRuntime(lambda _: next(sessions))
+    result = measure_units(backbone, Settings(minimum_samples=100, minimum_seconds=0.0), runtime, clock=clock)
+    assert [latency.name for latency in result.unstable] == ["unit conv0"]
+    assert [entry.stable for entry in result.table.units.values()] == [False, True, True, True]
+
+
+def test_a_table_is_of_one_image(session) -> None:
+    with pytest.raises(ValueError, match="one image"):
+        measure_units(COSTLY["chain"](), Settings(batch=2), FakeRuntime(session))

@@ -1,0 +1,64 @@
+"""``trunkline costs``, and a search that pays what its table says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import invoke, pipeline, refused
+from test_cli_golden import check_keys, only_json
+
+ONE_STEP = ("numbers = { steps = [2, 4, 4], alternate", "numbers = { steps = [1, 2, 1], alternate")
+PAYS = ("[search]\n", '[search]\ncost_weight = 5.0\noptions = { cost = "milliseconds", cost_table = "costs.json" }\n')
+
+
+def test_a_search_pays_what_was_measured(tmp_path: Path) -> None:
+    """The table lies beside the pipeline; both may move together, but the table may not change."""
+    path = pipeline(tmp_path, ONE_STEP, PAYS)
+    result = only_json(invoke("costs", path, "costs.json", "--json"))
+    check_keys("costs", result)
+    assert result["units"].keys() == json.loads(Path("costs.json").read_text())["units"].keys()
+    assert all(entry["ms"] >= 0 for entry in result["units"].values())
+    assert invoke("search", path, "--out", "run", "--quiet").code == 0
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "pipeline.toml").write_text(path.read_text())
+    again = ("search", moved / "pipeline.toml", "--quiet", "--out")
+    refused(invoke(*again, "run"), "elsewhere/costs.json", "no such file")
+    table = json.loads(Path("costs.json").read_text())
+    shutil.copyfile("costs.json", moved / "costs.json")
+    assert invoke(*again, "run").code == 0
+    table["units"]["conv1"]["ms"] = 1.0
+    (moved / "costs.json").write_text(json.dumps(table))
+    refused(invoke(*again, "run"), "search.options.cost_table", "began with")
+    table["units"]["conv2"] = table["units"].pop("conv1")
+    (moved / "costs.json").write_text(json.dumps(table))
+    refused(invoke(*again, "other"), "units.conv2", 'did you mean "conv1"?')
+    assert not Path("other/search").exists()
+
+
+def test_a_table_is_shown(tmp_path: Path) -> None:
+    said = invoke("costs", pipeline(tmp_path), "costs.json")
+    assert said.code == 0, said.err
+    assert "What each unit takes on " in said.out
+    assert "stage3_block2_conv2" in said.out
+    assert "table   costs.json" in said.out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fragment"),
+    [
+        ("[bench]\n", '[bench]\nruntime = "torch"\n', "bench.runtime: is 'torch'; units are measured with"),
+        ("[bench]\n", "[bench]\nbatch = 2\n", "bench.batch: is 2; a cost table holds the time of one image"),
+        (
+            "[search]\n",
+            '[search]\noptions = { cost = "milliseconds" }\n',
+            'search.options: `cost = "milliseconds"` needs',
+        ),
+    ],
+)
+def test_what_no_table_can_be_made_for(tmp_path: Path, old: str, new: str, fragment: str) -> None:
+    refused(invoke("costs", pipeline(tmp_path, (old, new)), "costs.json"), fragment)
+    assert not Path("costs.json").exists()

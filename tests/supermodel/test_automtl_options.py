@@ -1,0 +1,112 @@
+"""Every option of AutoMTL changes what it says, seen from outside."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backbones import residual
+from plans import TASKS, light_heads
+
+from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions, TemperatureOptions
+
+IMAGE = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def make(seed: int = 1, **options: object) -> AutoMTL:
+    """A model whose policy is the same for every seed, and not uniform."""
+    backbone = residual()
+    model = AutoMTL(backbone, light_heads(backbone), TASKS, AutoMTLOptions(**options), seed=seed)
+    shape = (len(model.units), len(TASKS), 3)
+    model.set_policy(torch.randn(shape, generator=torch.Generator().manual_seed(2)))
+    return model
+
+
+def sampled(model: AutoMTL, step: int = 3, task: int = 0, stream: str = "forward") -> torch.Tensor:
+    model.begin_step(step, mode="sample")
+    return model.option_weights(task, stream=stream).detach()
+
+
+def sharpness(p: torch.Tensor) -> float:
+    return float(p.max(dim=-1).values.mean())
+
+
+def test_a_start_may_prefer_sharing() -> None:
+    backbone = residual()
+    p = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(prefer_shared=2.0)).probabilities().detach()
+    assert p[0, 0, SHARED] / p[0, 0, OWN] == pytest.approx(torch.e**2, rel=1e-5)
+    p = AutoMTL(backbone, {}, TASKS).probabilities().detach()
+    assert p[0, 0, SHARED] == p[0, 0, OWN]
+
+
+def test_without_skips_none_is_taken() -> None:
+    model = make(skip=False)
+    assert not model.probabilities()[..., SKIPPED].any()
+    assert not any(name.partition("@")[0].endswith(".skip") for name in model.parameter_groups()["weights"])
+    assert all(choice != "skip" for row in model.decide().units.values() for choice in row.values())
+    assert any(choice == "skip" for row in make().decide().units.values() for choice in row.values())
+
+
+def test_a_sample_may_be_straight_through() -> None:
+    """One-hot forward, with the gradient of the soft sample."""
+    hard, soft = make(straight_through=True), make()
+    torch.testing.assert_close(sampled(hard).max(dim=-1).values, torch.ones(len(hard.units)))
+    assert sampled(hard).min() == 0
+    assert torch.equal(sampled(hard).argmax(-1), sampled(soft).argmax(-1))
+    assert sharpness(sampled(soft)) < 0.9
+    gradients = []
+    for model in (hard, soft):
+        model.begin_step(3, mode="sample")
+        model.option_weights(0)[:, SHARED].sum().backward()
+        gradients.append(model.policies[0].grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_temperature_falls_as_it_is_told() -> None:
+    """A cold sample is nearly one-hot; the temperature in use is logged, and no other mode has one."""
+    model = make(temperature=TemperatureOptions(start=4.0, decay=0.5, every=10, floor=0.25))
+    for step, temperature in ((0, 4.0), (9, 4.0), (10, 2.0), (35, 0.5), (1000, 0.25)):
+        assert model.begin_step(step, mode="sample") == {"temperature": temperature}
+    assert model.begin_step(0, mode="soft") == {}
+    warm, cold = (
+        torch.cat([sampled(model, step, t) for step in steps for t in range(3)]) for steps in ((0, 1), (50, 51))
+    )
+    assert sharpness(cold) > sharpness(warm) + 0.2
+
+
+def test_noise_differs_by_task_step_stream_and_seed() -> None:
+    model = make()
+    model.set_policy(torch.zeros(len(model.units), len(TASKS), 3))
+    base = sampled(model)
+    assert torch.equal(base, sampled(model))
+    for other in (sampled(model, task=1), sampled(model, step=4), sampled(model, stream="second")):
+        assert not torch.isclose(other, base).all(dim=-1).any()
+    model.seed = 9
+    assert not torch.isclose(sampled(model), base).all(dim=-1).any()
+
+
+def test_a_seed_draws_weights_and_noise() -> None:
+    first, again, other = make(seed=1), make(seed=1), make(seed=2)
+    for equal, model in ((True, again), (False, other)):
+        assert torch.equal(sampled(first), sampled(model)) is equal
+        mine, theirs = first.parameter_groups()["weights"], model.parameter_groups()["weights"]
+        for name in ("stem.weight", "stem.skip@1"):
+            assert torch.equal(mine[name], theirs[name]) is equal
+
+
+def test_normalisation_may_be_each_tasks_own() -> None:
+    """It is in the plan, and in what the search runs: tasks that share everything have different outputs."""
+    backbone = residual()
+    same = {}
+    for batchnorm in ("tied", "task"):
+        model = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(batchnorm=batchnorm)).eval()
+        plan = model.decide()
+        assert plan.batchnorm == batchnorm
+        with torch.no_grad():
+            for name, tensor in model.weights().items():
+                if name.endswith("_bn.scale@2"):
+                    tensor.mul_(3)
+        model.begin_step(0, mode="argmax")
+        outputs = model(IMAGE)
+        same[batchnorm] = torch.equal(outputs["depth"], outputs["normals"])
+    assert same == {"tied": True, "task": False}

@@ -1,0 +1,75 @@
+"""Parity: a Gemm with any bias that ONNX allows trains in the supermodel as it does in the lowered model's twin."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backbones import conv
+
+from trunkline.ingest.builder import GraphBuilder
+from trunkline.ingest.fillers import Filler
+from trunkline.ingest.graph import Graph
+from trunkline.ingest.verify import verify
+from trunkline.supermodel.layouts import all_shared
+from trunkline.supermodel.lower import lower
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.twins.module import Twin
+
+TASKS = ("a", "b")
+SHAPES: list[tuple[int, ...] | None] = [None, (), (1,), (4,), (1, 1), (1, 4)]
+
+
+def classifier(bias: tuple[int, ...] | None, **settings: float) -> Graph:
+    b = GraphBuilder("classifier")
+    x = b.node("Relu", [conv(b, b.image("image", (3, 8, 8)), "conv", 4)], name="relu")
+    x = b.node("Flatten", [b.node("GlobalAveragePool", [x], name="pool")], name="flat", attributes={"axis": 1})
+    inputs = [x, b.weight("fc.weight", (4, 4), Filler("xavier"))]
+    if bias is not None:
+        inputs.append(b.weight("fc.bias", bias, Filler("gaussian", 0.5)))
+    attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **settings}
+    return verify(b.finish([b.node("Gemm", inputs, name="fc", attributes=attributes)]))
+
+
+def trained(backbone: Graph, mixing: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Outputs and gradients where every task is sure to share."""
+    model = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(mixing=mixing, prefer_shared=1000.0), seed=1).double()
+    model.begin_step(0, mode="soft")
+    outputs = model(images())
+    (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
+    gradients = {name: p.grad for name, p in model.parameter_groups()["weights"].items() if p.grad is not None}
+    return outputs["a"], gradients
+
+
+def images() -> torch.Tensor:
+    return torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("mixing", ["weight", "output"])
+@pytest.mark.parametrize("bias", SHAPES)
+@pytest.mark.parametrize("settings", [{}, {"transB": 1}, {"alpha": 0.5, "beta": 2.0}])
+def test_any_bias_trains_like_the_twin(bias: tuple[int, ...] | None, settings: dict[str, float], mixing: str) -> None:
+    backbone = classifier(bias, **settings)
+    y, gradients = trained(backbone, mixing)
+    twin = Twin(lower(all_shared(backbone, TASKS), backbone, {}), seed=1).double()
+    outputs = twin(images())
+    (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
+    torch.testing.assert_close(y, outputs["a"], rtol=1e-10, atol=1e-12)
+    for name, parameter in twin.trainable().items():
+        assert gradients[name].shape == parameter.shape, name
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", SHAPES[1:])
+def test_a_policy_learns_through_any_bias(bias: tuple[int, ...]) -> None:
+    """The gradient of the choices, all three of them, is the same whether kernels or outputs are mixed."""
+    found = []
+    for mixing in ("weight", "output"):
+        model = AutoMTL(classifier(bias), {}, TASKS, AutoMTLOptions(mixing=mixing), seed=1).double()
+        with torch.no_grad():
+            for place, tensor in enumerate(model.weights().values()):
+                tensor.add_(0.1 * place)
+        model.begin_step(3, mode="sample")
+        sum(output.sin().sum() for output in model(images()).values()).backward()
+        found.append([policy.grad for policy in model.policies])
+    for mine, reference in zip(*found, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)

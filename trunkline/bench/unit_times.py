@@ -1,0 +1,119 @@
+"""Measure what each unit of a backbone takes, for a search that is to save time.
+
+Every unit, with its normalisation folded as at export, every skip that runs something, and every product of two
+computed values becomes a small model. All of them take turns in each round, like any candidates of the bench, and what
+a model that does nothing takes is subtracted. Activations, pooling and additions between units are left out: a runtime
+fuses most of them into what comes before. Nor does a part run alone exactly as it does among others, so the sum of a
+table is not the latency of the model; it tells units apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from trunkline.bench.candidate import Candidate
+from trunkline.bench.latency import Latency
+from trunkline.bench.parts import nothing, part_of, skip_of
+from trunkline.bench.protocol import Clock, Progress, measure
+from trunkline.bench.runtimes.base import Runtime
+from trunkline.bench.settings import Settings
+from trunkline.export.passes import optimise
+from trunkline.ingest.cost import node_macs
+from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.supermodel.cost_table import CostTable, NodeTime, UnitTime
+from trunkline.supermodel.fingerprint import fingerprint
+from trunkline.supermodel.plan import BackboneId
+from trunkline.supermodel.skip import skips_of
+from trunkline.supermodel.units import find_units
+
+_NOTHING = ("nothing", "")
+_Key = tuple[str, str]
+"""What a part is, ``unit``, ``skip`` or ``node``, and the name it has in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTimes:
+    """A measurement of all parts.
+
+    Attributes:
+        table: What the search reads.
+        latencies: What was measured, part by part, first the model that does nothing.
+    """
+
+    table: CostTable
+    latencies: tuple[Latency, ...]
+
+    @property
+    def unstable(self) -> list[Latency]:
+        """The parts whose samples do not describe one steady latency."""
+        return [latency for latency in self.latencies if not latency.stable]
+
+
+def measure_units(
+    backbone: Graph,
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    clock: Clock = time.perf_counter_ns,
+    progress: Progress | None = None,
+) -> UnitTimes:
+    """Measure the units of ``backbone``, for one image.
+
+    Args:
+        backbone: At the image size that it will run at.
+        settings: On what, and how long; ``batch`` must be 1.
+        runtime: What runs the parts.
+        clock: Returns nanoseconds.
+        progress: Called after each round with the rounds done and the rounds planned.
+
+    Raises:
+        WorkFailed: The runtime or provider is not available, or a part does not run or repeat on it.
+    """
+    if settings.batch != 1:
+        raise ValueError("a table holds the time of one image")
+    parts = dict(_parts(backbone))
+    with ExitStack() as stack:
+        candidates = []
+        for (kind, name), graph in parts.items():
+            session = runtime.prepare(optimise(graph), settings)
+            stack.callback(session.close)
+            candidates.append(Candidate(f"{kind} {name}".strip(), (session,)))
+        latencies = tuple(measure(candidates, settings, clock=clock, progress=progress))
+    return UnitTimes(_table(backbone, dict(zip(parts, latencies, strict=True))), latencies)
+
+
+def _parts(backbone: Graph) -> Iterator[tuple[_Key, Graph]]:
+    yield _NOTHING, nothing()
+    units = find_units(backbone)
+    for unit, skip in zip(units, skips_of(backbone, units), strict=True):
+        yield ("unit", unit.name), part_of(backbone, unit.nodes, unit.name)
+        if skip is not None and not skip.is_identity:
+            yield ("skip", unit.name), skip_of(backbone, unit, skip, f"{unit.name}.skip")
+    inside = {name for unit in units for name in unit.nodes}
+    for node in backbone.nodes:
+        if node_macs(node) and name_of(node) not in inside:
+            yield ("node", name_of(node)), part_of(backbone, [name_of(node)], name_of(node))
+
+
+def _table(backbone: Graph, found: dict[_Key, Latency]) -> CostTable:
+    idle = found[_NOTHING]
+    ms = {key: round(max(0.0, latency.p50_ms - idle.p50_ms), 6) for key, latency in found.items()}
+    height, width = shape_of(backbone.input)[2:]
+    assert height is not None and width is not None
+    software = " ".join(idle.runtime.get(key, "") for key in ("runtime", "provider"))
+    return CostTable(
+        backbone=BackboneId(name=backbone.name, fingerprint=fingerprint(backbone)),
+        input_size=(height, width),
+        device=f"{idle.environment.cpu}; {software}; threads {idle.threads}",
+        units={
+            name: UnitTime(ms=ms[kind, name], skip_ms=ms.get(("skip", name), 0.0), stable=found[kind, name].stable)
+            for kind, name in found
+            if kind == "unit"
+        },
+        nodes={
+            name: NodeTime(ms=ms[kind, name], stable=found[kind, name].stable) for kind, name in found if kind == "node"
+        },
+    )

@@ -1,0 +1,35 @@
+"""``costs``: measure what each unit of a pipeline's backbone takes, for a search that pays in milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from trunkline.bench.protocol import Progress
+from trunkline.bench.unit_times import UnitTimes, measure_units
+from trunkline.errors import InvalidConfig
+from trunkline.verbs.bench import runtime_named, settings_of
+from trunkline.verbs.project import Project
+
+
+def costs(project: Project, path: Path, *, progress: Progress | None = None) -> UnitTimes:
+    """Measure the pipeline's backbone as its table ``[bench]`` says, and write the cost table to ``path``.
+
+    Raises:
+        InvalidConfig: ``[bench]`` asks for a runtime or batch that a table is not measured with.
+        WorkFailed: The runtime or provider is not there, or a unit does not run or repeat on it.
+    """
+    config = project.config.bench
+    if config.runtime != "onnxruntime":
+        text = f"is {config.runtime!r}; units are measured with onnxruntime, which runs them by themselves"
+        raise InvalidConfig(text, place="bench.runtime", advice="leave it out")
+    if config.batch != 1:
+        text = f"is {config.batch}; a cost table holds the time of one image"
+        raise InvalidConfig(text, place="bench.batch", advice="leave it out")
+    settings = settings_of(config)
+    # So many parts are seldom all flat at once on a machine that does other things too.
+    settings = replace(settings, warm_up_limit_seconds=min(settings.warm_up_limit_seconds, settings.limit_seconds))
+    runtime = runtime_named(config.runtime, project.limits)
+    result = measure_units(project.backbone, settings, runtime, progress=progress)
+    result.table.save(path)
+    return result
