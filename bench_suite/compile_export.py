@@ -39,7 +39,7 @@ def run(quick: bool) -> list[Result]:
 
 def _model(net: str, count: int) -> Graph:
     graph, tasks = backbone(net), task_names(count)
-    return lower(independent(graph, tasks), graph, light_heads(graph, tasks))
+    return lower(independent(graph, tasks), graph, light_heads(graph, tasks)).graph
 
 
 def _trace(twin: Twin) -> None:

@@ -63,7 +63,7 @@ def run(quick: bool) -> list[Result]:
 def _onnx_file(net: str, path: Path, *, external_bytes: int) -> Path:
     graph, tasks = backbone(net), task_names(2)
     blocks = [block.name for block in find_blocks(graph)]
-    lowered = lower(share_until(graph, tasks, blocks[-2]), graph, light_heads(graph, tasks))
+    lowered = lower(share_until(graph, tasks, blocks[-2]), graph, light_heads(graph, tasks)).graph
     return write_onnx(lowered, path, fold=False, reuse=False, external_bytes=external_bytes)
 
 

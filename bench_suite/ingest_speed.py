@@ -63,7 +63,8 @@ def _onnx_file(net: str, folder: Path) -> Path:
     graph, tasks = backbone(net), task_names(2)
     blocks = [block.name for block in find_blocks(graph)]
     plan = share_until(graph, tasks, blocks[-2])
-    return write_onnx(lower(plan, graph, light_heads(graph, tasks)), folder / "model.onnx", fold=False, reuse=False)
+    lowered = lower(plan, graph, light_heads(graph, tasks)).graph
+    return write_onnx(lowered, folder / "model.onnx", fold=False, reuse=False)
 
 
 def _next_to_onnx(file: Path, rounds: int) -> Result:

@@ -117,7 +117,7 @@ def _equal_weights(plan: Plan, tasks: list[str], folder: Path) -> dict[str, list
 
 def _with_equal_weights(plan: Plan, tasks: list[str]) -> Graph:
     graph = backbone(plan.net, plan.size)
-    apart = lower(independent(graph, tasks), graph, light_heads(graph, tasks))
+    apart = lower(independent(graph, tasks), graph, light_heads(graph, tasks)).graph
     own = completed(apart, None)
     return with_weights(apart, {name: own[name.partition("@")[0]] for name in own})
 

@@ -20,6 +20,7 @@ class Net(GraphBuilder):
     def __init__(self, name: str = "net", seed: int = 0) -> None:
         super().__init__(name)
         self.rng = np.random.default_rng(seed)
+        self.kept: dict[str, tuple[list[ir.Value], list[ir.Value]]] = {}
 
     def draw(self, name: str, shape: Sequence[int], scale: float = 0.4) -> ir.Value:
         return self.tensor(name, np.asarray(self.rng.standard_normal(shape) * scale, np.float32))
@@ -83,11 +84,9 @@ def columns(*, tied: bool, shared: int = 2, own: int = 1, tasks: Sequence[str] =
 def _shared_block(net: Net, x: ir.Value, name: str, task: str, *, first: str, tied: bool) -> ir.Value:
     rng, net.rng = net.rng, np.random.default_rng(len(name) + ord(name[-1]))
     prefix = name if task == first else f"{name}~{task}"
-    if tied and task != first:
-        weights = [net.initializer(f"{name}.weight")]
-        norm = [net.initializer(f"{name}.bn.{part}") for part in ("scale", "bias", "mean", "var")]
-    else:
-        weights, norm = net.weights(prefix, (4, x.shape[1], 3, 3)), net.bn_weights(f"{prefix}.bn", 4)
+    if not tied or task == first:
+        net.kept[name] = net.weights(prefix, (4, x.shape[1], 3, 3)), net.bn_weights(f"{prefix}.bn", 4)
+    weights, norm = net.kept[name]
     net.rng = rng
     y = net.bn(net.conv(x, weights, prefix, tasks=task), norm, f"{prefix}.bn", tasks=task)
     return net.tagged("Relu", [y], f"{prefix}.relu", task, {})

@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from trunkline.ingest.graph import Graph
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.heads import make_head
+from trunkline.supermodel.methods.automtl import AutoMTL
+from trunkline.supermodel.origin import BackboneWeight, Origin
 from trunkline.supermodel.plan import SharingPlan, make_plan
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.units import find_units
@@ -30,6 +34,23 @@ def random_plan(backbone: Graph, tasks: Sequence[str], seed: int, *, sharing: fl
 def option_of(choice: int | str) -> int:
     """Return AutoMTL's option number of a plan's entry."""
     return SKIPPED if choice == "skip" else SHARED if choice == 0 else OWN
+
+
+def choose(model: AutoMTL, plan: SharingPlan) -> None:
+    """Make ``plan`` what the supermodel finds most likely, and let it run that."""
+    logits = torch.zeros(len(model.units), len(plan.tasks), 3)
+    for i, unit in enumerate(model.units):
+        for t, task in enumerate(plan.tasks):
+            logits[i, t, option_of(plan.choice(unit.name, task))] = 1
+    model.set_policy(logits)
+    model.begin_step(0, mode="argmax")
+
+
+def of_any_column(origin: Origin, instance: int | None = None) -> Origin:
+    """A weight whoever reads it, in its own instance or another; statistics are equal until they are trained."""
+    if not isinstance(origin, BackboneWeight):
+        return origin
+    return BackboneWeight(origin.name, origin.instance if instance is None else instance)
 
 
 def light_heads(backbone: Graph, tasks: Sequence[str] = TASKS) -> Mapping[str, Graph]:

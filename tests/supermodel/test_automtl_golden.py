@@ -13,10 +13,12 @@ from plans import TASKS, light_heads
 
 from trunkline.errors import InvalidConfig
 from trunkline.ingest.builder import GraphBuilder
+from trunkline.ingest.parameters import is_parameter
 from trunkline.supermodel.choice import Temperature, argmax, average, gumbel_noise, gumbel_softmax
 from trunkline.supermodel.layouts import all_shared
 from trunkline.supermodel.lower import lower
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.origin import BackboneWeight
 from trunkline.supermodel.twins.module import Twin
 
 ALL = torch.ones(2, 3, dtype=torch.bool)
@@ -131,7 +133,7 @@ def test_one_image_on_one_pixel_is_refused_as_in_the_twin(batchnorm: str, mixing
     backbone = b.finish([x])
     model = AutoMTL(backbone, {}, ("a",), AutoMTLOptions(batchnorm=batchnorm, mixing=mixing))
     model.begin_step(0, mode=mode)
-    twin = Twin(lower(all_shared(backbone, ("a",)), backbone, {}))
+    twin = Twin(lower(all_shared(backbone, ("a",)), backbone, {}).graph)
     messages = []
     for trained in (model.train(), twin.train()):
         trained(torch.zeros(2, 3, 4, 4))
@@ -143,11 +145,12 @@ def test_one_image_on_one_pixel_is_refused_as_in_the_twin(batchnorm: str, mixing
 
 
 def test_own_copies_start_equal_to_the_shared_weights() -> None:
-    weights = make().weights()
-    copies = [name for name in weights if "@" in name and ".skip@" not in name]
-    assert len(copies) > 50
-    for name in copies:
-        assert torch.equal(weights[name], weights[name.partition("@")[0]])
+    model = make()
+    parameters = [name for name, value in model.backbone.initializers.items() if is_parameter(value)]
+    assert len(parameters) > 15
+    for name in parameters:
+        for instance in range(1, len(TASKS) + 1):
+            assert torch.equal(model.store.at(BackboneWeight(name, instance)), model.store.at(BackboneWeight(name)))
 
 
 def test_argmax_decides_the_most_likely_options() -> None:

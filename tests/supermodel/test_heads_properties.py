@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from backbones import BACKBONES, conv, unit
-from plans import TASKS, option_of, random_plan
+from plans import TASKS, choose, of_any_column, random_plan
 
 from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.export.onnx_model import write_onnx
@@ -26,7 +26,6 @@ from trunkline.supermodel.heads import READING_ALL, make_head
 from trunkline.supermodel.layouts import all_shared, independent, share_until
 from trunkline.supermodel.lower import lower
 from trunkline.supermodel.methods.automtl import AutoMTL
-from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.twins.module import Twin
 from trunkline.supermodel.units import find_units
@@ -72,19 +71,10 @@ def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> floa
 def shaken(model: AutoMTL) -> AutoMTL:
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for tensor in model.weights().values():
+        for tensor in model.store.weights().values():
             tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
             tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
     return model.eval()
-
-
-def choose(model: AutoMTL, plan: SharingPlan) -> None:
-    logits = torch.zeros(len(model.units), len(plan.tasks), 3)
-    for i, item in enumerate(model.units):
-        for t, task in enumerate(plan.tasks):
-            logits[i, t, option_of(plan.choice(item.name, task))] = 1
-    model.set_policy(logits)
-    model.begin_step(0, mode="argmax")
 
 
 def run_onnx(path: Path, image: torch.Tensor) -> dict[str, np.ndarray]:
@@ -98,12 +88,11 @@ def test_a_hundred_plans_agree_everywhere(tmp_path: Path) -> None:
     heads = heads_of(backbone)
     model = shaken(AutoMTL(backbone, heads, TASKS))
     image = images()
-    stored = model.weights()
     for seed in SEEDS:
         plan = random_plan(backbone, TASKS, seed, sharing=(0.3, 0.6, 0.9)[seed % 3])
         choose(model, plan)
-        lowered = lower(plan, backbone, heads)
-        weights = {name: stored[name].detach().numpy() for name in lowered.initializers if name in stored}
+        found = lower(plan, backbone, heads)
+        lowered, weights = found.graph, {name: tensor.numpy() for name, tensor in model.weights(found).items()}
         with torch.no_grad():
             searched, deployed = model(image), Twin(lowered, weights=weights).eval()(image)
         exported = run_onnx(write_onnx(lowered, tmp_path / "model.onnx", weights=weights), image)
@@ -120,14 +109,15 @@ def test_a_task_reads_the_maps_of_its_own_column() -> None:
     plan = all_shared(backbone, tasks)
     rows = {u.name: {"skipping": "skip" if u.name in ("a1", "a2") else 0, "running": 0} for u in find_units(backbone)}
     plan = plan.model_copy(update={"granularity": "operator", "tie": True, "units": rows})
-    lowered = lower(plan, backbone, dict.fromkeys(tasks, head))
-    twin = Twin(lowered, seed=3).eval()
-    stored = twin.weights()
+    found = lower(plan, backbone, dict.fromkeys(tasks, head))
+    lowered, twin = found.graph, Twin(found.graph, seed=3).eval()
+    stored = {of_any_column(found.origin[name]): tensor for name, tensor in twin.weights().items()}
     for task in tasks:
         alone = plan.model_copy(update={"tasks": (task,), "units": {u: {task: row[task]} for u, row in rows.items()}})
         single = lower(alone, backbone, {task: head})
         with torch.no_grad():
-            expected = Twin(single, weights={n: stored[n] for n in Twin(single).weights()}).eval()(images())[task]
+            given = {name: stored[of_any_column(origin)] for name, origin in single.origin.items()}
+            expected = Twin(single.graph, weights=given).eval()(images())[task]
             assert relative(twin(images())[task], expected) < 1e-6
     reads = {n: lowered.node(f"head.{t}.low").inputs[0].name for t, n in zip(tasks, ("skip", "run"), strict=True)}
     assert reads["skip"] != reads["run"]
@@ -182,7 +172,7 @@ def test_heads_of_several_maps_predict_at_the_finest(kind: str, size: tuple[int,
     assert shape_of(head.outputs[0]) == (None, 5, *shape_of(backbone.outputs[0])[2:])
     with pytest.raises(InvalidModel, match="4 inputs; expected one image"):
         verify(head)
-    lowered = lower(all_shared(backbone, ["a"]), backbone, {"a": head})
+    lowered = lower(all_shared(backbone, ["a"]), backbone, {"a": head}).graph
     twin = Twin(lowered).eval()
     image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -199,7 +189,7 @@ def test_a_coarse_map_reaches_every_prediction() -> None:
     backbone = two_taps(32)
     for kind in READING_ALL:
         head = make_head(kind, backbone, 3)
-        lowered = Twin(lower(all_shared(backbone, ["a"]), backbone, {"a": head})).train()
+        lowered = Twin(lower(all_shared(backbone, ["a"]), backbone, {"a": head}).graph).train()
         lowered(images(32))["a"].square().sum().backward()
         assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in lowered.trainable().values()), kind
 
@@ -208,9 +198,9 @@ def test_costs_count_each_column_once() -> None:
     backbone = two_taps()
     heads = {task: small_head(backbone, 2) for task in TASKS}
     for plan, copies in ((all_shared(backbone, TASKS), 1), (independent(backbone, TASKS), 3)):
-        cost = cost_of_lowered(lower(plan, backbone, heads), backbone, heads, 3)
+        cost = cost_of_lowered(lower(plan, backbone, heads).graph, backbone, heads, 3)
         assert cost.backbone.macs == copies * graph_cost(backbone).macs
-    shared = lower(share_until(backbone, TASKS, "a1"), backbone, heads)
+    shared = lower(share_until(backbone, TASKS, "a1"), backbone, heads).graph
     assert [len(n.metadata_props["trunkline.tasks"].split(",")) for n in shared.nodes if n.name == "low"] == [3]
 
 

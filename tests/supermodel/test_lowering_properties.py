@@ -10,18 +10,17 @@ import onnxruntime
 import pytest
 import torch
 from backbones import BACKBONES
-from plans import TASKS, light_heads, option_of, random_plan
+from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
 from trunkline.export.count import count_file
 from trunkline.export.onnx_model import write_onnx
 from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.graph import Graph, name_of
+from trunkline.ingest.graph import name_of
 from trunkline.ingest.parameters import parameter_count
 from trunkline.supermodel.executed import cost_of_lowered
 from trunkline.supermodel.layouts import all_shared, independent, plan_of_layout, share_until
-from trunkline.supermodel.lower import lower
+from trunkline.supermodel.lower import Lowered, lower
 from trunkline.supermodel.methods.automtl import AutoMTL
-from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.twins.module import Twin
 from trunkline.supermodel.units import find_units
 
@@ -36,7 +35,7 @@ def shaken(model: AutoMTL) -> AutoMTL:
     """Move all weights apart, statistics too, so that no two instances are equal."""
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for tensor in model.weights().values():
+        for tensor in model.store.weights().values():
             tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
             tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
     return model.eval()
@@ -47,18 +46,8 @@ def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> floa
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6))
 
 
-def choose(model: AutoMTL, plan: SharingPlan) -> None:
-    logits = torch.zeros(len(model.units), len(plan.tasks), 3)
-    for i, unit in enumerate(model.units):
-        for t, task in enumerate(plan.tasks):
-            logits[i, t, option_of(plan.choice(unit.name, task))] = 1
-    model.set_policy(logits)
-    model.begin_step(0, mode="argmax")
-
-
-def weights_of(model: AutoMTL, graph: Graph) -> dict[str, np.ndarray]:
-    stored = model.weights()
-    return {name: stored[name].detach().numpy() for name in graph.initializers if name in stored}
+def weights_of(model: AutoMTL, lowered: Lowered) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in model.weights(lowered).items()}
 
 
 def run_onnx(path: Path, image: torch.Tensor) -> dict[str, np.ndarray]:
@@ -76,8 +65,8 @@ def test_a_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
     for seed in SEEDS:
         plan = random_plan(backbone, TASKS, seed, sharing=(0.4, 0.7, 0.95)[seed % 3])
         choose(model, plan)
-        lowered = lower(plan, backbone, heads)
-        weights = weights_of(model, lowered)
+        found = lower(plan, backbone, heads)
+        lowered, weights = found.graph, weights_of(model, found)
         twin = Twin(lowered, weights=weights).eval()
         with torch.no_grad():
             searched, deployed = model(image), twin(image)
@@ -103,15 +92,14 @@ def test_the_unshared_plan_is_the_single_task_models_exactly(name: str, kind: st
         plan = random_plan(backbone, TASKS, 0, sharing=0.0)
         rows = {u: {t: i + 1 for i, t in enumerate(TASKS)} for u in plan.units}
         plan = plan.model_copy(update={"units": rows})
-    together = Twin(lower(plan, backbone, heads), seed=5).eval()
-    stored = together.weights()
+    lowered = lower(plan, backbone, heads)
+    together = Twin(lowered.graph, seed=5).eval()
+    stored = {of_any_column(lowered.origin[name]): tensor for name, tensor in together.weights().items()}
     for number, task in enumerate(TASKS):
         instance = number + (kind == "operators")
         alone = lower(all_shared(backbone, [task]), backbone, {task: heads[task]})
-        given = {
-            n: stored[n if n.startswith("head.") or not instance else f"{n}@{instance}"] for n in Twin(alone).weights()
-        }
-        single = Twin(alone, weights=given).eval()
+        given = {name: stored[of_any_column(origin, instance)] for name, origin in alone.origin.items()}
+        single = Twin(alone.graph, weights=given).eval()
         with torch.no_grad():
             assert torch.equal(single(images())[task], together(images(), [task])[task])
 
@@ -122,24 +110,15 @@ def test_permuting_tasks_permutes_outputs(name: str) -> None:
     heads = light_heads(backbone)
     plan = random_plan(backbone, TASKS, 3)
     turned = plan.model_copy(update={"tasks": TASKS[::-1]})
-    first = Twin(lower(plan, backbone, heads), seed=1).eval()
-    second_graph = lower(turned, backbone, heads)
-    names = set(second_graph.initializers)
-    # A projection is named after its task's place, so it moves with the permutation.
-    given = {_turned(name): tensor for name, tensor in first.weights().items() if _turned(name) in names}
-    second = Twin(second_graph, weights=given).eval()
-    assert [name_of(value) for value in second_graph.outputs] == list(TASKS[::-1])
+    once, again = lower(plan, backbone, heads), lower(turned, backbone, heads)
+    first = Twin(once.graph, seed=1).eval()
+    stored = {of_any_column(once.origin[name]): tensor for name, tensor in first.weights().items()}
+    second = Twin(again.graph, weights={name: stored[of_any_column(o)] for name, o in again.origin.items()}).eval()
+    assert [name_of(value) for value in again.graph.outputs] == list(TASKS[::-1])
     with torch.no_grad():
         a, b = first(images()), second(images())
     for task in TASKS:
         assert torch.equal(a[task], b[task])
-
-
-def _turned(name: str) -> str:
-    if ".skip@" not in name:
-        return name
-    unit, _, place = name.partition(".skip@")
-    return f"{unit}.skip@{len(TASKS) + 1 - int(place)}"
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -147,7 +126,7 @@ def _turned(name: str) -> str:
 def test_a_tasks_loss_moves_only_its_own_nodes(name: str, seed: int) -> None:
     backbone = BACKBONES[name]()
     heads = light_heads(backbone)
-    graph = lower(random_plan(backbone, TASKS, seed), backbone, heads)
+    graph = lower(random_plan(backbone, TASKS, seed), backbone, heads).graph
     twin = Twin(graph, seed=2)
     users: dict[str, set[str]] = {}
     for node in graph.nodes:
@@ -169,7 +148,7 @@ def test_degenerate_plans_count_as_expected(name: str) -> None:
     one = graph_cost(backbone)
     head_macs = sum(graph_cost(head).macs for head in heads.values())
     for plan, copies in ((all_shared(backbone, TASKS), 1), (independent(backbone, TASKS), 3)):
-        lowered = lower(plan, backbone, heads)
+        lowered = lower(plan, backbone, heads).graph
         cost = cost_of_lowered(lowered, backbone, heads, 3)
         assert cost.backbone.macs == copies * one.macs
         assert cost.backbone.parameters == copies * one.parameters
@@ -182,7 +161,7 @@ def test_sharing_until_each_block_costs_prefix_once(name: str) -> None:
     backbone = BACKBONES[name]()
     blocks = find_units(backbone, "block")
     for last, block in enumerate(blocks):
-        lowered = lower(share_until(backbone, TASKS, block.name), backbone, {})
+        lowered = lower(share_until(backbone, TASKS, block.name), backbone, {}).graph
         shared = sum(b.cost.macs for b in blocks[: last + 1])
         apart = sum(b.cost.macs for b in blocks[last + 1 :])
         assert graph_cost(lowered).macs == shared + 3 * apart
@@ -194,16 +173,16 @@ def test_a_tree_layout_and_its_untied_weights() -> None:
     layout = [[["depth", "normals", "seg"]], [["depth", "seg"], ["normals"]], [["depth"], ["seg"], ["normals"]]]
     plan = plan_of_layout(backbone, TASKS, layout)
     assert plan.granularity == "block"
-    lowered = lower(plan, backbone, {})
+    lowered = lower(plan, backbone, {}).graph
     blocks = find_units(backbone, "block")
     assert graph_cost(lowered).macs == sum(n * b.cost.macs for n, b in zip((1, 2, 3), blocks, strict=True))
     assert graph_cost(lowered).parameters == sum(n * b.cost.parameters for n, b in zip((1, 2, 3), blocks, strict=True))
     remerged = plan.model_copy(update={"units": {**plan.units, "b1": dict.fromkeys(TASKS, 0)}})
-    assert graph_cost(lower(remerged, backbone, {})).parameters == sum(
+    assert graph_cost(lower(remerged, backbone, {}).graph).parameters == sum(
         n * b.cost.parameters for n, b in zip((1, 2, 2), blocks, strict=True)
     )
     tied = remerged.model_copy(update={"tie": True})
-    assert graph_cost(lower(tied, backbone, {})).parameters == sum(
+    assert graph_cost(lower(tied, backbone, {}).graph).parameters == sum(
         n * b.cost.parameters for n, b in zip((1, 2, 1), blocks, strict=True)
     )
 
@@ -211,7 +190,7 @@ def test_a_tree_layout_and_its_untied_weights() -> None:
 def test_a_task_may_be_called_like_a_layer() -> None:
     backbone = BACKBONES["residual"]()
     tasks = ("a1", "b_relu", "image")
-    lowered = lower(all_shared(backbone, tasks), backbone, {})
+    lowered = lower(all_shared(backbone, tasks), backbone, {}).graph
     assert [name_of(value) for value in lowered.outputs] == list(tasks)
     outputs = Twin(lowered).eval()(images())
     assert torch.equal(outputs["a1"], outputs["image"])
@@ -223,13 +202,13 @@ def test_task_specific_batchnorm_leaves_nothing_to_reuse() -> None:
     units = find_units(backbone)
     rows = {unit.name: dict.fromkeys(TASKS, 0) for unit in units}
     plan = random_plan(backbone, TASKS, 0).model_copy(update={"units": rows, "batchnorm": "task"})
-    macs = graph_cost(lower(plan, backbone, {})).macs
+    macs = graph_cost(lower(plan, backbone, {}).graph).macs
     assert macs == units[0].cost.macs + 3 * sum(unit.cost.macs for unit in units[1:])
 
 
 def test_metadata_says_whom_each_node_serves() -> None:
     backbone = BACKBONES["residual"]()
-    lowered = lower(share_until(backbone, TASKS, "a1"), backbone, light_heads(backbone))
+    lowered = lower(share_until(backbone, TASKS, "a1"), backbone, light_heads(backbone)).graph
     served: Mapping[str, str] = {name_of(n): n.metadata_props["trunkline.tasks"] for n in lowered.nodes}
     assert served["stem"] == "depth,normals,seg"
     assert served["b1@seg"] == "seg"

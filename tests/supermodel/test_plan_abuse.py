@@ -130,16 +130,3 @@ def test_a_head_for_an_unknown_task_is_refused() -> None:
     backbone = BACKBONES["residual"]()
     with pytest.raises(InvalidConfig, match="which is no task"):
         lower(all_shared(backbone, ["depth"]), backbone, {"detph": backbone})
-
-
-def test_a_task_called_like_a_weight_is_refused() -> None:
-    from trunkline.ingest.builder import GraphBuilder
-    from trunkline.ingest.fillers import Filler
-
-    builder = GraphBuilder("odd")
-    x = builder.image("image", (3, 8, 8))
-    weight = builder.weight("depth", (4, 3, 1, 1), Filler())
-    attributes = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
-    odd = builder.finish([builder.node("Conv", [x, weight], name="conv", attributes=attributes)])
-    with pytest.raises(InvalidConfig, match="called like a weight"):
-        lower(all_shared(odd, ["depth"]), odd, {})

@@ -18,8 +18,8 @@ from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
 
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.graph import Graph, shape_of
+from trunkline.ingest.parameters import role_of
 from trunkline.ingest.read import read
-from trunkline.supermodel.naming import is_instanced
 from trunkline.supermodel.twins.initial import draw, fresh_filler
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -127,7 +127,7 @@ def backbone_named(name: str) -> Graph:
 def drawn(graph: Graph) -> Graph:
     """Draw all weights anew: the files hold constants, and new modules hold statistics that do nothing."""
     for name, value in graph.initializers.items():
-        filler = fresh_filler(value) if is_instanced(value) else None
+        filler = fresh_filler(value) if role_of(value) != "static" else None
         if filler is None:
             continue
         shape = tuple(size or 1 for size in shape_of(value))

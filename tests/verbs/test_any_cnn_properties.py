@@ -59,7 +59,7 @@ def shaken(model: AutoMTL) -> AutoMTL:
     """Move all weights apart, so that no two instances are equal; statistics stay positive."""
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for tensor in model.weights().values():
+        for tensor in model.store.weights().values():
             tensor.mul_(0.9 + 0.2 * torch.rand(tensor.shape, generator=generator))
     return model.eval()
 
@@ -120,9 +120,8 @@ def test_a_plan_lowers_to_what_the_supermodel_computes_and_exports(backbone: Gra
     heads = light_heads(backbone, TASKS)
     model, x = shaken(AutoMTL(backbone, heads, TASKS)), images(backbone)
     plan = random_plan(backbone, TASKS, seed, sharing=(0.5, 0.9)[seed])
-    expected, stored = chosen(model, plan, x), model.weights()
-    lowered = lower(plan, backbone, heads)
-    weights = {name: stored[name].detach().numpy() for name in lowered.initializers if name in stored}
+    expected, found = chosen(model, plan, x), lower(plan, backbone, heads)
+    lowered, weights = found.graph, {name: tensor.numpy() for name, tensor in model.weights(found).items()}
     with torch.no_grad():
         outputs = Twin(lowered, weights=weights).eval()(x)
     for task in TASKS:

@@ -15,8 +15,7 @@ from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError
 from trunkline.ingest.graph import Graph
 from trunkline.ingest.limits import Limits
-
-HEAD_PREFIX = "head."
+from trunkline.ingest.owners import nodes_of_heads
 
 
 def bench_files(
@@ -83,7 +82,8 @@ def open_candidate(
 def count_macs(model: Path | Graph, limits: Limits | None = None) -> Macs | None:
     """Return the MACs a model executes for one image, or ``None`` where the file is none we can read.
 
-    A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error.
+    A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error. What
+    belongs to heads is known of models that Trunkline wrote; all of any other file counts as backbone.
     """
     from trunkline.ingest.cost import node_costs
 
@@ -92,7 +92,8 @@ def count_macs(model: Path | Graph, limits: Limits | None = None) -> Macs | None
         costs = node_costs(graph)
     except (TrunklineError, ValueError):
         return None
-    heads = sum(cost.macs for name, cost in costs.items() if name.startswith(HEAD_PREFIX))
+    in_heads = nodes_of_heads(graph)
+    heads = sum(cost.macs for name, cost in costs.items() if name in in_heads)
     return Macs(sum(cost.macs for cost in costs.values()) - heads, heads)
 
 

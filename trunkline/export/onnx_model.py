@@ -24,6 +24,7 @@ from trunkline.files import not_written
 from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph
 from trunkline.ingest.marks import marks_of
 from trunkline.ingest.onnx_file.own_weights import open_shell
+from trunkline.ingest.owners import owners_of
 
 EXTERNAL_BYTES = 2**31 - 2**24
 """Weights beyond this go to a second file: protobuf ends at 2 GiB, and the graph itself needs some room."""
@@ -80,7 +81,7 @@ def finished(
     model.graph.opset_imports[""] = OPSET
     model.producer_name, model.producer_version = "trunkline", stamp()[PREFIX + "version"]
     model.doc_string = model.graph.doc_string = None
-    _replace(model.metadata_props, {**metadata, **stamp(), **marks_of(model.graph)})
+    _replace(model.metadata_props, {**metadata, **stamp(), **owners_of(model), **marks_of(model.graph)})
     model.graph.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         _clean_value(value)

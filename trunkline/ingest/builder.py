@@ -6,7 +6,7 @@ inference for a single node, so an impossible node is refused where it is writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from trunkline.ingest.graph import (
     OPSET,
     ROLE_KEY,
     SOURCE_KEY,
-    UNIT_KEY,
     Attribute,
     Graph,
     Shape,
+    free_name,
     make_attribute,
 )
 from trunkline.ingest.node_shapes import infer_node
@@ -43,6 +43,7 @@ class GraphBuilder:
         self._initializers: dict[str, ir.Value] = {}
         self._taken: set[str] = set()
         self._node_names: set[str] = set()
+        self._not_fresh: set[str] = set()
 
     def image(self, name: str, shape: Sequence[int]) -> ir.Value:
         """Declare the image input with shape ``[C, H, W]``; the batch axis is added and left free."""
@@ -82,7 +83,6 @@ class GraphBuilder:
         attributes: Mapping[str, Attribute] | None = None,
         outputs: Sequence[str] | None = None,
         source: str = "",
-        unit: str = "",
     ) -> ir.Value:
         """Add a node and return its first output, shape inferred.
 
@@ -93,7 +93,6 @@ class GraphBuilder:
             attributes: Plain Python values; every attribute that matters should be given explicitly.
             outputs: Names of the outputs, in order.
             source: ``path:line`` where the user wrote it.
-            unit: The sharing unit it belongs to, where known.
 
         Raises:
             InvalidModel: ONNX refuses the node for these input shapes; the place is ``source`` or the name.
@@ -101,6 +100,7 @@ class GraphBuilder:
         if name in self._node_names:
             raise ValueError(f"node name {name!r} is taken")
         self._node_names.add(name)
+        self._not_fresh.add(name)
         names = list(outputs or [name])
         for output in names:
             self._claim(output)
@@ -113,22 +113,16 @@ class GraphBuilder:
             infer_free(node)  # ONNX's rules for symbolic sizes lose the batch axis at Resize and Pad
         if source:
             node.metadata_props[SOURCE_KEY] = source
-        if unit:
-            node.metadata_props[UNIT_KEY] = unit
         self._nodes.append(node)
         return node.outputs[0]
 
-    def fresh(self, name: str) -> str:
-        """Return ``name``, or the first of ``name_2``, ``name_3``… that neither node nor value has taken."""
-        candidate, count = name, 1
-        while candidate in self._taken or candidate in self._node_names:
-            count += 1
-            candidate = f"{name}_{count}"
-        return candidate
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names for later: :meth:`fresh` does not hand them out."""
+        self._not_fresh.update(names)
 
-    def initializer(self, name: str) -> ir.Value | None:
-        """Return the weight or static argument stored under ``name``, if any."""
-        return self._initializers.get(name)
+    def fresh(self, name: str) -> str:
+        """Return ``name``, or the first of ``name_2``, ``name_3``… that neither node nor value has or will have."""
+        return free_name(name, self._not_fresh)
 
     @property
     def last(self) -> ir.Node:
@@ -161,6 +155,7 @@ class GraphBuilder:
         if name in self._taken:
             raise ValueError(f"value name {name!r} is taken")
         self._taken.add(name)
+        self._not_fresh.add(name)
 
 
 def _has_lost_batch(value: ir.Value) -> bool:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.maps import is_map, size_of_map, stride_of
+from trunkline.ingest.owners import settle_owners
 from trunkline.ingest.trunk import last_map, pyramid
 
 
@@ -42,6 +43,7 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
             needed.update(value for value in node.inputs if value is not None)
     for name in [name for name, stored in inner.initializers.items() if stored not in needed]:
         del inner.initializers[name]
+    settle_owners(copy.model, graph.model.metadata_props)
     return copy
 
 

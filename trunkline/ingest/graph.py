@@ -16,7 +16,7 @@ that a viewer of the exported file shows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,13 @@ BATCH = "N"
 
 SOURCE_KEY = "trunkline.source"
 TASKS_KEY = "trunkline.tasks"
+"""On a node or weight of a multi-task model: the tasks it serves, ``depth,normals``. On the model: all of them."""
+PART_KEY = "trunkline.part"
+"""On a node or weight of a multi-task model: :data:`BACKBONE`, :data:`HEAD` or :data:`SKIP`."""
 UNIT_KEY = "trunkline.unit"
+"""On a node or weight of a multi-task model: the unit of the plan that governs it."""
+INSTANCE_KEY = "trunkline.instance"
+"""On a node or weight of a multi-task model's backbone: the number of its weight instance."""
 ROLE_KEY = "trunkline.role"
 CONSTANT = "constant"
 """The role of a stored float tensor that is part of a formula: it never trains and is not counted."""
@@ -36,6 +42,9 @@ PARAMETER = "parameter"
 """The role of a number without axes that trains; without a mark it counts as part of a formula."""
 AXES_KEY = "trunkline.axes"
 """On a weight that is stored with its axes in another order than its author's: the author's axes, as ``1,0``."""
+
+BACKBONE, HEAD, SKIP = "backbone", "head", "skip"
+"""The parts of a multi-task model; a skip is what stands in for a unit of the backbone."""
 
 Shape = tuple[int | None, ...]
 Attribute = int | float | str | Sequence[int] | Sequence[float]
@@ -109,6 +118,15 @@ def name_of(item: ir.Value | ir.Node) -> str:
     if item.name is None:
         raise ValueError(f"unnamed {type(item).__name__}")
     return item.name
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """Return ``wanted``, or the first of ``wanted_2``, ``wanted_3``… that is not taken."""
+    candidate, count = wanted, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{wanted}_{count}"
+    return candidate
 
 
 def is_weight(value: ir.Value | None) -> bool:

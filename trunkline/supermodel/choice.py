@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.ingest.fillers import stream
+from trunkline.supermodel.plan import SKIP
 
 SHARED, OWN, SKIPPED = 0, 1, 2
 OPTIONS = 3
@@ -31,6 +32,11 @@ def check_mode(mode: Mode) -> Mode:
         advice = did_you_mean(str(mode), MODES) or f"modes are {', '.join(MODES)}"
         raise InvalidConfig(f"there is no mode {mode!r}", place="mode", advice=advice)
     return mode
+
+
+def instance_of(option: int, task: int) -> int | Literal["skip"]:
+    """Return a plan's entry for the option of task number ``task``: its own copy is the instance after its number."""
+    return (0, task + 1, SKIP)[option]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from trunkline.ingest.cost import Cost, graph_cost, node_costs
-from trunkline.ingest.graph import Graph, name_of
+from trunkline.ingest.graph import Graph
+from trunkline.ingest.owners import nodes_of_heads
 from trunkline.supermodel.lower import lower
 from trunkline.supermodel.plan import SharingPlan
 
@@ -45,17 +46,16 @@ class ExecutedCost:
 
 def executed_cost(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph] | None = None) -> ExecutedCost:
     """Return the cost of the lowered model of ``plan``, by lowering it."""
-    return cost_of_lowered(lower(plan, backbone, heads or {}), backbone, heads or {}, len(plan.tasks))
+    return cost_of_lowered(lower(plan, backbone, heads or {}).graph, backbone, heads or {}, len(plan.tasks))
 
 
 def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], tasks: int) -> ExecutedCost:
-    """Return the cost of a lowered model next to independent ones."""
-    costs = node_costs(graph)
-    in_head = {name: name.startswith("head.") for name in (name_of(node) for node in graph.nodes)}
+    """Return the cost of the Graph of a lowered model next to independent ones."""
+    costs, in_head = node_costs(graph), nodes_of_heads(graph)
     whole = Cost.total([graph_cost(backbone)] * tasks)
     return ExecutedCost(
-        backbone=Cost.total(cost for name, cost in costs.items() if not in_head[name]),
-        heads=Cost.total(cost for name, cost in costs.items() if in_head[name]),
+        backbone=Cost.total(cost for name, cost in costs.items() if name not in in_head),
+        heads=Cost.total(cost for name, cost in costs.items() if name in in_head),
         independent_backbone=whole,
         independent=Cost.total([whole, *(graph_cost(head) for head in heads.values())]),
     )

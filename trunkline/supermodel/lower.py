@@ -3,29 +3,46 @@
 First every task walks the backbone and asks for its computations in a value numbering; then the cells that
 are left are written as a Graph. Names say who uses what: a node that serves all tasks keeps its name, a copy
 carries its tasks (``conv4@depth+normals``), weight instance k is ``conv4.weight@k``, and a head's nodes start
-with ``head.<task>.``.
+with ``head.<task>.``. Nothing is ever read off a name: the Graph's metadata says who owns a node, and ``origin``
+where a weight comes from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.ingest.graph import Graph, name_of
+from trunkline.ingest.graph import Graph, data_inputs_of, inputs_of, name_of
+from trunkline.ingest.parameters import Role, role_of
 from trunkline.ingest.verify import verify
+from trunkline.supermodel.copies import Copies
 from trunkline.supermodel.emission import Emission
-from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
 from trunkline.supermodel.numbering import IMAGE, BackboneNode, HeadNode, Numbering, Ref, SkippedUnit
+from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin, SkipWeight
 from trunkline.supermodel.plan import SKIP, SharingPlan, check_plan
-from trunkline.supermodel.skip import skips_of
+from trunkline.supermodel.skip import Skip, skips_of
 from trunkline.supermodel.taps import read_taps
-from trunkline.supermodel.units import Unit, find_units, has_parameters, unit_of_nodes
+from trunkline.supermodel.units import Unit, find_units, unit_of_nodes
 
 
-def lower(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph]) -> Graph:
-    """Return the multi-task Graph of ``plan``, its outputs named by task in the plan's order.
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A multi-task model.
+
+    Attributes:
+        graph: Its outputs are named by task, in the plan's order.
+        origin: Where each parameter and each running statistic of the Graph comes from, by its name there.
+    """
+
+    graph: Graph
+    origin: Mapping[str, Origin]
+
+
+def lower(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph]) -> Lowered:
+    """Return the multi-task model of ``plan``.
 
     Args:
         plan: Who runs which instance of what.
@@ -36,20 +53,14 @@ def lower(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph]) -> Gra
         InvalidConfig: The plan does not fit the backbone, or a head is for no task of the plan.
     """
     check_heads(plan.tasks, heads, backbone)
-    _check_names(plan.tasks, backbone)
     units = find_units(backbone, plan.granularity)
     check_plan(plan, backbone, units)
-    walk = Walk(plan, backbone, units)
+    skips = skips_of(backbone, units, plan.granularity)
+    walk = Walk(plan, backbone, units, skips)
     outputs = {task: walk.run(task, heads.get(task)) for task in plan.tasks}
-    emission = Emission(backbone, heads, units, walk.skips)
-    return verify(emission.graph(walk.numbering, outputs))
-
-
-def _check_names(tasks: Sequence[str], backbone: Graph) -> None:
-    """A task names an output, so no weight may have its name."""
-    for task in tasks:
-        if task in backbone.initializers:
-            raise InvalidConfig(f"task {task!r} is called like a weight of {backbone.name}", advice="rename the task")
+    emission = Emission(backbone, heads, units, skips)
+    graph = verify(emission.graph(walk.numbering, outputs))
+    return Lowered(graph, emission.origin)
 
 
 def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Graph) -> None:
@@ -65,32 +76,37 @@ def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Grap
 
 
 class Walk:
-    """Walks the backbone once per task and numbers what is asked for."""
+    """Walks the backbone once per task and numbers what is asked for.
 
-    def __init__(self, plan: SharingPlan, backbone: Graph, units: Sequence[Unit]) -> None:
+    Attributes:
+        numbering: What was asked for.
+        read: The origins of the weights that a node reads for a task, by node and task, in input order.
+    """
+
+    def __init__(self, plan: SharingPlan, backbone: Graph, units: Sequence[Unit], skips: Sequence[Skip | None]) -> None:
         self.plan = plan
         self.backbone = backbone
         self.units = units
-        self.skips = skips_of(backbone, units, plan.granularity)
+        self.skips = skips
         self.numbering = Numbering()
+        self.read: dict[tuple[str, str], tuple[Origin, ...]] = {}
         self._unit_of = unit_of_nodes(units)
-        self._clones: dict[tuple[int, int], dict[tuple[Ref, ...], int]] = {}
-        self._newest = [max((i for i in plan.units[unit.name].values() if i != SKIP), default=0) for unit in units]
+        self._stored = {name_of(node): _stored_inputs(node) for node in backbone.nodes}
+        self._copies = Copies()
 
-    def run(self, task: str, head: Graph | None) -> Ref:
-        """Return the value that is ``task``'s output."""
+    def run(self, task: str, head: Graph | None = None) -> Ref:
+        """Return the value that is ``task``'s output. Tasks run in the plan's order."""
         values = {name_of(self.backbone.input): IMAGE}
-        entered: dict[int, int] = {}
         for node in self.backbone.nodes:
             unit = self._unit_of.get(name_of(node))
             if unit is not None and self._skips(unit, node, task):
                 if name_of(node) == self.units[unit].nodes[-1]:
                     values[self.units[unit].output] = self._skip(unit, values, task)
                 continue
-            inputs = tuple(values[name_of(value)] for value in _computed(node))
-            instance = 0 if unit is None else self._instance(unit, node, task, inputs, entered)
-            ref = self.numbering.ask(BackboneNode(name_of(node)), _weights(node, instance), inputs, task)
-            _record(node, ref, values)
+            inputs = tuple(values[name_of(value)] for value in data_inputs_of(node))
+            weights = self._weights(node, unit, task, inputs)
+            self.read[name_of(node), task] = weights
+            _record(node, self.numbering.ask(BackboneNode(name_of(node)), weights, inputs), values)
         taps = [values[name_of(value)] for value in self.backbone.outputs]
         return taps[-1] if head is None else self._run_head(task, head, taps)
 
@@ -103,37 +119,38 @@ class Walk:
         assert skip is not None
         if skip.is_identity:
             return x
-        own = 1 + self.plan.tasks.index(task)
-        weights = (skip_weight_name(self.units[unit].name, own),) if skip.weight_shape else ()
-        return self.numbering.ask(SkippedUnit(unit), weights, (x,), task)
+        weights = (SkipWeight(self.units[unit].name, task),) if skip.weight_shape else ()
+        return self.numbering.ask(SkippedUnit(unit), weights, (x,))
 
-    def _instance(self, unit: int, node: ir.Node, task: str, inputs: tuple[Ref, ...], entered: dict[int, int]) -> int:
+    def _weights(self, node: ir.Node, unit: int | None, task: str, inputs: tuple[Ref, ...]) -> tuple[Origin, ...]:
+        instance = 0 if unit is None else self._instance(unit, node, task)
+        return tuple(
+            self._weight(name, role, instance, node=name_of(node), inputs=inputs, task=task)
+            for name, role in self._stored[name_of(node)]
+        )
+
+    def _weight(
+        self, name: str, role: Role, instance: int, *, node: str, inputs: tuple[Ref, ...], task: str
+    ) -> BackboneWeight:
+        if role == "static":
+            return BackboneWeight(name)
+        if role == "parameter" and self.plan.tie:
+            return BackboneWeight(name, instance)
+        # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
+        return BackboneWeight(name, instance, self._copies.copy(name, instance, node=node, inputs=inputs, task=task))
+
+    def _instance(self, unit: int, node: ir.Node, task: str) -> int:
         if node.op_type == "BatchNormalization" and self.plan.batchnorm == "task":
             return 1 + self.plan.tasks.index(task)
         choice = self.plan.choice(self.units[unit].name, task)
-        instance = 0 if choice == SKIP else int(choice)
-        if self.plan.tie or not has_parameters(node):
-            return instance
-        if unit not in entered:
-            entered[unit] = self._cloned(unit, instance, inputs)
-        return entered[unit]
-
-    def _cloned(self, unit: int, instance: int, inputs: tuple[Ref, ...]) -> int:
-        """Untied weights: the same instance fed by another value becomes a new instance."""
-        clones = self._clones.setdefault((unit, instance), {})
-        if not clones:
-            clones[inputs] = instance
-        elif inputs not in clones:
-            self._newest[unit] += 1
-            clones[inputs] = self._newest[unit]
-        return clones[inputs]
+        return 0 if choice == SKIP else int(choice)
 
     def _run_head(self, task: str, head: Graph, taps: Sequence[Ref]) -> Ref:
         values = dict(read_taps(head, taps))
         for node in head.nodes:
-            inputs = tuple(values[name_of(value)] for value in _computed(node))
-            weights = tuple(head_name(task, name_of(v)) for v in node.inputs if v is not None and v.is_initializer())
-            _record(node, self.numbering.ask(HeadNode(task, name_of(node)), weights, inputs, task), values)
+            inputs = tuple(values[name_of(value)] for value in data_inputs_of(node))
+            weights = tuple(HeadWeight(task, name_of(v)) for v in inputs_of(node) if v.is_initializer())
+            _record(node, self.numbering.ask(HeadNode(task, name_of(node)), weights, inputs), values)
         return values[name_of(head.outputs[0])]
 
 
@@ -143,9 +160,5 @@ def _record(node: ir.Node, ref: Ref, values: dict[str, Ref]) -> None:
             values[value.name] = Ref(ref.cell, index)
 
 
-def _computed(node: ir.Node) -> list[ir.Value]:
-    return [value for value in node.inputs if value is not None and not value.is_initializer()]
-
-
-def _weights(node: ir.Node, instance: int) -> tuple[str, ...]:
-    return tuple(instance_name(name_of(v), instance) for v in node.inputs if v is not None and is_instanced(v))
+def _stored_inputs(node: ir.Node) -> list[tuple[str, Role]]:
+    return [(name_of(value), role_of(value)) for value in inputs_of(node) if value.is_initializer()]

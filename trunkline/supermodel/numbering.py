@@ -1,12 +1,15 @@
 """Value numbering: a computation that is asked for twice is one computation.
 
-A cell is ``(operation, weights, input values)``. Equal cells are one cell, with the set of tasks that it
-serves. Executed work follows cells; stored parameters follow distinct weights.
+A cell is ``(operation, weights, input values)``. Equal cells are one cell. Executed work follows cells; stored
+parameters follow distinct weights.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trunkline.supermodel.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +48,19 @@ class Ref:
 IMAGE = Ref(-1)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One computation of the multi-task model.
 
     Attributes:
         operation: What is computed; equal operations with equal inputs give equal values.
-        weights: Names of the weight instances used, in input order.
+        weights: Origins of the stored inputs, in input order.
         inputs: The values read.
-        tasks: The tasks served, in the order they asked.
     """
 
     operation: Operation
-    weights: tuple[str, ...]
+    weights: tuple[Origin, ...]
     inputs: tuple[Ref, ...]
-    tasks: list[str] = field(default_factory=list)
 
 
 class Numbering:
@@ -67,28 +68,24 @@ class Numbering:
 
     def __init__(self) -> None:
         self.cells: list[Cell] = []
-        self._known: dict[tuple[Operation, tuple[str, ...], tuple[Ref, ...]], int] = {}
+        self._known: dict[Cell, int] = {}
 
-    def ask(self, operation: Operation, weights: tuple[str, ...], inputs: tuple[Ref, ...], task: str) -> Ref:
-        """Return the value of a computation for ``task``, adding a cell only if it is new."""
-        key = (operation, weights, inputs)
-        index = self._known.get(key)
-        if index is None:
-            index = self._known[key] = len(self.cells)
-            self.cells.append(Cell(operation, weights, inputs))
-        if task not in self.cells[index].tasks:
-            self.cells[index].tasks.append(task)
+    def ask(self, operation: Operation, weights: tuple[Origin, ...], inputs: tuple[Ref, ...]) -> Ref:
+        """Return the value of a computation, adding a cell only if it is new."""
+        cell = Cell(operation, weights, inputs)
+        index = self._known.setdefault(cell, len(self.cells))
+        if index == len(self.cells):
+            self.cells.append(cell)
         return Ref(index)
 
-    def live(self, outputs: dict[str, Ref]) -> set[int]:
-        """Return the cells that some output needs, and forget tasks a cell does not reach."""
-        served: list[set[str]] = [set() for _ in self.cells]
+    def served(self, outputs: Mapping[str, Ref]) -> list[tuple[str, ...]]:
+        """Return the tasks whose output needs each cell, in the order of ``outputs``; nobody needs a dead one."""
+        reached: list[set[str]] = [set() for _ in self.cells]
         for task, ref in outputs.items():
             if ref.cell >= 0:
-                served[ref.cell].add(task)
+                reached[ref.cell].add(task)
         for index in range(len(self.cells) - 1, -1, -1):
             for ref in self.cells[index].inputs:
                 if ref.cell >= 0:
-                    served[ref.cell] |= served[index]
-            self.cells[index].tasks = [task for task in outputs if task in served[index]]
-        return {index for index, tasks in enumerate(served) if tasks}
+                    reached[ref.cell] |= reached[index]
+        return [tuple(task for task in outputs if task in tasks) for tasks in reached]

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.errors import InvalidConfig
 from trunkline.ingest.graph import Graph
-from trunkline.supermodel.choice import SKIPPED
+from trunkline.supermodel.choice import SKIPPED, instance_of
 from trunkline.supermodel.executed import executed_cost
-from trunkline.supermodel.plan import SKIP, SharingPlan, make_plan
+from trunkline.supermodel.plan import SharingPlan, make_plan
 from trunkline.supermodel.units import Unit, find_units
 
 Distribution = NDArray[np.float64]
@@ -103,14 +103,10 @@ def _plan(
     backbone: Graph, tasks: Sequence[str], units: Sequence[Unit], choices: Choices, settings: Mapping[str, Any]
 ) -> SharingPlan:
     rows = {
-        unit.name: {task: _instance(int(choices[i, t]), t) for t, task in enumerate(tasks)}
+        unit.name: {task: instance_of(int(choices[i, t]), t) for t, task in enumerate(tasks)}
         for i, unit in enumerate(units)
     }
     return make_plan(backbone, tasks, rows, granularity="operator", tie=True, **settings)
-
-
-def _instance(option: int, task: int) -> int | Literal["skip"]:
-    return (0, task + 1, SKIP)[option]
 
 
 def _inside(shares: tuple[float, float], sampling: Sampling) -> bool:

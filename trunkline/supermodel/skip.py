@@ -138,7 +138,7 @@ def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value |
         return x
     strides: Pair = skip.stride
     if skip.kind == "subsample" or skip.offset != (0, 0):
-        x = _emit_slice(builder, skip, x, name=name if weight is None else f"{name}.crop")
+        x = _emit_slice(builder, skip, x, name=name if weight is None else builder.fresh(f"{name}.crop"))
         strides = (1, 1)
     if weight is None:
         return x
@@ -155,5 +155,8 @@ def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value |
 def _emit_slice(builder: GraphBuilder, skip: Skip, x: ir.Value, *, name: str) -> ir.Value:
     ends = [skip.offset[i] + skip.stride[i] * (skip.size[i] - 1) + 1 for i in range(2)]
     arguments = {"starts": skip.offset, "ends": ends, "axes": (2, 3), "steps": skip.stride}
-    values = [builder.tensor(f"{name}.{key}", np.array(value, dtype=np.int64)) for key, value in arguments.items()]
+    values = [
+        builder.tensor(builder.fresh(f"{name}.{key}"), np.array(value, dtype=np.int64))
+        for key, value in arguments.items()
+    ]
     return builder.node("Slice", [x, *values], name=name)

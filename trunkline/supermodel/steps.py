@@ -5,37 +5,37 @@
 * :class:`NormStep` and :class:`ElementStep` are weighted nodes that take a unit's choice, as its tail (skipped
   with it) or as a follower (shared where it is skipped).
 
-Steps hold no weights. They read them by name from a :data:`Weights` function, so that a weight used twice is
-one parameter.
+Steps hold no weights. They read them by origin from a :data:`Weights` function, so that a weight used twice is
+one parameter. Running statistics belong to a task's column, whatever it chose: they describe what the column feeds
+to the node, and that is another input for every task.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from trunkline.ingest.graph import attribute, name_of
-from trunkline.ingest.parameters import is_static_input
+from trunkline.ingest.graph import name_of
+from trunkline.ingest.parameters import Role, is_static_input, role_of
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.geometry import geometry_of
 from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.linear_operator import apply_skip
 from trunkline.supermodel.mixed_kernel import Kernels, Mixture
 from trunkline.supermodel.mixing import mixed_linear
-from trunkline.supermodel.naming import instance_name, is_instanced, skip_weight_name
-from trunkline.supermodel.normalisation import BatchNormWeights, mixed_batch_norm
+from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin, SkipWeight, head_name
 from trunkline.supermodel.skip import Skip
-from trunkline.supermodel.twins.ops.normalisation import require_spread
-from trunkline.supermodel.twins.registry import make_op
+from trunkline.supermodel.twins.registry import Op, make_op
 
 Mixing = Literal["weight", "output"]
-Weights = Callable[[str], Tensor]
+Weights = Callable[[Origin], Tensor]
 Values = dict[str, Tensor]
 
 
@@ -44,24 +44,30 @@ class Column:
     """One task's pass through the supermodel.
 
     Attributes:
+        name: The task's name.
         task: The task's index.
         rows: Option weights of each unit, ``[3]``.
         shares: The same, option by option.
         hard: Whether the weights are one-hot, so that only the chosen option need run.
         summed: Shared kernels, as all columns of a forward pass read them.
+        leaders: By node, the column whose running statistics are read in place of this one's.
     """
 
+    name: str
     task: int
     rows: tuple[Tensor, ...]
     shares: tuple[tuple[Tensor, ...], ...]
     hard: bool
     summed: SummedWeights
+    leaders: Mapping[str, str]
 
     @classmethod
-    def of(cls, task: int, p: Tensor, summed: SummedWeights, *, hard: bool) -> Column:
+    def of(
+        cls, name: str, task: int, p: Tensor, summed: SummedWeights, *, hard: bool, leaders: Mapping[str, str]
+    ) -> Column:
         """Take apart option weights ``[units, 3]`` once: many small look-ups would cost as many backward nodes."""
         rows = p.unbind(0)
-        return cls(task, rows, tuple(row.unbind(0) for row in rows), hard, summed)
+        return cls(name, task, rows, tuple(row.unbind(0) for row in rows), hard, summed, leaders)
 
     @property
     def own(self) -> int:
@@ -69,38 +75,62 @@ class Column:
         return self.task + 1
 
 
-class Step(nn.Module, ABC):
-    """A node with its twin; subclasses say how a column runs it."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored input of a node of the backbone, or of the head of task ``head``."""
 
-    def __init__(self, node: ir.Node, prefix: str = "") -> None:
+    name: str
+    role: Role
+    node: str
+    head: str = ""
+
+    def origin(self, column: Column, instance: int) -> Origin:
+        """Return which tensor a column reads that runs ``instance``."""
+        if self.head:
+            return HeadWeight(self.head, self.name)
+        if self.role == "statistic":
+            return BackboneWeight(self.name, column=column.leaders.get(self.node, column.name))
+        return BackboneWeight(self.name, instance if self.role == "parameter" else 0)
+
+
+class Step(nn.Module, ABC):
+    """A node with its twin; subclasses say how a column runs it. ``head`` is the task whose head it belongs to."""
+
+    def __init__(self, node: ir.Node, head: str = "") -> None:
         super().__init__()
         self.name = name_of(node)
         self.op = make_op(node)
+        prefix = head_name(head, "") if head else ""
         self.reads = [None if v is None or v.is_initializer() else prefix + name_of(v) for v in node.inputs]
         self.stored = [
-            prefix + name_of(value)
+            Stored(name_of(value), role_of(value), name_of(node), head)
             if value is not None and value.is_initializer() and not is_static_input(node, index)
             else None
             for index, value in enumerate(node.inputs)
         ]
-        self.instanced = [is_instanced(v) for v in node.inputs]
         self.writes = [prefix + v.name for v in node.outputs if v.name]
 
     @abstractmethod
     def run(self, values: Values, column: Column, weights: Weights) -> None:
         """Read inputs from ``values`` and write the outputs there."""
 
-    def apply_instance(self, values: Values, weights: Weights, instance: int) -> Tensor | tuple[Tensor, ...]:
-        """Run the node's twin with one weight instance."""
+    def inputs(self, values: Values, column: Column, weights: Weights, instance: int) -> list[Tensor | None]:
+        """Return the node's inputs in ONNX order, with the weights of one instance."""
         inputs: list[Tensor | None] = []
-        for read, stored, instanced in zip(self.reads, self.stored, self.instanced, strict=True):
+        for read, stored in zip(self.reads, self.stored, strict=True):
             if read is not None:
                 inputs.append(values[read])
             elif stored is not None:
-                inputs.append(weights(instance_name(stored, instance) if instanced else stored))
+                inputs.append(weights(stored.origin(column, instance)))
             else:
                 inputs.append(None)
-        result: Tensor | tuple[Tensor, ...] = self.op(*inputs)
+        return inputs
+
+    def apply_instance(
+        self, values: Values, column: Column, weights: Weights, instance: int
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Run the node's twin with one weight instance."""
+        result: Tensor | tuple[Tensor, ...] = self.op(*self.inputs(values, column, weights, instance))
         return result
 
     def write(self, values: Values, result: Tensor | tuple[Tensor, ...]) -> None:
@@ -114,7 +144,7 @@ class PlainStep(Step):
 
     def run(self, values: Values, column: Column, weights: Weights) -> None:
         """Run the node; see :class:`Step`."""
-        self.write(values, self.apply_instance(values, weights, 0))
+        self.write(values, self.apply_instance(values, column, weights, 0))
 
 
 class ChoiceStep(Step):
@@ -137,7 +167,7 @@ class ChoiceStep(Step):
         choice = int(column.rows[self.unit].argmax())
         if choice == SKIPPED and self.skippable:
             return self.skipped(values, column, weights)
-        return self.apply_instance(values, weights, column.own if choice == OWN else 0)
+        return self.apply_instance(values, column, weights, column.own if choice == OWN else 0)
 
     def skipped(self, values: Values, column: Column, weights: Weights) -> Tensor:
         """Return what the node gives when its unit is skipped: a tail passes its input on."""
@@ -146,7 +176,7 @@ class ChoiceStep(Step):
     def run_mixed(self, values: Values, column: Column, weights: Weights) -> Tensor:
         """Run every option and mix the outputs."""
         shared, own = self.shares(column)
-        y = shared * self._single(values, weights, 0) + own * self._single(values, weights, column.own)
+        y = shared * self._single(values, column, weights, 0) + own * self._single(values, column, weights, column.own)
         return y + column.shares[self.unit][SKIPPED] * self.skipped(values, column, weights) if self.skippable else y
 
     def shares(self, column: Column) -> tuple[Tensor, Tensor]:
@@ -159,8 +189,8 @@ class ChoiceStep(Step):
         """Name of the value that the node transforms."""
         return next(read for read in self.reads if read is not None)
 
-    def _single(self, values: Values, weights: Weights, instance: int) -> Tensor:
-        result = self.apply_instance(values, weights, instance)
+    def _single(self, values: Values, column: Column, weights: Weights, instance: int) -> Tensor:
+        result = self.apply_instance(values, column, weights, instance)
         return result if isinstance(result, Tensor) else result[0]
 
 
@@ -188,9 +218,10 @@ class MatrixStep(ChoiceStep):
         p = column.shares[self.unit]
         bias = None
         if self._bias is not None:
-            bias = p[SHARED] * weights(self._bias) + p[OWN] * weights(instance_name(self._bias, column.own))
-        shared, total = column.summed.read(self._kernel, weights(self._kernel))
-        own = weights(instance_name(self._kernel, column.own))
+            biases = [weights(self._bias.origin(column, instance)) for instance in (0, column.own)]
+            bias = p[SHARED] * biases[0] + p[OWN] * biases[1]
+        shared, total = column.summed.read(self._kernel.name, weights(self._kernel.origin(column, 0)))
+        own = weights(self._kernel.origin(column, column.own))
         kernels = Kernels(shared, own, self._projection(column, weights))
         return mixed_linear(self.mixture, values[self.data], column.rows[self.unit], kernels, bias, total)
 
@@ -202,7 +233,7 @@ class MatrixStep(ChoiceStep):
     def _projection(self, column: Column, weights: Weights) -> Tensor | None:
         if self.skip is None or not self.skip.weight_shape:
             return None
-        return weights(skip_weight_name(self.name, column.own))
+        return weights(SkipWeight(self.name, column.name))
 
 
 class NormStep(ChoiceStep):
@@ -210,35 +241,39 @@ class NormStep(ChoiceStep):
 
     def __init__(self, node: ir.Node, unit: int, *, skippable: bool, mixing: Mixing, per_task: bool) -> None:
         super().__init__(node, unit, skippable=skippable)
-        self.epsilon = float(attribute(node, "epsilon", 1e-5))
-        self.momentum = float(attribute(node, "momentum", 0.9))
         self.mixing = mixing
         self.per_task = per_task
 
     def run_chosen(self, values: Values, column: Column, weights: Weights) -> Tensor | tuple[Tensor, ...]:
         """Run the one option that is chosen."""
         if self.per_task and not (self.skippable and int(column.rows[self.unit].argmax()) == SKIPPED):
-            return self.apply_instance(values, weights, column.own)
+            return self.apply_instance(values, column, weights, column.own)
         return super().run_chosen(values, column, weights)
 
     def run_mixed(self, values: Values, column: Column, weights: Weights) -> Tensor:
-        """Return the mix of all options."""
-        if self.mixing == "output" and not self.per_task:
-            return super().run_mixed(values, column, weights)
-        if self.training:
-            require_spread(values[self.data], place=self.name)
+        """Return the mix of all options: Σ_k p_k·BN_k(x)."""
         shared, own = self.shares(column)
-        instances = [self._instance(weights, k) for k in ((column.own,) if self.per_task else (0, column.own))]
-        y = mixed_batch_norm(
-            values[self.data],
-            [shared + own] if self.per_task else [shared, own],
-            instances,
-            epsilon=self.epsilon,
-            momentum=self.momentum,
-            training=self.training,
-        )
+        options = [(shared + own, column.own)] if self.per_task else [(shared, 0), (own, column.own)]
+        instances = [self.inputs(values, column, weights, instance) for _, instance in options]
+        # All five inputs of a BatchNormalization are there.
+        inputs = [[tensor for tensor in one if tensor is not None] for one in instances]
+        mixed = _run_each if self.mixing == "output" else _run_once
+        y = mixed(self.op, [share for share, _ in options], inputs)
         return torch.addcmul(y, values[self.data], column.shares[self.unit][SKIPPED]) if self.skippable else y
 
-    def _instance(self, weights: Weights, instance: int) -> BatchNormWeights:
-        names: Sequence[str] = [name for name in self.stored if name is not None]
-        return BatchNormWeights(*(weights(instance_name(name, instance)) for name in names))
+
+def _run_once(op: Op, shares: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
+    """Normalise once: all options read one set of statistics, and scale and bias are linear in the result."""
+    scale = reduce(torch.add, [share * one[1] for share, one in zip(shares, inputs, strict=True)])
+    bias = reduce(torch.add, [share * one[2] for share, one in zip(shares, inputs, strict=True)])
+    x, _, _, *statistics = inputs[0]
+    y: Tensor = op(x, scale, bias, *statistics)
+    return y
+
+
+def _run_each(op: Op, shares: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
+    """Normalise for each option; the running statistics move once all the same."""
+    for other in inputs[1:]:
+        other[3:] = [statistic.clone() for statistic in other[3:]]
+    y: Tensor = reduce(torch.add, [share * op(*one) for share, one in zip(shares, inputs, strict=True)])
+    return y

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import onnx_ir as ir
@@ -11,28 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.parameters import is_setting, role_of
+from trunkline.ingest.graph import Graph, inputs_of, name_of
+from trunkline.ingest.parameters import is_parameter, role_of
 from trunkline.supermodel import choice
 from trunkline.supermodel.choice import Mode, Temperature, check_mode
 from trunkline.supermodel.gradient_sum import SummedWeights
-from trunkline.supermodel.lower import check_heads
-from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
+from trunkline.supermodel.leaders import leaders_of
+from trunkline.supermodel.lower import Lowered, check_heads
+from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin, SkipWeight, head_name
+from trunkline.supermodel.origin_store import OriginStore
 from trunkline.supermodel.plan import check_task_names
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.steps import Column, ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
 from trunkline.supermodel.taps import read_taps
-from trunkline.supermodel.twins.initial import draw, initial_tensor
-from trunkline.supermodel.twins.store import WeightStore
 from trunkline.supermodel.units import find_units, has_parameters, unit_of_nodes
 
 
 class Supermodel(nn.Module):
     """A backbone with a choice at every operator unit, and a head per task.
 
-    Weights carry the names that the lowered model will give them: ``conv1.weight`` is shared, ``conv1.weight@2``
-    is the second task's own copy, which starts equal to the shared one, ``conv1.skip@2`` its projection.
+    Of every weight ``conv1.weight`` is shared, and ``conv1.weight@2`` is the second task's own copy, which starts
+    equal to the shared one. ``conv1.skip.weight@depth`` is the projection of task ``depth``, and ``conv1_bn.mean~depth`` the
+    running mean of what its column feeds to ``conv1_bn``.
 
     Args:
         backbone: Its outputs are the feature maps that the heads read, the last one last.
@@ -75,7 +74,7 @@ class Supermodel(nn.Module):
             raise InvalidConfig(f"{backbone.name} has no operator with weights: there is nothing to share")
         found = skips_of(backbone, self.units)
         self.skips = found if allow_skip else [None] * len(found)
-        self.store = WeightStore()
+        self.store = OriginStore(backbone.initializers, seed=seed)
         self._add_backbone_weights()
         self._add_head_weights()
         self.steps = nn.ModuleList(self._steps(mixing))
@@ -87,6 +86,7 @@ class Supermodel(nn.Module):
         self.register_buffer("allowed", self._allowed(), persistent=False)
         self._mode: Mode = "average"
         self._step = 0
+        self._leaders: tuple[list[list[int]], dict[str, dict[str, str]]] = ([], {})
         self._last_use = self._last_uses()
 
     allowed: Tensor
@@ -139,18 +139,29 @@ class Supermodel(nn.Module):
             for task, own in enumerate(self.policies):
                 own.copy_(logits[:, task])
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return parameters and running statistics by the names they have in the lowered model."""
-        return self.store.weights()
+    def weights(self, lowered: Lowered) -> dict[str, Tensor]:
+        """Return what the model of a plan starts from when it goes on from here, by its names, detached.
+
+        Raises:
+            InvalidConfig: The plan has other tasks, or the same in another order: copies are numbered by task.
+            InvalidModel: It has weights that are not here, such as a copy of a weight that no task has.
+        """
+        tasks = tuple(name_of(value) for value in lowered.graph.outputs)
+        if tasks != self.tasks:
+            text = f"the plan is for {', '.join(tasks)}; the search was for {', '.join(self.tasks)}"
+            raise InvalidConfig(text, advice="name the tasks in the order of the search, or train from scratch")
+        return self.store.starts(lowered.origin)
 
     def _run_task(self, image: Tensor, task: str, summed: SummedWeights) -> Tensor:
         index = self.tasks.index(task)
-        p = self.option_weights(index)
-        column = Column.of(index, p, summed, hard=self._mode == "argmax")
+        p, hard = self.option_weights(index), self._mode == "argmax"
+        # What equal choices compute is computed once in the model that they amount to, with one set of statistics.
+        leaders = self._read_statistics()[task] if hard and not self.training else {}
+        column = Column.of(task, index, p, summed, hard=hard, leaders=leaders)
         values = {name_of(self.backbone.input): image}
         for position, step in enumerate(self.steps):
             assert isinstance(step, Step)
-            step.run(values, column, self.store.tensor)
+            step.run(values, column, self.store.at)
             for name in self._last_use[position]:
                 values.pop(name, None)
         taps = [values[name_of(value)] for value in self.backbone.outputs]
@@ -163,8 +174,16 @@ class Supermodel(nn.Module):
         assert isinstance(steps, nn.ModuleList)
         for step in steps:
             assert isinstance(step, Step)
-            step.run(values, column, self.store.tensor)
+            step.run(values, column, self.store.at)
         return values[head_name(task, name_of(head.outputs[0]))]
+
+    def _read_statistics(self) -> dict[str, dict[str, str]]:
+        """Return the leaders of the most likely choices, by task; all batches of an evaluation make the same."""
+        choices = torch.stack([self.option_weights(t).argmax(-1) for t in range(len(self.tasks))], dim=1).tolist()
+        if choices != self._leaders[0]:
+            found = leaders_of(self.backbone, self.units, self.skips, self.tasks, choices, self.batchnorm)
+            self._leaders = (choices, found)
+        return self._leaders[1]
 
     def _steps(self, mixing: Mixing) -> list[Step]:
         unit_of = unit_of_nodes(self.units)
@@ -183,54 +202,37 @@ class Supermodel(nn.Module):
         return ElementStep(node, unit, skippable=skippable)
 
     def _head_steps(self, task: str) -> list[Step]:
-        return [PlainStep(node, prefix=head_name(task, "")) for node in self.heads[task].nodes]
+        return [PlainStep(node, head=task) for node in self.heads[task].nodes]
 
     def _add_backbone_weights(self) -> None:
-        """Store the shared instance of every weight, and an equal copy for each task where it has a choice."""
+        """Store the shared instance of every weight, and an equal copy for each task where it has a choice.
+
+        A running statistic has no shared instance: each task's column has its own.
+        """
         unit_of = unit_of_nodes(self.units)
         chosen = {
             id(value)
             for node in self.backbone.nodes
             if name_of(node) in unit_of
-            for value in node.inputs
-            if is_instanced(value)
+            for value in inputs_of(node)
+            if is_parameter(value)
         }
-        work = []
+        work: list[tuple[ir.Value, list[Origin]]] = []
         for name, value in self.backbone.initializers.items():
             copies = len(self.tasks) if id(value) in chosen else 0
-            work.append((value, [instance_name(name, instance) for instance in range(copies + 1)]))
-        self._keep_all(work)
-        filler = Filler("xavier")
+            origins: list[Origin] = [BackboneWeight(name, instance) for instance in range(copies + 1)]
+            if role_of(value) == "statistic":
+                origins = [BackboneWeight(name, column=task) for task in self.tasks]
+            work.append((value, origins))
+        self.store.keep_all(work)
         for unit, skip in zip(self.units, self.skips, strict=True):
             if skip is not None and skip.weight_shape:
-                for instance in range(1, len(self.tasks) + 1):
-                    name = skip_weight_name(unit.name, instance)
-                    self.store.keep_parameter(name, draw(filler, name, skip.weight_shape, self.seed))
+                for task in self.tasks:
+                    self.store.keep_projection(SkipWeight(unit.name, task), skip.weight_shape)
 
     def _add_head_weights(self) -> None:
-        heads = self.heads.items()
-        self._keep_all([(v, [head_name(task, name)]) for task, head in heads for name, v in head.initializers.items()])
-
-    def _keep_all(self, work: Sequence[tuple[ir.Value, Sequence[str]]]) -> None:
-        """Store the initial content of each value under each of its names, in its role.
-
-        Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
-        """
-        wanted = [(value, names) for value, names in work if not is_setting(value)]
-        kinds = {
-            "parameter": self.store.keep_parameter,
-            "statistic": self.store.keep_statistic,
-            "static": self.store.keep_constant,
-        }
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            contents = pool.map(lambda item: self._copies(item[0], len(item[1])), wanted)
-            for (value, names), tensors in zip(wanted, contents, strict=True):
-                for name, tensor in zip(names, tensors, strict=True):
-                    kinds[role_of(value)](name, tensor)
-
-    def _copies(self, value: ir.Value, count: int) -> list[Tensor]:
-        first = initial_tensor(value, self.seed)
-        return [first, *(first.clone() for _ in range(count - 1))]
+        for task, head in self.heads.items():
+            self.store.keep_all([(value, [HeadWeight(task, name)]) for name, value in head.initializers.items()])
 
     def _allowed(self) -> Tensor:
         allowed = torch.ones(len(self.units), len(self.tasks), choice.OPTIONS, dtype=torch.bool)

@@ -47,9 +47,9 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     singles = []
     for task in project.tasks:
         heads = {task: project.heads[task]}
-        graph = lower(all_shared(project.backbone, [task]), project.backbone, heads)
+        graph = lower(all_shared(project.backbone, [task]), project.backbone, heads).graph
         singles.append(write_onnx(graph, folder / f"{task}.onnx", fold=fold, reuse=False))
-    shared = lower(all_shared(project.backbone, project.tasks), project.backbone, project.heads)
+    shared = lower(all_shared(project.backbone, project.tasks), project.backbone, project.heads).graph
     together = write_onnx(shared, folder / f"{ALL_SHARED}.onnx", fold=fold, reuse=False)
     config = project.config.bench
     groups = {INDEPENDENT: singles, ALL_SHARED: [together], SEARCHED: [model]}

@@ -150,7 +150,7 @@ def build(
         graph = graph if taps else _one_output(graph, last=True)
         heads = {task: make_head(head, graph, channels, limits) for task, channels in tasks.items()}
     plan = sharing.resolve(graph, list(tasks))
-    lowered = lower(plan, graph, heads)
+    lowered = lower(plan, graph, heads).graph
     metadata = Provenance(backbone=graph.name, plan_sha256=sha256_of(plan.to_json())).to_metadata()
     # What the plan holds apart stays apart, even where the file's weights start out equal.
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)

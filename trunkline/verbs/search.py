@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trunkline.export.provenance import sha256_of
 from trunkline.supermodel.executed import ExecutedCost, executed_cost
+from trunkline.supermodel.lower import Lowered
 from trunkline.supermodel.methods import method_named
 from trunkline.supermodel.methods.base import SearchMethod
 from trunkline.supermodel.plan import SharingPlan
@@ -29,13 +30,13 @@ class SearchResult:
         plan: The sharing plan, also in ``plan.json``.
         path: Where it is.
         cost: What its model will run and store.
-        weights: The supermodel's weights by the names they have in the lowered model.
+        weights: Gives the model of a plan the weights that the search ended with, by its names.
     """
 
     plan: SharingPlan
     path: Path
     cost: ExecutedCost
-    weights: Mapping[str, Tensor]
+    weights: Callable[[Lowered], Mapping[str, Tensor]]
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
@@ -76,7 +77,7 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
     plan.save(project.out / PLAN)
     project.write_json(POLICY, model.policy_json())
     cost = executed_cost(plan, project.backbone, project.heads)
-    result = SearchResult(plan, project.out / PLAN, cost, model.weights())
+    result = SearchResult(plan, project.out / PLAN, cost, model.weights)
     project.write_json("search.json", result.to_json())
     return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig
 from trunkline.ingest.graph import Graph
 from trunkline.supermodel.layouts import all_shared, independent
-from trunkline.supermodel.lower import lower
+from trunkline.supermodel.lower import Lowered, lower
 from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.twins.module import Twin
 from trunkline.train.checkpoint import read_checkpoint
@@ -30,6 +30,8 @@ from trunkline.verbs.project import PLAN, TRAIN, Project
 from trunkline.verbs.search import asdict_json, search
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
+Start = Callable[[Lowered], Mapping[str, Tensor]]
+"""Gives a lowered model the weights that it starts from, every one of them, by its names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,18 @@ class TrainResult:
         return {"name": self.name, "metrics": self.metrics, "checkpoint": str(self.checkpoint)}
 
 
-def train(
-    project: Project, plan: SharingPlan, start: Mapping[str, Tensor] | None = None, *, quiet: bool = False
-) -> TrainResult:
+def train(project: Project, plan: SharingPlan, start: Start | None = None, *, quiet: bool = False) -> TrainResult:
     """Train the model of ``plan``.
 
     Args:
         project: The run.
         plan: Who shares what.
-        start: The supermodel's weights, used where the pipeline says ``start = "search"``.
+        start: The search's weights, used where the pipeline says ``start = "search"``.
         quiet: Show no progress.
 
     Raises:
-        InvalidConfig: The plan does not fit the backbone.
+        InvalidConfig: The plan does not fit the backbone; or it starts from a search of other tasks.
+        InvalidModel: It starts from the search, and has weights that the search has not.
         WorkFailed: A loss is not finite, or the disk is full; the last checkpoint is good.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
@@ -121,16 +122,15 @@ def _train(
     plan: SharingPlan,
     name: str,
     folder_name: str,
-    start: Mapping[str, Tensor] | None,
+    start: Start | None,
     *,
     quiet: bool,
 ) -> TrainResult:
     numbers = train_numbers(project.config)
-    graph = lower(plan, project.backbone, project.heads)
-    twin = Twin(graph, seed=project.config.seed + 1)
+    lowered = lower(plan, project.backbone, project.heads)
+    twin = Twin(lowered.graph, seed=project.config.seed + 1)
     if start is not None:
-        own = twin.weights()
-        twin.load_weights({key: tensor for key, tensor in start.items() if key in own}, strict=False)
+        twin.load_weights(start(lowered))
     settings = {"train": project.config.train.model_dump(mode="json"), "numbers": asdict_json(numbers)}
     # Making the runner checks that all it needs fits, before anything is written.
     runner = Runner(
@@ -151,6 +151,6 @@ def _train(
             twin.load_weights({key: tensor for key, tensor in best.model.items() if key in twin.weights()})
             metrics, checkpoint = Standing.from_state(best.state).metrics, outcome.best
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
-    result = TrainResult(name, graph, weights, metrics, plan, checkpoint)
+    result = TrainResult(name, lowered.graph, weights, metrics, plan, checkpoint)
     project.write_json(f"{folder_name}.json", result.to_json())
     return result

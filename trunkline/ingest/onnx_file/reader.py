@@ -16,6 +16,7 @@ from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
 from trunkline.ingest.onnx_file.image import canonical_image, settle_image, settle_maps
 from trunkline.ingest.onnx_file.leftovers import refuse_leftovers
 from trunkline.ingest.onnx_file.load import load
+from trunkline.ingest.owners import settle_owners
 from trunkline.ingest.passes.base import run_passes
 from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
 from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
@@ -95,7 +96,9 @@ def canonical_graph(
     run_passes(graph, [walk, EliminateIdentity(), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
     run_passes(graph, [FreeBatch(batch), RemoveDead()])
-    return Graph(_canonical_model(graph, path), (*notes, *_precision_notes(graph, others)))
+    canonical = _canonical_model(graph, path)
+    settle_owners(canonical, model.metadata_props)
+    return Graph(canonical, (*notes, *_precision_notes(graph, others)))
 
 
 def _at_own_size(graph: ir.Graph, input_size: InputSize | None, limits: Limits) -> dict[str, OwnReshape]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trunkline.ingest.graph import Graph
 from trunkline.supermodel.choice import Mode
+from trunkline.supermodel.lower import Lowered
 from trunkline.supermodel.plan import SharingPlan
 
 
@@ -49,8 +50,13 @@ class SearchMethod(Protocol):
     def term(self, name: str) -> Tensor:
         """Return a loss term as a differentiable scalar."""
 
-    def weights(self) -> Mapping[str, Tensor]:
-        """Return weights by the names they have in the lowered model."""
+    def weights(self, lowered: Lowered) -> Mapping[str, Tensor]:
+        """Return what a plan's model starts from when it goes on from the search, by the names of its weights.
+
+        Raises:
+            InvalidConfig: It is for other tasks.
+            InvalidModel: It has weights that the search has not.
+        """
 
     def policy_json(self) -> dict[str, Any]:
         """Return the learned policy: ``units``, ``tasks`` and ``probabilities``, ``[units][tasks][options]``."""
