@@ -24,7 +24,7 @@ from trunkline.bench.runtimes.base import InputSpec, fixed_shape, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
 from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.graph import HEAD, PART_KEY, Graph
 from trunkline.ingest.limits import Limits
 
 HAS_ORT = importlib.util.find_spec("onnxruntime") is not None
@@ -41,7 +41,9 @@ def _graph(channels: int = 4) -> Graph:
     weight = builder.tensor("conv.weight", generator.standard_normal((channels, 3, 3, 3)).astype(np.float32))
     trunk = builder.node("Conv", [image, weight], name="conv", attributes={"pads": [1, 1, 1, 1]})
     head_weight = builder.tensor("head.seg.weight", np.ones((1, channels, 1, 1), dtype=np.float32))
-    return builder.finish([builder.node("Conv", [trunk, head_weight], name="head.seg.conv", outputs=["seg"])])
+    seg = builder.node("Conv", [trunk, head_weight], name="head.seg.conv", outputs=["seg"])
+    builder.last.metadata_props[PART_KEY] = HEAD
+    return builder.finish([seg])
 
 
 @pytest.fixture
