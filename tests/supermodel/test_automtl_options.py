@@ -90,7 +90,7 @@ def test_a_seed_draws_weights_and_noise() -> None:
     for equal, model in ((True, again), (False, other)):
         assert torch.equal(sampled(first), sampled(model)) is equal
         mine, theirs = first.parameter_groups()["weights"], model.parameter_groups()["weights"]
-        for name in ("stem.weight", "stem.skip@1"):
+        for name in ("stem.weight", "stem.skip.weight@depth"):
             assert torch.equal(mine[name], theirs[name]) is equal
 
 
@@ -103,7 +103,7 @@ def test_normalisation_may_be_each_tasks_own() -> None:
         plan = model.decide()
         assert plan.batchnorm == batchnorm
         with torch.no_grad():
-            for name, tensor in model.weights().items():
+            for name, tensor in model.store.weights().items():
                 if name.endswith("_bn.scale@2"):
                     tensor.mul_(3)
         model.begin_step(0, mode="argmax")

@@ -67,7 +67,7 @@ class Case:
         """What the lowered model of a plan costs."""
         plan = self.plan(choices)
         cost = executed_cost(plan, self.backbone, self.heads).backbone
-        lowered = lower(plan, self.backbone, self.heads)
+        lowered = lower(plan, self.backbone, self.heads).graph
         ran = [name_of(node).partition("@")[0] for node in lowered.nodes]
         skipped = {f"{unit.name}.skip": ms for unit, ms in zip(self.units, self.skip_ms, strict=True)}
         times = {**self.ms, **skipped}

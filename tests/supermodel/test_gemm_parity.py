@@ -50,7 +50,7 @@ def images() -> torch.Tensor:
 def test_any_bias_trains_like_the_twin(bias: tuple[int, ...] | None, settings: dict[str, float], mixing: str) -> None:
     backbone = classifier(bias, **settings)
     y, gradients = trained(backbone, mixing)
-    twin = Twin(lower(all_shared(backbone, TASKS), backbone, {}), seed=1).double()
+    twin = Twin(lower(all_shared(backbone, TASKS), backbone, {}).graph, seed=1).double()
     outputs = twin(images())
     (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
     torch.testing.assert_close(y, outputs["a"], rtol=1e-10, atol=1e-12)
@@ -66,7 +66,7 @@ def test_a_policy_learns_through_any_bias(bias: tuple[int, ...]) -> None:
     for mixing in ("weight", "output"):
         model = AutoMTL(classifier(bias), {}, TASKS, AutoMTLOptions(mixing=mixing), seed=1).double()
         with torch.no_grad():
-            for place, tensor in enumerate(model.weights().values()):
+            for place, tensor in enumerate(model.store.weights().values()):
                 tensor.add_(0.1 * place)
         model.begin_step(3, mode="sample")
         sum(output.sin().sum() for output in model(images()).values()).backward()

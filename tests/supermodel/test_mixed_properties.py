@@ -29,7 +29,7 @@ def test_sure_probabilities_choose_like_argmax(
     heads = {"a": head_of_all_maps(backbone)}
     model = AutoMTL(backbone, heads, TASKS, AutoMTLOptions(mixing=mixing, batchnorm=batchnorm), seed=1).double()
     with torch.no_grad():
-        for place, tensor in enumerate(model.weights().values()):
+        for place, tensor in enumerate(model.store.weights().values()):
             tensor.add_(0.01 * (place % 7))
     plan = random_plan(backbone, TASKS, seed, sharing=0.3)
     logits = torch.zeros(len(model.units), len(TASKS), 3)

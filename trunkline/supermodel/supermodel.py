@@ -30,8 +30,8 @@ class Supermodel(nn.Module):
     """A backbone with a choice at every operator unit, and a head per task.
 
     Of every weight ``conv1.weight`` is shared, and ``conv1.weight@2`` is the second task's own copy, which starts
-    equal to the shared one. ``conv1.skip.weight@depth`` is the projection of task ``depth``, and ``conv1_bn.mean~depth`` the
-    running mean of what its column feeds to ``conv1_bn``.
+    equal to the shared one. ``conv1.skip.weight@depth`` is the projection of task ``depth``, and
+    ``conv1_bn.mean~depth`` the running mean of what its column feeds to ``conv1_bn``.
 
     Args:
         backbone: Its outputs are the feature maps that the heads read, the last one last.
