@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem
@@ -16,6 +16,19 @@ _WITHOUT_EFFECT = {"log_every", "checkpoint_every", "keep"}
 
 
 @dataclass(frozen=True, slots=True)
+class Best:
+    """The best evaluation of a component.
+
+    Attributes:
+        step: Steps completed at it.
+        score: See :class:`~trunkline.train.evaluate.Judge`.
+    """
+
+    step: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where a phase stands.
 
@@ -23,15 +36,13 @@ class Standing:
         step: Steps completed.
         evaluated: Steps completed at the last evaluation; 0 for none yet.
         metrics: Of the last evaluation.
-        best_step: Step of the best evaluation; None where nothing is compared.
-        best_score: Its score, the greater the better.
+        best: By component; empty where nothing is compared.
     """
 
     step: int = 0
     evaluated: int = 0
     metrics: Metrics = field(default_factory=dict)
-    best_step: int | None = None
-    best_score: float | None = None
+    best: Mapping[str, Best] = field(default_factory=dict)
 
     def to_state(self, phase: Phase, seed: int) -> dict[str, Any]:
         """Return plain JSON content."""
@@ -42,8 +53,7 @@ class Standing:
             "step": self.step,
             "evaluated": self.evaluated,
             "metrics": self.metrics,
-            "best_step": self.best_step,
-            "best_score": self.best_score,
+            "best": {component: asdict(best) for component, best in self.best.items()},
         }
 
     @classmethod
@@ -53,7 +63,8 @@ class Standing:
             task: {name: math.nan if value is None else value for name, value in values.items()}
             for task, values in state["metrics"].items()
         }
-        return cls(state["step"], state["evaluated"], metrics, state["best_step"], state["best_score"])
+        best = {component: Best(**content) for component, content in state["best"].items()}
+        return cls(state["step"], state["evaluated"], metrics, best)
 
 
 def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: str) -> None:

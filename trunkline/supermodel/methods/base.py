@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.ingest.graph import Graph
+from trunkline.supermodel.components import Component
 from trunkline.supermodel.plan import SharingPlan
 
 
@@ -41,6 +42,9 @@ class SearchMethod(Protocol):
 
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return what a turn may train, by group and name."""
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts that no common weight joins."""
 
     def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
         """Set the mode and this step's noise; return numbers worth logging."""

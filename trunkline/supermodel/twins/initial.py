@@ -21,7 +21,7 @@ def initial_tensor(value: ir.Value, seed: int = 0) -> Tensor:
     """Return a new tensor with the content an initializer starts with.
 
     A weight with a filler is drawn here, in torch, without evaluating its lazy tensor; any other is copied from
-    the file. The draw is a pure function of (name, seed).
+    the file. The draw is a pure function of (seed, name), or of what the filler is drawn as.
     """
     filler = Filler.of(value)
     if filler is None:
@@ -35,7 +35,7 @@ def draw(filler: Filler, name: str, shape: tuple[int, ...], seed: int) -> Tensor
     if filler.kind == "constant":
         return torch.full(shape, filler.value, dtype=torch.float32)
     tensor, spread = torch.empty(shape, dtype=torch.float32), filler.spread(shape)
-    generator = torch.Generator().manual_seed(stream(name, seed))
+    generator = torch.Generator().manual_seed(stream(filler.drawn_as or name, seed))
     if filler.kind in ("msra", "gaussian"):
         return tensor.normal_(0.0, spread, generator=generator)
     return tensor.uniform_(-spread, spread, generator=generator)

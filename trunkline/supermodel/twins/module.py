@@ -16,6 +16,7 @@ from trunkline.ingest.collector import collector_paused
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.parameters import is_setting, is_static_input, role_of
+from trunkline.supermodel.components import Component, components_of
 from trunkline.supermodel.twins.initial import draw, fresh_filler, initial_tensor, to_tensor
 from trunkline.supermodel.twins.precise import BLOCK_NUMBERS
 from trunkline.supermodel.twins.registry import Op, make_op
@@ -81,6 +82,15 @@ class Twin(WeightStore):
             for name in step.drops:
                 values.pop(name, None)
         return {name: self._read(name, values) for name in wanted}
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts of the model that no common weight joins, by outputs."""
+        stored = self.weights()
+        reads = {
+            output: {name for step in self._schedule((output,)) for name in step.reads if name in stored}
+            for output in self.output_names
+        }
+        return components_of(reads)
 
     def run_values(self, image: Tensor, watch: Watch | None = None) -> dict[str, Tensor]:
         """Return every value of the Graph by name, the image included: for finding where two runs part.

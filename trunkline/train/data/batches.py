@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -30,18 +30,25 @@ class Batch:
     Attributes:
         image: ``[N, 3, H, W]``.
         labels: By task name, ``[N, ...]`` as :mod:`trunkline.train.data.base` describes.
+        labelled: By task name, which samples have a label: one of which a pixel at least counts. A task that is not
+            named has one everywhere. It lies in Python, so that asking never waits for a device.
     """
 
     image: Tensor
     labels: dict[str, Tensor]
+    labelled: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.image.shape[0])
 
+    def has_label(self, task: str) -> bool:
+        """Say whether any sample has a label for ``task``."""
+        return any(self.labelled.get(task, (True,)))
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on ``device``."""
         labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
-        return Batch(self.image.to(device, non_blocking=True), labels)
+        return Batch(self.image.to(device, non_blocking=True), labels, self.labelled)
 
 
 class Batches:
@@ -120,11 +127,13 @@ def collate(dataset: DataSet, indices: Sequence[int], seeds: Sequence[int | None
     """Load samples and stack them; a sample without a label for a task gets an all-ignored one."""
     samples = [dataset.sample(index, seed=seed) for index, seed in zip(indices, seeds, strict=True)]
     image = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    labels = {}
+    labels, labelled = {}, {}
     for name, info in dataset.tasks.items():
-        stack = [s.labels[name] if name in s.labels else empty_label(info.kind, dataset.size) for s in samples]
+        empty = empty_label(info.kind, dataset.size)
+        stack = [sample.labels.get(name, empty) for sample in samples]
         labels[name] = torch.from_numpy(np.stack(stack))
-    return Batch(image, labels)
+        labelled[name] = tuple(not np.array_equal(label, empty) for label in stack)
+    return Batch(image, labels, labelled)
 
 
 def in_order(dataset: DataSet, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
