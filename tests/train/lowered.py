@@ -16,6 +16,7 @@ from trunkline.supermodel.twins.module import Twin
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.scenes.dataset import INFO
+from trunkline.train.data.splits import split
 from trunkline.train.feed import SplitData, split_data
 from trunkline.train.model import TaskModel
 from trunkline.train.phases import Phase
@@ -47,8 +48,8 @@ def twin(sharing: SharingPlan, seed: int = 1) -> Twin:
 
 
 def data(names: Sequence[str], seed: int = 2) -> SplitData:
-    parts = (Scenes(SIZE, count, seed, names, split) for split, count in (("train", 8), ("val", 2)))
-    return split_data(DataSets(*parts), batch_size=2, seed=seed)
+    parts = (Scenes(SIZE, count, seed, names, part) for part, count in (("train", 8), ("val", 2), ("test", 2)))
+    return split_data(DataSets(*parts), split(8, seed), batch_size=2, seed=seed)
 
 
 def trained(folder: Path, model: Twin, phase: Phase, source: SplitData | None = None, seed: int = 2) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -51,6 +51,14 @@ def evaluate(
     finally:
         model.train(True)
     return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metrics:
+    """Return metrics as they were before they were written as JSON, which has no NaN."""
+    return {
+        task: {name: math.nan if value is None else value for name, value in values.items()}
+        for task, values in content.items()
+    }
 
 
 class Judge:

@@ -25,7 +25,7 @@ def check_fit(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: P
     if phase.eval_split is not None:
         checks.append(partial(data.evaluation, phase.eval_split))
     if phase.best_by is not None:
-        checks.append(partial(Judge, phase.best_by, tasks))
+        checks += [partial(Judge, phase.best_by, tasks), partial(_check_evaluated, phase)]
     problems: list[Problem] = []
     for check in checks:
         try:
@@ -35,6 +35,13 @@ def check_fit(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: P
     if problems:
         raise InvalidConfig(problems)
     return None if phase.best_by is None else Judge(phase.best_by, tasks)
+
+
+def _check_evaluated(phase: Phase) -> None:
+    if phase.eval_split is None:
+        raise InvalidConfig(
+            "nothing is evaluated, so nothing can be the best", place="best_by", advice="set eval_split"
+        )
 
 
 def _check_tasks(model: Trainable, tasks: Sequence[Task]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.evaluate import Metrics
+from trunkline.train.evaluate import Metrics, metrics_from_json
 from trunkline.train.phases import Phase
 
 _WITHOUT_EFFECT = {"log_every", "checkpoint_every", "keep"}
@@ -59,12 +58,8 @@ class Standing:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Standing:
         """Return what :meth:`to_state` wrote; metrics that were NaN are NaN again."""
-        metrics = {
-            task: {name: math.nan if value is None else value for name, value in values.items()}
-            for task, values in state["metrics"].items()
-        }
         best = {component: Best(**content) for component, content in state["best"].items()}
-        return cls(state["step"], state["evaluated"], metrics, best)
+        return cls(state["step"], state["evaluated"], metrics_from_json(state["metrics"]), best)
 
 
 def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: str) -> None:

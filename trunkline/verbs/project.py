@@ -20,7 +20,11 @@ from trunkline.supermodel.fingerprint import fingerprint, weights_fingerprint
 from trunkline.supermodel.heads import make_head, need_taps
 from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
 from trunkline.train.data.config import DataConfig, ScenesConfig
+from trunkline.train.data.inventory import Inventory
 from trunkline.train.data.open import open_data
+from trunkline.train.data.record import DATA, record_of, take_stock
+from trunkline.train.data.remarks import check_classes, remarks
+from trunkline.train.data.splits import Split, split
 from trunkline.train.device import Compute
 from trunkline.train.feed import SplitData, split_data
 from trunkline.train.presets import Preset
@@ -29,7 +33,11 @@ from trunkline.train.tasks.base import Task, make_task
 from trunkline.verbs.config import PipelineConfig, TaskConfig
 
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
+REPORTING = "test"
+"""The part of the data that metrics are reported on."""
 EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
+MADE_OF_CLASSES = ("segmentation", "edges")
+"""Kinds of tasks whose labels are made of class maps."""
 _STAGES = ("search", "train", "export", "bench")
 _OWN_PLACE = {
     "weight": "set it beside `options`, not in it",
@@ -133,13 +141,48 @@ class Project:
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
 
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What the data's files hold.
+
+        Raises:
+            InvalidConfig: A file cannot be used, or is not what the run began with; all of them at once.
+        """
+        found = take_stock(self.data, self.out)
+        if self._learns_classes and found.parts:
+            check_classes(found)
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of backbone and data."""
+        return (*self.backbone.notes, *remarks(self.inventory, classes=self._learns_classes))
+
+    @property
+    def _learns_classes(self) -> bool:
+        return any(self.data.train.tasks[name].kind in MADE_OF_CLASSES for name in self.tasks)
+
+    @property
+    def eval_split(self) -> str | None:
+        """The split that chooses; None where nothing was held out."""
+        return None if self.data.val is None else "val"
+
+    def part_json(self, name: str) -> dict[str, Any]:
+        """Return what a part of the data is, as plain JSON content."""
+        return {"split": name, "samples": len(self.data.parts[name]), "from": self.data.origin.get(name, "")}
+
+    @property
+    def policy_split(self) -> Split:
+        """Which training samples train weights, and which the policy, while both are searched."""
+        return split(len(self.data.train), self.config.seed, self.config.policy_fraction)
+
     def splits(self, numbers: Preset) -> SplitData:
         """Return the batches of the run."""
         return split_data(
             self.data,
+            self.policy_split,
             batch_size=numbers.batch_size,
             seed=self.config.seed,
-            policy_fraction=self.config.policy_fraction,
             augment=self.config.augment,
         )
 
@@ -159,8 +202,9 @@ class Project:
         What can be refused beforehand should be: settings are written when the folder is first opened.
         """
         decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
-        decisive["contents"] = self._contents
+        decisive["contents"] = {**self._contents, "data": self.inventory.digests()}
         with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
+            self.write_json(DATA, record_of(self.data, self.inventory))
             yield
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:

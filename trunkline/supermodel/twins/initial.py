@@ -8,13 +8,7 @@ import torch
 from torch import Tensor
 
 from trunkline.ingest.fillers import Filler, stream
-from trunkline.ingest.graph import array_of, attribute, name_of
-from trunkline.ingest.parameters import size_of
-
-_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_NORMALISATIONS = ("BatchNormalization", "InstanceNormalization", "LayerNormalization")
-_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min")
-_ONE, _ZERO = Filler("constant", 1.0), Filler("constant", 0.0)
+from trunkline.ingest.graph import array_of, name_of
 
 
 def initial_tensor(value: ir.Value, seed: int = 0) -> Tensor:
@@ -41,25 +35,6 @@ def draw(filler: Filler, name: str, shape: tuple[int, ...], seed: int) -> Tensor
     return tensor.uniform_(-spread, spread, generator=generator)
 
 
-def fresh_filler(value: ir.Value) -> Filler | None:
-    """Return how to draw a weight anew: its own filler, or the usual one for what it is.
-
-    He normal for the weight of a product, 1 for scales and variances, 0 for biases and means, 0.25 for the slopes
-    of PRelu (He et al. 2015). ``None`` for a single number in a formula, such as the 6 in x / 6, which is no
-    weight at all and keeps its value.
-    """
-    own = Filler.of(value)
-    if own is not None:
-        return own
-    first = next(iter(value.uses()), None)
-    if first is None:
-        return _ZERO
-    node, index = first
-    if node.op_type in _ARITHMETIC and size_of(value) == 1:
-        return None
-    return _usual_filler(node, index)
-
-
 def to_tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
     """Return a copy of ``array``, also of the float types that numpy itself does not know."""
     if array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
@@ -71,14 +46,3 @@ def view_of(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
     """Return a tensor to copy from at once: it shares the memory of ``array`` where torch can."""
     is_plain = array.flags.writeable and array.flags.c_contiguous and array.dtype.isbuiltin == 1
     return torch.from_numpy(array) if is_plain else to_tensor(array)
-
-
-def _usual_filler(node: ir.Node, index: int) -> Filler:
-    if node.op_type in _PRODUCTS and index < 2:
-        inputs_first = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))
-        return Filler("msra", fan="out" if inputs_first else "in")
-    if node.op_type in _NORMALISATIONS:
-        return _ONE if index in (1, 4) else _ZERO
-    if node.op_type == "PRelu":
-        return Filler("constant", 0.25)
-    return _ONE if node.op_type in ("Mul", "Div") else _ZERO

@@ -5,11 +5,8 @@ So a run that stops at any step resumes with the same data, without a state of t
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -20,7 +17,6 @@ from trunkline.train.data.base import DataSet, empty_label, random_generator
 
 _ORDER_STREAM = 11
 _AUGMENT_STREAM = 13
-_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +110,6 @@ class Batches:
             seeds = random_generator(self.seed, _AUGMENT_STREAM, step).integers(2**31, size=len(chosen)).tolist()
         return collate(self.dataset, chosen, seeds)
 
-    def stream(self, start_step: int = 0) -> Stream:
-        """Return the batches from ``start_step`` on, made ahead by one background thread; use it with ``with``."""
-        return Stream(self, start_step)
-
     def _order(self, epoch: int) -> np.ndarray:
         order: np.ndarray = self.pool[random_generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.pool))]
         return order
@@ -142,58 +134,3 @@ def in_order(dataset: DataSet, batch_size: int, indices: Sequence[int] | None = 
     for start in range(0, len(chosen), batch_size):
         part = chosen[start : start + batch_size]
         yield collate(dataset, part, [None] * len(part))
-
-
-class Stream(Iterator[Batch]):
-    """Batches made ahead of time by one thread, which ends when the stream is closed.
-
-    An exception in the thread is raised where the batch it broke would have come.
-    """
-
-    def __init__(self, batches: Batches, start_step: int, ahead: int = 2) -> None:
-        self._batches = batches
-        self._queue: queue.Queue[Batch | Exception] = queue.Queue(ahead)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(start_step,), name="trunkline-batches", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __next__(self) -> Batch:
-        if self._closed.is_set():
-            raise StopIteration
-        found = self._queue.get()
-        if isinstance(found, Exception):
-            self.close()
-            raise found
-        return found
-
-    def close(self) -> None:
-        """End the thread and wait for it; safe to call twice."""
-        self._closed.set()
-        self._thread.join()
-
-    def _work(self, step: int) -> None:
-        while not self._closed.is_set():
-            try:
-                made: Batch | Exception = self._batches.batch(step)
-            except Exception as error:  # handed to the consumer, who raises it
-                made = error
-            self._put(made)
-            if isinstance(made, Exception):
-                return
-            step += 1
-
-    def _put(self, item: Batch | Exception) -> None:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL_SECONDS)
-                return
-            except queue.Full:
-                continue

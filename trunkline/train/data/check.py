@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.base import DataSet
 
 MOST_LISTED = 20
 
@@ -25,21 +24,6 @@ def check_labels(dataset: Checkable) -> None:
         InvalidConfig: with the first 20 problems and the number of further ones.
     """
     raise_all(dataset.problems())
-
-
-def check_values(dataset: DataSet) -> None:
-    """Load every sample once, which checks every label's values.
-
-    Raises:
-        InvalidConfig: as :func:`check_labels`.
-    """
-    problems: list[Problem] = []
-    for index in range(len(dataset)):
-        try:
-            dataset.sample(index)
-        except InvalidConfig as error:
-            problems += error.problems
-    raise_all(problems)
 
 
 def raise_all(problems: Sequence[Problem]) -> None:
