@@ -167,10 +167,6 @@ class Project:
         """The split that chooses; None where nothing was held out."""
         return None if self.data.val is None else "val"
 
-    def part_json(self, name: str) -> dict[str, Any]:
-        """Return what a part of the data is, as plain JSON content."""
-        return {"split": name, "samples": len(self.data.parts[name]), "from": self.data.origin.get(name, "")}
-
     @property
     def policy_split(self) -> Split:
         """Which training samples train weights, and which the policy, while both are searched."""
@@ -239,8 +235,7 @@ class Project:
         content["backbone_weights"] = content["backbone_weights"] and Path(content["backbone_weights"]).name
         for table in (content, *content["tasks"].values()):
             table["head"] = table["head"] and Path(table["head"]).name
-        if "path" in content["data"]:
-            content["data"]["path"] = Path(content["data"]["path"]).name
+        content["data"].pop("path", None)  # its folder may have any name: what it holds is compared
         return content
 
     def _task(self, name: str) -> TaskConfig:

@@ -16,6 +16,7 @@ from trunkline.supermodel.layouts import all_shared, independent
 from trunkline.supermodel.lower import lower
 from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.twins.module import Twin
+from trunkline.train.data.record import part_json
 from trunkline.train.evaluate import Judge, Metrics, evaluate, metrics_from_json
 from trunkline.train.feed import SplitData
 from trunkline.train.kept import Kept, keep_best
@@ -209,7 +210,7 @@ def _training(project: Project, *, from_search: bool) -> dict[str, Any]:
     parts = {"choose": project.eval_split, "report": REPORTING}
     search = search_steps(project) if from_search else 0
     return {
-        "splits": {role: None if part is None else project.part_json(part) for role, part in parts.items()},
+        "splits": {role: None if part is None else part_json(project.data, part) for role, part in parts.items()},
         "best_by": project.config.train.best_by,
         "steps": {"search": search, "train": train_numbers(project.config).steps[2]},
         "alike": not from_search,

@@ -64,16 +64,27 @@ class ClassMap:
         Raises:
             InvalidConfig: A value has no meaning; the first such pixel is named.
         """
-        known = np.array(sorted(self.meaning), np.int32)
-        targets = np.array([self.meaning[int(value)] for value in known], np.uint8)
-        places = np.searchsorted(known, stored).clip(max=len(known) - 1)
-        problem = outside(stored, known[places] == stored, path, self._expected(), self._shown)
+        numbers = self._numbers(stored)
+        problem = outside(stored, numbers >= 0, path, self._expected(), self._shown)
         if problem is not None and self.fixed:
             raise InvalidConfig(problem)
         if problem is not None:
             advice = f"say what it means: {self.example(np.unique(stored))}, or add it to `ignore`"
             raise InvalidConfig(Problem(problem.message, problem.place, advice))
-        found: np.ndarray = targets[places]
+        return numbers.astype(np.uint8)
+
+    def _numbers(self, stored: np.ndarray) -> np.ndarray:
+        """Return the class number of every pixel, -1 where there is none."""
+        found: np.ndarray
+        if not self.colours:
+            table = np.full(MOST + 1, -1, np.int16)
+            table[list(self.meaning)] = list(self.meaning.values())
+            found = table[stored]
+            return found
+        known = np.array(sorted(self.meaning), np.int32)  # a table of all colours would be 32 MiB
+        numbers = np.array([self.meaning[int(value)] for value in known], np.int16)
+        places = np.searchsorted(known, stored).clip(max=len(known) - 1)
+        found = np.where(known[places] == stored, numbers[places], np.int16(-1))
         return found
 
     def example(self, stored: Iterable[int], *, colours: bool | None = None) -> str:
@@ -116,13 +127,16 @@ def class_map(classes: Sequence[str], values: Mapping[str, str] | None = None, i
     problems += _ignore_problems(ignore, given, read)
     if problems:
         raise InvalidConfig(problems)
-    named = {value.number: _class_number(given[key], classes) for key, value in read.items()}
-    if any(value.is_colour for value in read.values()):
-        return ClassMap(tuple(classes), named, colours=True, given=True)
-    ignored = dict.fromkeys((*ignore, IGNORE), IGNORE)
+    meaning = {number: number for number in range(len(classes))}
     if given:
-        return ClassMap(tuple(classes), {**ignored, **named}, given=True)
-    return ClassMap(tuple(classes), {**{number: number for number in range(len(classes))}, **ignored})
+        meaning = {value.number: _class_number(given[key], classes) for key, value in read.items()}
+    colours = any(value.is_colour for value in read.values())
+    if not colours:
+        meaning |= dict.fromkeys(ignore, IGNORE)
+        meaning.setdefault(IGNORE, IGNORE)
+    if all(number == IGNORE for number in meaning.values()):
+        raise InvalidConfig("no value means a class", place="values" if given else "ignore")
+    return ClassMap(tuple(classes), meaning, colours, given=bool(given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,12 +141,12 @@ def _read_rgb(path: Path) -> np.ndarray:
 def _read_numbers(path: Path) -> np.ndarray:
     _picture_size(path)
     with Image.open(path) as picture:
+        # Pillow spreads grey of 2 and 4 bits over 0..255, and forgets that it did once it has read the pixels.
+        spread = {"L;2": 85, "L;4": 17}.get(_raw_mode(picture), 1)
         stored = np.asarray(picture)
         if picture.mode in ("LA", "PA"):
             stored = stored[..., 0]
             _check_opaque(picture)
-        # Pillow spreads grey of 2 and 4 bits over 0..255; the numbers that were stored are its multiples.
-        spread = {"L;2": 85, "L;4": 17}.get(_raw_mode(picture), 1)
     if stored.ndim != 2:
         raise ValueError(f"{stored.shape[2]} channels, expected one channel of class numbers")
     return stored.astype(np.int32) // spread

@@ -36,19 +36,21 @@ def take_stock(data: DataSets, folder: Path) -> Inventory:
 def record_of(data: DataSets, inventory: Inventory) -> dict[str, Any]:
     """Return the content of ``data.json``: each part's size, origin and content, and what is known of every file."""
     digests = inventory.digests()
-    return {
-        "parts": {
-            name: {**_part(samples), "from": data.origin.get(name, ""), "sha256": digests.get(name)}
-            for name, samples in data.parts.items()
-        },
-        "files": {name: facts.to_json() for name, facts in sorted(inventory.facts.items())},
+    parts = {
+        name: {**part_json(data, name), "indices": _indices(samples), "sha256": digests.get(name)}
+        for name, samples in data.parts.items()
     }
+    return {"parts": parts, "files": {name: facts.to_json() for name, facts in sorted(inventory.facts.items())}}
 
 
-def _part(samples: DataSet) -> dict[str, Any]:
-    """Return a part's size and, where it was cut out of something, its sample numbers there."""
-    indices = list(samples.indices) if isinstance(samples, Subset) else None
-    return {"samples": len(samples), "indices": indices}
+def part_json(data: DataSets, name: str) -> dict[str, Any]:
+    """Return what a part of the data is, as plain JSON content."""
+    return {"split": name, "samples": len(data.parts[name]), "from": data.origin.get(name, "")}
+
+
+def _indices(samples: DataSet) -> list[int] | None:
+    """Return the sample numbers of a part that was cut out of something."""
+    return list(samples.indices) if isinstance(samples, Subset) else None
 
 
 def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: Mapping[str, Facts]) -> None:
@@ -62,7 +64,8 @@ def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: M
     found += [(name, "was not there when the run began") for name in facts if name not in known]
     found += [(name, "the run began with it, and it is no longer used") for name in known if name not in facts]
     if not found:
-        found = [("", f"the samples of {', '.join(others)} are others than the run began with, or in another order")]
+        parts = ", ".join(others)
+        found = [("", f"the samples of {parts} are others than the run began with: by other lists, fractions or seed")]
     problems = [Problem(message, str(root / name)) for name, message in found]
     raise_all([Problem(problems[0].message, problems[0].place, _ADVICE), *problems[1:]])
 

@@ -59,12 +59,15 @@ def _missing_classes(inventory: Inventory) -> list[str]:
 
 
 def _common_images(inventory: Inventory) -> list[str]:
-    images = {part: set(inventory.images(part)) for part in inventory.parts}
-    return [
-        f"{len(images[one] & images[other])} images for {_WORDS[other]} are also images for {_WORDS[one]}"
-        for one, other in combinations(images, 2)
-        if images[one] & images[other]
-    ]
+    images = {part: inventory.images(part) for part in inventory.parts}
+    found = []
+    for one, other in combinations(images, 2):
+        known = set(images[one])
+        common = [image for image in images[other] if image in known]
+        if common:
+            whole = f"{len(common)} of {len(images[other])} images for {_WORDS[other]}"
+            found.append(f"{whole} are also images for {_WORDS[one]}")
+    return found
 
 
 def _by_class(values: Mapping[int, int], meaning: Mapping[int, int]) -> Counter[int]:
