@@ -19,7 +19,7 @@ from trunkline.train.data.base import DataSets
 from trunkline.train.data.inventory import Inventory, take_inventory
 from trunkline.train.data.open import open_data
 from trunkline.train.data.record import DATA, record_of, take_stock
-from trunkline.train.data.remarks import check_classes, remarks
+from trunkline.train.data.remarks import check_labels_suffice, remarks
 
 SIZE = (8, 8)
 
@@ -170,8 +170,9 @@ def test_a_value_that_lost_its_meaning_is_looked_at_again(root: Path, tmp_path: 
 def noted(root: Path, **options: Any) -> list[str]:
     data = opened(root, **options)
     inventory = take_inventory({name: part.files for name, part in data.parts.items()}, {})
-    check_classes(inventory)
-    return remarks(inventory, classes=True)
+    check_labels_suffice(inventory, ["segmentation"])
+    assert remarks(inventory, ["depth"]) == [text for text in remarks(inventory, ["edges"]) if "images" in text]
+    return remarks(inventory, ["segmentation"])
 
 
 def test_classes_without_a_pixel_are_told(root: Path) -> None:
@@ -201,6 +202,28 @@ def test_labels_of_which_nothing_counts_are_refused(root: Path) -> None:
         label(path, 255)
     with pytest.raises(InvalidConfig, match="no pixel of a training label counts"):
         noted(root)
+
+
+def test_a_task_without_labels_is_refused_or_told(tmp_path: Path) -> None:
+    """NYUv2 with missing labels allowed: a task that no training image has a label for could never move."""
+    for number in range(6):
+        image(tmp_path / "img" / f"{number}.png", number)
+        label(tmp_path / "seg" / f"{number}.png", 0, 1)
+    (tmp_path / "depth").mkdir()
+    for name, numbers in (("train", range(4)), ("test", range(4, 6))):
+        (tmp_path / f"{name}.txt").write_text("\n".join(map(str, numbers)))
+    config = {"kind": "nyuv2", "path": tmp_path, "size": SIZE, "tasks": ["segmentation", "depth"], "missing": "ignore"}
+
+    def found() -> Inventory:
+        return take_inventory({name: part.files for name, part in open_data(config).parts.items()}, {})
+
+    check_labels_suffice(found(), ["segmentation"])
+    with pytest.raises(InvalidConfig, match="no image for training has a depth label"):
+        check_labels_suffice(found(), ["segmentation", "depth"])
+    for number in range(4):
+        np.save(tmp_path / "depth" / f"{number}.npy", np.ones(SIZE, np.float32))
+    check_labels_suffice(found(), ["segmentation", "depth"])
+    assert "no image for reporting has a depth label" in remarks(found(), ["depth"])
 
 
 def test_images_in_two_parts_are_told(root: Path) -> None:

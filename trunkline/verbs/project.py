@@ -23,7 +23,7 @@ from trunkline.train.data.config import DataConfig, ScenesConfig
 from trunkline.train.data.inventory import Inventory
 from trunkline.train.data.open import open_data
 from trunkline.train.data.record import DATA, record_of, take_stock
-from trunkline.train.data.remarks import check_classes, remarks
+from trunkline.train.data.remarks import check_labels_suffice, remarks
 from trunkline.train.data.splits import Split, split
 from trunkline.train.device import Compute
 from trunkline.train.feed import SplitData, split_data
@@ -36,8 +36,6 @@ SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.jso
 REPORTING = "test"
 """The part of the data that metrics are reported on."""
 EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
-MADE_OF_CLASSES = ("segmentation", "edges")
-"""Kinds of tasks whose labels are made of class maps."""
 _STAGES = ("search", "train", "export", "bench")
 _OWN_PLACE = {
     "weight": "set it beside `options`, not in it",
@@ -149,18 +147,13 @@ class Project:
             InvalidConfig: A file cannot be used, or is not what the run began with; all of them at once.
         """
         found = take_stock(self.data, self.out)
-        if self._learns_classes and found.parts:
-            check_classes(found)
+        check_labels_suffice(found, self.tasks)
         return found
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of backbone and data."""
-        return (*self.backbone.notes, *remarks(self.inventory, classes=self._learns_classes))
-
-    @property
-    def _learns_classes(self) -> bool:
-        return any(self.data.train.tasks[name].kind in MADE_OF_CLASSES for name in self.tasks)
+        return (*self.backbone.notes, *remarks(self.inventory, self.tasks))
 
     @property
     def eval_split(self) -> str | None:

@@ -27,11 +27,13 @@ class FileSet:
     Attributes:
         root: The folder that they are in.
         entries: The files of each sample, in the order of the samples.
+        tasks: The tasks that entries have labels for, though not every entry for every task.
         class_map: What the label pictures of "segmentation" mean.
     """
 
     root: Path
     entries: Sequence[Entry]
+    tasks: tuple[str, ...]
     class_map: ClassMap
 
     def name(self, path: Path) -> str:

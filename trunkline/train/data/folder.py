@@ -63,7 +63,7 @@ class Folder:
     @property
     def files(self) -> FileSet:
         """The images and their label pictures."""
-        return FileSet(self._root, self._entries, self._class_map)
+        return FileSet(self._root, self._entries, (CLASSES_TASK,), self._class_map)
 
     def __len__(self) -> int:
         return len(self._entries)

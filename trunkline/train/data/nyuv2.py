@@ -81,7 +81,7 @@ class NYUv2:
     def files(self) -> FileSet:
         """The images, and the labels of the tasks."""
         used = [Entry(e.image, {t: path for t, path in e.labels.items() if t in self.tasks}) for e in self._entries]
-        return FileSet(self._root, used, self._class_map)
+        return FileSet(self._root, used, tuple(self.tasks), self._class_map)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, Problem
 from trunkline.train.data.base import IGNORE
+from trunkline.train.data.file_set import FileSet
 from trunkline.train.data.inventory import Inventory
 
+_LEARNT_FROM_CLASSES = frozenset(("segmentation", "edges"))
 _LISTED = 12
 _WORDS = {"train": "training", "val": "choosing", "test": "reporting"}
 
 
-def check_classes(inventory: Inventory) -> None:
-    """Refuse training labels of one class only: there is nothing to learn from them.
+def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
+    """Refuse training labels that a task cannot learn from: there are none, or they hold one class only.
 
     Most often a mask holds 0 and 255, and 255 is ignored where nothing says what it means.
 
     Raises:
         InvalidConfig: What the labels hold, and what the pipeline file could say about it.
     """
+    if not inventory.parts:
+        return
     files = inventory.parts["train"]
-    values = inventory.values("train")
-    counts = _by_class(values, files.class_map.meaning)
-    present = [name for number, name in enumerate(files.class_map.classes) if counts[number]]
-    if not values or len(present) > 1:
+    unlabelled = _without_labels(files, tasks)
+    if unlabelled:
+        raise InvalidConfig(
+            [Problem(f"no image for training has a {task} label", str(files.root)) for task in unlabelled]
+        )
+    if _LEARNT_FROM_CLASSES & set(tasks):
+        _check_classes(files, inventory.values("train"))
+
+
+def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
+    """Return, in words, classes without a pixel, tasks without a label, and images that lie in several parts."""
+    found = _missing_classes(inventory) if inventory.parts and _LEARNT_FROM_CLASSES & set(tasks) else []
+    for part, files in inventory.parts.items():
+        found += [f"no image for {_WORDS[part]} has a {task} label" for task in _without_labels(files, tasks)]
+    return [*found, *_common_images(inventory)]
+
+
+def _without_labels(files: FileSet, tasks: Collection[str]) -> list[str]:
+    there = {task for entry in files.entries for task in entry.labels}
+    return [task for task in files.tasks if task in tasks and task not in there]
+
+
+def _check_classes(files: FileSet, values: Mapping[int, int]) -> None:
+    class_map = files.class_map
+    counts = _by_class(values, class_map.meaning)
+    present = [name for number, name in enumerate(class_map.classes) if counts[number]]
+    if len(present) > 1:
         return
     found = "no pixel of a training label counts"
     if present:
         found = f'the training labels hold one class only, "{present[0]}"'
-    advice = f"say what the values mean: {files.class_map.example(sorted(values))}"
-    raise InvalidConfig(found + _ignored(values, files.class_map.meaning), place=str(files.root), advice=advice)
-
-
-def remarks(inventory: Inventory, *, classes: bool) -> list[str]:
-    """Return, in words, images that lie in several parts and, if ``classes`` are learnt, those without a pixel."""
-    missing = _missing_classes(inventory) if classes and inventory.parts else []
-    return [*missing, *_common_images(inventory)]
+    advice = "" if class_map.fixed else f"say what the values mean: {class_map.example(sorted(values))}"
+    raise InvalidConfig(found + _ignored(values, class_map.meaning), place=str(files.root), advice=advice)
 
 
 def _missing_classes(inventory: Inventory) -> list[str]:
