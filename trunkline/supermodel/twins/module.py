@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
