@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
+from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import (
     BACKBONE,
     HEAD,
@@ -24,7 +25,7 @@ from trunkline.ingest.graph import (
 )
 from trunkline.ingest.parameters import role_of
 from trunkline.supermodel.numbering import IMAGE, BackboneNode, Cell, HeadNode, Numbering, Ref, SkippedUnit
-from trunkline.supermodel.origin import BackboneWeight, Origin, head_name, wanted_name
+from trunkline.supermodel.origin import BackboneWeight, Origin, drawn_as, head_name, wanted_name
 from trunkline.supermodel.skip import Skip, emit_skip
 from trunkline.supermodel.units import Unit, unit_of_nodes
 
@@ -55,6 +56,7 @@ class Emission:
         self._weights: dict[Origin, ir.Value] = {}
         self._first_column: dict[tuple[str, int], str] = {}
         self._outputs: dict[str, Ref] = {}
+        self._owner: dict[Origin, str] = {}
 
     def graph(self, numbering: Numbering, outputs: Mapping[str, Ref]) -> Graph:
         """Return the Graph of the cells that ``outputs`` need."""
@@ -62,7 +64,9 @@ class Emission:
         self._builder.reserve(outputs)
         image = self._backbone.input
         self._values[IMAGE] = self._builder.input(self._own_name(name_of(image)), shape_of(image))
-        for index, (cell, tasks) in enumerate(zip(numbering.cells, numbering.served(outputs), strict=True)):
+        served = numbering.served(outputs)
+        self._owner = _owners(numbering.cells, served, list(outputs))
+        for index, (cell, tasks) in enumerate(zip(numbering.cells, served, strict=True)):
             if tasks:
                 self._emit(index, cell, tasks)
         graph = self._builder.finish([self._output(task) for task in outputs], self._backbone.notes)
@@ -125,7 +129,7 @@ class Emission:
         """Return the initializer of this origin, a copy of ``source``, storing it at first use."""
         if origin not in self._weights:
             name = self._weight_name(origin)
-            self._weights[origin] = self._copied(source, name)
+            self._weights[origin] = self._copied(source, name, origin)
             if role_of(source) != "static":
                 self.origin[name] = origin
         return self._weights[origin]
@@ -133,23 +137,25 @@ class Emission:
     def _projection(self, origin: Origin, skip: Skip) -> ir.Value:
         if origin not in self._weights:
             name = self._weight_name(origin)
-            self._weights[origin] = self._builder.weight(name, skip.weight_shape, Filler("xavier"))
+            self._weights[origin] = self._builder.weight(name, skip.weight_shape, self._drawn(Filler("xavier"), origin))
             self.origin[name] = origin
         return self._weights[origin]
 
-    def _copied(self, source: ir.Value, name: str) -> ir.Value:
+    def _copied(self, source: ir.Value, name: str, origin: Origin) -> ir.Value:
         filler = Filler.of(source)
-        if filler is None or name == source.name:
+        if filler is None:
             assert source.const_value is not None
             value = self._builder.tensor(name, source.const_value)
         else:
             shape = tuple(int(size or 1) for size in shape_of(source))
-            value = self._builder.tensor(name, lazy_weight(name, shape, filler))
-        if filler is not None:
-            value.metadata_props[FILLER_KEY] = filler.to_json()
+            value = self._builder.weight(name, shape, self._drawn(filler, origin))
         if ROLE_KEY in source.metadata_props:
             value.metadata_props[ROLE_KEY] = source.metadata_props[ROLE_KEY]
         return value
+
+    def _drawn(self, filler: Filler, origin: Origin) -> Filler:
+        """Let a copy start alike for a task, whatever the number of its instance."""
+        return replace(filler, drawn_as=drawn_as(origin, self._owner[origin]))
 
     def _output(self, task: str) -> ir.Value:
         """Return the value named ``task``; several tasks with one value get an Identity each."""
@@ -223,3 +229,13 @@ def _instance_of(node: ir.Node, origin: Mapping[str, Origin]) -> int | None:
     """Return the weight instance that a node runs; ``None`` if it has no weights."""
     read = (origin.get(value.name) for value in node.inputs if value is not None and value.name)
     return next((weight.instance for weight in read if isinstance(weight, BackboneWeight)), None)
+
+
+def _owners(cells: Sequence[Cell], served: Sequence[Sequence[str]], tasks: Sequence[str]) -> dict[Origin, str]:
+    """Return, by weight, the first of the tasks that use it."""
+    owners: dict[Origin, str] = {}
+    for cell, users in zip(cells, served, strict=True):
+        for weight in cell.weights if users else ():
+            known = [owners[weight]] if weight in owners else []
+            owners[weight] = min([*known, *users], key=tasks.index)
+    return owners

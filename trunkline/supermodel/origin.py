@@ -59,3 +59,20 @@ def wanted_name(origin: Origin) -> str:
 def head_name(task: str, name: str) -> str:
     """Return the name that a head's node, value or weight wants in the multi-task model."""
     return f"head.{task}.{name}"
+
+
+def drawn_as(origin: Origin, task: str) -> str:
+    """Return what a weight is drawn as: copies of one task start alike, whatever the number of their instance.
+
+    Args:
+        origin: The weight.
+        task: The task that owns it; of several the first, in the order of the outputs. So what tasks share starts as
+            the first of them starts when it is trained alone.
+    """
+    match origin:
+        case HeadWeight(_, name):
+            return f"head/{name}/{task}"
+        case SkipWeight(unit, _):
+            return f"skip/{unit}/{task}"
+        case BackboneWeight(name):
+            return f"backbone/{name}/{task}"

@@ -14,6 +14,7 @@ from trunkline.ingest.graph import Graph, inputs_of, name_of
 from trunkline.ingest.parameters import is_parameter, role_of
 from trunkline.supermodel import choice
 from trunkline.supermodel.choice import Mode, Temperature, check_mode
+from trunkline.supermodel.components import Component
 from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.leaders import leaders_of
 from trunkline.supermodel.lower import Lowered, check_heads
@@ -100,6 +101,10 @@ class Supermodel(nn.Module):
         """Return trainable parameters by group: ``weights`` under their ONNX names, and a ``policy`` per task."""
         policy = {f"policy.{task}": logits for task, logits in zip(self.tasks, self.policies, strict=True)}
         return {"weights": self.store.trainable(), "policy": policy}
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts that no common weight joins: while choices are open, every task may reach every weight."""
+        return (Component(self.tasks, frozenset(self.store.weights())),)
 
     def begin_step(self, step: int, *, mode: Mode) -> dict[str, float]:
         """Set how the coming forward passes choose, and draw this step's noise.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trunkline.ingest.graph import Graph
 from trunkline.supermodel.choice import Mode
+from trunkline.supermodel.components import Component
 from trunkline.supermodel.lower import Lowered
 from trunkline.supermodel.plan import SharingPlan
 
@@ -43,6 +44,9 @@ class SearchMethod(Protocol):
 
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return what a turn may train, by group and name."""
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts that no common weight joins."""
 
     def begin_step(self, step: int, *, mode: Mode) -> Mapping[str, float]:
         """Set the mode and this step's noise; return numbers worth logging. An unknown mode is an error."""
