@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+# torchvision needs the torch it was built for, so the packages that build real architectures have an environment apart.
+ZOO_VENV := .venv-zoo
+ZOO_READY := $(ZOO_VENV)/ready
+ZOO_PACKAGES := torch torchvision timm pytorchcv segmentation-models-pytorch ultralytics onnxscript
 # Two workers with one thread each: more threads than cores make torch slower, not faster.
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench bench-quick fuzz conformance zoo clean
+.PHONY: help demo test test-slow check format bench bench-quick fuzz conformance zoo zoo-check clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,5 +58,13 @@ fuzz: $(READY) ## Fuzz the readers for hours on two cores; start it again to go 
 zoo: $(READY) ## Write the packaged backbones anew from their tables.
 	$(BIN)/python -m trunkline.ingest.zoo.make
 
+$(ZOO_READY): pyproject.toml zoo_check/constraints.txt
+	$(PYTHON) -m venv $(ZOO_VENV)
+	$(ZOO_VENV)/bin/python -m pip install --quiet --constraint zoo_check/constraints.txt $(ZOO_PACKAGES) --editable '.[cpu]'
+	touch $(ZOO_READY)
+
+zoo-check: $(READY) $(ZOO_READY) ## Export and read hundreds of real architectures, write docs/zoo.md (hours, 30 GB).
+	OMP_NUM_THREADS=1 $(BIN)/python -m zoo_check
+
 clean: ## Remove what the targets made.
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ZOO_VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,95 @@
+"""Compare what was read with what is right: numbers, count of parameters, feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trunkline.verbs.inspect import FeatureMap, Inspection
+from zoo_check.checked import Agreement
+
+Array = np.ndarray[Any, Any]
+
+LARGEST_ERROR = 1e-3
+"""As a part of an output's largest magnitude. float32 through a hundred layers makes 1e-5, a misread layer 0.1."""
+
+
+def images(count: int, size: Sequence[int]) -> Array:
+    """Return ``count`` images ``[N, 3, H, W]`` of noise."""
+    return np.random.default_rng(0).standard_normal((count, 3, *size), dtype=np.float32)
+
+
+class Runtime:
+    """One ONNX file in onnxruntime, on one thread."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._input: str = self._session.get_inputs()[0].name
+
+    def __call__(self, batch: Array) -> list[Array]:
+        """Return the outputs for a batch of images, in the file's order."""
+        return list(self._session.run(None, {self._input: batch}))
+
+
+def one_by_one(path: Path, batch: Array) -> list[Array]:
+    """Return what a file computes for images that never meet: any file can be asked this, its batch fixed or free."""
+    runtime = Runtime(path)
+    single = [runtime(batch[index : index + 1]) for index in range(len(batch))]
+    return [np.concatenate(outputs) for outputs in zip(*single, strict=True)]
+
+
+def largest_error(found: Sequence[Array], right: Sequence[Array]) -> tuple[float, str]:
+    """Return the largest error as a part of its output's magnitude, and what is wrong; empty where nothing is."""
+    if len(found) != len(right):
+        return float("inf"), f"{len(found)} outputs; the file has {len(right)}"
+    worst = 0.0
+    for index, (ours, own) in enumerate(zip(found, right, strict=True)):
+        if ours.shape != own.shape:
+            return float("inf"), f"output {index} is {list(ours.shape)}; the file computes {list(own.shape)}"
+        scale = float(np.abs(own).max()) or 1.0
+        error = float(np.abs(ours.astype(np.float64) - own).max()) / scale
+        if not error <= LARGEST_ERROR:  # NaN too
+            return error, f"output {index} differs by {error:.2g} of its largest magnitude"
+        worst = max(worst, error)
+    return worst, ""
+
+
+def count_agrees(trainable: int, facts: Mapping[str, Any]) -> Agreement:
+    """Whether ``trainable`` is torch's count, where the file still stores every parameter of the module."""
+    if facts["stored"] != facts["parameters"]:
+        return "unknown"
+    return "right" if trainable == facts["parameters"] else "wrong"
+
+
+def last_agrees(inspection: Inspection, facts: Mapping[str, Any]) -> Agreement:
+    """Whether the default feature is the right map; a network of tokens only must have none."""
+    found = shapes(inspection.features)
+    if not facts["maps_known"]:
+        return "unknown"
+    if facts["last"] is None:
+        return "wrong" if found else "right"
+    if not found:
+        return "none"
+    return "right" if found == [facts["last"]] else "wrong"
+
+
+def several_agree(inspection: Inspection, facts: Mapping[str, Any]) -> Agreement:
+    """Whether the maps for a head of several are the right ones."""
+    found = shapes(inspection.pyramid)
+    if not facts["maps_known"] or not facts["pyramid"]:
+        return "unknown"
+    if not found:
+        return "none"
+    return "right" if found == facts["pyramid"] else "wrong"
+
+
+def shapes(maps: Sequence[FeatureMap]) -> list[list[int]]:
+    """Return the maps as ``[C, H, W]``."""
+    return [[size or 0 for size in found.shape[1:]] for found in maps]
