@@ -17,7 +17,7 @@ from trunkline.files import atomic_write
 from zoo_check.architectures import ARCHITECTURES, families, planned
 from zoo_check.checked import Checked, read_checked
 from zoo_check.checking import check_all, describe, state_of_sources
-from zoo_check.exported import FACTS, MODULES, Exported, read_exported
+from zoo_check.exported import FACTS, MODULES, read_exported
 from zoo_check.report import Row, by_family, by_kind, disagreements, document, missed, reasons, totals, unhelpful
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,35 +28,43 @@ STEPS = ("export", "check", "modules", "page")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; 1 where a target is missed, a number is wrong or something crashes."""
     options = _parser().parse_args(arguments)
-    folder: Path = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     labels = _chosen(options.only, options.sample)
-    steps = options.step or STEPS
     try:
-        if "export" in steps:
-            _export(options.python, folder, labels)
-        if "check" in steps:
-            _check(folder, labels, options.again, quiet=options.json)
-        if "modules" in steps:
-            _modules(options.python, folder, options.only)
+        _work(options, labels)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; start it again to go on\n")
         return 130
-    rows = [row for row in kept_rows(folder) if row.facts.label in labels]
+    rows = [row for row in kept_rows(options.folder) if row.facts.label in labels]
     lines = missed(rows)
-    if options.json:
-        _say(
-            json.dumps({**totals(rows), "missed": lines, "results": [row.checked.to_json() for row in rows]}, indent=1)
-        )
-    elif options.only or options.sample:
-        _say("\n".join([by_kind(rows), by_family(rows), *reasons(rows), *unhelpful(rows), *disagreements(rows)]))
-    elif "page" in steps:
-        atomic_write(PAGE, document(rows, _failed(folder, labels), kept_rows(folder / MODULES)).encode())
-        _say(f"wrote {PAGE}")
-    if not options.json:
-        _say("\n".join(lines) or "every kind meets its target, no number is wrong, nothing crashed")
+    _tell(options, rows, lines)
     return int(bool(lines))
+
+
+def _work(options: argparse.Namespace, labels: Sequence[str]) -> None:
+    steps = options.step or STEPS
+    if "export" in steps:
+        _export(options.python, options.folder, labels)
+    if "check" in steps:
+        _check(options.folder, labels, options.again)
+    if "modules" in steps and not options.sample:
+        _modules(options.python, options.folder, options.only)
+
+
+def _tell(options: argparse.Namespace, rows: Sequence[Row], lines: Sequence[str]) -> None:
+    """Write the page where all of the table was asked for; print the rest."""
+    if not (options.only or options.sample) and "page" in (options.step or STEPS):
+        failed = [facts for facts in read_exported(options.folder) if facts.error]
+        atomic_write(PAGE, document(rows, failed, kept_rows(options.folder / MODULES)).encode())
+        sys.stderr.write(f"wrote {PAGE}\n")
+    if options.json:
+        results = [row.checked.to_json() for row in rows]
+        _say(json.dumps({**totals(rows), "missed": list(lines), "results": results}, indent=1))
+        return
+    if options.only or options.sample:
+        _say("\n".join([by_kind(rows), by_family(rows), *reasons(rows), *unhelpful(rows), *disagreements(rows)]))
+    _say("\n".join(lines) or "every kind meets its target, no number is wrong, nothing crashed")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,16 +110,14 @@ def _in_zoo(python: Path, module: str, folder: Path, labels: Sequence[str]) -> N
         raise SystemExit(f"{module} ended with {ended.returncode}")
 
 
-def _check(folder: Path, labels: Sequence[str], again: str, *, quiet: bool) -> None:
+def _check(folder: Path, labels: Sequence[str], again: str) -> None:
     kept = {checked.label: checked for checked in read_checked(folder)}
     state = state_of_sources()
     exports = {facts.label: facts for facts in read_exported(folder) if not facts.error}
     present = [exports[label] for label in labels if label in exports]
     wanted = [facts for facts in present if _is_due(kept.get(facts.label), state, again)]
     for number, checked in enumerate(check_all(wanted, folder), 1):
-        stream = sys.stderr if quiet else sys.stdout
-        stream.write(f"[{number}/{len(wanted)}] {describe(checked)}\n")
-        stream.flush()
+        sys.stderr.write(f"[{number}/{len(wanted)}] {describe(checked)}\n")
 
 
 def _is_due(kept: Checked | None, state: str, again: str) -> bool:
@@ -126,10 +132,6 @@ def kept_rows(folder: Path) -> list[Row]:
     """Return what is kept in ``folder``, by name."""
     checks = {checked.label: checked for checked in read_checked(folder)}
     return [Row(facts, checks[facts.label]) for facts in read_exported(folder) if facts.label in checks]
-
-
-def _failed(folder: Path, labels: Sequence[str]) -> list[Exported]:
-    return [facts for facts in read_exported(folder) if facts.error and facts.label in labels]
 
 
 def _say(text: str) -> None:

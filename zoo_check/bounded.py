@@ -40,7 +40,7 @@ class Ended:
 
     Attributes:
         result: What it returned; ``None`` where it did not come to that.
-        why: Why it did not: the last line of its traceback, or what killed it.
+        why: Why it did not: its exception, or what killed it.
         cpu_s: Processor time it took.
         peak_bytes: Most memory it held.
     """
@@ -73,10 +73,12 @@ def run_bounded(work: Callable[..., Mapping[str, Any]], *arguments: object, log:
         os.wait4(child, 0)
         answer.unlink(missing_ok=True)
         raise
-    result = json.loads(answer.read_bytes()) if status == 0 and answer.exists() else None
+    said = answer.read_text() if answer.exists() else ""
     answer.unlink(missing_ok=True)
-    why = "" if result is not None else _why(status, log)
-    return Ended(result, why, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    seconds, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    if status == 0 and said:
+        return Ended(json.loads(said), "", seconds, peak)
+    return Ended(None, _why(status, said), seconds, peak)
 
 
 def _in_child(
@@ -88,15 +90,16 @@ def _in_child(
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
+        sys.stdout = sys.stderr = os.fdopen(handle, "w")  # a parent's own streams need not end at 1 and 2
         resource.setrlimit(resource.RLIMIT_CPU, (bounds.cpu_s, bounds.cpu_s + 5))
         resource.setrlimit(resource.RLIMIT_AS, (bounds.memory_bytes, bounds.memory_bytes))
         answer.write_text(json.dumps(work(*arguments)))
         code = 0
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        answer.write_text(f"{type(error).__name__}: {error}".removesuffix(": "))
     finally:
         sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)  # not sys.exit: the parent's clean-up must not run twice
 
 
@@ -113,11 +116,9 @@ def _wait(child: int, wall_s: int) -> tuple[int, resource.struct_rusage]:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _why(status: int, log: Path) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        reasons = {signal.SIGXCPU: "took too long", signal.SIGKILL: "took too long, or too much memory"}
-        return reasons.get(signal.Signals(number), f"killed by {signal.Signals(number).name}")
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception", "Failure"))]
-    return (errors or lines or ["no reason given"])[-1][:500]
+def _why(status: int, said: str) -> str:
+    if not os.WIFSIGNALED(status):
+        return " ".join(said.split())[:500] or "ended without an answer"
+    number = signal.Signals(os.WTERMSIG(status))
+    reasons = {signal.SIGXCPU: "took too long", signal.SIGKILL: "took too long, or too much memory"}
+    return reasons.get(number, f"killed by {number.name}")

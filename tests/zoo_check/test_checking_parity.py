@@ -1,0 +1,108 @@
+"""Parity: one small export goes the whole way, and each thing that can be wrong with it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tiny_export import LABEL, USED, facts_of
+
+from trunkline.ingest.read import read
+from zoo_check.checked import Checked
+from zoo_check.checking import judged
+from zoo_check.compare import Array, largest_error, one_by_one
+
+pytest.importorskip("onnxruntime")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def checked(folder: Path) -> Checked:
+    """Return what the real command makes of the export in ``folder``."""
+    command = [sys.executable, "-m", "zoo_check.checking", str(folder), LABEL]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    return Checked(**json.loads((folder / f"{LABEL}.check").read_bytes()))
+
+
+def judge(folder: Path, right: Callable[[Array], list[Array]] | None = None, **changes: object) -> Checked:
+    path = folder / f"{LABEL}.onnx"
+    facts: dict[str, Any] = facts_of(**changes).to_json()
+    return judged(read(path), facts, right or (lambda batch: one_by_one(path, batch)))
+
+
+def test_a_good_export_is_all_right(exported: Path) -> None:
+    found = checked(exported)
+    assert found.is_right
+    assert (found.verdict, found.count, found.last_map, found.several) == ("read", "right", "right", "right")
+    assert found.trainable == USED
+    assert 0 <= found.error < 1e-4
+    assert min(found.cpu_s, found.peak_bytes) > 0
+    assert found.state
+    assert set(found.versions) == {"torch", "onnx", "onnxruntime", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "agreements"),
+    [
+        ({"parameters": USED + 1, "stored": USED + 1}, ("wrong", "right", "right")),
+        ({"stored": USED - 8}, ("unknown", "right", "right")),
+        ({"last": [4, 12, 3]}, ("right", "wrong", "right")),
+        ({"last": None, "pyramid": []}, ("right", "wrong", "unknown")),
+        ({"maps_known": False}, ("right", "unknown", "unknown")),
+        ({"pyramid": [[12, 3, 4]]}, ("right", "right", "wrong")),
+    ],
+)
+def test_each_disagreement_is_told(exported: Path, changes: dict[str, object], agreements: tuple[str, ...]) -> None:
+    found = judge(exported, **changes)
+    assert (found.count, found.last_map, found.several) == agreements
+    assert found.is_right == ("wrong" not in agreements)
+
+
+def test_wrong_numbers_are_wrong(exported: Path) -> None:
+    folder = exported
+    found = judge(folder, lambda batch: [output * 1.01 for output in one_by_one(folder / f"{LABEL}.onnx", batch)])
+    assert found.verdict == "wrong"
+    assert "the written file, one batch: output 0 differs by" in found.message
+    assert not found.is_right
+
+
+def test_a_refusal_keeps_what_it_says(exported: Path) -> None:
+    folder = exported
+    model = onnx.load(folder / f"{LABEL}.onnx")
+    model.graph.node[-1].op_type = "NonZero"
+    onnx.save(model, folder / f"{LABEL}.onnx")
+    found = checked(folder)
+    assert found.verdict == "refused"
+    assert "NonZero" in found.message
+    assert found.names_file
+    assert found.place
+
+
+def test_a_traceback_is_a_crash(exported: Path) -> None:
+    folder = exported
+    (folder / f"{LABEL}.json").write_text(json.dumps({**facts_of().to_json(), "size": [24, 33]}))
+    found = checked(folder)
+    assert found.verdict == "crash"
+    assert found.message.startswith("InvalidArgument: ")
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ([np.ones((2, 3))], ""),
+        ([np.ones((2, 3)) + 9e-4], ""),
+        ([np.ones((2, 3)) + 2e-3], "output 0 differs by 0.002 of its largest magnitude"),
+        ([np.full((2, 3), np.nan)], "output 0 differs by nan of its largest magnitude"),
+        ([np.ones((3, 2))], "output 0 is [3, 2]; the file computes [2, 3]"),
+        ([], "0 outputs; the file has 1"),
+    ],
+)
+def test_differences_are_told_by_output(found: list[Array], told: str) -> None:
+    assert largest_error(found, [np.ones((2, 3))])[1] == told
