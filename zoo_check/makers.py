@@ -51,7 +51,7 @@ def _timm(architecture: Architecture) -> nn.Module:
 
     arguments = dict(architecture.arguments)
     settings = get_pretrained_cfg(architecture.name)
-    if settings is not None and (settings.fixed_input_size or "_rw_" in architecture.name):
+    if settings is not None and settings.fixed_input_size:
         arguments["img_size"] = architecture.size
     made: nn.Module = timm.create_model(architecture.name, pretrained=False, **arguments)
     return made

@@ -16,7 +16,8 @@ def _with(encoder: str, decoders: str, kind: Kind = "cnn", **settings: object) -
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    *_with("resnet18", "Unet UnetPlusPlus FPN PSPNet DeepLabV3Plus UPerNet MAnet Linknet"),
+    *_with("resnet18", "Unet UnetPlusPlus FPN DeepLabV3Plus UPerNet MAnet Linknet"),
+    *_with("resnet18", "PSPNet", size=(96, 144)),
     *_with("resnet18", "PAN", size=(128, 192)),
     *_with("mobilenet_v2", "Unet DeepLabV3 FPN"),
     *_with("efficientnet-b0", "UnetPlusPlus DeepLabV3Plus"),

@@ -20,7 +20,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     *family("inceptionnext", "cnn", _T, "inception_next_atto"),
     *family("hrnet", "cnn", _T, "hrnet_w18_small hrnet_w18_small_v2"),
     *family("hrnet", "cnn", _T, "hrnet_w18_small hrnet_w18_ssld", variant="features", arguments=_FEATURES),
-    *family("vgg", "cnn", _T, "vgg11 vgg13_bn", arguments={"mlp_ratio": 0.0625}),
+    *family("vgg", "cnn", _T, "vgg11 vgg13_bn", size=(224, 224), arguments={"mlp_ratio": 0.0625}),
     *family("resnet", "cnn", _T, "resnet18 resnet26t resnet50 resnetblur18 resnet50_gn"),
     *family("resnet", "cnn", _T, "resnet18 resnet50", variant="features", arguments=_FEATURES),
     *family("resnet", "cnn", _T, "resnet33ts resnet50_clip", size=(64, 64)),

@@ -13,7 +13,7 @@ _SMALL_VIT = {"image_size": 64, "patch_size": 16, "num_layers": 4, "num_heads": 
 ARCHITECTURES: tuple[Architecture, ...] = (
     *family("alexnet", "cnn", _TV, "alexnet", size=(96, 128), last="features.11"),
     # Its first linear layer has 103 million weights; a narrow one behind the same convolutions does as well.
-    *family("vgg", "cnn", _TV, "vgg11_bn vgg16", last="features", arguments={"narrow": 256}),
+    *family("vgg", "cnn", _TV, "vgg11_bn vgg16", size=(224, 224), last="features", arguments={"narrow": 256}),
     *family("squeezenet", "cnn", _TV, "squeezenet1_0 squeezenet1_1", last="features"),
     *family("resnet", "cnn", _TV, "resnet18 resnet50", last="layer4", stages=_RESNET_STAGES),
     *family("resnext", "cnn", _TV, "resnext50_32x4d", last="layer4", stages=_RESNET_STAGES),
