@@ -69,25 +69,27 @@ def count_agrees(trainable: int, facts: Mapping[str, Any]) -> Agreement:
 
 
 def last_agrees(inspection: Inspection, facts: Mapping[str, Any]) -> Agreement:
-    """Whether the default feature is the right map; a network of tokens only must have none."""
+    """Whether the default feature is the right map."""
     found = shapes(inspection.features)
     if not facts["maps_known"]:
         return "unknown"
-    if facts["last"] is None:
-        return "wrong" if found else "right"
     if not found:
-        return "none"
-    return "right" if found == [facts["last"]] else "wrong"
+        return "right" if facts["tokens"] else "none"
+    return "right" if len(found) == 1 and _is_last(found[0], facts) else "wrong"
 
 
 def several_agree(inspection: Inspection, facts: Mapping[str, Any]) -> Agreement:
     """Whether the maps for a head of several are the right ones."""
-    found = shapes(inspection.pyramid)
-    if not facts["maps_known"] or not facts["pyramid"]:
+    found, right = shapes(inspection.pyramid), facts["pyramid"]
+    if not facts["maps_known"] or not right:
         return "unknown"
     if not found:
-        return "none"
-    return "right" if found == facts["pyramid"] else "wrong"
+        return "right" if facts["tokens"] else "none"
+    return "right" if found[:-1] == right[:-1] and _is_last(found[-1], facts) else "wrong"
+
+
+def _is_last(shape: Sequence[int], facts: Mapping[str, Any]) -> bool:
+    return shape in (facts["last"], facts["last_too"])
 
 
 def shapes(maps: Sequence[FeatureMap]) -> list[list[int]]:

@@ -29,7 +29,9 @@ class Exported:
         batchnorms_stored: How many the file has.
         dependence: How much the outputs change with the image; see :mod:`zoo_check.weights`.
         maps_known: Whether the right feature maps are known.
-        last: The right default feature ``[C, H, W]``; ``None`` where the network has only tokens.
+        last: The right default feature ``[C, H, W]``.
+        last_too: Another that is as good.
+        tokens: Whether to find none is as good, because the map is a sequence in the file.
         pyramid: The right maps for a head of several, the finest first; empty where not known.
         versions: Of the packages that built and wrote it.
     """
@@ -52,6 +54,8 @@ class Exported:
     dependence: float = 0.0
     maps_known: bool = False
     last: list[int] | None = None
+    last_too: list[int] | None = None
+    tokens: bool = False
     pyramid: list[list[int]] = field(default_factory=list)
     file_bytes: int = 0
     cpu_s: float = 0.0

@@ -116,6 +116,8 @@ def _export(export: Export, folder: Path) -> Json:
         dependence=changes,
         maps_known=maps.known,
         last=maps.last,
+        last_too=maps.last_too,
+        tokens=maps.tokens,
         pyramid=list(maps.pyramid),
         file_bytes=path.stat().st_size,
     )

@@ -94,8 +94,16 @@ def _read(architecture: Architecture) -> Json:
     trained = sum(parameter.numel() for parameter in used if parameter.requires_grad)
     maps = maps_of(module, architecture)
     # A module's parameters are all there, so its count is always to be compared.
-    known = {"parameters": trained, "stored": trained, "maps_known": maps.known, "last": maps.last}
-    facts = _facts(architecture, pyramid=list(maps.pyramid), **known)
+    facts = _facts(
+        architecture,
+        parameters=trained,
+        stored=trained,
+        maps_known=maps.known,
+        last=maps.last,
+        last_too=maps.last_too,
+        tokens=maps.tokens,
+        pyramid=list(maps.pyramid),
+    )
     return {"facts": facts.to_json(), "checked": _judged(module, architecture, facts).to_json()}
 
 

@@ -28,8 +28,8 @@ of an output's largest magnitude: written by `convert`, as a batch of two and im
 
 - **count**: the number of trainable parameters is the number that torch counts in the module. It is compared where the
   exporter has kept every weight; in the others it folds BatchNormalization into convolutions, or computes with weights.
-- **map**: the feature that `inspect` takes by default is the last map before the network pools or flattens, as the
-  package that built it says. None is wrong where there is such a map, and any is wrong where there are only tokens.
+- **map**: the feature that `inspect` takes by default is the last map before the network pools, as the package that
+  built it says. Where the file has that map only as a sequence of tokens, to find none is right too.
 - **pyramid**: likewise the maps at strides 4 to 32, for a head that reads several.
 - **all right**: read, with parity, and each of the three right where it is known.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,12 +30,16 @@ class Maps:
 
     Attributes:
         known: Whether the package says where they are.
-        last: The map for a head that reads one; ``None`` where the network has none, only tokens.
+        last: The map for a head that reads one.
+        last_too: What the classifier makes of it before it pools, by a convolution as in EfficientViT: as good.
+        tokens: Whether the map stands in the network as a sequence only; to find none is as good then.
         pyramid: The maps for a head that reads several, the finest first; empty where that is not known.
     """
 
     known: bool
     last: Map | None = None
+    last_too: Map | None = None
+    tokens: bool = False
     pyramid: tuple[Map, ...] = ()
 
 
@@ -95,17 +99,30 @@ def _own_outputs(module: nn.Module, architecture: Architecture) -> Maps:
 
 
 def _of_timm(module: Any, architecture: Architecture) -> Maps:
-    """Timm says where its stages are, and computes up to the last map with ``forward_features``."""
+    """The package says where its stages are, and computes up to the last map with ``forward_features``."""
     found = module.forward_features(images(1, architecture.size))
-    if not isinstance(found, Tensor):
+    last = _map(found, module, architecture, channels=int(module.num_features))
+    if last is None:
         return Maps(known=False)
-    if found.dim() != 4:
-        return Maps(known=True)
-    last = _shape(found, channels=int(module.num_features))
     info = getattr(module, "feature_info", [])
     entries: list[dict[str, Any]] = info.get_dicts() if hasattr(info, "get_dicts") else list(info)
     widths = {str(entry["module"]): int(entry["num_chs"]) for entry in entries if entry["reduction"] in STRIDES}
-    return _assembled(module, architecture, last, widths)
+    maps = _assembled(module, architecture, last, widths)
+    too = None if found.dim() == 3 else _in_head(module, found, last)
+    return replace(maps, last_too=too, tokens=found.dim() == 3)
+
+
+def _in_head(module: Any, features: Tensor, last: Map) -> Map | None:
+    """Return the last map of the size of ``last`` that the classifier computes, if any."""
+    found: list[Map] = []
+
+    def note(_: nn.Module, __: object, output: object) -> None:
+        if isinstance(output, Tensor) and list(output.shape[2:]) == last[1:] != [1, 1]:
+            found.append(list(output.shape[1:]))
+
+    with _hooked([part for part in module.modules() if isinstance(part, nn.Conv2d)], note):
+        module.forward_head(features)
+    return found[-1] if found else None
 
 
 def _of_pytorchcv(module: Any, architecture: Architecture) -> Maps:
@@ -130,21 +147,32 @@ def _at(module: nn.Module, architecture: Architecture, last: str, stages: Sequen
 def _assembled(module: nn.Module, architecture: Architecture, last: Map, widths: dict[str, int]) -> Maps:
     """Return the last map, and of the stages before it the last at each stride; ``widths`` may say their channels."""
     by_stride: dict[int, Map] = {}
-    for name, found in _outputs_at(module, architecture, list(widths)).items():
-        shape = _shape(found, channels=widths[name] or found.shape[1])
-        by_stride[round(architecture.size[1] / shape[2])] = shape
+    names = _with_followers(module, list(widths))
+    for name, found in _outputs_at(module, architecture, names).items():
+        shape = _map(found, module, architecture, channels=widths.get(name, 0))
+        if shape is not None:
+            by_stride[round(architecture.size[1] / shape[2])] = shape
     finer = [by_stride[stride] for stride in STRIDES if stride in by_stride and by_stride[stride][1] > last[1]]
     return Maps(known=True, last=last, pyramid=(*finer, last) if finer else ())
 
 
+def _with_followers(module: nn.Module, names: Sequence[str]) -> list[str]:
+    """Return the stages in order, and those between: timm names one of several at a stride, not always the last."""
+    between = {name.rpartition(".")[0] for name in names if name.rpartition(".")[2].isdigit()}
+    known = [name for name, _ in module.named_modules()]
+    parts = [name for name in known if name in names or name.rpartition(".")[0] in between]
+    first = next((index for index, name in enumerate(parts) if name in names), 0)
+    return parts[first:]
+
+
 def _outputs_at(module: nn.Module, architecture: Architecture, names: Sequence[str]) -> dict[str, Tensor]:
-    """Return the maps that these submodules give; timm names some stages that are no submodule, as HRNet's."""
+    """Return what these submodules give; timm names some stages that are no submodule, as HRNet's."""
     found: dict[str, Tensor] = {}
     parts = dict(module.named_modules())
     of = {parts[name]: name for name in names if name in parts}
 
     def note(part: nn.Module, _: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.dim() == 4:
+        if isinstance(output, Tensor):
             found[of[part]] = output
 
     with _hooked(list(of), note):
@@ -162,7 +190,19 @@ def _hooked(parts: Sequence[nn.Module], hook: Callable[..., None]) -> Iterator[N
             handle.remove()
 
 
-def _shape(found: Tensor, *, channels: int) -> Map:
-    """Return ``[C, H, W]``, also of a tensor whose channels stand last."""
-    first, rows, columns = found.shape[1:]
-    return [columns, first, rows] if first != channels == columns else [first, rows, columns]
+def _map(found: object, module: nn.Module, architecture: Architecture, *, channels: int) -> Map | None:
+    """Return ``[C, H, W]``, also of a tensor with its channels last and of a sequence; ``None`` of anything else."""
+    if not isinstance(found, Tensor):
+        return None
+    if found.dim() == 4:
+        first, rows, columns = found.shape[1:]
+        return [columns, first, rows] if first != channels == columns else [first, rows, columns]
+    if found.dim() != 3:
+        return None
+    positions, width = found.shape[1:]
+    positions -= int(getattr(module, "num_prefix_tokens", 0))
+    height_of_image, width_of_image = architecture.size
+    for rows in range(1, positions + 1):
+        if rows * rows * width_of_image == positions * height_of_image:  # H·W positions, with the image's aspect
+            return [width, rows, positions // rows]
+    return None

@@ -53,8 +53,8 @@ def test_a_good_export_is_all_right(exported: Path) -> None:
     [
         ({"parameters": USED + 1, "stored": USED + 1}, ("wrong", "right", "right")),
         ({"stored": USED - 8}, ("unknown", "right", "right")),
-        ({"last": [4, 12, 3]}, ("right", "wrong", "right")),
-        ({"last": None, "pyramid": []}, ("right", "wrong", "unknown")),
+        ({"last": [4, 12, 3]}, ("right", "wrong", "wrong")),
+        ({"last": [12, 6, 8], "last_too": [12, 3, 4], "pyramid": []}, ("right", "right", "unknown")),
         ({"maps_known": False}, ("right", "unknown", "unknown")),
         ({"pyramid": [[12, 3, 4]]}, ("right", "right", "wrong")),
     ],

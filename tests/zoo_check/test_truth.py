@@ -71,14 +71,17 @@ class _Timm(nn.Module):
 
     def __init__(self, inner: nn.Module, *, tokens: bool) -> None:
         super().__init__()
-        self.stem, self.body, self.tokens = inner.stem, inner.body, tokens
+        self.stem, self.body, self.tokens, self.head = inner.stem, inner.body, tokens, nn.Identity()
 
     def forward_features(self, image: Tensor) -> Tensor:
         found = self.body(self.stem(image))
         return found.flatten(2).mT if self.tokens else found.permute(0, 2, 3, 1)
 
+    def forward_head(self, features: Tensor) -> Tensor:
+        return self.head(features if self.tokens else features.permute(0, 3, 1, 2))
+
     def forward(self, image: Tensor) -> Tensor:
-        return self.forward_features(image).mean(1)
+        return self.forward_head(self.forward_features(image))
 
 
 def test_maps_with_channels_last_are_told_channels_first(tiny: nn.Module) -> None:
@@ -86,9 +89,28 @@ def test_maps_with_channels_last_are_told_channels_first(tiny: nn.Module) -> Non
     assert (maps.last, maps.pyramid) == ([12, 3, 4], ([8, 6, 8], [12, 3, 4]))
 
 
-def test_a_network_of_tokens_has_no_map(tiny: nn.Module) -> None:
+def test_a_sequence_of_tokens_is_the_map_it_stands_for(tiny: nn.Module) -> None:
     maps = maps_of(_Timm(tiny, tokens=True), TINY.but(maker="timm"))
-    assert (maps.known, maps.last, maps.pyramid) == (True, None, ())
+    assert (maps.tokens, maps.last, maps.pyramid) == (True, [12, 3, 4], ([8, 6, 8], [12, 3, 4]))
+
+
+def test_a_convolution_before_the_pooling_is_as_good(tiny: nn.Module) -> None:
+    """One behind the pooling is not: it reads a vector."""
+    module = _Timm(tiny, tokens=False)
+    assert maps_of(module, TINY.but(maker="timm")).last_too is None
+    module.head = nn.Sequential(nn.Conv2d(12, 20, 1), nn.AdaptiveAvgPool2d(1), nn.Conv2d(20, 30, 1))
+    assert maps_of(module, TINY.but(maker="timm")).last_too == [20, 3, 4]
+
+
+def test_the_last_of_several_stages_at_a_stride_counts(tiny: nn.Module) -> None:
+    """Two blocks work at one stride, and the package names the first, as timm does for GhostNet."""
+    module = _Timm(tiny, tokens=False)
+    module.stem, module.body = (
+        nn.Sequential(tiny.stem, nn.Conv2d(8, 9, 1)),
+        nn.Sequential(nn.Conv2d(9, 8, 1), tiny.body),
+    )
+    module.feature_info = ({"module": "stem.0", "num_chs": 8, "reduction": 4},)
+    assert maps_of(module, TINY.but(maker="timm")).pyramid == ([9, 6, 8], [12, 3, 4])
 
 
 def test_a_network_that_ends_in_maps_keeps_them(tiny: nn.Module) -> None:
