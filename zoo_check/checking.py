@@ -24,10 +24,8 @@ from trunkline.verbs.inspect import inspect_graph
 from zoo_check.bounded import Bounds, Json, run_bounded
 from zoo_check.checked import Checked
 from zoo_check.compare import (
-    Array,
     Runtime,
     count_agrees,
-    images,
     largest_error,
     last_agrees,
     one_by_one,
@@ -35,6 +33,7 @@ from zoo_check.compare import (
     shapes,
 )
 from zoo_check.exported import Exported
+from zoo_check.noise import Array, images
 
 _BATCH = 2
 _PARITY_INPUTS = 2

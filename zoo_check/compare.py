@@ -10,16 +10,10 @@ import numpy as np
 
 from trunkline.verbs.inspect import FeatureMap, Inspection
 from zoo_check.checked import Agreement
-
-Array = np.ndarray[Any, Any]
+from zoo_check.noise import Array
 
 LARGEST_ERROR = 1e-3
 """As a part of an output's largest magnitude. float32 through a hundred layers makes 1e-5, a misread layer 0.1."""
-
-
-def images(count: int, size: Sequence[int]) -> Array:
-    """Return ``count`` images ``[N, 3, H, W]`` of noise."""
-    return np.random.default_rng(0).standard_normal((count, 3, *size), dtype=np.float32)
 
 
 class Runtime:

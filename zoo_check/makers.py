@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from zoo_check.plan import Architecture
 
-IMAGE_CHANNELS = 3
-
 
 def make(architecture: Architecture) -> nn.Module:
     """Return the module in evaluation mode, with its start weights."""
@@ -29,6 +27,8 @@ def _torchvision(architecture: Architecture) -> nn.Module:
 
     name, arguments = architecture.name, dict(architecture.arguments)
     narrow = arguments.pop("narrow", None)
+    if name == "mobilenet_backbone":  # with its frozen norms a fresh network's maps fade to nothing
+        arguments["norm_layer"] = nn.BatchNorm2d
     if name.endswith("_backbone"):
         made: nn.Module = _Maps(getattr(backbone_utils, name)(weights=None, trainable_layers=5, **arguments))
     elif name == "VisionTransformer":

@@ -21,9 +21,9 @@ from zoo_check.architectures import ARCHITECTURES
 from zoo_check.bounded import Bounds, Json, run_bounded
 from zoo_check.checked import CHECK, Checked
 from zoo_check.checking import describe, judged, refusal, state_of_sources
-from zoo_check.compare import Array
 from zoo_check.exported import MODULES, Exported
 from zoo_check.makers import make, tensors_of
+from zoo_check.noise import Array
 from zoo_check.plan import Architecture
 from zoo_check.truth import maps_of, used_parameters
 from zoo_check.weights import images, randomise

@@ -29,6 +29,7 @@ class Architecture:
             ``hybrid`` has stages of both.
         size: Height and width of the image.
         first_opset: The oldest opset at which an exporter knows all its operators.
+        only_by: The one exporter that can write it, where the other cannot.
         arguments: What the builder is told besides the name.
         variant: Tells two entries of one name apart.
         last: The submodule whose output a head should read, where the package does not say it by itself.
@@ -41,6 +42,7 @@ class Architecture:
     kind: Kind
     size: tuple[int, int] = (64, 96)
     first_opset: int = 11
+    only_by: Exporter | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     variant: str = ""
     last: str = ""
@@ -96,6 +98,8 @@ def exports(architecture: Architecture) -> list[Export]:
     """Return one export, or two, chosen by the label alone, so that a new row of the table changes no other."""
     draw = zlib.crc32(architecture.label.encode())
     traced, exported = _traced(architecture, draw >> 4), _dynamo(architecture, draw >> 16)
+    if architecture.only_by is not None:
+        return [traced if architecture.only_by == "torchscript" else exported]
     return [[traced, exported], [traced], [exported], [traced], [exported]][draw % 5]
 
 

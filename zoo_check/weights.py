@@ -7,11 +7,14 @@ statistics of noise that has passed through the network, moved a little.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo_check.makers import IMAGE_CHANNELS, tensors_of
+from zoo_check import noise
+from zoo_check.makers import tensors_of
 
 _IMAGES = 4
 _NOISE = 0.1
@@ -37,10 +40,9 @@ def randomise(module: nn.Module, size: tuple[int, int]) -> None:
         mean.add_(_NOISE * torch.randn_like(mean) * variance.sqrt())
 
 
-def images(count: int, size: tuple[int, int], seed: int = 2) -> Tensor:
-    """Return ``count`` images ``[N, 3, H, W]`` of noise."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, IMAGE_CHANNELS, *size, generator=generator)
+def images(count: int, size: Sequence[int]) -> Tensor:
+    """Return ``count`` images ``[N, 3, H, W]``."""
+    return torch.from_numpy(noise.images(count, size, seed=1))
 
 
 @torch.no_grad()

@@ -18,7 +18,8 @@ from tiny_export import LABEL, USED, facts_of
 from trunkline.ingest.read import read
 from zoo_check.checked import Checked
 from zoo_check.checking import judged
-from zoo_check.compare import Array, largest_error, one_by_one
+from zoo_check.compare import largest_error, one_by_one
+from zoo_check.noise import Array
 
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).resolve().parents[2]

@@ -57,3 +57,13 @@ def test_a_name_alone_decides_the_exports(name: str, labels: list[str]) -> None:
 def test_a_family_starts_at_the_opset_of_its_kind() -> None:
     (cnn,), (hybrid,) = family("f", "cnn", "timm", "a"), family("f", "hybrid", "timm", "b", size=(7, 9))
     assert (cnn.first_opset, hybrid.first_opset, hybrid.size) == (11, 17, (7, 9))
+
+
+def test_what_one_exporter_cannot_write_goes_to_the_other() -> None:
+    for exporter in ("torchscript", "dynamo"):
+        found = [
+            export
+            for name in "abcdefgh"
+            for export in exports(Architecture("timm", name, "f", "cnn", only_by=exporter))
+        ]
+        assert [export.exporter for export in found] == [exporter] * 8

@@ -54,7 +54,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     *family("scenes", "cnn", _P, "fastscnn_cityscapes bisenet_resnet18_celebamaskhq cgnet_cityscapes", size=_SCENE),
     *family("scenes", "cnn", _P, "lednet_cityscapes erfnet_cityscapes linknet_cityscapes", size=_SCENE),
     *family("scenes", "cnn", _P, "sinet_cityscapes", size=(128, 256)),
-    *family("scenes", "hybrid", _P, "danet_resnetd50b_cityscapes", size=_SCENE),
+    *family("scenes", "hybrid", _P, "danet_resnetd50b_cityscapes", size=_SCENE, only_by="torchscript"),
     *family("poses", "cnn", _P, "simplepose_resnet18_coco", size=(128, 96)),
     *family("poses", "cnn", _P, "lwopenpose2d_mobilenet_cmupan_coco", size=(128, 96)),
     *family("detectors", "cnn", _P, "centernet_resnet18_voc lffd20x5s320v2_widerface", size=(128, 128)),

@@ -11,7 +11,8 @@ _T: Final = "timm"
 ARCHITECTURES: tuple[Architecture, ...] = (
     *family("byoanet", "hybrid", _T, "botnet26t_256 eca_botnext26ts_256 sebotnet33ts_256", size=(128, 128)),
     *family("byoanet", "hybrid", _T, "lambda_resnet26t", size=(128, 128)),
-    *family("byoanet", "hybrid", _T, "halonet26t bat_resnext26ts lamhalobotnet50ts_256", size=(256, 256)),
+    *family("byoanet", "hybrid", _T, "bat_resnext26ts", size=(256, 256)),
+    *family("byoanet", "hybrid", _T, "halonet26t lamhalobotnet50ts_256", size=(256, 256), only_by="dynamo"),
     *family("levit", "hybrid", _T, "levit_128s levit_conv_128s", size=(224, 224)),
     *family("mobilevit", "hybrid", _T, "mobilevit_xxs mobilevitv2_050", size=(64, 128)),
     *family("tiny_vit", "hybrid", _T, "tiny_vit_5m_224", size=(224, 224)),
