@@ -158,7 +158,7 @@ def _assembled(module: nn.Module, architecture: Architecture, last: Map, widths:
 
 def _with_followers(module: nn.Module, names: Sequence[str]) -> list[str]:
     """Return the stages in order, and those between: timm names one of several at a stride, not always the last."""
-    between = {name.rpartition(".")[0] for name in names if name.rpartition(".")[2].isdigit()}
+    between = {name.rpartition(".")[0] for name in names} & {"blocks", "stages"}
     known = [name for name, _ in module.named_modules()]
     parts = [name for name in known if name in names or name.rpartition(".")[0] in between]
     first = next((index for index, name in enumerate(parts) if name in names), 0)

@@ -71,10 +71,11 @@ class _Timm(nn.Module):
 
     def __init__(self, inner: nn.Module, *, tokens: bool) -> None:
         super().__init__()
-        self.stem, self.body, self.tokens, self.head = inner.stem, inner.body, tokens, nn.Identity()
+        self.stem, self.body, self.tokens = inner.stem, inner.body, tokens
+        self.blocks, self.head = nn.Identity(), nn.Identity()
 
     def forward_features(self, image: Tensor) -> Tensor:
-        found = self.body(self.stem(image))
+        found = self.body(self.blocks(self.stem(image)))
         return found.flatten(2).mT if self.tokens else found.permute(0, 2, 3, 1)
 
     def forward_head(self, features: Tensor) -> Tensor:
@@ -106,10 +107,10 @@ def test_the_last_of_several_stages_at_a_stride_counts(tiny: nn.Module) -> None:
     """Two blocks work at one stride, and the package names the first, as timm does for GhostNet."""
     module = _Timm(tiny, tokens=False)
     module.stem, module.body = (
-        nn.Sequential(tiny.stem, nn.Conv2d(8, 9, 1)),
+        nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 1)),
         nn.Sequential(nn.Conv2d(9, 8, 1), tiny.body),
     )
-    module.feature_info = ({"module": "stem.0", "num_chs": 8, "reduction": 4},)
+    module.feature_info = ({"module": "blocks.0", "num_chs": 8, "reduction": 4},)
     assert maps_of(module, TINY.but(maker="timm")).pyramid == ([9, 6, 8], [12, 3, 4])
 
 
