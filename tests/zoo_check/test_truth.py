@@ -106,10 +106,8 @@ def test_a_convolution_before_the_pooling_is_as_good(tiny: nn.Module) -> None:
 def test_the_last_of_several_stages_at_a_stride_counts(tiny: nn.Module) -> None:
     """Two blocks work at one stride, and the package names the first, as timm does for GhostNet."""
     module = _Timm(tiny, tokens=False)
-    module.stem, module.body = (
-        nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 1)),
-        nn.Sequential(nn.Conv2d(9, 8, 1), tiny.body),
-    )
+    module.blocks = nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 1))
+    module.body = nn.Sequential(nn.Conv2d(9, 8, 1), tiny.body)
     module.feature_info = ({"module": "blocks.0", "num_chs": 8, "reduction": 4},)
     assert maps_of(module, TINY.but(maker="timm")).pyramid == ([9, 6, 8], [12, 3, 4])
 
