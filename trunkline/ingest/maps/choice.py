@@ -15,6 +15,7 @@ from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.given import given_maps
 from trunkline.ingest.maps.reach import ancestors, reached
 from trunkline.ingest.maps.trunk import trunk_of
+from trunkline.ingest.maps.widened import before_widening
 
 STRIDES = (4, 8, 16, 32)
 
@@ -95,8 +96,8 @@ def _taps(maps: Maps, last: FeatureMap) -> dict[int, FeatureMap]:
     ]
     taps: dict[int, FeatureMap] = {}
     for chosen in (on_the_way, [found for found in on_the_way if name_of(found.value) in points]):
-        taps |= {found.stride: settled(found, maps) for found in chosen if found.stride is not None}
-    return taps
+        taps |= {found.stride: found for found in chosen if found.stride is not None}
+    return {stride: before_widening(settled(found, maps), maps) for stride, found in taps.items()}
 
 
 def _parting(maps: Maps, ends: Sequence[FeatureMap]) -> list[FeatureMap]:

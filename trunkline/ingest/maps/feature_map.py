@@ -69,8 +69,8 @@ class FeatureMap:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is neither a line nor a point of what is a picture in the image."""
-        return self.size > 1 and (self.stride is not None or min(self.rows, self.columns) > 1)
+        """Whether it is more than a line of what is a picture in the image."""
+        return self.stride is not None or min(self.rows, self.columns) > 1
 
 
 class Maps:
@@ -102,7 +102,7 @@ class Maps:
         for node in self.graph.nodes:
             for value in node.outputs:
                 found = self._map_of(value)
-                if found is not None and found.is_picture:
+                if found is not None and found.size > 1 and (found.is_picture or value.is_graph_output()):
                     yield found
 
     def _map_of(self, value: ir.Value) -> FeatureMap | None:

@@ -19,6 +19,7 @@ from trunkline.ingest.passes.base import run_passes
 from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
 from trunkline.ingest.passes.infer_shapes import WITNESSES
 from trunkline.ingest.passes.remove_dead import RemoveDead
+from trunkline.ingest.passes.single_precision import OTHERS
 
 _CHANNELS = (1, 3, 4)
 """How many channels images come with."""
@@ -38,7 +39,7 @@ def has_channels_last(graph: ir.Graph, input_size: InputSize | None, limits: Lim
     window = _first_window(graph, image)
     if window is not None and window.inputs[0] is image:
         return False
-    looks_last = image.shape[3] in _CHANNELS and image.shape[1] not in _CHANNELS
+    looks_last = [size in _CHANNELS for size in image.shape[1:]] == [False, False, True]
     start = _start_of(graph, window, input_size, limits) if window is not None or looks_last else None
     if start is not None and _tells(start, window is not None, LAST):
         return True
@@ -86,6 +87,8 @@ def _start_of(graph: ir.Graph, window: ir.Node | None, input_size: InputSize | N
         size if isinstance(size, int) and size > 0 else instead
         for size, instead in zip(image.shape, (WITNESSES[0], height, width, _CHANNELS[1]), strict=True)
     )
+    if image.dtype in OTHERS:
+        image.type = ir.TensorType(ir.DataType.FLOAT)
     try:
         run_passes(copy, [RemoveDead(), CanonicalNodes(graph.opset_imports[""], 1, Budget(limits), single=True)])
     except TrunklineError:

@@ -16,6 +16,8 @@ from trunkline.ingest.passes.edit import Editor
 
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
 _TO_CHANNELS_LAST = [0, 2, 3, 1]
+_OURS = "turns the image back"
+"""Marks the one transposition that no file has."""
 
 
 def turn_image(graph: ir.Graph) -> None:
@@ -25,6 +27,7 @@ def turn_image(graph: ir.Graph) -> None:
     readers = image.uses()
     back = Editor(graph).before(graph[0], "Transpose", [image], {"perm": _TO_CHANNELS_LAST})
     back.metadata_props.clear()
+    back.meta[_OURS] = True
     for node, index in readers:
         node.replace_input_with(index, back.outputs[0])
     image.shape = ir.Shape([image.shape[axis] for axis in _TO_CHANNELS_FIRST])
@@ -39,10 +42,8 @@ class DropTurns:
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Remove the transpositions at the start of ``graph``, or leave all as it is."""
-        readers = graph.inputs[0].consumers()
-        if len(readers) != 1 or not _turns(readers[0], _TO_CHANNELS_LAST):
-            return False
-        region = _region(graph, readers[0])
+        back = next((node for node in graph.inputs[0].consumers() if _OURS in node.meta), None)
+        region = None if back is None else _region(graph, back)
         if region is None:
             return False
         editor = Editor(graph)
