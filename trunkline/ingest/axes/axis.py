@@ -22,6 +22,9 @@ SAME = "same"
 JOINED = "joined"
 """Axes of different meaning, one after the other, as a class token and the positions behind it."""
 UNKNOWN = "unknown"
+"""An axis that cannot be followed."""
+MIXED = "mixed"
+"""Rows met columns, or channels: the value is no picture, and nothing that is computed from it is."""
 
 FREE = 2**61 - 1
 """Stands for the free batch size: a prime, which no size is or divides."""
@@ -36,6 +39,7 @@ class Part(NamedTuple):
         extent: For rows and columns, how many the whole axis had before it was split.
         step: For rows and columns, how many of the whole lie between two of these.
         joined: For a joined axis, each one's size and parts.
+        cut: For rows and columns, whether some have been left out at an end.
     """
 
     kind: str
@@ -43,6 +47,7 @@ class Part(NamedTuple):
     extent: int = 0
     step: int = 1
     joined: tuple[tuple[int, tuple[Part, ...]], ...] = ()
+    cut: bool = False
 
 
 Axis = tuple[Part, ...]
@@ -55,7 +60,7 @@ def of(kind: str, size: int) -> Axis:
     """Return a whole axis; rows and columns are known even where there is but one."""
     if kind in (ROW, COLUMN):
         return (Part(kind, size, size),)
-    return () if size == 1 else (Part(kind, size),)
+    return () if size == 1 and kind != MIXED else (Part(kind, size),)
 
 
 def is_only(axis: Axis, *kinds: str) -> bool:
@@ -81,6 +86,11 @@ def as_positions(axis: Axis) -> tuple[Part, Part] | None:
     return (first, second) if _leads(first, first.kind) and _leads(second, second.kind) else None
 
 
+def is_known(axes: Axes) -> bool:
+    """Whether it is known of all ``axes`` what they count."""
+    return all(part.kind not in (MIXED, UNKNOWN) for axis in axes for part in axis)
+
+
 def _grid(axis: Axis) -> list[tuple[str, int]]:
     return [(part.kind, part.size) for part in as_positions(axis) or ()]
 
@@ -95,18 +105,16 @@ def _is_inside_pixel(part: Part) -> bool:
 
 
 def meet(a: Axis, b: Axis, size: int) -> Axis:
-    """Return what an axis of ``size`` counts where values that count ``a`` and ``b`` are combined number by number.
-
-    Two axes of different meaning give an unknown one.
-    """
+    """Return what an axis of ``size`` counts where values that count ``a`` and ``b`` are combined number by number."""
     if a == b or is_only(b, SAME):
         return a
     if is_only(a, SAME):
         return b
-    for one, other in ((a, b), (b, a)):
-        if is_only(one, LEARNED) and not is_only(other, UNKNOWN):
-            return other
-    if is_only(a, CHANNEL, LEARNED, SAME) and is_only(b, CHANNEL, LEARNED, SAME):
+    if _has_unknown(a) or _has_unknown(b):
+        return of(UNKNOWN, size)
+    if is_only(a, LEARNED) or is_only(b, LEARNED):
+        return b if is_only(a, LEARNED) else a
+    if is_channels(a) and is_channels(b):
         return of(CHANNEL, size)
     for kind in (ROW, COLUMN):
         if is_along(a, kind) and is_along(b, kind):
@@ -114,19 +122,30 @@ def meet(a: Axis, b: Axis, size: int) -> Axis:
     return _meet_in_parts(a, b, size)
 
 
+def _has_unknown(axis: Axis) -> bool:
+    return any(part.kind == UNKNOWN for part in axis)
+
+
 def _meet_in_parts(a: Axis, b: Axis, size: int) -> Axis:
-    ours, theirs = as_positions(a), as_positions(b)
-    if (
-        ours is not None
-        and theirs is not None
-        and [(p.kind, p.size) for p in ours] == [(p.kind, p.size) for p in theirs]
-    ):
-        return tuple(part for whole in ours for part in of(whole.kind, whole.size))
-    if len(a) == len(b) == 1 and a[0].kind == b[0].kind == JOINED:
-        pairs = list(zip(a[0].joined, b[0].joined, strict=False))
-        if len(a[0].joined) == len(b[0].joined) and all(one[0] == other[0] for one, other in pairs):
-            return join([(one[0], meet(one[1], other[1], one[0])) for one, other in pairs])
-    return of(UNKNOWN, size)
+    ours, theirs = _grid(a), _grid(b)
+    if ours and ours == theirs:
+        return tuple(part for kind, count in ours for part in of(kind, count))
+    left, right = _pieces(a), _pieces(b)
+    if not left or [count for count, _ in left] != [count for count, _ in right]:
+        return of(MIXED, size)
+    met = [meet(one, other, count) for (count, one), (_, other) in zip(left, right, strict=True)]
+    return (
+        of(MIXED, size) if is_mixed(met) else join([(count, axis) for (count, _), axis in zip(left, met, strict=True)])
+    )
+
+
+def _pieces(axis: Axis) -> tuple[tuple[int, Axis], ...]:
+    return axis[0].joined if len(axis) == 1 else ()
+
+
+def is_mixed(axes: Sequence[Axis]) -> bool:
+    """Whether one of ``axes`` counts what has no common meaning."""
+    return any(part.kind == MIXED for axis in axes for part in axis)
 
 
 MOST_JOINED = 64
@@ -142,16 +161,25 @@ def join(pieces: Sequence[tuple[int, Axis]]) -> Axis:
     for kinds in ((CHANNEL, LEARNED), (UNKNOWN,)):
         if all(is_only(axis, *kinds) for axis in telling):
             return of(kinds[0], size)
-    for kind in (ROW, COLUMN):
-        if all(is_along(axis, kind) for axis in telling):
-            return of(kind, size)
     if len(pieces) == 1:
         return pieces[0][1]
+    for kind in (ROW, COLUMN):
+        if all(is_along(axis, kind) for axis in telling):
+            return of(kind if _is_padded_or_rolled(pieces, kind) else UNKNOWN, size)
     flat: list[tuple[int, Axis]] = []
     for piece_size, axis in pieces:
-        inner = axis[0].joined if len(axis) == 1 else ()
-        flat += inner or [(piece_size, axis)]
+        flat += _pieces(axis) or [(piece_size, axis)]
     return of(UNKNOWN, size) if len(flat) > MOST_JOINED else (Part(JOINED, size, joined=tuple(flat)),)
+
+
+def _is_padded_or_rolled(pieces: Sequence[tuple[int, Axis]], kind: str) -> bool:
+    """Whether pieces of rows are one picture: by themselves, with their own edges or with some constant rows around.
+
+    Two whole ones under each other are not.
+    """
+    own = [(count, axis[0].cut) for count, axis in pieces if is_along(axis, kind)]
+    around = sum(count for count, _ in pieces) - sum(count for count, _ in own)
+    return sum(not cut for _, cut in own) < 2 and 2 * around < sum(count for count, _ in own)
 
 
 def section(axis: Axis, start: int, stop: int) -> Axis:
@@ -164,7 +192,8 @@ def section(axis: Axis, start: int, stop: int) -> Axis:
         return axis
     if len(axis) == 1 and axis[0].kind == JOINED:
         return _section_of_joined(axis[0], start, stop)
-    return scaled(axis, size)
+    left = scaled(axis, size)
+    return tuple(part._replace(cut=True) for part in left) if is_only(left, ROW, COLUMN) else left
 
 
 def _section_of_joined(part: Part, start: int, stop: int) -> Axis:
@@ -183,7 +212,7 @@ def scaled(axis: Axis, size: int) -> Axis:
     """Return what an axis counts once some of its places are left out, or new ones are put between or around."""
     for kind in (ROW, COLUMN):
         if is_along(axis, kind):
-            return of(kind, size)
+            return (Part(kind, size, size, cut=axis[0].cut),)
     for kind in (SAME, CHANNEL, LEARNED):
         if is_only(axis, kind, SAME):
             return of(kind, size)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import onnx_ir as ir
 
 from trunkline.ingest.axes import indices, products, rules, windows
-from trunkline.ingest.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, of
+from trunkline.ingest.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, is_mixed, of
 from trunkline.ingest.axes.rules import Read, Rule
 from trunkline.ingest.graph import Graph
 
@@ -36,7 +36,10 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
         reads = [None if value is None else known.get(value) or _stored(value) for value in node.inputs]
         outputs = [sizes_of(value) for value in node.outputs]
         rule = RULES.get(node.op_type, rules.unknown)
-        for value, axes, size in zip(node.outputs, rule(node, reads, outputs), outputs, strict=True):
+        found = rule(node, reads, outputs)
+        if any(read is not None and is_mixed(read.axes) for read in reads) or any(map(is_mixed, found)):
+            found = rules.mixed(outputs)
+        for value, axes, size in zip(node.outputs, found, outputs, strict=True):
             known[value] = Read(_with_batch(axes, size), size)
     return {value: read.axes for value, read in known.items()}
 

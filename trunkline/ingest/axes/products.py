@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.axes.axis import SAME, Axes, Axis, Sizes, is_only, meet, of
-from trunkline.ingest.axes.rules import Read, Reads, data_of, number_by_number, unknown
+from trunkline.ingest.axes.axis import SAME, Axes, Axis, Sizes, is_mixed, is_only, meet, of
+from trunkline.ingest.axes.rules import Read, Reads, data_of, mixed, number_by_number, unknown
 from trunkline.ingest.axes.windows import learned_from
 from trunkline.ingest.graph import attribute
 
@@ -20,6 +20,9 @@ def multiplied(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Ax
     count = max(len(left.sizes), len(right.sizes)) - 2
     ahead = [Read(read.axes[:-2], read.sizes[:-2]) for read in (left, right)]
     (axes,) = number_by_number(node, ahead, [_batches(ahead, count)])
+    summed = meet(left.axes[-1], right.axes[-2], left.sizes[-1])
+    if is_mixed([summed]):
+        return mixed(outputs)
     rows = left.axes[-2] if not _is_stored(first) else learned_from(right.axes[-2], left.sizes[-2])
     columns = right.axes[-1] if not _is_stored(second) else learned_from(left.axes[-1], right.sizes[-1])
     result = [*axes, rows, columns]
@@ -71,6 +74,8 @@ def einsum(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
         for letter, axis, size in zip(term, read.axes, read.sizes, strict=True):
             known[letter] = meet(known.get(letter, of(SAME, size)), axis, size)
             summed += [] if letter in result else [axis]
+    if is_mixed(list(known.values())):
+        return mixed(outputs)
     source = tuple(part for axis in summed for part in axis)
     axes = [known.get(letter, ()) for letter in result]
     return [

@@ -9,11 +9,13 @@ import onnx_ir as ir
 
 from trunkline.ingest.axes.axis import (
     CHANNEL,
+    MIXED,
     SAME,
     UNKNOWN,
     Axes,
     Axis,
     Sizes,
+    as_positions,
     is_only,
     join,
     meet,
@@ -47,14 +49,26 @@ def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> l
     """Inputs are combined as ONNX broadcasts them: aligned at the last axis, sizes of 1 repeated."""
     (sizes,) = outputs
     result: list[Axis] = [of(SAME, size) for size in sizes]
-    for read in reads:
-        if read is None:
-            continue
+    present = [read for read in reads if read is not None]
+    if any(map(_is_of_pairs, present)):
+        present = [Read(tuple(map(_unless_unknown, read.axes)), read.sizes) for read in present]
+    for read in present:
         ahead = len(sizes) - len(read.sizes)
         for place, (axis, size) in enumerate(zip(read.axes, read.sizes, strict=True), ahead):
             if size == sizes[place]:
                 result[place] = meet(result[place], axis, size)
     return [tuple(result)]
+
+
+def _is_of_pairs(read: Read) -> bool:
+    """Whether a value has a number for each pair of positions, as the weights of attention do."""
+    positions = [axis for axis in read.axes if as_positions(axis) is not None]
+    return len(positions) == 2 and positions[0] == positions[1]
+
+
+def _unless_unknown(axis: Axis) -> Axis:
+    """A bias for each pair, which reaches its place by tricks of numbering, does not move the positions."""
+    return () if any(part.kind == UNKNOWN for part in axis) else axis
 
 
 def repeated(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
@@ -168,6 +182,11 @@ def split(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
 def unknown(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Nothing is known but the batch."""
     return [tuple(of(UNKNOWN, size) for size in sizes) for sizes in outputs]
+
+
+def mixed(outputs: Sequence[Sizes]) -> list[Axes]:
+    """Axes of different meaning have met: nothing is a picture any more."""
+    return [tuple(of(MIXED, size) for size in sizes) for sizes in outputs]
 
 
 def data_of(reads: Reads) -> Read:

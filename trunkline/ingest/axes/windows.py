@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.ingest.axes.axis import (
-    BATCH,
     CHANNEL,
     COLUMN,
     LEARNED,
@@ -17,7 +16,6 @@ from trunkline.ingest.axes.axis import (
     Axes,
     Axis,
     Sizes,
-    is_along,
     is_channels,
     is_only,
     of,
@@ -61,12 +59,10 @@ def _behind_windows(node: ir.Node, reads: Reads, sizes: Sizes) -> list[Axis]:
 
 
 def _behind_window(axis: Axis, kernel: int, before: int, after: int) -> Axis:
-    """A window of one place keeps any axis; wider ones go along the image, not across channels or joined pieces."""
-    if before == after and (kernel == 1 or is_only(axis, ROW, COLUMN, BATCH)):
+    """A window of one place keeps any axis; a wider one would reach across joined pieces."""
+    if before == after and (kernel == 1 or is_only(axis, ROW, COLUMN)):
         return axis
-    if is_along(axis, ROW) or is_along(axis, COLUMN) or is_only(axis, SAME) or is_only(axis, LEARNED):
-        return scaled(axis, after)
-    return of(UNKNOWN, after)
+    return scaled(axis, after)
 
 
 def pooled_globally(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:

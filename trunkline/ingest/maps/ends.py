@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.axes.axis import UNKNOWN
+from trunkline.ingest.axes.axis import is_known
 from trunkline.ingest.graph import data_inputs_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.reach import descendants, has_weights
@@ -49,6 +49,6 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
 def lost_behind(end: FeatureMap, maps: Maps) -> ir.Node | None:
     """Return the first node with weights behind ``end`` of whose result it is not known which axis is which."""
     for node in descendants(end.value):
-        if has_weights(node) and any(part.kind == UNKNOWN for axis in maps.axes[node.outputs[0]] for part in axis):
+        if has_weights(node) and not is_known(maps.axes[node.outputs[0]]):
             return node
     return None

@@ -13,7 +13,20 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.ingest.axes.axis import BATCH, COLUMN, JOINED, ROW, Axes, Axis, Part, Sizes, as_positions, is_along
+from trunkline.ingest.axes.axis import (
+    BATCH,
+    COLUMN,
+    JOINED,
+    ROW,
+    Axes,
+    Axis,
+    Part,
+    Sizes,
+    as_positions,
+    is_along,
+    is_channels,
+    is_only,
+)
 from trunkline.ingest.axes.follow import axes_of, sizes_of
 from trunkline.ingest.graph import Graph, shape_of
 
@@ -120,6 +133,8 @@ class Maps:
         if len(rows) != 1 or len(columns) != 1:
             return None
         (channel,) = {0, 1, 2, 3} - {batch, *rows, *columns}
+        if not _may_be_channels(axes[channel]):
+            return None
         order = (batch, channel, *rows, *columns)
         turn = None if order == (0, 1, 2, 3) else Turn(order)
         return self._made(value, sizes[channel], sizes[rows[0]], sizes[columns[0]], turn)
@@ -130,6 +145,8 @@ class Maps:
             return None
         place, (start, axis) = places[0]
         (channel,) = {0, 1, 2} - {batch, place}
+        if not _may_be_channels(axes[channel]):
+            return None
         first, second = axis
         columns_first = first.kind == COLUMN
         part = None if first.size * second.size == sizes[place] else (place, start, first.size * second.size)
@@ -139,6 +156,11 @@ class Maps:
 
     def _made(self, value: ir.Value, channels: int, rows: int, columns: int, turn: Turn | None) -> FeatureMap:
         return FeatureMap(value, channels, rows, columns, _stride(self._image, (rows, columns)), turn)
+
+
+def _may_be_channels(axis: Axis) -> bool:
+    """Whether heads may read an axis as channels: it may be of joined pieces, but nothing unknown."""
+    return is_channels(axis) or is_only(axis, JOINED)
 
 
 def _positions_in(axis: Axis) -> tuple[int, tuple[Part, Part]] | None:

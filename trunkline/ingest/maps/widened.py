@@ -51,7 +51,7 @@ def _readers(value: ir.Value) -> Iterator[ir.Node]:
 
 
 def _convolutions_behind(value: ir.Value, *, through: bool = True) -> Iterator[ir.Node]:
-    """Yield the nodes that make ``value``, but for functions and, ``through`` them, depthwise convolutions of stride 1."""
+    """Yield the nodes that make ``value``, but for functions, and ``through`` depthwise convolutions of stride 1."""
     seen: set[ir.Value] = set()
     waiting = [value]
     while waiting:
