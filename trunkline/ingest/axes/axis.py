@@ -252,7 +252,7 @@ def _runs(sizes: Sizes, wanted: Sizes) -> list[tuple[int, int]]:
 
 def _divided(axes: Sequence[Axis], targets: Sizes) -> list[Axis]:
     """Deal the parts of ``axes`` out to axes of the sizes ``targets``; if a part would straddle two, none is known."""
-    left = [part for axis in axes for part in axis if part.size > 1][::-1]
+    left = list(_merged([part for axis in axes for part in axis if part.size > 1]))[::-1]
     result: list[Axis] = []
     for size in targets:
         taken = _take(left, size)
