@@ -13,7 +13,7 @@ from trunkline.ingest.maps.class_map import before_classifier
 from trunkline.ingest.maps.ends import ends_of, lost_behind, settled
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.given import given_maps
-from trunkline.ingest.maps.reach import ancestors, reached
+from trunkline.ingest.maps.reach import ancestors, has_weights, reached
 from trunkline.ingest.maps.trunk import trunk_of
 from trunkline.ingest.maps.widened import before_widening
 
@@ -82,9 +82,17 @@ def _only_end(end: FeatureMap, maps: Maps) -> Choice:
 
 
 def _is_coarsest(last: FeatureMap, maps: Maps) -> bool:
-    """Whether nothing that ``last`` is computed from was coarser. Beyond stride 32, that is a side branch, no trunk."""
-    strides = (maps[value].stride or 0 for value in ancestors(last.value) if value in maps)
-    return last.stride is not None and last.stride >= min(STRIDES[-1], max(strides, default=0))
+    """Whether ``last`` is as coarse as what it is computed from, so that it is no decoder's.
+
+    Side branches do not count: beyond stride 32, or where they hold a third of the layers at most, as the reduced keys
+    of a PVT do. A decoder's encoder holds more.
+    """
+    if last.stride is None or last.stride >= STRIDES[-1]:
+        return last.stride is not None
+    before = ancestors(last.value)
+    layers = [node.outputs[0] for node in maps.graph.nodes if node.outputs[0] in before and has_weights(node)]
+    coarser = [value for value in layers if value in maps and (maps[value].stride or 0) > last.stride]
+    return 3 * len(coarser) <= len(layers)
 
 
 def _taps(maps: Maps, last: FeatureMap) -> dict[int, FeatureMap]:
