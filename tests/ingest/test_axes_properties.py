@@ -1,4 +1,4 @@
-"""What is said about axes is true: an image moved along its rows moves every map along its rows, and along nothing else.
+"""What is said about axes is true: an image moved along its rows moves every map along its rows, and nothing else.
 
 Networks are drawn at random, with all sizes alike so that no axis can be told by its size, and with transpositions and
 Reshapes anywhere. They hold only operators that move exactly with the image, rolled by half its height or width.
@@ -6,6 +6,7 @@ Reshapes anywhere. They hold only operators that move exactly with the image, ro
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,19 @@ from hypothesis import strategies as st
 from onnx import helper
 from onnx_models import Array, image, model, run, save, tensor, to_proto, weight
 
+from trunkline.errors import InvalidModel
 from trunkline.ingest.axes.axis import (
     CHANNEL,
     COLUMN,
     JOINED,
     LEARNED,
+    MIXED,
     ROW,
     SAME,
     UNKNOWN,
     Part,
-    as_positions,
     is_along,
+    is_mixed,
     join,
     meet,
     of,
@@ -35,13 +38,16 @@ from trunkline.ingest.axes.axis import (
     section,
 )
 from trunkline.ingest.axes.follow import RULES
-from trunkline.ingest.graph import Graph, data_inputs_of
+from trunkline.ingest.features import choose
+from trunkline.ingest.graph import Graph, data_inputs_of, name_of, shape_of
 from trunkline.ingest.maps.feature_map import Maps
 from trunkline.ingest.maps.turn import turned
 from trunkline.ingest.onnx_file.operators import SUPPORTED
 from trunkline.ingest.read import read
 
 SIDE = 8
+EXACT = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+"""A Resize that repeats each number."""
 
 
 class Net:
@@ -119,11 +125,10 @@ def enlarge(net: Net, name: str, shape: tuple[int, ...]) -> None:
     scales = [1, *(net.pick(1, 2) for _ in range(3))]
     net.stored.append(tensor(f"i{len(net.stored)}", scales, np.float32))
     size = tuple(scale * old for scale, old in zip(scales[1:], shape, strict=True))
-    net.add("Resize", [name, "", net.stored[-1].name], size, mode="nearest", nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric")  # fmt: skip
+    net.add("Resize", [name, "", net.stored[-1].name], size, mode="nearest", **EXACT)
 
 
-@step(lambda shape: can_go_down(shape))
+@step(can_go_down)
 def to_depth(net: Net, name: str, shape: tuple[int, ...]) -> None:
     half = tuple(size // 2 for size in shape[1:])
     net.add("SpaceToDepth", [name], (shape[0] * 4, *half), blocksize=2)
@@ -278,3 +283,131 @@ def assert_rolled(moved: Array, value: Array, axis: int, name: str) -> None:
     if size > 1:  # a single row is all rows: nothing can be seen to move
         expected = np.roll(value, size // 2, axis)
         np.testing.assert_allclose(moved, expected, atol=1e-4 * max(1.0, float(np.abs(value).max())), err_msg=name)
+
+
+TURNS = [order for order in itertools.permutations((1, 2, 3)) if order != (1, 2, 3)]
+
+
+def chain(*inserted: tuple[int, tuple[int, ...]]) -> onnx.ModelProto:
+    """Five convolutions that go down twice, classified; ``inserted`` transpositions stand before the i-th of them.
+
+    Channels, rows and columns are as many everywhere.
+    """
+    nodes, stored, before = [], [], "x"
+    for index in range(5):
+        for number, (place, order) in enumerate(inserted):
+            if place == index:
+                name = f"turn{number}"
+                nodes.append(helper.make_node("Transpose", [before], [name], name=name, perm=[0, *order]))
+                before = name
+        k = 2 if index in (1, 3) else 1
+        stored.append(weight(f"w{index}", SIDE, SIDE, k, k))
+        nodes.append(helper.make_node("Conv", [before, f"w{index}"], [f"c{index}"], name=f"c{index}", strides=[k, k]))
+        nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"], name=f"r{index}"))
+        before = f"r{index}"
+        if index in (1, 3):
+            stored.append(tensor(f"s{index}", [1, 1, 2, 2], np.float32))
+            nodes.append(helper.make_node("Resize", [before, "", f"s{index}"], [f"u{index}"], mode="nearest", **EXACT))
+            before = f"u{index}"
+    nodes.append(helper.make_node("GlobalAveragePool", [before], ["pooled"]))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["y"]))
+    return model(nodes, initializers=stored, shape=["n", SIDE, SIDE, SIDE])
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("order", TURNS, ids=str)
+def test_a_wrong_transposition_never_gives_a_wrong_map(place: int, order: tuple[int, ...], tmp_path: Path) -> None:
+    """The map that is chosen moves with the image, or nothing is chosen; all sizes are alike, so only axes can tell."""
+    graph = read(save(chain((place, order)), tmp_path))
+    try:
+        found = choose(graph).maps[0]
+    except InvalidModel as error:
+        assert "--features" in str(error) or "feature map" in str(error)
+        return
+    copy = graph.copy()
+    copy.model.graph.outputs[:] = [
+        value for node in copy.nodes for value in node.outputs if value.name == name_of(found.value)
+    ]
+    backbone = turned(copy)
+    x = image(2, SIDE, SIDE, SIDE)
+    (still,) = run(to_proto(backbone), x).values()
+    for axis in (2, 3):
+        (moved,) = run(to_proto(backbone), np.roll(x, SIDE // 2, axis)).values()
+        assert_rolled(moved, still, axis, name_of(found.value))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(places=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(TURNS)), max_size=4))
+def test_turning_back_changes_no_choice(
+    places: list[tuple[int, tuple[int, ...]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Round trips through any order of axes leave the chosen map as it is in the plain network."""
+    trips = []
+    for place, order in places:
+        back = tuple(order.index(axis) + 1 for axis in (1, 2, 3))
+        trips += [(place, order), (place, back)]
+    folder = tmp_path_factory.mktemp("net")
+    plain = [name_of(found.value) for found in choose(read(save(chain(), folder))).maps]
+    tripped = choose(read(save(chain(*trips), folder))).maps
+    assert [name_of(found.value) for found in tripped] == plain
+    assert all(found.turn is None for found in tripped)
+
+
+def test_every_operator_of_a_graph_has_a_rule() -> None:
+    assert set(SUPPORTED) - {"DeformConv", "Upsample"} <= set(RULES)  # these are said with others
+
+
+def test_rows_that_were_split_are_rows_again() -> None:
+    axes, sizes = (of(ROW, 56), of(COLUMN, 56)), (56, 56)
+    windows = regroup(axes, sizes, (8, 7, 8, 7))
+    assert not is_along(windows[0], ROW) or windows[0][0].step == 7
+    assert regroup(windows, (8, 7, 8, 7), (56, 56)) == axes
+    swapped = tuple(windows[place] for place in (1, 0, 2, 3))
+    again = regroup(swapped, (7, 8, 8, 7), (56, 56))
+    assert not is_along(again[0], ROW)
+    assert again[1] == of(COLUMN, 56)
+
+
+def test_a_reshape_across_axes_is_not_followed() -> None:
+    axes = regroup((of(CHANNEL, 4), of(ROW, 6), of(COLUMN, 6)), (4, 6, 6), (9, 16))
+    assert {part.kind for axis in axes for part in axis} == {UNKNOWN}
+    kept = regroup((of(CHANNEL, 4), of(ROW, 6), of(COLUMN, 6)), (4, 6, 6), (4, 9, 4))
+    assert kept[0] == of(CHANNEL, 4)
+    assert is_along(kept[0], ROW) is False
+
+
+def test_what_axes_count_where_they_meet() -> None:
+    rows, columns, channels = of(ROW, 8), of(COLUMN, 8), of(CHANNEL, 8)
+    assert meet(rows, of(SAME, 8), 8) == rows
+    assert meet(of(LEARNED, 8), rows, 8) == rows
+    assert meet(of(UNKNOWN, 8), rows, 8) == of(UNKNOWN, 8)
+    for one, other in itertools.permutations((rows, columns, channels), 2):
+        assert is_mixed([meet(one, other, 8)])
+    positions = (*of(ROW, 4), *of(COLUMN, 2))
+    assert is_mixed([meet(positions, (*of(COLUMN, 4), *of(ROW, 2)), 8)])
+
+
+def test_pieces_of_an_axis_are_found_again() -> None:
+    positions = (*of(ROW, 4), *of(COLUMN, 4))
+    both = join([(1, ()), (16, positions)])
+    assert both[0].kind == JOINED
+    assert section(both, 1, 17) == positions
+    assert section(both, 0, 1) == ()
+    assert section(both, 2, 17) == of(UNKNOWN, 15)
+    assert join([(1, section(both, 0, 1)), (16, section(both, 1, 17))]) == both
+    rolled = join([(3, section(of(ROW, 8), 5, 8)), (5, section(of(ROW, 8), 0, 5))])
+    assert rolled == of(ROW, 8)
+    assert join([(8, of(ROW, 8)), (8, of(ROW, 8))]) == of(UNKNOWN, 16)
+
+
+def test_mixed_values_stay_mixed(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
+        helper.make_node("Add", ["x", "t"], ["sum"]),
+        helper.make_node("Conv", ["sum", "w"], ["y"]),
+    ]
+    graph = read(save(model(nodes, initializers=[weight("w", 4, 3, 1, 1)], shape=["n", 3, 8, 8]), tmp_path))
+    axes = Maps(graph).axes[graph.outputs[0]]
+    assert [axis[0].kind for axis in axes] == ["batch", MIXED, MIXED, MIXED]
+    assert isinstance(axes[1][0], Part)
+    assert shape_of(graph.outputs[0]) == (None, 4, 8, 8)
