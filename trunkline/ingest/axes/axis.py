@@ -169,7 +169,9 @@ def join(pieces: Sequence[tuple[int, Axis]]) -> Axis:
     flat: list[tuple[int, Axis]] = []
     for piece_size, axis in pieces:
         flat += _pieces(axis) or [(piece_size, axis)]
-    return of(UNKNOWN, size) if len(flat) > MOST_JOINED else (Part(JOINED, size, joined=tuple(flat)),)
+    if len(flat) > MOST_JOINED or any(part.joined for _, axis in flat for part in axis):
+        return of(UNKNOWN, size)  # pieces of pieces would take as long to compare as a file likes
+    return (Part(JOINED, size, joined=tuple(flat)),)
 
 
 def _is_padded_or_rolled(pieces: Sequence[tuple[int, Axis]], kind: str) -> bool:
