@@ -118,8 +118,13 @@ def meet(a: Axis, b: Axis, size: int) -> Axis:
         return of(CHANNEL, size)
     for kind in (ROW, COLUMN):
         if is_along(a, kind) and is_along(b, kind):
-            return of(kind, size)
+            return next((axis for axis in (a, b) if _is_split(axis)), of(kind, size))
     return _meet_in_parts(a, b, size)
+
+
+def _is_split(axis: Axis) -> bool:
+    """Whether the rest of its rows or columns is another axis, which may come back."""
+    return any(part.step > 1 for part in axis)
 
 
 def _has_unknown(axis: Axis) -> bool:
@@ -129,7 +134,8 @@ def _has_unknown(axis: Axis) -> bool:
 def _meet_in_parts(a: Axis, b: Axis, size: int) -> Axis:
     ours, theirs = _grid(a), _grid(b)
     if ours and ours == theirs:
-        return tuple(part for kind, count in ours for part in of(kind, count))
+        whole = tuple(part for kind, count in ours for part in of(kind, count))
+        return next((axis for axis in (a, b) if _is_split(axis)), whole)
     left, right = _pieces(a), _pieces(b)
     if not left or [count for count, _ in left] != [count for count, _ in right]:
         return of(MIXED, size)

@@ -53,22 +53,31 @@ def gathered_together(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> 
 def _picked(axes: list[int], data: Read, places: _Places) -> list[Axis]:
     """Return what the axes of ``places`` count, each of whose last ones holds a number for each of ``axes``.
 
-    Of those that walk along the same axis of ``data``, the one that goes farthest keeps its meaning: windows of an
-    unfolded or adaptively pooled map stand side by side along it. The others count places within a window.
+    One of those that walk along the same axis of ``data`` keeps its meaning: windows of an unfolded or adaptively
+    pooled map stand side by side along it. The others count places within a window.
     """
     sizes = places.shape[:-1]
     found = [of(CHANNEL, size) for size in sizes]
     lines = [_line(places, axis) % [data.sizes[a] for a in axes] for axis in range(len(sizes))]
     reach = np.array([np.ptp(line, axis=0) for line in lines]).reshape(len(lines), len(axes))
     for column, axis in enumerate(axes):
-        walks = reach[:, column]
-        if not walks.any():
-            continue
-        farthest = int(walks.argmax())
-        is_known = np.count_nonzero(walks == walks[farthest]) == 1 and np.count_nonzero(reach[farthest]) == 1
-        line = lines[farthest][:, column]
-        found[farthest] = _along(data.axes[axis], line, data.sizes[axis]) if is_known else of(UNKNOWN, len(line))
+        kept = _walker(reach[:, column], sizes, data.sizes[axis])
+        if kept is not None:
+            is_straight = np.count_nonzero(reach[kept]) == 1
+            line = lines[kept][:, column]
+            found[kept] = _along(data.axes[axis], line, data.sizes[axis]) if is_straight else of(UNKNOWN, len(line))
     return found
+
+
+def _walker(reach: _Places, sizes: Sequence[int], size: int) -> int | None:
+    """Return which axis steps from window to window, given how far each reaches along an axis of ``size``.
+
+    Windows go over at least half of the axis. If places within a window do too, windows are farther apart.
+    """
+    steps = [int(far) / max(1, count - 1) for far, count in zip(reach, sizes, strict=True)]
+    wide = [axis for axis, count in enumerate(sizes) if reach[axis] and 2 * count * steps[axis] >= size]
+    walking = wide or [axis for axis in range(len(sizes)) if reach[axis]]
+    return max(walking, key=lambda axis: (steps[axis], reach[axis]), default=None)
 
 
 def _line(places: _Places, axis: int) -> _Places:

@@ -15,7 +15,7 @@ from trunkline.ingest.axes.axis import (
     Axes,
     Axis,
     Sizes,
-    as_positions,
+    is_known,
     is_only,
     join,
     meet,
@@ -50,7 +50,7 @@ def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> l
     (sizes,) = outputs
     result: list[Axis] = [of(SAME, size) for size in sizes]
     present = [read for read in reads if read is not None]
-    if any(map(_is_of_pairs, present)):
+    if any(not is_known(read.axes) for read in present) and _are_scores(node):
         present = [Read(tuple(map(_unless_unknown, read.axes)), read.sizes) for read in present]
     for read in present:
         ahead = len(sizes) - len(read.sizes)
@@ -60,14 +60,23 @@ def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> l
     return [tuple(result)]
 
 
-def _is_of_pairs(read: Read) -> bool:
-    """Whether a value has a number for each pair of positions, as the weights of attention do."""
-    positions = [axis for axis in read.axes if as_positions(axis) is not None]
-    return len(positions) == 2 and positions[0] == positions[1]
+def _are_scores(node: ir.Node) -> bool:
+    """Whether a softmax reads what ``node`` makes: scores of attention, of which a bias or a mask may be a part."""
+    for _ in range(_MOST_BIASES):
+        readers = node.outputs[0].consumers()
+        if len(readers) != 1:
+            return False
+        (node,) = readers
+        if node.op_type == "Softmax":
+            return True
+    return False
+
+
+_MOST_BIASES = 3
 
 
 def _unless_unknown(axis: Axis) -> Axis:
-    """A bias for each pair, which reaches its place by tricks of numbering, does not move the positions."""
+    """A bias for each pair of positions, which gets there by tricks of numbering, does not move them."""
     return () if any(part.kind == UNKNOWN for part in axis) else axis
 
 
@@ -177,6 +186,29 @@ def split(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
         results.append((*data.axes[:place], axis, *data.axes[place + 1 :]))
         start += sizes[place]
     return results
+
+
+def padded(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
+    """Pad: of an axis of positions, it is known where they begin; of others, that they go on."""
+    data, (sizes,) = data_of(reads), outputs
+    pads = static(node, 1)
+    if pads is None or len(pads.ravel()) != 2 * len(sizes):
+        return unknown(node, reads, outputs)
+    edges = pads.ravel().tolist()
+    return [
+        tuple(
+            _with_edges(axis, before, size, edges[place], edges[place + len(sizes)])
+            for place, (axis, before, size) in enumerate(zip(data.axes, data.sizes, sizes, strict=True))
+        )
+    ]
+
+
+def _with_edges(axis: Axis, before: int, size: int, start: int, end: int) -> Axis:
+    known = scaled(axis, size)
+    if before == size or min(start, end) < 0 or is_known((known,)):
+        return axis if before == size else known
+    pieces = [(start, of(SAME, start)), (before, axis), (end, of(SAME, end))]
+    return join([piece for piece in pieces if piece[0]])
 
 
 def unknown(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:

@@ -72,7 +72,7 @@ def pooled_globally(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> li
 
 
 def resized(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """Resize, Pad, CenterCropPad, MaxUnpool: each axis keeps its meaning with more or fewer places."""
+    """Resize, CenterCropPad, MaxUnpool: each axis keeps its meaning with more or fewer places."""
     data = data_of(reads)
     return [
         tuple(

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from trunkline.ingest.blocks import branching_points
 from trunkline.ingest.graph import name_of
 from trunkline.ingest.maps.class_map import before_classifier
-from trunkline.ingest.maps.ends import ends_of, lost_behind, settled
+from trunkline.ingest.maps.ends import Ends, ends_of, settled
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.given import given_maps
 from trunkline.ingest.maps.reach import ancestors, has_weights, reached
@@ -27,8 +27,8 @@ class Choice:
     Attributes:
         maps: The finest first; empty where there is none.
         notes: What the file leaves open.
-        lost: The first node with weights behind the only end where it is not known any more which axis is which: what
-            is found before may not be the last map of the network. ``None`` where there is none.
+        lost: A node with weights behind the maps, of whose result it is not known which axis is which: they may not be
+            the last ones of the network. ``None`` where there is none.
     """
 
     maps: tuple[FeatureMap, ...] = ()
@@ -47,9 +47,9 @@ def last_map(maps: Maps) -> Choice:
     if given:
         return Choice(given[-1:])
     ends = ends_of(maps)
-    if len(ends) == 1:
-        return _only_end(ends[0], maps)
-    return Choice(tuple(_parting(maps, ends)))
+    if len(ends.maps) == 1:
+        return _only_end(ends.maps[0], ends, maps)
+    return Choice(tuple(_parting(maps, ends.maps)), lost=ends.lost)
 
 
 def pyramid(maps: Maps) -> Choice:
@@ -62,10 +62,12 @@ def pyramid(maps: Maps) -> Choice:
     if given:
         return Choice(given)
     ends = ends_of(maps)
-    choice = _only_end(ends[0], maps) if len(ends) == 1 else Choice()
+    is_single = len(ends.maps) == 1
+    choice = _only_end(ends.maps[0], ends, maps) if is_single else Choice()
     if not choice.maps or not _is_coarsest(choice.maps[0], maps):
-        parting = _parting(maps, ends)
-        choice = _only_end(parting[0], maps) if parting and len(ends) == 1 else Choice(tuple(parting))
+        parting = _parting(maps, ends.maps)
+        choice = Choice(tuple(parting), lost=ends.lost)
+        choice = _only_end(parting[0], ends, maps) if parting and is_single else choice
     bottom = choice.maps[0].stride if choice.maps else None
     if bottom is None:
         return choice
@@ -76,9 +78,9 @@ def pyramid(maps: Maps) -> Choice:
     return replace(choice, maps=(*(taps[stride] for stride in chosen), last))
 
 
-def _only_end(end: FeatureMap, maps: Maps) -> Choice:
+def _only_end(end: FeatureMap, ends: Ends, maps: Maps) -> Choice:
     found, note = before_classifier(end, maps)
-    return Choice((found,), (note,) if note else (), lost_behind(end, maps))
+    return Choice((found,), (note,) if note else (), ends.lost)
 
 
 def _is_coarsest(last: FeatureMap, maps: Maps) -> bool:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
 from trunkline.ingest.axes.axis import is_known
 from trunkline.ingest.graph import data_inputs_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
-from trunkline.ingest.maps.reach import descendants, has_weights
+from trunkline.ingest.maps.reach import has_weights
 from trunkline.ingest.parameters import is_parameter
 
 
-def ends_of(maps: Maps) -> list[FeatureMap]:
-    """Return the maps at which a walk back from the outputs arrives first."""
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a walk back from the outputs meets.
+
+    Attributes:
+        maps: Those at which it arrives first.
+        lost: A node with weights, behind these, of whose result it is not known which axis is which: the maps may
+            not be the last ones of the network. ``None`` where there is none.
+    """
+
+    maps: list[FeatureMap]
+    lost: ir.Node | None = None
+
+
+def ends_of(maps: Maps) -> Ends:
+    """Walk back from the outputs to the first maps on every way."""
     ends: dict[ir.Value, FeatureMap] = {}
+    lost: ir.Node | None = None
     seen: set[ir.Value] = set()
     waiting = maps.graph.outputs[::-1]
     while waiting:
@@ -25,9 +42,11 @@ def ends_of(maps: Maps) -> list[FeatureMap]:
         if value in maps:
             end = settled(maps[value], maps)
             ends[end.value] = end
-        else:
-            waiting += data_inputs_of(producer)[::-1]
-    return list(ends.values())
+            continue
+        if has_weights(producer) and not is_known(maps.axes[value]):
+            lost = producer
+        waiting += data_inputs_of(producer)[::-1]
+    return Ends(list(ends.values()), lost)
 
 
 def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
@@ -44,11 +63,3 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
             return found
         at = before
     return at
-
-
-def lost_behind(end: FeatureMap, maps: Maps) -> ir.Node | None:
-    """Return the first node with weights behind ``end`` of whose result it is not known which axis is which."""
-    for node in descendants(end.value):
-        if has_weights(node) and not is_known(maps.axes[node.outputs[0]]):
-            return node
-    return None
