@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.features import choose_features, cut, finest_first, with_note
+from trunkline.ingest.features import choose, cut, finest_first, with_note
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.input_size import InputSize, pixels_of
 from trunkline.ingest.limits import Limits
@@ -56,14 +56,15 @@ def read_backbone(
 def _found(path: str | Path | Graph, taps: bool, input_size: InputSize | None, limits: Limits | None) -> Graph:
     """Return the network up to the features that are found."""
     whole = _whole(path, input_size, limits)
-    names = choose_features(whole, taps=taps)
+    choice = choose(whole, taps=taps)
+    names = [name_of(found.value) for found in choice.maps]
     ends_there = names == [name_of(value) for value in whole.outputs]
     found = whole
     if pixels_of(input_size) not in (None, shape_of(whole.input)[2:]):
         asked: Sequence[str] = () if ends_there else names
         found = read(path, features=asked, input_size=input_size, limits=limits, readable_only=ends_there)
     backbone = Graph(cut(found, names).model, whole.notes)
-    return backbone if ends_there else with_note(backbone, whole=len(whole.nodes))
+    return finest_first(backbone if ends_there else with_note(backbone, choice, whole=len(whole.nodes)))
 
 
 def _whole(path: str | Path | Graph, input_size: InputSize | None, limits: Limits | None) -> Graph:

@@ -1,19 +1,22 @@
 """From a classifier or detector to a backbone: cut a Graph at feature maps, given by name or found.
 
-A *map* is a value ``[N, C, H, W]`` with H·W > 1. Its *stride* is the image's size over its own, as a power of two.
+A *map* is a value whose axes are known to be batch, channels, rows and columns (:mod:`trunkline.ingest.maps`). Its
+*stride* is the image's size over its own, as a power of two.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.maps import is_map, size_of_map, stride_of
+from trunkline.ingest.maps.choice import Choice, last_map, pyramid
+from trunkline.ingest.maps.feature_map import FeatureMap, Maps
+from trunkline.ingest.maps.turn import turned
 from trunkline.ingest.owners import settle_owners
-from trunkline.ingest.trunk import last_map, pyramid
 
 
 def cut(graph: Graph, names: Sequence[str]) -> Graph:
@@ -50,28 +53,53 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
 def choose_features(graph: Graph, *, taps: bool = False) -> list[str]:
     """Return the names of the values that a backbone made of ``graph`` ends at, the finest first.
 
+    See :func:`choose`.
+    """
+    return [name_of(found.value) for found in choose(graph, taps=taps).maps]
+
+
+def choose(graph: Graph, *, taps: bool = False) -> Choice:
+    """Return the feature maps that a backbone made of ``graph`` ends at.
+
     Args:
         graph: A classifier, a detector, or a network that already ends in features, which is left whole.
         taps: Whether to end in the last map at each of the strides 4, 8, 16 and 32 that there are.
 
     Raises:
-        InvalidModel: There is no feature map.
+        InvalidModel: There is no feature map, or it is not known which is the last.
     """
-    found = pyramid(graph) if taps else last_map(graph)
-    if not found:
+    maps = Maps(graph)
+    choice = pyramid(maps) if taps else last_map(maps)
+    if not choice.maps:
         raise InvalidModel(
             f"{graph.name} has no feature map [N, C, H, W] that a task's head could read",
             advice="use `--head none` to give every task the network's own output, or name values with --features",
         )
-    return [name_of(value) for value in found]
+    if choice.lost is not None:
+        raise InvalidModel(lost_text(choice), place=name_of(choice.lost), advice=_LOST_ADVICE)
+    return choice
+
+
+def lost_text(choice: Choice) -> str:
+    """Return what is not known about the last map of a network."""
+    assert choice.lost is not None
+    value = choice.lost.outputs[0]
+    return (
+        f"which axes of {name_of(value)!r}, {value.shape}, are rows and columns of the image is not known, so"
+        f" {name_of(choice.maps[-1].value)!r} may not be the last feature map"
+    )
+
+
+_LOST_ADVICE = "name the feature maps with --features; those of four axes are taken as [N, C, H, W]"
 
 
 def finest_first(graph: Graph) -> Graph:
-    """Return ``graph`` with its feature maps from the finest to the coarsest; those of one size keep their order.
+    """Return ``graph`` with its feature maps as ``[N, C, H, W]``, the finest first; those of one size keep their order.
 
     Raises:
         InvalidModel: An output is no feature map.
     """
+    graph = turned(graph)
     problems = [
         Problem(f"the feature {name_of(value)!r} has shape {value.shape}", advice="name feature maps [N, C, H, W]")
         for value in graph.outputs
@@ -79,7 +107,7 @@ def finest_first(graph: Graph) -> Graph:
     ]
     if problems:
         raise InvalidModel(problems)
-    ordered = sorted(graph.outputs, key=lambda value: -size_of_map(value))
+    ordered = sorted(graph.outputs, key=lambda value: -_size(value))
     if ordered == graph.outputs:
         return graph
     copy = graph.copy()
@@ -88,17 +116,20 @@ def finest_first(graph: Graph) -> Graph:
     return copy
 
 
-def with_note(backbone: Graph, *, whole: int) -> Graph:
-    """Return ``backbone``, cut out of a network of ``whole`` nodes, with a note that says at what."""
-    maps = ", ".join(_described(value, backbone) for value in backbone.outputs)
+def _size(value: ir.Value) -> int:
+    return math.prod(size or 1 for size in shape_of(value)[2:])
+
+
+def with_note(backbone: Graph, choice: Choice, *, whole: int) -> Graph:
+    """Return ``backbone``, cut out of a network of ``whole`` nodes at what was chosen, with a note that says so."""
+    maps = ", ".join(_described(found) for found in choice.maps)
     dropped = whole - len(backbone.nodes)
     left = f"; the {dropped} nodes after (classifier, other outputs) are left out" if dropped else ""
-    return Graph(backbone.model, (*backbone.notes, f"features taken from {maps}{left}"))
+    return Graph(backbone.model, (*backbone.notes, f"features taken from {maps}{left}", *choice.notes))
 
 
-def _described(value: ir.Value, graph: Graph) -> str:
-    stride = stride_of(value, graph) if is_map(value) else None
-    return f"{value.name!r}" + (f" (stride {stride})" if stride else "")
+def _described(found: FeatureMap) -> str:
+    return f"{name_of(found.value)!r}" + (f" (stride {found.stride})" if found.stride else "")
 
 
 def _unknown(graph: Graph, name: str, known: Sequence[str]) -> Problem:

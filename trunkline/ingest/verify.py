@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
+from trunkline.ingest.batch_first import advice_to_cut
 from trunkline.ingest.graph import BATCH, IR_VERSION, OPSET, Graph, inputs_of
 from trunkline.ingest.operands import operand_problems
 
@@ -135,7 +136,8 @@ def _outputs(graph: Graph) -> Iterator[Problem]:
         if value not in written:
             yield Problem("an output that no node writes", place=_name(value))
         elif value.shape and isinstance(value.shape[0], int):
-            yield Problem(f"an output of shape {value.shape}; expected the batch axis first", place=_name(value))
+            text = f"an output of shape {value.shape}; expected the batch axis first"
+            yield Problem(text, place=_name(value), advice=advice_to_cut(value))
     for node in graph.nodes:
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):
             yield Problem(f"{node.op_type}: nothing reads its outputs", place=_name(node))

@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
-
 from trunkline.ingest.blocks import Block, find_blocks
 from trunkline.ingest.cost import Cost, graph_cost
+from trunkline.ingest.features import lost_text
 from trunkline.ingest.graph import Graph, Shape, is_weight, name_of, shape_of
 from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
-from trunkline.ingest.maps import is_map, stride_of
+from trunkline.ingest.maps.choice import Choice, last_map, pyramid
+from trunkline.ingest.maps.feature_map import FeatureMap as FoundMap
+from trunkline.ingest.maps.feature_map import Maps
+from trunkline.ingest.maps.turn import turn_note
 from trunkline.ingest.parameters import role_of, size_of
 from trunkline.ingest.read import read
-from trunkline.ingest.trunk import last_map, pyramid
 from trunkline.ingest.weights import require_finite
 from trunkline.verbs.block_picture import block_picture
 from trunkline.verbs.block_summary import summaries
@@ -45,7 +46,7 @@ class FeatureMap:
 
     Attributes:
         name: The value's.
-        shape: ``[N, C, H, W]``, the batch axis ``None``.
+        shape: ``[N, C, H, W]``, the batch axis ``None``; where the file has another order of axes, once it is turned.
         stride: Image pixels between two of its positions, as a power of two; ``None`` where it is no picture of the
             image.
     """
@@ -145,6 +146,8 @@ def inspect(
 def inspect_graph(graph: Graph) -> Inspection:
     """Return the facts about a Graph."""
     blocks = tuple(find_blocks(graph))
+    maps = Maps(graph)
+    single, several = last_map(maps), pyramid(maps)
     return Inspection(
         name=graph.name,
         cost=graph_cost(graph),
@@ -152,13 +155,26 @@ def inspect_graph(graph: Graph) -> Inspection:
         blocks=blocks,
         inputs={name_of(graph.input): shape_of(graph.input)},
         outputs={name_of(value): shape_of(value) for value in graph.outputs},
-        problems=graph.notes,
+        problems=(*graph.notes, *_notes_on(single, several)),
         summaries=summaries(graph, blocks),
         gives=tuple(_outputs_in(block, graph) for block in blocks),
         stored=_stored(graph),
-        features=tuple(_feature_map(value, graph) for value in last_map(graph)),
-        pyramid=tuple(_feature_map(value, graph) for value in pyramid(graph)),
+        features=_shown(single),
+        pyramid=_shown(several),
     )
+
+
+def _notes_on(*choices: Choice) -> list[str]:
+    """Return what the user should know about the feature maps that are found, each note once."""
+    notes: dict[str, None] = {}
+    for choice in choices:
+        turned = [] if choice.lost else [turn_note(found) for found in choice.maps if found.turn is not None]
+        notes |= dict.fromkeys([*choice.notes, *turned, *([lost_text(choice)] if choice.lost else [])])
+    return list(notes)
+
+
+def _shown(choice: Choice) -> tuple[FeatureMap, ...]:
+    return () if choice.lost else tuple(map(_feature_map, choice.maps))
 
 
 def _outputs_in(block: Block, graph: Graph) -> tuple[str, ...]:
@@ -175,8 +191,8 @@ def _stored(graph: Graph) -> Stored:
     return Stored(counts["parameter"], counts["statistic"], counts["static"])
 
 
-def _feature_map(value: ir.Value, graph: Graph) -> FeatureMap:
-    return FeatureMap(name_of(value), shape_of(value), stride_of(value, graph) if is_map(value) else None)
+def _feature_map(found: FoundMap) -> FeatureMap:
+    return FeatureMap(name_of(found.value), found.shape, found.stride)
 
 
 def _map_json(found: FeatureMap) -> dict[str, Any]:

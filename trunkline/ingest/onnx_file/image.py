@@ -9,8 +9,10 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel, Problem
 from trunkline.ingest.graph import attribute, name_of
 from trunkline.ingest.input_size import InputSize, channels_of, pixels_of
+from trunkline.ingest.limits import Limits
+from trunkline.ingest.onnx_file.image_axes import has_channels_last
 from trunkline.ingest.onnx_file.one_image import only_input
-from trunkline.ingest.passes.channels_first import ChannelsFirst
+from trunkline.ingest.passes.channels_first import turn_image
 from trunkline.ingest.passes.infer_shapes import WITNESSES
 from trunkline.ingest.passes.single_precision import OTHERS
 
@@ -19,23 +21,29 @@ _EXACT = frozenset({ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.D
 """Types that a file may cast to float: given as float32, the same pixels give the same network."""
 
 
-def canonical_image(graph: ir.Graph) -> tuple[str, ...]:
-    """Make the image float32 and ``[N, C, H, W]`` where the file itself turns it into that.
+def canonical_image(graph: ir.Graph, input_size: InputSize | None, limits: Limits) -> tuple[str, ...]:
+    """Make the image float32 and ``[N, C, H, W]``, where the file casts it, and has its channels last.
 
     Inputs that nothing reads are dropped.
+
+    Args:
+        graph: Of a file; its shapes need not be known.
+        input_size: What replaces the file's own size, if anything.
+        limits: What the file may ask for.
 
     Returns:
         What was changed, for the user.
 
     Raises:
-        InvalidModel: There is no image input, or more than one; or it cannot be turned.
+        InvalidModel: There is no image input, or more than one; or it is not known which axis is which.
     """
     image = only_input(graph)
     notes = []
     is_cast = _is_cast_first(image)
-    if ChannelsFirst()(graph):
+    if has_channels_last(graph, input_size, limits):
+        turn_image(graph)
         notes.append(f"the image {name_of(image)!r} is taken as [N, C, H, W]; the file has its channels last")
-    if image.dtype in OTHERS or (image.dtype in _EXACT and (is_cast or _is_cast_first(image))):
+    if image.dtype in OTHERS or (image.dtype in _EXACT and is_cast):
         notes.append(
             f"the image {name_of(image)!r} is taken as float32, of the same values as the file's {image.dtype}"
         )
@@ -91,12 +99,17 @@ def _map_problem(value: ir.Value, size: tuple[int, int, int]) -> Problem | None:
     return None
 
 
-def _is_cast_first(image: ir.Value) -> bool:
-    return all(map(_is_cast_to_float, image.consumers()))
+def _is_cast_first(pixels: ir.Value) -> bool:
+    return all(_is_cast_to_float(node) or _is_turned_first(node) for node in pixels.consumers())
 
 
 def _is_cast_to_float(node: ir.Node) -> bool:
     return node.op_type == "Cast" and attribute(node, "to") in (ir.DataType.FLOAT, *OTHERS)
+
+
+def _is_turned_first(node: ir.Node) -> bool:
+    turned = node.outputs[0]
+    return node.op_type == "Transpose" and not turned.is_graph_output() and _is_cast_first(turned)
 
 
 def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:

@@ -19,6 +19,7 @@ from trunkline.ingest.onnx_file.load import load
 from trunkline.ingest.owners import settle_owners
 from trunkline.ingest.passes.base import run_passes
 from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
+from trunkline.ingest.passes.channels_first import DropTurns
 from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
 from trunkline.ingest.passes.drop_unused_outputs import DropUnusedOutputs
 from trunkline.ingest.passes.eliminate_identity import EliminateIdentity
@@ -87,13 +88,13 @@ def canonical_graph(
     run_passes(graph, [EliminateIdentity()])
     size = len(graph)
     run_passes(graph, [RemoveDead()])
-    notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph)))
+    notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph, input_size, limits)))
     _note_sources(graph, path)
     own = {} if maps else _at_own_size(graph, input_size, limits)
     batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
     others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
     walk = CanonicalNodes(opset, batch, budget, own, single=True)
-    run_passes(graph, [walk, EliminateIdentity(), SplitRoles(), RemoveDead()])
+    run_passes(graph, [walk, EliminateIdentity(), DropTurns(), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
     run_passes(graph, [FreeBatch(batch), RemoveDead()])
     canonical = _canonical_model(graph, path)

@@ -1,99 +1,103 @@
 """Turn an image ``[N, H, W, C]``, as TensorFlow's exporters write it, into ``[N, C, H, W]``.
 
-Such a file transposes its image before the first convolution, often after subtracting a mean. The transposition is
-moved to the front, past arithmetic with constants, and there becomes the image's own order of axes. Where something
-else works on the image first, as padding or a swap of channels, the image is turned back for it.
+The image is turned back for the file's first nodes, which then compute what they did. Where they only work number by
+number until the file itself turns the image, neither is needed: the constants they read are turned instead.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from trunkline.ingest.axes.follow import ARITHMETIC, FUNCTIONS
 from trunkline.ingest.graph import array_of, attribute, data_inputs_of, name_of
 from trunkline.ingest.passes.edit import Editor
 
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
 _TO_CHANNELS_LAST = [0, 2, 3, 1]
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Cast", "Clip", "Relu", "Identity"})
-_PREPROCESSING = frozenset({"Concat", "Gather", "Pad", "Resize", "Slice", "Split", "Upsample"})
-"""What else may be done to an image before its channels come first."""
-_CHANNELS = (1, 3, 4)
-"""How many channels images come with."""
-_WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
+_OURS = "turns the image back"
+"""Marks the one transposition that no file has."""
+
+
+def turn_image(graph: ir.Graph) -> None:
+    """Make the image of ``graph`` ``[N, C, H, W]``, and give its readers ``[N, H, W, C]`` as before."""
+    image = graph.inputs[0]
+    assert image.shape is not None
+    readers = image.uses()
+    back = Editor(graph).before(graph[0], "Transpose", [image], {"perm": _TO_CHANNELS_LAST})
+    back.metadata_props.clear()
+    back.meta[_OURS] = True
+    for node, index in readers:
+        node.replace_input_with(index, back.outputs[0])
+    image.shape = ir.Shape([image.shape[axis] for axis in _TO_CHANNELS_FIRST])
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelsFirst:
-    """Works on files that transpose every copy of their image; others stay as they are."""
+class DropTurns:
+    """Removes the transposition of :func:`turn_image` and those of the file that undo it.
+
+    What stands between must work number by number. Shapes must be known, and constants folded.
+    """
 
     def __call__(self, graph: ir.Graph) -> bool:
-        """Bring the image of ``graph`` to ``[N, C, H, W]``."""
-        image = graph.inputs[0]
-        if image.shape is None or len(image.shape) != 4 or _has_channels_first(image.shape):
+        """Remove the transpositions at the start of ``graph``, or leave all as it is."""
+        back = next((node for node in graph.inputs[0].consumers() if _OURS in node.meta), None)
+        region = None if back is None else _region(graph, back)
+        if region is None:
             return False
-        arithmetic, transposes, others = _region(image)
-        if not transposes or any(node.op_type in _WINDOWS for node in others):
-            return False
-        if others and image.shape[3] not in _CHANNELS:
-            return False
-        if others or any(value.is_graph_output() for node in (*arithmetic, *transposes) for value in node.outputs):
-            _turn_back(graph, image)
-        else:
-            _turn(graph, arithmetic, transposes)
-        image.shape = ir.Shape([image.shape[axis] for axis in _TO_CHANNELS_FIRST])
+        editor = Editor(graph)
+        for node in region.working:
+            _turn_constants(node, editor)
+        for node in region.passing:
+            source = node.inputs[0]
+            assert source is not None
+            node.outputs[0].replace_all_uses_with(source)
+            graph.remove(node, safe=True)
         return True
 
 
-def _has_channels_first(shape: ir.Shape) -> bool:
-    return shape[1] in _CHANNELS and shape[3] not in _CHANNELS
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """What an image goes through while its channels are last.
+
+    Attributes:
+        working: Nodes that work number by number, in order.
+        passing: Nodes that are not needed if it need not be turned: transpositions, and Reshapes to the same shape.
+    """
+
+    working: list[ir.Node] = field(default_factory=list)
+    passing: list[ir.Node] = field(default_factory=list)
 
 
-def _region(image: ir.Value) -> tuple[list[ir.Node], list[ir.Node], list[ir.Node]]:
-    """Return what works on the image before a window does: arithmetic, transpositions, and anything else."""
-    arithmetic: list[ir.Node] = []
-    transposes: list[ir.Node] = []
-    others: list[ir.Node] = []
-    waiting = [image]
-    for value in waiting:
-        for node in value.consumers():
-            if node in arithmetic or node in transposes or node in others:
-                continue
-            if node.op_type == "Transpose" and attribute(node, "perm") == _TO_CHANNELS_FIRST:
-                transposes.append(node)
-            elif node.op_type in _ARITHMETIC and _is_with_constants(node):
-                arithmetic.append(node)
-                waiting.append(node.outputs[0])
-            else:
-                others.append(node)
-                waiting += node.outputs if node.op_type in _PREPROCESSING else []
-    return arithmetic, transposes, others
+def _region(graph: ir.Graph, back: ir.Node) -> _Region | None:
+    """Return what lies between ``back`` and the file's own transpositions; ``None`` where it needs channels last."""
+    region = _Region(passing=[back])
+    last = set(back.outputs)
+    for node in graph:
+        reads = data_inputs_of(node)
+        if node is back or last.isdisjoint(reads):
+            continue
+        turns = _turns(node, _TO_CHANNELS_FIRST)
+        works = node.op_type in FUNCTIONS | ARITHMETIC and last.issuperset(reads) and _reads_four_axes(node)
+        if not (turns or works or _keeps_shape(node)) or any(value.is_graph_output() for value in node.outputs):
+            return None
+        (region.working if works else region.passing).append(node)
+        last.update([] if turns else node.outputs)
+    return region
 
 
-def _is_with_constants(node: ir.Node) -> bool:
-    stored = [value for value in node.inputs if value is not None and value.is_initializer()]
-    return len(data_inputs_of(node)) == 1 and all(len(value.shape or ()) <= 4 for value in stored)
+def _turns(node: ir.Node, order: list[int]) -> bool:
+    return node.op_type == "Transpose" and attribute(node, "perm") == order
 
 
-def _turn(graph: ir.Graph, arithmetic: list[ir.Node], transposes: list[ir.Node]) -> None:
-    editor = Editor(graph)
-    for node in arithmetic:
-        _turn_constants(node, editor)
-    for node in transposes:
-        source = node.inputs[0]
-        assert source is not None
-        node.outputs[0].replace_all_uses_with(source)
-        graph.remove(node, safe=True)
+def _keeps_shape(node: ir.Node) -> bool:
+    source = node.inputs[0]
+    return node.op_type == "Reshape" and source is not None and source.shape == node.outputs[0].shape
 
 
-def _turn_back(graph: ir.Graph, image: ir.Value) -> None:
-    """Give the file's first nodes the image as they expect it."""
-    readers = image.uses()
-    turned = Editor(graph).before(graph[0], "Transpose", [image], {"perm": _TO_CHANNELS_LAST})
-    turned.metadata_props.clear()
-    for node, index in readers:
-        node.replace_input_with(index, turned.outputs[0])
+def _reads_four_axes(node: ir.Node) -> bool:
+    return all(len(value.shape or ()) <= 4 for value in node.inputs if value is not None)
 
 
 def _turn_constants(node: ir.Node, editor: Editor) -> None:

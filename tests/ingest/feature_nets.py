@@ -1,0 +1,519 @@
+"""Small networks in the styles of well-known families, for an image of any size, with the maps that a head should read.
+
+Each is written as its exporter writes it: with transpositions, Reshapes and pooled branches in the same places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnx_models import model, tensor, weight
+
+Map = tuple[str, int, int]
+"""A value's name, its channels and its stride."""
+
+
+@dataclass
+class Net:
+    """Writes nodes one by one; each gives one value, called as the node.
+
+    Attributes:
+        size: Rows and columns of the image ``x``.
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    stored: list[onnx.TensorProto] = field(default_factory=list)
+
+    def __call__(self, op: str, inputs: str, name: str, **attributes: Any) -> str:
+        names = ["" if item == "-" else item for item in inputs.split()]
+        self.nodes.append(helper.make_node(op, names, [name], name=name, **attributes))
+        return name
+
+    def weight(self, name: str, *shape: int) -> str:
+        self.stored.append(weight(name, *shape, scale=1 / np.sqrt(max(1, int(np.prod(shape[1:]))))))
+        return name
+
+    def ints(self, *content: int) -> str:
+        self.stored.append(tensor(f"i{len(self.stored)}", list(content)))
+        return self.stored[-1].name
+
+    def floats(self, *content: float) -> str:
+        self.stored.append(tensor(f"f{len(self.stored)}", list(content), np.float32))
+        return self.stored[-1].name
+
+    def conv(self, source: str, name: str, c_in: int, c_out: int, k: int = 3, s: int = 1, **more: Any) -> str:
+        """A convolution that keeps the size but for its stride; ``bias`` and ``group`` may be given."""
+        groups = more.get("group", 1)
+        inputs = f"{source} {self.weight(f'{name}.w', c_out, c_in // groups, k, k)}"
+        inputs += f" {self.weight(f'{name}.b', c_out)}" if more.get("bias") else ""
+        return self("Conv", inputs, name, pads=[(k - 1) // 2] * 4, strides=[s, s], group=groups)
+
+    def conv_relu(self, source: str, name: str, c_in: int, c_out: int, k: int = 3, s: int = 1, **more: Any) -> str:
+        self.conv(source, f"{name}.conv", c_in, c_out, k, s, **more)
+        return self("Relu", f"{name}.conv", name)
+
+    def norm(self, source: str, name: str, channels: int) -> str:
+        """BatchNormalization."""
+        ones = [tensor(f"{name}.{part}", np.ones(channels), np.float32) for part in ("scale", "var")]
+        zeros = [tensor(f"{name}.{part}", np.zeros(channels), np.float32) for part in ("bias", "mean")]
+        self.stored += [*ones, *zeros]
+        return self("BatchNormalization", f"{source} {name}.scale {name}.bias {name}.mean {name}.var", name)
+
+    def layer_norm(self, source: str, name: str, channels: int) -> str:
+        self.stored += [tensor(f"{name}.g", np.ones(channels), np.float32), weight(f"{name}.h", channels)]
+        return self("LayerNormalization", f"{source} {name}.g {name}.h", name, axis=-1)
+
+    def linear(self, source: str, name: str, c_in: int, c_out: int) -> str:
+        return self("MatMul", f"{source} {self.weight(f'{name}.w', c_in, c_out)}", name)
+
+    def resize(self, source: str, name: str, scale: int) -> str:
+        return self("Resize", f"{source} - {self.floats(1, 1, scale, scale)}", name, mode="nearest")
+
+    def classify(self, source: str, channels: int) -> onnx.ModelProto:
+        """Pooling, Flatten, and a linear layer to ``y``."""
+        self("GlobalAveragePool", source, "pooled")
+        self("Flatten", "pooled", "flat")
+        return self.file(self("Gemm", f"flat {self.weight('fc', channels, 10)}", "y"))
+
+    def file(self, *outputs: str) -> onnx.ModelProto:
+        return model(self.nodes, initializers=self.stored, shape=["n", self.channels, *self.size], outputs=outputs)
+
+
+@dataclass(frozen=True)
+class Style:
+    """A network, and what a head reads of it.
+
+    Attributes:
+        build: Makes it for an image of so many rows and columns.
+        last: The map for a head that reads one.
+        pyramid: The maps for a head of several, the finest first.
+        turned: Whether the last map is ``[N, C, H, W]`` in the file.
+    """
+
+    build: Callable[[tuple[int, int]], onnx.ModelProto]
+    last: Map
+    pyramid: tuple[Map, ...]
+    turned: bool = False
+
+
+STYLES: dict[str, Style] = {}
+
+
+def style(*pyramid: Map, last: Map | None = None, turned: bool = False) -> Callable[[Any], Any]:
+    def register(build: Any) -> Any:
+        STYLES[build.__name__] = Style(build, last or pyramid[-1], pyramid, turned)
+        return build
+
+    return register
+
+
+def stages(net: Net, count: int, width: int = 8) -> str:
+    """``count`` convolutions of stride 2, each with a Relu: maps ``r1`` to ``r<count>`` at strides 2, 4…"""
+    before, channels = "x", net.channels
+    for index in range(1, count + 1):
+        before = net.conv_relu(before, f"r{index}", channels, width, s=2)
+        channels = width
+    return before
+
+
+@style(("add4", 8, 4), ("add8", 8, 8))
+def convnext(size: tuple[int, int]) -> onnx.ModelProto:
+    """Linear layers over the channels of an NHWC view; the pooled vector is normalised as [N, 1, 1, C]."""
+    net = Net(size)
+    before = net("Conv", f"x {net.weight('stem', 8, 3, 4, 4)}", "stem4", strides=[4, 4])
+    for stride in (4, 8):
+        if stride == 8:
+            before = net("Conv", f"{before} {net.weight('down', 8, 8, 2, 2)}", "stem8", strides=[2, 2])
+        net.conv(before, f"dw{stride}", 8, 8, 7, group=8)
+        net("Transpose", f"dw{stride}", f"last{stride}", perm=[0, 2, 3, 1])
+        net.layer_norm(f"last{stride}", f"ln{stride}", 8)
+        net.linear(f"ln{stride}", f"up{stride}", 8, 16)
+        net("Relu", f"up{stride}", f"act{stride}")
+        net.linear(f"act{stride}", f"narrow{stride}", 16, 8)
+        net("Transpose", f"narrow{stride}", f"first{stride}", perm=[0, 3, 1, 2])
+        before = net("Add", f"{before} first{stride}", f"add{stride}")
+    net("GlobalAveragePool", before, "pooled")
+    net("Transpose", "pooled", "pooled_last", perm=[0, 2, 3, 1])
+    net.layer_norm("pooled_last", "ln", 8)
+    net("Transpose", "ln", "pooled_first", perm=[0, 3, 1, 2])
+    net("Flatten", "pooled_first", "flat")
+    return net.file(net("Gemm", f"flat {net.weight('fc', 8, 10)}", "y"))
+
+
+@style(("add", 8, 4), ("norm", 16, 8), turned=True)
+def swin(size: tuple[int, int]) -> onnx.ModelProto:
+    """Channels last all the way; attention in shifted windows; four neighbours merged; pooled over H and W."""
+    net = Net(size)
+    rows, columns = size[0] // 4, size[1] // 4
+    net("Conv", f"x {net.weight('stem', 8, 3, 4, 4)}", "patches", strides=[4, 4])
+    net("Transpose", "patches", "last", perm=[0, 2, 3, 1])
+    for axis, place in ((1, "rolled_rows"), (2, "rolled")):
+        source = "last" if axis == 1 else "rolled_rows"
+        net("Slice", f"{source} {net.ints(2)} {net.ints(2**31)} {net.ints(axis)}", f"{place}.end")
+        net("Slice", f"{source} {net.ints(0)} {net.ints(2)} {net.ints(axis)}", f"{place}.start")
+        net("Concat", f"{place}.end {place}.start", place, axis=axis)
+    net("Reshape", f"rolled {net.ints(0, rows // 4, 4, columns // 4, 4, 8)}", "parted")
+    net("Transpose", "parted", "windows", perm=[0, 1, 3, 2, 4, 5])
+    net("Reshape", f"windows {net.ints(0, rows * columns // 16, 16, 8)}", "sequences")
+    net.linear("sequences", "q", 8, 8)
+    net.linear("sequences", "k", 8, 8)
+    net.linear("sequences", "v", 8, 8)
+    net("Transpose", "k", "k_turned", perm=[0, 1, 3, 2])
+    net("MatMul", "q k_turned", "pairs")
+    net("Softmax", "pairs", "attention", axis=-1)
+    net("MatMul", "attention v", "attended")
+    net("Reshape", f"attended {net.ints(0, rows // 4, columns // 4, 4, 4, 8)}", "windows_again")
+    net("Transpose", "windows_again", "parted_again", perm=[0, 1, 3, 2, 4, 5])
+    net("Reshape", f"parted_again {net.ints(0, rows, columns, 8)}", "image_again")
+    for axis, source, place in ((1, "image_again", "back_rows"), (2, "back_rows", "back")):
+        net("Slice", f"{source} {net.ints(-2)} {net.ints(2**31)} {net.ints(axis)}", f"{place}.end")
+        net("Slice", f"{source} {net.ints(0)} {net.ints(-2)} {net.ints(axis)}", f"{place}.start")
+        net("Concat", f"{place}.end {place}.start", place, axis=axis)
+    net("Add", "last back", "add")
+    corners = []
+    for row in (0, 1):
+        for column in (0, 1):
+            numbers = f"{net.ints(row, column)} {net.ints(2**31, 2**31)} {net.ints(1, 2)} {net.ints(2, 2)}"
+            corners.append(net("Slice", f"add {numbers}", f"corner{row}{column}"))
+    net("Concat", " ".join(corners), "merged", axis=-1)
+    net.linear("merged", "reduced", 32, 16)
+    net.layer_norm("reduced", "norm", 16)
+    net("ReduceMean", f"norm {net.ints(1, 2)}", "pooled", keepdims=0)
+    return net.file(net("Gemm", f"pooled {net.weight('fc', 16, 10)}", "y"))
+
+
+@style(("norm", 8, 8), turned=True)
+def vision_transformer(size: tuple[int, int]) -> onnx.ModelProto:
+    """Positions on one axis behind a summary token, positions learned, and the class read off the token."""
+    net = Net(size)
+    count = size[0] * size[1] // 64
+    net("Conv", f"x {net.weight('stem', 8, 3, 8, 8)}", "patches", strides=[8, 8])
+    net("Reshape", f"patches {net.ints(0, 8, -1)}", "flat")
+    net("Transpose", "flat", "sequence", perm=[0, 2, 1])
+    net("ReduceMean", f"sequence {net.ints(1)}", "token", keepdims=1)
+    net("Concat", "token sequence", "tokens", axis=1)
+    net("Add", f"tokens {net.weight('positions', 1, count + 1, 8)}", "placed")
+    net.layer_norm("placed", "ln", 8)
+    for name in "qkv":
+        net.linear("ln", name, 8, 8)
+        net("Reshape", f"{name} {net.ints(0, count + 1, 2, 4)}", f"{name}_heads")
+    net("Transpose", "q_heads", "q_turned", perm=[0, 2, 1, 3])
+    net("Transpose", "k_heads", "k_turned", perm=[0, 2, 3, 1])
+    net("Transpose", "v_heads", "v_turned", perm=[0, 2, 1, 3])
+    net("MatMul", "q_turned k_turned", "pairs")
+    net("Softmax", "pairs", "attention", axis=-1)
+    net("MatMul", "attention v_turned", "attended")
+    net("Transpose", "attended", "attended_turned", perm=[0, 2, 1, 3])
+    net("Reshape", f"attended_turned {net.ints(0, count + 1, 8)}", "together")
+    net("Add", "placed together", "add")
+    net.layer_norm("add", "norm", 8)
+    net.stored.append(tensor("first", 0))
+    net("Gather", "norm first", "read", axis=1)
+    return net.file(net("Gemm", f"read {net.weight('fc', 8, 10)}", "y"))
+
+
+@style(("add4", 8, 4), ("add8", 8, 8), turned=False)
+def pyramid_vision_transformer(size: tuple[int, int]) -> onnx.ModelProto:
+    """Keys and values come from a map that a convolution has reduced: coarser than what follows."""
+    net = Net(size)
+    before, channels = "x", 3
+    for stride, step in ((4, 4), (8, 2)):
+        rows, columns, s = size[0] // stride, size[1] // stride, str(stride)
+        net.conv(before, f"embed{s}", channels, 8, 7, step)
+        net("Reshape", f"embed{s} {net.ints(0, 8, -1)}", f"flat{s}")
+        net("Transpose", f"flat{s}", f"tokens{s}", perm=[0, 2, 1])
+        net.linear(f"tokens{s}", f"q{s}", 8, 8)
+        net("Transpose", f"tokens{s}", f"turned{s}", perm=[0, 2, 1])
+        net("Reshape", f"turned{s} {net.ints(0, 8, rows, columns)}", f"map{s}")
+        net("Conv", f"map{s} {net.weight(f'sr{s}', 8, 8, 2, 2)}", f"reduced{s}", strides=[2, 2])
+        net("Reshape", f"reduced{s} {net.ints(0, 8, -1)}", f"keys{s}")
+        net("MatMul", f"q{s} keys{s}", f"pairs{s}")
+        net("Softmax", f"pairs{s}", f"attention{s}", axis=-1)
+        net("Transpose", f"keys{s}", f"values{s}", perm=[0, 2, 1])
+        net("MatMul", f"attention{s} values{s}", f"attended{s}")
+        net("Add", f"tokens{s} attended{s}", f"sum{s}")
+        net.layer_norm(f"sum{s}", f"norm{s}", 8)
+        net("Transpose", f"norm{s}", f"channels{s}", perm=[0, 2, 1])
+        before = net("Reshape", f"channels{s} {net.ints(0, 8, rows, columns)}", f"add{s}")
+        channels = 8
+    return net.classify(before, 8)
+
+
+@style(("r2", 8, 4), ("r3", 8, 8))
+def rnet(size: tuple[int, int]) -> onnx.ModelProto:
+    """MTCNN: rows and columns change places before the Flatten, as its weights came from another program."""
+    net = Net(size)
+    last = stages(net, 3)
+    net("Transpose", last, "swapped", perm=[0, 3, 2, 1])
+    net("Reshape", f"swapped {net.ints(0, -1)}", "flat")
+    count = 8 * (size[0] // 8) * (size[1] // 8)
+    net("Gemm", f"flat {net.weight('fc1', count, 16)}", "dense")
+    net("Relu", "dense", "prelu")
+    net("Gemm", f"prelu {net.weight('fc2', 16, 2)}", "score")
+    net("Gemm", f"prelu {net.weight('fc3', 16, 4)}", "box")
+    return net.file("box", "score")
+
+
+@style(("fine", 16, 4), ("coarse", 32, 8))
+def hrnet_backbone(size: tuple[int, int]) -> onnx.ModelProto:
+    """Branches that exchange maps; the outputs are maps, and the finer one depends on the coarser branch."""
+    net = Net(size)
+    stages(net, 3)
+    net.resize("r3", "up", 2)
+    net("Add", "r2 up", "fused2")
+    net.conv("r2", "down", 8, 8, s=2)
+    net("Add", "r3 down", "fused3")
+    net.conv_relu("fused2", "fine", 8, 16)
+    net.conv_relu("fused3", "coarse", 8, 32)
+    return net.file("fine", "coarse")
+
+
+def gated(net: Net, source: str, scale: int) -> str:
+    """A branch that pools, works there, and comes back to gate its own source."""
+    net("AveragePool", source, f"{source}.pool", kernel_shape=[scale, scale], strides=[scale, scale])
+    net.conv(f"{source}.pool", f"{source}.inner", 8, 8)
+    net.resize(f"{source}.inner", f"{source}.up", scale)
+    net("Sigmoid", f"{source}.up", f"{source}.gate")
+    return net("Mul", f"{source} {source}.gate", f"{source}.gated")
+
+
+@style(("r2.gated", 8, 4), ("s3.gated", 8, 8), ("s4", 8, 16))
+def residual_attention(size: tuple[int, int]) -> onnx.ModelProto:
+    """SCNet, ResAttNet: at every stage a branch goes to the coarsest stride and back."""
+    net = Net(size)
+    before = gated(net, stages(net, 2), 4)
+    before = gated(net, net.conv_relu(before, "s3", 8, 8, s=2), 2)
+    return net.classify(net.conv_relu(before, "s4", 8, 8, s=2), 8)
+
+
+@style(("r2.gated", 8, 4), ("s3.gated", 8, 8), ("p4", 8, 16))
+def detector_on_side_branches(size: tuple[int, int]) -> onnx.ModelProto:
+    """The same under a feature pyramid with two predictions a level: a side branch is no trunk."""
+    net = Net(size)
+    before = gated(net, stages(net, 2), 4)
+    before = gated(net, net.conv_relu(before, "s3", 8, 8, s=2), 2)
+    net.conv_relu(before, "s4", 8, 8, s=2)
+    net.conv("s4", "p4", 8, 8, 1)
+    net.resize("p4", "up", 2)
+    net("Add", "s3.gated up", "p3")
+    outputs = []
+    for level in ("p3", "p4"):
+        for kind in ("class", "box"):
+            net.conv(level, f"{kind}_{level}", 8, 4, bias=True)
+            outputs.append(net("Reshape", f"{kind}_{level} {net.ints(0, 4, -1)}", f"{kind}_{level}_list"))
+    return net.file(*outputs)
+
+
+@style(("r2", 8, 4), ("r3", 8, 8))
+def squeezenet(size: tuple[int, int]) -> onnx.ModelProto:
+    """Run only: no Dropout, no softmax; the classifier is a convolution, activated and pooled."""
+    net = Net(size)
+    stages(net, 3)
+    net.conv_relu("r3", "classes", 8, 10, 1, bias=True)
+    net("GlobalAveragePool", "classes", "pooled")
+    return net.file(net("Flatten", "pooled", "y"))
+
+
+@style(("r2", 8, 4), ("n3", 8, 8))
+def network_in_network(size: tuple[int, int]) -> onnx.ModelProto:
+    """The same where other convolutions are normalised, which tells for sure."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "c3", 8, 8, s=2)
+    net.norm("c3", "n3", 8)
+    net.conv("n3", "classes", 8, 10, 1, bias=True)
+    net("ReduceMean", f"classes {net.ints(2, 3)}", "y", keepdims=0)
+    return net.file("y")
+
+
+@style(("r2", 8, 4), ("wide", 16, 8))
+def mobilenet_without_classifier(size: tuple[int, int]) -> onnx.ModelProto:
+    """Its last 1x1 convolution makes features: BatchNormalization is folded, the activation is a Clip."""
+    net = Net(size)
+    stages(net, 3)
+    net.conv("r3", "last", 8, 16, 1, bias=True)
+    net.stored += [tensor("zero", 0, np.float32), tensor("six", 6, np.float32)]
+    net("Clip", "last zero six", "wide")
+    net("GlobalAveragePool", "wide", "pooled")
+    return net.file(net("Flatten", "pooled", "y"))
+
+
+@style(("block", 8, 4), ("low", 16, 8))
+def inverted_residuals(size: tuple[int, int]) -> onnx.ModelProto:
+    """A stage ends before the block that goes down widens it."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "block", 8, 8, 1, bias=True)
+    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    net.conv_relu("widened", "depthwise", 48, 48, s=2, group=48, bias=True)
+    net.conv("depthwise", "low", 48, 16, 1, bias=True)
+    return net.classify("low", 16)
+
+
+@style(("r2", 8, 4), ("sum", 8, 8))
+def shuffled(size: tuple[int, int]) -> onnx.ModelProto:
+    """ShuffleNet: channels in two groups, dealt out anew."""
+    net = Net(size)
+    stages(net, 3)
+    rows, columns = size[0] // 8, size[1] // 8
+    net.conv("r3", "grouped", 8, 8, 1, group=2)
+    net("Reshape", f"grouped {net.ints(0, 2, 4, rows, columns)}", "apart")
+    net("Transpose", "apart", "dealt", perm=[0, 2, 1, 3, 4])
+    net("Reshape", f"dealt {net.ints(0, 8, rows, columns)}", "together")
+    net("Add", "r3 together", "sum")
+    return net.classify("sum", 8)
+
+
+@style(("r2", 8, 4), ("excited", 8, 8))
+def squeeze_and_excitation(size: tuple[int, int]) -> onnx.ModelProto:
+    """The gate goes through linear layers as [N, C]."""
+    net = Net(size)
+    stages(net, 3)
+    net("GlobalAveragePool", "r3", "squeezed")
+    net("Reshape", f"squeezed {net.ints(0, -1)}", "vector")
+    net("Gemm", f"vector {net.weight('se', 8, 8)}", "weights")
+    net("Sigmoid", "weights", "gate")
+    net("Unsqueeze", f"gate {net.ints(2, 3)}", "gate4")
+    net("Mul", "r3 gate4", "excited")
+    return net.classify("excited", 8)
+
+
+@style(("r2", 8, 4), ("sum", 8, 8))
+def non_local(size: tuple[int, int]) -> onnx.ModelProto:
+    """Every position attends to every other one (Wang et al. 2018)."""
+    net = Net(size)
+    stages(net, 3)
+    for name in ("theta", "phi", "g"):
+        net.conv("r3", name, 8, 8, 1)
+        net("Reshape", f"{name} {net.ints(0, 8, -1)}", f"{name}_flat")
+    net("Transpose", "theta_flat", "rows", perm=[0, 2, 1])
+    net("MatMul", "rows phi_flat", "pairs")
+    net("Softmax", "pairs", "attention", axis=-1)
+    net("Transpose", "g_flat", "values", perm=[0, 2, 1])
+    net("MatMul", "attention values", "attended")
+    net("Transpose", "attended", "channels", perm=[0, 2, 1])
+    net("Reshape", f"channels {net.ints(0, 8, size[0] // 8, size[1] // 8)}", "map")
+    net("Add", "r3 map", "sum")
+    return net.classify("sum", 8)
+
+
+@style(("r2", 8, 4), ("gated", 8, 8))
+def coordinate_attention(size: tuple[int, int]) -> onnx.ModelProto:
+    """Means of rows and of columns share a convolution, one after the other on an axis (Hou et al. 2021)."""
+    net = Net(size)
+    stages(net, 3)
+    rows, columns = size[0] // 8, size[1] // 8
+    net("ReduceMean", f"r3 {net.ints(3)}", "of_rows", keepdims=1)
+    net("ReduceMean", f"r3 {net.ints(2)}", "of_columns", keepdims=1)
+    net("Transpose", "of_columns", "columns_turned", perm=[0, 1, 3, 2])
+    net("Concat", "of_rows columns_turned", "both", axis=2)
+    net.conv_relu("both", "mixed", 8, 8, 1)
+    net.nodes.append(helper.make_node("Split", ["mixed", net.ints(rows, columns)], ["a", "b"], name="split", axis=2))
+    net("Transpose", "b", "b_turned", perm=[0, 1, 3, 2])
+    net.conv("a", "row_gate", 8, 8, 1)
+    net.conv("b_turned", "column_gate", 8, 8, 1)
+    net("Mul", "r3 row_gate", "gated_rows")
+    net("Mul", "gated_rows column_gate", "gated")
+    return net.classify("gated", 8)
+
+
+@style(("joined", 10, 4), ("c3", 8, 8))
+def coordinates(size: tuple[int, int]) -> onnx.ModelProto:
+    """CoordConv: two more channels hold each pixel's place."""
+    net = Net(size)
+    stages(net, 2)
+    rows, columns = size[0] // 4, size[1] // 4
+    grid = np.stack(np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij"))
+    net.stored.append(tensor("grid", grid[None], np.float32))
+    net("ReduceMean", f"r2 {net.ints(1)}", "one", keepdims=1)
+    net.stored.append(tensor("nothing", [0.0], np.float32))
+    net("Mul", "one nothing", "none")
+    net("Add", "none grid", "placed")
+    net("Concat", "r2 placed", "joined", axis=1)
+    net.conv("joined", "c3", 10, 8, s=2)
+    return net.classify("c3", 8)
+
+
+@style(("s4", 8, 4), ("s8", 8, 8))
+def space_to_depth(size: tuple[int, int]) -> onnx.ModelProto:
+    """A stem of Reshapes: blocks of 4 x 4 pixels become channels; then every other pixel, four times."""
+    net = Net(size)
+    rows, columns = size[0] // 4, size[1] // 4
+    net("Reshape", f"x {net.ints(0, 3, rows, 4, columns, 4)}", "blocks")
+    net("Transpose", "blocks", "inside_first", perm=[0, 3, 5, 1, 2, 4])
+    net("Reshape", f"inside_first {net.ints(0, 48, rows, columns)}", "deep")
+    net.conv_relu("deep", "s4", 48, 8)
+    parts = []
+    for row in (0, 1):
+        for column in (0, 1):
+            numbers = f"{net.ints(row, column)} {net.ints(2**31, 2**31)} {net.ints(2, 3)} {net.ints(2, 2)}"
+            parts.append(net("Slice", f"s4 {numbers}", f"part{row}{column}"))
+    net("Concat", " ".join(parts), "focus", axis=1)
+    net.conv_relu("focus", "s8", 32, 8)
+    return net.classify("s8", 8)
+
+
+@style(("r2", 8, 4), ("deep", 48, 8), last=("shuffled", 3, 2))
+def pixel_shuffle(size: tuple[int, int]) -> onnx.ModelProto:
+    """A tail that makes 4 x 4 pixels of 16 groups of channels by Reshapes; the network ends in that map."""
+    net = Net(size)
+    stages(net, 3)
+    rows, columns = size[0] // 8, size[1] // 8
+    net.conv("r3", "deep", 8, 48)
+    net("Reshape", f"deep {net.ints(0, 3, 4, 4, rows, columns)}", "blocks")
+    net("Transpose", "blocks", "spread", perm=[0, 1, 4, 2, 5, 3])
+    return net.file(net("Reshape", f"spread {net.ints(0, 3, rows * 4, columns * 4)}", "shuffled"))
+
+
+@style(("r2", 8, 4), ("r3", 8, 8), last=("out", 5, 1))
+def unet(size: tuple[int, int]) -> onnx.ModelProto:
+    """The network ends in a map at full size; the maps of its encoder are for a head of several."""
+    net = Net(size)
+    stages(net, 3)
+    net.resize("r3", "up3", 2)
+    net("Concat", "up3 r2", "joined2", axis=1)
+    net.conv_relu("joined2", "d2", 16, 8)
+    net.resize("d2", "up2", 4)
+    return net.file(net.conv("up2", "out", 8, 5))
+
+
+@style(("r2", 8, 4), ("r3", 8, 8))
+def autoencoder(size: tuple[int, int]) -> onnx.ModelProto:
+    """A vector is made of the map, and a map of the vector, which is no picture of the image any more."""
+    net = Net(size)
+    last = stages(net, 3)
+    rows, columns = size[0] // 8, size[1] // 8
+    net("Flatten", last, "flat")
+    net("Gemm", f"flat {net.weight('code', 8 * rows * columns, 6)}", "coded")
+    net("Gemm", f"coded {net.weight('uncode', 6, 8 * rows * columns)}", "decoded")
+    net("Reshape", f"decoded {net.ints(0, 8, rows, columns)}", "grid")
+    return net.file(net.conv("grid", "y", 8, 3))
+
+
+@style(("r2", 8, 4), ("r3", 8, 8))
+def keras_without_top(size: tuple[int, int]) -> onnx.ModelProto:
+    """The output has its channels last again."""
+    net = Net(size)
+    return net.file(net("Transpose", stages(net, 3), "y", perm=[0, 2, 3, 1]))
+
+
+@style(("r2", 8, 4), ("mixed", 8, 8), turned=True)
+def mlp_mixer(size: tuple[int, int]) -> onnx.ModelProto:
+    """A linear layer over all positions: what it makes means what it is added to (Tolstikhin et al. 2021)."""
+    net = Net(size)
+    stages(net, 3)
+    count = size[0] * size[1] // 64
+    net("Reshape", f"r3 {net.ints(0, 8, -1)}", "channels")
+    net.linear("channels", "positions", count, count)
+    net("Add", "channels positions", "sum")
+    net("Transpose", "sum", "tokens", perm=[0, 2, 1])
+    net.linear("tokens", "mixed", 8, 8)
+    net("ReduceMean", f"mixed {net.ints(1)}", "pooled", keepdims=0)
+    return net.file(net("Gemm", f"pooled {net.weight('fc', 8, 10)}", "y"))

@@ -1,0 +1,1 @@
+"""Which values of a network are feature maps, and which of them a head should read."""
