@@ -21,6 +21,7 @@ BENCHMARKS = (
     "search_reuse",
     "ingest_speed",
     "ingest_memory",
+    "busy_machine",
     "policy_step",  # last: it changes how its process allocates memory
 )
 

@@ -3,14 +3,14 @@
 torch's builds for Linux split an operator over the threads of libgomp, which meet at its end. Who comes first spins for
 some milliseconds before it sleeps. On a quiet machine that is right, because to wake a thread takes longer than many an
 operator: with passive waiting (``OMP_WAIT_POLICY``) a step of a small network takes twice as long. But where another
-program holds a core, the thread that all wait for is queueing, and the others spin away the time they will miss later:
-a training on two cores falls to a tenth of its speed and less.
+program holds a core, the thread that all wait for is queueing, and the others spin away the time that they will need
+next: a training on two cores falls to a tenth of its speed, or less.
 
-The two variables that set this are read once, when libgomp is loaded, and mean always or never. Yet libgomp gives up
-spinning by itself, and asks at every wait anew, as long as it manages more threads than there are cores
-(``config/linux/wait.h`` in its source). So a watch looks at how long this process's threads are kept waiting for a core,
-and while that is long it holds an idle team. The team computes nothing and changes no number: an operator is split over
-as many threads as before.
+The variables that set this are read once, when libgomp is loaded, and mean always or never. Yet libgomp gives up
+spinning by itself, and asks anew at every wait, as long as it manages more threads than there are cores
+(``config/linux/wait.h`` in its source). So a watch looks at how long this process's threads queue for a core, and while
+that is long it holds an idle team. The team computes nothing and changes no number: an operator is split over as many
+threads as before.
 """
 
 from __future__ import annotations

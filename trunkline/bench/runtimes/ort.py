@@ -34,9 +34,13 @@ _TYPES = {
 }
 _SILENT = 4  # of ONNX Runtime's severities 0 (verbose) to 4 (fatal); what matters is raised as an error
 
-_ADVICE_CPU = "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators"
 _ADVICE_SIZE = "the sizes given may not fit each other or the network; many want multiples of 32"
 _ADVICE_DEVICE = "every node must run on the provider asked for; measure on cpu, or replace the node"
+_ADVICE = {
+    "cpu": "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators",
+    "cuda": _ADVICE_DEVICE,
+    "tensorrt": _ADVICE_DEVICE,
+}
 
 
 class OrtSession:
@@ -117,11 +121,13 @@ class OrtRuntime:
         ort = _import(settings.provider)
         place = model.name if isinstance(model, Graph) else str(model)
         _require_provider(ort, settings.provider)
-        with _translated(ort, place, settings):
+        with _translated(ort, place, settings, "load"):
             session = _load(ort, model, settings)
-            _require_loaded(session, settings.provider, place)
-            inputs = fill(_declared(session, place), settings, place=place)
-            return OrtSession(ort, session, settings, inputs, make_feeds(inputs, settings, place=place), place)
+        _require_loaded(session, settings.provider, place)
+        inputs = fill(_declared(session, place), settings, place=place)
+        feeds = make_feeds(inputs, settings, place=place)
+        with _translated(ort, place, settings, "run"):
+            return OrtSession(ort, session, settings, inputs, feeds, place)
 
 
 def _import(provider: str) -> ModuleType:
@@ -189,27 +195,23 @@ def _declared(session: Any, place: str) -> list[Declared]:
 
 
 @contextlib.contextmanager
-def _translated(ort: ModuleType, place: str, settings: Settings) -> Iterator[None]:
+def _translated(ort: ModuleType, place: str, settings: Settings, action: str) -> Iterator[None]:
     """Turn the runtime's own exceptions into ours: the file's fault, or the runtime's."""
     state = ort.capi.onnxruntime_pybind11_state
     files = (state.NoSuchFile, state.InvalidProtobuf, state.InvalidGraph, state.NoModel, state.InvalidArgument)
+    sized = action == "run" and (settings.input_size is not None or bool(settings.axes))
     work = (state.Fail, state.RuntimeException, state.EPFail, state.NotImplemented, state.EngineError, RuntimeError)
     try:
         yield
     except files as error:
-        raise InvalidModel(f"onnxruntime cannot load it: {_first_line(error)}", place=place) from error
+        text = f"onnxruntime cannot {action} it: {_first_line(error)}"
+        raise InvalidModel(text, place=place, advice=_ADVICE_SIZE if sized else "") from error
     except work as error:
         raise WorkFailed(
-            f'onnxruntime cannot run it on "{settings.provider}": {_first_line(error)}',
+            f'onnxruntime cannot {action} it on "{settings.provider}": {_first_line(error)}',
             place=place,
-            advice=_advice(settings),
+            advice=_ADVICE_SIZE if sized else _ADVICE[settings.provider],
         ) from error
-
-
-def _advice(settings: Settings) -> str:
-    if settings.provider != "cpu":
-        return _ADVICE_DEVICE
-    return _ADVICE_SIZE if settings.input_size or settings.axes else _ADVICE_CPU
 
 
 def _first_line(error: Exception) -> str:
