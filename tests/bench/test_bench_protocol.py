@@ -69,7 +69,7 @@ def _first_runs(clock, environment: Environment, seed: int) -> list[str]:
     order: list[str] = []
 
     class Session:
-        region, provider, threads, spinning = "fake", "cpu", 1, None
+        region, provider, threads, spinning, inputs = "fake", "cpu", 1, None, ()
 
         def __init__(self, name: str) -> None:
             self.name = name
@@ -250,3 +250,54 @@ def test_golden_environment_of_this_machine() -> None:
     found = read_environment()
     assert found.cpu and found.cores >= 1 and "numpy" in found.versions
     json.dumps(found.to_json())
+
+
+def test_golden_work_adds_up_part_by_part() -> None:
+    assert Macs(7, 2) + Macs(10, 5) == Macs(17, 7)
+    assert Macs(7, 2).to_json() == {"macs": 9, "backbone_macs": 7, "head_macs": 2}
+
+
+def test_golden_a_candidate_of_unlike_sessions(clock, session) -> None:
+    """The most threads, spinning where any does, and unknown only where none says."""
+    first, second, third = session(1.0), session(1.0), session(1.0)
+    first.threads, second.threads, third.threads = 2, 4, 1
+    first.provider = "cuda"
+    first.spinning, second.spinning, third.spinning = None, True, False
+    together = Candidate("all", (first, second, third))
+    assert (together.threads, together.spinning, together.provider) == (4, True, "cuda, cpu")
+    assert Candidate("quiet", (first, third)).spinning is False
+    assert Candidate("silent", (first,)).spinning is None
+
+
+def test_golden_an_empty_output_is_repeatable(clock, session, environment: Environment) -> None:
+    empty = session(1.0, lambda index, count: np.zeros((0, 4)))
+    assert measure([Candidate("a", (empty,))], QUICK, clock=clock, environment=environment)[0].stable
+
+
+def test_golden_a_ratio_says_which_latency_is_unsteady(clock, session, environment: Environment) -> None:
+    """Its own two latencies, and no other."""
+    growing = (1.02**run for run in itertools.count())
+    candidates = [Candidate("a", (session(1.0),)), Candidate("b", (session(growing),)), Candidate("c", (session(2.0),))]
+    settings = replace(QUICK, warm_up_limit_seconds=0.0)
+    a, b, c = measure(candidates, settings, clock=clock, environment=environment)
+    assert (a.stable, b.stable, c.stable) == (True, False, True)
+    first = compare([a, b, c])
+    assert [(ratio.stable, ratio.reason) for ratio in first.ratios] == [(False, f"b: {b.reason}"), (True, "")]
+    against = compare([b, a, c])
+    assert [ratio.reason for ratio in against.ratios] == [f"b: {b.reason}"] * 2
+    assert not first.stable
+
+
+def test_golden_work_of_nothing_bounds_nothing(clock, session, environment: Environment) -> None:
+    """What is known is told even where no share of it can be."""
+    latencies = measure(
+        [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
+    )
+    idle = compare(latencies, {"a": Macs(0), "b": Macs(5)})
+    assert not idle.bounds
+    assert [model["macs"] for model in idle.to_json()["models"]] == [0, 5]
+    assert set(compare(latencies, {"a": Macs(5), "b": Macs(0)}).bounds) == {"a"}
+    assert set(compare(latencies, {"a": Macs(1), "b": Macs(1)}).bounds) == {"a", "b"}
+    alone = compare(latencies, {"b": Macs(5)})
+    assert not alone.bounds
+    assert [model["macs"] for model in alone.to_json()["models"]] == [None, 5]

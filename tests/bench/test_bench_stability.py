@@ -51,3 +51,39 @@ def test_golden_rare_outliers_do_not_matter() -> None:
 
 def test_abuse_too_few_samples_are_not_stable() -> None:
     assert instability([1.0] * 10) == "10 samples are fewer than the 11 that a median needs"
+
+
+def test_golden_flatness_looks_at_two_windows_and_at_shares() -> None:
+    """What came before the two windows is over; 3 % of the earlier median is still flat."""
+    assert is_flat([100.0] * 8 + [1.0] * 16)
+    assert is_flat([100.0] * 8 + [103.0] * 8)
+    assert not is_flat([100.0] * 8 + [103.1] * 8)
+    assert is_flat([5.0] * 8 + [5.1] * 8)
+    assert not is_flat([5.0] * 8 + [4.8] * 8)
+
+
+@pytest.mark.parametrize(
+    ("series", "way", "parts"),
+    [
+        ([5.0] * 11 + [6.0] * 11 + [7.0] * 11 + [8.0] * 11, "slowed down", "part 1 of 4 was 5 ms, of part 4 8 ms"),
+        ([8.0] * 11 + [5.0] * 33, "sped up", "part 1 of 4 was 8 ms, of part 2 5 ms"),
+        ([6.0] * 11 + [8.0] * 11 + [5.0] * 22, "sped up", "part 2 of 4 was 8 ms, of part 3 5 ms"),
+        ([5.0] * 21 + [8.0] * 22, "slowed down", "part 1 of 2 was 5 ms, of part 2 8 ms"),
+        ([5.0] * 11 + [8.0] * 11, "slowed down", "part 1 of 2 was 5 ms, of part 2 8 ms"),
+    ],
+)
+def test_golden_drift_names_its_parts(series: list[float], way: str, parts: str) -> None:
+    """Four parts, or two below 44 samples; the earlier one is told first."""
+    assert instability(series) == f"{way} during the measurement: p50 of {parts}"
+
+
+def test_golden_too_few_for_parts_cannot_drift() -> None:
+    assert instability([5.0] * 10 + [8.0] * 11).startswith("too noisy: p50 is only known to within 5 to 8 ms")
+
+
+def test_golden_tolerances_are_still_steady() -> None:
+    """5 % between parts and an interval of 10 % pass; anything beyond does not."""
+    assert instability([100.0] * 22 + [105.0] * 22) == ""
+    assert instability([100.0] * 22 + [105.1] * 22).startswith("slowed down")
+    assert instability([9.5, *[10.0] * 9, 10.5]) == ""
+    assert instability([9.5, *[10.0] * 9, 10.51]).startswith("too noisy")
