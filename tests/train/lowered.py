@@ -44,7 +44,7 @@ def plan(kind: str, names: Sequence[str]) -> SharingPlan:
 
 def twin(sharing: SharingPlan, seed: int = 1) -> Twin:
     heads = {name: make_head("light", backbone(), INFO[name].channels) for name in sharing.tasks}
-    return Twin(lower(sharing, backbone(), heads), seed=seed)
+    return Twin(lower(sharing, backbone(), heads).graph, seed=seed)
 
 
 def data(names: Sequence[str], seed: int = 2) -> SplitData:
