@@ -148,7 +148,23 @@ FOLDED: Mapping[str, int] = {
 """Operators that are welcome where they compute sizes or constants, and are gone once the file is read."""
 
 EVALUATED = frozenset(FOLDED) | {
-    *("Abs", "Add", "And", "Cast", "Ceil", "Concat", "Cos", "Div", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor"),
+    *(
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "Ceil",
+        "Concat",
+        "Cos",
+        "CumSum",
+        "Div",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+    ),
     *("Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mod"),
     *("Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"),
     *("ReduceProd", "ReduceSum", "ReduceSumSquare", "Reshape", "Round", "Sign", "Sin", "Slice", "Sqrt", "Squeeze"),

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import data_inputs_of
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import data_inputs_of, name_of
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.opset import adapt
-from trunkline.ingest.passes.edit import Editor, set_input
+from trunkline.ingest.passes.edit import Editor, input_at, set_input
 from trunkline.ingest.passes.eliminate_identity import eliminate, is_identity
 from trunkline.ingest.passes.explicit_attributes import make_explicit
 from trunkline.ingest.passes.explicit_inputs import complete_inputs
 from trunkline.ingest.passes.fold_constants import Folder
 from trunkline.ingest.passes.follow_image import OwnReshape, follow_image
-from trunkline.ingest.passes.infer_shapes import infer_fixed
+from trunkline.ingest.passes.infer_shapes import ADVICE, infer_fixed
+from trunkline.ingest.passes.second_batch import SecondBatch
 from trunkline.ingest.passes.single_precision import to_single
 from trunkline.ingest.passes.take_branch import take_branch
 
@@ -35,6 +37,7 @@ class CanonicalNodes:
         budget: What folding may still store.
         own: What each Reshape does at the file's own image size, where that is another.
         single: Whether all that is computed from the image shall be float32.
+        second: What is another for a second batch size, where the file leaves the batch free; it is filled in.
     """
 
     opset: int
@@ -42,6 +45,7 @@ class CanonicalNodes:
     budget: Budget
     own: Mapping[str, OwnReshape] = field(default_factory=dict)
     single: bool = False
+    second: SecondBatch | None = None
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Bring the nodes of ``graph`` to canonical form."""
@@ -49,24 +53,48 @@ class CanonicalNodes:
         folder = Folder(editor, self.budget)
         done: dict[ir.Value, ir.Value] = {}
         for node in graph:
-            node.domain = ""
-            if node.op_type == "If":
-                take_branch(node, editor, self.opset, self.budget)
-                continue
-            if self.single and data_inputs_of(node):
-                to_single(node, editor, done)
-            if node not in editor.added:
-                adapt(node, self.opset, editor)
-            if node.inputs and node.inputs[-1] is None:
-                set_input(node, len(node.inputs) - 1, None)
-            complete_inputs(node, editor)
-            make_explicit(node)
-            follow_image(node, self.own, editor)
-            infer_fixed(node, self.budget.limits, self.batch)
-            gone = (_copies_stored(node) and eliminate(graph, node)) or folder.fold(node)
-            if self.single and not gone and to_single(node, editor, done):
-                infer_fixed(node, self.budget.limits, self.batch)
+            try:
+                self._bring(node, editor, folder, done)
+            except InvalidModel as error:
+                if self.second is None:
+                    raise
+                raise self.second.retold(error, node) from error
         return True
+
+    def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:
+        node.domain = ""
+        if node.op_type == "If":
+            self._take(node, editor)
+            return
+        if self.single and data_inputs_of(node):
+            to_single(node, editor, done)
+        if node not in editor.added:
+            adapt(node, self.opset, editor)
+        if node.inputs and node.inputs[-1] is None:
+            set_input(node, len(node.inputs) - 1, None)
+        complete_inputs(node, editor)
+        make_explicit(node)
+        asked = input_at(node, 1)
+        follow_image(node, self.own, editor)
+        if self.second is not None:
+            self.second.keep_images(node, editor)
+            self.second.take_over(asked, input_at(node, 1))
+        infer_fixed(node, self.budget.limits, self.batch)
+        gone = (_copies_stored(node) and eliminate(editor.graph, node)) or self._fold(node, editor, folder)
+        if self.single and not gone and to_single(node, editor, done):
+            infer_fixed(node, self.budget.limits, self.batch)
+
+    def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
+        if self.second is None:
+            return folder.fold(node)
+        self.second.follow(node)
+        return self.second.fold(node, editor, self.budget) if self.second.touches(node) else folder.fold(node)
+
+    def _take(self, node: ir.Node, editor: Editor) -> None:
+        if self.second is not None and self.second.touches(node):
+            text = "If: its condition depends on how many images there are"
+            raise InvalidModel(text, place=name_of(node), advice=ADVICE)
+        take_branch(node, editor, self.opset, self.budget)
 
 
 def _copies_stored(node: ir.Node) -> bool:
