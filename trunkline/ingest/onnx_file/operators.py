@@ -21,6 +21,7 @@ SUPPORTED: Mapping[str, int] = {
     "Asinh": 22,
     "Atan": 22,
     "Atanh": 22,
+    "Attention": 25,
     "AveragePool": 22,
     "BatchNormalization": 15,
     "Cast": 28,
@@ -133,7 +134,7 @@ SUPPORTED: Mapping[str, int] = {
     "Where": 16,
     "Xor": 7,
 }
-"""Operators that may stay in the Graph, except Upsample, which becomes Resize."""
+"""Operators that may stay in the Graph, except those that adapters say in others, such as Upsample and Attention."""
 
 FOLDED: Mapping[str, int] = {
     "CastLike": 28,

@@ -97,9 +97,11 @@ def canonical_graph(
     second = SecondBatch(graph.inputs) if is_free else None
     others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
     walk = CanonicalNodes(opset, batch, budget, own, single=True, second=second)
-    run_passes(graph, [walk, EliminateIdentity(), DropTurns(), SplitRoles(), RemoveDead()])
+    run_passes(graph, [walk, EliminateIdentity(), RemoveDead()])
+    if DropTurns()(graph) and second is not None:
+        second.follow_again(graph)
     refuse_leftovers(graph, second)
-    run_passes(graph, [FreeBatch(batch, budget, second), RemoveDead()])
+    run_passes(graph, [FreeBatch(batch, budget, second), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
     canonical = _canonical_model(graph, path)
     settle_owners(canonical, model.metadata_props)

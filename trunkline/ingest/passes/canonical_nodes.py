@@ -17,14 +17,18 @@ from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.opset import adapt
 from trunkline.ingest.passes.edit import Editor, input_at, set_input
 from trunkline.ingest.passes.eliminate_identity import eliminate, is_identity
+from trunkline.ingest.passes.empty_parts import leave_out, may_be_left_out
 from trunkline.ingest.passes.explicit_attributes import make_explicit
 from trunkline.ingest.passes.explicit_inputs import complete_inputs
-from trunkline.ingest.passes.fold_constants import Folder
+from trunkline.ingest.passes.fold_constants import Folder, can_fold
 from trunkline.ingest.passes.follow_image import OwnReshape, follow_image
 from trunkline.ingest.passes.infer_shapes import ADVICE, infer_fixed
 from trunkline.ingest.passes.second_batch import SecondBatch
 from trunkline.ingest.passes.single_precision import to_single
 from trunkline.ingest.passes.take_branch import take_branch
+
+_REPEATS = ("Expand", "Tile")
+"""Operators that may repeat a tensor once along each axis, which is to leave it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class CanonicalNodes:
         if node.op_type == "If":
             self._take(node, editor)
             return
+        read = tuple(node.inputs)
         if self.single and data_inputs_of(node):
             to_single(node, editor, done)
         if node not in editor.added:
@@ -74,15 +79,23 @@ class CanonicalNodes:
             set_input(node, len(node.inputs) - 1, None)
         complete_inputs(node, editor)
         make_explicit(node)
+        if self.second is not None:
+            self.second.keep_images(node, editor)
+            self.second.check_kept(node, read, editor, done)
         asked = input_at(node, 1)
         follow_image(node, self.own, editor)
         if self.second is not None:
-            self.second.keep_images(node, editor)
             self.second.take_over(asked, input_at(node, 1))
-        infer_fixed(node, self.budget.limits, self.batch)
+        is_part = may_be_left_out(node)
+        infer_fixed(node, self.budget.limits, self.batch, may_be_empty=is_part or can_fold(node))
+        if is_part and leave_out(editor.graph, node):
+            return
         gone = (_copies_stored(node) and eliminate(editor.graph, node)) or self._fold(node, editor, folder)
+        read = tuple(node.inputs)
         if self.single and not gone and to_single(node, editor, done):
             infer_fixed(node, self.budget.limits, self.batch)
+            if self.second is not None:
+                self.second.check_kept(node, read, editor, done)
 
     def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
         if self.second is None:
@@ -100,4 +113,7 @@ class CanonicalNodes:
 def _copies_stored(node: ir.Node) -> bool:
     """Whether a node gives a stored tensor as it is; folded, a weight would lose its name."""
     source = node.inputs[0] if node.inputs else None
-    return source is not None and source.is_initializer() and is_identity(node)
+    if source is None or not source.is_initializer():
+        return False
+    is_idle = node.op_type in _REPEATS and source.shape == node.outputs[0].shape
+    return is_idle or is_identity(node)

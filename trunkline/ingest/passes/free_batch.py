@@ -22,7 +22,7 @@ from trunkline.ingest.passes.freeing import Freeing, Sizes, refused, sizes_of
 from trunkline.ingest.passes.infer_shapes import infer_free, join_free
 from trunkline.ingest.passes.merged_rules import work_apart
 from trunkline.ingest.passes.own_image import gather_own, works_along_batch
-from trunkline.ingest.passes.second_batch import SecondBatch
+from trunkline.ingest.passes.second_batch import OF_NUMBER, SecondBatch
 from trunkline.ingest.passes.settle import settle
 from trunkline.ingest.passes.spread import give_each, is_of_weights, make_once
 
@@ -80,6 +80,8 @@ def _free(node: ir.Node, state: Freeing) -> None:
     if not reads:
         if first != second:
             make_once(node, state, first[0], second[0])
+        elif _reads_number(node, state):
+            state.numbered.update(node.outputs)
         return
     give_each(node, state)
     axes = _rewrite(node, state, first, second)
@@ -120,8 +122,8 @@ def _infer(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes
 
 def _note(node: ir.Node, state: Freeing, axes: BatchAxis | None, first: list[Sizes], second: list[Sizes]) -> None:
     """Note where the results of ``node`` have their batch, having checked that they are the file's."""
-    if state.second is not None and not state.second.contents.keys().isdisjoint(inputs_of(node)):
-        raise refused(node, "computes with the number of images in the batch")
+    if _reads_number(node, state):
+        raise refused(node, OF_NUMBER)
     is_alike = all(value in state.alike for value in state.reads(node))
     for value, *sizes in zip(node.outputs, first, second, strict=True):
         if axes is not None or state.second is not None:
@@ -132,6 +134,11 @@ def _note(node: ir.Node, state: Freeing, axes: BatchAxis | None, first: list[Siz
                 state.of_weights.add(value)
     if not is_alike:
         state.latest = node.outputs[0]
+
+
+def _reads_number(node: ir.Node, state: Freeing) -> bool:
+    """Whether ``node`` reads a stored tensor that is another for another number of images."""
+    return state.second is not None and state.second.reads_number(node)
 
 
 def _keep_batch(node: ir.Node) -> None:

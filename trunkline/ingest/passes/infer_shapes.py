@@ -26,8 +26,14 @@ ADVICE = "export with a dynamic batch axis, kept first; or cut the network befor
 Sizes = Sequence[int | None]
 
 
-def infer_fixed(node: ir.Node, limits: Limits, batch: int) -> None:
+def infer_fixed(node: ir.Node, limits: Limits, batch: int, *, may_be_empty: bool = False) -> None:
     """Infer the outputs of ``node`` from inputs whose sizes are all numbers, ``batch`` images at a time.
+
+    Args:
+        node: Its inputs have shapes.
+        limits: What one image may ask for.
+        batch: How many images the shapes stand for.
+        may_be_empty: Whether its outputs may hold no numbers at all, as a list of sizes may.
 
     Raises:
         InvalidModel: The node is impossible, or gives more than ``limits`` allow, or of unknown size.
@@ -41,7 +47,7 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int) -> None:
                 f"{node.op_type}: the size of its output is not known", place=name_of(node), advice=advice
             )
         known = [size for size in sizes if size is not None]
-        if min(known, default=1) < 1 and not _is_list_of_sizes(node, value):
+        if min(known, default=1) < 1 and not may_be_empty:
             raise InvalidModel(f"{node.op_type}: its output {known} is empty", place=name_of(node))
         if problem := limits.problem(name_of(node), known if batch == 1 else [math.prod(known) // batch]):
             raise InvalidModel(problem)
@@ -120,12 +126,6 @@ def _join(a: int | None, b: int | None) -> int | str | None:
     if (a, b) == WITNESSES:
         return BATCH
     return a if a == b else None
-
-
-def _is_list_of_sizes(node: ir.Node, value: ir.Value) -> bool:
-    """Arithmetic on shapes may take the sizes behind the last axis, which are none."""
-    is_whole = value.dtype is not None and not value.dtype.is_floating_point()
-    return is_whole and len(_sizes(value)) == 1 and all(read.const_value is not None for read in inputs_of(node))
 
 
 def _named(a: int | None, b: int | None) -> str:

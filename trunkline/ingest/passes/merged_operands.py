@@ -150,7 +150,7 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
     if state.batch == 1:
         return value
     if value.const_value is None:
-        raise refused(node, f"reads {name_of(value)!r}, computed for a batch of {state.batch}")
+        return _repeated_once(node, value, state, axis)
     content = array_of(value)
     each = content.reshape(axis.apart(content.shape, state.batch))
     first = each.take([0], axis=axis.place)
@@ -159,6 +159,20 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
     made = state.editor.store(state.editor.fresh(f"{name_of(value)}.once"), ir.Tensor(first))
     made.metadata_props.update(value.metadata_props)
     return made
+
+
+def _repeated_once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.Value:
+    """Return what an Expand of weights repeats for each image, repeated for one."""
+    expand = value.producer()
+    data = None if expand is None or expand.op_type != "Expand" else expand.inputs[0]
+    place = -1 if data is None else axis.axis - len(shape_of(value)) + len(shape_of(data))
+    if data is None or axis.extra or (place >= 0 and shape_of(data)[place] != 1):
+        raise refused(node, f"reads {name_of(value)!r}, which is computed for each of {state.batch} images")
+    sizes = axis.ones([size or 1 for size in shape_of(value)])
+    shape = state.editor.constant(f"{name_of(value)}.shape", sizes, np.int64)
+    made = state.editor.before(node, "Expand", [data, shape], {})
+    made.outputs[0].shape, made.outputs[0].type = ir.Shape(sizes), value.type
+    return made.outputs[0]
 
 
 def reshaped(node: ir.Node, value: ir.Value, state: Freeing, sizes: list[int]) -> ir.Value:

@@ -29,7 +29,11 @@ from trunkline.ingest.passes.lift_constants import replace_by_tensor
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
+OF_NUMBER = "computes with the number of images in the batch"
 _OF_SHAPES = ("Shape", "Size")
+_BENDING = frozenset(["Abs", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Sign"])
+"""Arithmetic that may be constant, or in proportion, at both witnesses and not between."""
+_OTHERS = (1, 2, 3, 1000)
 _MOST_NUMBERS = 2**22
 """In a table that numbers the images, at either witness: enough for one number per channel of a pooled map."""
 
@@ -40,18 +44,25 @@ class SecondBatch:
     Attributes:
         shapes: The shapes that do: of values computed from the image, and of constants made for each image.
         contents: The stored tensors that do; their shape is the same at both.
+        bent: Stored tensors that are as at either witness for some batch sizes only: whether there are more than four.
     """
 
     def __init__(self, images: Sequence[ir.Value]) -> None:
         self.shapes: dict[ir.Value, Sizes] = {}
         self.contents: dict[ir.Value, Array] = {}
+        self.bent: set[ir.Value] = set()
         self._followed: set[ir.Node] = set()
         for image in images:
             self.shapes[image] = (WITNESSES[1], *_sizes(image)[1:])
 
     def touches(self, node: ir.Node) -> bool:
         """Whether ``node`` reads anything that differs."""
-        return any(value in self.shapes or value in self.contents for value in inputs_of(node))
+        known = (self.shapes, self.contents, self.bent)
+        return any(value in found for value in inputs_of(node) for found in known)
+
+    def reads_number(self, node: ir.Node) -> bool:
+        """Whether ``node`` reads a stored tensor that is another for another number of images."""
+        return any(value in self.contents or value in self.bent for value in inputs_of(node))
 
     def keep_images(self, node: ir.Node, editor: Editor) -> None:
         """Let a Resize to stored sizes give as many images as it reads: it names those that its exporter saw."""
@@ -65,6 +76,30 @@ class SecondBatch:
             value = editor.constant(f"{name_of(node)}.sizes", [first for first, _ in kept], np.int64)
             self.contents[value] = np.array([second for _, second in kept], np.int64)
             set_input(node, 3, value)
+
+    def check_kept(
+        self, node: ir.Node, read: Sequence[ir.Value | None], editor: Editor, widened: Mapping[ir.Value, ir.Value]
+    ) -> None:
+        """Check that what ``node`` read and depends on the batch is read still, not replaced by what came of it.
+
+        Args:
+            node: It, in canonical form.
+            read: What it read before.
+            editor: Of the graph; what it has added may read for the node.
+            widened: What was made float32, by what it was before.
+
+        Raises:
+            InvalidModel: A setting was computed from the first batch size.
+        """
+        for value in read:
+            if value is None or value not in self.contents:
+                continue
+            if value in widened:
+                self.contents[widened[value]] = self.contents[value].astype(np.float32)
+                continue
+            readers = value.consumers()
+            if node not in readers and editor.added.isdisjoint(readers):
+                raise InvalidModel(f"{node.op_type} {OF_NUMBER}", place=name_of(node), advice=ADVICE)
 
     def take_over(self, old: ir.Value | None, new: ir.Value | None) -> None:
         """Note of sizes that stand in the place of others which follow the batch that they follow it in the same places."""
@@ -94,6 +129,21 @@ class SecondBatch:
             if self.touches(following):
                 self._note(following)
 
+    def follow_again(self, graph: ir.Graph) -> None:
+        """Find all shapes anew, for either batch size, after axes have changed their order.
+
+        Raises:
+            InvalidModel: A constant that depends on the batch was turned with them: what it is now is not known.
+        """
+        for value in self.contents:
+            if graph.initializers.get(name_of(value)) is value and not value.uses():
+                raise InvalidModel("a constant depends on the number of images in the batch", place=name_of(value))
+        self.shapes = {image: self.shapes[image] for image in graph.inputs}
+        self._followed.clear()
+        for node in graph:
+            infer_node(node)
+            self.follow(node)
+
     def fold(self, node: ir.Node, editor: Editor, budget: Budget) -> bool:
         """Replace arithmetic on sizes by what it gives at the first batch size, and note what at the second.
 
@@ -107,12 +157,28 @@ class SecondBatch:
         first = _computed(node)
         with self._at_second(node):
             second = _computed(node)
+        bends = self._bends(node, first, second) or not self.bent.isdisjoint(inputs_of(node))
         stored = replace_by_tensor(editor, node, ir.Tensor(first))
         if is_weight(stored):
             stored.metadata_props[ROLE_KEY] = CONSTANT
         if not np.array_equal(first, second):
             self.contents[stored] = second
+        if bends:
+            self.bent.add(stored)
         return True
+
+    def _bends(self, node: ir.Node, first: Array, second: Array) -> bool:
+        """Whether what ``node`` makes of sizes is not in proportion for batches of other sizes, one image for one."""
+        if node.op_type not in _BENDING or not any(value in self.contents for value in inputs_of(node)):
+            return False
+        for batch in _OTHERS:
+            reads = {value: (array_of(value), self.contents.get(value, array_of(value))) for value in inputs_of(node)}
+            contents = {value: _in_proportion(*pair, batch) for value, pair in reads.items()}
+            with _standing({}, contents):
+                found = _computed(node)
+            if not np.array_equal(found, _in_proportion(first, second, batch)):
+                return True
+        return False
 
     def both(self, value: ir.Value) -> tuple[Array, Array] | None:
         """Return what a computed constant holds at either batch size; ``None`` where it is too large or not known."""
@@ -169,6 +235,14 @@ class SecondBatch:
         contents = {value: self.contents[value] for value in inputs_of(node) if value in self.contents}
         with _standing(shapes, contents):
             yield
+
+
+def _in_proportion(first: Array, second: Array, batch: int) -> Array:
+    """Return what a number is for ``batch`` images, that grows evenly from the first witness to the second."""
+    if first.dtype == np.bool_:
+        return first
+    slope = (second.astype(np.float64) - first) / (WITNESSES[1] - WITNESSES[0])
+    return np.asarray(first + slope * (batch - WITNESSES[0])).astype(first.dtype)
 
 
 def _from(node: ir.Node, known: Mapping[ir.Value, tuple[Array, Array]], index: int) -> Array:
