@@ -14,7 +14,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import CONSTANT, ROLE_KEY, Graph, is_weight, name_of
+from trunkline.ingest.graph import CONSTANT, PARAMETER, ROLE_KEY, Graph, is_weight, name_of
 
 Role = Literal["parameter", "statistic", "static"]
 
@@ -114,6 +114,14 @@ def role_of(value: ir.Value) -> Role:
 def is_parameter(value: ir.Value | None) -> bool:
     """Whether an input of a node is a stored weight that trains; computed and absent inputs are not."""
     return value is not None and value.is_initializer() and role_of(value) == "parameter"
+
+
+def may_train(value: ir.Value) -> bool:
+    """Whether a stored float tensor is a weight, as far as can be told before its readers are known."""
+    if not is_weight(value) or value.shape is None:
+        return False
+    mark = value.metadata_props.get(ROLE_KEY)
+    return mark != CONSTANT and (mark == PARAMETER or len(value.shape) > 0)
 
 
 def is_setting(value: ir.Value) -> bool:

@@ -51,6 +51,12 @@ def canonical_image(graph: ir.Graph, input_size: InputSize | None, limits: Limit
     return tuple(notes)
 
 
+def has_free_batch(graph: ir.Graph) -> bool:
+    """Whether no input of ``graph`` names a number of images; Paddle's exporters write −1 for a size that is free."""
+    firsts = [value.shape[0] for value in graph.inputs if value.shape is not None and len(value.shape)]
+    return not any(isinstance(size, int) and size >= 0 for size in firsts)
+
+
 def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
     """Give the image input sizes in numbers, and return the batch size it stands at.
 

@@ -5,17 +5,34 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.errors import Problem, UnsupportedOp
-from trunkline.ingest.graph import name_of
+from trunkline.ingest.graph import inputs_of, name_of
 from trunkline.ingest.onnx_file.operators import SUPPORTED
+from trunkline.ingest.passes.second_batch import SecondBatch
 
 
-def refuse_leftovers(graph: ir.Graph) -> None:
+def refuse_leftovers(graph: ir.Graph, second: SecondBatch | None = None) -> None:
     """Check that all such operators were folded.
+
+    Args:
+        graph: What has been read so far.
+        second: Given while the batch is not free yet: constants as large as the batch may still be computed then.
 
     Raises:
         UnsupportedOp: Some work on what is computed from the image; all of them are named.
     """
     text = "works on sizes and constants only; here it works on what is computed from the image"
-    problems = [Problem(f"{n.op_type}: {text}", name_of(n)) for n in graph if n.op_type not in SUPPORTED]
+    left = [node for node in graph if node.op_type not in SUPPORTED]
+    if left and second is not None:
+        from_image = _computed_from_image(graph)
+        left = [node for node in left if not from_image.isdisjoint(inputs_of(node))]
+    problems = [Problem(f"{node.op_type}: {text}", name_of(node)) for node in left]
     if problems:
         raise UnsupportedOp(problems)
+
+
+def _computed_from_image(graph: ir.Graph) -> set[ir.Value]:
+    found = set(graph.inputs)
+    for node in graph:
+        if not found.isdisjoint(inputs_of(node)):
+            found.update(node.outputs)
+    return found

@@ -21,6 +21,7 @@ SUPPORTED: Mapping[str, int] = {
     "Asinh": 22,
     "Atan": 22,
     "Atanh": 22,
+    "Attention": 25,
     "AveragePool": 22,
     "BatchNormalization": 15,
     "Cast": 28,
@@ -133,7 +134,7 @@ SUPPORTED: Mapping[str, int] = {
     "Where": 16,
     "Xor": 7,
 }
-"""Operators that may stay in the Graph, except Upsample, which becomes Resize."""
+"""Operators that may stay in the Graph, except those that adapters say in others, such as Upsample and Attention."""
 
 FOLDED: Mapping[str, int] = {
     "CastLike": 28,
@@ -148,7 +149,23 @@ FOLDED: Mapping[str, int] = {
 """Operators that are welcome where they compute sizes or constants, and are gone once the file is read."""
 
 EVALUATED = frozenset(FOLDED) | {
-    *("Abs", "Add", "And", "Cast", "Ceil", "Concat", "Cos", "Div", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor"),
+    *(
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "Ceil",
+        "Concat",
+        "Cos",
+        "CumSum",
+        "Div",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+    ),
     *("Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mod"),
     *("Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"),
     *("ReduceProd", "ReduceSum", "ReduceSumSquare", "Reshape", "Round", "Sign", "Sin", "Slice", "Sqrt", "Squeeze"),

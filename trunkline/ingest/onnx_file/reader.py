@@ -13,7 +13,7 @@ from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, is_weig
 from trunkline.ingest.input_size import InputSize, pixels_of
 from trunkline.ingest.limits import Budget, Limits
 from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
-from trunkline.ingest.onnx_file.image import canonical_image, settle_image, settle_maps
+from trunkline.ingest.onnx_file.image import canonical_image, has_free_batch, settle_image, settle_maps
 from trunkline.ingest.onnx_file.leftovers import refuse_leftovers
 from trunkline.ingest.onnx_file.load import load
 from trunkline.ingest.owners import settle_owners
@@ -28,6 +28,7 @@ from trunkline.ingest.passes.free_batch import FreeBatch
 from trunkline.ingest.passes.lift_constants import LiftConstants
 from trunkline.ingest.passes.name_everything import NameEverything
 from trunkline.ingest.passes.remove_dead import RemoveDead
+from trunkline.ingest.passes.second_batch import SecondBatch
 from trunkline.ingest.passes.single_precision import OTHERS
 from trunkline.ingest.passes.split_roles import SplitRoles
 
@@ -91,12 +92,17 @@ def canonical_graph(
     notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph, input_size, limits)))
     _note_sources(graph, path)
     own = {} if maps else _at_own_size(graph, input_size, limits)
+    is_free = has_free_batch(graph)
     batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
+    second = SecondBatch(graph.inputs) if is_free else None
     others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
-    walk = CanonicalNodes(opset, batch, budget, own, single=True)
-    run_passes(graph, [walk, EliminateIdentity(), DropTurns(), SplitRoles(), RemoveDead()])
+    walk = CanonicalNodes(opset, batch, budget, own, single=True, second=second)
+    run_passes(graph, [walk, EliminateIdentity(), RemoveDead()])
+    if DropTurns()(graph) and second is not None:
+        second.follow_again(graph)
+    refuse_leftovers(graph, second)
+    run_passes(graph, [FreeBatch(batch, budget, second), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
-    run_passes(graph, [FreeBatch(batch), RemoveDead()])
     canonical = _canonical_model(graph, path)
     settle_owners(canonical, model.metadata_props)
     return Graph(canonical, (*notes, *_precision_notes(graph, others)))

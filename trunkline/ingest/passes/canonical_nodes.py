@@ -11,18 +11,24 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import data_inputs_of
+from trunkline.errors import InvalidModel
+from trunkline.ingest.graph import data_inputs_of, name_of
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.opset import adapt
-from trunkline.ingest.passes.edit import Editor, set_input
+from trunkline.ingest.passes.edit import Editor, input_at, set_input
 from trunkline.ingest.passes.eliminate_identity import eliminate, is_identity
+from trunkline.ingest.passes.empty_parts import leave_out, may_be_left_out
 from trunkline.ingest.passes.explicit_attributes import make_explicit
 from trunkline.ingest.passes.explicit_inputs import complete_inputs
-from trunkline.ingest.passes.fold_constants import Folder
+from trunkline.ingest.passes.fold_constants import Folder, can_fold
 from trunkline.ingest.passes.follow_image import OwnReshape, follow_image
-from trunkline.ingest.passes.infer_shapes import infer_fixed
+from trunkline.ingest.passes.infer_shapes import ADVICE, infer_fixed
+from trunkline.ingest.passes.second_batch import SecondBatch
 from trunkline.ingest.passes.single_precision import to_single
 from trunkline.ingest.passes.take_branch import take_branch
+
+_REPEATS = ("Expand", "Tile")
+"""Operators that may repeat a tensor once along each axis, which is to leave it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class CanonicalNodes:
         budget: What folding may still store.
         own: What each Reshape does at the file's own image size, where that is another.
         single: Whether all that is computed from the image shall be float32.
+        second: What is another for a second batch size, where the file leaves the batch free; it is filled in.
     """
 
     opset: int
@@ -42,6 +49,7 @@ class CanonicalNodes:
     budget: Budget
     own: Mapping[str, OwnReshape] = field(default_factory=dict)
     single: bool = False
+    second: SecondBatch | None = None
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Bring the nodes of ``graph`` to canonical form."""
@@ -49,27 +57,63 @@ class CanonicalNodes:
         folder = Folder(editor, self.budget)
         done: dict[ir.Value, ir.Value] = {}
         for node in graph:
-            node.domain = ""
-            if node.op_type == "If":
-                take_branch(node, editor, self.opset, self.budget)
-                continue
-            if self.single and data_inputs_of(node):
-                to_single(node, editor, done)
-            if node not in editor.added:
-                adapt(node, self.opset, editor)
-            if node.inputs and node.inputs[-1] is None:
-                set_input(node, len(node.inputs) - 1, None)
-            complete_inputs(node, editor)
-            make_explicit(node)
-            follow_image(node, self.own, editor)
-            infer_fixed(node, self.budget.limits, self.batch)
-            gone = (_copies_stored(node) and eliminate(graph, node)) or folder.fold(node)
-            if self.single and not gone and to_single(node, editor, done):
-                infer_fixed(node, self.budget.limits, self.batch)
+            try:
+                self._bring(node, editor, folder, done)
+            except InvalidModel as error:
+                if self.second is None:
+                    raise
+                raise self.second.retold(error, node) from error
         return True
+
+    def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:
+        node.domain = ""
+        if node.op_type == "If":
+            self._take(node, editor)
+            return
+        read = tuple(node.inputs)
+        if self.single and data_inputs_of(node):
+            to_single(node, editor, done)
+        if node not in editor.added:
+            adapt(node, self.opset, editor)
+        if node.inputs and node.inputs[-1] is None:
+            set_input(node, len(node.inputs) - 1, None)
+        complete_inputs(node, editor)
+        make_explicit(node)
+        if self.second is not None:
+            self.second.keep_images(node, editor)
+            self.second.check_kept(node, read, editor, done)
+        asked = input_at(node, 1)
+        follow_image(node, self.own, editor)
+        if self.second is not None:
+            self.second.take_over(asked, input_at(node, 1))
+        is_part = may_be_left_out(node)
+        infer_fixed(node, self.budget.limits, self.batch, may_be_empty=is_part or can_fold(node))
+        if is_part and leave_out(editor.graph, node):
+            return
+        gone = (_copies_stored(node) and eliminate(editor.graph, node)) or self._fold(node, editor, folder)
+        read = tuple(node.inputs)
+        if self.single and not gone and to_single(node, editor, done):
+            infer_fixed(node, self.budget.limits, self.batch)
+            if self.second is not None:
+                self.second.check_kept(node, read, editor, done)
+
+    def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
+        if self.second is None:
+            return folder.fold(node)
+        self.second.follow(node)
+        return self.second.fold(node, editor, self.budget) if self.second.touches(node) else folder.fold(node)
+
+    def _take(self, node: ir.Node, editor: Editor) -> None:
+        if self.second is not None and self.second.touches(node):
+            text = "If: its condition depends on how many images there are"
+            raise InvalidModel(text, place=name_of(node), advice=ADVICE)
+        take_branch(node, editor, self.opset, self.budget)
 
 
 def _copies_stored(node: ir.Node) -> bool:
     """Whether a node gives a stored tensor as it is; folded, a weight would lose its name."""
     source = node.inputs[0] if node.inputs else None
-    return source is not None and source.is_initializer() and is_identity(node)
+    if source is None or not source.is_initializer():
+        return False
+    is_idle = node.op_type in _REPEATS and source.shape == node.outputs[0].shape
+    return is_idle or is_identity(node)

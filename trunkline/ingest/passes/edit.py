@@ -60,7 +60,7 @@ class Editor:
         return made
 
     def before(
-        self, node: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]
+        self, node: ir.Node, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute]
     ) -> ir.Node:
         """Put a node in front of ``node``, named after it."""
         made = self._made(node, op, inputs, attributes)
@@ -73,7 +73,9 @@ class Editor:
         self.graph.insert_after(node, made)
         return made
 
-    def _made(self, near: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]) -> ir.Node:
+    def _made(
+        self, near: ir.Node, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute]
+    ) -> ir.Node:
         name = self.fresh(f"{name_of(near)}.{op.lower()}")
         settings = [make_attribute(key, content) for key, content in attributes.items()]
         made = ir.Node("", op, list(inputs), settings, name=name)

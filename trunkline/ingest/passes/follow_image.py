@@ -67,7 +67,7 @@ def follow_image(node: ir.Node, own: Mapping[str, OwnReshape], editor: Editor) -
         advice = "read the file at its own size, or export it for the size that is wanted"
         raise InvalidModel(text + choice, place=name_of(node), advice=advice)
     put(node, "allowzero", 0)
-    set_input(node, 1, editor.constant(f"{name_of(node)}.shape", followed, np.int64))
+    set_input(node, 1, editor.constant(f"{name_of(node)}.shape", _left_open(before.asked, followed), np.int64))
 
 
 def _followed(before: OwnReshape, reads: Sizes) -> Sizes | None:
@@ -82,6 +82,11 @@ def _followed(before: OwnReshape, reads: Sizes) -> Sizes | None:
         else:
             return None
     return tuple(result)
+
+
+def _left_open(asked: Sizes, followed: Sizes) -> Sizes:
+    """Leave open what the file does: it may be the batch that is free there."""
+    return tuple(-1 if old == -1 else new for old, new in zip(asked, followed, strict=True))
 
 
 def _groups(reads: Sizes, gives: Sizes) -> list[tuple[list[int], list[int]]]:

@@ -1,31 +1,35 @@
-"""Free the batch axis: out of the input, out of every Reshape, out of every Resize.
+"""Free the batch axis: out of the input, out of every Reshape, out of every Resize, out of every constant.
 
-A file may merge the batch with the axis behind it for a while, as ShuffleNet does to permute channels. Such a value
-keeps them apart here: what is ``[b·k, …]`` in the file is ``[N, k, …]`` in the Graph.
+A file may merge the batch with other axes for a while, as ShuffleNet does to permute channels, and Swin to attend within
+windows. Such a value keeps them apart here: what is ``[b·k, …]`` in the file is ``[N, k, …]`` in the Graph.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import BATCH, attribute, inputs_of, name_of, shape_of
+from trunkline.ingest.graph import BATCH, inputs_of, name_of, shape_of
+from trunkline.ingest.limits import Budget
 from trunkline.ingest.passes.batch_axis import batch_axis, mixes_images
-from trunkline.ingest.passes.edit import Editor, put, set_input, static
-from trunkline.ingest.passes.infer_shapes import infer_free
+from trunkline.ingest.passes.batch_place import BatchAxis
+from trunkline.ingest.passes.edit import Editor, set_input, static
+from trunkline.ingest.passes.free_reshape import free_reshape, unflatten
+from trunkline.ingest.passes.free_resize import free_resize
+from trunkline.ingest.passes.freeing import Freeing, Sizes, refused, sizes_of
+from trunkline.ingest.passes.infer_shapes import infer_free, join_free
+from trunkline.ingest.passes.merged_rules import work_apart
+from trunkline.ingest.passes.own_image import gather_own, works_along_batch
+from trunkline.ingest.passes.second_batch import OF_NUMBER, SecondBatch
+from trunkline.ingest.passes.settle import settle
+from trunkline.ingest.passes.spread import give_each, is_of_weights, make_once
 
-_ADVICE = "export with a dynamic batch axis, kept first; or cut the network before this node with --features"
-_UNARY = frozenset(
-    {
-        *("Abs", "Clip", "Dropout", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"),
-        *("Log", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh"),
-    }
-)
-"""Operators that work on a value with one more axis as they do without."""
+_REWRITTEN = frozenset({"Expand", "Flatten", "Gather", "Reshape", "Resize", "Slice"})
+"""Operators whose sizes may be those of one batch size in the file."""
+_TO_THE_END = 2**63 - 1
+_BOUNDS = ("", "starts", "ends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,18 @@ class FreeBatch:
     """Walks in order, because each node's rewriting needs the freed shapes of those before.
 
     1. The image input's first size becomes N. 2. A Reshape or Expand that names the batch size keeps that axis
-    instead. 3. A Resize to sizes names scales or spatial sizes instead. 4. All shapes are inferred anew, N free.
+    instead. 3. A Resize to sizes names scales or spatial sizes instead. 4. A constant made for each image is made
+    once. 5. All shapes are inferred anew, N free.
 
     Attributes:
         batch: The batch size all shapes were inferred for.
+        budget: What folding may still store.
+        second: What is another for a second batch size, where the file leaves the batch free.
     """
 
     batch: int
+    budget: Budget
+    second: SecondBatch | None = None
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Free the batch axis of ``graph``.
@@ -47,100 +56,89 @@ class FreeBatch:
         Raises:
             InvalidModel: A node mixes the images of a batch, or works for one batch size only.
         """
-        editor = Editor(graph)
         for image in graph.inputs:
             image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
-        apart: set[ir.Value] = set()
+        state = Freeing(Editor(graph), self.batch, self.second, graph.inputs[0])
         for node in graph:
-            self._free(node, editor, apart)
-            infer_free(node)
-            for value in node.outputs:
-                if value in apart and value.is_graph_output():
-                    raise _refused(node, f"its result {_shown(shape_of(value))} merges N with the axis behind it")
+            if node not in state.editor.added:
+                _free(node, state)
+        settle(graph, state, self.budget)
         return True
 
-    def _free(self, node: ir.Node, editor: Editor, apart: set[ir.Value]) -> None:
-        """Rewrite ``node``; ``apart`` are the values whose batch the file merges with the axis behind it."""
-        if node.op_type == "Flatten":
-            self._unflatten(node, editor, apart)
-        if node.op_type == "Reshape":
-            self._free_reshape(node, editor, apart)
-        elif not apart.isdisjoint(inputs_of(node)):
-            _work_apart(node, apart)
-        elif node.op_type == "Expand":
-            _free_expand(node, editor)
-        elif node.op_type == "Resize":
-            _free_resize(node, editor)
-        elif node.op_type == "Squeeze":
-            _keep_batch(node)
-        if mixes_images(node):
-            raise _refused(node, "mixes the images of a batch")
 
-    def _unflatten(self, node: ir.Node, editor: Editor, apart: set[ir.Value]) -> None:
-        """A Flatten that does not just leave the first axis, the batch, alone is a Reshape."""
-        data = node.inputs[0]
-        assert data is not None
-        axis, first = batch_axis(data), int(attribute(node, "axis", 1))
-        first += len(shape_of(data)) - (data in apart) if first < 0 else 0
-        if axis is None or (axis == 0 and first == 1 and data not in apart):
-            return
-        if first <= axis:
-            raise _refused(node, "merges the batch axis with others")
-        node.op_type = "Reshape"
-        node.attributes.pop("axis", None)
-        sizes = [size or 0 for size in shape_of(node.outputs[0])]
-        set_input(node, 1, editor.constant(f"{name_of(node)}.shape", sizes, np.int64))
-
-    def _free_reshape(self, node: ir.Node, editor: Editor, apart: set[ir.Value]) -> None:
-        data, sizes = node.inputs[0], static(node, 1)
-        assert data is not None
-        shape = shape_of(data)
-        source = batch_axis(data)
-        if sizes is None or source is None:
-            return
-        result = [size or 0 for size in shape_of(node.outputs[0])]
-        if math.prod(result) != math.prod(size or self.batch for size in shape):
-            raise _refused(node, f"from {_shown(shape)} to {result} changes how many numbers there are")
-        target = self._target(result, math.prod(size or 1 for size in shape[:source]))
-        if target is None:
-            text = f"from {_shown(shape)} to {result} (batch {self.batch}) merges the batch axis with others"
-            raise _refused(node, text)
-        # No size is 0 here, so allowzero changed nothing so far; from now on 0 means "as the input".
-        put(node, "allowzero", 0)
-        stays = target == source and data not in apart
-        free = [int(size) for size in sizes.ravel()] if stays else result
-        behind = result[target] // self.batch
-        if behind > 1:
-            free = [*result[:target], -1, behind, *result[target + 1 :]]
-            apart.add(node.outputs[0])
-        else:
-            free[target] = 0 if stays else -1
-        if free != sizes.ravel().tolist():
-            set_input(node, 1, editor.constant(f"{name_of(node)}.shape", free, np.int64))
-
-    def _target(self, result: list[int], ahead: int) -> int | None:
-        """Return the output axis that the batch is in: with as many numbers before it as at the input.
-
-        It is the batch alone, or the batch times what follows it: the numbers of one image lie together in both.
-        """
-        places = [i for i, size in enumerate(result) if math.prod(result[:i]) == ahead and size % self.batch == 0]
-        alone = [i for i in places if result[i] == self.batch]
-        return next(iter([*alone, *places]), None)
+def _free(node: ir.Node, state: Freeing) -> None:
+    first = [sizes_of(value) for value in node.outputs]
+    second = [state.at_second(*pair) for pair in zip(node.outputs, first, strict=True)]
+    reads = state.reads(node)
+    if not state.numbered.isdisjoint(inputs_of(node)) and not (reads and works_along_batch(node, state)):
+        if reads:
+            raise refused(
+                node, "computes with constants that number the images of the batch; they must be alike for each"
+            )
+        state.numbered.update(node.outputs)
+        return
+    if not reads:
+        if first != second:
+            make_once(node, state, first[0], second[0])
+        elif _reads_number(node, state):
+            state.numbered.update(node.outputs)
+        return
+    give_each(node, state)
+    axes = _rewrite(node, state, first, second)
+    if mixes_images(node):
+        raise refused(node, "mixes the images of a batch")
+    _infer(node, state, first, second, plain=axes is None)
+    _note(node, state, axes, first, second)
 
 
-def _work_apart(node: ir.Node, apart: set[ir.Value]) -> None:
-    """Let ``node`` work on a value that has one more axis than in the file."""
-    data = node.inputs[0]
-    assert data is not None
-    axis = batch_axis(data)
-    if axis is not None and node.op_type == "Transpose":
-        order: list[int] = []
-        for old in attribute(node, "perm"):
-            order += [axis, axis + 1] if old == axis else [old + (old > axis)]
-        put(node, "perm", order)
-    elif node.op_type not in _UNARY:
-        raise _refused(node, f"works on {_shown(shape_of(data))}, of which the file makes one axis of N and the next")
-    apart.add(node.outputs[0])
+def _rewrite(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes]) -> BatchAxis | None:
+    """Rewrite ``node`` for a free batch; return where its results merge the batch, ``None`` where none can."""
+    if node.op_type == "Flatten":
+        unflatten(node, state, first[0])
+    if node.op_type == "Reshape":
+        return free_reshape(node, state, first[0], second[0])
+    if works_along_batch(node, state):
+        return gather_own(node, state)
+    if not state.merged.keys().isdisjoint(inputs_of(node)):
+        return work_apart(node, state)
+    if node.op_type == "Expand":
+        _free_expand(node, state)
+    elif node.op_type == "Resize":
+        free_resize(node, state.editor)
+    elif node.op_type == "Slice":
+        _free_slice(node, state, first[0])
+    elif node.op_type == "Squeeze":
+        _keep_batch(node)
+    return None
+
+
+def _infer(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes], *, plain: bool) -> None:
+    """Give the results of ``node`` their free shapes; what the file says for two batch sizes need not be asked again."""
+    if plain and state.second is not None and node.op_type not in _REWRITTEN:
+        join_free(node, first, second)
+    else:
+        infer_free(node)
+
+
+def _note(node: ir.Node, state: Freeing, axes: BatchAxis | None, first: list[Sizes], second: list[Sizes]) -> None:
+    """Note where the results of ``node`` have their batch, having checked that they are the file's."""
+    if _reads_number(node, state):
+        raise refused(node, OF_NUMBER)
+    is_alike = all(value in state.alike for value in state.reads(node))
+    for value, *sizes in zip(node.outputs, first, second, strict=True):
+        if axes is not None or state.second is not None:
+            state.give(node, value, axes or BatchAxis(batch_axis(value) or 0), *sizes)
+        if is_alike:
+            state.alike.add(value)
+            if is_of_weights(node, state):
+                state.of_weights.add(value)
+    if not is_alike:
+        state.latest = node.outputs[0]
+
+
+def _reads_number(node: ir.Node, state: Freeing) -> bool:
+    """Whether ``node`` reads a stored tensor that is another for another number of images."""
+    return state.second is not None and state.second.reads_number(node)
 
 
 def _keep_batch(node: ir.Node) -> None:
@@ -148,60 +146,30 @@ def _keep_batch(node: ir.Node) -> None:
     assert data is not None
     axis = batch_axis(data)
     if axes is not None and axis is not None and axis in [int(a) % len(shape_of(data)) for a in axes.ravel()]:
-        raise _refused(node, "takes the batch axis away, which is possible for one image only")
+        raise refused(node, "takes the batch axis away, which is possible for one image only")
 
 
-def _free_expand(node: ir.Node, editor: Editor) -> None:
+def _free_expand(node: ir.Node, state: Freeing) -> None:
     """Sizes of 1 keep the input's: the batch is there already."""
     data, sizes = node.inputs[0], static(node, 1)
     assert data is not None
     axis = batch_axis(data)
     if sizes is None or axis is None:
         return
-    result = [size or 0 for size in shape_of(node.outputs[0])]
+    result = list(sizes_of(node.outputs[0]))
     result[axis + len(result) - len(shape_of(data))] = 1
-    set_input(node, 1, editor.constant(f"{name_of(node)}.shape", result, np.int64))
+    set_input(node, 1, state.editor.constant(f"{name_of(node)}.shape", result, np.int64))
 
 
-def _refused(node: ir.Node, text: str) -> InvalidModel:
-    return InvalidModel(f"{node.op_type} {text}", place=name_of(node), advice=_ADVICE)
-
-
-def _free_resize(node: ir.Node, editor: Editor) -> None:
-    sizes = static(node, 3)
-    data = node.inputs[0]
+def _free_slice(node: ir.Node, state: Freeing, first: Sizes) -> None:
+    """A Slice that takes all images of the batch names no number of them."""
+    data, starts, ends, axes, steps = (node.inputs[0], *(static(node, index) for index in range(1, 5)))
     assert data is not None
-    if sizes is None or shape_of(data)[0] is not None:
+    batch, rank = batch_axis(data), len(shape_of(data))
+    if batch is None or starts is None or ends is None or axes is None or steps is None:
         return
-    if attribute(node, "keep_aspect_ratio_policy") != "stretch":
-        text = "Resize: keep_aspect_ratio_policy is not supported with sizes"
-        raise InvalidModel(text, place=name_of(node), advice="give the scales, or both sizes and stretch")
-    before = [size or 1 for size in shape_of(data)]
-    after = [1, *(size or 1 for size in shape_of(node.outputs[0])[1:])]
-    named = [axis % len(before) for axis in attribute(node, "axes") or range(len(before))]
-    node.attributes.pop("axes", None)
-    scales = [np.float32(new / old) for new, old in zip(after, before, strict=True)]
-    if all(float(scale) * old == new for scale, old, new in zip(scales, before, after, strict=True)):
-        set_input(node, 2, editor.constant(f"{name_of(node)}.scales", scales, np.float32))
-        set_input(node, 3, None)
-        _name_region(node, editor, named, list(range(len(before))))
-        return
-    # A scale that float32 cannot hold could round to another size: name the sizes, without the batch's.
-    axes = [axis for axis in range(1, len(after)) if axis > 1 or after[axis] != before[axis]]
-    put(node, "axes", axes)
-    set_input(node, 3, editor.constant(f"{name_of(node)}.sizes", [after[axis] for axis in axes], np.int64))
-    _name_region(node, editor, named, axes)
-
-
-def _name_region(node: ir.Node, editor: Editor, named: list[int], axes: list[int]) -> None:
-    """Give the region of interest of a Resize, which stands for the axes ``named``, for ``axes`` instead."""
-    region = static(node, 1)
-    if region is None or named == axes:
-        return
-    whole = np.stack([np.zeros(max(*named, *axes) + 1, np.float32), np.ones(max(*named, *axes) + 1, np.float32)])
-    whole[:, named] = region.reshape(2, -1)
-    set_input(node, 1, editor.constant(f"{name_of(node)}.roi", whole[:, axes].ravel()))
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return "[" + ", ".join(BATCH if size is None else str(size) for size in shape) + "]"
+    is_batch = np.array([int(axis) % rank == batch for axis in axes.ravel()])
+    if is_batch.any() and first[batch] == state.batch and (steps.ravel()[is_batch] == 1).all():
+        whole = np.where(is_batch, 0, starts.ravel()), np.where(is_batch, _TO_THE_END, ends.ravel())
+        for index, bounds in enumerate(whole, start=1):
+            set_input(node, index, state.editor.constant(f"{name_of(node)}.{_BOUNDS[index]}", bounds, np.int64))

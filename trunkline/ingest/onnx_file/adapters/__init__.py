@@ -3,6 +3,7 @@
 from trunkline.ingest.onnx_file.adapters import (
     activation,
     arithmetic,
+    attention,
     blocks,
     casts,
     deform_conv,
@@ -21,6 +22,7 @@ from trunkline.ingest.onnx_file.adapters import (
 __all__ = [
     "activation",
     "arithmetic",
+    "attention",
     "blocks",
     "casts",
     "deform_conv",

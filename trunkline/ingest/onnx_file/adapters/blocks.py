@@ -19,9 +19,9 @@ def space_to_depth(node: ir.Node, editor: Editor) -> None:
     sizes, block = sizes_of(node), attribute(node, "blocksize")
     if len(sizes) != 4 or block < 1 or any(size % block for size in sizes[2:]):
         raise InvalidModel(f"SpaceToDepth: blocks of {block} do not divide {sizes}", place=name_of(node))
-    batch, channels, height, width = sizes
-    split = ints(node, editor, "blocks", [batch, channels, height // block, block, width // block, block])
+    _, channels, height, width = sizes
+    split = ints(node, editor, "blocks", [0, channels, height // block, block, width // block, block])
     parts = step(node, editor, "Reshape", [data_of(node), split], allowzero=0)
     moved = step(node, editor, "Transpose", [parts], perm=[0, 1, 3, 5, 2, 4])
-    joined = ints(node, editor, "shape", [batch, channels * block**2, height // block, width // block])
+    joined = ints(node, editor, "shape", [0, channels * block**2, height // block, width // block])
     become(node, "Reshape", [moved, joined], allowzero=0)

@@ -26,7 +26,6 @@ class _Plan:
     """Sizes of a deformable convolution; everything spatial is (rows, columns).
 
     Attributes:
-        batch: Images.
         groups: Offset groups.
         channels: Of one offset group.
         kernel: Taps of a window.
@@ -37,7 +36,6 @@ class _Plan:
         out: Windows.
     """
 
-    batch: int
     groups: int
     channels: int
     kernel: Pair
@@ -92,7 +90,7 @@ def _plan(node: ir.Node) -> _Plan:
             text = f"DeformConv: input {index} is {list(shape_of(value))}; {list(wanted)} was expected"
             raise InvalidModel(text, place=name_of(node))
     pairs = ((pair[0], pair[1]) for pair in (kernel, sizes[2:], strides, dilations, pads[:2], out))
-    return _Plan(sizes[0], groups, sizes[1] // groups, *pairs)
+    return _Plan(groups, sizes[1] // groups, *pairs)
 
 
 def _numbers(node: ir.Node, name: str, default: list[int], least: int = 1) -> list[int]:
@@ -126,11 +124,11 @@ def _undeformed(plan: _Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]
 def _side_by_side(node: ir.Node, editor: Editor, plan: _Plan, value: ir.Value, last: tuple[int, ...]) -> ir.Value:
     """Turn ``[N, groups · kH · kW · last, H', W']`` into ``[N, groups, H' · kH, W' · kW, last]``."""
     name = "offset" if last else "mask"
-    apart = ints(node, editor, f"{name}.apart", [plan.batch, plan.groups, *plan.kernel, *last, *plan.out])
+    apart = ints(node, editor, f"{name}.apart", [0, plan.groups, *plan.kernel, *last, *plan.out])
     parts = step(node, editor, "Reshape", [value, apart], allowzero=0)
     rows, columns = 4 + len(last), 5 + len(last)
     moved = step(node, editor, "Transpose", [parts], perm=[0, 1, rows, 2, columns, 3, *([4] if last else [])])
-    shape = ints(node, editor, f"{name}.shape", [plan.batch, plan.groups, *plan.sampled, *last])
+    shape = ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
     return step(node, editor, "Reshape", [moved, shape], allowzero=0)
 
 
@@ -146,7 +144,7 @@ def _sampled(
     """Return all taps of one offset group, ``[N, C / groups, rows, columns]``."""
     if plan.groups > 1:
         image = _slice(node, editor, image, f"image{index}", index * plan.channels, plan.channels)
-    place = ints(node, editor, f"grid{index}.place", [plan.batch, *plan.sampled, 2])
+    place = ints(node, editor, f"grid{index}.place", [0, *plan.sampled, 2])
     where = step(node, editor, "Reshape", [_slice(node, editor, grid, f"grid{index}", index), place], allowzero=0)
     taps = step(node, editor, "GridSample", [image, where], mode="bilinear", padding_mode="zeros", align_corners=0)
     if scales is None:

@@ -30,12 +30,13 @@ def softmax(node: ir.Node, editor: Editor) -> None:
     if len(long) < 2:
         put(node, "axis", long[0] if long else axis)
         return
-    _flatten_around(node, editor, data, axis, [size or 0 for size in shape])
+    _flatten_around(node, editor, data, long[0], [size or 0 for size in shape])
 
 
 def _flatten_around(node: ir.Node, editor: Editor, data: ir.Value, axis: int, shape: list[int]) -> None:
-    flat = editor.constant(f"{name_of(node)}.flat_shape", [*shape[:axis], -1], np.int64)
-    full = editor.constant(f"{name_of(node)}.full_shape", shape, np.int64)
+    before = [0] * axis
+    flat = editor.constant(f"{name_of(node)}.flat_shape", [*before, -1], np.int64)
+    full = editor.constant(f"{name_of(node)}.full_shape", [*before, *shape[axis:]], np.int64)
     merged = editor.before(node, "Reshape", [data, flat], {"allowzero": 0})
     infer_node(merged)
     node.replace_input_with(0, merged.outputs[0])
