@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     rows = [row for row in kept_rows(options.folder) if row.facts.label in labels]
     lines = missed(rows)
+    if not (options.only or options.sample) and "page" in (options.step or STEPS):
+        _write_page(options.folder, rows, labels)
     _tell(options, rows, lines)
     return int(bool(lines))
 
@@ -52,12 +54,13 @@ def _work(options: argparse.Namespace, labels: Sequence[str]) -> None:
         _modules(options.python, options.folder, options.only)
 
 
+def _write_page(folder: Path, rows: Sequence[Row], labels: Sequence[str]) -> None:
+    failed = [facts for facts in read_exported(folder) if facts.error and facts.label in labels]
+    atomic_write(PAGE, document(rows, failed, kept_rows(folder / MODULES)).encode())
+    sys.stderr.write(f"wrote {PAGE}\n")
+
+
 def _tell(options: argparse.Namespace, rows: Sequence[Row], lines: Sequence[str]) -> None:
-    """Write the page where all of the table was asked for; print the rest."""
-    if not (options.only or options.sample) and "page" in (options.step or STEPS):
-        failed = [facts for facts in read_exported(options.folder) if facts.error]
-        atomic_write(PAGE, document(rows, failed, kept_rows(options.folder / MODULES)).encode())
-        sys.stderr.write(f"wrote {PAGE}\n")
     if options.json:
         results = [row.checked.to_json() for row in rows]
         _say(json.dumps({**totals(rows), "missed": list(lines), "results": results}, indent=1))

@@ -138,9 +138,9 @@ def _of_pytorchcv(module: Any, architecture: Architecture) -> Maps:
 
 
 def _at(module: nn.Module, architecture: Architecture, last: str, stages: Sequence[str]) -> Maps:
-    if not last:
+    found = _outputs_at(module, architecture, [last]).get(last)
+    if found is None or found.dim() != 4:  # not named, or a stage of several branches
         return Maps(known=False)
-    found = _outputs_at(module, architecture, [last])[last]
     return _assembled(module, architecture, list(found.shape[1:]), dict.fromkeys(stages, 0))
 
 

@@ -23,7 +23,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     *family("attention modules", "cnn", _P, "bam_resnet18 cbam_resnet18", size=_IMAGENET),
     *family("dianet", "cnn", _P, "diaresnet10", size=_IMAGENET),
     *family("dianet", "cnn", _P, "diaresnet20_cifar10", size=_CIFAR),
-    *family("revnet", "cnn", _P, "revnet38", size=_CIFAR),
+    *family("revnet", "cnn", _P, "revnet38", size=_IMAGENET),
     *family("shakeshake", "cnn", _P, "shakeshakeresnet20_2x16d_cifar10", size=_CIFAR),
     *family("cifar", "cnn", _P, "nin_cifar10 resnet20_cifar10 pyramidnet110_a48_cifar10", size=_CIFAR),
     *family("cifar", "cnn", _P, "densenet40_k12_bc_cifar10", size=_CIFAR),
@@ -47,7 +47,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     *family("shufflenet", "cnn", _P, "menet108_8x1_g3", size=_IMAGENET),
     *family("mobilenet", "cnn", _P, "mobilenet_wd4 igcv3_wd4", size=_IMAGENET),
     *family("search", "cnn", _P, "darts fbnet_cb", size=_IMAGENET),
-    *family("nasnet", "cnn", _P, "nasnet_4a1056", size=(96, 128)),
+    *family("nasnet", "cnn", _P, "nasnet_4a1056", size=_IMAGENET),
     *family("channelnet", "cnn", _P, "channelnet", size=_IMAGENET),
     # Pyramid pooling to 6 x 6: an exporter by tracing wants maps that 6 divides.
     *family("scenes", "cnn", _P, "pspnet_resnetd50b_cityscapes icnet_resnetd50b_cityscapes", size=(192, 288)),
