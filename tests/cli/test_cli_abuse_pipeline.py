@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import PIPELINE, invoke, pipeline, refused
+from commands import PIPELINE, contents, invoke, pipeline, refused
 from PIL import Image
 
 CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
@@ -183,6 +183,60 @@ DATA: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "no validation": (lambda root: shutil.rmtree(root / "val"), ("no val split", "val/images/")),
     "no folder": (shutil.rmtree, ("data", "no train and no val")),
 }
+
+
+def redrawn(root: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
+    """Write every label of a data folder anew."""
+    for path in root.glob("*/labels/*.png"):
+        Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+
+
+@pytest.mark.parametrize("mask", ["0 and 255", "bitmap"])
+def test_binary_masks_are_read_or_said(mask: str, tmp_path: Path) -> None:
+    """A mask of 0 and 255 trained nothing without a word, and a bitmap was a traceback."""
+    folder_data(tmp_path / "data")
+    path = folder_pipeline(tmp_path)
+    if mask == "bitmap":
+        redrawn(tmp_path / "data", lambda label: label.astype(bool))
+    else:
+        redrawn(tmp_path / "data", lambda label: label * np.uint8(255))
+        advice = 'values = { 0 = "wall", 255 = "floor" } under [data]'
+        refused(invoke("run", path, "--out", "run", "--quiet"), 'hold one class only, "wall"', advice)
+        assert not Path("run").exists()
+        text = path.read_text()
+        path.write_text(text.replace("size = [32, 48]", 'size = [32, 48]\nvalues = { 0 = "wall", 255 = "floor" }'))
+    said = invoke("search", path, "--out", "run", "--quiet")
+    assert (said.code, said.err) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["search", "run"])
+def test_a_class_without_a_pixel_is_told(command: str, tmp_path: Path) -> None:
+    folder_data(tmp_path / "data")
+    path = folder_pipeline(tmp_path)
+    path.write_text(path.read_text().replace('["wall", "floor"]', '["wall", "floor", "sky"]'))
+    said = invoke(command, path, "--out", "run", "--quiet")
+    assert said.code == 0
+    assert "note: no pixel in any label file: sky\n" in said.err
+
+
+def test_a_run_knows_its_data_by_what_it_holds(tmp_path: Path) -> None:
+    """A moved folder goes on; another label under the same name does not, and leaves the run as it was."""
+    folder_data(tmp_path / "data")
+    path = folder_pipeline(tmp_path)
+    assert invoke("search", path, "--out", "run", "--quiet").code == 0
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    path.write_text(path.read_text().replace('path = "data"', 'path = "elsewhere"'))
+    said = invoke("search", path, "--out", "run", "--quiet")
+    assert said.code == 0, said.err
+    before = contents(Path("run"))
+    redrawn(tmp_path / "elsewhere", lambda label: 1 - label)
+    for command in ("search", "train", "export"):
+        refused(
+            invoke(command, path, "--out", "run", "--quiet"),
+            "elsewhere/train/labels/0.png: its content has changed since the run began",
+            "use another run folder",
+        )
+    assert contents(Path("run")) == before
 
 
 @pytest.mark.parametrize("name", DATA)

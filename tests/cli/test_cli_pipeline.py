@@ -225,7 +225,8 @@ def test_the_best_weights_are_kept_where_asked_for(tmp_path: Path) -> None:
     log = [json.loads(line) for line in Path("run/train/metrics.jsonl").read_text().splitlines()]
     scores = {row["step"]: row["metrics"]["depth"]["rmse"] for row in log if row["kind"] == "evaluation"}
     best = min(scores, key=lambda step: scores[step])
-    assert said.json["metrics"]["depth"]["rmse"] == scores[best]
+    assert said.json["validation"]["depth"]["rmse"] == scores[best]
+    assert {row["step"] for row in said.json["kept"].values()} == {best}
     assert said.json["checkpoint"].endswith(f"post-{best:08d}")
 
 

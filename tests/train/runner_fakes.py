@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trunkline.supermodel.components import Component
 from trunkline.train.data.batches import Batch
 from trunkline.train.feed import SplitData
 from trunkline.train.phases import Optimiser, Phase, Schedule, Turn
@@ -43,6 +44,9 @@ class Tiny(nn.Module):
         named = dict(self.named_parameters())
         policy = {name: p for name, p in named.items() if name.startswith("policy.")}
         return {"weights": {name: p for name, p in named.items() if name not in policy}, "policy": policy}
+
+    def components(self) -> tuple[Component, ...]:
+        return (Component(self.tasks, frozenset(self.state_dict())),)
 
     def begin_step(self, step: int, *, mode: str) -> Mapping[str, float]:
         self.mode, self.temperature, self.step_number = mode, 5 * 0.9**step, step

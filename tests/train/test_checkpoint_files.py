@@ -108,7 +108,7 @@ def test_abuse_a_pickle_with_a_good_manifest_is_not_loaded(tmp_path):
 def test_keeps_the_newest_and_the_best(tmp_path):
     shelf = Shelf(tmp_path / "checkpoints")
     for step in range(1, 7):
-        shelf.save("pre", step, sample(), keep=2, best=2 if step >= 2 else None)
+        shelf.save("pre", step, sample(), keep=2, best={2} if step >= 2 else ())
     shelf.save("pre-2", 1, sample(), keep=1)
     assert [path.name for path in shelf.paths("pre")] == ["pre-00000006", "pre-00000005", "pre-00000002"]
     assert [path.name for path in shelf.paths("pre-2")] == ["pre-2-00000001"]

@@ -1,7 +1,5 @@
 """Batches and splits: pure functions of (seed, step), every sample used, no thread left behind."""
 
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -93,35 +91,6 @@ def test_in_order_gives_every_sample_once():
     assert [len(batch) for batch in batches] == [3, 3, 1]
     assert [i for batch in batches for i in numbers(batch)] == list(range(7))
     assert [numbers(batch) for batch in in_order(Numbers(7), 3, [5, 2])] == [[5, 2]]
-
-
-def workers():
-    return [thread for thread in threading.enumerate() if thread.name == "trunkline-batches"]
-
-
-def test_a_stream_gives_the_same_batches_and_ends_its_thread():
-    batches = Batches(Numbers(10), batch_size=4, seed=1)
-    with batches.stream(5) as stream:
-        for step in range(5, 12):
-            assert torch.equal(next(stream).image, batches.batch(step).image)
-        assert len(workers()) == 1
-    assert workers() == []
-    assert list(stream) == []
-    stream.close()
-
-
-def test_a_stream_left_at_once_or_by_an_error_ends_its_thread():
-    with Batches(Numbers(10)).stream():
-        pass
-    with pytest.raises(KeyError), Batches(Numbers(10)).stream():
-        raise KeyError("from the training loop")
-    assert workers() == []
-
-
-def test_an_error_in_the_thread_reaches_the_consumer():
-    with Batches(Numbers(4, broken={2}), batch_size=4).stream() as stream, pytest.raises(WorkFailed, match="sample 2"):
-        next(stream)
-    assert workers() == []
 
 
 @pytest.mark.parametrize(

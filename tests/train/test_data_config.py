@@ -1,5 +1,8 @@
 """The [data] table: all mistakes are named at once, with advice."""
 
+from itertools import combinations
+
+import numpy as np
 import pytest
 
 from trunkline.errors import InvalidConfig
@@ -18,10 +21,12 @@ def test_scenes_with_defaults():
     config = read_data_config({"kind": "scenes"})
     assert isinstance(config, ScenesConfig)
     data = open_data(config)
-    assert (len(data.train), len(data.val)) == (1000, 200)
-    assert data.test is None
+    assert (len(data.train), len(data.val), len(data.test)) == (1000, 200, 200)
+    assert len(open_data({"kind": "scenes", "length": 2, "val_length": 3, "test_length": 4}).test) == 4
+    first = [part.sample(0).image for part in data.parts.values()]
+    assert not any(np.array_equal(a, b) for a, b in combinations(first, 2))
     assert data.train.size == (64, 96)
-    assert data.train.normalisation.as_dict()["mean"] == [0.485, 0.456, 0.406]
+    assert data.train.normalisation.mean == (0.485, 0.456, 0.406)
 
 
 def test_toml_lists_become_tuples():
@@ -54,5 +59,5 @@ def test_abuse_of_the_table(config, place, words):
 
 
 def test_abuse_all_mistakes_at_once():
-    found = problems({"kind": "folder", "clases": ["a"], "size": [1, 2], "ignore": [999]})
+    found = problems({"kind": "folder", "clases": ["a"], "size": [1, 2], "ignore": [70_000]})
     assert {"data.clases", "data.classes", "data.path", "data.size.0", "data.size.1", "data.ignore.0"} == set(found)

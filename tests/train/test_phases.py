@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trunkline.errors import InvalidConfig
 from trunkline.train.phases import Optimiser, Phase, Schedule, Turn
-from trunkline.train.presets import PRESETS, automtl_phases, loss_weights, post_train_phases, preset, train_phases
+from trunkline.train.presets import PRESETS, plain_phase, preset, search_phases
 
 turns = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["a", "b"])), min_size=1, max_size=4)
 
@@ -85,13 +85,14 @@ def test_abuse_bad_phases_are_refused(content):
 
 def test_phases_round_trip_as_json():
     for name in PRESETS:
-        for phase in [*automtl_phases(name), *post_train_phases(name)]:
+        for phase in [*search_phases(preset(name)), plain_phase(preset(name), "post")]:
             assert Phase.model_validate_json(phase.model_dump_json()) == phase
 
 
 def test_golden_paper_cityscapes():
-    pre, search = automtl_phases("paper-cityscapes")
-    (post,) = post_train_phases("paper-cityscapes")
+    numbers = preset("paper-cityscapes")
+    pre, search = search_phases(numbers)
+    post = plain_phase(numbers, "post")
     assert [p.steps for p in (pre, search, post)] == [10_000, 20_000, 30_000]
     assert [p.mode for p in (pre, search, post)] == ["average", "sample", "argmax"]
     policy, weights = search.turns
@@ -101,21 +102,17 @@ def test_golden_paper_cityscapes():
     assert weights.optimiser.kind == "sgd"
     assert search.joint
     assert [post.lr(step) for step in (0, 3_999, 4_000, 8_000)] == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
-    assert loss_weights("paper-nyuv2") == {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
+    assert preset("paper-nyuv2").loss_weights == {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
 
 
 def test_golden_release_differs_where_the_release_does():
-    _, search = automtl_phases("release-nyuv2")
+    numbers = preset("release-nyuv2")
+    _, search = search_phases(numbers)
     assert not search.joint
-    assert loss_weights("release-nyuv2", "policy")["segmentation"] == 3.0
-    assert loss_weights("release-nyuv2", "post")["segmentation"] == 5.0
+    assert numbers.search_loss_weights["segmentation"] == 3.0
+    assert numbers.loss_weights["segmentation"] == 5.0
     assert {search.turn_at(step).name for step in (9_900, 10_000, 19_900)} == {"policy"}
     assert [search.lr(step) for step in (9_900, 10_000, 19_900)] == pytest.approx([1e-2, 1e-3, 1e-3])
-
-
-def test_baselines_train_as_post_training_does():
-    (train,), (post,) = train_phases("paper-taskonomy"), post_train_phases("paper-taskonomy")
-    assert train == post.model_copy(update={"name": "train"})
 
 
 def test_abuse_unknown_preset_is_named():

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from trunkline.ingest.fillers import Filler
 from trunkline.supermodel.twins.module import Twin
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
+from trunkline.train.data.splits import split
 from trunkline.train.device import Compute
 from trunkline.train.evaluate import evaluate
 from trunkline.train.feed import Lookahead, split_data
@@ -175,8 +177,8 @@ def test_lookahead_gives_every_wanted_batch_in_order():
     wanted = [("train1", 3), ("train2", 0), ("train1", 4), ("train", 9)]
     with Lookahead(source, wanted) as batches:
         found = list(batches)
-    for (split, number), batch in zip(wanted, found, strict=True):
-        assert torch.equal(batch.image, Numbered({"train": 0, "train1": 1, "train2": 2}[split]).batch(number).image)
+    for (part, number), batch in zip(wanted, found, strict=True):
+        assert torch.equal(batch.image, Numbered({"train": 0, "train1": 1, "train2": 2}[part]).batch(number).image)
 
 
 def test_lookahead_ends_its_thread_when_left_early():
@@ -191,7 +193,8 @@ def test_lookahead_ends_its_thread_when_left_early():
 
 
 def scenes() -> DataSets:
-    return DataSets(Scenes(length=10, size=(32, 32), seed=1), Scenes(length=3, size=(32, 32), seed=1, split="val"))
+    lengths = {"train": 10, "val": 3, "test": 2}
+    return DataSets(*(Scenes(length=n, size=(32, 32), seed=1, split=part) for part, n in lengths.items()))
 
 
 def twin(channels: dict[str, int]) -> Twin:
@@ -212,15 +215,17 @@ def twin(channels: dict[str, int]) -> Twin:
 
 
 def test_split_data_has_the_splits_the_phases_ask_for():
-    source = split_data(scenes(), batch_size=2, seed=3)
+    source = split_data(scenes(), split(10, 3), batch_size=2, seed=3)
     pools = {name: set(batches.pool.tolist()) for name, batches in source.training.items()}
     assert pools["train"] == set(range(10))
     assert pools["train1"] | pools["train2"] == pools["train"]
     assert not pools["train1"] & pools["train2"]
     assert len(pools["train2"]) == 2
     assert sum(len(batch) for batch in source.evaluation("val")) == 3
-    with pytest.raises(InvalidConfig, match='no validation split "test"'):
-        source.evaluation("test")
+    assert sum(len(batch) for batch in source.evaluation("test")) == 2
+    without = split_data(replace(scenes(), val=None), split(10, 3), batch_size=2, seed=3)
+    with pytest.raises(InvalidConfig, match='no validation split "val"'):
+        without.evaluation("val")
 
 
 def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
@@ -240,7 +245,7 @@ def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
     def session(folder):
         model = TaskModel(twin({name: info.channels for name, info in chosen.items()}))
         with open_run(folder, {}, seed=1) as opened:
-            source = split_data(scenes(), batch_size=4, seed=1)
+            source = split_data(scenes(), split(10, 1), batch_size=4, seed=1)
             return model, Runner(model, tasks, source, phase, opened, seed=1).run(), list(opened.log.records())
 
     model, outcome, records = session(tmp_path)
@@ -252,7 +257,8 @@ def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
     assert "conv.weight" in model.state_dict()
     again, repeated, _ = session(tmp_path)
     assert repeated.resumed_from == 25
-    assert evaluate(again, tasks, split_data(scenes(), batch_size=4, seed=1).evaluation("val")) == outcome.metrics
+    source = split_data(scenes(), split(10, 1), batch_size=4, seed=1)
+    assert evaluate(again, tasks, source.evaluation("val")) == outcome.metrics
 
 
 def test_task_model_is_trainable_and_refuses_terms():

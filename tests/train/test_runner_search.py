@@ -15,11 +15,12 @@ from trunkline.supermodel.heads import make_head
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
+from trunkline.train.data.splits import split
 from trunkline.train.feed import split_data
 from trunkline.train.interrupt import Interrupted
 from trunkline.train.model import Trainable
 from trunkline.train.phases import Phase
-from trunkline.train.presets import automtl_phases
+from trunkline.train.presets import preset, search_phases
 from trunkline.train.run_folder import open_run
 from trunkline.train.runner import Outcome, Runner
 from trunkline.train.tasks.base import make_task
@@ -37,7 +38,7 @@ def backbone() -> Graph:
 
 
 def phases() -> list[Phase]:
-    pre, search = automtl_phases("demo")
+    pre, search = search_phases(preset("demo"))
     turns = tuple(turn.model_copy(update={"steps": 2}) for turn in search.turns)
     small = {"eval_every": None, "checkpoint_every": 3, "log_every": 1}
     return [
@@ -48,14 +49,15 @@ def phases() -> list[Phase]:
 
 def session(folder, stop: Stop | None = None) -> tuple[AutoMTL, Outcome]:
     torch.set_num_threads(1)
-    scenes = DataSets(Scenes(length=8, size=(32, 32)), Scenes(length=2, size=(32, 32), split="val"))
+    train, val, test = (Scenes(length=n, size=(32, 32), split=s) for n, s in ((8, "train"), (2, "val"), (2, "test")))
+    scenes = DataSets(train, val, test)
     infos = {name: scenes.train.tasks[name] for name in ("segmentation", "depth")}
     tasks = [make_task(name, info.kind, info.channels, **info.options) for name, info in infos.items()]
     graph = backbone()
     heads = {name: make_head("light", graph, info.channels) for name, info in infos.items()}
     model = AutoMTL(graph, heads, list(infos), seed=2)
     trainable: Trainable = model
-    source = split_data(scenes, batch_size=2, seed=2)
+    source = split_data(scenes, split(8, 2), batch_size=2, seed=2)
     with open_run(folder, {}, seed=2) as opened:
         for phase in phases():
             progress = stop if phase.name == "policy" else None

@@ -18,7 +18,6 @@ from trunkline.train.faults import first_non_finite
 from trunkline.train.optimisers import NamedOptimiser
 from trunkline.train.phases import Optimiser, Turn
 from trunkline.train.steps import Stepper
-from trunkline.train.tasks.base import make_task
 
 POLICY = Turn(group="policy", terms={"regularization": 0.5}, optimiser=Optimiser(lr=0.1, weight_decay=0.3))
 WEIGHTS = Turn(optimiser=Optimiser(kind="sgd", lr=0.1, weight_decay=0.01))
@@ -229,27 +228,42 @@ def test_best_checkpoint_is_kept_and_is_the_best(tmp_path):
     errors = {r["step"]: r["metrics"]["depth"]["abs_error"] for r in records if r["kind"] == "evaluation"}
     assert sorted(errors) == list(range(1, 13))
     best = min(errors, key=errors.get)
-    assert outcome.best.name == f"train-{best:08d}"
-    assert read_checkpoint(outcome.best).state["step"] == best
+    assert {path.name for path in outcome.best.values()} == {f"train-{best:08d}"}
+    assert read_checkpoint(outcome.best["edges"]).state["step"] == best
     assert len(list((tmp_path / "checkpoints").iterdir())) == len({best, 12})
 
 
-def test_judge_turns_lower_is_better_and_relative():
-    metrics = {"depth": {"abs_error": 0.5}}
-    assert Judge("depth.abs_error", TASKS).score(metrics) == -0.5
-    tasks = [make_task("depth", "depth", 1)]
-    values = {"abs_error": 1.0, "rel_error": 1.0, "delta_1": 0.5, "delta_2": 0.5, "delta_3": 0.5}
-    base = {"depth": {**values, "abs_error": 2.0}}
-    assert Judge("relative", tasks, base).score({"depth": values}) == pytest.approx(50 / 5)
+def test_judge_turns_lower_is_better():
+    metrics = {"depth": {"abs_error": 0.5}, "edges": {"pixel_f": 0.5}}
+    assert Judge("depth.abs_error", TASKS).score(metrics, ("depth", "edges")) == -0.5
+    assert Judge("edges.pixel_f", TASKS).score(metrics, ("depth", "edges")) == 0.5
+
+
+def test_judge_ranks_by_relative_performance():
+    """The difference of two scores is Δ, to first order, whatever the units; what does not exist is left out."""
+    single = {"depth": {"abs_error": 2.0, "rel_error": 1e-9, "delta_1": 0.5}, "edges": {"pixel_f": math.nan}}
+    better = {"depth": {"abs_error": 1.98, "rel_error": 1e-9, "delta_1": 0.505}, "edges": {"pixel_f": math.nan}}
+    judge, component = Judge("relative", TASKS), ("depth", "edges")
+    assert 100 * (judge.score(better, component) - judge.score(single, component)) == pytest.approx(2 / 3, rel=0.01)
+    assert math.isnan(judge.score(single, ("edges",)))
+    # a component that the metric says nothing of is judged as if it were trained alone
+    assert Judge("edges.l1", TASKS).score(better, ("depth",)) == judge.score(better, component)
 
 
 def test_abuse_everything_that_does_not_fit_is_said_at_once(tmp_path):
     turns = (Turn(group="polizy", split="trane"),)
-    phase = train_phase(turns=turns, eval_split="vall", best_by="relative")
+    phase = train_phase(turns=turns, eval_split="vall", best_by="relativ")
     with pytest.raises(InvalidConfig) as caught:
         run(tmp_path, phase)
     text = str(caught.value)
-    for found in ("polizy", 'did you mean "policy"', "trane", 'did you mean "train"', "vall", "needs baselines"):
+    for found in (
+        "polizy",
+        'did you mean "policy"',
+        "trane",
+        'did you mean "train"',
+        "vall",
+        'did you mean "relative"',
+    ):
         assert found in text
     with pytest.raises(InvalidConfig, match=r'no metric "depth.abs_eror".*\n.*did you mean "depth.abs_error"'):
         run(tmp_path, train_phase(best_by="depth.abs_eror"))

@@ -17,10 +17,11 @@ from torch_nets.modern import ConvNeXt, Odd, UNet
 from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
 
 from trunkline.ingest.backbone import read_backbone
+from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.read import read
 from trunkline.supermodel.naming import is_instanced
-from trunkline.supermodel.twins.initial import draw, fresh_filler
+from trunkline.supermodel.twins.initial import draw
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 SIZES = {"unet": 36, "vgg": 32, "odd": 32}
@@ -124,12 +125,22 @@ def backbone_named(name: str) -> Graph:
     return drawn(read_backbone(path, input_size=(64, 96)))
 
 
+def usual_filler(value: ir.Value) -> Filler:
+    """He normal for the weights of products, 1 for scales and variances, 0 for biases and means."""
+    node, index = next(iter(value.uses()))
+    if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and index < 2:
+        return Filler("msra", fan="out" if node.op_type == "MatMul" else "in")
+    if node.op_type.endswith("Normalization"):
+        return Filler("constant", 1.0 if index in (1, 4) else 0.0)
+    return Filler("constant", 1.0 if node.op_type in ("Mul", "Div") else 0.25 if node.op_type == "PRelu" else 0.0)
+
+
 def drawn(graph: Graph) -> Graph:
     """Draw all weights anew: the files hold constants, and new modules hold statistics that do nothing."""
     for name, value in graph.initializers.items():
-        filler = fresh_filler(value) if is_instanced(value) else None
-        if filler is None:
+        if not is_instanced(value):
             continue
+        filler = usual_filler(value)
         shape = tuple(size or 1 for size in shape_of(value))
         content = draw(filler, name, shape, 0).numpy()
         if len(shape) == 1:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from trunkline.bench.compare import Comparison
 from trunkline.bench.report.document import Report
 from trunkline.bench.report.tables import Table, latency_table
-from trunkline.cli.console import emit, emit_table
+from trunkline.cli.console import emit, emit_table, say
+from trunkline.verbs.project import Project
 from trunkline.verbs.run import RunResult
+
+
+def say_notes(project: Project) -> None:
+    """Tell on stderr what the user should know of the backbone and the data."""
+    for note in project.notes:
+        say(f"note: {note}")
 
 
 def show_table(table: Table) -> None:

@@ -6,7 +6,7 @@ from trunkline.bench.report.tables import cost_table
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
-from trunkline.cli.results import show_table
+from trunkline.cli.results import say_notes, show_table
 from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.config import load_config
 from trunkline.verbs.project import Project
@@ -18,7 +18,9 @@ def search_command(
 ) -> int:
     """Learn which parts the tasks should share; ends with a plan."""
     keep_freed_memory()
-    result = search(Project(load_config(pipeline), out, limits_of(allow)), quiet=quiet)
+    project = Project(load_config(pipeline), out, limits_of(allow))
+    say_notes(project)
+    result = search(project, quiet=quiet)
     if json:
         emit_json(result.to_json())
     else:

@@ -11,7 +11,7 @@ from trunkline.bench.report.tables import accuracy_table
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
-from trunkline.cli.results import show_table
+from trunkline.cli.results import say_notes, show_table
 from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.config import load_config
 from trunkline.verbs.project import Project
@@ -29,7 +29,9 @@ def train_command(
 ) -> int:
     """Train the multi-task model of a plan."""
     keep_freed_memory()
-    result = train_in(Project(load_config(pipeline), out, limits_of(allow)), plan, quiet=quiet)
+    project = Project(load_config(pipeline), out, limits_of(allow))
+    say_notes(project)
+    result = train_in(project, plan, quiet=quiet)
     if json:
         emit_json(result.to_json())
     else:

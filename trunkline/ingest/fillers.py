@@ -31,11 +31,14 @@ class Filler:
             bound √(3/n)), ``gaussian`` (std ``value``), ``uniform`` (bound ``value``) or ``constant``.
         value: The constant, standard deviation or bound; unused by ``msra`` and ``xavier``.
         fan: Which n the scaled kinds use: ``in``, ``out`` or ``average``, as Caffe names them.
+        drawn_as: What the random stream is called; the weight's own name where empty. Lowering sets it, so that a copy
+            starts alike whatever it is called.
     """
 
     kind: Kind = "msra"
     value: float = 0.0
     fan: Literal["in", "out", "average"] = "in"
+    drawn_as: str = ""
 
     def spread(self, shape: tuple[int, ...]) -> float:
         """Return the standard deviation (``msra``, ``gaussian``) or bound (``xavier``, ``uniform``)."""
@@ -48,7 +51,7 @@ class Filler:
         """Return the initial weight called ``name``, a pure function of the arguments."""
         if self.kind == "constant":
             return np.full(shape, self.value, dtype=np.float32)
-        rng = np.random.default_rng(stream(name, seed))
+        rng = np.random.default_rng(stream(self.drawn_as or name, seed))
         spread = np.float32(self.spread(shape))
         if self.kind in ("msra", "gaussian"):
             return rng.standard_normal(shape, dtype=np.float32) * spread
@@ -56,7 +59,8 @@ class Filler:
 
     def to_json(self) -> str:
         """Return the filler as the text kept in an initializer's metadata."""
-        return json.dumps({"kind": self.kind, "value": self.value, "fan": self.fan})
+        content: dict[str, Any] = {"kind": self.kind, "value": self.value, "fan": self.fan}
+        return json.dumps({**content, "drawn_as": self.drawn_as} if self.drawn_as else content)
 
     @classmethod
     def of(cls, value: ir.Value) -> Filler | None:

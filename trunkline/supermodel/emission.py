@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import FILLER_KEY, Filler, lazy_weight
+from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import ROLE_KEY, SOURCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of, shape_of
-from trunkline.supermodel.naming import head_name, is_instanced
+from trunkline.supermodel.naming import drawn_as, head_name, is_instanced, skip_weight_name
 from trunkline.supermodel.numbering import IMAGE, BackboneNode, Cell, HeadNode, Numbering, Ref, SkippedUnit
 from trunkline.supermodel.skip import Skip, emit_skip
 from trunkline.supermodel.units import Unit, unit_of_nodes
@@ -30,6 +31,7 @@ class Emission:
         self._builder = GraphBuilder(backbone.name)
         self._values: dict[Ref, ir.Value] = {}
         self._outputs: dict[str, Ref] = {}
+        self._owner: dict[str, str] = {}
 
     def graph(self, numbering: Numbering, outputs: Mapping[str, Ref]) -> Graph:
         """Return the Graph of the cells that ``outputs`` need."""
@@ -37,6 +39,7 @@ class Emission:
         image = self._backbone.input
         self._values[IMAGE] = self._builder.input(self._value_name(name_of(image)), shape_of(image))
         live = numbering.live(self._outputs)
+        self._owner = _owners([numbering.cells[index] for index in sorted(live)], list(self._outputs))
         for index, cell in enumerate(numbering.cells):
             if index in live:
                 self._emit(index, cell)
@@ -74,9 +77,10 @@ class Emission:
         name = self._builder.fresh(self._suffixed(f"{self._units[unit].name}.skip", cell))
         weight = None
         if skip.weight_shape:
-            weight = self._builder.initializer(cell.weights[0]) or self._builder.weight(
-                cell.weights[0], skip.weight_shape, Filler("xavier")
-            )
+            stored = cell.weights[0]
+            source = skip_weight_name(self._units[unit].name, 0)
+            filler = Filler("xavier", drawn_as=drawn_as("backbone", source, self._owner[stored]))
+            weight = self._builder.initializer(stored) or self._builder.weight(stored, skip.weight_shape, filler)
         x = self._values[cell.inputs[0]]
         self._values[Ref(index)] = emit_skip(self._builder, skip, x, weight, name=name)
         self._mark(self._values[Ref(index)].producer(), cell.tasks, self._units[unit].name)
@@ -90,25 +94,24 @@ class Emission:
             elif not value.is_initializer():
                 inputs.append(self._values[next(refs)])
             elif prefix or is_instanced(value):
-                inputs.append(self._stored(next(names), value))
+                inputs.append(self._stored(next(names), value, "head" if prefix else "backbone"))
             else:
-                inputs.append(self._stored(name_of(value), value))
+                inputs.append(self._stored(name_of(value), value, "backbone"))
         return inputs
 
-    def _stored(self, name: str, origin: ir.Value) -> ir.Value:
+    def _stored(self, name: str, origin: ir.Value, part: str) -> ir.Value:
         """Return the initializer ``name``, an instance of ``origin``, storing it at first use."""
         found = self._builder.initializer(name)
         if found is not None:
             return found
         filler = Filler.of(origin)
-        if filler is None or name == origin.name:
+        if filler is None or name not in self._owner:
             assert origin.const_value is not None
             value = self._builder.tensor(name, origin.const_value)
         else:
             shape = tuple(int(size or 1) for size in shape_of(origin))
-            value = self._builder.tensor(name, lazy_weight(name, shape, filler))
-        if filler is not None:
-            value.metadata_props[FILLER_KEY] = filler.to_json()
+            own = replace(filler, drawn_as=drawn_as(part, name_of(origin), self._owner[name]))
+            value = self._builder.weight(name, shape, own)
         if ROLE_KEY in origin.metadata_props:
             value.metadata_props[ROLE_KEY] = origin.metadata_props[ROLE_KEY]
         return value
@@ -146,3 +149,13 @@ class Emission:
     def _value_name(self, name: str) -> str:
         """Keep the tasks' names free for the outputs."""
         return f"{name}.value" if name in self._outputs else name
+
+
+def _owners(cells: Sequence[Cell], tasks: Sequence[str]) -> dict[str, str]:
+    """Return, by weight instance, the first of the tasks that use it."""
+    owners: dict[str, str] = {}
+    for cell in cells:
+        for weight in cell.weights:
+            known = [owners[weight]] if weight in owners else []
+            owners[weight] = min([*known, *cell.tasks], key=tasks.index)
+    return owners

@@ -22,6 +22,18 @@ def head_name(task: str, name: str) -> str:
     return f"head.{task}.{name}"
 
 
+def drawn_as(part: str, name: str, task: str) -> str:
+    """Return what an instance of weight ``name`` is drawn as: instances of one task start alike, whatever their number.
+
+    Args:
+        part: ``backbone`` or ``head``.
+        name: In the backbone or head, before any instance.
+        task: The task that owns the instance; of several the first, in the order of the outputs. So what tasks share
+            starts as the first of them starts when it is trained alone.
+    """
+    return f"{part}/{name}/{task}"
+
+
 def is_instanced(value: ir.Value | None) -> bool:
     """Whether tasks may hold their own copy of an initializer (weights and running statistics)."""
     return value is not None and value.is_initializer() and role_of(value) in ("parameter", "statistic")

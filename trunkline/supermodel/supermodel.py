@@ -15,7 +15,12 @@ from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.parameters import is_setting, role_of
 from trunkline.supermodel import choice
+<<<<<<< HEAD
 from trunkline.supermodel.choice import Mode, Temperature, check_mode
+=======
+from trunkline.supermodel.choice import Mode, Temperature
+from trunkline.supermodel.components import Component
+>>>>>>> fair
 from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.lower import check_heads
 from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name
@@ -100,6 +105,10 @@ class Supermodel(nn.Module):
         """Return trainable parameters by group: ``weights`` under their ONNX names, and a ``policy`` per task."""
         policy = {f"policy.{task}": logits for task, logits in zip(self.tasks, self.policies, strict=True)}
         return {"weights": self.store.trainable(), "policy": policy}
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts that no common weight joins: while choices are open, every task may reach every weight."""
+        return (Component(self.tasks, frozenset(self.weights())),)
 
     def begin_step(self, step: int, *, mode: Mode) -> dict[str, float]:
         """Set how the coming forward passes choose, and draw this step's noise.

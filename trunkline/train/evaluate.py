@@ -12,12 +12,14 @@ from trunkline.train.data.batches import Batch
 from trunkline.train.device import Compute
 from trunkline.train.model import Trainable
 from trunkline.train.tasks.base import Task
-from trunkline.train.tasks.relative import relative_performance
 
 Metrics = dict[str, dict[str, float]]
 """Values by task, then by metric."""
 
 RELATIVE = "relative"
+
+_LEAST = 1e-6
+"""Metrics below count as this: one that is still 0 must be the worst there is, but not outweigh all others."""
 
 
 def evaluate(
@@ -51,45 +53,59 @@ def evaluate(
     return {name: metric.compute() for name, metric in metrics.items()}
 
 
+def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metrics:
+    """Return metrics as they were before they were written as JSON, which has no NaN."""
+    return {
+        task: {name: math.nan if value is None else value for name, value in values.items()}
+        for task, values in content.items()
+    }
+
+
 class Judge:
-    """Turns an evaluation into one number, the greater the better.
+    """Turns an evaluation into one number for each component of a model, the greater the better.
+
+    The relative performance of two evaluations (:mod:`trunkline.train.tasks.relative`) is, to first order, the
+    difference of their mean ±ln M over the metrics that count, + where higher is better. So evaluations of one model
+    can be ranked by that mean, without a baseline to compare with.
 
     Args:
-        best_by: ``TASK.METRIC``, or ``relative`` for the mean relative performance.
+        best_by: ``TASK.METRIC``, for the component of that task; or ``relative``. What ``TASK.METRIC`` says nothing of
+            goes by its own relative performance, as it would if it were trained alone.
         tasks: Of the run.
-        baselines: Metrics of single-task models by task, for ``relative``.
 
     Raises:
-        InvalidConfig: No such task or metric, or no baselines.
+        InvalidConfig: No such task or metric.
     """
 
-    def __init__(
-        self, best_by: str, tasks: Sequence[Task], baselines: Mapping[str, Mapping[str, float]] | None = None
-    ) -> None:
+    def __init__(self, best_by: str, tasks: Sequence[Task]) -> None:
         self.best_by = best_by
         self._directions = {f"{t.name}.{m}": up for t in tasks for m, up in _all_directions(t).items()}
         self._counting = {task.name: task.higher_is_better for task in tasks}
-        self._baselines = baselines
-        if best_by == RELATIVE and baselines is None:
-            raise InvalidConfig(
-                "relative performance needs baselines",
-                place="best_by",
-                advice=f"train single-task models first, or name a metric: {', '.join(self._directions)}",
-            )
         if best_by != RELATIVE and best_by not in self._directions:
+            known = [RELATIVE, *self._directions]
             raise InvalidConfig(
                 f'there is no metric "{best_by}"',
                 place="best_by",
-                advice=did_you_mean(best_by, self._directions) or f"known: {', '.join(self._directions)}",
+                advice=did_you_mean(best_by, known) or f"known: {', '.join(known)}",
             )
 
-    def score(self, metrics: Metrics) -> float:
-        """Return the number; NaN where the metric does not exist for this evaluation."""
-        if self.best_by == RELATIVE and self._baselines is not None:
-            return relative_performance(metrics, self._baselines, self._counting).mean
+    def score(self, metrics: Metrics, component: Sequence[str]) -> float:
+        """Return the number for the tasks of a component; NaN where no metric of theirs exists for this evaluation."""
         task, _, metric = self.best_by.rpartition(".")
+        if task not in component:
+            return _mean([self._relative(metrics, name) for name in component if name in metrics])
         value = metrics[task].get(metric, math.nan)
         return value if self._directions[self.best_by] else -value
+
+    def _relative(self, metrics: Metrics, task: str) -> float:
+        counting = [(metrics[task].get(name, math.nan), up) for name, up in self._counting[task].items()]
+        return _mean([math.log(max(value, _LEAST)) * (1 if up else -1) for value, up in counting])
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that exist; NaN where none does."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
 def _all_directions(task: Task) -> dict[str, bool]:

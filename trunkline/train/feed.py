@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.batches import Batch, Batches, in_order
-from trunkline.train.data.splits import split
+from trunkline.train.data.splits import Split
 
 _T = TypeVar("_T")
 
@@ -47,27 +47,24 @@ class SplitData:
 
 
 def split_data(
-    datasets: DataSets, *, batch_size: int, seed: int, policy_fraction: float = 0.2, augment: bool = True
+    datasets: DataSets, policy_split: Split, *, batch_size: int, seed: int, augment: bool = True
 ) -> SplitData:
     """Return the splits every phase of this package asks for.
 
     ``train`` is all training samples; ``train1`` and ``train2`` are its disjoint parts for weights and policy;
-    ``val`` and, if the data has one, ``test`` are for evaluation.
+    ``val``, if there is one, and ``test`` are for evaluation.
 
     Args:
-        datasets: Training, validation and test data.
+        datasets: The data.
+        policy_split: Which training samples are ``train1`` and ``train2``.
         batch_size: Samples per step, and per batch of an evaluation.
-        seed: Decides the parts, the order and the augmentation.
-        policy_fraction: Part of the training samples that ``train2`` gets.
+        seed: Decides the order and the augmentation.
         augment: Whether training samples are augmented.
     """
-    parts = split(len(datasets.train), seed, policy_fraction)
-    chosen = {"train": None, "train1": parts.train1, "train2": parts.train2}
+    chosen = {"train": None, "train1": policy_split.train1, "train2": policy_split.train2}
     training = {name: Batches(datasets.train, part, batch_size, seed, augment) for name, part in chosen.items()}
-    validation = {"val": partial(in_order, datasets.val, batch_size)}
-    if datasets.test is not None:
-        validation["test"] = partial(in_order, datasets.test, batch_size)
-    return SplitData(training, validation)
+    evaluated = {name: part for name, part in datasets.parts.items() if name != "train"}
+    return SplitData(training, {name: partial(in_order, part, batch_size) for name, part in evaluated.items()})
 
 
 class Lookahead(Iterator[Batch]):

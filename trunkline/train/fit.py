@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
@@ -13,13 +13,7 @@ from trunkline.train.phases import Phase
 from trunkline.train.tasks.base import Task
 
 
-def check_fit(
-    model: Trainable,
-    tasks: Sequence[Task],
-    data: SplitData,
-    phase: Phase,
-    baselines: Mapping[str, Mapping[str, float]] | None,
-) -> Judge | None:
+def check_fit(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: Phase) -> Judge | None:
     """Return the judge of the phase's evaluations, None where it does not ask for the best checkpoint.
 
     Raises:
@@ -31,7 +25,7 @@ def check_fit(
     if phase.eval_split is not None:
         checks.append(partial(data.evaluation, phase.eval_split))
     if phase.best_by is not None:
-        checks.append(partial(Judge, phase.best_by, tasks, baselines))
+        checks += [partial(Judge, phase.best_by, tasks), partial(_check_evaluated, phase)]
     problems: list[Problem] = []
     for check in checks:
         try:
@@ -40,7 +34,14 @@ def check_fit(
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:
         raise InvalidConfig(problems)
-    return None if phase.best_by is None else Judge(phase.best_by, tasks, baselines)
+    return None if phase.best_by is None else Judge(phase.best_by, tasks)
+
+
+def _check_evaluated(phase: Phase) -> None:
+    if phase.eval_split is None:
+        raise InvalidConfig(
+            "nothing is evaluated, so nothing can be the best", place="best_by", advice="set eval_split"
+        )
 
 
 def _check_tasks(model: Trainable, tasks: Sequence[Task]) -> None:

@@ -50,9 +50,8 @@ class Keeper:
         require_finite_state(optimisers, place)
         self.folder.log.sync()
         checkpoint = Checkpoint(model, optimisers, standing.to_state(self.phase, self.seed))
-        return self.folder.shelf.save(
-            self.phase.name, standing.step, checkpoint, keep=self.phase.keep, best=standing.best_step
-        )
+        best = {best.step for best in standing.best.values()}
+        return self.folder.shelf.save(self.phase.name, standing.step, checkpoint, keep=self.phase.keep, best=best)
 
     def resume(self) -> Standing:
         """Set model and optimisers to the newest good checkpoint, if there is one, and return where the phase stands.

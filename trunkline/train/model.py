@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.supermodel.components import Component
 from trunkline.supermodel.twins.module import Twin
 
 
@@ -24,6 +25,9 @@ class Trainable(Protocol):
 
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return disjoint groups of parameters by group name, then by parameter name."""
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts that no common weight joins; of several, weights by the names of group and state."""
 
     def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
         """Prepare for step ``step`` of the phase: set mode, temperature and noise, as a pure function of the step.
@@ -75,6 +79,10 @@ class TaskModel(nn.Module):
     def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
         """Return all parameters, as "weights"."""
         return {"weights": self.twin.trainable()}
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the Twin's."""
+        return self.twin.components()
 
     def begin_step(self, step: int, *, mode: str) -> dict[str, float]:
         """Do nothing: sharing is fixed."""

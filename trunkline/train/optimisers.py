@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trunkline.errors import CorruptCheckpoint
+from trunkline.supermodel.components import Component
 from trunkline.train.phases import Optimiser
 
 
@@ -18,10 +19,15 @@ class NamedOptimiser:
     Args:
         settings: Kind and numbers.
         parameters: By name; their order is the order of ``settings``' arithmetic and must not depend on the run.
+        components: Of the model; one component where none are given.
     """
 
-    def __init__(self, settings: Optimiser, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(
+        self, settings: Optimiser, parameters: Mapping[str, nn.Parameter], components: Sequence[Component] = ()
+    ) -> None:
         self.parameters = dict(parameters)
+        self.parts = _parts(self.parameters, components)
+        """The parameters of each component."""
         self.torch = _make(settings, list(self.parameters.values()))
 
     def zero_grad(self) -> None:
@@ -60,6 +66,12 @@ class NamedOptimiser:
             if parameter is None or (slot != "step" and value.shape != parameter.shape):
                 raise CorruptCheckpoint(f'optimiser state "{key}" of shape {list(value.shape)} fits no parameter')
             self.torch.state[parameter][slot] = value.clone() if slot == "step" else _like(parameter, value)
+
+
+def _parts(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
+    if len(components) < 2:
+        return [list(parameters.values())]
+    return [[p for name, p in parameters.items() if name in component.weights] for component in components]
 
 
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:

@@ -127,15 +127,16 @@ class Phase(_Data):
             paper, Eq. 3). False: for each task in order, forward, backward of w_t·L_t + Σ_k λ_k·term_k, and an
             optimiser step; parameters that the task's loss does not reach have no gradient then, so neither decay
             nor momentum moves them (AutoMTL's release with a current torch).
-        clip_norm: Greatest L2 norm of the gradient of the turn's group; None for no clipping.
+        clip_norm: Greatest L2 norm of the gradient of the turn's group, in each component of the model by itself; None
+            for no clipping.
         log_every: Steps between two log records.
         eval_every: Steps between two evaluations; None for one at the end.
         eval_split: Split to evaluate on; None for never.
         eval_mode: Mode of the model in evaluations.
         checkpoint_every: Steps between two checkpoints.
-        keep: Newest checkpoints of the phase to keep; the best is kept besides.
-        best_by: What the best checkpoint is best in: ``TASK.METRIC``, or ``relative`` for the mean relative
-            performance against given baselines; None for no best checkpoint.
+        keep: Newest checkpoints of the phase to keep; each component's best is kept besides.
+        best_by: What the best checkpoint of a component is best in: ``TASK.METRIC``, or ``relative`` for the mean
+            relative performance; see :class:`~trunkline.train.evaluate.Judge`. None for no best checkpoint.
     """
 
     name: Name = "train"

@@ -185,14 +185,6 @@ def _replaced(numbers: Preset, replaced: Mapping[str, Any]) -> Preset:
         ) from error
 
 
-def automtl_phases(name: str) -> list[Phase]:
-    """Return the two phases that train AutoMTL's supermodel: "pre" and "policy".
-
-    The third one of the paper trains the model that the found policy makes: :func:`post_train_phases`.
-    """
-    return search_phases(preset(name))
-
-
 def search_phases(numbers: Preset, *, cost_weight: float = 0.0) -> list[Phase]:
     """Return "pre" and "policy" with these numbers.
 
@@ -208,34 +200,11 @@ def search_phases(numbers: Preset, *, cost_weight: float = 0.0) -> list[Phase]:
     ]
 
 
-def post_train_phases(name: str) -> list[Phase]:
-    """Return the phase "post", which trains a model whose sharing is fixed."""
-    return [plain_phase(preset(name), "post")]
-
-
-def train_phases(name: str) -> list[Phase]:
-    """Return the phase "train" for single-task and plain multi-task models: what "post" does, under its own name.
+def plain_phase(numbers: Preset, phase: str) -> Phase:
+    """Return the phase that trains a model whose sharing is fixed, with these numbers.
 
     The paper trains its baselines with the settings of post-training, from scratch.
     """
-    return [plain_phase(preset(name), "train")]
-
-
-def loss_weights(name: str, phase: str = "train") -> Mapping[Kind, float]:
-    """Return λ by kind of task; empty where the preset leaves the tasks' own weights.
-
-    Args:
-        name: Of a preset.
-        phase: Name of the phase: the release weighs NYUv2's tasks otherwise while the policy is trained.
-    """
-    numbers = preset(name)
-    if phase == "policy" and numbers.search_loss_weights is not None:
-        return numbers.search_loss_weights
-    return numbers.loss_weights
-
-
-def plain_phase(numbers: Preset, phase: str) -> Phase:
-    """Return the phase that trains a model whose sharing is fixed, with these numbers."""
     turn = Turn(optimiser=_adam(numbers), schedule=numbers.decay)
     return _phase(numbers, phase, "argmax", numbers.steps[2], (turn,))
 

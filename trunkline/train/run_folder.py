@@ -54,6 +54,14 @@ class RunFolder:
         """Replace ``result.json``."""
         atomic_write(self.path / RESULT, json_bytes(result, indent=2))
 
+    def read_result(self) -> dict[str, Any] | None:
+        """Return the content of ``result.json``, in which NaN is None; None where there is no such file.
+
+        Raises:
+            InvalidConfig: It is no JSON object.
+        """
+        return _read_json(self.path / RESULT) if (self.path / RESULT).is_file() else None
+
 
 @contextmanager
 def open_run(path: Path | str, config: Mapping[str, Any], *, seed: int) -> Iterator[RunFolder]:

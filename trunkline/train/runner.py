@@ -30,7 +30,7 @@ from trunkline.train.phases import Phase
 from trunkline.train.progress import Progress, Silence
 from trunkline.train.reports import Rate, StepReport
 from trunkline.train.run_folder import RunFolder
-from trunkline.train.standing import Standing
+from trunkline.train.standing import Best, Standing
 from trunkline.train.steps import Stepper
 from trunkline.train.tasks.base import Task
 
@@ -44,7 +44,7 @@ class Outcome:
         steps: Steps completed.
         metrics: Of the last evaluation, by task and metric; empty where there was none.
         checkpoint: The state at the end, which the model is left in.
-        best: The best checkpoint, where the phase says what is best.
+        best: By task, the best checkpoint of its component; empty where the phase does not say what is best.
         resumed_from: Steps that earlier sessions had completed.
     """
 
@@ -52,7 +52,7 @@ class Outcome:
     steps: int
     metrics: Metrics
     checkpoint: Path
-    best: Path | None
+    best: Mapping[str, Path]
     resumed_from: int
 
 
@@ -68,7 +68,6 @@ class Runner:
         seed: With the phase's name and the step, decides everything random.
         compute: Device and precision.
         progress: Told of every step.
-        baselines: Single-task metrics, by task, for phases with ``best_by="relative"``.
 
     Raises:
         InvalidConfig: The phase does not fit the model, the data or the tasks; everything that does not, at once.
@@ -86,14 +85,13 @@ class Runner:
         seed: int = 0,
         compute: Compute | None = None,
         progress: Progress | None = None,
-        baselines: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.model, self.tasks, self.data, self.phase, self.folder = model, tuple(tasks), data, phase, folder
         self.seed = seed
         self.compute = compute or Compute()
         self.progress = progress or Silence()
         self._device = self.compute.resolve()
-        self._judge = check_fit(model, self.tasks, data, phase, baselines)
+        self._judge = check_fit(model, self.tasks, data, phase)
         self._stepper = Stepper(model, self.tasks, self.compute, phase.joint, phase.clip_norm)
         self._rate = Rate()
 
@@ -108,7 +106,7 @@ class Runner:
         """
         self._interruption = Interruption()
         self.model.to(self._device)
-        self._groups = self.model.parameter_groups()
+        self._groups, self._components = self.model.parameter_groups(), self.model.components()
         self._optimisers = self._make_optimisers()
         self._keeper = Keeper(self.model, self._optimisers, self.phase, self.seed, self.folder)
         with self._interruption, self.progress, _left_as_found(self._groups):
@@ -128,11 +126,11 @@ class Runner:
 
     def _after_step(self, standing: Standing) -> Standing:
         """Evaluate and save where that is due."""
-        best_before = standing.best_step
+        best_before = standing.best
         if self._evaluation_due(standing):
             standing = self._evaluate(standing)
         finished = standing.step == self.phase.steps
-        due = finished or standing.step % self.phase.checkpoint_every == 0 or standing.best_step != best_before
+        due = finished or standing.step % self.phase.checkpoint_every == 0 or standing.best != best_before
         if due or self._interruption.signal_number is not None:
             self._save(standing)
         return standing
@@ -184,10 +182,13 @@ class Runner:
     def _compared(self, standing: Standing) -> Standing:
         if self._judge is None:
             return standing
-        score = self._judge.score(standing.metrics)
-        if math.isnan(score) or (standing.best_score is not None and score <= standing.best_score):
-            return standing
-        return replace(standing, best_step=standing.step, best_score=score)
+        best = dict(standing.best)
+        for component in self._components:
+            score = self._judge.score(standing.metrics, component.tasks)
+            before = best.get(component.name)
+            if math.isfinite(score) and (before is None or score > before.score):
+                best[component.name] = Best(standing.step, score)
+        return replace(standing, best=best)
 
     def _until_interrupted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -204,7 +205,10 @@ class Runner:
 
     def _make_optimisers(self) -> dict[str, NamedOptimiser]:
         turns = self.phase.turns
-        return {turn.name: NamedOptimiser(turn.optimiser, parameter_group(self.model, turn.group)) for turn in turns}
+        return {
+            turn.name: NamedOptimiser(turn.optimiser, parameter_group(self.model, turn.group), self._components)
+            for turn in turns
+        }
 
     def _wanted(self, start: int) -> Iterator[tuple[str, int]]:
         for step in range(start, self.phase.steps):
@@ -212,7 +216,12 @@ class Runner:
 
     def _outcome(self, standing: Standing, resumed_from: int) -> Outcome:
         shelf, name = self.folder.shelf, self.phase.name
-        best = None if standing.best_step is None else shelf.path(name, standing.best_step)
+        best = {
+            task: shelf.path(name, standing.best[component.name].step)
+            for component in self._components
+            for task in component.tasks
+            if component.name in standing.best
+        }
         return Outcome(name, standing.step, standing.metrics, shelf.path(name, standing.step), best, resumed_from)
 
 

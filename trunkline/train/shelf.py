@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 from trunkline.errors import CorruptCheckpoint, Problem
@@ -29,8 +30,8 @@ class Shelf:
         """Return where the checkpoint after ``step`` completed steps of ``phase`` is, or would be."""
         return self.folder / f"{phase}-{step:08d}"
 
-    def save(self, phase: str, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None = None) -> Path:
-        """Write a checkpoint, then remove what is neither among the ``keep`` newest of its phase nor the best.
+    def save(self, phase: str, step: int, checkpoint: Checkpoint, *, keep: int, best: Collection[int] = ()) -> Path:
+        """Write a checkpoint, then remove what is neither a ``keep`` newest of its phase nor of a ``best`` step.
 
         Raises:
             WorkFailed: It cannot be written; the older ones are intact.
@@ -89,8 +90,8 @@ class Shelf:
             return Problem("no other checkpoint of this phase is good", str(path.parent), "start the phase again")
         return Problem("this checkpoint is good", str(good), f"remove {path} to go on from it")
 
-    def _prune(self, phase: str, keep: int, best: int | None) -> None:
-        kept = {*self.paths(phase)[:keep], *([self.path(phase, best)] if best is not None else [])}
+    def _prune(self, phase: str, keep: int, best: Collection[int]) -> None:
+        kept = {*self.paths(phase)[:keep], *(self.path(phase, step) for step in best)}
         for path in self.paths(phase):
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.evaluate import Metrics
+from trunkline.train.evaluate import Metrics, metrics_from_json
 from trunkline.train.phases import Phase
 
 _WITHOUT_EFFECT = {"log_every", "checkpoint_every", "keep"}
 """Settings that may change at a resume: they alter no number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best evaluation of a component.
+
+    Attributes:
+        step: Steps completed at it.
+        score: See :class:`~trunkline.train.evaluate.Judge`.
+    """
+
+    step: int
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +35,13 @@ class Standing:
         step: Steps completed.
         evaluated: Steps completed at the last evaluation; 0 for none yet.
         metrics: Of the last evaluation.
-        best_step: Step of the best evaluation; None where nothing is compared.
-        best_score: Its score, the greater the better.
+        best: By component; empty where nothing is compared.
     """
 
     step: int = 0
     evaluated: int = 0
     metrics: Metrics = field(default_factory=dict)
-    best_step: int | None = None
-    best_score: float | None = None
+    best: Mapping[str, Best] = field(default_factory=dict)
 
     def to_state(self, phase: Phase, seed: int) -> dict[str, Any]:
         """Return plain JSON content."""
@@ -42,18 +52,14 @@ class Standing:
             "step": self.step,
             "evaluated": self.evaluated,
             "metrics": self.metrics,
-            "best_step": self.best_step,
-            "best_score": self.best_score,
+            "best": {component: asdict(best) for component, best in self.best.items()},
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Standing:
         """Return what :meth:`to_state` wrote; metrics that were NaN are NaN again."""
-        metrics = {
-            task: {name: math.nan if value is None else value for name, value in values.items()}
-            for task, values in state["metrics"].items()
-        }
-        return cls(state["step"], state["evaluated"], metrics, state["best_step"], state["best_score"])
+        best = {component: Best(**content) for component, content in state["best"].items()}
+        return cls(state["step"], state["evaluated"], metrics_from_json(state["metrics"]), best)
 
 
 def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: str) -> None:

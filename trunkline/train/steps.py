@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.train.data.batches import Batch
 from trunkline.train.device import Compute
 from trunkline.train.faults import non_finite
@@ -36,7 +37,7 @@ class Stepper:
         tasks: In the order in which they are stepped when not joint.
         compute: Precision of the forward pass.
         joint: See :class:`~trunkline.train.phases.Phase`.
-        clip_norm: Greatest L2 norm of a gradient; None for no clipping.
+        clip_norm: Greatest L2 norm of a component's gradient; None for no clipping.
     """
 
     model: Trainable
@@ -46,7 +47,7 @@ class Stepper:
     clip_norm: float | None = None
 
     def step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, *, lr: float, place: str) -> Values:
-        """Make one step.
+        """Make one step: of the tasks that the batch has a label for. What only the others use does not move.
 
         Not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later one fails.
 
@@ -67,54 +68,78 @@ class Stepper:
 
     def _joint_step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
         optimiser.zero_grad()
-        losses = self._losses(self.tasks, batch, place)
+        loss, values = self._loss(self.tasks, batch, place)
         terms = self._terms(turn, place)
-        total = sum((task.weight * losses[task.name] for task in self.tasks), _weighted(terms, turn))
-        _require_gradient(total, turn, place)
-        torch.autograd.backward(total)
+        if loss is None:
+            return Values({}, _floats(terms))
+        if len(values) == len(self.tasks):
+            loss = loss + _weighted(terms, turn)
+            _require_gradient(loss, turn, place)
+            torch.autograd.backward(loss)
+        else:
+            self._backward_of_some(loss, terms, turn, optimiser, place)
         self._move(optimiser, lr, place)
-        return Values({name: loss.item() for name, loss in losses.items()}, _floats(terms))
+        return Values(values, _floats(terms))
 
     def _task_steps(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
         losses: dict[str, float] = {}
         terms: dict[str, Tensor] = {}
         for task in self.tasks:
             optimiser.zero_grad()
-            loss = self._losses([task], batch, place)[task.name]
-            losses[task.name] = loss.item()
+            loss, values = self._loss([task], batch, place)
             terms = self._terms(turn, place)
-            _require_gradient(loss, turn, place)
-            torch.autograd.backward(task.weight * loss, retain_graph=bool(terms))
-            _add_gradients(optimiser, _weighted(terms, turn))
+            if loss is None:
+                continue
+            losses.update(values)
+            self._backward_of_some(loss, terms, turn, optimiser, place)
             self._move(optimiser, lr, place)
         return Values(losses, _floats(terms))
 
-    def _losses(self, tasks: Sequence[Task], batch: Batch, place: str) -> dict[str, Tensor]:
-        _require_labels(tasks, batch, place)
-        with self.compute.autocast():
-            outputs = self.model(batch.image, [task.name for task in tasks])
-        losses: dict[str, Tensor] = {}
-        for task in tasks:
-            output = outputs[task.name].float()
-            losses[task.name] = task.loss(output, batch.labels[task.name])
-        self._require_finite_losses(losses, outputs, batch, place)
-        return losses
-
-    def _require_finite_losses(
-        self, losses: Mapping[str, Tensor], outputs: Mapping[str, Tensor], batch: Batch, place: str
+    def _backward_of_some(
+        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: NamedOptimiser, place: str
     ) -> None:
-        if bool(torch.isfinite(torch.stack(list(losses.values()))).all()):
-            return
-        name = next(name for name, loss in losses.items() if not bool(torch.isfinite(loss)))
+        """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
+        _require_gradient(loss, turn, place)
+        torch.autograd.backward(loss, retain_graph=bool(terms))
+        _add_gradients(optimiser, _weighted(terms, turn))
 
+    def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, float]]:
+        """Return Σ w_t·L_t over the tasks that the batch has a label for, and each L_t.
+
+        Where there is no such task the sum is None. A task of which no pixel counts, because none was left at the
+        size of its output, is no such task either: its gradient of zeros would let decay and momentum move it.
+        """
+        _require_labels(tasks, batch, place)
+        labelled = [task for task in tasks if batch.has_label(task.name)]
+        if not labelled:
+            return None, {}
+        with self.compute.autocast():
+            outputs = self.model(batch.image, [task.name for task in labelled])
+        sums = [task.loss_sum(outputs[task.name].float(), batch.labels[task.name]) for task in labelled]
+        losses = [total / count.clamp(min=1) for total, count in sums]
+        # One transfer, and so one wait for the device, for all that Python has to know.
+        numbers = torch.stack([*losses, *(count.float() for _, count in sums)]).detach().tolist()
+        values, counts = numbers[: len(losses)], numbers[len(losses) :]
+        for task, loss, value in zip(labelled, losses, values, strict=True):
+            if not math.isfinite(value):
+                raise self._not_finite(task.name, loss, outputs, batch, place)
+        heard = [index for index, count in enumerate(counts) if count]
+        if not heard:
+            return None, {}
+        total = sum((labelled[index].weight * losses[index] for index in heard), torch.zeros(()))
+        return total, {labelled[index].name: values[index] for index in heard}
+
+    def _not_finite(
+        self, name: str, loss: Tensor, outputs: Mapping[str, Tensor], batch: Batch, place: str
+    ) -> WorkFailed:
         def suspects() -> Iterator[tuple[str, Tensor]]:
             yield "the image", batch.image
             yield f'the label of "{name}"', batch.labels[name]
             yield from self._parameters()
             yield f'the output of "{name}"', outputs[name]
-            yield f'the loss of "{name}"', losses[name]
+            yield f'the loss of "{name}"', loss
 
-        raise non_finite(f'the loss of task "{name}" ({losses[name].item()})', place, suspects())
+        return non_finite(f'the loss of task "{name}" ({loss.item()})', place, suspects())
 
     def _terms(self, turn: Turn, place: str) -> dict[str, Tensor]:
         terms = {name: self.model.term(name) for name in turn.terms}
@@ -130,15 +155,19 @@ class Stepper:
                 yield f'parameter "{name}" ({group})', parameter
 
     def _move(self, optimiser: NamedOptimiser, lr: float, place: str) -> None:
-        gradients = optimiser.gradients()
-        if not gradients:
+        """Clip and move each component by itself: as it would be if it were trained alone."""
+        parts = [[p for p in part if p.grad is not None] for part in optimiser.parts]
+        parts = [part for part in parts if part]
+        if not parts:
             return
-        norm = get_total_norm(list(gradients.values()))
-        if not bool(torch.isfinite(norm)):
-            suspects = [(f'the gradient of "{name}"', gradient) for name, gradient in gradients.items()]
-            raise non_finite(f"the norm of the gradient ({norm.item()})", place, suspects)
+        norms = [get_total_norm([p.grad for p in part if p.grad is not None]) for part in parts]
+        if not bool(torch.isfinite(torch.stack(norms)).all()):
+            suspects = [(f'the gradient of "{name}"', gradient) for name, gradient in optimiser.gradients().items()]
+            found = next(norm.item() for norm in norms if not bool(torch.isfinite(norm)))
+            raise non_finite(f"the norm of the gradient ({found})", place, suspects)
         if self.clip_norm is not None:
-            clip_grads_with_norm_(list(optimiser.parameters.values()), self.clip_norm, norm)
+            for part, norm in zip(parts, norms, strict=True):
+                clip_grads_with_norm_(part, self.clip_norm, norm)
         optimiser.step(lr)
 
 

@@ -32,8 +32,7 @@ class TaskConfig(_Table):
     """``[tasks.NAME]``: a task of the data set, its head and its loss.
 
     Attributes:
-        head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn`` or a model file; the pipeline's ``head`` if
-            absent.
+        head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn`` or a model file; the pipeline's ``head`` if absent.
         weight: λ of its loss; the preset's if absent.
         options: Of the task's kind, such as ``{space = "paper"}`` for normals.
     """
@@ -70,7 +69,7 @@ class TrainConfig(_Table):
         start: ``scratch`` starts as the backbone and its weights say, and draws the rest anew, heads too (AutoMTL);
             ``search`` goes on from the supermodel's.
         baselines: Models trained alike, to compare with.
-        best_by: Keep the weights that were best in this, as ``TASK.METRIC``; the last ones if absent.
+        best_by: Keep the weights that were best in this: ``TASK.METRIC`` or ``relative``; the last ones if absent.
     """
 
     preset: str | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trunkline.files import atomic_write
 from trunkline.supermodel.twins.module import Twin
-from trunkline.train.data.base import NORMALISATION, DataSet
+from trunkline.train.data.base import NORMALISATION, DataSet, empty_label
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.resize import output_to
 
@@ -48,7 +48,9 @@ def _row(twin: Twin, data: DataSet, tasks: list[Task], index: int) -> np.ndarray
         outputs = twin(torch.from_numpy(sample.image)[None].to(device))
     tiles = [NORMALISATION.undo(sample.image)]
     for task in tasks:
-        label = sample.labels[task.name]
+        label = sample.labels.get(task.name)
+        if label is None:  # an image may lack one
+            label = empty_label(task.kind, data.size)
         tiles += [task.picture(label), task.picture(_prediction(task, outputs[task.name], label))]
     return np.concatenate([_framed(_enlarged(tile)) for tile in tiles], axis=1)
 

@@ -20,7 +20,11 @@ from trunkline.supermodel.fingerprint import fingerprint, weights_fingerprint
 from trunkline.supermodel.heads import make_head, need_taps
 from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
 from trunkline.train.data.config import DataConfig, ScenesConfig
+from trunkline.train.data.inventory import Inventory
 from trunkline.train.data.open import open_data
+from trunkline.train.data.record import DATA, record_of, take_stock
+from trunkline.train.data.remarks import check_labels_suffice, remarks
+from trunkline.train.data.splits import Split, split
 from trunkline.train.device import Compute
 from trunkline.train.feed import SplitData, split_data
 from trunkline.train.presets import Preset
@@ -29,6 +33,8 @@ from trunkline.train.tasks.base import Task, make_task
 from trunkline.verbs.config import PipelineConfig, TaskConfig
 
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
+REPORTING = "test"
+"""The part of the data that metrics are reported on."""
 EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
 _STAGES = ("search", "train", "export", "bench")
 _OWN_PLACE = {
@@ -133,13 +139,39 @@ class Project:
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
 
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What the data's files hold.
+
+        Raises:
+            InvalidConfig: A file cannot be used, or is not what the run began with; all of them at once.
+        """
+        found = take_stock(self.data, self.out)
+        check_labels_suffice(found, self.tasks)
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of backbone and data."""
+        return (*self.backbone.notes, *remarks(self.inventory, self.tasks))
+
+    @property
+    def eval_split(self) -> str | None:
+        """The split that chooses; None where nothing was held out."""
+        return None if self.data.val is None else "val"
+
+    @property
+    def policy_split(self) -> Split:
+        """Which training samples train weights, and which the policy, while both are searched."""
+        return split(len(self.data.train), self.config.seed, self.config.policy_fraction)
+
     def splits(self, numbers: Preset) -> SplitData:
         """Return the batches of the run."""
         return split_data(
             self.data,
+            self.policy_split,
             batch_size=numbers.batch_size,
             seed=self.config.seed,
-            policy_fraction=self.config.policy_fraction,
             augment=self.config.augment,
         )
 
@@ -159,8 +191,9 @@ class Project:
         What can be refused beforehand should be: settings are written when the folder is first opened.
         """
         decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
-        decisive["contents"] = self._contents
+        decisive["contents"] = {**self._contents, "data": self.inventory.digests()}
         with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
+            self.write_json(DATA, record_of(self.data, self.inventory))
             yield
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
@@ -197,8 +230,7 @@ class Project:
             table["head"] = table["head"] and Path(table["head"]).name
         options = content["search"]["options"]
         options["cost_table"] = options["cost_table"] and Path(options["cost_table"]).name
-        if "path" in content["data"]:
-            content["data"]["path"] = Path(content["data"]["path"]).name
+        content["data"].pop("path", None)  # its folder may have any name: what it holds is compared
         return content
 
     def _task(self, name: str) -> TaskConfig:

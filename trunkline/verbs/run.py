@@ -13,7 +13,6 @@ from trunkline.export.exporter import ExportResult
 from trunkline.export.session import require_onnxruntime
 from trunkline.ingest.limits import Limits
 from trunkline.supermodel.twins.module import Twin
-from trunkline.train.evaluate import Judge
 from trunkline.verbs.bench import bench_run, runtime_named, settings_of
 from trunkline.verbs.config import PipelineConfig
 from trunkline.verbs.convert import export_json
@@ -21,7 +20,7 @@ from trunkline.verbs.export import export
 from trunkline.verbs.predictions import draw_predictions
 from trunkline.verbs.project import RESULT, Project
 from trunkline.verbs.search import SearchResult, search
-from trunkline.verbs.train import TrainResult, relative, tasks_of, train, train_baseline
+from trunkline.verbs.train import TrainResult, final_phase, relative, tasks_of, train, train_baseline
 
 Say = Callable[[str], None]
 
@@ -82,7 +81,7 @@ def run(
     """
     project = Project(config, out, limits)
     _ask_ahead(project)
-    for note in project.backbone.notes:
+    for note in project.notes:
         say(f"note: {note}")
     say("search: learning which parts to share")
     found = search(project, quiet=quiet)
@@ -94,7 +93,7 @@ def run(
     say("export: writing and proving the ONNX file")
     exported = export(project, trained)
     twin = Twin(trained.graph, weights=trained.weights)
-    draw_predictions(twin, project.data.val, tasks_of(project), out / PREDICTIONS)
+    draw_predictions(twin, project.data.test, tasks_of(project), out / PREDICTIONS)
     say("bench: measuring against independent and fully shared models")
     latency = bench_run(project, exported.path)
     report = write_report(out)
@@ -105,9 +104,7 @@ def run(
 
 def _ask_ahead(project: Project) -> None:
     """Ask now for what the last stages need, so that no hours of training are spent on a run that cannot end."""
-    best_by, tasks = project.config.train.best_by, tasks_of(project)
-    if best_by is not None:
-        Judge(best_by, tasks)
+    final_phase(project)
     project.compute.resolve()
     require_onnxruntime()
     runtime_named(project.config.bench.runtime).prepare(project.backbone, settings_of(project.config.bench)).close()

@@ -14,6 +14,7 @@ from trunkline.supermodel.executed import ExecutedCost, executed_cost
 from trunkline.supermodel.methods import method_named
 from trunkline.supermodel.methods.base import SearchMethod
 from trunkline.supermodel.plan import SharingPlan
+from trunkline.train.phases import Phase
 from trunkline.train.presets import Preset, search_phases
 from trunkline.train.progress import make_progress
 from trunkline.train.runner import Runner
@@ -70,6 +71,7 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
     if config.options.cost_table is not None:  # by what it holds, so that it may be moved but not changed
         decisive["options"]["cost_table"] = sha256_of(config.options.cost_table.read_text())
     with project.stage(SEARCH, {"search": decisive, "numbers": asdict_json(numbers)}):
+        project.write_json(f"{SEARCH}/split.json", project.policy_split.as_dict())
         for runner in runners:
             runner.run()
     plan = model.decide()
@@ -95,8 +97,19 @@ def _runners(project: Project, model: SearchMethod, numbers: Preset, *, quiet: b
             compute=project.compute,
             progress=make_progress(quiet=quiet),
         )
-        for phase in search_phases(numbers, cost_weight=project.config.search.cost_weight)
+        for phase in _phases(project)
     ]
+
+
+def _phases(project: Project) -> list[Phase]:
+    phases = search_phases(search_numbers(project.config), cost_weight=project.config.search.cost_weight)
+    return [phase.model_copy(update={"eval_split": project.eval_split}) for phase in phases]
+
+
+def search_steps(project: Project) -> int:
+    """Return how many of the search's steps move weights."""
+    turns = [(phase, turn) for phase in _phases(project) for turn in phase.turns]
+    return sum(phase.turn_steps(turn.name) for phase, turn in turns if turn.group == "weights")
 
 
 def asdict_json(numbers: Preset) -> dict[str, Any]:

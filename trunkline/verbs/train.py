@@ -16,18 +16,21 @@ from trunkline.supermodel.layouts import all_shared, independent
 from trunkline.supermodel.lower import lower
 from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.twins.module import Twin
-from trunkline.train.checkpoint import read_checkpoint
-from trunkline.train.evaluate import Metrics
+from trunkline.train.data.record import part_json
+from trunkline.train.evaluate import Judge, Metrics, evaluate, metrics_from_json
+from trunkline.train.feed import SplitData
+from trunkline.train.kept import Kept, keep_best
 from trunkline.train.model import TaskModel
+from trunkline.train.phases import Phase
 from trunkline.train.presets import plain_phase
 from trunkline.train.progress import make_progress
+from trunkline.train.run_folder import RunFolder
 from trunkline.train.runner import Runner
-from trunkline.train.standing import Standing
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.relative import relative_performance
 from trunkline.verbs.config import Baseline, train_numbers
-from trunkline.verbs.project import PLAN, TRAIN, Project
-from trunkline.verbs.search import asdict_json, search
+from trunkline.verbs.project import PLAN, REPORTING, TRAIN, Project
+from trunkline.verbs.search import asdict_json, search, search_steps
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
 
@@ -40,9 +43,10 @@ class TrainResult:
         name: ``model``, or the baseline's name.
         graph: The lowered Graph, with the weights it started from.
         weights: Trained weights by ONNX name.
-        metrics: Of the final weights on the validation split.
+        metrics: Of these weights, on the split that reports.
         plan: What it was lowered from.
-        checkpoint: Where the weights are.
+        kept: Where the weights are from, and their metrics on the split that chooses.
+        training: How it was trained: splits, steps, and what the weights were chosen by.
     """
 
     name: str
@@ -50,11 +54,28 @@ class TrainResult:
     weights: Weights
     metrics: Metrics
     plan: SharingPlan
-    checkpoint: Path
+    kept: Kept
+    training: Mapping[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint that weights are from; all are from one unless components keep different ones."""
+        return max(self.kept.checkpoints.values(), key=lambda path: path.name)
 
     def to_json(self) -> dict[str, Any]:
-        """Return name, metrics and checkpoint."""
-        return {"name": self.name, "metrics": self.metrics, "checkpoint": str(self.checkpoint)}
+        """Return the stable JSON form; see ``docs/json.md``."""
+        kept = {
+            task: {"step": self.kept.steps[task], "checkpoint": str(path)}
+            for task, path in self.kept.checkpoints.items()
+        }
+        return {
+            "name": self.name,
+            "metrics": self.metrics,
+            "validation": self.kept.metrics,
+            "checkpoint": str(self.checkpoint),
+            "kept": kept,
+            **self.training,
+        }
 
 
 def train(
@@ -95,8 +116,8 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
 def train_baseline(project: Project, name: Baseline, *, quiet: bool = False) -> TrainResult:
     """Train a model that shares everything or nothing, alike in all else.
 
-    N independent columns in one Graph have disjoint weights, so training them together on the summed loss is
-    training N single-task models.
+    N independent columns in one Graph share no weight. They are clipped and judged apart, so training them together
+    on the summed loss is training N single-task models.
     """
     makers = {"independent": independent, "all-shared": all_shared}
     plan = makers[name](project.backbone, project.tasks)
@@ -116,6 +137,22 @@ def tasks_of(project: Project) -> list[Task]:
     return project.losses(train_numbers(project.config))
 
 
+def final_phase(project: Project) -> Phase:
+    """Return the phase that trains the found model and every baseline.
+
+    Raises:
+        InvalidConfig: ``best_by`` is no metric, or there are no samples to choose by.
+    """
+    config = project.config.train
+    if config.best_by is not None:
+        Judge(config.best_by, tasks_of(project))
+    if config.best_by is not None and project.eval_split is None:
+        advice = "set `val_fraction` above 0 under [data], or leave best_by out"
+        raise InvalidConfig("no samples are held out to choose by", place="train.best_by", advice=advice)
+    changes = {"best_by": config.best_by, "eval_split": project.eval_split}
+    return plain_phase(train_numbers(project.config), "post").model_copy(update=changes)
+
+
 def _train(
     project: Project,
     plan: SharingPlan,
@@ -132,25 +169,49 @@ def _train(
         own = twin.weights()
         twin.load_weights({key: tensor for key, tensor in start.items() if key in own}, strict=False)
     settings = {"train": project.config.train.model_dump(mode="json"), "numbers": asdict_json(numbers)}
+    folder, model, data = project.folder(folder_name), TaskModel(twin), project.splits(numbers)
     # Making the runner checks that all it needs fits, before anything is written.
     runner = Runner(
-        TaskModel(twin),
+        model,
         project.losses(numbers),
-        project.splits(numbers),
-        plain_phase(numbers, "post").model_copy(update={"best_by": project.config.train.best_by}),
-        project.folder(folder_name),
+        data,
+        final_phase(project),
+        folder,
         seed=project.config.seed,
         compute=project.compute,
         progress=make_progress(quiet=quiet),
     )
     with project.stage(folder_name, {**settings, "plan": plan.model_dump(mode="json")}):
-        outcome = runner.run()
-        metrics, checkpoint = outcome.metrics, outcome.checkpoint
-        if outcome.best is not None:
-            best = read_checkpoint(outcome.best)
-            twin.load_weights({key: tensor for key, tensor in best.model.items() if key in twin.weights()})
-            metrics, checkpoint = Standing.from_state(best.state).metrics, outcome.best
+        kept = keep_best(twin, runner.run())
+        metrics = _reported(project, folder, model, data, kept)
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
-    result = TrainResult(name, graph, weights, metrics, plan, checkpoint)
+    result = TrainResult(name, graph, weights, metrics, plan, kept, _training(project, from_search=start is not None))
     project.write_json(f"{folder_name}.json", result.to_json())
     return result
+
+
+def _reported(project: Project, folder: RunFolder, model: TaskModel, data: SplitData, kept: Kept) -> Metrics:
+    """Return the metrics of the kept weights on the split that reports, evaluated once."""
+    steps = dict(kept.steps)
+    found = folder.read_result()
+    if found is not None and found.get("kept") == steps:
+        return metrics_from_json(found["metrics"])
+    metrics = evaluate(model, tasks_of(project), data.evaluation(REPORTING), project.compute)
+    folder.write_result({"kept": steps, "split": REPORTING, "metrics": metrics})
+    return metrics
+
+
+def _training(project: Project, *, from_search: bool) -> dict[str, Any]:
+    """Return how a model was trained, as plain JSON content.
+
+    A model that goes on from the search has had steps that no baseline gets. No number of further steps would make
+    them alike, because the search's move other weights at other rates; so it is said, and Δ is marked.
+    """
+    parts = {"choose": project.eval_split, "report": REPORTING}
+    search = search_steps(project) if from_search else 0
+    return {
+        "splits": {role: None if part is None else part_json(project.data, part) for role, part in parts.items()},
+        "best_by": project.config.train.best_by,
+        "steps": {"search": search, "train": train_numbers(project.config).steps[2]},
+        "alike": not from_search,
+    }

@@ -12,6 +12,7 @@ from typing import Any
 from trunkline.bench.report.loss_picture import draw_losses, read_records
 from trunkline.bench.report.sharing_picture import draw_plan, draw_policy
 from trunkline.bench.report.tables import Table, accuracy_table, cost_table, escaped, latency_table, parity_table
+from trunkline.bench.report.training import how_trained
 from trunkline.errors import InvalidConfig
 from trunkline.files import atomic_write
 
@@ -50,22 +51,29 @@ def write_report(run: Path) -> Report:
     found = {name: _read(run / f"{name}.json") for name in PARTS}
     if not any(found.values()):
         raise InvalidConfig("there is no run in this folder", place=str(run), advice="`trunkline run` makes one")
-    tables = _tables(run, found)
+    models = _models(run, found)
+    tables = _tables(run, found, models)
     pictures = _pictures(run, found)
     path = run / "report.md"
-    atomic_write(path, _document(run, found, tables, pictures).encode())
+    with _from(run / "train*.json"):
+        trained = how_trained(models) if models else []
+    atomic_write(path, _document(run, found, trained, tables, pictures).encode())
     return Report(path, tuple(tables), tuple(run / name for name in pictures.values()))
 
 
-def _tables(run: Path, found: Mapping[str, Any]) -> list[Table]:
+def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
+    """Return what the trainings wrote, the run's model first; nothing where it is not trained yet."""
+    return [found["train"], *(_read(path) for path in sorted(run.glob("train-*.json")))] if found["train"] else []
+
+
+def _tables(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Table]:
     tables = []
     if found["search"]:
         with _from(run / "search.json"):
             tables.append(cost_table(found["search"]))
-    if found["train"]:
-        baselines = [_read(path) for path in sorted(run.glob("train-*.json"))]
+    if models:
         with _from(run / "train*.json"):
-            tables.append(accuracy_table([found["train"], *baselines], found["delta"] or {}))
+            tables.append(accuracy_table(models, found["delta"] or {}))
     if found["export"]:
         with _from(run / "export.json"):
             tables.append(parity_table(found["export"]))
@@ -90,11 +98,13 @@ def _pictures(run: Path, found: Mapping[str, Any]) -> dict[str, str]:
     if draw_losses(records, run / "losses.png"):
         pictures["Losses"] = "losses.png"
     if (run / PREDICTIONS).is_file():
-        pictures["Predictions on validation images"] = PREDICTIONS
+        pictures["Predictions on test images"] = PREDICTIONS
     return pictures
 
 
-def _document(run: Path, found: Mapping[str, Any], tables: list[Table], pictures: Mapping[str, str]) -> str:
+def _document(
+    run: Path, found: Mapping[str, Any], trained: list[str], tables: list[Table], pictures: Mapping[str, str]
+) -> str:
     plan = found["plan"] or {"tasks": [], "backbone": {"name": run.name}, "method": "–"}
     verdict = ""
     if found["export"]:
@@ -103,6 +113,7 @@ def _document(run: Path, found: Mapping[str, Any], tables: list[Table], pictures
     parts = [
         f"# {escaped(plan['backbone']['name'])}: {', '.join(plan['tasks'])}\n",
         f"Method: {escaped(plan['method'])}. {verdict}",
+        *(["\n".join(trained) + "\n"] if trained else []),
         *(table.to_markdown() for table in tables),
         *(f"### {caption}\n\n![{caption}]({name})\n" for caption, name in pictures.items()),
     ]

@@ -46,16 +46,20 @@ def cost_table(search: Json) -> Table:
 
 
 def accuracy_table(models: Sequence[Json], deltas: Mapping[str, Mapping[str, float]]) -> Table:
-    """Return each model's validation metrics, and Δ against single-task models where they were trained."""
+    """Return each model's metrics on the split that reports, and Δ against single-task models where they were trained.
+
+    Δ of a model that was not trained as they were is marked.
+    """
     keys = [(task, metric) for task, metrics in models[0]["metrics"].items() for metric in metrics]
     rows = [
         (f"{task} {metric}", *(_figure(model["metrics"].get(task, {}).get(metric)) for model in models))
         for task, metric in keys
     ]
     if deltas:
-        changes = [deltas.get(model["name"], {}).get("mean") for model in models]
-        rows.append(("Δ mean (%)", *("–" if change is None else f"{change:+.2f}" for change in changes)))
-    return Table("Validation", ("metric", *(model["name"] for model in models)), tuple(rows))
+        rows.append(("Δ mean (%)", *(_change(model, deltas.get(model["name"], {}).get("mean")) for model in models)))
+    reported = models[0]["splits"]["report"]
+    title = f"Accuracy on {reported['split']} ({reported['samples']} samples)"
+    return Table(title, ("metric", *(model["name"] for model in models)), tuple(rows))
 
 
 def latency_table(bench: Json) -> Table:
@@ -104,6 +108,12 @@ def _cost_row(name: str, mine: Json, theirs: Json) -> tuple[str, ...]:
         ratio = mine[key] / theirs[key] if theirs[key] else 1.0
         row += [f"{mine[key] / unit:,.1f}", f"{theirs[key] / unit:,.1f}", f"{ratio:.3f}"]
     return tuple(row)
+
+
+def _change(model: Json, change: float | None) -> str:
+    if change is None:
+        return "–"
+    return f"{change:+.2f}" if model["alike"] else f"{change:+.2f} (not alike)"
 
 
 def _figure(value: float | None) -> str:

@@ -8,20 +8,14 @@ import torch
 from torch import Tensor
 
 from trunkline.ingest.fillers import Filler, stream
-from trunkline.ingest.graph import array_of, attribute, name_of
-from trunkline.ingest.parameters import size_of
-
-_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_NORMALISATIONS = ("BatchNormalization", "InstanceNormalization", "LayerNormalization")
-_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Max", "Min")
-_ONE, _ZERO = Filler("constant", 1.0), Filler("constant", 0.0)
+from trunkline.ingest.graph import array_of, name_of
 
 
 def initial_tensor(value: ir.Value, seed: int = 0) -> Tensor:
     """Return a new tensor with the content an initializer starts with.
 
     A weight with a filler is drawn here, in torch, without evaluating its lazy tensor; any other is copied from
-    the file. The draw is a pure function of (name, seed).
+    the file. The draw is a pure function of (seed, name), or of what the filler is drawn as.
     """
     filler = Filler.of(value)
     if filler is None:
@@ -35,29 +29,10 @@ def draw(filler: Filler, name: str, shape: tuple[int, ...], seed: int) -> Tensor
     if filler.kind == "constant":
         return torch.full(shape, filler.value, dtype=torch.float32)
     tensor, spread = torch.empty(shape, dtype=torch.float32), filler.spread(shape)
-    generator = torch.Generator().manual_seed(stream(name, seed))
+    generator = torch.Generator().manual_seed(stream(filler.drawn_as or name, seed))
     if filler.kind in ("msra", "gaussian"):
         return tensor.normal_(0.0, spread, generator=generator)
     return tensor.uniform_(-spread, spread, generator=generator)
-
-
-def fresh_filler(value: ir.Value) -> Filler | None:
-    """Return how to draw a weight anew: its own filler, or the usual one for what it is.
-
-    He normal for the weight of a product, 1 for scales and variances, 0 for biases and means, 0.25 for the slopes
-    of PRelu (He et al. 2015). ``None`` for a single number in a formula, such as the 6 in x / 6, which is no
-    weight at all and keeps its value.
-    """
-    own = Filler.of(value)
-    if own is not None:
-        return own
-    first = next(iter(value.uses()), None)
-    if first is None:
-        return _ZERO
-    node, index = first
-    if node.op_type in _ARITHMETIC and size_of(value) == 1:
-        return None
-    return _usual_filler(node, index)
 
 
 def to_tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
@@ -71,14 +46,3 @@ def view_of(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
     """Return a tensor to copy from at once: it shares the memory of ``array`` where torch can."""
     is_plain = array.flags.writeable and array.flags.c_contiguous and array.dtype.isbuiltin == 1
     return torch.from_numpy(array) if is_plain else to_tensor(array)
-
-
-def _usual_filler(node: ir.Node, index: int) -> Filler:
-    if node.op_type in _PRODUCTS and index < 2:
-        inputs_first = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))
-        return Filler("msra", fan="out" if inputs_first else "in")
-    if node.op_type in _NORMALISATIONS:
-        return _ONE if index in (1, 4) else _ZERO
-    if node.op_type == "PRelu":
-        return Filler("constant", 0.25)
-    return _ONE if node.op_type in ("Mul", "Div") else _ZERO

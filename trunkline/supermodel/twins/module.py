@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
 from trunkline.ingest.collector import collector_paused
-from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.ingest.parameters import is_setting, is_static_input, role_of
-from trunkline.supermodel.twins.initial import draw, fresh_filler, initial_tensor, to_tensor
+from trunkline.supermodel.components import Component, components_of
+from trunkline.supermodel.twins.initial import initial_tensor, to_tensor
 from trunkline.supermodel.twins.precise import BLOCK_NUMBERS
 from trunkline.supermodel.twins.registry import Op, make_op
 from trunkline.supermodel.twins.schedule import Step, schedule
@@ -58,7 +58,6 @@ class Twin(WeightStore):
         self.image_shape = shape_of(graph.input)
         self.output_names = tuple(name_of(value) for value in graph.outputs)
         self._steps = tuple(_step(index, node) for index, node in enumerate(graph.nodes))
-        self._fresh: dict[str, Filler] = {}
         self._keep_weights(graph, seed, weights or {})
         self._schedules: dict[tuple[str, ...], tuple[Step, ...]] = {}
         self._schedule(self.output_names)
@@ -81,6 +80,15 @@ class Twin(WeightStore):
             for name in step.drops:
                 values.pop(name, None)
         return {name: self._read(name, values) for name in wanted}
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts of the model that no common weight joins, by outputs."""
+        stored = self.weights()
+        reads = {
+            output: {name for step in self._schedule((output,)) for name in step.reads if name in stored}
+            for output in self.output_names
+        }
+        return components_of(reads)
 
     def run_values(self, image: Tensor, watch: Watch | None = None) -> dict[str, Tensor]:
         """Return every value of the Graph by name, the image included: for finding where two runs part.
@@ -128,9 +136,6 @@ class Twin(WeightStore):
                 continue
             keep = self.keep_parameter if role == "parameter" else self.keep_statistic
             keep(name, _empty(value) if name in given else initial_tensor(value, seed))
-            filler = fresh_filler(value)
-            if filler is not None:
-                self._fresh[name] = filler
         self.load_weights(given, strict=False)
 
     def _check_image(self, image: Tensor) -> None:
@@ -147,19 +152,6 @@ class Twin(WeightStore):
             raise InvalidConfig(
                 [Problem("the model has no such output", name, did_you_mean(name, known)) for name in unknown]
             )
-
-
-def reinitialise(twin: Twin, seed: int) -> None:
-    """Draw all weights of ``twin`` anew, a pure function of their names and ``seed``.
-
-    A weight with a filler starts as it says; else He normal for the weights of products, 1 for scales and 0 for
-    biases. Running statistics are reset.
-    """
-    with torch.no_grad():
-        for name, tensor in twin.weights().items():
-            filler = twin._fresh.get(name)
-            if filler is not None:
-                tensor.copy_(draw(filler, name, tuple(tensor.shape), seed))
 
 
 def _precise(tensor: Tensor, operator: nn.Module) -> Tensor:

@@ -13,12 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from trunkline.train.data.file_set import FileSet
+
 Kind = Literal["segmentation", "depth", "normals", "edges", "keypoints"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+CLASSES_TASK: Kind = "segmentation"
+"""The kind of task whose labels are classes."""
 
 IGNORE = 255
 """Label value of pixels that count neither in losses nor in metrics (segmentation, edges, keypoints)."""
@@ -48,10 +54,6 @@ class Normalisation:
         scaled = image.transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)
         rgb: np.ndarray = np.clip(scaled * 255 + 0.5, 0, 255).astype(np.uint8)
         return rgb
-
-    def as_dict(self) -> dict[str, list[float]]:
-        """Return plain lists, for JSON and model metadata."""
-        return {"mean": list(self.mean), "std": list(self.std)}
 
 
 NORMALISATION = Normalisation()
@@ -102,6 +104,10 @@ class DataSet(Protocol):
     def normalisation(self) -> Normalisation:
         """How images were normalised."""
 
+    @property
+    def files(self) -> FileSet | None:
+        """The files that it is made of; None where it is generated."""
+
     def __len__(self) -> int: ...
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
@@ -114,11 +120,25 @@ class DataSet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DataSets:
-    """What a run is trained, validated and, where the data has such a part, tested on."""
+    """What a run is trained on, what its choices are made by, and what is reported: no sample is in two of them.
+
+    Attributes:
+        train: For weights and policy.
+        val: What choices are made by, such as which weights are the best; None where nothing was held out for that.
+        test: What is reported.
+        origin: By part, where its samples come from, in words.
+    """
 
     train: DataSet
-    val: DataSet
-    test: DataSet | None = None
+    val: DataSet | None
+    test: DataSet
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, DataSet]:
+        """The parts that there are, by name."""
+        found = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in found.items() if part is not None}
 
 
 def empty_label(kind: Kind, size: tuple[int, int]) -> np.ndarray:

@@ -5,11 +5,8 @@ So a run that stops at any step resumes with the same data, without a state of t
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +17,6 @@ from trunkline.train.data.base import DataSet, empty_label, random_generator
 
 _ORDER_STREAM = 11
 _AUGMENT_STREAM = 13
-_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +26,25 @@ class Batch:
     Attributes:
         image: ``[N, 3, H, W]``.
         labels: By task name, ``[N, ...]`` as :mod:`trunkline.train.data.base` describes.
+        labelled: By task name, which samples have a label: one of which a pixel at least counts. A task that is not
+            named has one everywhere. It lies in Python, so that asking never waits for a device.
     """
 
     image: Tensor
     labels: dict[str, Tensor]
+    labelled: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.image.shape[0])
 
+    def has_label(self, task: str) -> bool:
+        """Say whether any sample has a label for ``task``."""
+        return any(self.labelled.get(task, (True,)))
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on ``device``."""
         labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
-        return Batch(self.image.to(device, non_blocking=True), labels)
+        return Batch(self.image.to(device, non_blocking=True), labels, self.labelled)
 
 
 class Batches:
@@ -107,10 +110,6 @@ class Batches:
             seeds = random_generator(self.seed, _AUGMENT_STREAM, step).integers(2**31, size=len(chosen)).tolist()
         return collate(self.dataset, chosen, seeds)
 
-    def stream(self, start_step: int = 0) -> Stream:
-        """Return the batches from ``start_step`` on, made ahead by one background thread; use it with ``with``."""
-        return Stream(self, start_step)
-
     def _order(self, epoch: int) -> np.ndarray:
         order: np.ndarray = self.pool[random_generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.pool))]
         return order
@@ -120,11 +119,13 @@ def collate(dataset: DataSet, indices: Sequence[int], seeds: Sequence[int | None
     """Load samples and stack them; a sample without a label for a task gets an all-ignored one."""
     samples = [dataset.sample(index, seed=seed) for index, seed in zip(indices, seeds, strict=True)]
     image = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    labels = {}
+    labels, labelled = {}, {}
     for name, info in dataset.tasks.items():
-        stack = [s.labels[name] if name in s.labels else empty_label(info.kind, dataset.size) for s in samples]
+        empty = empty_label(info.kind, dataset.size)
+        stack = [sample.labels.get(name, empty) for sample in samples]
         labels[name] = torch.from_numpy(np.stack(stack))
-    return Batch(image, labels)
+        labelled[name] = tuple(not np.array_equal(label, empty) for label in stack)
+    return Batch(image, labels, labelled)
 
 
 def in_order(dataset: DataSet, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
@@ -133,58 +134,3 @@ def in_order(dataset: DataSet, batch_size: int, indices: Sequence[int] | None = 
     for start in range(0, len(chosen), batch_size):
         part = chosen[start : start + batch_size]
         yield collate(dataset, part, [None] * len(part))
-
-
-class Stream(Iterator[Batch]):
-    """Batches made ahead of time by one thread, which ends when the stream is closed.
-
-    An exception in the thread is raised where the batch it broke would have come.
-    """
-
-    def __init__(self, batches: Batches, start_step: int, ahead: int = 2) -> None:
-        self._batches = batches
-        self._queue: queue.Queue[Batch | Exception] = queue.Queue(ahead)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(start_step,), name="trunkline-batches", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __next__(self) -> Batch:
-        if self._closed.is_set():
-            raise StopIteration
-        found = self._queue.get()
-        if isinstance(found, Exception):
-            self.close()
-            raise found
-        return found
-
-    def close(self) -> None:
-        """End the thread and wait for it; safe to call twice."""
-        self._closed.set()
-        self._thread.join()
-
-    def _work(self, step: int) -> None:
-        while not self._closed.is_set():
-            try:
-                made: Batch | Exception = self._batches.batch(step)
-            except Exception as error:  # handed to the consumer, who raises it
-                made = error
-            self._put(made)
-            if isinstance(made, Exception):
-                return
-            step += 1
-
-    def _put(self, item: Batch | Exception) -> None:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL_SECONDS)
-                return
-            except queue.Full:
-                continue

@@ -13,6 +13,7 @@ from trunkline.train.data.base import Kind
 
 Pixels = Annotated[int, Field(ge=8, le=8192)]
 Seed = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, le=8)]
 
 
@@ -30,12 +31,16 @@ class AugmentationConfig(_Table):
 
 
 class ScenesConfig(_Table):
-    """See :class:`trunkline.train.data.scenes.Scenes`; ``val_length`` is the number of validation scenes."""
+    """See :class:`trunkline.train.data.scenes.Scenes`.
+
+    ``val_length`` scenes choose, and ``test_length`` report: as many if absent.
+    """
 
     kind: Literal["scenes"]
     size: tuple[Pixels, Pixels] = (64, 96)
     length: Annotated[int, Field(ge=1)] = 1000
     val_length: Annotated[int, Field(ge=1)] = 200
+    test_length: Annotated[int, Field(ge=1)] | None = None
     seed: Seed = 0
     tasks: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("segmentation", "depth", "normals")
     cache: bool = True
@@ -45,7 +50,8 @@ class ScenesConfig(_Table):
 class NYUv2Config(_Table):
     """See :class:`trunkline.train.data.nyuv2.NYUv2`.
 
-    A folder without list files is cut by ``seed``: ``val_fraction`` of its samples validate.
+    Without a list "test" the list "val" reports. Without a list that chooses, ``val_fraction`` of the training samples
+    are held out for it; 0 holds out none. A folder without lists is cut by ``seed``: ``test_fraction`` reports.
     """
 
     kind: Literal["nyuv2"]
@@ -60,20 +66,28 @@ class NYUv2Config(_Table):
     space: Literal["decoded", "paper"] = "decoded"
     missing: Literal["error", "ignore"] = "error"
     augmentation: AugmentationConfig = AugmentationConfig()
-    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    val_fraction: Fraction = 0.1
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Seed = 0
 
 
 class FolderConfig(_Table):
-    """See :class:`trunkline.train.data.folder.Folder`."""
+    """See :class:`trunkline.train.data.folder.Folder`.
+
+    Without a split "test" the split "val" reports. Without one that chooses, ``val_fraction`` of the training samples
+    are held out for it; 0 holds out none.
+    """
 
     kind: Literal["folder"]
     path: Path
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=255)]
     size: tuple[Pixels, Pixels] = (180, 240)
-    ignore: tuple[Annotated[int, Field(ge=0, le=255)], ...] = (255,)
+    values: dict[str, str] | None = None
+    ignore: tuple[Annotated[int, Field(ge=0, le=65_535)], ...] = ()
     edges: Literal["boundaries"] | None = None
     augmentation: AugmentationConfig = AugmentationConfig()
+    val_fraction: Fraction = 0.1
+    seed: Seed = 0
 
 
 DataConfig = ScenesConfig | NYUv2Config | FolderConfig

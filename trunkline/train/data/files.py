@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -38,7 +38,7 @@ def array_size(path: Path) -> Size:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Return a picture as uint8 ``[H, W, 3]``; grey and palette pictures are converted.
+    """Return a picture as uint8 ``[H, W, 3]``; grey, palette and 16-bit pictures are converted.
 
     Raises:
         InvalidConfig: the file cannot be read.
@@ -47,12 +47,32 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_numbers(path: Path) -> np.ndarray:
-    """Return a one-channel picture's stored numbers ``[H, W]``: grey values, or the indices of a palette.
+    """Return a one-channel picture's stored numbers, int32 ``[H, W]``: grey values, or the indices of a palette.
+
+    A pixel of b bits is a number from 0 to 2^b - 1, whatever b is: a bitmap holds 0 and 1.
 
     Raises:
-        InvalidConfig: the file cannot be read, or has several channels.
+        InvalidConfig: the file cannot be read, has several channels, or is transparent somewhere.
     """
     return _guarded(path, _read_numbers)
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """Return a picture's colours as numbers 0xRRGGBB, int32 ``[H, W]``.
+
+    Raises:
+        InvalidConfig: the file cannot be read, or is transparent somewhere.
+    """
+    return _guarded(path, _read_colours)
+
+
+def has_colours(path: Path) -> bool:
+    """Say from its header whether a picture has several channels, beside one for transparency.
+
+    Raises:
+        InvalidConfig: the file cannot be read.
+    """
+    return _guarded(path, _has_colours)
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -72,7 +92,9 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return {path.stem: path for path in sorted(found)}
 
 
-def outside(values: np.ndarray, allowed: np.ndarray, path: Path, expected: str) -> Problem | None:
+def outside(
+    values: np.ndarray, allowed: np.ndarray, path: Path, expected: str, shown: Callable[[Any], str] = str
+) -> Problem | None:
     """Return a problem that names the first pixel of ``[H, W]`` at which ``allowed`` is false, if there is one."""
     if allowed.all():
         return None
@@ -80,7 +102,7 @@ def outside(values: np.ndarray, allowed: np.ndarray, path: Path, expected: str) 
     count = int(allowed.size - np.count_nonzero(allowed))
     value = values[row, column]
     return Problem(
-        f"value {value} at row {row}, column {column}, expected {expected} ({count} such pixels in all)",
+        f"value {shown(value)} at row {row}, column {column}, expected {expected} ({count} such pixels in all)",
         place=str(path),
     )
 
@@ -110,16 +132,52 @@ def _array_size(path: Path) -> Size:
 def _read_rgb(path: Path) -> np.ndarray:
     _picture_size(path)
     with Image.open(path) as picture:
+        if picture.mode.startswith("I"):  # Pillow would clip 16 bits to 8, and show everything white
+            grey = (np.asarray(picture).astype(np.int64) * 255 + 32_767) // 65_535
+            return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
         return np.asarray(picture.convert("RGB"))
 
 
 def _read_numbers(path: Path) -> np.ndarray:
     _picture_size(path)
     with Image.open(path) as picture:
-        numbers = np.asarray(picture)
-    if numbers.ndim != 2:
-        raise ValueError(f"{numbers.shape[2]} channels, expected one channel of class numbers")
-    return numbers
+        # Pillow spreads grey of 2 and 4 bits over 0..255, and forgets that it did once it has read the pixels.
+        spread = {"L;2": 85, "L;4": 17}.get(_raw_mode(picture), 1)
+        stored = np.asarray(picture)
+        if picture.mode in ("LA", "PA"):
+            stored = stored[..., 0]
+            _check_opaque(picture)
+    if stored.ndim != 2:
+        raise ValueError(f"{stored.shape[2]} channels, expected one channel of class numbers")
+    return stored.astype(np.int32) // spread
+
+
+def _raw_mode(picture: Image.Image) -> str:
+    """Return how a file stores its pixels, such as ``L;4`` for grey of four bits."""
+    tile = getattr(picture, "tile", None)
+    return str(tile[0][3]) if tile else ""
+
+
+def _read_colours(path: Path) -> np.ndarray:
+    _picture_size(path)
+    with Image.open(path) as picture:
+        _check_opaque(picture)
+    red, green, blue = np.moveaxis(_read_rgb(path).astype(np.int32), -1, 0)
+    colours: np.ndarray = (red << 16) | (green << 8) | blue
+    return colours
+
+
+def _has_colours(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return len(set(picture.getbands()) - {"A"}) > 1
+
+
+def _check_opaque(picture: Image.Image) -> None:
+    if "A" not in picture.getbands():
+        return
+    through = int(np.count_nonzero(np.asarray(picture.getchannel("A")) != 255))
+    if through:
+        raise ValueError(f"{through} pixels are transparent, and nothing says what that means; save it without alpha")
 
 
 def _read_array(path: Path) -> np.ndarray:

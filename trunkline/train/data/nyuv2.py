@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +12,11 @@ from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.train.data.augment import Augmentation, Window, cut_image, cut_label, draw_window, whole
 from trunkline.train.data.base import IGNORE, NORMALISATION, Kind, Sample, TaskInfo
 from trunkline.train.data.check import check_labels, raise_all
-from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_numbers, read_rgb
+from trunkline.train.data.class_map import ClassMap
+from trunkline.train.data.file_set import Entry, FileSet
+from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb
 from trunkline.train.data.nyuv2_classes import CLASSES_13, CLASSES_40, mapping_40_to_13
-from trunkline.train.data.nyuv2_lists import Entry, entries, expected_label
+from trunkline.train.data.nyuv2_lists import entries, expected_label
 
 Space = Literal["decoded", "paper"]
 
@@ -37,7 +39,7 @@ class NYUv2:
 
     Args:
         path: The folder.
-        split: ``"train"``, ``"val"``/``"test"`` (one stands in for the other), any list's name, or ``"all"``.
+        split: ``"train"``, ``"val"``, ``"test"``, any other list's name, or ``"all"``.
         size: Height and width of every sample. Without augmentation the whole picture is resized to it.
         tasks: Which of segmentation, depth and normals.
         classes: 40, or 13 by the usual mapping.
@@ -69,10 +71,17 @@ class NYUv2:
         self.tasks: Mapping[str, TaskInfo] = {task: _info(task, classes, space) for task in TASKS if task in tasks}
         self._space = space
         self._missing = missing
-        self._table = mapping_40_to_13() if classes == 13 else None
+        self._class_map = _class_map(classes)
         self._augmentation = augmentation or Augmentation()
-        self._entries = entries(Path(path), split)
+        self._root = Path(path)
+        self._entries = entries(self._root, split)
         check_labels(self)
+
+    @property
+    def files(self) -> FileSet:
+        """The images, and the labels of the tasks."""
+        used = [Entry(e.image, {t: path for t, path in e.labels.items() if t in self.tasks}) for e in self._entries]
+        return FileSet(self._root, used, tuple(self.tasks), self._class_map)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -97,8 +106,7 @@ class NYUv2:
     def _label(self, kind: Kind, entry: Entry, size: tuple[int, ...], window: Window) -> np.ndarray:
         path = entry.labels[kind]
         if kind == "segmentation":
-            label = _classes(path, size)
-            return cut_label(kind, label if self._table is None else self._table[label], window).astype(np.int64)
+            return cut_label(kind, _classes(path, size, self._class_map), window).astype(np.int64)
         if kind == "depth":
             depth = cut_label(kind, _depth(path, size)[None], window)
             return depth / np.float32(window.scale) if self._augmentation.scale_depth else depth
@@ -154,12 +162,19 @@ def _same_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> Non
         raise InvalidConfig(_wrong_size(path, here, image))
 
 
-def _classes(path: Path, size: tuple[int, ...]) -> np.ndarray:
-    label = read_numbers(path)
-    _same_size(path, label.shape, size)
-    problem = outside(label, (label < len(CLASSES_40)) | (label == IGNORE), path, "a class 0..39, or 255 for ignore")
-    raise_all([problem] if problem else [])
-    return label.astype(np.uint8)
+def _class_map(classes: int) -> ClassMap:
+    stored = range(len(CLASSES_40))
+    names: tuple[str, ...] = CLASSES_40
+    numbers: Iterable[int] = stored
+    if classes == len(CLASSES_13):
+        names, numbers = CLASSES_13, mapping_40_to_13()[: len(CLASSES_40)].tolist()
+    return ClassMap(names, {**dict(zip(stored, numbers, strict=True)), IGNORE: IGNORE}, fixed=True)
+
+
+def _classes(path: Path, size: tuple[int, ...], class_map: ClassMap) -> np.ndarray:
+    stored = class_map.stored(path)
+    _same_size(path, stored.shape, size)
+    return class_map.labels(stored, path)
 
 
 def _depth(path: Path, size: tuple[int, ...]) -> np.ndarray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.train.data.check import raise_all
+from trunkline.train.data.file_set import Entry
 from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem
 
 ALL = "all"
@@ -15,20 +16,25 @@ JSON_LIST = "nyu_v2_3task.json"
 _FOLDERS = {"segmentation": "seg", "normals": "normal_mask", "depth": "depth"}
 _SUFFIXES = {"segmentation": (".png",), "normals": (".png",), "depth": (".npy",)}
 _ENTRY_ORDER = ("segmentation", "normals", "depth")
-_ALIASES = {"val": ("val", "test"), "test": ("test", "val")}
+_SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One sample's files; a label that is not there is absent from ``labels``."""
+def listed_splits(folder: Path) -> list[str]:
+    """Return which of "train", "val" and "test" have a list; none where nothing says what a sample is for.
 
-    image: Path
-    labels: dict[str, Path]
+    Raises:
+        InvalidConfig: AdaShare's list cannot be read.
+    """
+    found = {name for name in _SPLITS if (folder / f"{name}.txt").is_file()}
+    if (folder / JSON_LIST).is_file():
+        found |= set(_json_lists(folder / JSON_LIST))
+    return [name for name in _SPLITS if name in found]
 
 
-def has_lists(folder: Path) -> bool:
-    """Say whether the folder has list files, so that it knows which samples are for training."""
-    return (folder / "train.txt").is_file() or (folder / JSON_LIST).is_file()
+def list_of(folder: Path, split: str) -> str:
+    """Return what the list of a split is called, for people."""
+    own = f"{split}.txt"
+    return own if (folder / own).is_file() else f'{JSON_LIST}, "{split}"'
 
 
 def entries(folder: Path, split: str) -> list[Entry]:
@@ -43,9 +49,8 @@ def entries(folder: Path, split: str) -> list[Entry]:
         )
     if split == ALL:
         return _all(folder)
-    for name in _ALIASES.get(split, (split,)):
-        if (folder / f"{name}.txt").is_file():
-            return _from_text(folder, folder / f"{name}.txt")
+    if (folder / f"{split}.txt").is_file():
+        return _from_text(folder, folder / f"{split}.txt")
     if (folder / JSON_LIST).is_file():
         return _from_json(folder, split)
     raise InvalidConfig(
@@ -105,21 +110,25 @@ def _text(path: Path) -> str:
 def _from_json(folder: Path, split: str) -> list[Entry]:
     """Read AdaShare's list: per split, rows of (image, classes, normals, depth) as relative paths."""
     list_file = folder / JSON_LIST
+    lists = _json_lists(list_file)
+    if split not in lists:
+        known = ", ".join(lists) or "none"
+        raise InvalidConfig(f'no split "{split}"', place=str(list_file), advice=f"splits in it: {known}")
+    rows = lists[split]
+    if not isinstance(rows, list) or not rows:
+        raise InvalidConfig(f'split "{split}" is not a list of samples', place=str(list_file))
+    problems: list[Problem] = []
+    found = [_row(folder, f"{list_file}: {split}[{number}]", row, problems) for number, row in enumerate(rows)]
+    raise_all(problems)
+    return [entry for entry in found if entry is not None]
+
+
+def _json_lists(list_file: Path) -> dict[str, Any]:
     try:
         lists = json.loads(_text(list_file))
     except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"this is not JSON: {error}", place=str(list_file)) from error
-    names = [name for name in _ALIASES.get(split, (split,)) if isinstance(lists, dict) and name in lists]
-    if not names:
-        known = ", ".join(map(str, lists)) if isinstance(lists, dict) else "none"
-        raise InvalidConfig(f'no split "{split}"', place=str(list_file), advice=f"splits in it: {known}")
-    rows = lists[names[0]]
-    if not isinstance(rows, list) or not rows:
-        raise InvalidConfig(f'split "{names[0]}" is not a list of samples', place=str(list_file))
-    problems: list[Problem] = []
-    found = [_row(folder, f"{list_file}: {names[0]}[{number}]", row, problems) for number, row in enumerate(rows)]
-    raise_all(problems)
-    return [entry for entry in found if entry is not None]
+    return lists if isinstance(lists, dict) else {}
 
 
 def _row(folder: Path, place: str, row: object, problems: list[Problem]) -> Entry | None:

@@ -1,18 +1,22 @@
-"""Cuts the training samples in two: one part trains weights, the other trains the sharing policy.
+"""Cuts samples in two: into those that train weights and those that train the policy, or hold some out.
 
 A policy that were trained on the samples its weights have seen would prefer whatever over-fits them (AdaShare and
-AutoMTL keep such parts as ``train1`` and ``train2``, 80 % and 20 %).
+AutoMTL keep such parts as ``train1`` and ``train2``, 80 % and 20 %). In the same way, what is chosen by the samples
+that are reported is reported too well; so those that choose are others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.base import DataSet, Sample, TaskInfo, random_generator
+from trunkline.train.data.file_set import FileSet
 
-_STREAM = 7_001
+Key = Literal["policy_fraction", "val_fraction", "test_fraction"]
+_STREAMS: Mapping[Key, int] = {"policy_fraction": 7_001, "val_fraction": 7_002, "test_fraction": 7_003}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +37,33 @@ class Split:
 
 
 def split(dataset_len: int, seed: int, policy_fraction: float = 0.2) -> Split:
-    """Draw a split; the same numbers always give the same one.
+    """Draw the parts for weights and policy; the same numbers always give the same ones.
 
     Raises:
         InvalidConfig: the fraction leaves a part empty.
     """
-    if not 0 < policy_fraction < 1:
-        raise InvalidConfig(
-            f"the policy's part of the training data is {policy_fraction}, expected a number between 0 and 1",
-            place="policy_fraction",
-        )
-    if dataset_len < 2:
-        raise InvalidConfig(f"{dataset_len} training sample(s) cannot be cut in two parts, at least 2 are needed")
-    count = min(max(1, round(dataset_len * policy_fraction)), dataset_len - 1)
-    order = random_generator(seed, _STREAM).permutation(dataset_len).tolist()
-    return Split(train1=tuple(sorted(order[count:])), train2=tuple(sorted(order[:count])))
+    return Split(*cut(dataset_len, seed, policy_fraction, "policy_fraction"))
+
+
+def cut(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Draw ``fraction`` of the sample numbers below ``length``, at least one; return the others and those, sorted.
+
+    Args:
+        length: Number of samples.
+        seed: With the key, decides which.
+        fraction: Above 0 and below 1.
+        key: What the parts are for, as the pipeline file calls it.
+
+    Raises:
+        InvalidConfig: the fraction leaves a part empty.
+    """
+    if not 0 < fraction < 1:
+        raise InvalidConfig(f"a part of the data is {fraction}, expected a number between 0 and 1", place=key)
+    if length < 2:
+        raise InvalidConfig(f"{length} training sample(s) cannot be cut in two parts, at least 2 are needed", place=key)
+    count = min(max(1, round(length * fraction)), length - 1)
+    order = random_generator(seed, _STREAMS[key]).permutation(length).tolist()
+    return tuple(sorted(order[count:])), tuple(sorted(order[:count]))
 
 
 class Subset:
@@ -63,12 +79,18 @@ class Subset:
         self.tasks: Mapping[str, TaskInfo] = dataset.tasks
         self.size = dataset.size
         self.normalisation = dataset.normalisation
+        self.indices = tuple(indices)
         self._dataset = dataset
-        self._indices = tuple(indices)
+
+    @property
+    def files(self) -> FileSet | None:
+        """The part's files."""
+        whole = self._dataset.files
+        return None if whole is None else whole.part(self.indices)
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.indices)
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one sample of the part; see :class:`trunkline.train.data.base.DataSet`."""
-        return self._dataset.sample(self._indices[index], seed=seed)
+        return self._dataset.sample(self.indices[index], seed=seed)

@@ -59,10 +59,19 @@ class Task(ABC):
         Raises:
             InvalidModel: the output's channels are not the task's.
         """
+        total, count = self.loss_sum(output, label)
+        return total / count.clamp(min=1)
+
+    def loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss summed over the pixels that count, and how many those are: :meth:`loss` is their quotient.
+
+        Raises:
+            InvalidModel: the output's channels are not the task's.
+        """
         self.check(output)
         if self.loss_size == "output":
-            return self.pixel_loss(output.float(), nearest(label, _size(output)))
-        return self.pixel_loss(output_to(output, _size(label), self.upsample), label)
+            return self.pixel_loss_sum(output.float(), nearest(label, _size(output)))
+        return self.pixel_loss_sum(output_to(output, _size(label), self.upsample), label)
 
     def check(self, output: Tensor) -> None:
         """Raise InvalidModel where the output does not have the task's channels."""
@@ -79,8 +88,8 @@ class Task(ABC):
         return output_to(output.detach(), _size(label), self.upsample)
 
     @abstractmethod
-    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
-        """Return the loss of an output and a label of the same size."""
+    def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sum and count as :meth:`loss_sum`, of an output and a label of the same size."""
 
     @abstractmethod
     def metric(self) -> Metric:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.pictures import heat_colours
-from trunkline.train.tasks.resize import masked_mean
+from trunkline.train.tasks.resize import masked_sum
 
 _LEAST_METRES = 1e-3
 
@@ -28,9 +28,9 @@ class Depth(Task):
 
     kind = "depth"
 
-    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
-        """Return the mean absolute error over valid pixels."""
-        return masked_mean((output - label).abs(), label > 0)
+    def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the absolute errors of valid pixels, summed, and their number."""
+        return masked_sum((output - label).abs(), label > 0)
 
     def metric(self) -> DepthErrors:
         """Return empty sums."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from trunkline.train.data.base import IGNORE
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.pictures import grey
-from trunkline.train.tasks.resize import masked_mean
+from trunkline.train.tasks.resize import masked_sum
 
 _BINS = 100
 
@@ -34,14 +34,14 @@ class Edges(Task):
 
     kind = "edges"
 
-    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
-        """Return the mean over valid pixels."""
+    def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses of valid pixels, summed, and their number."""
         valid = label != IGNORE
         if self.objective == "l1":
-            return masked_mean((output - label).abs(), valid)
+            return masked_sum((output - label).abs(), valid)
         edge = (label == 1).float()
         weight = torch.where(label == 1, self._weight(edge, valid), 1 - self._weight(edge, valid))
-        return masked_mean(F.binary_cross_entropy_with_logits(output, edge, reduction="none") * weight, valid)
+        return masked_sum(F.binary_cross_entropy_with_logits(output, edge, reduction="none") * weight, valid)
 
     def metric(self) -> EdgeScores:
         """Return empty histograms."""
@@ -67,7 +67,8 @@ class Edges(Task):
 
     def _weight(self, edge: Tensor, valid: Tensor) -> Tensor:
         if self.positive_weight == "balanced":
-            return 1 - masked_mean(edge, valid)
+            edges, count = masked_sum(edge, valid)
+            return 1 - edges / count.clamp(min=1)
         return edge.new_tensor(float(self.positive_weight))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from trunkline.train.data.base import IGNORE
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.pictures import grey
-from trunkline.train.tasks.resize import masked_mean
+from trunkline.train.tasks.resize import masked_sum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class KeyPoints(Task):
 
     kind = "keypoints"
 
-    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
-        """Return the mean absolute error over valid pixels."""
-        return masked_mean((output - label).abs(), label != IGNORE)
+    def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the absolute errors of valid pixels, summed, and their number."""
+        return masked_sum((output - label).abs(), label != IGNORE)
 
     def metric(self) -> HeatError:
         """Return an empty sum."""

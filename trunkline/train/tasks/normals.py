@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from trunkline.train.tasks.base import Task
-from trunkline.train.tasks.resize import masked_mean
+from trunkline.train.tasks.resize import masked_sum
 
 _SHORTEST = 1e-4
 _BINS_PER_DEGREE = 100
@@ -36,10 +36,10 @@ class Normals(Task):
 
     kind = "normals"
 
-    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
-        """Return the mean of 1 - cos over valid pixels."""
+    def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 - cos of valid pixels, summed, and their number."""
         cosine = (_unit(output) * _unit(label)).sum(1)
-        return masked_mean(1 - cosine, label.ne(0).any(1))
+        return masked_sum(1 - cosine, label.ne(0).any(1))
 
     def metric(self) -> NormalErrors:
         """Return empty angle histograms."""

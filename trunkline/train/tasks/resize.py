@@ -31,7 +31,6 @@ def output_to(output: Tensor, size: tuple[int, int], mode: Upsample) -> Tensor:
     return F.interpolate(output, size=size, mode="bilinear", align_corners=False)
 
 
-def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean of ``values`` where ``valid``; 0, with zero gradient, where nothing is."""
-    kept = torch.where(valid, values, torch.zeros_like(values))
-    return kept.sum() / valid.sum().clamp(min=1)
+def masked_sum(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of ``values`` where ``valid``, and how many there are; 0, with zero gradient, where none is."""
+    return torch.where(valid, values, torch.zeros_like(values)).sum(), valid.sum()

@@ -21,10 +21,10 @@ class Segmentation(Task):
 
     kind = "segmentation"
 
-    def pixel_loss(self, output: Tensor, label: Tensor) -> Tensor:
-        """Return the mean cross-entropy over pixels that are not ignored."""
+    def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy of the pixels that are not ignored, summed, and their number."""
         total = F.cross_entropy(output, label, ignore_index=IGNORE, reduction="sum")
-        return total / (label != IGNORE).sum().clamp(min=1)
+        return total, (label != IGNORE).sum()
 
     def metric(self) -> Confusion:
         """Return an empty confusion matrix."""

@@ -68,6 +68,11 @@ class Scenes:
         self._cache: dict[int, Scene] | None = {} if cache else None
         self._supersample = supersample
 
+    @property
+    def files(self) -> None:
+        """None: they are drawn."""
+        return None
+
     def __len__(self) -> int:
         return self._length
 

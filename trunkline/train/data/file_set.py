@@ -1,0 +1,45 @@
+"""The files that a data set is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trunkline.train.data.class_map import ClassMap
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sample's files; a label that is not there is absent from ``labels``."""
+
+    image: Path
+    labels: Mapping[str, Path]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.image, *self.labels.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """All files of a data set.
+
+    Attributes:
+        root: The folder that they are in.
+        entries: The files of each sample, in the order of the samples.
+        tasks: The tasks that entries have labels for, though not every entry for every task.
+        class_map: What the label pictures of "segmentation" mean.
+    """
+
+    root: Path
+    entries: Sequence[Entry]
+    tasks: tuple[str, ...]
+    class_map: ClassMap
+
+    def name(self, path: Path) -> str:
+        """Return what a file is called wherever the folder lies."""
+        return path.relative_to(self.root).as_posix()
+
+    def part(self, indices: Sequence[int]) -> FileSet:
+        """Return the files of some samples."""
+        return replace(self, entries=[self.entries[index] for index in indices])

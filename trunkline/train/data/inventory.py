@@ -1,0 +1,141 @@
+"""What the files of a data set hold: a name for their content, and which values the labels have.
+
+A run goes on only with the data that it began with. A folder may move and its files may be copied, so their content is
+what counts, all of it: a label that was drawn anew may well have as many bytes as before. Every file is read once;
+later its size, times and inode say whether it has to be read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.train.data.base import CLASSES_TASK
+from trunkline.train.data.check import raise_all
+from trunkline.train.data.class_map import ClassMap
+from trunkline.train.data.file_set import FileSet
+
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one file holds.
+
+    Attributes:
+        sha256: Of all its bytes.
+        stamp: Size, times and inode: as long as these are the same, so is the content.
+        values: Of a label picture of classes, how many pixels have each stored value.
+    """
+
+    sha256: str
+    stamp: str
+    values: Mapping[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON content."""
+        return {"sha256": self.sha256, "stamp": self.stamp, "values": self.values}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Facts:
+        """Return what :meth:`to_json` wrote."""
+        values = content["values"]
+        counted = None if values is None else {int(value): int(count) for value, count in values.items()}
+        return cls(str(content["sha256"]), str(content["stamp"]), counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the files of a run's data hold.
+
+    Attributes:
+        parts: The files by part of the data, such as ``train``.
+        facts: By a file's name.
+    """
+
+    parts: Mapping[str, FileSet]
+    facts: Mapping[str, Facts]
+
+    def digests(self) -> dict[str, str]:
+        """Return a SHA-256 by part, over names and contents in the order of the samples."""
+        return {part: _digest(files, self.facts) for part, files in self.parts.items()}
+
+    def values(self, part: str) -> Counter[int]:
+        """Return how many pixels of the class labels of a part have each stored value."""
+        files, total = self.parts[part], Counter[int]()
+        for entry in files.entries:
+            if CLASSES_TASK in entry.labels:
+                total.update(self.facts[files.name(entry.labels[CLASSES_TASK])].values or {})
+        return total
+
+    def images(self, part: str) -> list[str]:
+        """Return the SHA-256 of each image of a part."""
+        files = self.parts[part]
+        return [self.facts[files.name(entry.image)].sha256 for entry in files.entries]
+
+
+def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> Inventory:
+    """Read every file that has not been read before.
+
+    Args:
+        parts: The files by part of the data.
+        known: Facts of earlier times, by a file's name.
+
+    Raises:
+        InvalidConfig: Files cannot be read, or labels hold values without a meaning; all of them at once.
+    """
+    wanted: dict[str, tuple[Path, ClassMap | None]] = {}
+    for files in parts.values():
+        for entry in files.entries:
+            classes = entry.labels.get(CLASSES_TASK)
+            wanted |= {files.name(path): (path, files.class_map if path == classes else None) for path in entry}
+    problems: list[Problem] = []
+    facts: dict[str, Facts] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        work = {name: pool.submit(_facts, path, classes, known.get(name)) for name, (path, classes) in wanted.items()}
+        for name, future in work.items():
+            try:
+                facts[name] = future.result()
+            except InvalidConfig as error:
+                problems += error.problems
+    raise_all(problems)
+    return Inventory(dict(parts), facts)
+
+
+def _facts(path: Path, classes: ClassMap | None, known: Facts | None) -> Facts:
+    try:
+        stamp = _stamp(path)
+        if known is not None and known.stamp == stamp and _still_means_something(known, classes):
+            return known
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidConfig(f"the file cannot be read: {error.strerror}", place=str(path)) from error
+    if classes is None:
+        return Facts(digest, stamp)
+    stored = classes.stored(path)
+    classes.labels(stored, path)
+    values, counts = np.unique(stored, return_counts=True)
+    return Facts(digest, stamp, dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def _still_means_something(known: Facts, classes: ClassMap | None) -> bool:
+    return classes is None or (known.values is not None and set(known.values) <= set(classes.meaning))
+
+
+def _stamp(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size}/{found.st_mtime_ns}/{found.st_ctime_ns}/{found.st_ino}"
+
+
+def _digest(files: FileSet, facts: Mapping[str, Facts]) -> str:
+    names: Sequence[str] = [files.name(path) for entry in files.entries for path in entry]
+    return hashlib.sha256("".join(f"{name} {facts[name].sha256}\n" for name in names).encode()).hexdigest()

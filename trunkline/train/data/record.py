@@ -1,0 +1,87 @@
+"""``data.json`` in a run's folder: what the run's data is, so that it goes on only with the data that it began with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.train.data.base import DataSet, DataSets
+from trunkline.train.data.check import raise_all
+from trunkline.train.data.inventory import Facts, Inventory, take_inventory
+from trunkline.train.data.splits import Subset
+
+DATA = "data.json"
+_ADVICE = "put back what the run began with, or use another run folder: its models are to be trained on the same data"
+
+
+def take_stock(data: DataSets, folder: Path) -> Inventory:
+    """Return what the data's files hold, reading only those that have changed since ``folder`` recorded them.
+
+    Raises:
+        InvalidConfig: Files cannot be read, labels have values without a meaning, or the run in ``folder`` began with
+            other data; every file is named, up to 20.
+    """
+    record = _read(folder / DATA)
+    known = {name: Facts.from_json(content) for name, content in record.get("files", {}).items()}
+    files = {part: samples.files for part, samples in data.parts.items()}
+    inventory = take_inventory({part: found for part, found in files.items() if found is not None}, known)
+    if record:
+        _check_same(inventory, {part: found["sha256"] for part, found in record["parts"].items()}, known)
+    return inventory
+
+
+def record_of(data: DataSets, inventory: Inventory) -> dict[str, Any]:
+    """Return the content of ``data.json``: each part's size, origin and content, and what is known of every file."""
+    digests = inventory.digests()
+    parts = {
+        name: {**part_json(data, name), "indices": _indices(samples), "sha256": digests.get(name)}
+        for name, samples in data.parts.items()
+    }
+    return {"parts": parts, "files": {name: facts.to_json() for name, facts in sorted(inventory.facts.items())}}
+
+
+def part_json(data: DataSets, name: str) -> dict[str, Any]:
+    """Return what a part of the data is, as plain JSON content."""
+    return {"split": name, "samples": len(data.parts[name]), "from": data.origin.get(name, "")}
+
+
+def _indices(samples: DataSet) -> list[int] | None:
+    """Return the sample numbers of a part that was cut out of something."""
+    return list(samples.indices) if isinstance(samples, Subset) else None
+
+
+def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: Mapping[str, Facts]) -> None:
+    digests = inventory.digests()
+    others = [part for part in inventory.parts if digests[part] != before.get(part)]
+    if not others:
+        return
+    root, facts = inventory.parts[others[0]].root, inventory.facts
+    changed = [name for name in facts if name in known and facts[name].sha256 != known[name].sha256]
+    found = [(name, "its content has changed since the run began") for name in changed]
+    found += [(name, "was not there when the run began") for name in facts if name not in known]
+    found += [(name, "the run began with it, and it is no longer used") for name in known if name not in facts]
+    if not found:
+        parts = ", ".join(others)
+        found = [("", f"the samples of {parts} are others than the run began with: by other lists, fractions or seed")]
+    problems = [Problem(message, str(root / name)) for name, message in found]
+    raise_all([Problem(problems[0].message, problems[0].place, _ADVICE), *problems[1:]])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a run's record; empty where there is none yet."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+        record = {"files": dict(content["files"]), "parts": dict(content["parts"])}
+        for facts in record["files"].values():
+            Facts.from_json(facts)
+        if any("sha256" not in part for part in record["parts"].values()):
+            raise KeyError("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        advice = "remove it: it is made again, from the data as it is now"
+        raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error
+    return record

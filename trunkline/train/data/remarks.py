@@ -1,0 +1,113 @@
+"""What is odd about the data of a run, said before any work begins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.train.data.base import IGNORE
+from trunkline.train.data.file_set import FileSet
+from trunkline.train.data.inventory import Inventory
+
+_LEARNT_FROM_CLASSES = frozenset(("segmentation", "edges"))
+_LISTED = 12
+_WORDS = {"train": "training", "val": "choosing", "test": "reporting"}
+
+
+def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
+    """Refuse training labels that a task cannot learn from: there are none, or they hold one class only.
+
+    Most often a mask holds 0 and 255, and 255 is ignored where nothing says what it means.
+
+    Raises:
+        InvalidConfig: What the labels hold, and what the pipeline file could say about it.
+    """
+    if not inventory.parts:
+        return
+    files = inventory.parts["train"]
+    unlabelled = _without_labels(files, tasks)
+    if unlabelled:
+        raise InvalidConfig(
+            [Problem(f"no image for training has a {task} label", str(files.root)) for task in unlabelled]
+        )
+    if _LEARNT_FROM_CLASSES & set(tasks):
+        _check_classes(files, inventory.values("train"))
+
+
+def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
+    """Return, in words, classes without a pixel, tasks without a label, and images that lie in several parts."""
+    found = _missing_classes(inventory) if inventory.parts and _LEARNT_FROM_CLASSES & set(tasks) else []
+    for part, files in inventory.parts.items():
+        found += [f"no image for {_WORDS[part]} has a {task} label" for task in _without_labels(files, tasks)]
+    return [*found, *_common_images(inventory)]
+
+
+def _without_labels(files: FileSet, tasks: Collection[str]) -> list[str]:
+    there = {task for entry in files.entries for task in entry.labels}
+    return [task for task in files.tasks if task in tasks and task not in there]
+
+
+def _check_classes(files: FileSet, values: Mapping[int, int]) -> None:
+    class_map = files.class_map
+    counts = _by_class(values, class_map.meaning)
+    present = [name for number, name in enumerate(class_map.classes) if counts[number]]
+    if len(present) > 1:
+        return
+    found = "no pixel of a training label counts"
+    if present:
+        found = f'the training labels hold one class only, "{present[0]}"'
+    advice = "" if class_map.fixed else f"say what the values mean: {class_map.example(sorted(values))}"
+    raise InvalidConfig(found + _ignored(values, class_map.meaning), place=str(files.root), advice=advice)
+
+
+def _missing_classes(inventory: Inventory) -> list[str]:
+    class_map = inventory.parts["train"].class_map
+    trained = inventory.values("train")
+    every = sum((inventory.values(part) for part in inventory.parts), Counter[int]())
+    if not every:
+        return []
+    found = []
+    in_training, anywhere = (_by_class(values, class_map.meaning) for values in (trained, every))
+    nowhere = [name for number, name in enumerate(class_map.classes) if not anywhere[number]]
+    unlearnt = [name for number, name in enumerate(class_map.classes) if anywhere[number] and not in_training[number]]
+    if nowhere:
+        found.append(f"no pixel in any label file: {_listing(nowhere)}{_ignored(every, class_map.meaning)}")
+    if unlearnt:
+        found.append(f"no pixel in any training label, but in others: {_listing(unlearnt)}")
+    return found
+
+
+def _common_images(inventory: Inventory) -> list[str]:
+    images = {part: inventory.images(part) for part in inventory.parts}
+    found = []
+    for one, other in combinations(images, 2):
+        known = set(images[one])
+        common = [image for image in images[other] if image in known]
+        if common:
+            whole = f"{len(common)} of {len(images[other])} images for {_WORDS[other]}"
+            found.append(f"{whole} are also images for {_WORDS[one]}")
+    return found
+
+
+def _by_class(values: Mapping[int, int], meaning: Mapping[int, int]) -> Counter[int]:
+    counts = Counter[int]()
+    for value, count in values.items():
+        counts[meaning[value]] += count
+    return counts
+
+
+def _ignored(values: Mapping[int, int], meaning: Mapping[int, int]) -> str:
+    """Return, as the rest of a sentence, which values are ignored and how much of the labels that is."""
+    total = sum(values.values())
+    ignored = [value for value, count in values.items() if meaning[value] == IGNORE and count]
+    if not ignored:
+        return ""
+    share = 100 * sum(values[value] for value in ignored) / total
+    return f"; {_listing([str(value) for value in sorted(ignored)])}, {share:.1f} % of all pixels, is ignored"
+
+
+def _listing(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
