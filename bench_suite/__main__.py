@@ -22,6 +22,7 @@ BENCHMARKS = (
     "ingest_speed",
     "ingest_memory",
     "convert_memory",
+    "busy_machine",
     "policy_step",  # last: it changes how its process allocates memory
 )
 

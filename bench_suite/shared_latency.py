@@ -129,7 +129,7 @@ def _results(count: int, comparison: Comparison) -> list[Result]:
         if name in (INDEPENDENT, NAIVE):
             continue
         baseline = NAIVE if name == RECOVERED else INDEPENDENT
-        left = comparison.bounds[name].macs.total / comparison.bounds[baseline].macs.total
+        left = comparison.macs[name].total / comparison.macs[baseline].total
         rows.append(speed_up(f"{count} tasks, {name} (theirs: {baseline})", times, samples[baseline]))
         rows.append(_next_to_work(name, times, [left * time for time in samples[baseline]], left))
     return rows

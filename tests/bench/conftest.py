@@ -26,6 +26,7 @@ class FakeSession:
     provider = "cpu"
     threads = 1
     spinning: bool | None = False
+    inputs = ()
 
     def __init__(
         self,

@@ -20,12 +20,11 @@ from trunkline.bench.candidate import Macs
 from trunkline.bench.models import bench_files, count_macs, names_of, open_candidate, split_group
 from trunkline.bench.runtimes import ort as ort_runtime
 from trunkline.bench.runtimes import torch_eager
-from trunkline.bench.runtimes.base import InputSpec, fixed_shape, make_feeds
+from trunkline.bench.runtimes.inputs import Declared, Input, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
 from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.graph import Graph
-from trunkline.ingest.limits import Limits
 
 HAS_ORT = importlib.util.find_spec("onnxruntime") is not None
 HAS_TWIN = importlib.util.find_spec("trunkline.supermodel.twins.module") is not None
@@ -55,8 +54,8 @@ def file(tmp_path: Path) -> Path:
 def test_parity_the_session_computes_the_convolution(file: Path) -> None:
     settings = replace(QUICK, batch=2)
     session = ort_runtime.OrtRuntime().prepare(file, settings)
-    spec = InputSpec("image", (2, 3, 8, 8), np.dtype(np.float32))
-    feeds = make_feeds([spec], settings, place="tiny")
+    shape = (2, 3, 8, 8)
+    feeds = make_feeds([Input(Declared("image", shape, np.dtype(np.float32)), shape)], settings, place="tiny")
     graph = _graph()
     weight = graph.initializers["conv.weight"].const_value.numpy()
     for index in (0, 3, 1):
@@ -84,7 +83,7 @@ def test_parity_a_graph_and_its_file_give_the_same(file: Path) -> None:
 
 @needs_ort
 def test_golden_bench_files_and_groups(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_read", lambda path, limits: _graph())
+    monkeypatch.setattr(models, "_read", lambda *_: _graph())
     seen: list[int] = []
     found = bench_files([f"{file}+{file}", file], QUICK, progress=lambda done, planned: seen.append(done)).to_json()
     pair, single = found["models"]
@@ -125,7 +124,7 @@ def _one_node(node: onnx.NodeProto, output: onnx.ValueInfoProto, *initializers: 
 def test_abuse_models_that_do_not_run_or_repeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str, error: type[Exception], says: str
 ) -> None:
-    def unreadable(path: Path, limits: Limits | None) -> Graph:
+    def unreadable(*_: object) -> Graph:
         raise InvalidModel("no")
 
     monkeypatch.setattr(models, "_read", unreadable)
@@ -177,7 +176,7 @@ def test_abuse_no_onnxruntime(monkeypatch: pytest.MonkeyPatch, file: Path) -> No
 
 @needs_ort
 def test_abuse_non_finite_weights_stop_the_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_read", lambda path, limits: _graph())
+    monkeypatch.setattr(models, "_read", lambda *_: _graph())
     graph = _graph()
     weight = graph.initializers["conv.weight"]
     weight.const_value = ir.Tensor(np.full((4, 3, 3, 3), np.nan, dtype=np.float32), name="conv.weight")
@@ -204,7 +203,7 @@ def test_golden_names_and_groups(tmp_path: Path) -> None:
 
 
 def test_golden_macs_of_graphs_and_of_what_is_no_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(path: Path, limits: Limits | None) -> Graph:
+    def unreadable(*_: object) -> Graph:
         raise InvalidModel("no")
 
     monkeypatch.setattr(models, "_read", unreadable)
@@ -227,22 +226,10 @@ def test_golden_sessions_are_closed(session) -> None:
     assert len(made) == 2 and all(each.closed for each in made)
 
 
-@pytest.mark.parametrize(
-    ("shape", "batch", "expected"), [(["N", 3, 4, 4], 2, (2, 3, 4, 4)), ([1, 3], 1, (1, 3)), ([], 5, ())]
-)
-def test_golden_fixed_shape(shape: list[int | str], batch: int, expected: tuple[int, ...]) -> None:
-    assert fixed_shape("image", shape, batch, place="m") == expected
-
-
-@pytest.mark.parametrize(("shape", "says"), [(["N", 3, "H", "W"], "other than the first is free"), ([1, 3], "batch 1")])
-def test_abuse_shapes_the_bench_cannot_fill(shape: list[int | str], says: str) -> None:
-    with pytest.raises(InvalidModel, match=says):
-        fixed_shape("image", shape, 2, place="m")
-
-
 def test_properties_inputs_are_seeded_and_differ_by_turn_not_by_name() -> None:
     def draw(name: str, seed: int = 0, kind: str = "float32") -> list[np.ndarray]:
-        feeds = make_feeds([InputSpec(name, (2, 3), np.dtype(kind))], Settings(seed=seed), place="m")
+        one = Input(Declared(name, ("N", 3), np.dtype(kind)), (2, 3))
+        feeds = make_feeds([one], Settings(seed=seed), place="m")
         return [feed[name] for feed in feeds]
 
     np.testing.assert_array_equal(draw("a"), draw("b"))

@@ -69,7 +69,7 @@ def _first_runs(clock, environment: Environment, seed: int) -> list[str]:
     order: list[str] = []
 
     class Session:
-        region, provider, threads, spinning = "fake", "cpu", 1, None
+        region, provider, threads, spinning, inputs = "fake", "cpu", 1, None, ()
 
         def __init__(self, name: str) -> None:
             self.name = name

@@ -27,6 +27,15 @@ PLAN = {
     "method": "automtl",
     "units": {"conv1": {"a": 0, "b": 0}, "$odd$|name": {"a": 1, "b": "skip"}, "c": {"a": 3, "b": 3}},
 }
+MODEL = {"provider": "CPU", "threads": 1, "samples": 9, "p50_ci_ms": [1, 3], "stable": True, "reason": ""}
+BENCH = {
+    "models": [
+        {**MODEL, "name": "x", "p50_ms": 2.0, "macs": 200, "macs_ratio": 1.0, "time_over_bound": 1.0},
+        {**MODEL, "name": "y", "p50_ms": 1.0, "macs": 100, "macs_ratio": 0.5, "time_over_bound": 1.1},
+        {**MODEL, "name": "z", "p50_ms": 4.0, "macs": 100, "macs_ratio": 0.5, "time_over_bound": 1.1},
+    ],
+    "ratios": [{"name": "y", "speed_up": 2.0}, {"name": "z", "speed_up": 0.5}],
+}
 POLICY = {"units": ["u", "v"], "tasks": ["a", "b"], "probabilities": [[[0.2, 0.3, 0.5]] * 2] * 2}
 
 
@@ -34,6 +43,15 @@ def write(run: Path, **files: object) -> Path:
     for name, content in files.items():
         (run / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content))
     return run
+
+
+def _unsteady(name: str) -> dict:
+    """The measurement with one model that is not steady."""
+    models = [
+        {**model, "stable": False, "reason": f"{name} was disturbed"} if model["name"] == name else {**model}
+        for model in BENCH["models"]
+    ]
+    return {**BENCH, "models": models}
 
 
 def test_costs_are_told_apart() -> None:
@@ -50,13 +68,57 @@ def test_accuracy_shows_every_model_and_the_change() -> None:
 
 
 def test_latency_shows_interval_speed_up_and_bound() -> None:
-    model = {"provider": "CPU", "threads": 1, "samples": 9, "p50_ci_ms": [1, 3], "macs_ratio": 0.5}
-    model["time_over_bound"] = 1.1
-    bench = {
-        "models": [{**model, "name": "x", "p50_ms": 2.0}, {**model, "name": "y", "p50_ms": 1.0, "macs_ratio": None}],
-        "ratios": [{"name": "y", "speed_up": 2.0}],
-    }
-    assert latency_table(bench).rows[1] == ("y", "1.00", "1.00–3.00", "2.00", "–", "1.100", "9")
+    table = latency_table(BENCH)
+    assert table.rows == (
+        ("x", "2.00", "1.00–3.00", "1.00", "1.000", "1.000", "9"),
+        ("y", "1.00", "1.00–3.00", "2.00", "0.500", "1.100", "9"),
+        ("z", "4.00", "1.00–3.00", "0.50", "0.500", "1.100", "9"),
+    )
+    assert table.notes == ()
+
+
+def test_an_unstable_latency_is_marked_with_its_reason() -> None:
+    """A later model touches its own numbers only."""
+    table = latency_table(_unsteady("y"))
+    assert table.rows[1] == ("y", "1.00 ?", "1.00–3.00 ?", "2.00 ?", "0.500", "1.100 ?", "9")
+    assert not any("?" in cell for row in (table.rows[0], table.rows[2]) for cell in row)
+    assert table.notes == ("? y is unstable: y was disturbed",)
+
+
+def test_an_unstable_baseline_marks_all_ratios() -> None:
+    table = latency_table(_unsteady("x"))
+    assert table.rows == (
+        ("x", "2.00 ?", "1.00–3.00 ?", "1.00", "1.000", "1.000", "9"),
+        ("y", "1.00", "1.00–3.00", "2.00 ?", "0.500", "1.100 ?", "9"),
+        ("z", "4.00", "1.00–3.00", "0.50 ?", "0.500", "1.100 ?", "9"),
+    )
+    (note,) = table.notes
+    assert note.startswith("? x is unstable, and so are all speed-ups and bounds") and "x was disturbed" in note
+
+
+def test_macs_that_are_unknown_are_called_so() -> None:
+    unknown = dict.fromkeys(("macs", "macs_ratio", "time_over_bound"))
+    models = [BENCH["models"][0], {**BENCH["models"][1], **unknown}]
+    table = latency_table({**BENCH, "models": models})
+    assert table.rows[1] == ("y", "1.00", "1.00–3.00", "2.00", "unknown", "unknown", "9")
+    assert table.notes == ("unknown: the MACs of y; `trunkline inspect` says why they cannot be counted",)
+
+
+def test_a_report_says_what_is_unstable_and_why(tmp_path: Path) -> None:
+    """Marks in the cells, and legend and reason below the table, inert as all text from files."""
+    bench = _unsteady("y")
+    bench["models"][1]["reason"] = "<b>noisy</b>"
+    report = write_report(write(tmp_path, bench=bench))
+    lines = report.path.read_text().splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith("| y "))
+    assert lines[row].count(" ?") == 4
+    assert lines[row + 2 : row + 4] == ["", "? y is unstable: &lt;b&gt;noisy&lt;/b&gt;"]
+    assert report.to_json()["tables"][0]["notes"] == ("? y is unstable: <b>noisy</b>",)
+
+
+def test_a_report_of_steady_numbers_has_no_marks(tmp_path: Path) -> None:
+    content = write_report(write(tmp_path, bench=BENCH)).path.read_text()
+    assert "?" not in content and "unstable" not in content
 
 
 def test_names_from_files_cannot_break_out_of_a_table() -> None:

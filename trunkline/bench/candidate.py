@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.bench.runtimes.base import Array, Session
+from trunkline.bench.runtimes.base import Session
+from trunkline.bench.runtimes.inputs import Array, Input
 from trunkline.errors import WorkFailed
 
 
@@ -29,6 +30,10 @@ class Macs:
 
     def __add__(self, other: Macs) -> Macs:
         return Macs(self.backbone + other.backbone, self.heads + other.heads)
+
+    def to_json(self) -> dict[str, int]:
+        """Return plain data."""
+        return {"macs": self.total, "backbone_macs": self.backbone, "head_macs": self.heads}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,11 @@ class Candidate:
         """Whether any session's idle threads spin; ``None`` where none says."""
         said = [session.spinning for session in self.sessions if session.spinning is not None]
         return any(said) if said else None
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What all sessions are fed with, session by session."""
+        return tuple(one for session in self.sessions for one in session.inputs)
 
     @property
     def region(self) -> str:

@@ -24,6 +24,7 @@ class Ratio:
         ratio: Median over rounds of its time divided by the first one's; below 1 is faster.
         ci: Interval of ``ratio`` at 99 %.
         verdict: What the interval proves, beyond a margin of 2 %.
+        reason: Why one of the two latencies is not steady, so that the ratio may not be either; empty if both are.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Ratio:
     ratio: float
     ci: tuple[float, float]
     verdict: Verdict
+    reason: str = ""
+
+    @property
+    def stable(self) -> bool:
+        """Whether both latencies are steady."""
+        return not self.reason
 
     @property
     def speed_up(self) -> float:
@@ -53,6 +60,8 @@ class Ratio:
             "speed_up_ci": [1 / self.ci[1], 1 / self.ci[0]],
             "verdict": self.verdict,
             "different": self.different,
+            "stable": self.stable,
+            "reason": self.reason,
         }
 
 
@@ -64,14 +73,12 @@ class Bound:
 
     Attributes:
         name: The candidate.
-        macs: Its executed work.
         macs_ratio: Its work divided by the first one's.
         bound_ms: The first one's p50 times ``macs_ratio``.
         time_over_bound: Paired time ratio divided by ``macs_ratio``; 1 means that all work saved is time saved.
     """
 
     name: str
-    macs: Macs
     macs_ratio: float
     bound_ms: float
     time_over_bound: float
@@ -79,9 +86,6 @@ class Bound:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {
-            "macs": self.macs.total,
-            "backbone_macs": self.macs.backbone,
-            "head_macs": self.macs.heads,
             "macs_ratio": self.macs_ratio,
             "bound_ms": self.bound_ms,
             "time_over_bound": self.time_over_bound,
@@ -95,13 +99,15 @@ class Comparison:
     Attributes:
         latencies: In the order given; the first is the baseline.
         ratios: Of every other candidate against the first.
-        bounds: By name, where both works are known.
+        macs: Executed work by name, where it could be counted.
+        bounds: By name, where the work of both is known.
         settings: How it was measured.
         environment: Where.
     """
 
     latencies: tuple[Latency, ...]
     ratios: tuple[Ratio, ...]
+    macs: Mapping[str, Macs] = field(default_factory=dict)
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     environment: Environment = field(default_factory=Environment)
@@ -124,9 +130,9 @@ class Comparison:
     def _model(self, latency: Latency) -> dict[str, Any]:
         """One environment serves all models, so it is told once."""
         row = {key: value for key, value in latency.to_json().items() if key != "environment"}
-        bound = self.bounds.get(latency.name)
-        unknown = dict.fromkeys(("macs", "backbone_macs", "head_macs", "macs_ratio", "bound_ms", "time_over_bound"))
-        return row | (bound.to_json() if bound else unknown)
+        macs, bound = self.macs.get(latency.name), self.bounds.get(latency.name)
+        row |= macs.to_json() if macs else dict.fromkeys(("macs", "backbone_macs", "head_macs"))
+        return row | (bound.to_json() if bound else dict.fromkeys(("macs_ratio", "bound_ms", "time_over_bound")))
 
 
 def compare(
@@ -147,8 +153,9 @@ def compare(
     first = latencies[0]
     ratios = tuple(_ratio(first, other) for other in latencies[1:])
     values = {first.name: 1.0} | {ratio.name: ratio.ratio for ratio in ratios}
-    bounds = _bounds(first, values, macs or {})
-    return Comparison(tuple(latencies), ratios, bounds, settings or Settings(), first.environment)
+    macs = macs or {}
+    bounds = _bounds(first, values, macs)
+    return Comparison(tuple(latencies), ratios, macs, bounds, settings or Settings(), first.environment)
 
 
 def bench(
@@ -163,16 +170,16 @@ def bench(
 
 def _ratio(first: Latency, other: Latency) -> Ratio:
     estimate = paired_ratio(first.samples_ms, other.samples_ms)
-    return Ratio(other.name, first.name, estimate.value, estimate.interval, verdict(estimate))
+    reason = "; ".join(f"{latency.name}: {latency.reason}" for latency in (first, other) if not latency.stable)
+    return Ratio(other.name, first.name, estimate.value, estimate.interval, verdict(estimate), reason)
 
 
 def _bounds(first: Latency, ratios: Mapping[str, float], macs: Mapping[str, Macs]) -> dict[str, Bound]:
     base = macs.get(first.name)
     if base is None or base.total == 0:
         return {}
-    known = {name: macs[name] for name in ratios if name in macs and macs[name].total > 0}
-    return {name: _bound(first, name, work, work.total / base.total, ratios[name]) for name, work in known.items()}
-
-
-def _bound(first: Latency, name: str, work: Macs, macs_ratio: float, ratio: float) -> Bound:
-    return Bound(name, work, macs_ratio, first.p50_ms * macs_ratio, ratio / macs_ratio)
+    shares = {name: macs[name].total / base.total for name in ratios if name in macs and macs[name].total > 0}
+    return {
+        name: Bound(name, share, bound_ms=first.p50_ms * share, time_over_bound=ratios[name] / share)
+        for name, share in shares.items()
+    }

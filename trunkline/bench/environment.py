@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trunkline.spinning import wait_policy
+
 _PACKAGES = ("trunkline", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch")
 _GPU_QUERY = ("--query-gpu=name,driver_version", "--format=csv,noheader")
 
@@ -25,6 +27,8 @@ class Environment:
         cores: Logical cores this process may use.
         gpu: Name and driver of each GPU, joined by ``;``; empty where none was found.
         system: Operating system, kernel and architecture.
+        wait_policy: What the user's environment says about OpenMP threads that wait for each other; ``default`` if
+            nothing. The bench changes nothing about it.
         load: Mean number of runnable tasks over the last minute, at the start; ``None`` where unknown.
         versions: Installed version by package.
     """
@@ -33,6 +37,7 @@ class Environment:
     cores: int = 0
     gpu: str = ""
     system: str = ""
+    wait_policy: str = "default"
     load: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -48,6 +53,7 @@ def read_environment() -> Environment:
         cores=_usable_cores(),
         gpu=_gpus(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        wait_policy=wait_policy(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions={"python": platform.python_version(), **_versions(_PACKAGES)},
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from trunkline.bench.candidate import Candidate
 from trunkline.bench.environment import Environment
+from trunkline.bench.runtimes.inputs import Input
 from trunkline.bench.stability import instability
 from trunkline.bench.statistics import percentile_with_interval
 
@@ -29,6 +30,7 @@ class Latency:
         region: What lies inside the timed region.
         stable: Whether the samples describe one steady latency.
         reason: Why not; empty when stable.
+        inputs: What it was fed with, session by session.
         runtime: The runtime's name, version and options.
         environment: The machine and the software.
     """
@@ -45,6 +47,7 @@ class Latency:
     region: str
     stable: bool
     reason: str
+    inputs: tuple[Input, ...] = ()
     runtime: Mapping[str, str] = field(default_factory=dict)
     environment: Environment = field(default_factory=Environment)
 
@@ -63,6 +66,7 @@ class Latency:
             "region": self.region,
             "stable": self.stable,
             "reason": self.reason,
+            "inputs": [one.to_json() for one in self.inputs],
             "runtime": dict(self.runtime),
             "samples_ms": list(self.samples_ms),
             "environment": self.environment.to_json(),
@@ -101,6 +105,7 @@ def summarise(
         region=candidate.region,
         stable=not unsteady,
         reason="; ".join(part for part in (unsteady, warm_up_reason) if part) if unsteady else "",
+        inputs=candidate.inputs,
         runtime=candidate.sessions[0].describe(),
         environment=environment,
     )

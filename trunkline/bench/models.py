@@ -11,9 +11,11 @@ from trunkline.bench.candidate import Candidate, Macs
 from trunkline.bench.compare import Comparison, bench
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
+from trunkline.bench.runtimes.inputs import filled_size
 from trunkline.bench.settings import Settings
-from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError
+from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError, did_you_mean
 from trunkline.ingest.graph import Graph
+from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
 
 HEAD_PREFIX = "head."
@@ -31,14 +33,14 @@ def bench_files(
 
     Args:
         paths: Each a file, or several files joined by ``+`` whose sessions run one after another.
-        settings: Batch, provider, threads and how long to measure.
+        settings: Batch, image size, provider, threads and how long to measure.
         runtime: What loads the files; ONNX Runtime where not given.
         limits: What a file may ask for to have its MACs counted; the defaults where none are given.
         progress: Called after each round with the rounds done and the rounds planned.
 
     Raises:
-        InvalidConfig: There is no path.
-        InvalidModel: A file is missing or cannot be loaded.
+        InvalidConfig: There is no path, or a size is given for an axis that no model has.
+        InvalidModel: A file is missing or cannot be loaded, or the size of an axis is not known.
         WorkFailed: The runtime or provider is not available, or a model does not run or repeat on it.
     """
     settings = settings or Settings()
@@ -49,6 +51,7 @@ def bench_files(
             open_candidate(name, group, settings, runtime=runtime, limits=limits, stack=stack)
             for name, group in zip(names_of(groups), groups, strict=True)
         ]
+        _require_meant(settings, candidates)
         return bench(candidates, settings, progress=progress)
 
 
@@ -72,23 +75,29 @@ def open_candidate(
         limits: What a file may ask for to have its MACs counted; the defaults where none are given.
     """
     runtime = runtime or _onnxruntime()
-    sessions = []
+    sessions, counts = [], []
     for model in models:
         session = runtime.prepare(model, settings)
         stack.callback(session.close)
         sessions.append(session)
-    return Candidate(name, tuple(sessions), _sum([count_macs(model, limits) for model in models]))
+        counts.append(count_macs(model, limits, filled_size(session.inputs) or settings.input_size))
+    return Candidate(name, tuple(sessions), _sum(counts))
 
 
-def count_macs(model: Path | Graph, limits: Limits | None = None) -> Macs | None:
+def count_macs(model: Path | Graph, limits: Limits | None = None, size: InputSize | None = None) -> Macs | None:
     """Return the MACs a model executes for one image, or ``None`` where the file is none we can read.
 
     A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error.
+
+    Args:
+        model: A file or a Graph.
+        limits: What a file may ask for; the defaults where none are given.
+        size: The image size that it is measured with, where its file leaves it open.
     """
     from trunkline.ingest.cost import node_costs
 
     try:
-        graph = model if isinstance(model, Graph) else _read(model, limits)
+        graph = model if isinstance(model, Graph) else _read(model, limits, size)
         costs = node_costs(graph)
     except (TrunklineError, ValueError):
         return None
@@ -124,6 +133,24 @@ def _require_files(groups: Sequence[Sequence[Path]]) -> None:
         raise InvalidModel([Problem("there is no such file", place=str(path), advice=advice) for path in missing])
 
 
+def _require_meant(settings: Settings, candidates: Sequence[Candidate]) -> None:
+    """A size for an axis that no model has would be a typing mistake without consequences."""
+    inputs = [one.declared for candidate in candidates for one in candidate.inputs]
+    if settings.input_size is not None and not any(one.is_image for one in inputs):
+        advice = f"give the sizes of its axes with --axis NAME=SIZE; there are: {', '.join(map(str, inputs))}"
+        raise InvalidConfig("no model has an input with the four axes of an image", place="--input-size", advice=advice)
+    names = {name for one in inputs for name in one.names if name}
+    known = names | {one.numbered(axis) for one in inputs for axis in range(len(one.shape))}
+    advice = f"free axes with a name: {', '.join(sorted(names)) or 'none'}; any axis is also INPUT:INDEX"
+    problems = [
+        Problem(f'no model has an axis "{axis}"', "--axis", did_you_mean(axis, known) or advice)
+        for axis in settings.axes
+        if axis not in known
+    ]
+    if problems:
+        raise InvalidConfig(problems)
+
+
 def _sum(counts: Sequence[Macs | None]) -> Macs | None:
     known = [count for count in counts if count is not None]
     return sum(known, Macs(0)) if len(known) == len(counts) else None
@@ -135,7 +162,7 @@ def _onnxruntime() -> Runtime:
     return OrtRuntime()
 
 
-def _read(path: Path, limits: Limits | None) -> Graph:
+def _read(path: Path, limits: Limits | None, size: InputSize | None) -> Graph:
     from trunkline.ingest.read import read
 
-    return read(path, limits=limits)
+    return read(path, limits=limits, input_size=size)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trunkline.bench.statistics import minimum_samples
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.ingest.input_size import InputSize
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
@@ -17,6 +19,8 @@ class Settings:
 
     Attributes:
         batch: Images a run.
+        input_size: Height and width, or channels, height and width, of images whose size the file leaves open.
+        axes: Sizes of other free axes, by name, or by ``INPUT:INDEX`` for one that has none.
         provider: ``cpu``, ``cuda`` or ``tensorrt``.
         threads: Threads inside one operator; the bench never lets a runtime choose.
         spinning: Whether idle threads burn cycles while they wait. Off: it flatters whoever runs last.
@@ -32,6 +36,8 @@ class Settings:
     """
 
     batch: int = 1
+    input_size: InputSize | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
     provider: str = "cpu"
     threads: int = 1
     spinning: bool = False
@@ -57,10 +63,13 @@ class Settings:
         least = {"batch": 1, "threads": 1, "inputs": 1, "seed": 0, "minimum_samples": minimum_samples(0.5)}
         least |= {"minimum_seconds": 0, "limit_seconds": 0, "warm_up_seconds": 0, "warm_up_limit_seconds": 0}
         least |= {"output_tolerance": 0}
+        found = [(key, getattr(self, key), bound) for key, bound in least.items()]
+        found += [(f"axes.{name}", size, 1) for name, size in self.axes.items()]
+        found += [("input_size", size, 1) for size in self.input_size or ()]
         return [
-            Problem(f"{getattr(self, key):g} is less than {bound}", place=f"bench.{key}", advice=f"use {bound} or more")
-            for key, bound in least.items()
-            if not getattr(self, key) >= bound
+            Problem(f"{value:g} is less than {bound}", place=f"bench.{key}", advice=f"use {bound} or more")
+            for key, value, bound in found
+            if not value >= bound
         ]
 
     def _provider_at_fault(self) -> list[Problem]:

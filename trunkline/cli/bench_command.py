@@ -8,7 +8,8 @@ from cyclopts import Parameter
 
 from trunkline.bench.settings import Settings
 from trunkline.cli.allow import Allow, limits_of
-from trunkline.cli.console import emit_json, say
+from trunkline.cli.axes import Axes, axes_of
+from trunkline.cli.console import emit_json, parse_size, say
 from trunkline.cli.options import Json
 from trunkline.cli.results import show_comparison
 from trunkline.verbs.bench import bench
@@ -23,6 +24,8 @@ def bench_command(
     threads: Annotated[int, Parameter(help="Threads inside one operator.")] = 1,
     spinning: Annotated[bool, Parameter(help="Let idle threads burn cycles while they wait.")] = False,
     batch: Annotated[int, Parameter(help="Images a run.")] = 1,
+    input_size: Annotated[str | None, Parameter(help="Image size, H,W or C,H,W, where a file leaves it open.")] = None,
+    axis: Axes = None,
     samples: Annotated[int, Parameter(help="Rounds at least; p90 needs 64, p99 needs 662.")] = 100,
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
@@ -33,6 +36,8 @@ def bench_command(
     """Measure the latency of models, interleaved, against the first."""
     settings = Settings(
         batch=batch,
+        input_size=parse_size(input_size),
+        axes=axes_of(axis),
         provider=provider,
         threads=threads,
         spinning=spinning,

@@ -5,8 +5,13 @@ from __future__ import annotations
 from trunkline.bench.compare import Comparison
 from trunkline.bench.report.document import Report
 from trunkline.bench.report.tables import Table, latency_table
+<<<<<<< HEAD
 from trunkline.cli.console import emit, emit_table, say
 from trunkline.verbs.project import Project
+=======
+from trunkline.cli.console import emit, emit_table, shape_text
+from trunkline.verbs.bench import SEARCHED
+>>>>>>> bench
 from trunkline.verbs.run import RunResult
 
 
@@ -19,6 +24,8 @@ def say_notes(project: Project) -> None:
 def show_table(table: Table) -> None:
     """Print one table of a report."""
     emit_table(table.title, table.columns, table.rows)
+    for note in table.notes:
+        emit(note)
     emit("")
 
 
@@ -38,12 +45,23 @@ def show_run(result: RunResult) -> None:
     emit(f"model   {result.exported.path}")
     verdict = "passed" if result.exported.parity.passed else "failed"
     emit(f"parity  {verdict}")
+    emit(f"latency {_latency(result.latency)}")
 
 
 def show_comparison(comparison: Comparison) -> None:
     """Print a measurement and whatever makes it doubtful."""
     show_table(latency_table(comparison.to_json()))
     emit(f"timed: {comparison.latencies[0].region}")
-    for latency in comparison.latencies:
-        if not latency.stable:
-            emit(f"unstable: {latency.name}: {latency.reason}")
+    if comparison.settings.input_size or comparison.settings.axes:
+        for latency in comparison.latencies:
+            fed = ", ".join(f"{one.declared.name} {shape_text(one.shape)}" for one in latency.inputs)
+            emit(f"fed: {latency.name}: {fed}")
+
+
+def _latency(comparison: Comparison) -> str:
+    """Say in a line how much faster than N models the run's own is, and whether that can be relied on."""
+    latency = next(each for each in comparison.latencies if each.name == SEARCHED)
+    ratio = next(each for each in comparison.ratios if each.name == SEARCHED)
+    high, low = (1 / end for end in ratio.ci)
+    line = f"{latency.p50_ms:.2f} ms, {ratio.speed_up:.2f}× as fast as {ratio.against} [{low:.2f}, {high:.2f}]"
+    return line if ratio.stable else f"{line}, unstable: {ratio.reason}"

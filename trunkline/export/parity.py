@@ -18,7 +18,12 @@ from trunkline.export.tally import OutputParity, Tally
 from trunkline.export.text import quoted
 from trunkline.export.tolerance import MARGIN, Errors, measure
 from trunkline.export.weights import Weights
+<<<<<<< HEAD
 from trunkline.ingest.graph import Graph, shape_of
+=======
+from trunkline.ingest.graph import Graph
+from trunkline.spinning import spin_only_when_quiet
+>>>>>>> bench
 from trunkline.supermodel.twins.module import Twin
 
 
@@ -63,6 +68,7 @@ class ParityReport:
         raise ParityFailure([Problem(headline), *failed, Problem(str(self.divergence or where))])
 
 
+@spin_only_when_quiet()
 def check_parity(
     model: Model, reference: Graph | Twin, *, weights: Weights | None = None, inputs: int = 32, seed: int = 0
 ) -> ParityReport:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.spinning import spin_only_when_quiet
 from trunkline.train.data.batches import Batch
 from trunkline.train.device import Compute
 from trunkline.train.model import Trainable
@@ -22,6 +23,7 @@ _LEAST = 1e-6
 """Metrics below count as this: one that is still 0 must be the worst there is, but not outweigh all others."""
 
 
+@spin_only_when_quiet()
 def evaluate(
     model: Trainable, tasks: Sequence[Task], batches: Iterable[Batch], compute: Compute | None = None
 ) -> Metrics:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from trunkline.spinning import spin_only_when_quiet
 from trunkline.train.data.batches import Batch
 from trunkline.train.device import Compute
 from trunkline.train.evaluate import Metrics, evaluate
@@ -95,6 +96,7 @@ class Runner:
         self._stepper = Stepper(model, self.tasks, self.compute, phase.joint, phase.clip_norm)
         self._rate = Rate()
 
+    @spin_only_when_quiet()
     def run(self) -> Outcome:
         """Train to the end of the phase.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from trunkline.bench.compare import Comparison
-from trunkline.bench.models import bench_files
+from trunkline.bench.compare import bench as compare_candidates
+from trunkline.bench.models import bench_files, open_candidate
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
@@ -30,10 +32,12 @@ def bench(
 ) -> Comparison:
     """Measure model files against the first; ``a.onnx+b.onnx`` is one candidate of two sessions.
 
-    ``limits`` say what a file may ask for where Trunkline reads it itself: to count its MACs, and for torch.
+    ``limits`` say what a file may ask for where Trunkline reads it itself: to count its MACs, and for torch. A file
+    that it cannot read is measured all the same by onnxruntime; its MACs are then unknown.
 
     Raises:
-        InvalidModel: A file is missing or cannot be loaded.
+        InvalidConfig: A size is given for an axis that no model has.
+        InvalidModel: A file is missing or cannot be loaded, or the size of an axis is not known.
         WorkFailed: The runtime or provider is not there; there is no silent fall-back.
     """
     return bench_files(models, settings, runtime=runtime_named(runtime, limits), limits=limits, progress=progress)
@@ -77,7 +81,7 @@ def settings_of(config: BenchConfig) -> Settings:
 
 
 def bench_groups(
-    groups: dict[str, list[Path]],
+    groups: Mapping[str, Sequence[Path]],
     settings: Settings,
     *,
     runtime: str,
@@ -85,11 +89,6 @@ def bench_groups(
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure named candidates, each one or several files."""
-    from contextlib import ExitStack
-
-    from trunkline.bench.compare import bench as compare_candidates
-    from trunkline.bench.models import open_candidate
-
     with ExitStack() as stack:
         candidates = [
             open_candidate(name, files, settings, runtime=runtime_named(runtime, limits), limits=limits, stack=stack)

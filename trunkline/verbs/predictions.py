@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from trunkline.files import atomic_write
+from trunkline.spinning import spin_only_when_quiet
 from trunkline.supermodel.twins.module import Twin
 from trunkline.train.data.base import NORMALISATION, DataSet, empty_label
 from trunkline.train.tasks.base import Task
@@ -19,6 +20,7 @@ from trunkline.train.tasks.resize import output_to
 GAP, TITLE_HEIGHT, WIDTH = 4, 18, 192
 
 
+@spin_only_when_quiet()
 def draw_predictions(
     twin: Twin, data: DataSet, tasks: list[Task], path: Path, *, images: int = 4, first: int = 0
 ) -> None:

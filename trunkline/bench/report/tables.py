@@ -8,21 +8,32 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
+UNSTABLE, UNKNOWN = "?", "unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: the first column names, the others hold numbers with their units in the heading."""
+    """A table: the first column names, the others hold numbers with their units in the heading.
+
+    Attributes:
+        title: Of the table.
+        columns: Their headings.
+        rows: As many cells each.
+        notes: What its marks mean, one line each; shown below it.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
 
     def to_markdown(self) -> str:
         """Return a Markdown table; cell text from model files is escaped."""
         head = f"| {' | '.join(map(escaped, self.columns))} |"
         rule = "|" + " --- |" + " ---: |" * (len(self.columns) - 1)
         body = [f"| {' | '.join(map(escaped, row))} |" for row in self.rows]
-        return "\n".join([f"### {escaped(self.title)}", "", head, rule, *body, ""])
+        notes = [line for note in self.notes for line in (escaped(note), "")]
+        return "\n".join([f"### {escaped(self.title)}", "", head, rule, *body, "", *notes])
 
 
 def cost_table(search: Json) -> Table:
@@ -63,27 +74,48 @@ def accuracy_table(models: Sequence[Json], deltas: Mapping[str, Mapping[str, flo
 
 
 def latency_table(bench: Json) -> Table:
-    """Return p50 with its 99 % interval, speed-up over the first, and time against the MAC-proportional bound."""
-    ratios = {ratio["name"]: ratio for ratio in bench["ratios"]}
+    """Return p50 with its 99 % interval, speed-up over the first, and time against the MAC-proportional bound.
+
+    What is not steady is marked, and so is what was computed from it.
+    """
+    first, reasons = bench["models"][0], unstable(bench)
+    speed_ups = {ratio["name"]: ratio["speed_up"] for ratio in bench["ratios"]}
     rows = []
     for model in bench["models"]:
-        ratio = ratios.get(model["name"])
-        low, high = model["p50_ci_ms"]
+        name, (low, high) = model["name"], model["p50_ci_ms"]
+        time_mark = f" {UNSTABLE}" if name in reasons else ""
+        ratio_mark = f" {UNSTABLE}" if name in speed_ups and reasons.keys() & {name, first["name"]} else ""
         rows.append(
             (
-                model["name"],
-                f"{model['p50_ms']:.2f}",
-                f"{low:.2f}–{high:.2f}",
-                "1.00" if ratio is None else f"{ratio['speed_up']:.2f}",
-                _maybe(model.get("macs_ratio"), "{:.3f}"),
-                _maybe(model.get("time_over_bound"), "{:.3f}"),
+                name,
+                f"{model['p50_ms']:.2f}{time_mark}",
+                f"{low:.2f}–{high:.2f}{time_mark}",
+                f"{speed_ups.get(name, 1.0):.2f}{ratio_mark}",
+                _known(model["macs_ratio"]),
+                _known(model["time_over_bound"], ratio_mark),
                 str(model["samples"]),
             )
         )
-    first = bench["models"][0]
     title = f"Latency ({first['provider']}, {first['threads']} thread(s))"
     columns = ("model", "p50 (ms)", "99 % interval (ms)", "speed-up", "MAC ratio", "time / MAC bound", "samples")
-    return Table(title, columns, tuple(rows))
+    return Table(title, columns, tuple(rows), (*_unstable_notes(first["name"], reasons), *_unknown_notes(bench)))
+
+
+def unstable(bench: Json) -> dict[str, str]:
+    """Return why a latency cannot be relied on, by the name of the model; steady ones are left out."""
+    return {model["name"]: model["reason"] for model in bench["models"] if not model["stable"]}
+
+
+def _unstable_notes(first: str, reasons: Mapping[str, str]) -> list[str]:
+    ratios = ", and so are all speed-ups and bounds, which are against it"
+    return [
+        f"{UNSTABLE} {name} is unstable{ratios if name == first else ''}: {reason}" for name, reason in reasons.items()
+    ]
+
+
+def _unknown_notes(bench: Json) -> list[str]:
+    names = ", ".join(model["name"] for model in bench["models"] if model["macs"] is None)
+    return [f"{UNKNOWN}: the MACs of {names}; `trunkline inspect` says why they cannot be counted"] if names else []
 
 
 def parity_table(export: Json) -> Table:
@@ -120,8 +152,8 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _maybe(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
+def _known(value: float | None, mark: str = "") -> str:
+    return UNKNOWN if value is None else f"{value:.3f}{mark}"
 
 
 def escaped(text: str) -> str:

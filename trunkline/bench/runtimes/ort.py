@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.bench.runtimes.base import Array, Feeds, InputSpec, fixed_shape, make_feeds
+from trunkline.bench.runtimes.fill import fill
+from trunkline.bench.runtimes.inputs import Array, Declared, Feeds, Input, make_feeds
 from trunkline.bench.settings import Settings
-from trunkline.errors import InvalidModel, WorkFailed
+from trunkline.errors import InvalidModel, Problem, WorkFailed
 from trunkline.ingest.graph import Graph
 
 _PROVIDERS = {
@@ -33,15 +34,23 @@ _TYPES = {
 }
 _SILENT = 4  # of ONNX Runtime's severities 0 (verbose) to 4 (fatal); what matters is raised as an error
 
-_ADVICE_CPU = "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators"
+_ADVICE_SIZE = "the sizes given may not fit each other or the network; many want multiples of 32"
 _ADVICE_DEVICE = "every node must run on the provider asked for; measure on cpu, or replace the node"
+_ADVICE = {
+    "cpu": "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators",
+    "cuda": _ADVICE_DEVICE,
+    "tensorrt": _ADVICE_DEVICE,
+}
 
 
 class OrtSession:
     """A loaded model with all inputs and outputs bound to memory of its device beforehand."""
 
-    def __init__(self, ort: ModuleType, session: Any, settings: Settings, feeds: Feeds, place: str) -> None:
+    def __init__(
+        self, ort: ModuleType, session: Any, settings: Settings, inputs: tuple[Input, ...], feeds: Feeds, place: str
+    ) -> None:
         self._ort, self._session, self._place = ort, session, place
+        self.inputs = inputs
         self._device = "cpu" if settings.provider == "cpu" else "cuda"
         self.provider = settings.provider
         self.threads = settings.threads
@@ -112,11 +121,13 @@ class OrtRuntime:
         ort = _import(settings.provider)
         place = model.name if isinstance(model, Graph) else str(model)
         _require_provider(ort, settings.provider)
-        with _translated(ort, place, settings.provider):
+        with _translated(ort, place, settings, "load"):
             session = _load(ort, model, settings)
-            _require_loaded(session, settings.provider, place)
-            feeds = make_feeds(_specs(session, settings.batch, place), settings, place=place)
-            return OrtSession(ort, session, settings, feeds, place)
+        _require_loaded(session, settings.provider, place)
+        inputs = fill(_declared(session, place), settings, place=place)
+        feeds = make_feeds(inputs, settings, place=place)
+        with _translated(ort, place, settings, "run"):
+            return OrtSession(ort, session, settings, inputs, feeds, place)
 
 
 def _import(provider: str) -> ModuleType:
@@ -172,31 +183,34 @@ def _require_loaded(session: Any, provider: str, place: str) -> None:
     )
 
 
-def _specs(session: Any, batch: int, place: str) -> list[InputSpec]:
-    specs = []
-    for meta in session.get_inputs():
-        if meta.type not in _TYPES:
-            raise InvalidModel(f'input "{meta.name}" has type {meta.type}, which the bench cannot draw', place=place)
-        shape = fixed_shape(meta.name, meta.shape, batch, place=place)
-        specs.append(InputSpec(meta.name, shape, np.dtype(_TYPES[meta.type])))
-    return specs
+def _declared(session: Any, place: str) -> list[Declared]:
+    unknown = [
+        Problem(f'input "{meta.name}" has type {meta.type}, which the bench cannot draw', place)
+        for meta in session.get_inputs()
+        if meta.type not in _TYPES
+    ]
+    if unknown:
+        raise InvalidModel(unknown)
+    return [Declared(meta.name, tuple(meta.shape), np.dtype(_TYPES[meta.type])) for meta in session.get_inputs()]
 
 
 @contextlib.contextmanager
-def _translated(ort: ModuleType, place: str, provider: str) -> Iterator[None]:
+def _translated(ort: ModuleType, place: str, settings: Settings, action: str) -> Iterator[None]:
     """Turn the runtime's own exceptions into ours: the file's fault, or the runtime's."""
     state = ort.capi.onnxruntime_pybind11_state
     files = (state.NoSuchFile, state.InvalidProtobuf, state.InvalidGraph, state.NoModel, state.InvalidArgument)
+    sized = action == "run" and (settings.input_size is not None or bool(settings.axes))
     work = (state.Fail, state.RuntimeException, state.EPFail, state.NotImplemented, state.EngineError, RuntimeError)
     try:
         yield
     except files as error:
-        raise InvalidModel(f"onnxruntime cannot load it: {_first_line(error)}", place=place) from error
+        text = f"onnxruntime cannot {action} it: {_first_line(error)}"
+        raise InvalidModel(text, place=place, advice=_ADVICE_SIZE if sized else "") from error
     except work as error:
         raise WorkFailed(
-            f'onnxruntime cannot run it on "{provider}": {_first_line(error)}',
+            f'onnxruntime cannot {action} it on "{settings.provider}": {_first_line(error)}',
             place=place,
-            advice=_ADVICE_CPU if provider == "cpu" else _ADVICE_DEVICE,
+            advice=_ADVICE_SIZE if sized else _ADVICE[settings.provider],
         ) from error
 
 

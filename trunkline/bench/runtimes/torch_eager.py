@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trunkline.bench.runtimes.base import Array, InputSpec, make_feeds
+from trunkline.bench.runtimes.fill import fill
+from trunkline.bench.runtimes.inputs import Array, Declared, Input, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.ingest.graph import Graph, name_of, shape_of
+from trunkline.ingest.input_size import InputSize
 from trunkline.ingest.limits import Limits
 
 if TYPE_CHECKING:
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
 class TorchSession:
     """A Twin in evaluation mode with its inputs on the device."""
 
-    def __init__(self, twin: torch.nn.Module, images: list[torch.Tensor], settings: Settings) -> None:
+    def __init__(
+        self, twin: torch.nn.Module, inputs: tuple[Input, ...], images: list[torch.Tensor], settings: Settings
+    ) -> None:
         import torch  # slow to load
 
         self._torch, self._twin, self._images = torch, twin, images
+        self.inputs = inputs
         self._image = images[0]
         self._results: Mapping[str, torch.Tensor] = {}
         self._threads_before = torch.get_num_threads()
@@ -70,20 +75,20 @@ class TorchRuntime:
         """Build the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`.
 
         Raises:
-            InvalidConfig: The provider is ``tensorrt``.
+            InvalidConfig: The provider is ``tensorrt``, or axes are given: Trunkline reads the file, and reads images.
             WorkFailed: torch finds no GPU.
         """
         import torch  # slow to load
 
         _require_device(torch.cuda.is_available(), settings.provider)
-        graph = model if isinstance(model, Graph) else _read(model, self._limits)
+        _require_no_axes(settings)
+        graph = model if isinstance(model, Graph) else _read(model, self._limits, settings.input_size)
         device = torch.device(settings.provider)
-        shape = tuple(settings.batch if size is None else size for size in shape_of(graph.input))
-        spec = InputSpec(name_of(graph.input), shape, np.dtype(np.float32))
-        feeds = make_feeds([spec], settings, place=graph.name)
-        session = TorchSession(
-            _twin(graph).eval().to(device), [torch.from_numpy(feed[spec.name]).to(device) for feed in feeds], settings
-        )
+        declared = Declared(name_of(graph.input), shape_of(graph.input), np.dtype(np.float32))
+        inputs = fill([declared], settings, place=graph.name)
+        feeds = make_feeds(inputs, settings, place=graph.name)
+        images = [torch.from_numpy(feed[declared.name]).to(device) for feed in feeds]
+        session = TorchSession(_twin(graph).eval().to(device), inputs, images, settings)
         session.feed(0)
         session.run()
         return session
@@ -99,10 +104,19 @@ def _require_device(has_gpu: bool, provider: str) -> None:
         )
 
 
-def _read(path: Path, limits: Limits | None) -> Graph:
+def _require_no_axes(settings: Settings) -> None:
+    if settings.axes:
+        raise InvalidConfig(
+            "eager torch runs what Trunkline reads, and that has one image",
+            place="--axis",
+            advice="give --input-size H,W instead, or measure with --runtime onnxruntime",
+        )
+
+
+def _read(path: Path, limits: Limits | None, input_size: InputSize | None) -> Graph:
     from trunkline.ingest.read import read
 
-    return read(path, limits=limits)
+    return read(path, limits=limits, input_size=input_size)
 
 
 def _twin(graph: Graph) -> torch.nn.Module:

@@ -1,0 +1,43 @@
+"""``--axis NAME=SIZE``: the size of an axis that a file leaves open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trunkline.errors import InvalidConfig, Problem
+
+_SIZE = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+Axes = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--axis",
+        negative="",
+        help="Size of another axis that a file leaves open, as NAME=SIZE, or INPUT:INDEX=SIZE for an axis without a "
+        "name. Repeatable.",
+    ),
+]
+
+
+def axes_of(given: Sequence[str] | None) -> dict[str, int]:
+    """Return sizes by axis.
+
+    Raises:
+        InvalidConfig: One is not of that form, or an axis has two sizes; all of them at once.
+    """
+    axes: dict[str, int] = {}
+    problems: list[Problem] = []
+    for entry in given or ():
+        name, _, size = (part.strip() for part in entry.rpartition("="))
+        if not name or not _SIZE.fullmatch(size) or int(size) < 1:
+            advice = "give a whole number from 1 on, for example --axis width=320 or --axis x:3=320"
+            problems.append(Problem(f"{entry[:60]!r} is not NAME=SIZE", "--axis", advice))
+        elif axes.setdefault(name, int(size)) != int(size):
+            problems.append(Problem(f"{name!r} is {axes[name]} and {int(size)}", "--axis", "give it once"))
+    if problems:
+        raise InvalidConfig(problems)
+    return axes
