@@ -5,13 +5,9 @@ from __future__ import annotations
 from trunkline.bench.compare import Comparison
 from trunkline.bench.report.document import Report
 from trunkline.bench.report.tables import Table, latency_table
-<<<<<<< HEAD
-from trunkline.cli.console import emit, emit_table, say
-from trunkline.verbs.project import Project
-=======
-from trunkline.cli.console import emit, emit_table, shape_text
+from trunkline.cli.console import emit, emit_table, say, shape_text
 from trunkline.verbs.bench import SEARCHED
->>>>>>> bench
+from trunkline.verbs.project import Project
 from trunkline.verbs.run import RunResult
 
 

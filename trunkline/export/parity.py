@@ -18,12 +18,8 @@ from trunkline.export.tally import OutputParity, Tally
 from trunkline.export.text import quoted
 from trunkline.export.tolerance import MARGIN, Errors, measure
 from trunkline.export.weights import Weights
-<<<<<<< HEAD
 from trunkline.ingest.graph import Graph, shape_of
-=======
-from trunkline.ingest.graph import Graph
 from trunkline.spinning import spin_only_when_quiet
->>>>>>> bench
 from trunkline.supermodel.twins.module import Twin
 
 

@@ -15,12 +15,8 @@ from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.parameters import is_setting, role_of
 from trunkline.supermodel import choice
-<<<<<<< HEAD
 from trunkline.supermodel.choice import Mode, Temperature, check_mode
-=======
-from trunkline.supermodel.choice import Mode, Temperature
 from trunkline.supermodel.components import Component
->>>>>>> fair
 from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.lower import check_heads
 from trunkline.supermodel.naming import head_name, instance_name, is_instanced, skip_weight_name

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.ingest.graph import Graph
-<<<<<<< HEAD
 from trunkline.supermodel.choice import Mode
-=======
 from trunkline.supermodel.components import Component
->>>>>>> fair
 from trunkline.supermodel.plan import SharingPlan
 
 
@@ -47,16 +44,11 @@ class SearchMethod(Protocol):
     def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return what a turn may train, by group and name."""
 
-<<<<<<< HEAD
-    def begin_step(self, step: int, *, mode: Mode) -> Mapping[str, float]:
-        """Set the mode and this step's noise; return numbers worth logging. An unknown mode is an error."""
-=======
     def components(self) -> tuple[Component, ...]:
         """Return the parts that no common weight joins."""
 
-    def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
-        """Set the mode and this step's noise; return numbers worth logging."""
->>>>>>> fair
+    def begin_step(self, step: int, *, mode: Mode) -> Mapping[str, float]:
+        """Set the mode and this step's noise; return numbers worth logging. An unknown mode is an error."""
 
     def term(self, name: str) -> Tensor:
         """Return a loss term as a differentiable scalar."""
