@@ -16,10 +16,11 @@ from trunkline.export.onnx_model import write_onnx
 from trunkline.ingest.limits import Limits
 from trunkline.supermodel.layouts import all_shared
 from trunkline.supermodel.lower import lower
+from trunkline.verbs.baselines import ALL_SHARED, INDEPENDENT, baseline_plan, file_name
 from trunkline.verbs.config import BenchConfig
 from trunkline.verbs.project import BENCH, Project
 
-INDEPENDENT, ALL_SHARED, SEARCHED = "independent", "all-shared", "searched"
+SEARCHED = "searched"
 
 
 def bench(
@@ -44,7 +45,7 @@ def bench(
 
 
 def bench_run(project: Project, model: Path, *, progress: Progress | None = None) -> Comparison:
-    """Measure a run's exported model next to N single-task models and the fully shared one, in one go."""
+    """Measure a run's exported model next to N single-task models, the fully shared one and its baselines, in one go."""
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     fold = project.config.export.fold
@@ -53,10 +54,15 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
         heads = {task: project.heads[task]}
         graph = lower(all_shared(project.backbone, [task]), project.backbone, heads).graph
         singles.append(write_onnx(graph, folder / f"{task}.onnx", fold=fold, reuse=False))
-    shared = lower(all_shared(project.backbone, project.tasks), project.backbone, project.heads).graph
-    together = write_onnx(shared, folder / f"{ALL_SHARED}.onnx", fold=fold, reuse=False)
+    groups = {INDEPENDENT: singles}
+    for name in dict.fromkeys([*project.config.train.baselines, ALL_SHARED]):
+        if name != INDEPENDENT:
+            plan = baseline_plan(name, project.backbone, project.tasks)
+            shared = lower(plan, project.backbone, project.heads).graph
+            path = folder / f"{file_name(name, project.backbone)}.onnx"
+            groups[name] = [write_onnx(shared, path, fold=fold, reuse=False)]
+    groups[SEARCHED] = [model]
     config = project.config.bench
-    groups = {INDEPENDENT: singles, ALL_SHARED: [together], SEARCHED: [model]}
     result = bench_groups(
         groups,
         settings_of(config),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.ingest.onnx_file.door import read_own
@@ -17,8 +18,8 @@ from trunkline.supermodel.heads import KINDS
 from trunkline.supermodel.methods.automtl import AutoMTLOptions
 from trunkline.train.data.config import DataConfig, ScenesConfig, read_data_config
 from trunkline.train.presets import Preset, preset
+from trunkline.verbs.baselines import PATTERN
 
-Baseline = Literal["independent", "all-shared"]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 T = TypeVar("T")
@@ -60,6 +61,15 @@ class SearchConfig(_Table):
     options: AutoMTLOptions = AutoMTLOptions()
 
 
+def _baseline(name: str) -> str:
+    if not re.fullmatch(PATTERN, name):
+        raise ValueError(f"{name!r} is no baseline; known are 'independent', 'all-shared' and 'share-until:BLOCK'")
+    return name
+
+
+BaselineName = Annotated[str, AfterValidator(_baseline)]
+
+
 class TrainConfig(_Table):
     """``[train]``: how the found model is trained.
 
@@ -68,14 +78,15 @@ class TrainConfig(_Table):
         numbers: Numbers of the preset to replace.
         start: ``scratch`` starts as the backbone and its weights say, and draws the rest anew, heads too (AutoMTL);
             ``search`` goes on from the supermodel's.
-        baselines: Models trained alike, to compare with.
+        baselines: Models trained alike, to compare with: ``independent``, ``all-shared``, and ``share-until:BLOCK`` for any
+            block, by name or number.
         best_by: Keep the weights that were best in this: ``TASK.METRIC`` or ``relative``; the last ones if absent.
     """
 
     preset: str | None = None
     numbers: dict[str, Any] = {}
     start: Literal["scratch", "search"] = "scratch"
-    baselines: tuple[Baseline, ...] = ()
+    baselines: tuple[BaselineName, ...] = ()
     best_by: str | None = None
 
 

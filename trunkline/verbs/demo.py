@@ -32,7 +32,10 @@ def demo_config(seed: int = 0) -> PipelineConfig:
             cost_weight=0.1,
             options=AutoMTLOptions(temperature=TemperatureOptions(start=5.0, decay=0.9, every=8)),
         ),
-        train=TrainConfig(numbers={"steps": (40, 120, 480), "eval_every": 240}, baselines=("independent",)),
+        train=TrainConfig(
+            numbers={"steps": (40, 120, 480), "eval_every": 480},
+            baselines=("independent", "share-until:2", "share-until:4", "all-shared"),
+        ),
         bench=BenchConfig(samples=100, limit_s=20),
     )
 

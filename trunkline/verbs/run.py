@@ -13,6 +13,7 @@ from trunkline.export.exporter import ExportResult
 from trunkline.export.session import require_onnxruntime
 from trunkline.ingest.limits import Limits
 from trunkline.supermodel.twins.module import Twin
+from trunkline.verbs.baselines import INDEPENDENT, baseline_plan
 from trunkline.verbs.bench import bench_run, runtime_named, settings_of
 from trunkline.verbs.config import PipelineConfig
 from trunkline.verbs.convert import export_json
@@ -94,7 +95,7 @@ def run(
     exported = export(project, trained)
     twin = Twin(trained.graph, weights=trained.weights)
     draw_predictions(twin, project.data.test, tasks_of(project), out / PREDICTIONS)
-    say("bench: measuring against independent and fully shared models")
+    say("bench: measuring against the models that it is compared with")
     latency = bench_run(project, exported.path)
     report = write_report(out)
     result = RunResult(found, trained, deltas, exported, latency, report)
@@ -105,6 +106,8 @@ def run(
 def _ask_ahead(project: Project) -> None:
     """Ask now for what the last stages need, so that no hours of training are spent on a run that cannot end."""
     final_phase(project)
+    for name in project.config.train.baselines:
+        baseline_plan(name, project.backbone, project.tasks)
     project.compute.resolve()
     require_onnxruntime()
     runtime_named(project.config.bench.runtime).prepare(project.backbone, settings_of(project.config.bench)).close()
@@ -119,9 +122,9 @@ def _compare_with_baselines(
     for name in names:
         say(f"train: the {name} baseline, alike")
         results[name] = train_baseline(project, name, quiet=quiet)
-    if "independent" not in results:
+    if INDEPENDENT not in results:
         return {}
-    single = results["independent"]
+    single = results[INDEPENDENT]
     deltas = {name: relative(project, result, single) for name, result in results.items() if result is not single}
     project.write_json("delta.json", deltas)
     return deltas

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.ingest.graph import Graph
-from trunkline.supermodel.layouts import all_shared, independent
 from trunkline.supermodel.lower import Lowered, lower
 from trunkline.supermodel.plan import SharingPlan
 from trunkline.supermodel.twins.module import Twin
@@ -28,7 +27,8 @@ from trunkline.train.run_folder import RunFolder
 from trunkline.train.runner import Runner
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.relative import relative_performance
-from trunkline.verbs.config import Baseline, train_numbers
+from trunkline.verbs.baselines import baseline_plan, file_name
+from trunkline.verbs.config import train_numbers
 from trunkline.verbs.project import PLAN, REPORTING, TRAIN, Project
 from trunkline.verbs.search import asdict_json, search, search_steps
 
@@ -114,15 +114,14 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
     return train(project, SharingPlan.load(path), start, quiet=quiet)
 
 
-def train_baseline(project: Project, name: Baseline, *, quiet: bool = False) -> TrainResult:
-    """Train a model that shares everything or nothing, alike in all else.
+def train_baseline(project: Project, name: str, *, quiet: bool = False) -> TrainResult:
+    """Train a model whose sharing was not searched for, alike in all else; see :mod:`trunkline.verbs.baselines`.
 
     N independent columns in one Graph share no weight. They are clipped and judged apart, so training them together
     on the summed loss is training N single-task models.
     """
-    makers = {"independent": independent, "all-shared": all_shared}
-    plan = makers[name](project.backbone, project.tasks)
-    return _train(project, plan, name, f"{TRAIN}-{name}", None, quiet=quiet)
+    plan = baseline_plan(name, project.backbone, project.tasks)
+    return _train(project, plan, name, f"{TRAIN}-{file_name(name, project.backbone)}", None, quiet=quiet)
 
 
 def relative(project: Project, result: TrainResult, baseline: TrainResult) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 from trunkline.bench.report.loss_picture import draw_losses, read_records
 from trunkline.bench.report.sharing_picture import draw_plan, draw_policy
 from trunkline.bench.report.tables import Table, accuracy_table, cost_table, escaped, latency_table, parity_table
+from trunkline.bench.report.trade_off import Way, draw_trade_off, trade_off_table, ways
 from trunkline.bench.report.training import how_trained
 from trunkline.errors import InvalidConfig
 from trunkline.files import atomic_write
@@ -53,7 +54,7 @@ def write_report(run: Path) -> Report:
         raise InvalidConfig("there is no run in this folder", place=str(run), advice="`trunkline run` makes one")
     models = _models(run, found)
     tables = _tables(run, found, models)
-    pictures = _pictures(run, found)
+    pictures = _pictures(run, found, models)
     path = run / "report.md"
     with _from(run / "train*.json"):
         trained = how_trained(models) if models else []
@@ -68,6 +69,8 @@ def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
 
 def _tables(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Table]:
     tables = []
+    if compared := _compared(run, found, models):
+        tables.append(trade_off_table(compared, found["bench"]))
     if found["search"]:
         with _from(run / "search.json"):
             tables.append(cost_table(found["search"]))
@@ -83,9 +86,20 @@ def _tables(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Tabl
     return tables
 
 
-def _pictures(run: Path, found: Mapping[str, Any]) -> dict[str, str]:
+def _compared(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Way]:
+    """Return what was both trained next to single-task models and measured next to them."""
+    if not models or not found["bench"]:
+        return []
+    with _from(run / "bench.json"):
+        return ways(models, found["delta"] or {}, found["bench"])
+
+
+def _pictures(run: Path, found: Mapping[str, Any], models: list[Any]) -> dict[str, str]:
     """Draw what there is to draw; returns file names by caption."""
     pictures = {}
+    if compared := _compared(run, found, models):
+        draw_trade_off(compared, found["bench"], run / "trade_off.png")
+        pictures["What sharing costs and saves"] = "trade_off.png"
     if found["plan"]:
         with _from(run / "plan.json"):
             draw_plan(found["plan"], run / "sharing.png")

@@ -98,7 +98,7 @@ def latency_table(bench: Json) -> Table:
         )
     title = f"Latency ({first['provider']}, {first['threads']} thread(s))"
     columns = ("model", "p50 (ms)", "99 % interval (ms)", "speed-up", "MAC ratio", "time / MAC bound", "samples")
-    return Table(title, columns, tuple(rows), (*_unstable_notes(first["name"], reasons), *_unknown_notes(bench)))
+    return Table(title, columns, tuple(rows), (*unstable_notes(first["name"], reasons), *_unknown_notes(bench)))
 
 
 def unstable(bench: Json) -> dict[str, str]:
@@ -106,7 +106,8 @@ def unstable(bench: Json) -> dict[str, str]:
     return {model["name"]: model["reason"] for model in bench["models"] if not model["stable"]}
 
 
-def _unstable_notes(first: str, reasons: Mapping[str, str]) -> list[str]:
+def unstable_notes(first: str, reasons: Mapping[str, str]) -> list[str]:
+    """Return why latencies cannot be relied on, in sentences; ``first`` is what speed-ups are against."""
     ratios = ", and so are all speed-ups and bounds, which are against it"
     return [
         f"{UNSTABLE} {name} is unstable{ratios if name == first else ''}: {reason}" for name, reason in reasons.items()
