@@ -118,7 +118,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool]
         (tmp_path / "pipeline.toml").write_text(PIPELINE.format(fold=str(fold).lower()))
         project = Project(load_config(tmp_path / "pipeline.toml"), tmp_path / "run")
         plan = share_until(project.backbone, TASKS, "stage1_block1_conv1")
-        graph = lower(plan, project.backbone, project.heads)
+        graph = lower(plan, project.backbone, project.heads).graph
         own = write_onnx(graph, tmp_path / "own.onnx", fold=fold, reuse=False)
         result = bench_run(project, own)
         content = json.loads((tmp_path / "run" / "bench.json").read_text())

@@ -45,7 +45,7 @@ def bench(
 
 
 def bench_run(project: Project, model: Path, *, progress: Progress | None = None) -> Comparison:
-    """Measure a run's exported model next to N single-task models, the fully shared one and its baselines, in one go."""
+    """Measure a run's exported model next to N single-task ones, the fully shared one and its baselines, in one go."""
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     fold = project.config.export.fold

@@ -78,8 +78,8 @@ class TrainConfig(_Table):
         numbers: Numbers of the preset to replace.
         start: ``scratch`` starts as the backbone and its weights say, and draws the rest anew, heads too (AutoMTL);
             ``search`` goes on from the supermodel's.
-        baselines: Models trained alike, to compare with: ``independent``, ``all-shared``, and ``share-until:BLOCK`` for any
-            block, by name or number.
+        baselines: Models trained alike, to compare with: ``independent``, ``all-shared``, and ``share-until:BLOCK`` for
+            any block, by name or number.
         best_by: Keep the weights that were best in this: ``TASK.METRIC`` or ``relative``; the last ones if absent.
     """
 
