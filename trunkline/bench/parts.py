@@ -7,6 +7,7 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
+from trunkline.ingest.computed_weights import computation_of
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.graph import Graph, name_of, shape_of
 from trunkline.supermodel.skip import Skip, emit_skip
@@ -16,7 +17,8 @@ from trunkline.supermodel.units import Unit
 def part_of(graph: Graph, nodes: Collection[str], name: str) -> Graph:
     """Return some connected nodes of ``graph`` as a model, with an input for each value that they read from outside.
 
-    It is in no canonical form: its inputs may have any rank, and there may be several.
+    It is in no canonical form: its inputs may have any rank, and there may be several. What computes the weights of
+    these nodes comes with them; a runtime does that once, when it loads the model.
 
     Args:
         graph: A network; it is not changed.
@@ -25,8 +27,10 @@ def part_of(graph: Graph, nodes: Collection[str], name: str) -> Graph:
     """
     builder = GraphBuilder(name)
     values: dict[ir.Value, ir.Value] = {}
+    chosen = [node for node in graph.nodes if name_of(node) in nodes]
+    wanted = {*chosen, *(before for node in chosen for before in computation_of(node))}
     for node in graph.nodes:
-        if name_of(node) in nodes:
+        if node in wanted:
             inputs = [None if value is None else _input(builder, value, values) for value in node.inputs]
             attributes = {key: item.value for key, item in node.attributes.items()}
             outputs = [name_of(value) for value in node.outputs]

@@ -12,14 +12,15 @@ from trunkline.errors import ParityFailure, Problem
 from trunkline.export.exporter import ExportResult
 from trunkline.export.onnx_model import finished, write_unchecked
 from trunkline.export.parity import ParityReport, check_parity
-from trunkline.export.passes import optimise
+from trunkline.export.passes import fold_stored, optimise
 from trunkline.export.session import require_onnxruntime
 from trunkline.export.staging import staged
 from trunkline.export.text import quoted
 from trunkline.ingest.caffemodel.targets import FACTOR, Targets, order_of
 from trunkline.ingest.caffemodel.write import write_caffemodel
+from trunkline.ingest.computed_weights import computes_weight
 from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.graph import Graph, array_of
+from trunkline.ingest.graph import Graph, array_of, name_of
 from trunkline.ingest.prototxt.writer import CaffeNet, to_caffe
 from trunkline.ingest.read import read
 
@@ -52,6 +53,10 @@ def export_caffe(
     require_onnxruntime()
     final = Path(path)
     source = optimise(graph, fold=fold, reuse=reuse) if fold or reuse else graph
+    computed = [name_of(node) for node in source.nodes if computes_weight(node)]
+    if computed:  # Caffe's layers read blobs, and compute none
+        source = source.copy()
+        fold_stored(source)
     net = to_caffe(source)
     with staged(final) as target:
         weights = target.with_suffix(SUFFIX)
@@ -66,7 +71,8 @@ def export_caffe(
         cost = graph_cost(back)
         file_bytes = target.stat().st_size + weights.stat().st_size
     result = ExportResult(final, parity, len(net.layers), cost.parameters, cost.macs, file_bytes)
-    return result, net.notes
+    text = f"weights that {len(computed)} nodes compute are written as what they come to"
+    return result, (*net.notes, *([text] if computed else []))
 
 
 def _compare_weights(net: CaffeNet, source: Graph, back: Graph) -> None:

@@ -19,6 +19,7 @@ from trunkline.ingest.einsum import einsum_macs
 from trunkline.ingest.graph import CONSTANT, ROLE_KEY
 from trunkline.ingest.marks import marked
 from trunkline.ingest.onnx_file.own_weights import open_shell
+from trunkline.ingest.onnx_file.stored import stored_values
 from trunkline.ingest.parameters import ARITHMETIC
 
 _SETTINGS: Mapping[str, tuple[int, ...]] = {"Clip": (1, 2), "Dropout": (1,), "Pad": (2,), "Resize": (1, 2)}
@@ -37,7 +38,8 @@ class FileCount:
     """What one ONNX file holds.
 
     Attributes:
-        macs: Multiply-accumulates of one run, in convolutions and matrix products.
+        macs: Multiply-accumulates of one run, in convolutions and matrix products. What depends on stored tensors
+            alone is computed when the file is loaded.
         parameters: Distinct float numbers stored, without running statistics, operator settings and constants.
         weight_bytes: Bytes of all initializers.
         nodes: Number of nodes.
@@ -59,9 +61,9 @@ def count_file(model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1) -
     """
     proto = _load(model)
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
-    shapes = _shapes(proto, batch)
+    shapes, at_load = _shapes(proto, batch), stored_values(proto.graph)
     return FileCount(
-        macs=sum(node_macs(node, shapes) for node in proto.graph.node),
+        macs=sum(node_macs(node, shapes) for node in proto.graph.node if not at_load.issuperset(node.output)),
         parameters=sum(math.prod(stored[name].dims) for name in _parameters(proto)),
         weight_bytes=sum(math.prod(tensor.dims) * _item_bytes(tensor.data_type) for tensor in stored.values()),
         nodes=len(proto.graph.node),

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from trunkline.ingest.computed_weights import computation_of, computes_weight, has_parameters, image_inputs_of
 from trunkline.ingest.cost import Cost, node_costs
 from trunkline.ingest.graph import Graph, Shape, data_inputs_of, name_of, shape_of
-from trunkline.ingest.parameters import is_parameter
 
 MATRIX_OPS = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
 """Operators that sum products; one that reads a trainable weight is a layer."""
@@ -89,13 +89,18 @@ def _segments(graph: Graph) -> list[_Segment]:
 def _cut(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment]:
     """Split ``nodes`` after each point where a single new value is still needed.
 
-    A value that was handed on before is no new cut: what lies between is a side branch, of a feature map.
+    A value that was handed on before is no new cut: what lies between is a side branch, of a feature map. What a
+    weight is computed by lies in the segment of the first node that reads it, and is never what goes on.
     """
-    last_use = {value: index for index, node in enumerate(nodes) for value in data_inputs_of(node)}
+    nodes = [node for node in nodes if not computes_weight(node)]
+    last_use = {value: index for index, node in enumerate(nodes) for value in image_inputs_of(node)}
+    placed: set[ir.Node] = set()
     segments: list[_Segment] = []
     current: list[ir.Node] = []
     live, incoming = {image}, image
     for index, node in enumerate(nodes):
+        current += [before for before in computation_of(node) if before not in placed]
+        placed.update(current)
         current.append(node)
         live.update(node.outputs)
         live = {value for value in live if last_use.get(value, -1) > index}
@@ -133,13 +138,19 @@ def _merged(segments: list[_Segment]) -> list[_Segment]:
 
 def _has_matrix(nodes: list[ir.Node]) -> bool:
     """Whether a segment multiplies by weights; normalisation alone is nothing worth branching for."""
-    return any(node.op_type in MATRIX_OPS and any(is_parameter(value) for value in node.inputs) for node in nodes)
+    return any(is_layer(node) for node in nodes)
+
+
+def is_layer(node: ir.Node) -> bool:
+    """Whether a node multiplies what comes of the image by weights that train."""
+    return node.op_type in MATRIX_OPS and not computes_weight(node) and has_parameters(node)
 
 
 def _block(segment: _Segment, incoming: ir.Value, costs: dict[str, Cost]) -> Block:
-    heavy = [node for node in segment.nodes if _has_matrix([node])]
+    heavy = [node for node in segment.nodes if is_layer(node)]
+    light = [node for node in segment.nodes if not computes_weight(node)]
     return Block(
-        name=name_of((heavy or segment.nodes)[0]),
+        name=name_of((heavy or light)[0]),
         nodes=tuple(name_of(node) for node in segment.nodes),
         input=name_of(incoming),
         output=name_of(segment.output),

@@ -14,6 +14,7 @@ from functools import reduce
 
 import onnx_ir as ir
 
+from trunkline.ingest.computed_weights import computes_weight, stored_inputs_of
 from trunkline.ingest.einsum import einsum_macs
 from trunkline.ingest.graph import Graph, attribute, inputs_of, name_of, shape_of
 from trunkline.ingest.parameters import is_parameter
@@ -49,7 +50,9 @@ class Cost:
 
 
 def node_macs(node: ir.Node) -> int:
-    """Return the multiply-accumulates of one node for one image."""
+    """Return the multiply-accumulates of one node for one image; what computes a weight runs for none."""
+    if computes_weight(node):
+        return 0
     if node.op_type == "Conv":
         weight = shape_of(_input(node, 1))
         return _per_image(node.outputs[0]) * math.prod(_known(weight[1:]))
@@ -67,14 +70,21 @@ def node_macs(node: ir.Node) -> int:
 
 
 def node_costs(graph: Graph) -> dict[str, Cost]:
-    """Return the cost of every node by name; a weight used by several nodes is charged to the first."""
-    charged: set[int] = set()
+    """Return the cost of every node by name; a weight used by several nodes is charged to the first.
+
+    The tensors that a weight is computed from are charged to the node that reads it. The computation costs nothing:
+    it is the same for every image, and an exported file holds what it comes to.
+    """
+    charged: set[ir.Value] = set()
     costs = {}
     for node in graph.nodes:
+        if computes_weight(node):
+            costs[name_of(node)] = Cost()
+            continue
         parameters = 0
-        for value in node.inputs:
-            if value is not None and id(value) not in charged and is_parameter(value):
-                charged.add(id(value))
+        for value in stored_inputs_of(node):
+            if value not in charged and is_parameter(value):
+                charged.add(value)
                 parameters += math.prod(_known(shape_of(value)))
         size = sum(_per_image(value) for value in node.outputs) * FLOAT_BYTES
         costs[name_of(node)] = Cost(node_macs(node), parameters, size)

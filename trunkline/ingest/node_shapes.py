@@ -133,7 +133,7 @@ def _steers_shapes(node: ir.Node, index: int, value: ir.Value) -> bool:
     if stored is None:
         return False
     steers = not stored.dtype.is_floating_point() or node.op_type == "Range" or is_setting_place(node, index)
-    return steers and stored.size <= 64
+    return steers and stored.size <= max(64, len(node.outputs))
 
 
 def _small_tensor(value: ir.Value) -> onnx.TensorProto:

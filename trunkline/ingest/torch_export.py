@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.graph import OPSET
+from trunkline.ingest.torch_translations import translations
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,7 +44,7 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
                 optimize=False,
                 opset_version=OPSET,
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                custom_translation_table=_translations(),
+                custom_translation_table=translations(),
                 verbose=False,
             )
     except ModuleNotFoundError as error:
@@ -55,71 +56,25 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
         for child, training in was_training.items():
             child.training = training
     assert program is not None
+    _refuse_places(program.exported_program, label)
     model: ir.Model = program.model
     _refuse_foreign(model, label)
     return model
+
+
+def _refuse_places(program: Any, label: str) -> None:
+    """Adaptive pooling is written without telling where the largest pixels were."""
+    import torch
+
+    pools = [node for node in program.graph.nodes if node.target is torch.ops.aten.adaptive_max_pool2d.default]
+    if any(part.args[1] == 1 and part.users for node in pools for part in node.users):
+        raise UnsupportedOp("adaptive max pooling with return_indices is not supported", place=label)
 
 
 def _refuse_foreign(model: ir.Model, label: str) -> None:
     foreign = sorted({f"{node.domain}::{node.op_type}" for node in model.graph if node.domain})
     if foreign:
         raise UnsupportedOp(f"operators outside of ONNX: {', '.join(foreign)}", place=label)
-
-
-def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Return what to write for the operators that torch's exporter writes less plainly."""
-    import torch
-    from onnxscript import opset18 as op
-
-    def adaptive_avg_pool2d(self: Any, output_size: Sequence[int]) -> Any:
-        if any(size != 1 for size in output_size):
-            raise NotImplementedError(f"adaptive average pooling to {list(output_size)}: only to 1 x 1")
-        return op.GlobalAveragePool(self)
-
-    def conv2d(
-        x: Any,
-        weight: Any,
-        bias: Any = None,
-        stride: Sequence[int] = (1, 1),
-        padding: Sequence[int] = (0, 0),
-        dilation: Sequence[int] = (1, 1),
-        groups: int = 1,
-    ) -> Any:
-        geometry = _geometry(stride, padding, dilation, groups)
-        return op.Conv(*_present(x, weight, bias), **geometry)
-
-    def conv_transpose2d(
-        x: Any,
-        weight: Any,
-        bias: Any = None,
-        stride: Sequence[int] = (1, 1),
-        padding: Sequence[int] = (0, 0),
-        output_padding: Sequence[int] = (0, 0),
-        groups: int = 1,
-        dilation: Sequence[int] = (1, 1),
-    ) -> Any:
-        geometry = _geometry(stride, padding, dilation, groups)
-        return op.ConvTranspose(*_present(x, weight, bias), output_padding=_pair(output_padding), **geometry)
-
-    aten = torch.ops.aten
-    return {
-        aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
-        aten.conv2d.default: conv2d,
-        aten.conv_transpose2d.input: conv_transpose2d,
-    }
-
-
-def _geometry(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int) -> dict[str, Any]:
-    return {"strides": _pair(stride), "pads": _pair(padding) * 2, "dilations": _pair(dilation), "group": groups}
-
-
-def _present(x: Any, weight: Any, bias: Any) -> list[Any]:
-    """Leave out an absent bias: torch's exporter writes zeros in its place, and they would train."""
-    return [x, weight] if bias is None else [x, weight, bias]
-
-
-def _pair(sizes: Sequence[int]) -> list[int]:
-    return [int(size) for size in sizes] * (2 if len(sizes) == 1 else 1)
 
 
 @contextlib.contextmanager
@@ -154,7 +109,9 @@ def quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _reason(error: Exception) -> str:
-    cause = error.__cause__ or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[0] if lines else type(cause).__name__
+def _reason(error: BaseException) -> str:
+    """Return the first line of what went wrong first: the exporter wraps that in errors of its own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

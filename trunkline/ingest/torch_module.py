@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import CONSTANT, PARAMETER, ROLE_KEY, SOURCE_KEY, Graph, is_weight
-from trunkline.ingest.limits import Limits
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, Graph
+from trunkline.ingest.limits import Budget, Limits
 from trunkline.ingest.onnx_file.reader import canonical_graph
+from trunkline.ingest.parameters import size_of
+from trunkline.ingest.passes.base import run_passes
+from trunkline.ingest.passes.lift_constants import LiftConstants
 from trunkline.ingest.torch_export import export_module
+from trunkline.ingest.torch_kinds import mark_kinds, noted_parameters
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
-"""Where torch's exporter notes whether a tensor was a parameter or a buffer."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where it notes the modules a node was called in, the node's own name last."""
+"""Where torch's exporter notes the modules a node was called in, the node's own name last."""
+_SHOWN = 4
+"""Parameters that a note names, at most."""
 
 
 def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: Limits | None = None) -> Graph:
     """Return the Graph of ``module``, exported in evaluation mode; the module itself is left as it was.
 
-    Parameters keep their names (``layer1.0.conv1.weight``); buffers and other constants do not train.
+    Parameters keep their names (``layer1.0.conv1.weight``); buffers and other constants do not train, nor does what
+    the module holds frozen (``requires_grad`` is false).
 
     Args:
         module: Takes one image batch ``[N, C, H, W]`` and returns a tensor, or several.
@@ -43,13 +49,18 @@ def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: L
         shape = f"{example.dtype} {list(example.shape)}"
         raise InvalidModel(f"the example is {shape}; one image batch [N, C, H, W] of float was expected", place=label)
     model = export_module(module, example[:1].float().repeat(2, 1, 1, 1).cpu(), label)
-    parameters = {name for name, value in model.graph.initializers.items() if _is_parameter(value)}
-    _mark_roles(model.graph, parameters)
+    parameters = noted_parameters(model.graph)
+    frozen = [name for name, tensor in _parameters(module).items() if name in parameters and not tensor.requires_grad]
+    notes = (*_frozen_notes(model.graph, frozen), *_unused_notes(module, parameters))
+    mark_kinds(model.graph, frozen)
+    limits = limits or Limits()
+    run_passes(model.graph, [LiftConstants(Budget(limits))])
+    for value in model.graph.initializers.values():
+        value.metadata_props.setdefault(ROLE_KEY, CONSTANT)
     _note_modules(model.graph, label)
-    graph = canonical_graph(model, Path(label), input_size=None, limits=limits or Limits())
+    graph = canonical_graph(model, Path(label), input_size=None, limits=limits)
     _name_by_module(graph.model.graph, label)
-    _mark_roles(graph.model.graph, parameters)
-    return graph
+    return Graph(graph.model, (*graph.notes, *notes))
 
 
 def _note_modules(graph: ir.Graph, label: str) -> None:
@@ -79,17 +90,26 @@ def _free(name: str, taken: set[str | None]) -> str:
     return candidate
 
 
-def _is_parameter(value: ir.Value) -> bool:
-    return value.metadata_props.get(_KIND) == "PARAMETER"
+def _parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return all parameters by every name they have."""
+    return dict(module.named_parameters(remove_duplicate=False))
 
 
-def _mark_roles(graph: ir.Graph, parameters: set[str]) -> None:
-    """Mark what would be taken for something else: buffers, and parameters that are one number without axes."""
-    for name, value in graph.initializers.items():
-        value.metadata_props.pop(_KIND, None)
-        if not is_weight(value) or value.shape is None:
-            continue
-        if name not in parameters:
-            value.metadata_props[ROLE_KEY] = CONSTANT
-        elif len(value.shape) == 0:
-            value.metadata_props[ROLE_KEY] = PARAMETER
+def _frozen_notes(graph: ir.Graph, frozen: Sequence[str]) -> tuple[str, ...]:
+    if not frozen:
+        return ()
+    count = sum(size_of(graph.initializers[name]) for name in frozen)
+    shown = ", ".join(map(repr, frozen[:_SHOWN])) + (", …" if len(frozen) > _SHOWN else "")
+    how = "module.requires_grad_(True) before reading lets them"
+    return (f"{count:,} numbers that the module holds frozen (requires_grad) do not train: {shown}; {how}",)
+
+
+def _unused_notes(module: nn.Module, used: Sequence[str]) -> tuple[str, ...]:
+    """A module may keep what it computes from a parameter, and give that out as long as it does not train."""
+    seen = {id(tensor) for name, tensor in _parameters(module).items() if name in used}
+    unused = {name: tensor for name, tensor in module.named_parameters() if id(tensor) not in seen}
+    if not unused:
+        return ()
+    count, names = sum(tensor.numel() for tensor in unused.values()), list(unused)
+    shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+    return (f"{count:,} numbers of the module's parameters are not used in evaluation mode: {shown}",)

@@ -20,7 +20,8 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.graph import Attribute, Graph, Shape, attribute, data_inputs_of, name_of, shape_of
+from trunkline.ingest.computed_weights import image_inputs_of
+from trunkline.ingest.graph import Attribute, Graph, Shape, attribute, name_of, shape_of
 from trunkline.supermodel.units import Granularity, Unit
 
 Pair = tuple[int, int]
@@ -82,7 +83,7 @@ def _block_skip(graph: Graph, unit: Unit, shapes: Mapping[str, Shape]) -> Skip |
 def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
     reads, writes = shapes[unit.input], shapes[unit.output]
     # A product of two computed values with a stored bias: a skip would drop one of the two, and all that it came from.
-    if len(data_inputs_of(node)) > 1 or node.inputs[0] is None or node.inputs[0].name != unit.input:
+    if len(image_inputs_of(node)) > 1 or node.inputs[0] is None or node.inputs[0].name != unit.input:
         return None
     if node.op_type == "Conv" and len(reads) == 4:
         return _conv_skip(node, unit, reads, writes)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig
+from trunkline.ingest.computed_weights import has_parameters
 from trunkline.ingest.graph import Graph, inputs_of, name_of
 from trunkline.ingest.parameters import is_parameter, role_of
 from trunkline.supermodel import choice
@@ -24,7 +25,7 @@ from trunkline.supermodel.plan import check_task_names
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.steps import Column, ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
 from trunkline.supermodel.taps import read_taps
-from trunkline.supermodel.units import find_units, has_parameters, unit_of_nodes
+from trunkline.supermodel.units import find_units, unit_of_nodes
 
 
 class Supermodel(nn.Module):

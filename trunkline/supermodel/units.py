@@ -14,10 +14,10 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from trunkline.ingest.blocks import MATRIX_OPS, find_blocks
+from trunkline.ingest.blocks import find_blocks, is_layer
+from trunkline.ingest.computed_weights import has_parameters, image_inputs_of
 from trunkline.ingest.cost import Cost, node_costs
-from trunkline.ingest.graph import Graph, data_inputs_of, name_of
-from trunkline.ingest.parameters import is_parameter
+from trunkline.ingest.graph import Graph, name_of
 
 Granularity = Literal["operator", "block"]
 
@@ -54,11 +54,6 @@ def find_units(graph: Graph, granularity: Granularity = "operator") -> list[Unit
     return _operator_units(graph) if granularity == "operator" else _block_units(graph)
 
 
-def has_parameters(node: ir.Node) -> bool:
-    """Whether a node reads a trainable weight."""
-    return any(is_parameter(value) for value in node.inputs)
-
-
 def _block_units(graph: Graph) -> list[Unit]:
     return [
         Unit(block.name, block.nodes, (), block.input, block.output, block.cost, i + 1, frozenset(range(i)))
@@ -68,7 +63,7 @@ def _block_units(graph: Graph) -> list[Unit]:
 
 def _operator_units(graph: Graph) -> list[Unit]:
     costs = node_costs(graph)
-    heads = [node for node in graph.nodes if node.op_type in MATRIX_OPS and has_parameters(node)]
+    heads = [node for node in graph.nodes if is_layer(node)]
     chains = [_with_tail(node, graph) for node in heads]
     index_of = {name_of(node): i for i, chain in enumerate(chains) for node in chain}
     before, nearest = units_before(graph, index_of), _nearest(graph, index_of)
@@ -86,7 +81,7 @@ def _operator_units(graph: Graph) -> list[Unit]:
             name=name_of(chain[0]),
             nodes=tuple(name_of(node) for node in chain),
             followers=tuple(followers[i]),
-            input=name_of(data_inputs_of(chain[0])[0]),
+            input=name_of(image_inputs_of(chain[0])[0]),
             output=name_of(chain[-1].outputs[0]),
             cost=Cost.total(costs[name_of(node)] for node in chain),
             depth=depths[i],
@@ -106,7 +101,7 @@ def _with_tail(node: ir.Node, graph: Graph) -> list[ir.Node]:
         if len(readers) != 1 or id(value) in outputs:
             return chain
         reader = readers[0]
-        if reader.op_type not in _TAIL_OPS or not has_parameters(reader) or len(data_inputs_of(reader)) != 1:
+        if reader.op_type not in _TAIL_OPS or not has_parameters(reader) or len(image_inputs_of(reader)) != 1:
             return chain
         chain.append(reader)
 
@@ -122,7 +117,7 @@ def units_before(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, frozense
     before: dict[str, frozenset[int]] = {}
     for node in graph.nodes:
         name = name_of(node)
-        seen: frozenset[int] = frozenset().union(*(reach.get(value, frozenset()) for value in data_inputs_of(node)))
+        seen: frozenset[int] = frozenset().union(*(reach.get(value, frozenset()) for value in image_inputs_of(node)))
         own = frozenset({unit_of[name]} if name in unit_of else ())
         before[name] = seen - own
         reach.update(dict.fromkeys(node.outputs, seen | own))
@@ -134,7 +129,7 @@ def _nearest(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, int]:
     last: dict[ir.Value, int] = {}
     nearest: dict[str, int] = {}
     for node in graph.nodes:
-        found = next((last[value] for value in data_inputs_of(node) if value in last), None)
+        found = next((last[value] for value in image_inputs_of(node) if value in last), None)
         unit = unit_of.get(name_of(node), found)
         if unit is not None:
             nearest[name_of(node)] = unit

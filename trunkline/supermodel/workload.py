@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from trunkline.ingest.blocks import needed_nodes
+from trunkline.ingest.computed_weights import computes_weight, stored_inputs_of
 from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.parameters import is_parameter, size_of
 from trunkline.supermodel.choice import OPTIONS, OWN, SHARED, SKIPPED
@@ -114,7 +115,7 @@ def workload(
         others=tuple(
             view.run((name,), before[name], name not in apart)
             for name in map(name_of, backbone.nodes)
-            if name not in view.core and view.needed(name)
+            if name not in view.core and view.needed(name) and name not in view.computing
         ),
         behind=tuple(
             Behind(not any(map(view.is_per_task, unit.nodes)), skip is not None and skip.keeps_equal)
@@ -140,6 +141,7 @@ class _View:
         self.units = units
         self.batchnorm = batchnorm
         self.core = {node: index for index, unit in enumerate(units) for node in unit.nodes}
+        self.computing = {name_of(node) for node in backbone.nodes if computes_weight(node)}
         self._governor = unit_of_nodes(units)
         self._nodes = {name_of(node): node for node in backbone.nodes}
         self._needs = [_needs(backbone, heads.get(task)) for task in tasks]
@@ -170,12 +172,13 @@ class _View:
         return apart
 
     def weights(self) -> list[Stored]:
-        """Return the backbone's parameters."""
+        """Return the backbone's parameters; who reads a computed weight uses what it is computed from."""
         readers: dict[ir.Value, list[str]] = {}
         for node in self.backbone.nodes:
-            for value in node.inputs:
-                if value is not None and is_parameter(value) and self.needed(name_of(node)):
-                    readers.setdefault(value, []).append(name_of(node))
+            if computes_weight(node) or not self.needed(name_of(node)):
+                continue
+            for value in filter(is_parameter, stored_inputs_of(node)):
+                readers.setdefault(value, []).append(name_of(node))
         return [self._stored(value, names) for value, names in readers.items()]
 
     def projections(self, skips: Sequence[Skip | None]) -> list[Stored]:

@@ -14,6 +14,7 @@ from trunkline.export.passes.dead_code import remove_dead_code
 from trunkline.export.passes.deduplicate import deduplicate
 from trunkline.export.passes.noops import drop_noops
 from trunkline.export.passes.padding import name_padded_axes
+from trunkline.export.passes.stored import fold_stored
 from trunkline.export.passes.value_numbering import number_values
 from trunkline.ingest.graph import Graph
 
@@ -28,6 +29,7 @@ __all__ = [
     "deduplicate",
     "drop_noops",
     "fold_batchnorm",
+    "fold_stored",
     "name_padded_axes",
     "number_values",
     "optimise",
@@ -39,13 +41,13 @@ def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
 
     Args:
         graph: Any Graph; it is not changed.
-        fold: Fold BatchNormalization into convolutions, which rounds weights once and so is exact to about 1e-7
-            relative, not to the bit.
+        fold: Store what weights are computed to, and fold BatchNormalization into convolutions. Each rounds weights
+            once and so is exact to about 1e-7 relative, not to the bit.
         reuse: Merge what is equal. Off for a file that will be trained again: weights that only *start* equal, such
             as fresh biases, would be tied for good.
     """
     result = graph.copy()
-    folding: tuple[Pass, ...] = (fold_batchnorm,) if fold else ()
+    folding: tuple[Pass, ...] = (fold_stored, fold_batchnorm) if fold else ()
     for run in (*(REUSE if reuse else ()), *folding, name_padded_axes, remove_dead_code):
         run(result)
     return result

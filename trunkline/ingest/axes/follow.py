@@ -9,6 +9,7 @@ import onnx_ir as ir
 from trunkline.ingest.axes import indices, products, rules, windows
 from trunkline.ingest.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, is_mixed, of
 from trunkline.ingest.axes.rules import Read, Rule
+from trunkline.ingest.computed_weights import computes_weight
 from trunkline.ingest.graph import Graph
 
 FIRST = (BATCH, CHANNEL, ROW, COLUMN)
@@ -18,8 +19,10 @@ LAST = (BATCH, ROW, COLUMN, CHANNEL)
 
 
 def axes_of(graph: Graph) -> dict[ir.Value, Axes]:
-    """Return what the axes of every computed value of ``graph`` count."""
-    return follow(graph.nodes, graph.input, FIRST)
+    """Return what the axes of every computed value of ``graph`` count; a computed weight is like a stored one."""
+    weights = [value for node in graph.nodes if computes_weight(node) for value in node.outputs]
+    found = follow((node for node in graph.nodes if not computes_weight(node)), graph.input, FIRST)
+    return found | {value: _stored(value).axes for value in weights}
 
 
 def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) -> dict[ir.Value, Axes]:

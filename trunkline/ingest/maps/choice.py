@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from trunkline.ingest.blocks import branching_points
+from trunkline.ingest.blocks import branching_points, is_layer
 from trunkline.ingest.graph import name_of
 from trunkline.ingest.maps.class_map import before_classifier
 from trunkline.ingest.maps.ends import Ends, ends_of, settled
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.given import given_maps
-from trunkline.ingest.maps.reach import ancestors, has_weights, reached
+from trunkline.ingest.maps.reach import ancestors, reached
 from trunkline.ingest.maps.trunk import trunk_of
 from trunkline.ingest.maps.widened import before_widening
 
@@ -92,7 +92,7 @@ def _is_coarsest(last: FeatureMap, maps: Maps) -> bool:
     if last.stride is None or last.stride >= STRIDES[-1]:
         return last.stride is not None
     before = ancestors(last.value)
-    layers = [node.outputs[0] for node in maps.graph.nodes if node.outputs[0] in before and has_weights(node)]
+    layers = [node.outputs[0] for node in maps.graph.nodes if node.outputs[0] in before and is_layer(node)]
     coarser = [value for value in layers if value in maps and (maps[value].stride or 0) > last.stride]
     return 3 * len(coarser) <= len(layers)
 

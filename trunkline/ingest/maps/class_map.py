@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from trunkline.ingest.blocks import is_layer
 from trunkline.ingest.graph import attribute, name_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
-from trunkline.ingest.maps.reach import descendants, has_weights
+from trunkline.ingest.maps.reach import descendants
 
 _ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu"})
 _BEHIND = frozenset(
@@ -48,7 +49,7 @@ def before_classifier(end: FeatureMap, maps: Maps) -> tuple[FeatureMap, str]:
         return end, ""
     behind = descendants(end.value)
     source = _before_dropout(node)
-    if any(map(has_weights, behind)) or source not in maps:
+    if any(map(is_layer, behind)) or source not in maps:
         return end, ""
     if source is not node.inputs[0] or any("Softmax" in item.op_type for item in behind):
         return maps[source], ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import data_inputs_of
+from trunkline.ingest.computed_weights import image_inputs_of
 
 Tree = Mapping[ir.Node, ir.Node | None]
 """For each node, the nearest other one that all paths pass; ``None`` where that is the image, or the outputs."""
@@ -20,7 +20,7 @@ def dominators(nodes: Sequence[ir.Node]) -> Tree:
     """Return for each of ``nodes``, in topological order, the last node that all paths from the image to it pass."""
     tree = _Nearest()
     for node in nodes:
-        before = [value.producer() for value in data_inputs_of(node)]
+        before = [value.producer() for value in image_inputs_of(node)]
         tree.add(node, before)
     return tree.parents
 

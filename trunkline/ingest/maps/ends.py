@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.ingest.axes.axis import is_known
-from trunkline.ingest.graph import data_inputs_of
+from trunkline.ingest.blocks import is_layer
+from trunkline.ingest.computed_weights import has_parameters, image_inputs_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
-from trunkline.ingest.maps.reach import has_weights
-from trunkline.ingest.parameters import is_parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,9 @@ def ends_of(maps: Maps) -> Ends:
             end = settled(maps[value], maps)
             ends[end.value] = end
             continue
-        if has_weights(producer) and not is_known(maps.axes[value]):
+        if is_layer(producer) and not is_known(maps.axes[value]):
             lost = producer
-        waiting += data_inputs_of(producer)[::-1]
+        waiting += image_inputs_of(producer)[::-1]
     return Ends(list(ends.values()), lost)
 
 
@@ -57,9 +56,9 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
     at = found
     while at.turn is not None:
         node = at.value.producer()
-        read = [] if node is None else data_inputs_of(node)
+        read = [] if node is None else image_inputs_of(node)
         before = maps.get(read[0]) if len(read) == 1 else None
-        if node is None or before is None or before.shape != found.shape or any(map(is_parameter, node.inputs)):
+        if node is None or before is None or before.shape != found.shape or has_parameters(node):
             return found
         at = before
     return at

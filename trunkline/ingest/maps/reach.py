@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.blocks import MATRIX_OPS
-from trunkline.ingest.graph import Graph, data_inputs_of
-from trunkline.ingest.parameters import is_parameter
+from trunkline.ingest.computed_weights import image_inputs_of
+from trunkline.ingest.graph import Graph
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:
@@ -20,7 +19,7 @@ def ancestors(value: ir.Value) -> set[ir.Value]:
         if item not in seen:
             seen.add(item)
             producer = item.producer()
-            waiting += [] if producer is None else data_inputs_of(producer)
+            waiting += [] if producer is None else image_inputs_of(producer)
     return seen
 
 
@@ -42,11 +41,6 @@ def reached(graph: Graph, ends: Sequence[ir.Value]) -> dict[ir.Value, int]:
         bits = 0
         for value in node.outputs:
             bits |= reached.get(value, 0)
-        for value in data_inputs_of(node):
+        for value in image_inputs_of(node):
             reached[value] = reached.get(value, 0) | bits
     return reached
-
-
-def has_weights(node: ir.Node) -> bool:
-    """Whether a node multiplies by weights that train."""
-    return node.op_type in MATRIX_OPS and any(map(is_parameter, node.inputs))

@@ -6,7 +6,8 @@ import math
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import data_inputs_of, shape_of
+from trunkline.ingest.computed_weights import image_inputs_of
+from trunkline.ingest.graph import shape_of
 from trunkline.ingest.maps.dominators import dominators, post_dominators
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
@@ -26,7 +27,7 @@ def trunk_of(maps: Maps) -> list[FeatureMap]:
     for node in nodes:
         start = before[node]
         is_detour = start is not None and behind[start] is node
-        sources = [start] if is_detour else [value.producer() for value in data_inputs_of(node)]
+        sources = [start] if is_detour else [value.producer() for value in image_inputs_of(node)]
         least = min((coarsest[source] for source in sources), default=image)
         found = [maps[value] for value in node.outputs if value in maps and maps[value].stride is not None]
         trunk += [item for item in found if item.size <= least]

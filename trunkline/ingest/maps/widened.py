@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from trunkline.ingest.axes.follow import ARITHMETIC, FUNCTIONS
-from trunkline.ingest.graph import attribute, data_inputs_of, shape_of
+from trunkline.ingest.computed_weights import image_inputs_of
+from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
 _PASSING = FUNCTIONS | ARITHMETIC | {"BatchNormalization", "Concat", "Slice", "Split"}
@@ -69,7 +70,7 @@ def _makers(value: ir.Value) -> Iterator[ir.Node]:
             continue
         seen.add(at)
         if _passes(node):
-            waiting += data_inputs_of(node)
+            waiting += image_inputs_of(node)
         else:
             yield node
 
@@ -80,7 +81,7 @@ def _read_by_pointwise(node: ir.Node) -> list[ir.Value]:
         return list(node.outputs)
     read = node.inputs[0]
     producer = None if read is None else read.producer()
-    return data_inputs_of(node if producer is None or producer.op_type != "Split" else producer)
+    return image_inputs_of(node if producer is None or producer.op_type != "Split" else producer)
 
 
 def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
@@ -92,7 +93,7 @@ def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
     node, activated = value.producer(), False
     while node is not None and node.op_type in FUNCTIONS | {"BatchNormalization"}:
         activated = activated or node.op_type in FUNCTIONS
-        (before,) = data_inputs_of(node)
+        (before,) = image_inputs_of(node)
         node = before.producer()
     if node is None or _groups(node) == 1:
         return value

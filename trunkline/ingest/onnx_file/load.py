@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -22,7 +23,7 @@ from trunkline.ingest.onnx_file.external import ExternalData, Refused, Window, r
 from trunkline.ingest.onnx_file.own_weights import LARGE_FILE_BYTES, OwnWeights, without_weights
 from trunkline.ingest.onnx_file.plain import write_plainly
 from trunkline.ingest.onnx_file.scan import scan
-from trunkline.ingest.onnx_file.tensors import bytes_of, is_external, numpy_type
+from trunkline.ingest.onnx_file.tensors import bytes_of, is_external, is_packed, numpy_type
 
 _PROTOBUF_BYTES = 2**31
 
@@ -91,14 +92,21 @@ def _stored_elsewhere(
             tensors[tensor.name] = own.tensor(tensor, numpy_type(tensor), bytes_of(tensor))
             continue
         try:
-            window = Window.of(tensor, bytes_of(tensor))
-            content = data.array(window, tensor.dims, numpy_type(tensor))
-            tensors[tensor.name] = ir.Tensor(content, dtype=ir.DataType(tensor.data_type), name=tensor.name)
+            tensors[tensor.name] = _mapped(tensor, data)
         except Refused as error:
             problems += refused(error, tensor.name).problems
     if problems:
         raise InvalidModel(problems)
     return tensors
+
+
+def _mapped(tensor: onnx.TensorProto, data: ExternalData) -> ir.TensorProtocol:
+    kind, size = ir.DataType(tensor.data_type), bytes_of(tensor)
+    window = Window.of(tensor, size)
+    if is_packed(tensor):
+        content = data.array(window, [size], np.dtype(np.uint8))
+        return ir.PackedTensor(content, kind, shape=ir.Shape(tensor.dims), name=tensor.name)
+    return ir.Tensor(data.array(window, tensor.dims, numpy_type(tensor)), dtype=kind, name=tensor.name)
 
 
 def _forget_fillers(graph: ir.Graph) -> None:

@@ -140,6 +140,8 @@ FOLDED: Mapping[str, int] = {
     "CastLike": 28,
     "Constant": 25,
     "ConstantOfShape": 25,
+    "DequantizeLinear": 28,
+    "QuantizeLinear": 28,
     "Range": 27,
     "SequenceAt": 11,
     "Shape": 25,
@@ -148,30 +150,27 @@ FOLDED: Mapping[str, int] = {
 }
 """Operators that are welcome where they compute sizes or constants, and are gone once the file is read."""
 
-EVALUATED = frozenset(FOLDED) | {
-    *(
-        "Abs",
-        "Add",
-        "And",
-        "Cast",
-        "Ceil",
-        "Concat",
-        "Cos",
-        "CumSum",
-        "Div",
-        "Equal",
-        "Erf",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Floor",
-    ),
-    *("Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mod"),
-    *("Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"),
-    *("ReduceProd", "ReduceSum", "ReduceSumSquare", "Reshape", "Round", "Sign", "Sin", "Slice", "Sqrt", "Squeeze"),
-    *("Sub", "Sum", "Tile", "Transpose", "Unsqueeze", "Where", "Xor"),
+WITHDRAWN_AT = 10
+WITHDRAWN: Mapping[str, Mapping[str, str]] = {
+    "Affine": {"alpha": "FLOAT", "beta": "FLOAT"},
+    "Crop": {"border": "INTS", "scale": "INTS"},
+    "ImageScaler": {"bias": "FLOATS", "scale": "FLOAT"},
+    "ParametricSoftplus": {"alpha": "FLOAT", "beta": "FLOAT"},
+    "Scale": {"scale": "FLOAT"},
+    "ScaledTanh": {"alpha": "FLOAT", "beta": "FLOAT"},
 }
-"""Operators that are computed while reading when all they read is stored."""
+"""Operators that files of opsets below :data:`WITHDRAWN_AT` may hold, by name: the attributes that each takes."""
+
+EVALUATED = frozenset(FOLDED) | {
+    *("Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil"),
+    *("Clip", "Concat", "Cos", "Cosh", "CumSum", "Div", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather"),
+    *("Greater", "GreaterOrEqual", "HardSigmoid", "Identity", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min"),
+    *("Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum"),
+    *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu"),
+    *("Reshape", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Softmax", "Softplus", "Split", "Sqrt"),
+    *("Squeeze", "Sub", "Sum", "Tan", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where", "Xor"),
+}
+"""Operators that numpy computes on whole tensors. The others are computed number by number, so only while few."""
 
 
 def known(op: str) -> int | None:

@@ -27,10 +27,15 @@ from trunkline.ingest.passes.follow_image import OwnReshape, reshapes_of
 from trunkline.ingest.passes.free_batch import FreeBatch
 from trunkline.ingest.passes.lift_constants import LiftConstants
 from trunkline.ingest.passes.name_everything import NameEverything
+from trunkline.ingest.passes.plain_slices import PlainSlices
 from trunkline.ingest.passes.remove_dead import RemoveDead
 from trunkline.ingest.passes.second_batch import SecondBatch
 from trunkline.ingest.passes.single_precision import OTHERS
 from trunkline.ingest.passes.split_roles import SplitRoles
+from trunkline.ingest.torch_kinds import constants_are_nodes, drop_plain_marks, is_of_torch, mark_kinds, merging_notes
+
+_SHOWN = 4
+"""Weights that a note names, at most."""
 
 
 def read_onnx(
@@ -82,10 +87,12 @@ def canonical_graph(
 ) -> Graph:
     """Bring a model that has been checked to canonical form; ``path`` names it in errors. See :func:`read_onnx`."""
     graph = model.graph
+    merging = tuple(merging_notes(graph))
+    mark_kinds(graph, is_of_torch=is_of_torch(model))
+    lift = LiftConstants(_budget(graph, limits), are_formulas=constants_are_nodes(model))
     _sort(graph, path)
-    budget = _budget(graph, limits)
-    opset = graph.opset_imports[""]
-    run_passes(graph, [NameEverything(), DropInitializerInputs(), LiftConstants(budget), DropUnusedOutputs()])
+    budget, opset = lift.budget, graph.opset_imports[""]
+    run_passes(graph, [NameEverything(), DropInitializerInputs(), lift, DropUnusedOutputs()])
     run_passes(graph, [EliminateIdentity()])
     size = len(graph)
     run_passes(graph, [RemoveDead()])
@@ -96,16 +103,19 @@ def canonical_graph(
     batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
     second = SecondBatch(graph.inputs) if is_free else None
     others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
+    quantised = _quantised_notes(graph)
     walk = CanonicalNodes(opset, batch, budget, own, single=True, second=second)
     run_passes(graph, [walk, EliminateIdentity(), RemoveDead()])
     if DropTurns()(graph) and second is not None:
         second.follow_again(graph)
     refuse_leftovers(graph, second)
-    run_passes(graph, [FreeBatch(batch, budget, second), SplitRoles(), RemoveDead()])
+    run_passes(graph, [FreeBatch(batch, budget, second), PlainSlices(), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
+    drop_plain_marks(graph)
     canonical = _canonical_model(graph, path)
     settle_owners(canonical, model.metadata_props)
-    return Graph(canonical, (*notes, *_precision_notes(graph, others)))
+    notes = (*notes, *_precision_notes(graph, others), *quantised, *merging, *_merging_notes(graph, walk.merged))
+    return Graph(canonical, notes)
 
 
 def _at_own_size(graph: ir.Graph, input_size: InputSize | None, limits: Limits) -> dict[str, OwnReshape]:
@@ -147,6 +157,23 @@ def _notes(dead: int) -> tuple[str, ...]:
 def _precision_notes(graph: ir.Graph, others: Mapping[str, ir.DataType | None]) -> tuple[str, ...]:
     kinds = {str(kind) for name, kind in others.items() if is_weight(graph.initializers.get(name))}
     return (f"weights of {' and '.join(sorted(kinds))} are taken as float32",) if kinds else ()
+
+
+def _quantised_notes(graph: ir.Graph) -> tuple[str, ...]:
+    read = [node.inputs[0] for node in graph if node.op_type == "DequantizeLinear"]
+    kinds = sorted({str(value.dtype).lower() for value in read if value is not None and value.is_initializer()})
+    if not read:
+        return ()
+    return (f"weights stored as {' and '.join(kinds or ['whole numbers'])} are read as the float32 they stand for",)
+
+
+def _merging_notes(graph: ir.Graph, merged: Sequence[str]) -> tuple[str, ...]:
+    """Say which weights are computed in the file, from what does not train well by itself."""
+    left = [name for name in merged if name in graph.initializers]
+    if not left:
+        return ()
+    shown = ", ".join(map(repr, left[:_SHOWN])) + (", …" if len(left) > _SHOWN else "")
+    return (f"weights that the file computes from stored tensors train as one tensor each: {shown}",)
 
 
 def _note_sources(graph: ir.Graph, path: Path) -> None:

@@ -15,7 +15,7 @@ from trunkline.errors import InvalidModel, Problem, UnsupportedOp
 from trunkline.ingest.limits import Limits, allow
 from trunkline.ingest.onnx_file.branches import branch_problems, branches_of, count_nodes, is_fork
 from trunkline.ingest.onnx_file.cut import readable_ends
-from trunkline.ingest.onnx_file.operators import supported_text
+from trunkline.ingest.onnx_file.operators import WITHDRAWN, supported_text
 from trunkline.ingest.onnx_file.tensors import tensor_problems
 from trunkline.ingest.onnx_file.text import text_problems
 from trunkline.ingest.onnx_file.unsupported import is_unheard_of, label, unsupported
@@ -108,12 +108,26 @@ def _node_problems(proto: onnx.ModelProto, graph: onnx.GraphProto, opset: int) -
             yield from _node_problems(proto, branch, opset)
         if is_fork(node):
             continue
+        if node.op_type in WITHDRAWN:
+            yield from _withdrawn_problems(node, label(node, index))
+            continue
         _strip_old_batchnorm(node)
         context.opset_imports = {"": max(opset, _RESTORED.get(node.op_type, 0))}
         try:
             onnx.checker.check_node(node, context)
         except onnx.checker.ValidationError as error:
             yield Problem(f"{node.op_type}: {str(error).strip().splitlines()[0]}", place=label(node, index))
+
+
+def _withdrawn_problems(node: onnx.NodeProto, place: str) -> Iterator[Problem]:
+    """ONNX's checker does not know these operators any more."""
+    if (len(node.input), len(node.output)) != (1, 1) or not node.input[0] or not node.output[0]:
+        yield Problem(f"{node.op_type}: one input and one output were expected", place)
+    types = WITHDRAWN[node.op_type]
+    for item in node.attribute:
+        if types.get(item.name) != onnx.AttributeProto.AttributeType.Name(item.type):
+            expected = ", ".join(f"{name} ({kind.lower()})" for name, kind in types.items())
+            yield Problem(f"{node.op_type}: attribute {item.name!r}; expected are {expected}", place)
 
 
 def _strip_old_batchnorm(node: onnx.NodeProto) -> None:

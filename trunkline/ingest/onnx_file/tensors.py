@@ -12,7 +12,7 @@ from onnx import TensorProto
 from trunkline.errors import Problem
 from trunkline.ingest.limits import Limits, allow
 
-_FIELDS: Mapping[int, tuple[str, int]] = {
+_FIELDS: Mapping[int, tuple[str, float]] = {
     TensorProto.FLOAT: ("float_data", 4),
     TensorProto.DOUBLE: ("double_data", 8),
     TensorProto.FLOAT16: ("int32_data", 2),
@@ -22,12 +22,17 @@ _FIELDS: Mapping[int, tuple[str, int]] = {
     TensorProto.INT16: ("int32_data", 2),
     TensorProto.INT32: ("int32_data", 4),
     TensorProto.INT64: ("int64_data", 8),
+    TensorProto.INT4: ("int32_data", 0.5),
+    TensorProto.UINT4: ("int32_data", 0.5),
     TensorProto.UINT8: ("int32_data", 1),
     TensorProto.UINT16: ("int32_data", 2),
     TensorProto.UINT32: ("uint64_data", 4),
     TensorProto.UINT64: ("uint64_data", 8),
 }
-"""By element type: the typed field that may hold the numbers instead of ``raw_data``, and bytes per number."""
+"""By element type: the typed field that may hold the numbers instead of ``raw_data``, and bytes per number.
+
+Of numbers of 4 bits there are two in each byte, and in each number of the typed field; the last may be left over.
+"""
 
 
 def is_external(tensor: TensorProto) -> bool:
@@ -35,9 +40,14 @@ def is_external(tensor: TensorProto) -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
+def is_packed(tensor: TensorProto) -> bool:
+    """Whether two numbers of ``tensor`` share a byte."""
+    return tensor.data_type in (TensorProto.INT4, TensorProto.UINT4)
+
+
 def bytes_of(tensor: TensorProto) -> int:
     """Return how many bytes the numbers of ``tensor`` take, by its own shape and type."""
-    return int(math.prod(tensor.dims)) * _FIELDS[tensor.data_type][1]
+    return math.ceil(int(math.prod(tensor.dims)) * _FIELDS[tensor.data_type][1])
 
 
 def numpy_type(tensor: TensorProto) -> np.dtype[np.generic]:
@@ -86,5 +96,7 @@ def _is_named(tensor: TensorProto) -> bool:
 def _stored(tensor: TensorProto) -> float:
     field, width = _FIELDS[tensor.data_type]
     if tensor.HasField("raw_data"):
-        return len(tensor.raw_data) / width
-    return len(getattr(tensor, field))
+        found = len(tensor.raw_data) / width
+    else:
+        found = len(getattr(tensor, field)) * (2 if is_packed(tensor) else 1)
+    return found - (is_packed(tensor) and _elements(tensor) % 2)

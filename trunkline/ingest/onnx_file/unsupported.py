@@ -9,16 +9,18 @@ from onnx import defs
 
 from trunkline.errors import Problem
 from trunkline.ingest.onnx_file.branches import branches_of, is_fork
-from trunkline.ingest.onnx_file.operators import known
+from trunkline.ingest.onnx_file.operators import WITHDRAWN, WITHDRAWN_AT, known
+from trunkline.ingest.onnx_file.stored import stored_values
 
 _LACKED = "this operator is not supported"
-_QUANTISED = "quantised models are not supported; give the float model"
+QUANTISED = "quantised values are not supported (weights that are stored as whole numbers are); give the float model"
+_OF_WEIGHTS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 _RECURRENT = "recurrent layers are not supported: only what works on each image by itself is"
 _CHOICE = "post-processing that chooses boxes or pixels by their content is not supported"
 _RANDOM = "random numbers are not supported"
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(
-        ("Quantize", "Dequantize", "DynamicQuantize", "QLinear", "ConvInteger", "MatMulInteger"), _QUANTISED
+        ("Quantize", "Dequantize", "DynamicQuantize", "QLinear", "ConvInteger", "MatMulInteger"), QUANTISED
     ),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _RECURRENT),
     **dict.fromkeys(("NonMaxSuppression", "NonZero", "RoiAlign", "MaxRoiPool", "TopK", "Unique", "Compress"), _CHOICE),
@@ -62,6 +64,8 @@ def unsupported_in(fork: onnx.NodeProto, opset: int) -> list[tuple[str, str, str
 def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
     """Return why a node cannot be read at ``opset``; empty where its operator is known."""
     newest = known(node.op_type)
+    if node.op_type in WITHDRAWN and not node.domain and opset < WITHDRAWN_AT:
+        return ""
     if node.domain or newest is None:
         return _why_not(node.op_type, node.domain)
     if not defs.has(node.op_type, opset, ""):
@@ -91,8 +95,12 @@ def _why_not(op: str, domain: str) -> str:
 
 def _of_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str, str]]:
     """Yield operator, reason and place of each node that cannot be read."""
+    quantised = [node for node in graph.node if node.op_type in _OF_WEIGHTS and not node.domain]
+    stored = stored_values(graph) if quantised else frozenset()
     for index, node in enumerate(graph.node):
         reason = why_unsupported(node, opset)
+        if not reason and node.op_type in _OF_WEIGHTS and not stored.issuperset(filter(None, node.input)):
+            reason = QUANTISED
         if is_fork(node):
             yield from unsupported_in(node, opset)
         elif reason:

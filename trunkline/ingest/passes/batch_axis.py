@@ -66,8 +66,11 @@ def _shifts(node: ir.Node, rank: int, axis: int) -> bool:
     return pads is None or bool(pads.ravel()[axis]) or bool(pads.ravel()[axis + rank])
 
 
-def _from_the_batch(node: ir.Node, rank: int, axis: int) -> bool:
-    return axis >= int(attribute(node, "batch_dims", 0))
+def _by_places(node: ir.Node, rank: int, axis: int) -> bool:
+    """The places name the axes behind ``batch_dims``, as many as they have numbers; what follows is taken whole."""
+    first, places = int(attribute(node, "batch_dims", 0)), input_at(node, 1)
+    named = None if places is None else shape_of(places)[-1]
+    return named is None or first <= axis < first + named
 
 
 def _einsum(node: ir.Node) -> bool:
@@ -93,7 +96,7 @@ _RULES: Mapping[str, Rule] = {
     **dict.fromkeys(["Hardmax", "LogSoftmax", "LpNormalization", "Softmax"], _along(-1)),
     **dict.fromkeys(["Gather", "GatherElements", "ScatterElements"], _along(0)),
     **dict.fromkeys(["LayerNormalization", "RMSNormalization"], _along_all_from),
-    **dict.fromkeys(["GatherND", "ScatterND"], _from_the_batch),
+    **dict.fromkeys(["GatherND", "ScatterND"], _by_places),
     "CumSum": _along_input,
     "MeanVarianceNormalization": _along_any,
     "Pad": _shifts,

@@ -23,6 +23,7 @@ from trunkline.ingest.passes.explicit_inputs import complete_inputs
 from trunkline.ingest.passes.fold_constants import Folder, can_fold
 from trunkline.ingest.passes.follow_image import OwnReshape, follow_image
 from trunkline.ingest.passes.infer_shapes import ADVICE, infer_fixed
+from trunkline.ingest.passes.purposes import purposes_of
 from trunkline.ingest.passes.second_batch import SecondBatch
 from trunkline.ingest.passes.single_precision import to_single
 from trunkline.ingest.passes.take_branch import take_branch
@@ -42,6 +43,7 @@ class CanonicalNodes:
         own: What each Reshape does at the file's own image size, where that is another.
         single: Whether all that is computed from the image shall be float32.
         second: What is another for a second batch size, where the file leaves the batch free; it is filled in.
+        merged: The names of the weights that others were merged into.
     """
 
     opset: int
@@ -50,11 +52,12 @@ class CanonicalNodes:
     own: Mapping[str, OwnReshape] = field(default_factory=dict)
     single: bool = False
     second: SecondBatch | None = None
+    merged: list[str] = field(default_factory=list)
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Bring the nodes of ``graph`` to canonical form."""
         editor = Editor(graph)
-        folder = Folder(editor, self.budget)
+        folder = Folder(editor, self.budget, purposes_of(graph), self.merged)
         done: dict[ir.Value, ir.Value] = {}
         for node in graph:
             try:
@@ -63,6 +66,7 @@ class CanonicalNodes:
                 if self.second is None:
                     raise
                 raise self.second.retold(error, node) from error
+        folder.forget()
         return True
 
     def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.errors import Problem, UnsupportedOp
+from trunkline.ingest.computed_weights import comes_of_image
 from trunkline.ingest.graph import name_of
+from trunkline.ingest.passes.edit import put
 
 _NEVER_READ = {
     "BatchNormalization": "running statistics as outputs (the file was saved in training mode)",
@@ -32,8 +34,16 @@ class DropUnusedOutputs:
             raise UnsupportedOp(problems)
         unread = [node for node in several if node not in read]
         for node in unread:
+            _note_training(node)
             node.resize_outputs(1)
         return bool(unread)
+
+
+def _note_training(node: ir.Node) -> None:
+    """Before opset 14, more outputs were all that told training; old exporters leave them on what reads an image."""
+    data = node.inputs[0] if node.inputs else None
+    if node.op_type == "BatchNormalization" and data is not None and not comes_of_image(data):
+        put(node, "training_mode", 1)
 
 
 def _is_read(value: ir.Value) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,14 @@ class LiftConstants:
     """Stores what the nodes would compute, under the name of their output.
 
     A ConstantOfShape stays lazy: a network whose weights are written that way is read without filling them.
+
+    Attributes:
+        budget: What the file may have stored.
+        are_formulas: Whether such nodes hold no weights in this file, however many numbers they hold.
     """
 
     budget: Budget
+    are_formulas: bool = False
 
     def __call__(self, graph: ir.Graph) -> bool:
         """Lift the constants of ``graph``."""
@@ -30,16 +36,21 @@ class LiftConstants:
         for node in graph:
             tensor = constant_tensor(node, self.budget)
             if tensor is not None:
-                _mark_number(replace_by_tensor(editor, node, tensor))
+                value = replace_by_tensor(editor, node, tensor)
+                if is_weight(value) and (self.are_formulas or _is_number(value)):
+                    value.metadata_props[ROLE_KEY] = CONSTANT
                 changed = True
         return changed
 
 
-def _mark_number(value: ir.Value) -> None:
-    """Mark one number that arithmetic reads: exporters write formulas out, as x·relu6(x + 3)/6, with such nodes."""
-    single = is_weight(value) and value.const_value is not None and value.const_value.size == 1
-    if single and all(node.op_type in ARITHMETIC for node, _ in value.uses()):
-        value.metadata_props[ROLE_KEY] = CONSTANT
+_FUNCTIONS = frozenset({"Cast", "Exp", "Log", "Neg", "Reciprocal", "Sqrt"})
+"""What else a formula does with a number: the root of 64, by which attention is divided."""
+
+
+def _is_number(value: ir.Value) -> bool:
+    """Whether arithmetic reads one number: exporters write formulas out, as x·relu6(x + 3)/6, with such nodes."""
+    single = value.const_value is not None and value.const_value.size == 1
+    return single and all(node.op_type in ARITHMETIC | _FUNCTIONS for node, _ in value.uses())
 
 
 def constant_tensor(node: ir.Node, budget: Budget) -> ir.TensorProtocol | None:
@@ -61,14 +72,20 @@ def constant_tensor(node: ir.Node, budget: Budget) -> ir.TensorProtocol | None:
 
 def replace_by_tensor(editor: Editor, node: ir.Node, tensor: ir.TensorProtocol) -> ir.Value:
     """Put an initializer of the same name in the place of a node with one output."""
-    old = node.outputs[0]
-    if old.is_graph_output():
-        text = "the output does not depend on the image"
-        raise InvalidModel(Problem(f"{text}: {node.op_type} computes it from constants", place=name_of(old)))
-    name = name_of(old)
-    old.name = f"{name} (lifted)"
-    stored = editor.store(name, tensor)
-    old.replace_all_uses_with(stored)
+    return replace_by_tensors(editor, node, [tensor])[0]
+
+
+def replace_by_tensors(editor: Editor, node: ir.Node, tensors: Sequence[ir.TensorProtocol]) -> list[ir.Value]:
+    """Put initializers of the same names in the place of what a node gives."""
+    stored = []
+    for old, tensor in zip(node.outputs, tensors, strict=True):
+        if old.is_graph_output():
+            text = "the output does not depend on the image"
+            raise InvalidModel(Problem(f"{text}: {node.op_type} computes it from constants", place=name_of(old)))
+        name = old.name or editor.fresh(f"{name_of(node)}.output")
+        old.name = f"{name} (lifted)"
+        stored.append(editor.store(name, tensor))
+        old.replace_all_uses_with(stored[-1])
     editor.graph.remove(node, safe=True)
     return stored
 

@@ -23,15 +23,17 @@ from trunkline.ingest.node_shapes import infer_node
 from trunkline.ingest.onnx_file.operators import EVALUATED
 from trunkline.ingest.parameters import may_train
 from trunkline.ingest.passes.edit import Editor, set_input, static
-from trunkline.ingest.passes.fold_constants import can_fold, evaluate
+from trunkline.ingest.passes.fold_constants import can_fold, evaluate_all
 from trunkline.ingest.passes.infer_shapes import ADVICE, WITNESSES, name_batch
-from trunkline.ingest.passes.lift_constants import replace_by_tensor
+from trunkline.ingest.passes.lift_constants import replace_by_tensors
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
 OF_NUMBER = "computes with the number of images in the batch"
 _OF_SHAPES = ("Shape", "Size")
-_BENDING = frozenset(["Abs", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Sign"])
+_BENDING = frozenset(
+    ["Abs", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Sign"]
+)
 """Arithmetic that may be constant, or in proportion, at both witnesses and not between."""
 _OTHERS = (1, 2, 3, 1000)
 _MOST_NUMBERS = 2**22
@@ -149,22 +151,25 @@ class SecondBatch:
 
         A constant whose own size follows the batch stays a node: it is one constant, made for each image.
         """
-        value = node.outputs[0]
-        if not can_fold(node) or value in self.shapes or any(map(may_train, inputs_of(node))):
+        if not can_fold(node) or node.op_type not in EVALUATED or any(map(may_train, inputs_of(node))):
             return False
-        if node.op_type not in _OF_SHAPES:
+        if any(value in self.shapes for value in node.outputs):
+            return False
+        for value in node.outputs if node.op_type not in _OF_SHAPES else ():
             budget.charge(name_of(value), _sizes(value))
         first = _computed(node)
         with self._at_second(node):
             second = _computed(node)
-        bends = self._bends(node, first, second) or not self.bent.isdisjoint(inputs_of(node))
-        stored = replace_by_tensor(editor, node, ir.Tensor(first))
-        if is_weight(stored):
-            stored.metadata_props[ROLE_KEY] = CONSTANT
-        if not np.array_equal(first, second):
-            self.contents[stored] = second
-        if bends:
-            self.bent.add(stored)
+        bends = not self.bent.isdisjoint(inputs_of(node))
+        bends = bends or self._bends(node, first[0], second[0])
+        stored = replace_by_tensors(editor, node, [ir.Tensor(array) for array in first])
+        for value, here, there in zip(stored, first, second, strict=True):
+            if is_weight(value):
+                value.metadata_props[ROLE_KEY] = CONSTANT
+            if not np.array_equal(here, there):
+                self.contents[value] = there
+            if bends:
+                self.bent.add(value)
         return True
 
     def _bends(self, node: ir.Node, first: Array, second: Array) -> bool:
@@ -175,7 +180,7 @@ class SecondBatch:
             reads = {value: (array_of(value), self.contents.get(value, array_of(value))) for value in inputs_of(node)}
             contents = {value: _in_proportion(*pair, batch) for value, pair in reads.items()}
             with _standing({}, contents):
-                found = _computed(node)
+                found = _computed(node)[0]
             if not np.array_equal(found, _in_proportion(first, second, batch)):
                 return True
         return False
@@ -248,12 +253,13 @@ def _in_proportion(first: Array, second: Array, batch: int) -> Array:
 def _from(node: ir.Node, known: Mapping[ir.Value, tuple[Array, Array]], index: int) -> Array:
     contents = {value: known[value][index] for value in inputs_of(node)}
     with _standing({value: array.shape for value, array in contents.items()}, contents):
-        return _computed(node)
+        return _computed(node)[0]
 
 
-def _computed(node: ir.Node) -> Array:
-    dtype = node.outputs[0].dtype or ir.DataType.FLOAT
-    return evaluate(node).astype(dtype.numpy(), copy=False)
+def _computed(node: ir.Node) -> list[Array]:
+    """Return what ``node`` gives, output by output; only what rearranges gives more than one."""
+    computed = zip(node.outputs, evaluate_all(node), strict=True)
+    return [array.astype((value.dtype or ir.DataType.FLOAT).numpy(), copy=False) for value, array in computed]
 
 
 def _sizes(value: ir.Value) -> Sizes:

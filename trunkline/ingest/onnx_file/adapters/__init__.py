@@ -12,11 +12,13 @@ from trunkline.ingest.onnx_file.adapters import (
     normalisation,
     padding,
     pooling,
+    quantised,
     resize,
     resize_axes,
     sequences,
     softmax,
     to_inputs,
+    withdrawn,
 )
 
 __all__ = [
@@ -31,9 +33,11 @@ __all__ = [
     "normalisation",
     "padding",
     "pooling",
+    "quantised",
     "resize",
     "resize_axes",
     "sequences",
     "softmax",
     "to_inputs",
+    "withdrawn",
 ]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from trunkline.ingest.graph import OPSET, attribute
+from trunkline.errors import InvalidModel
+from trunkline.ingest.computed_weights import comes_of_image
+from trunkline.ingest.graph import OPSET, attribute, name_of
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
 from trunkline.ingest.onnx_file.adapters.registry import before, refuse, since
+from trunkline.ingest.parameters import STATISTICS
 from trunkline.ingest.passes.edit import Editor, input_at, pop, set_input, static
 
 
@@ -17,11 +21,69 @@ def batch_normalization_7(node: ir.Node, editor: Editor) -> None:
         raise refuse(node, "spatial=0", "normalise per channel, or give the scale as Mul and Add")
 
 
-@since(14, "BatchNormalization")
-def batch_normalization_14(node: ir.Node, editor: Editor) -> None:
-    """A file saved in training mode computes with the batch's own statistics."""
-    if attribute(node, "training_mode", 0):
-        raise refuse(node, "training_mode=1", "export the model for inference: model.eval()")
+@since(7, "BatchNormalization")
+def batch_normalization(node: ir.Node, editor: Editor) -> None:
+    """A file saved in training mode computes with the batch's own statistics; where the batch is a weight, it may."""
+    is_training = attribute(node, "training_mode", 0)
+    if comes_of_image(data_of(node)):
+        if is_training:
+            raise refuse(node, "training_mode=1", "export the model for inference: model.eval()")
+    elif is_training:
+        _standardise(node, editor)
+    else:
+        _normalise_weight(node, editor)
+
+
+def _standardise(node: ir.Node, editor: Editor) -> None:
+    """Say the standardisation of a weight (Qiao et al. 2019), which exporters write so, per channel of one instance.
+
+    ONNX has no such operator without scale and shift: a scale of ones and a shift of zeros are the exporter's own.
+    """
+    x, sizes = data_of(node), sizes_of(node)
+    if len(node.inputs) < 3 or len(sizes) < 2:
+        text = "BatchNormalization of a weight: data [N, C, ...], scale and shift were expected"
+        raise InvalidModel(text, place=name_of(node))
+    epsilon = attribute(node, "epsilon", 1e-5)
+    scale, shift = (_unless_plain(node, editor, index, plain) for index, plain in ((1, 1.0), (2, 0.0)))
+    if sizes[0] == 1 and len(sizes) > 2:
+        become(node, "InstanceNormalization", [x, scale, shift], epsilon=epsilon)
+        return
+    turned = [1, 0, *range(2, len(sizes))]
+    moved = step(node, editor, "Transpose", [x], perm=turned)
+    one = step(node, editor, "Reshape", [moved, ints(node, editor, "channels", [1, sizes[1], -1])], allowzero=0)
+    normal = step(node, editor, "InstanceNormalization", [one, scale, shift], epsilon=epsilon)
+    back = ints(node, editor, "shape", [sizes[axis] for axis in turned])
+    become(node, "Transpose", [step(node, editor, "Reshape", [normal, back], allowzero=0)], perm=turned)
+
+
+def _normalise_weight(node: ir.Node, editor: Editor) -> None:
+    """Spell the normalisation of a weight out: its statistics are computed from it, and do not run along."""
+    sizes = sizes_of(node)
+    if len(node.inputs) != 5 or len(sizes) < 2:
+        raise InvalidModel("BatchNormalization of a weight: data [N, C, ...] and four vectors", place=name_of(node))
+    scale, shift = (_unless_plain(node, editor, index, plain) for index, plain in ((1, 1.0), (2, 0.0)))
+    shape = ints(node, editor, "per_channel", [-1, *[1] * (len(sizes) - 2)])
+    vectors = (scale, shift, *(_constant_if_stored(node, editor, index) for index in STATISTICS))
+    scale, shift, mean, variance = (step(node, editor, "Reshape", [value, shape], allowzero=0) for value in vectors)
+    raised = step(node, editor, "Add", [variance, number(node, editor, "epsilon", attribute(node, "epsilon", 1e-5))])
+    centred = step(node, editor, "Sub", [data_of(node), mean])
+    normal = step(node, editor, "Div", [centred, step(node, editor, "Sqrt", [raised])])
+    become(node, "Add", [step(node, editor, "Mul", [normal, scale]), shift])
+
+
+def _constant_if_stored(node: ir.Node, editor: Editor, index: int) -> ir.Value:
+    value, content = input_at(node, index), static(node, index)
+    assert value is not None
+    return value if content is None else number(node, editor, f"statistic{index}", content)
+
+
+def _unless_plain(node: ir.Node, editor: Editor, index: int, plain: float) -> ir.Value:
+    value = input_at(node, index)
+    assert value is not None
+    content = static(node, index)
+    if content is None or not (content == plain).all():
+        return value
+    return number(node, editor, ("scale", "shift")[index - 1], content)
 
 
 @since(12, "Dropout")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import attribute, name_of
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
 from trunkline.ingest.onnx_file.adapters.registry import before, refuse
 from trunkline.ingest.passes.edit import Editor, input_at, pop, put, set_input, static
+
+_ANY_OPSET = 1_000
+
+Pixels = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @before(10, "Upsample")
@@ -29,15 +37,42 @@ def resize_10(node: ir.Node, editor: Editor) -> None:
     _asymmetric(node)
 
 
-@before(13, "Resize")
+@before(_ANY_OPSET, "Resize")
 def resize_11(node: ir.Node, editor: Editor) -> None:
-    """Opset 11 had one coordinate mode that opset 13 dropped: half_pixel, half a pixel further."""
+    """Opset 11 had one coordinate mode that opset 13 dropped, and files of later opsets have still.
+
+    It is half_pixel, half a pixel further. Where that falls between two pixels by a rounding error, runtimes take the
+    nearer of half_pixel, but not of this one: there the pixels are named one by one.
+    """
     if attribute(node, "coordinate_transformation_mode") != "tf_half_pixel_for_nn":
         return
     if (attribute(node, "mode", "nearest"), attribute(node, "nearest_mode")) != ("nearest", "floor"):
         raise refuse(node, "tf_half_pixel_for_nn that is not nearest, rounded down", "export with opset_version=18")
     put(node, "coordinate_transformation_mode", "half_pixel")
     put(node, "nearest_mode", "round_prefer_ceil")
+    picked = {axis: places for axis, places in enumerate(_half_pixels(node)) if places is not None}
+    if all(np.array_equal(floored, rounded) for floored, rounded in picked.values()):
+        return
+    value = data_of(node)
+    for axis, (floored, _) in picked.items():
+        value = step(node, editor, "Gather", [value, ints(node, editor, "pixels", floored.tolist())], axis=axis)
+    become(node, "Identity", [value])
+
+
+def _half_pixels(node: ir.Node) -> Iterator[tuple[Pixels, Pixels] | None]:
+    """Yield for each axis the pixels that both modes read, ``None`` where the axis stays; in single precision."""
+    sources, scales, sizes = sizes_of(node), static(node, 2), static(node, 3)
+    by_size = scales is None or not scales.size
+    wanted = sizes if by_size else scales
+    if wanted is None or wanted.size != len(sources):
+        raise refuse(node, "tf_half_pixel_for_nn to a size that is not stored", "fix the image size: --input-size H,W")
+    for source, number in zip(sources, wanted.ravel().tolist(), strict=True):
+        scale = np.float32(number / source if by_size else number)
+        target = int(number) if by_size else int(np.float32(source) * scale)
+        at = (np.arange(target, dtype=np.float32) + np.float32(0.5)) / scale
+        floored, rounded = np.floor(at), np.floor(at + np.float32(1e-6))
+        pixels = [np.clip(place, 0, source - 1).astype(np.int64) for place in (floored, rounded)]
+        yield None if target == source else (pixels[0], pixels[1])
 
 
 @before(11, "Resize")

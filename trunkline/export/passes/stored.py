@@ -1,0 +1,78 @@
+"""Compute weights that are computed from stored tensors, and store what they come to.
+
+While a model trains, a kernel may be the product of two tensors, or a bias may be read out of a table
+(:mod:`trunkline.ingest.computed_weights`). A delivered file holds plain weights: what does not depend on the image need
+not be computed for each. The arithmetic is that of the twins, in float64; the result is rounded once.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from trunkline.export.passes.dead_code import remove_dead_code
+from trunkline.export.passes.rewrite import redirect, remove
+from trunkline.ingest.computed_weights import computes_weight, depends_on_image, stored_inputs_of
+from trunkline.ingest.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, Graph, array_of, is_weight, name_of
+from trunkline.ingest.parameters import is_parameter, is_static_input
+from trunkline.supermodel.twins.initial import to_tensor
+from trunkline.supermodel.twins.registry import make_op
+
+Known = dict[ir.Value, Tensor]
+
+
+def fold_stored(graph: Graph) -> int:
+    """Replace each computed weight in place by a stored one of its name, and return how many nodes went."""
+    nodes = [node for node in graph.nodes if computes_weight(node)]
+    known: Known = {}
+    for node in nodes:
+        known.update(zip(node.outputs, _computed(node, known), strict=False))
+    read = [value for node in nodes for value in node.outputs if any(map(_runs_for_images, value.consumers()))]
+    trained = {value: _is_trained(value) for value in read}
+    for value in read:
+        _store(graph, value, known[value], is_trained=trained[value])
+    remove_dead_code(graph)
+    return len(nodes)
+
+
+def _runs_for_images(node: ir.Node) -> bool:
+    return any(depends_on_image(value) for value in node.outputs)
+
+
+def _is_trained(value: ir.Value) -> bool:
+    node = value.producer()
+    return node is not None and any(map(is_parameter, stored_inputs_of(node)))
+
+
+def _computed(node: ir.Node, known: Known) -> tuple[Tensor, ...]:
+    inputs = [
+        None if value is None or is_static_input(node, index) else _content(value, known)
+        for index, value in enumerate(node.inputs)
+    ]
+    with torch.no_grad():
+        result = make_op(node).eval()(*inputs)
+    return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+def _content(value: ir.Value, known: Known) -> Tensor:
+    if value not in known:
+        content = to_tensor(array_of(value))
+        known[value] = content.double() if is_weight(value) else content
+    return known[value]
+
+
+def _store(graph: Graph, value: ir.Value, content: Tensor, *, is_trained: bool) -> None:
+    """Put an initializer in the place of ``value``, with what is noted about the node that computed it."""
+    node, name = value.producer(), name_of(value)
+    assert node is not None and value.dtype is not None
+    tensor = ir.Tensor(content.numpy().astype(value.dtype.numpy()), name=name)
+    stored = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    stored.metadata_props.update({key: text for key, text in node.metadata_props.items() if key != SOURCE_KEY})
+    if not is_trained:
+        stored.metadata_props[ROLE_KEY] = CONSTANT
+    value.name = f"{name} (computed)"
+    graph.model.graph.register_initializer(stored)
+    redirect(value, stored)
+    if not any(output.uses() for output in node.outputs):
+        remove(graph, node)
