@@ -9,8 +9,7 @@ import onnx_ir as ir
 from trunkline.ingest.axes.axis import is_known
 from trunkline.ingest.graph import data_inputs_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
-from trunkline.ingest.maps.reach import has_weights
-from trunkline.ingest.parameters import is_parameter
+from trunkline.ingest.maps.reach import has_weights, reads_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
         node = at.value.producer()
         read = [] if node is None else data_inputs_of(node)
         before = maps.get(read[0]) if len(read) == 1 else None
-        if node is None or before is None or before.shape != found.shape or any(map(is_parameter, node.inputs)):
+        if node is None or before is None or before.shape != found.shape or reads_parameters(node):
             return found
         at = before
     return at

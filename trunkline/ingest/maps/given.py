@@ -7,8 +7,8 @@ import onnx_ir as ir
 from trunkline.ingest.graph import attribute, data_inputs_of
 from trunkline.ingest.maps.ends import settled
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
+from trunkline.ingest.maps.reach import reads_parameters
 from trunkline.ingest.maps.trunk import trunk_of
-from trunkline.ingest.parameters import is_parameter
 
 
 def given_maps(maps: Maps) -> tuple[FeatureMap, ...]:
@@ -38,7 +38,7 @@ def _is_predicted(found: FeatureMap) -> bool:
     waiting = [found.value]
     while waiting:
         node = waiting.pop().producer()
-        if node is None or (any(map(is_parameter, node.inputs)) and not _is_pointwise_with_bias(node)):
+        if node is None or (reads_parameters(node) and not _is_pointwise_with_bias(node)):
             return False
         waiting += [] if node.op_type == "Conv" else data_inputs_of(node)
     return True

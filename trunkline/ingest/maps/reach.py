@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.blocks import MATRIX_OPS
 from trunkline.ingest.graph import Graph, data_inputs_of
-from trunkline.ingest.parameters import is_parameter
+from trunkline.ingest.parameters import role_at
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:
@@ -49,4 +49,10 @@ def reached(graph: Graph, ends: Sequence[ir.Value]) -> dict[ir.Value, int]:
 
 def has_weights(node: ir.Node) -> bool:
     """Whether a node multiplies by weights that train."""
-    return node.op_type in MATRIX_OPS and any(map(is_parameter, node.inputs))
+    return node.op_type in MATRIX_OPS and reads_parameters(node)
+
+
+def reads_parameters(node: ir.Node) -> bool:
+    """Whether a stored tensor is a parameter to this node; asking the node is cheap however many others read it."""
+    stored = (index for index, value in enumerate(node.inputs) if value is not None and value.is_initializer())
+    return any(role_at(node, index) == "parameter" for index in stored)
