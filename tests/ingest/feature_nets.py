@@ -517,3 +517,76 @@ def mlp_mixer(size: tuple[int, int]) -> onnx.ModelProto:
     net.linear("tokens", "mixed", 8, 8)
     net("ReduceMean", f"mixed {net.ints(1)}", "pooled", keepdims=0)
     return net.file(net("Gemm", f"pooled {net.weight('fc', 8, 10)}", "y"))
+
+
+@style(("r2", 8, 4), ("sum", 8, 8))
+def relative_attention(size: tuple[int, int]) -> onnx.ModelProto:
+    """BoTNet: a bias for each pair of positions, shifted into place by Pads and Reshapes that no axis survives."""
+    net = Net(size)
+    stages(net, 3)
+    rows, columns = size[0] // 8, size[1] // 8
+    for name in "qkv":
+        net.conv("r3", name, 8, 8, 1)
+        net("Reshape", f"{name} {net.ints(0, 8, -1)}", f"{name}_flat")
+    net("Transpose", "q_flat", "q_turned", perm=[0, 2, 1])
+    net("MatMul", "q_turned k_flat", "scores")
+    net("Reshape", f"q_turned {net.ints(0, rows, columns, 8)}", "q_map")
+    net.linear("q_map", "relative", 8, 2 * columns - 1)
+    net("Pad", f"relative {net.ints(0, 0, 0, 0, 0, 0, 0, 1)}", "wider")
+    net("Reshape", f"wider {net.ints(0, rows, -1)}", "line")
+    net("Pad", f"line {net.ints(0, 0, 0, 0, 0, columns - 1)}", "longer")
+    net("Reshape", f"longer {net.ints(0, rows, columns + 1, 2 * columns - 1)}", "skewed")
+    ends = f"{net.ints(0, columns - 1)} {net.ints(columns, 2**31)} {net.ints(2, 3)}"
+    net("Slice", f"skewed {ends}", "absolute")
+    net("Reshape", f"absolute {net.ints(0, rows, columns, 1, columns)}", "apart")
+    net("Expand", f"apart {net.ints(1, 1, 1, rows, 1)}", "repeated")
+    net("Reshape", f"repeated {net.ints(0, rows * columns, rows * columns)}", "bias")
+    net("Add", "scores bias", "biased")
+    net("Softmax", "biased", "attention", axis=-1)
+    net("Transpose", "v_flat", "v_turned", perm=[0, 2, 1])
+    net("MatMul", "attention v_turned", "attended")
+    net("Transpose", "attended", "channels", perm=[0, 2, 1])
+    net("Reshape", f"channels {net.ints(0, 8, rows, columns)}", "map")
+    net("Add", "r3 map", "sum")
+    return net.classify("sum", 8)
+
+
+@style(("norm", 8, 8), turned=True)
+def conditional_positions(size: tuple[int, int]) -> onnx.ModelProto:
+    """CoaT: a convolution over the positions behind the token; a Pad puts a nothing in its place."""
+    net = Net(size)
+    rows, columns = size[0] // 8, size[1] // 8
+    net("Conv", f"x {net.weight('stem', 8, 3, 8, 8)}", "patches", strides=[8, 8])
+    net("Reshape", f"patches {net.ints(0, 8, -1)}", "flat")
+    net("Transpose", "flat", "sequence", perm=[0, 2, 1])
+    net("ReduceMean", f"sequence {net.ints(1)}", "token", keepdims=1)
+    net("Concat", "token sequence", "tokens", axis=1)
+    net("Slice", f"tokens {net.ints(1)} {net.ints(2**31)} {net.ints(1)}", "behind")
+    net("Transpose", "behind", "channels", perm=[0, 2, 1])
+    net("Reshape", f"channels {net.ints(0, 8, rows, columns)}", "map")
+    net.conv("map", "placed", 8, 8, group=8)
+    net("Reshape", f"placed {net.ints(0, 8, -1)}", "placed_flat")
+    net("Transpose", "placed_flat", "positions", perm=[0, 2, 1])
+    net("Pad", f"positions {net.ints(0, 1, 0, 0, 0, 0)}", "padded")
+    net("Add", "tokens padded", "sum")
+    net.layer_norm("sum", "norm", 8)
+    net.stored.append(tensor("first", 0))
+    net("Gather", "norm first", "read", axis=1)
+    return net.file(net("Gemm", f"read {net.weight('fc', 8, 10)}", "y"))
+
+
+@style(("r2", 8, 4), ("sum", 8, 8))
+def unfolded(size: tuple[int, int]) -> onnx.ModelProto:
+    """Windows of 3 x 3 gathered by stored places, as exporters write an unfold; each is a weighted mean of itself."""
+    net = Net(size)
+    stages(net, 3)
+    net("Pad", f"r3 {net.ints(0, 0, 1, 1, 0, 0, 1, 1)}", "wider")
+    for axis, length in ((2, size[0] // 8), (3, size[1] // 8)):
+        places = np.arange(3)[:, None] + np.arange(length)[None, :]
+        net.stored.append(tensor(f"places{axis}", places))
+    net("Gather", "wider places2", "of_rows", axis=2)
+    net("Gather", "of_rows places3", "windows", axis=4)
+    net("Transpose", "windows", "places_last", perm=[0, 1, 3, 5, 2, 4])
+    net("ReduceMean", f"places_last {net.ints(4, 5)}", "means", keepdims=0)
+    net("Add", "r3 means", "sum")
+    return net.classify("sum", 8)

@@ -20,6 +20,7 @@ from onnx_models import Array, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.axes.axis import (
+    BATCH,
     CHANNEL,
     COLUMN,
     JOINED,
@@ -38,6 +39,7 @@ from trunkline.ingest.axes.axis import (
     section,
 )
 from trunkline.ingest.axes.follow import RULES
+from trunkline.ingest.axes.rules import Read
 from trunkline.ingest.features import choose
 from trunkline.ingest.graph import Graph, data_inputs_of, name_of, shape_of
 from trunkline.ingest.maps.feature_map import Maps
@@ -366,6 +368,11 @@ def test_rows_that_were_split_are_rows_again() -> None:
     again = regroup(swapped, (7, 8, 8, 7), (56, 56))
     assert not is_along(again[0], ROW)
     assert again[1] == of(COLUMN, 56)
+    halves = regroup((of(ROW, 8),), (8,), (2, 2, 2))
+    assert regroup(halves, (2, 2, 2), (8,)) == (of(ROW, 8),)
+    for order in itertools.permutations(range(3)):
+        (mixed_up,) = regroup(tuple(halves[place] for place in order), (2, 2, 2), (8,))
+        assert is_along(mixed_up, ROW) is (order == (0, 1, 2))
 
 
 def test_a_reshape_across_axes_is_not_followed() -> None:
@@ -398,6 +405,8 @@ def test_pieces_of_an_axis_are_found_again() -> None:
     rolled = join([(3, section(of(ROW, 8), 5, 8)), (5, section(of(ROW, 8), 0, 5))])
     assert rolled == of(ROW, 8)
     assert join([(8, of(ROW, 8)), (8, of(ROW, 8))]) == of(UNKNOWN, 16)
+    (inside,) = regroup((both, of(CHANNEL, 2)), (17, 2), (34,))
+    assert join([(1, ()), (34, inside)]) == of(UNKNOWN, 35)
 
 
 def test_mixed_values_stay_mixed(tmp_path: Path) -> None:
@@ -411,3 +420,45 @@ def test_mixed_values_stay_mixed(tmp_path: Path) -> None:
     assert [axis[0].kind for axis in axes] == ["batch", MIXED, MIXED, MIXED]
     assert isinstance(axes[1][0], Part)
     assert shape_of(graph.outputs[0]) == (None, 4, 8, 8)
+
+
+def kinds_of(nodes: list[onnx.NodeProto], places: np.ndarray, tmp_path: Path) -> list[str]:
+    """What the axes of ``y`` count, picked by stored places from ``c``, 4 channels of 12 x 20 positions."""
+    stored = [weight("w", 4, 3, 1, 1), tensor("places", places)]
+    first = helper.make_node("Conv", ["x", "w"], ["c"])
+    graph = read(save(model([first, *nodes], initializers=stored, shape=["n", 3, 12, 20]), tmp_path))
+    return [axis[0].kind if axis else "" for axis in Maps(graph).axes[graph.outputs[0]]]
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        (np.arange(12), [ROW]),
+        (np.arange(3, 9), [ROW]),
+        (np.array([0, 0, 4, 8, 11]), [ROW]),  # nearest neighbours
+        (np.array([9, 10, 11, *range(9)]), [ROW]),  # a rolled map
+        (np.arange(12)[::-1], [UNKNOWN]),
+        (np.array([0, 6, 1, 7]), [UNKNOWN]),
+        (np.arange(3)[:, None] * 4 + np.arange(4), [ROW, CHANNEL]),  # three bins of four
+        (np.arange(4)[:, None] + np.arange(3) * 4, [CHANNEL, ROW]),
+        (np.arange(3)[:, None] + np.arange(10), [CHANNEL, ROW]),  # windows of three, side by side
+        (np.arange(3)[:, None] * 2 + np.arange(8), [CHANNEL, ROW]),  # dilated ones
+        (np.arange(2)[:, None] * 4 + np.arange(8), [ROW, CHANNEL]),  # two blocks of four, with a halo of two
+    ],
+    ids=str,
+)
+def test_places_that_a_gather_picks(places: np.ndarray, expected: list[str], tmp_path: Path) -> None:
+    node = helper.make_node("Gather", ["c", "places"], ["y"], axis=2)
+    assert kinds_of([node], places, tmp_path) == ["batch", CHANNEL, *expected, COLUMN]
+
+
+def test_places_for_two_axes_at_once() -> None:
+    """GatherND, as AdaptiveAvgPool2d is exported: bins along rows and columns, and places within a bin."""
+    rows = (np.arange(3)[:, None] * 4 + np.arange(4))[:, :, None, None]
+    columns = (np.arange(4)[:, None] * 5 + np.arange(5))[None, None]
+    places = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
+    read_axes = Read((of(ROW, 12), of(COLUMN, 20), of(BATCH, 7), of(CHANNEL, 4)), (12, 20, 7, 4))
+    value = ir.Value(name="places", const_value=ir.Tensor(places))
+    node = ir.Node("", "GatherND", [ir.Value(name="t"), value], [], name="pick")
+    (axes,) = RULES["GatherND"](node, [read_axes, None], [(3, 4, 4, 5, 7, 4)])
+    assert [axis[0].kind for axis in axes] == [ROW, CHANNEL, COLUMN, CHANNEL, BATCH, CHANNEL]

@@ -72,10 +72,10 @@ def _picked(axes: list[int], data: Read, places: _Places) -> list[Axis]:
 def _walker(reach: _Places, sizes: Sequence[int], size: int) -> int | None:
     """Return which axis steps from window to window, given how far each reaches along an axis of ``size``.
 
-    Windows go over at least half of the axis. If places within a window do too, windows are farther apart.
+    Windows go over more than half of the axis. If places within a window do too, windows are farther apart.
     """
     steps = [int(far) / max(1, count - 1) for far, count in zip(reach, sizes, strict=True)]
-    wide = [axis for axis, count in enumerate(sizes) if reach[axis] and 2 * count * steps[axis] >= size]
+    wide = [axis for axis, count in enumerate(sizes) if reach[axis] and 2 * count * steps[axis] > size]
     walking = wide or [axis for axis in range(len(sizes)) if reach[axis]]
     return max(walking, key=lambda axis: (steps[axis], reach[axis]), default=None)
 

@@ -116,4 +116,5 @@ def _parting(maps: Maps, ends: Sequence[FeatureMap]) -> list[FeatureMap]:
     bits = reached(maps.graph, [end.value for end in ends])
     candidates = [found for found in trunk if found.stride == bottom and bits.get(found.value)]
     most = max((bits[found.value].bit_count() for found in candidates), default=0)
-    return [settled(found, maps) for found in candidates if bits[found.value].bit_count() == most][-1:]
+    last = [found for found in candidates if bits[found.value].bit_count() == most][-1:]
+    return [settled(found, maps) for found in last]
