@@ -20,6 +20,7 @@ from trunkline.supermodel.twins.module import Twin
 from trunkline.supermodel.units import find_units
 from trunkline.train.evaluate import evaluate
 from trunkline.train.model import TaskModel
+from trunkline.train.tasks.relative import relative_performance
 from trunkline.verbs.config import PipelineConfig, parse_config, train_numbers
 from trunkline.verbs.export import export
 from trunkline.verbs.project import Project
@@ -111,7 +112,7 @@ def test_a_searched_model_that_shares_nothing_is_the_baseline(trained: Trained) 
     assert ours.metrics == theirs.metrics
     assert ours.kept.steps == theirs.kept.steps
     assert records(given, "train", "evaluation") == records(given, "train-independent", "evaluation")
-    assert set(relative(given, ours, theirs).values()) == {0.0}
+    assert set(relative(given, ours, theirs).to_json().values()) == {0.0}
 
 
 def test_reported_metrics_are_those_of_the_kept_weights(trained: Trained) -> None:
@@ -172,9 +173,9 @@ def test_delta_is_positive_where_the_model_is_better(trained: Trained) -> None:
         for task, values in single.metrics.items()
     }
     delta = relative(given, replace(single, metrics=better), single)
-    assert delta == pytest.approx({"segmentation": 10, "depth": 10, "mean": 10})
+    assert delta.to_json() == pytest.approx({"segmentation": 10, "depth": 10, "mean": 10})
     worse = relative(given, single, replace(single, metrics=better))
-    assert all(value < 0 for value in worse.values())
+    assert all(value < 0 for value in worse.to_json().values())
 
 
 def test_the_policy_trains_on_its_fraction_alone(tmp_path: Path) -> None:
@@ -232,11 +233,17 @@ def test_the_search_records_its_split(tmp_path: Path) -> None:
     assert {name: part["samples"] for name, part in parts.items()} == {"train": 8, "val": 2, "test": 3}
 
 
-def test_a_start_from_the_search_is_marked(tmp_path: Path) -> None:
+def test_a_start_from_the_search_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model has had steps that no baseline gets: the JSON, the table and the report say so."""
+    shown = []
+    monkeypatch.setattr("trunkline.verbs.run.draw_predictions", lambda twin, data, *rest: shown.append(len(data)))
     train_table = {"numbers": {"steps": [2, 4, 1]}, "start": "search", "baselines": ["independent"]}
     result = run(config(train=train_table), tmp_path, quiet=True)
     content = result.to_json()
+    assert shown == [3]  # scenes that report, as the metrics
+    single = json.loads((tmp_path / "train-independent.json").read_text())["metrics"]
+    directions = {task.name: task.higher_is_better for task in tasks_of(project(tmp_path))}
+    assert content["delta"]["model"] == relative_performance(content["train"]["metrics"], single, directions).to_json()
     assert content["train"]["alike"] is False
     assert content["train"]["steps"] == {"search": 2 + 2, "train": 1}  # half of the policy's phase moves weights
     baseline = json.loads((tmp_path / "train-independent.json").read_text())

@@ -125,6 +125,10 @@ def _compare_with_baselines(
     if INDEPENDENT not in results:
         return {}
     single = results[INDEPENDENT]
-    deltas = {name: relative(project, result, single) for name, result in results.items() if result is not single}
+    found = {name: relative(project, result, single) for name, result in results.items() if result is not single}
+    for name, delta in found.items():
+        if delta.left_out:
+            say(f"note: Δ of {name} is without {', '.join(delta.left_out)}: no value, or 0 of the single-task model")
+    deltas = {name: delta.to_json() for name, delta in found.items()}
     project.write_json("delta.json", deltas)
     return deltas

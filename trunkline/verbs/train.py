@@ -26,7 +26,7 @@ from trunkline.train.progress import make_progress
 from trunkline.train.run_folder import RunFolder
 from trunkline.train.runner import Runner
 from trunkline.train.tasks.base import Task
-from trunkline.train.tasks.relative import relative_performance
+from trunkline.train.tasks.relative import RelativePerformance, relative_performance
 from trunkline.verbs.baselines import baseline_plan, file_name
 from trunkline.verbs.config import train_numbers
 from trunkline.verbs.project import PLAN, REPORTING, TRAIN, Project
@@ -124,12 +124,11 @@ def train_baseline(project: Project, name: str, *, quiet: bool = False) -> Train
     return _train(project, plan, name, f"{TRAIN}-{file_name(name, project.backbone)}", None, quiet=quiet)
 
 
-def relative(project: Project, result: TrainResult, baseline: TrainResult) -> dict[str, float]:
-    """Return Δ in percent by task and as ``mean``, against single-task models trained alike."""
+def relative(project: Project, result: TrainResult, baseline: TrainResult) -> RelativePerformance:
+    """Return Δ in percent against single-task models."""
     tasks = project.losses(train_numbers(project.config))
     directions = {task.name: task.higher_is_better for task in tasks}
-    delta = relative_performance(result.metrics, baseline.metrics, directions)
-    return {**delta.by_task, "mean": delta.mean}
+    return relative_performance(result.metrics, baseline.metrics, directions)
 
 
 def tasks_of(project: Project) -> list[Task]:

@@ -25,14 +25,16 @@ class RelativePerformance:
     Attributes:
         by_task: Δ_t.
         mean: Mean of Δ_t over tasks; NaN where there is none.
-        by_metric: The single terms, by task and metric.
         left_out: ``task.metric`` of terms that do not exist: a value is not finite, or the baseline is 0.
     """
 
     by_task: dict[str, float]
     mean: float
-    by_metric: dict[str, dict[str, float]]
     left_out: tuple[str, ...]
+
+    def to_json(self) -> dict[str, float]:
+        """Return Δ by task, and as ``mean``."""
+        return {**self.by_task, "mean": self.mean}
 
 
 def relative_performance(
@@ -49,7 +51,7 @@ def relative_performance(
         InvalidConfig: a metric that counts is absent on either side; all of them are named.
     """
     _check(metrics, baseline, higher_is_better)
-    by_metric: dict[str, dict[str, float]] = {}
+    by_task: dict[str, float] = {}
     left_out: list[str] = []
     for task, directions in higher_is_better.items():
         terms: dict[str, float] = {}
@@ -59,9 +61,9 @@ def relative_performance(
                 terms[metric] = (1 if higher else -1) * (value - single) / single * 100
             else:
                 left_out.append(f"{task}.{metric}")
-        by_metric[task] = terms
-    by_task = {task: _mean(terms) for task, terms in by_metric.items() if terms}
-    return RelativePerformance(by_task, _mean(by_task), by_metric, tuple(left_out))
+        if terms:
+            by_task[task] = _mean(terms)
+    return RelativePerformance(by_task, _mean(by_task), tuple(left_out))
 
 
 def _mean(values: Mapping[str, float]) -> float:
