@@ -41,10 +41,16 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 
 
 def check_all(wanted: Sequence[Exported], folder: Path) -> Iterator[Checked]:
-    """Check these exports of ``folder`` and keep what comes of each beside it."""
+    """Check these exports of ``folder`` and keep what comes of each beside it.
+
+    Raises:
+        SystemExit: Trunkline's sources changed on the way, so that results would be of two states.
+    """
     state = state_of_sources()
     for facts in wanted:
         checked = replace(check_bounded(facts, folder), state=state)
+        if state_of_sources() != state:
+            raise SystemExit("the sources of trunkline/ changed while they were checked; start it again to go on")
         checked.write(folder)
         yield checked
 

@@ -16,8 +16,9 @@ import pytest
 from tiny_export import LABEL, USED, facts_of
 
 from trunkline.ingest.read import read
+from zoo_check import checking
 from zoo_check.checked import Checked
-from zoo_check.checking import judged
+from zoo_check.checking import check_all, judged
 from zoo_check.compare import largest_error, one_by_one
 from zoo_check.noise import Array
 
@@ -92,6 +93,18 @@ def test_a_traceback_is_a_crash(exported: Path) -> None:
     found = checked(folder)
     assert found.verdict == "crash"
     assert found.message.startswith("InvalidArgument: ")
+
+
+def test_sources_that_change_on_the_way_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python imports some of them late, so a check could be of two states and fail for no reason of ours."""
+    states = iter(["a", "a", "b"])
+    monkeypatch.setattr(checking, "state_of_sources", lambda: next(states))
+    monkeypatch.setattr(checking, "check_bounded", lambda facts, _: Checked(facts.label, "read"))
+    results = check_all([facts_of(), facts_of(label="second")], tmp_path)
+    assert next(results).state == "a"
+    with pytest.raises(SystemExit, match="start it again"):
+        next(results)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{LABEL}.check"]
 
 
 @pytest.mark.parametrize(
