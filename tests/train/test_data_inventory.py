@@ -171,7 +171,7 @@ def noted(root: Path, **options: Any) -> list[str]:
     data = opened(root, **options)
     inventory = take_inventory({name: part.files for name, part in data.parts.items()}, {})
     check_labels_suffice(inventory, ["segmentation"])
-    assert remarks(inventory, ["depth"]) == [text for text in remarks(inventory, ["edges"]) if "images" in text]
+    assert not any("pixel" in text for text in remarks(inventory, ["depth"]))
     return remarks(inventory, ["segmentation"])
 
 
@@ -224,6 +224,21 @@ def test_a_task_without_labels_is_refused_or_told(tmp_path: Path) -> None:
         np.save(tmp_path / "depth" / f"{number}.npy", np.ones(SIZE, np.float32))
     check_labels_suffice(found(), ["segmentation", "depth"])
     assert "no image for reporting has a depth label" in remarks(found(), ["depth"])
+
+
+def test_files_that_nothing_reads_are_told(root: Path) -> None:
+    """A picture of another format, a second one of the same name, and a label without an image."""
+    (root / "train/images/8.tif").write_bytes(b"")
+    shutil.copy(root / "train/images/0.png", root / "train/images/0.jpg")
+    label(root / "test/labels/7.png", 0, 1)
+    (root / "test/labels/.hidden").write_bytes(b"")
+    assert noted(root) == ["not used, 1 in test/labels: 7.png", "not used, 2 in train/images: 0.jpg, 8.tif"]
+
+
+def test_a_label_of_another_format_is_pointed_at(root: Path) -> None:
+    (root / "train/labels/1.png").rename(root / "train/labels/1.gif")
+    with pytest.raises(InvalidConfig, match=r"no label for image 1\.png\n.*1\.gif is there: write it as \.png"):
+        opened(root)
 
 
 def test_images_in_two_parts_are_told(root: Path) -> None:

@@ -233,6 +233,13 @@ def test_best_checkpoint_is_kept_and_is_the_best(tmp_path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == len({best, 12})
 
 
+def test_of_equal_evaluations_the_first_is_best(tmp_path, monkeypatch):
+    metrics = {task.name: dict.fromkeys(task.higher_is_better, 0.5) for task in TASKS}
+    monkeypatch.setattr("trunkline.train.runner.evaluate", lambda *_: metrics)
+    outcome = run(tmp_path, train_phase(5, eval_every=2, best_by="relative"))
+    assert {path.name for path in outcome.best.values()} == {"train-00000002"}
+
+
 def test_judge_turns_lower_is_better():
     metrics = {"depth": {"abs_error": 0.5}, "edges": {"pixel_f": 0.5}}
     assert Judge("depth.abs_error", TASKS).score(metrics, ("depth", "edges")) == -0.5

@@ -29,12 +29,14 @@ class FileSet:
         entries: The files of each sample, in the order of the samples.
         tasks: The tasks that entries have labels for, though not every entry for every task.
         class_map: What the label pictures of "segmentation" mean.
+        unused: Files that lie beside them and belong to no sample.
     """
 
     root: Path
     entries: Sequence[Entry]
     tasks: tuple[str, ...]
     class_map: ClassMap
+    unused: Sequence[Path] = ()
 
     def name(self, path: Path) -> str:
         """Return what a file is called wherever the folder lies."""

@@ -86,10 +86,14 @@ def read_array(path: Path) -> np.ndarray:
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Return a folder's files with one of the suffixes by name without suffix, sorted; empty for no such folder."""
+    return {path.stem: path for path in visible_files(folder) if path.suffix.lower() in suffixes}
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return a folder's files whose names do not begin with a dot, sorted; none for no such folder."""
     if not folder.is_dir():
-        return {}
-    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    return {path.stem: path for path in sorted(found)}
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
 
 
 def outside(

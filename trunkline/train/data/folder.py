@@ -15,7 +15,9 @@ from trunkline.train.data.boundaries import label_boundaries
 from trunkline.train.data.check import check_labels
 from trunkline.train.data.class_map import class_map
 from trunkline.train.data.file_set import Entry, FileSet
-from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb
+from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb, visible_files
+
+LABEL_SUFFIX = ".png"
 
 
 class Folder:
@@ -63,14 +65,19 @@ class Folder:
     @property
     def files(self) -> FileSet:
         """The images and their label pictures."""
-        return FileSet(self._root, self._entries, (CLASSES_TASK,), self._class_map)
+        used = {path for entry in self._entries for path in entry}
+        beside = {path for entry in self._entries for path in (entry.image.parent, entry.labels[CLASSES_TASK].parent)}
+        unused = [path for folder in sorted(beside) for path in visible_files(folder) if path not in used]
+        return FileSet(self._root, self._entries, (CLASSES_TASK,), self._class_map, unused)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def problems(self) -> list[Problem]:
         """Return missing label files, unreadable headers and sizes that differ from the image's."""
-        return [problem for entry in self._entries for problem in _problems(entry.image, entry.labels[CLASSES_TASK])]
+        pairs = [(entry.image, entry.labels[CLASSES_TASK]) for entry in self._entries]
+        others = {path.stem: path for path in visible_files(pairs[0][1].parent) if path.suffix != LABEL_SUFFIX}
+        return [problem for image, label in pairs for problem in _problems(image, label, others.get(image.stem))]
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one image; see :class:`trunkline.train.data.base.DataSet`."""
@@ -106,12 +113,15 @@ def _entries(folder: Path) -> list[Entry]:
         raise InvalidConfig(
             "the folder holds no .jpg or .png image", place=str(folder / "images"), advice=f"splits there: {there}"
         )
-    return [Entry(path, {CLASSES_TASK: folder / "labels" / f"{stem}.png"}) for stem, path in images.items()]
+    return [Entry(path, {CLASSES_TASK: folder / "labels" / f"{stem}{LABEL_SUFFIX}"}) for stem, path in images.items()]
 
 
-def _problems(image: Path, label: Path) -> list[Problem]:
+def _problems(image: Path, label: Path, other: Path | None) -> list[Problem]:
     if not label.is_file():
-        return [Problem(f"no label for image {image.name}", str(label), "add the file, or take the image away")]
+        advice = "add the file, or take the image away"
+        if other is not None:
+            advice = f"{other.name} is there: write it as {LABEL_SUFFIX}, which keeps every number as it is"
+        return [Problem(f"no label for image {image.name}", str(label), advice)]
     try:
         sizes = picture_size(image), picture_size(label)
     except InvalidConfig as error:

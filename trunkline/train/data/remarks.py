@@ -37,11 +37,11 @@ def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
 
 
 def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
-    """Return, in words, classes without a pixel, tasks without a label, and images that lie in several parts."""
+    """Return, in words, classes without a pixel, tasks without a label, images in several parts, and unused files."""
     found = _missing_classes(inventory) if inventory.parts and _LEARNT_FROM_CLASSES & set(tasks) else []
     for part, files in inventory.parts.items():
         found += [f"no image for {_WORDS[part]} has a {task} label" for task in _without_labels(files, tasks)]
-    return [*found, *_common_images(inventory)]
+    return [*found, *_common_images(inventory), *_unused_files(inventory)]
 
 
 def _without_labels(files: FileSet, tasks: Collection[str]) -> list[str]:
@@ -89,6 +89,15 @@ def _common_images(inventory: Inventory) -> list[str]:
             whole = f"{len(common)} of {len(images[other])} images for {_WORDS[other]}"
             found.append(f"{whole} are also images for {_WORDS[one]}")
     return found
+
+
+def _unused_files(inventory: Inventory) -> list[str]:
+    unused = {files.name(path) for files in inventory.parts.values() for path in files.unused}
+    by_folder: dict[str, list[str]] = {}
+    for name in sorted(unused):
+        folder, _, file = name.rpartition("/")
+        by_folder.setdefault(folder, []).append(file)
+    return [f"not used, {len(files)} in {folder}: {_listing(files)}" for folder, files in by_folder.items()]
 
 
 def _by_class(values: Mapping[int, int], meaning: Mapping[int, int]) -> Counter[int]:
