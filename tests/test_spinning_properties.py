@@ -183,3 +183,30 @@ def test_one_thread_or_another_runtime_needs_no_watch(two_threads: None, monkeyp
 def test_importing_it_loads_no_torch() -> None:
     code = "import sys, trunkline.spinning as s; assert s.wait_policy(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+class Library:
+    """A libgomp that notes the size of each team."""
+
+    def __init__(self, procs: int) -> None:
+        self.sizes: list[int] = []
+        self.omp_get_num_procs = lambda: procs
+        self.GOMP_parallel = self.Parallel(self)
+
+    class Parallel:
+        def __init__(self, library: Library) -> None:
+            self.library = library
+
+        def __call__(self, function: object, data: object, size: int, flags: int) -> None:
+            self.library.sizes.append(size)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a C library that is loaded by no name")
+@pytest.mark.parametrize(("procs", "threads"), [(2, 2), (8, 8), (8, 4), (8, 16), (64, 1)])
+def test_a_team_is_just_enough(procs: int, threads: int) -> None:
+    """With torch's threads, of which the first counts for both teams, one more than there are cores."""
+    library = Library(procs)
+    spinning._make_team(library, threads)
+    (size,) = library.sizes
+    assert size >= 2
+    assert size + threads - 1 == max(procs, threads) + 1

@@ -219,6 +219,8 @@ def test_golden_comparison_against_the_first(clock, session, environment: Enviro
         "faster",
     )
     assert wobbly.verdict in ("same", "undecided") and not wobbly.different
+    assert wobbly.ci[0] < wobbly.ratio < wobbly.ci[1]
+    assert wobbly.to_json()["speed_up_ci"] == pytest.approx([1 / wobbly.ci[1], 1 / wobbly.ci[0]])
     assert found.bounds["shared"].bound_ms == pytest.approx(4.0)
     assert found.bounds["shared"].time_over_bound == pytest.approx(1.25)
     assert found.bounds["independent"].time_over_bound == 1.0
@@ -301,3 +303,13 @@ def test_golden_work_of_nothing_bounds_nothing(clock, session, environment: Envi
     alone = compare(latencies, {"b": Macs(5)})
     assert not alone.bounds
     assert [model["macs"] for model in alone.to_json()["models"]] == [None, 5]
+
+
+def test_golden_each_percentile_is_its_own(clock, session, environment: Environment) -> None:
+    """662 samples support all three."""
+    noise = 5.0 * np.random.default_rng(0).lognormal(0, 0.05, 5000)
+    settings = replace(QUICK, minimum_samples=662)
+    (latency,) = measure([Candidate("a", (session(iter(noise)),))], settings, clock=clock, environment=environment)
+    found = (latency.p50_ms, latency.p90_ms, latency.p99_ms)
+    assert found == pytest.approx(np.quantile(latency.samples_ms, [0.5, 0.9, 0.99], method="median_unbiased"))
+    assert latency.p50_ci_ms[0] < latency.p50_ms < latency.p50_ci_ms[1]
