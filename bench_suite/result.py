@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from bench_suite.common import Series
+from trunkline.bench.report.tables import UNSTABLE
+from trunkline.bench.stability import instability
 from trunkline.bench.statistics import minimum_samples, paired_ratio, percentile_with_interval
 
 Interval = tuple[float, float]
@@ -46,6 +48,7 @@ class Result:
         ratio: What the target is about; ``theirs / ours`` unless the name says otherwise.
         interval: Of the ratio at 99 %; ``None`` where rounds are too few, or nothing is random.
         target: What the ratio should be.
+        unstable: Why one of the series is not steady; empty if both are, or if rounds are too few to tell.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Result:
     ratio: float | None = None
     interval: Interval | None = None
     target: Target | None = None
+    unstable: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -81,19 +85,30 @@ class Result:
             "interval": None if self.interval is None else list(self.interval),
             "target": None if self.target is None else str(self.target),
             "met": self.met if judged else None,
+            "unstable": self.unstable,
         }
 
 
 def speed_up(name: str, ours: Series, theirs: Series, *, target: Target | None = None, unit: str = "ms") -> Result:
     """Return the result of times that were taken in turns: the median over rounds of theirs / ours."""
     ratio, interval = _ratio(ours, theirs)
-    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target)
+    reason = _unstable(ours, theirs)
+    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target, reason)
 
 
 def over(name: str, ours: Series, theirs: Series, *, target: Target | None = None, unit: str = "ms") -> Result:
     """Return the same with the ratio upside down, ours / theirs, for times next to a bound."""
     ratio, interval = _ratio(theirs, ours)
-    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target)
+    reason = _unstable(ours, theirs)
+    return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target, reason)
+
+
+def _unstable(ours: Series, theirs: Series) -> str:
+    """Say which side is not steady, and why; 11 rounds are needed to tell."""
+    if min(len(ours), len(theirs)) < minimum_samples(0.5):
+        return ""
+    found = {"ours": instability(ours), "theirs": instability(theirs)}
+    return "; ".join(f"{side}: {reason}" for side, reason in found.items() if reason)
 
 
 def _ratio(first: Series, second: Series) -> tuple[float, Interval | None]:
@@ -109,7 +124,8 @@ def against(name: str, ours: Series, reference: float, unit: str, *, target: Tar
     middle = float(np.median(ours))
     found = percentile_with_interval(ours, 0.5)
     interval = None if found is None else (reference / found.high, reference / found.low)
-    return Result(name, middle, reference, unit, reference / middle, interval, target)
+    reason = instability(ours) if found is not None else ""
+    return Result(name, middle, reference, unit, reference / middle, interval, target, reason)
 
 
 def table(results: Sequence[Result], *, judged: bool = True) -> str:
@@ -117,13 +133,17 @@ def table(results: Sequence[Result], *, judged: bool = True) -> str:
     heading = ("", "ours", "theirs", "", "ratio", "target", "")
     rows: list[tuple[str, ...]] = [heading, *(_row(result, judged) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(_line(row, widths) for row in rows)
+    notes = [
+        f"{UNSTABLE} {result.name.strip()} is unstable: {result.unstable}" for result in results if result.unstable
+    ]
+    return "\n".join([*(_line(row, widths) for row in rows), *notes])
 
 
 def _row(result: Result, judged: bool) -> tuple[str, ...]:
     ratio = "" if result.ratio is None else f"{result.ratio:.3f}"
     if result.interval is not None:
         ratio += f" [{result.interval[0]:.3f}, {result.interval[1]:.3f}]"
+    ratio += f" {UNSTABLE}" if result.unstable else ""
     target = "" if result.target is None else str(result.target)
     verdict = result.verdict if judged else ""
     return result.name, _number(result.ours), _number(result.theirs), result.unit, ratio, target, verdict

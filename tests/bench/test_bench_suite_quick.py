@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROW = {"name", "ours", "theirs", "unit", "ratio", "interval", "target", "met"}
+ROW = {"name", "ours", "theirs", "unit", "ratio", "interval", "target", "met", "unstable"}
 
 
 @pytest.fixture
@@ -135,6 +135,36 @@ def test_golden_too_few_rounds_give_a_ratio_without_interval(module) -> None:
     found = module("result").speed_up("a", [10.0, 20.0], [20.0, 40.0])
     assert found.ratio == pytest.approx(2)
     assert found.interval is None
+
+
+def test_golden_a_side_that_is_not_steady_is_marked_with_its_reason(module) -> None:
+    """Either side; and too few rounds tell nothing."""
+    result = module("result")
+    steady, noisy = [10.0] * 11, [10.0, 20.0] * 6
+    for ours, theirs, side in ((noisy[:11], steady, "ours"), (steady, noisy[:11], "theirs")):
+        for made in (result.speed_up, result.over):
+            found = made("case", ours, theirs)
+            assert found.unstable.startswith(f"{side}: too noisy") and ";" not in found.unstable
+            assert found.to_json()["unstable"] == found.unstable
+            row, note = result.table([found]).splitlines()[1:]
+            assert row.endswith("] ?")
+            assert note == f"? case is unstable: {found.unstable}"
+    assert result.against("a", noisy[:11], 10.0, "ms").unstable.startswith("too noisy")
+    assert "?" not in result.table([result.speed_up("case", steady, steady), result.speed_up("few", [1.0], [9.0])])
+
+
+@pytest.mark.slow
+def test_golden_a_busy_machine_is_made_and_left_quiet(quick) -> None:
+    """Rows without and with neighbours; whatever was started has ended."""
+    found = quick(["busy_machine"])
+    rows = found["benchmarks"]["busy_machine"]
+    assert [row["name"].split(", ")[-1] for row in rows] == [
+        "quiet",
+        "quiet",
+        "a busy loop a core",
+        "a busy loop a core",
+    ]
+    assert all(row["ours"] > 0 and row["theirs"] > 0 and row["ratio"] > 0 for row in rows)
 
 
 def test_abuse_unknown_benchmark(module, capsys: pytest.CaptureFixture[str]) -> None:

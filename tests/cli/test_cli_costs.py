@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import invoke, pipeline, refused
 from test_cli_golden import check_keys, only_json
+
+from trunkline.bench.unit_times import NOTHING, UnitTimes
+from trunkline.verbs.costs import costs
 
 ONE_STEP = ("numbers = { steps = [2, 4, 4], alternate", "numbers = { steps = [1, 2, 1], alternate")
 PAYS = ("[search]\n", '[search]\ncost_weight = 5.0\noptions = { cost = "milliseconds", cost_table = "costs.json" }\n')
@@ -45,6 +50,41 @@ def test_a_table_is_shown(tmp_path: Path) -> None:
     assert "What each unit takes on " in said.out
     assert "stage3_block2_conv2" in said.out
     assert "table   costs.json" in said.out
+
+
+def test_an_unsteady_time_is_marked_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part touches its own cell; what doing nothing takes is in all of them."""
+    measured: list[UnitTimes] = []
+    noisy: set[str] = set()
+
+    def planted(*arguments: Any, **options: Any) -> UnitTimes:
+        if not measured:
+            measured.append(costs(*arguments, **options))
+        latencies = [
+            replace(each, stable=each.name not in noisy, reason="too noisy" if each.name in noisy else "")
+            for each in measured[0].latencies
+        ]
+        return replace(measured[0], latencies=tuple(latencies))
+
+    monkeypatch.setattr("trunkline.cli.costs_command.costs", planted)
+    path = pipeline(tmp_path)
+    said = invoke("costs", path, "costs.json")
+    assert said.code == 0, said.err
+    units = len(measured[0].table.units)
+    for names, marks, note in (
+        (set(), 0, ""),
+        ({"unit conv1"}, 1, "? unit conv1 is unstable: too noisy"),
+        ({NOTHING}, 2 * units, "? nothing is unstable, and so is every time, from which it is subtracted: too noisy"),
+    ):
+        noisy.clear()
+        noisy.update(names)
+        said = invoke("costs", path, "costs.json")
+        assert said.out.count(" ?") == marks
+        assert (note in said.out) and ("unstable" in said.out) == bool(names)
+        row = next(line for line in said.out.splitlines() if line.startswith("conv1"))
+        assert row.count(" ?") == (0 if not names else marks if marks == 1 else 2)
+        content = only_json(invoke("costs", path, "costs.json", "--json"))
+        assert (content["stable"], content["reasons"]) == (not names, dict.fromkeys(names, "too noisy"))
 
 
 @pytest.mark.parametrize(

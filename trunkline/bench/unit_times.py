@@ -29,7 +29,10 @@ from trunkline.supermodel.plan import BackboneId
 from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.units import find_units
 
-_NOTHING = ("nothing", "")
+NOTHING = "nothing"
+"""The part that does nothing, and whose time is subtracted from all others."""
+
+_NOTHING = (NOTHING, "")
 _Key = tuple[str, str]
 """What a part is, ``unit``, ``skip`` or ``node``, and the name it has in the table."""
 

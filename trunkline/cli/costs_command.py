@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trunkline.bench.unit_times import UnitTimes
+from trunkline.bench.report.tables import UNSTABLE
+from trunkline.bench.unit_times import NOTHING, UnitTimes
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table
 from trunkline.cli.options import Json, Out, Pipeline
@@ -17,7 +18,8 @@ def costs_command(pipeline: Pipeline, out: Out, *, allow: Allow = None, json: Js
     """Measure what each unit of the pipeline's backbone takes, as its table [bench] says."""
     result = costs(Project(load_config(pipeline), Path(), limits_of(allow)), out)
     if json:
-        emit_json({"path": str(out), "stable": not result.unstable, **result.table.model_dump(mode="json")})
+        reasons = {latency.name: latency.reason for latency in result.unstable}
+        emit_json({"path": str(out), "stable": not reasons, "reasons": reasons, **result.table.model_dump(mode="json")})
     else:
         _show(result)
         emit(f"table   {out}")
@@ -26,8 +28,18 @@ def costs_command(pipeline: Pipeline, out: Out, *, allow: Allow = None, json: Js
 
 def _show(result: UnitTimes) -> None:
     table = result.table
-    rows = [(name, f"{entry.ms:.4f}", f"{entry.skip_ms:.4f}") for name, entry in table.units.items()]
-    rows += [(name, f"{entry.ms:.4f}", "–") for name, entry in table.nodes.items()]
+    unsteady = {latency.name for latency in result.unstable}
+
+    def cell(ms: float, part: str) -> str:
+        doubtful = unsteady & {part, NOTHING}  # what doing nothing takes is subtracted from all of them
+        return f"{ms:.4f} {UNSTABLE}" if doubtful else f"{ms:.4f}"
+
+    rows = [
+        (name, cell(entry.ms, f"unit {name}"), cell(entry.skip_ms, f"skip {name}"))
+        for name, entry in table.units.items()
+    ]
+    rows += [(name, cell(entry.ms, f"node {name}"), "–") for name, entry in table.nodes.items()]
     emit_table(f"What each unit takes on {table.device}", ("unit", "ms", "its skip, ms"), rows)
     for latency in result.unstable:
-        emit(f"unstable: {latency.name}: {latency.reason}")
+        others = ", and so is every time, from which it is subtracted" if latency.name == NOTHING else ""
+        emit(f"{UNSTABLE} {latency.name} is unstable{others}: {latency.reason}")
