@@ -39,7 +39,7 @@ format: $(READY) ## Put the code in its standard form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## All benchmarks, both sides interleaved (about 20 minutes; quiet machine).
+bench: $(READY) ## All benchmarks, both sides interleaved (about half an hour; quiet machine).
 	$(BIN)/python -m bench_suite
 
 bench-quick: $(READY) ## The same with few rounds, to see that they run.

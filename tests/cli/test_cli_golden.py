@@ -220,6 +220,16 @@ def test_run_prints_what_is_documented(finished: Finished) -> None:
     assert "train: the independent baseline" in finished.said.err
 
 
+def test_run_measures_what_it_found_and_exported(finished: Finished) -> None:
+    """By work, counted by three stages that know nothing of each other; all against the single-task models."""
+    content = finished.said.json
+    single, _, searched = content["bench"]["models"]
+    assert single["macs"] == content["search"]["macs"]["independent"]
+    assert searched["macs"] == content["export"]["macs"] == content["search"]["macs"]["executed"]
+    assert searched["macs"] < single["macs"]
+    assert {ratio["against"] for ratio in content["bench"]["ratios"]} == {"independent"}
+
+
 @pytest.mark.parametrize("command", ["search", "train", "export"])
 def test_each_stage_prints_what_is_documented(command: str, finished: Finished) -> None:
     before = json.loads(finished.said.out)[command]
