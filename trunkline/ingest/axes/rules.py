@@ -41,8 +41,9 @@ Rule = Callable[[ir.Node, Reads, Sequence[Sizes]], Sequence[Axes]]
 
 
 def as_first(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """Every output has the axes of the first input."""
-    return [data_of(reads).axes for _ in outputs]
+    """Every output of its rank has the axes of the first input."""
+    axes = data_of(reads).axes
+    return [axes if len(sizes) == len(axes) else tuple(of(UNKNOWN, size) for size in sizes) for sizes in outputs]
 
 
 def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
