@@ -590,3 +590,25 @@ def unfolded(size: tuple[int, int]) -> onnx.ModelProto:
     net("ReduceMean", f"places_last {net.ints(4, 5)}", "means", keepdims=0)
     net("Add", "r3 means", "sum")
     return net.classify("sum", 8)
+
+
+@style(("wide", 16, 4), ("low", 16, 8))
+def depthwise_between_stages(size: tuple[int, int]) -> onnx.ModelProto:
+    """HGNet: a stage ends in a 1x1 convolution that widens, and a depthwise one goes down; nothing narrows it again."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv_relu("r2", "wide", 8, 16, 1, bias=True)
+    net.conv("wide", "down", 16, 16, s=2, group=16, bias=True)
+    net.conv_relu("down", "low", 16, 16, 1, bias=True)
+    return net.classify("low", 16)
+
+
+@style(("r2", 8, 4), ("mixed", 8, 8), turned=True)
+def columns_first(size: tuple[int, int]) -> onnx.ModelProto:
+    """Positions go column by column, as in a network whose weights came from a program that counts so."""
+    net = Net(size)
+    net("Transpose", stages(net, 3), "turned", perm=[0, 3, 2, 1])
+    net("Reshape", f"turned {net.ints(0, -1, 8)}", "tokens")
+    net.linear("tokens", "mixed", 8, 8)
+    net("ReduceMean", f"mixed {net.ints(1)}", "pooled", keepdims=0)
+    return net.file(net("Gemm", f"pooled {net.weight('fc', 8, 10)}", "y"))

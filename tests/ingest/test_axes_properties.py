@@ -462,3 +462,31 @@ def test_places_for_two_axes_at_once() -> None:
     node = ir.Node("", "GatherND", [ir.Value(name="t"), value], [], name="pick")
     (axes,) = RULES["GatherND"](node, [read_axes, None], [(3, 4, 4, 5, 7, 4)])
     assert [axis[0].kind for axis in axes] == [ROW, CHANNEL, COLUMN, CHANNEL, BATCH, CHANNEL]
+
+
+@pytest.mark.slow
+def test_every_rule_fits_every_case_that_onnx_generates() -> None:
+    """Any operands, attributes and ranks: a rule says something about each axis of each output, and never fails."""
+    from conformance.cases import collect
+
+    kinds = [BATCH, CHANNEL, ROW, COLUMN, LEARNED, UNKNOWN]
+    count = 0
+    for op, cases in collect().items():
+        for case in cases if op in RULES else ():
+            values = {name: ir.Value(name=name) for name in case.operands}
+            for name in list(case.operands)[1:]:
+                values[name].const_value = ir.Tensor(case.operands[name])
+            settings_of = [ir.serde.deserialize_attribute(item) for item in case.node.attribute]
+            inputs = [values.get(name) for name in case.node.input]
+            node = ir.Node("", op, inputs, settings_of, num_outputs=len(case.node.output), name="node")
+            shapes = [case.operands[name].shape if name else None for name in case.node.input]
+            reads = [None if shape is None else Read(labelled(shape, kinds), shape) for shape in shapes]
+            outputs = [case.results[name].shape if name in case.results else () for name in case.node.output]
+            found = RULES[op](node, reads, outputs)
+            assert [len(axes) for axes in found] == [len(sizes) for sizes in outputs], case.name
+            count += 1
+    assert count > 700
+
+
+def labelled(shape: tuple[int, ...], kinds: list[str]) -> tuple[tuple[Part, ...], ...]:
+    return tuple(of(kinds[place % len(kinds)], size) for place, size in enumerate(shape))

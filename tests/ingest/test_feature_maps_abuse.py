@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from feature_nets import Net, stages
+from feature_nets import Net, gated, stages
 from onnx_models import image, run, save, tensor, to_proto
 
 from trunkline.cli.main import run as command
 from trunkline.errors import InvalidModel
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.graph import shape_of
+from trunkline.ingest.maps.dominators import dominators, post_dominators
 from trunkline.ingest.read import read
 from trunkline.ingest.verify import verify
 from trunkline.verbs.inspect import inspect
@@ -157,3 +158,43 @@ def test_predictions_at_several_scales_are_no_features(tmp_path: Path) -> None:
     for level in ("p3", "r4"):
         net.conv(level, f"raw_{level}", 8, 18, 1, bias=True)
     assert inspect(save(net.file("raw_p3", "raw_r4"), tmp_path)).features[0].name == "r4"
+
+
+def test_a_detour_is_no_reason_to_call_what_follows_a_decoder(tmp_path: Path) -> None:
+    """A branch to stride 64 and back, under a detector that parts at stride 32."""
+    net = Net((256, 256))
+    gated(net, stages(net, 4), 4)
+    net.conv_relu("r4.gated", "s5", 8, 8, s=2)
+    net.conv("s5", "p5", 8, 8, 1)
+    net.resize("p5", "up", 2)
+    net("Add", "r4.gated up", "p4")
+    outputs = []
+    for level in ("p4", "p5"):
+        for kind in ("class", "box"):
+            net.conv(level, f"{kind}_{level}", 8, 4, bias=True)
+            outputs.append(net("Reshape", f"{kind}_{level} {net.ints(0, 4, -1)}", f"{kind}_{level}_list"))
+    found = inspect(save(net.file(*outputs), tmp_path))
+    assert [item.name for item in found.features] == ["p5"]
+    assert [item.name for item in found.pyramid] == ["r2", "r3", "r4.gated", "p5"]
+
+
+def test_what_all_paths_pass(tmp_path: Path) -> None:
+    """Before a node and behind it, with detours inside detours."""
+    net = Net(SIZE)
+    net("Relu", "x", "a")
+    net("Relu", "a", "b")
+    net("Relu", "b", "c")
+    net("Add", "b c", "inner")
+    net("Add", "a inner", "outer")
+    net("Relu", "c", "side")
+    nodes = read(save(net.file("outer", "side"), tmp_path)).nodes
+    names = {node: node.name for node in nodes}
+    before = {node.name: names.get(parent) for node, parent in dominators(nodes).items()}  # type: ignore[arg-type]
+    assert before == {"a": None, "b": "a", "c": "b", "inner": "b", "outer": "a", "side": "c"}
+    outputs = [value for node in nodes for value in node.outputs if value.is_graph_output()]
+    behind = {node.name: names.get(parent) for node, parent in post_dominators(nodes, outputs).items()}  # type: ignore[arg-type]
+    assert behind == {"a": None, "b": None, "c": None, "inner": "outer", "outer": None, "side": None}
+    alone = post_dominators([node for node in nodes if node.name != "side"], outputs[:1])
+    assert {node.name: names.get(parent) for node, parent in alone.items()} == {  # type: ignore[arg-type]
+        **{"a": "outer", "b": "inner", "c": "inner", "inner": "outer", "outer": None},
+    }

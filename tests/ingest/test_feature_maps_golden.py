@@ -53,18 +53,21 @@ def test_a_backbone_ends_in_those_maps(name: str, tmp_path: Path) -> None:
         outputs = run(to_proto(verify(graph)), x)
         for output, (inner, channels, stride) in zip(outputs.values(), expected, strict=True):
             assert output.shape == (2, channels, size[0] // stride, size[1] // stride)
-            np.testing.assert_allclose(output, as_map(value_in(proto, inner, x), output.shape), atol=1e-4)
+            right = as_map(value_in(proto, inner, x), output.shape, name == "columns_first")
+            np.testing.assert_allclose(output, right, atol=1e-4)
     assert any("turned" in note for note in read_backbone(path).notes) is style.turned
 
 
-def as_map(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def as_map(value: np.ndarray, shape: tuple[int, ...], columns_first: bool) -> np.ndarray:
     """``[N, H, W, C]`` or ``[N, L, C]`` as ``[N, C, H, W]``; a token before the positions is left out."""
     if value.shape == shape:
         return value
     if value.ndim == 4:
         return value.transpose(0, 3, 1, 2)
-    positions = shape[2] * shape[3]
-    return value[:, -positions:].transpose(0, 2, 1).reshape(shape)
+    positions = value[:, -shape[2] * shape[3] :]
+    if columns_first:
+        return positions.reshape(shape[0], shape[3], shape[2], shape[1]).transpose(0, 3, 2, 1)
+    return positions.transpose(0, 2, 1).reshape(shape)
 
 
 def test_another_image_size_is_turned_anew() -> None:

@@ -10,7 +10,7 @@ from trunkline.ingest.axes import indices, products, rules, windows
 from trunkline.ingest.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, is_mixed, of
 from trunkline.ingest.axes.rules import Read, Rule
 from trunkline.ingest.computed_weights import computes_weight
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.graph import Graph, inputs_of
 
 FIRST = (BATCH, CHANNEL, ROW, COLUMN)
 """The axes of an image ``[N, C, H, W]``."""
@@ -33,9 +33,14 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
         image: What they start from.
         kinds: What its axes count.
     """
-    sizes = {image: sizes_of(image)}
-    known = {image: Read(tuple(map(of, kinds, sizes[image])), sizes[image])}
+    sizes = sizes_of(image)
+    known = {image: Read(tuple(map(of, kinds, sizes)), sizes)}
+    of_weights: dict[ir.Value, Axes] = {}
     for node in nodes:
+        if known.keys().isdisjoint(inputs_of(node)):
+            # What no image changes, as a table of parameters that a network works on, means what it is added to.
+            of_weights |= {value: _stored(value).axes for value in node.outputs}
+            continue
         reads = [None if value is None else known.get(value) or _stored(value) for value in node.inputs]
         outputs = [sizes_of(value) for value in node.outputs]
         rule = RULES.get(node.op_type, rules.unknown)
@@ -44,7 +49,7 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
             found = rules.mixed(outputs)
         for value, axes, size in zip(node.outputs, found, outputs, strict=True):
             known[value] = Read(_with_batch(axes, size), size)
-    return {value: read.axes for value, read in known.items()}
+    return of_weights | {value: read.axes for value, read in known.items()}
 
 
 def sizes_of(value: ir.Value) -> Sizes:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.axes.axis import (
     CHANNEL,
+    LEARNED,
     MIXED,
     SAME,
     UNKNOWN,
@@ -41,43 +42,53 @@ Rule = Callable[[ir.Node, Reads, Sequence[Sizes]], Sequence[Axes]]
 
 
 def as_first(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """Every output has the axes of the first input."""
-    return [data_of(reads).axes for _ in outputs]
+    """Every output of its rank has the axes of the first input."""
+    axes = data_of(reads).axes
+    return [axes if len(sizes) == len(axes) else tuple(of(UNKNOWN, size) for size in sizes) for sizes in outputs]
 
 
 def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Inputs are combined as ONNX broadcasts them: aligned at the last axis, sizes of 1 repeated."""
     (sizes,) = outputs
     result: list[Axis] = [of(SAME, size) for size in sizes]
-    present = [read for read in reads if read is not None]
-    if any(not is_known(read.axes) for read in present) and _are_scores(node):
-        present = [Read(tuple(map(_unless_unknown, read.axes)), read.sizes) for read in present]
-    for read in present:
+    for read in reads:
+        if read is None:
+            continue
         ahead = len(sizes) - len(read.sizes)
         for place, (axis, size) in enumerate(zip(read.axes, read.sizes, strict=True), ahead):
             if size == sizes[place]:
-                result[place] = meet(result[place], axis, size)
+                result[place] = _combined(node, result[place], axis, size)
     return [tuple(result)]
 
 
+def _combined(node: ir.Node, a: Axis, b: Axis, size: int) -> Axis:
+    """Return what ``a`` and ``b`` count together.
+
+    A bias for each pair of positions gets to its place in the scores of attention by tricks of numbering, or as the
+    channels of a product with a table. It does not move the positions.
+    """
+    met = meet(a, b, size)
+    if is_known((met,)) or not _are_scores(node):
+        return met
+    known = [axis for axis in (a, b) if is_known((axis,)) and not is_only(axis, CHANNEL, LEARNED, SAME)]
+    return known[0] if len(known) == 1 else met
+
+
 def _are_scores(node: ir.Node) -> bool:
-    """Whether a softmax reads what ``node`` makes: scores of attention, of which a bias or a mask may be a part."""
+    """Whether a softmax along the last axis reads what ``node`` makes, with other biases or a mask perhaps."""
     for _ in range(_MOST_BIASES):
         readers = node.outputs[0].consumers()
-        if len(readers) != 1:
+        if len(readers) != 1 or readers[0].op_type not in _BIASING:
             return False
         (node,) = readers
         if node.op_type == "Softmax":
-            return True
+            rank = len(node.outputs[0].shape or ())
+            return rank > 2 and attribute(node, "axis", -1) in (-1, rank - 1)
     return False
 
 
-_MOST_BIASES = 3
-
-
-def _unless_unknown(axis: Axis) -> Axis:
-    """A bias for each pair of positions, which gets there by tricks of numbering, does not move them."""
-    return () if any(part.kind == UNKNOWN for part in axis) else axis
+_BIASING = frozenset({"Add", "Div", "Mul", "Reshape", "Softmax", "Where"})
+_MOST_BIASES = 4
 
 
 def repeated(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:

@@ -40,7 +40,8 @@ def learned_from(axis: Axis, size: int) -> Axis:
 
     A sum over channels is a channel again. Of positions, no new place is nearer to one than to another.
     """
-    return of(CHANNEL if is_channels(axis) else LEARNED, size)
+    is_of_channels = is_channels(axis) and not any(part.kind == LEARNED for part in axis)
+    return of(CHANNEL if is_of_channels else LEARNED, size)
 
 
 def pooled(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:

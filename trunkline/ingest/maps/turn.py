@@ -80,7 +80,7 @@ def _described(found: FeatureMap) -> str:
     if turn.part is not None:
         _, start, count = turn.part
         total = shape_of(found.value)[turn.part[0]]
-        return f"a sequence of {total}, {count} of them positions of the map, from number {start} on"
+        return f"a sequence of {total} tokens, of which {count} are positions of the map, from number {start} on"
     return "a sequence of positions" if turn.grid is not None else _order(turn)
 
 
