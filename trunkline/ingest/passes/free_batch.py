@@ -1,7 +1,7 @@
 """Free the batch axis: out of the input, out of every Reshape, out of every Resize, out of every constant.
 
-A file may merge the batch with other axes for a while, as ShuffleNet does to permute channels, and Swin to attend within
-windows. Such a value keeps them apart here: what is ``[b·k, …]`` in the file is ``[N, k, …]`` in the Graph.
+A file may merge the batch with other axes for a while, as ShuffleNet does to permute channels, and Swin to attend
+within windows. Such a value keeps them apart here: what is ``[b·k, …]`` in the file is ``[N, k, …]`` in the Graph.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def _free(node: ir.Node, state: Freeing) -> None:
         elif _reads_number(node, state):
             state.numbered.update(node.outputs)
         return
+    if state.second is not None and not state.second.bent.isdisjoint(inputs_of(node)):
+        raise refused(node, OF_NUMBER)
     give_each(node, state)
     axes = _rewrite(node, state, first, second)
     if mixes_images(node):
@@ -113,7 +115,7 @@ def _rewrite(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Siz
 
 
 def _infer(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes], *, plain: bool) -> None:
-    """Give the results of ``node`` their free shapes; what the file says for two batch sizes need not be asked again."""
+    """Give the results of ``node`` their free shapes; what is known for two batch sizes need not be asked again."""
     if plain and state.second is not None and node.op_type not in _REWRITTEN:
         join_free(node, first, second)
     else:

@@ -1,8 +1,8 @@
-"""Constants that a file makes for each image of the batch: kept for one image, and spread to the batch where they must be.
+"""Constants that a file makes for each image of the batch: kept for one, and spread to the batch where they must be.
 
 A class token, the start of an unrolled recurrence, zeros like a map: a tensor of the batch's size that does not depend
 on the image. Operators that repeat axes of size 1 read it as it is for one image. The others need one for each image,
-and a Graph computes no sizes. So, by the sign of one number of each image, the constant is chosen, or the same constant.
+and a Graph computes no sizes. So, by one number of each image, it is chosen between the constant and the same constant.
 """
 
 from __future__ import annotations
