@@ -120,8 +120,6 @@ def test_the_start_of_a_recurrence(batch: int | str, tmp_path: Path) -> None:
     proto = start_state(batch)
     graph = read(save(proto, tmp_path))
     check(proto, graph, (1, 3) if batch != 4 else (4, 8))
-    products = [item for item in graph.nodes if item.op_type == "MatMul"]
-    assert all(shape_of(item.outputs[0]) == (None, 5) for item in products), "a weight works on each image"
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 4])

@@ -24,7 +24,7 @@ from trunkline.ingest.passes.merged_rules import work_apart
 from trunkline.ingest.passes.own_image import gather_own, works_along_batch
 from trunkline.ingest.passes.second_batch import OF_NUMBER, SecondBatch
 from trunkline.ingest.passes.settle import settle
-from trunkline.ingest.passes.spread import give_each, is_of_weights, make_once
+from trunkline.ingest.passes.spread import give_each, make_once
 
 _REWRITTEN = frozenset({"Expand", "Flatten", "Gather", "Reshape", "Resize", "Slice"})
 """Operators whose sizes may be those of one batch size in the file."""
@@ -58,7 +58,7 @@ class FreeBatch:
         """
         for image in graph.inputs:
             image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
-        state = Freeing(Editor(graph), self.batch, self.second, graph.inputs[0])
+        state = Freeing(Editor(graph), self.batch, self.second)
         for node in graph:
             if node not in state.editor.added:
                 _free(node, state)
@@ -132,10 +132,6 @@ def _note(node: ir.Node, state: Freeing, axes: BatchAxis | None, first: list[Siz
             state.give(node, value, axes or BatchAxis(batch_axis(value) or 0), *sizes)
         if is_alike:
             state.alike.add(value)
-            if is_of_weights(node, state):
-                state.of_weights.add(value)
-    if not is_alike:
-        state.latest = node.outputs[0]
 
 
 def _reads_number(node: ir.Node, state: Freeing) -> bool:

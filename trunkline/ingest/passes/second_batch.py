@@ -227,7 +227,7 @@ class SecondBatch:
 def _is_weight(value: ir.Value) -> bool:
     """Whether ``value`` trains: a stored weight, or what is computed of some and known for a while."""
     is_float = value.dtype is not None and value.dtype.is_floating_point()
-    return may_train(value) or (is_float and not value.is_initializer())
+    return may_train(value) or (is_float and value.const_value is not None and not value.is_initializer())
 
 
 def _in_proportion(first: Array, second: Array, batch: int) -> Array:
