@@ -172,15 +172,19 @@ def test_what_mixes_images_and_keeps_the_shape_is_refused(name: str, batch: Any,
         read(save(model(nodes, initializers=stored, shape=(batch, 3, 8, 8)), tmp_path))
 
 
-def test_other_work_on_a_merged_batch_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("batch", [1, 3, "N"])
+def test_each_channel_is_convolved_as_an_image(batch: Any, kernel: int, tmp_path: Path) -> None:
+    """Channels in the axis of the images: one kernel for all of them."""
     nodes = [
         node("Reshape", ["x", "s"], ["a"]),
-        node("Conv", ["a", "w"], ["b"], name="bad"),
+        node("Conv", ["a", "w"], ["b"], pads=[kernel // 2] * 4),
         node("Reshape", ["b", "t"], ["y"]),
     ]
-    stored = [tensor("s", [3, 1, 8, 8]), weight("w", 1, 1, 1, 1), tensor("t", [1, 3, 8, 8])]
-    with pytest.raises(InvalidModel, match="bad.*makes one axis of N and the next"):
-        read(save(model(nodes, initializers=stored, shape=(1, 3, 8, 8)), tmp_path))
+    first, again = (-1, -1) if batch == "N" else (3 * batch, batch)
+    stored = [tensor("s", [first, 1, 8, 8]), weight("w", 1, 1, kernel, kernel), tensor("t", [again, 3, 8, 8])]
+    proto = model(nodes, initializers=stored, shape=(batch, 3, 8, 8))
+    check(proto, tmp_path, batch=batch if isinstance(batch, int) else None)
 
 
 @st.composite

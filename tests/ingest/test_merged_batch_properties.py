@@ -1,10 +1,9 @@
-"""Properties of a batch that is merged with other axes: random token and window networks compute what their files do."""
+"""Properties of a merged batch: random networks of tokens and windows compute, once read, what their files do."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -210,6 +210,26 @@ COUNTING: dict[str, Parts] = {
         ],
         [tensor("two", [2])],
     ),
+    "nothing at the batches that are tried": (
+        [
+            *_COUNT,
+            node("Sub", ["count", "first"], ["a"]),
+            node("Sub", ["count", "second"], ["b"]),
+            node("Mul", ["a", "b"], ["c"]),
+            node("Cast", ["c"], ["number"], to=TensorProto.FLOAT),
+            node("Add", ["x", "number"], ["y"], name="bad"),
+        ],
+        [tensor("first", [97]), tensor("second", [101])],
+    ),
+    "at least two hundred": (
+        [
+            *_COUNT,
+            node("Max", ["count", "least"], ["many"]),
+            node("Concat", ["rest", "many"], ["shape"], axis=0),
+            node("Expand", ["x", "shape"], ["y"], name="bad"),
+        ],
+        [tensor("least", [200]), tensor("rest", [1, 1, 1])],
+    ),
     "as wide as the batch": (
         [
             *_COUNT,
@@ -241,7 +261,8 @@ COUNTING: dict[str, Parts] = {
 @pytest.mark.parametrize("name", COUNTING)
 def test_computing_with_the_number_of_images_is_refused(name: str, tmp_path: Path) -> None:
     nodes, stored = COUNTING[name]
-    assert places(refused(model(nodes, initializers=stored), tmp_path))[0].endswith("bad")
+    shape = ("N", 3, 8, 1) if name == "at least two hundred" else ("N", 3, 8, 8)
+    assert places(refused(model(nodes, initializers=stored, shape=shape), tmp_path))[0].endswith("bad")
 
 
 @pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16])

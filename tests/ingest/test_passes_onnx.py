@@ -195,9 +195,7 @@ MIXING: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
     "mean": ([node("ReduceMean", ["x", "s"], ["y"], name="bad")], [tensor("s", [0])]),
     "concat": ([node("Concat", ["x", "x"], ["y"], axis=0, name="bad")], []),
     "squeeze": ([node("Squeeze", ["x", "s"], ["y"], name="bad")], [tensor("s", [0])]),
-    "flatten": ([node("Flatten", ["x"], ["y"], axis=0, name="bad")], []),
     "flatten later": ([node("Flatten", ["x"], ["y"], axis=2, name="bad")], []),
-    "slice": ([node("Slice", ["x", "s", "e", "s"], ["y"], name="bad")], [tensor("s", [0]), tensor("e", [1])]),
     "pad": ([node("Pad", ["x", "s"], ["y"], name="bad")], [tensor("s", [1, 0, 0, 0, 0, 0, 0, 0])]),
     "resize": ([node("Resize", ["x", "", "s"], ["y"], name="bad")], [tensor("s", [2, 1, 1, 1], np.float32)]),
 }
@@ -209,6 +207,25 @@ def test_what_mixes_the_images_of_a_batch_is_refused(name: str, tmp_path: Path) 
     with pytest.raises(InvalidModel) as caught:
         read(save(model(nodes, initializers=stored, shape=(1, 3, 8, 8)), tmp_path))
     assert caught.value.problems[0].place.endswith(": bad")
+
+
+ONE_OR_MANY: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
+    "flatten": ([node("Flatten", ["x"], ["y"], axis=0, name="bad")], []),
+    "slice": ([node("Slice", ["x", "s", "e", "s"], ["y"], name="bad")], [tensor("s", [0]), tensor("e", [1])]),
+}
+
+
+@pytest.mark.parametrize("name", ONE_OR_MANY)
+def test_what_mixes_many_images_and_not_one(name: str, tmp_path: Path) -> None:
+    """A file for one image is taken for each by itself; in one for many, the same node mixes them."""
+    nodes, stored = ONE_OR_MANY[name]
+    with pytest.raises(InvalidModel) as caught:
+        read(save(model(nodes, initializers=stored, shape=("N", 3, 8, 8)), tmp_path))
+    assert caught.value.problems[0].place.endswith(": bad")
+    alone = model(nodes, initializers=stored, shape=(1, 3, 8, 8))
+    graph, x = read(save(alone, tmp_path)), image(2, 3, 8, 8)
+    expected = np.concatenate([run(alone, x[:1])["y"], run(alone, x[1:])["y"]])
+    np.testing.assert_array_equal(run(to_proto(graph), x)["y"], expected)
 
 
 def test_a_constant_for_each_image_of_a_batch_is_refused(tmp_path: Path) -> None:

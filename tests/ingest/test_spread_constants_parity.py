@@ -1,4 +1,4 @@
-"""Parity: files that make a constant for each image of the batch, or work on merged axes, compute the same once read."""
+"""Parity: files with a constant for each image of the batch, or with merged axes, compute the same once read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ from trunkline.supermodel.twins.module import Twin
 CORPUS = Path(__file__).parent.parent / "corpus"
 node = helper.make_node
 
-FILES = {
+_SPREAD = ["Slice", "Cast", "Where", "Concat"]
+FILES: dict[str, list[str]] = {
     "zoo/as_strided_after_global_pool.onnx": ["Conv", "ReduceMean", "Conv"],
     "zoo/batch_expanded_constant_add.onnx": ["Conv", "Add"],
-    "zoo/batch_expanded_token_concat.onnx": ["Conv", "Reshape", "Slice", "Cast", "Where", "Concat"],
-    "zoo/batchnorm_on_flattened_tokens.onnx": (
-        "Conv Reshape Transpose MatMul Transpose BatchNormalization Transpose Transpose Reshape".split()
-    ),
-    "zoo/layernorm_on_merged_batch.onnx": "Conv Reshape Transpose LayerNormalization MatMul Transpose Reshape".split(),
+    "zoo/batch_expanded_token_concat.onnx": ["Conv", "Reshape", *_SPREAD],
+    "zoo/batchnorm_on_flattened_tokens.onnx": [
+        *("Conv", "Reshape", "Transpose", "MatMul", "Transpose", "BatchNormalization", "Transpose", "Transpose"),
+        "Reshape",
+    ],
+    "zoo/layernorm_on_merged_batch.onnx": [
+        *("Conv", "Reshape", "Transpose", "LayerNormalization", "MatMul", "Transpose", "Reshape"),
+    ],
     "zoo/where_zeros_like.onnx": ["Conv", "Less", "Where"],
-    "field/runtime_batch_expand/coordconv_expand.onnx": ["Slice", "Cast", "Where", "Concat", "Conv"],
-    "field/runtime_batch_expand/coordconv_tile.onnx": ["Slice", "Cast", "Where", "Concat", "Conv"],
+    "field/runtime_batch_expand/coordconv_expand.onnx": [*_SPREAD, "Conv"],
+    "field/runtime_batch_expand/coordconv_tile.onnx": [*_SPREAD, "Conv"],
     "field/runtime_batch_expand/ones_like.onnx": ["Conv", "Add"],
-    "field/runtime_batch_expand/unrolled_rnn.onnx": None,
-    "field/runtime_batch_expand/vit_cls_expand.onnx": None,
-    "field/runtime_batch_expand/zeros_pad_channels.onnx": ["Conv", "Slice", "Cast", "Where", "Concat"],
-    "field/fixed_batch_constant_concat/coordconv_fixed.onnx": ["Slice", "Cast", "Where", "Concat", "Conv"],
-    "field/fixed_batch_constant_concat/vit_cls_fixed.onnx": None,
+    "field/runtime_batch_expand/unrolled_rnn.onnx": [],
+    "field/runtime_batch_expand/vit_cls_expand.onnx": ["Conv", "Reshape", "Transpose", *_SPREAD, "Add"],
+    "field/runtime_batch_expand/zeros_pad_channels.onnx": ["Conv", *_SPREAD],
+    "field/fixed_batch_constant_concat/coordconv_fixed.onnx": [*_SPREAD, "Conv"],
+    "field/fixed_batch_constant_concat/vit_cls_fixed.onnx": ["Conv", "Reshape", "Transpose", *_SPREAD, "Add"],
 }
 """Files that were found, and the operators that are left of them where that is the point."""
 
@@ -67,7 +71,7 @@ def test_a_file_that_was_found_computes_the_same(name: str) -> None:
     graph = read(CORPUS / name)
     check(onnx.load(CORPUS / name), graph)
     left = FILES[name]
-    assert left is None or [item.op_type for item in graph.nodes] == left
+    assert not left or [item.op_type for item in graph.nodes] == left
 
 
 def test_a_class_token_keeps_its_name_and_trains(tmp_path: Path) -> None:
@@ -116,8 +120,6 @@ def test_the_start_of_a_recurrence(batch: int | str, tmp_path: Path) -> None:
     proto = start_state(batch)
     graph = read(save(proto, tmp_path))
     check(proto, graph, (1, 3) if batch != 4 else (4, 8))
-    products = [item for item in graph.nodes if item.op_type == "MatMul"]
-    assert all(shape_of(item.outputs[0]) == (None, 5) for item in products), "a weight works on each image"
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 4])

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch_nets import NETS, PUBLISHED
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph
+from trunkline.ingest.graph import AXES_KEY, Graph
 from trunkline.ingest.parameters import parameter_count
 from trunkline.ingest.read import read
 from trunkline.supermodel.twins.module import Twin
@@ -17,7 +17,7 @@ def made(build, size: int) -> tuple[nn.Module, Graph]:
     torch.manual_seed(0)
     module = build()
     for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(layer.running_mean, -0.5, 0.5)
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
     return module, read(module, torch.zeros(1, 3, size, size))
@@ -61,9 +61,27 @@ def test_a_training_step_moves_the_same_parameters_alike(pair) -> None:
     scale = max(float(p.grad.abs().max()) for p in module.parameters() if p.grad is not None)
     for name, parameter in module.named_parameters():
         have = twin.trainable()[name].grad
-        stored_transposed = have.dim() == 2 and have.shape != parameter.shape  # of a linear layer on more than two axes
+        # The weight of a linear layer on more than two axes is stored transposed.
+        stored_transposed = graph.initializers[name].metadata_props.get(AXES_KEY) == "1,0"
         have = have.t() if stored_transposed else have.reshape(parameter.shape)
         torch.testing.assert_close(have, parameter.grad, rtol=1e-3, atol=1e-5 * scale)
+
+
+def test_training_moves_the_same_statistics(pair) -> None:
+    module, graph, size = pair
+    kinds = [type(layer) for layer in module.modules()]
+    if nn.Dropout in kinds or not {nn.BatchNorm1d, nn.BatchNorm2d} & set(kinds):
+        pytest.skip("it has none, or drops other numbers")
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    twin, x = Twin(graph).train(), torch.randn(3, 3, size, size)
+    with torch.no_grad():
+        expected, found = outputs_of(module.train(), x), twin(x)
+    for want, have in zip(expected, found.values(), strict=True):
+        torch.testing.assert_close(have, want, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
+    for name, buffer in module.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            torch.testing.assert_close(twin.state_dict()[name], buffer, rtol=1e-4, atol=1e-5)
+    module.load_state_dict(before, strict=False)
 
 
 def test_dropout_drops_only_while_training() -> None:

@@ -3,6 +3,7 @@
 ``NETS`` holds a small version of each, for parity; ``PUBLISHED`` the full ones whose parameter counts are published.
 """
 
+from torch_nets.attention import Coordinates, Recurrent, Tokens, Windows
 from torch_nets.classic import VGG, AlexNet, SqueezeNet
 from torch_nets.mobile import efficientnet_b0, mobilenet_v2, mobilenet_v3
 from torch_nets.modern import ConvNeXt, Odd, UNet
@@ -22,6 +23,10 @@ NETS = {
     "convnext": (lambda: ConvNeXt((8, 8, 16, 16), (1, 1, 1, 1)), 64),
     "unet": (lambda: UNet(4), 36),
     "odd": (Odd, 32),
+    "tokens": (Tokens, 32),
+    "windows": (Windows, 32),
+    "coordinates": (Coordinates, 32),
+    "recurrent": (Recurrent, 32),
 }
 PUBLISHED = {
     "SqueezeNet 1.1": (SqueezeNet, 1_235_496),

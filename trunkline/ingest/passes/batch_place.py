@@ -15,7 +15,7 @@ Sizes = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class BatchAxis:
-    """The axis of a file's value that holds the batch: ``before · N · behind`` numbers, the last ones next to each other.
+    """The axis of a file's value that holds the batch, as ``before · N · behind`` numbers.
 
     Attributes:
         axis: Which one, counted in the file.

@@ -1,7 +1,7 @@
 """Free the batch axis: out of the input, out of every Reshape, out of every Resize, out of every constant.
 
-A file may merge the batch with other axes for a while, as ShuffleNet does to permute channels, and Swin to attend within
-windows. Such a value keeps them apart here: what is ``[b·k, …]`` in the file is ``[N, k, …]`` in the Graph.
+A file may merge the batch with other axes for a while, as ShuffleNet does to permute channels, and Swin to attend
+within windows. Such a value keeps them apart here: what is ``[b·k, …]`` in the file is ``[N, k, …]`` in the Graph.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trunkline.ingest.passes.merged_rules import work_apart
 from trunkline.ingest.passes.own_image import gather_own, works_along_batch
 from trunkline.ingest.passes.second_batch import OF_NUMBER, SecondBatch
 from trunkline.ingest.passes.settle import settle
-from trunkline.ingest.passes.spread import give_each, is_of_weights, make_once
+from trunkline.ingest.passes.spread import give_each, make_once
 
 _REWRITTEN = frozenset({"Expand", "Flatten", "Gather", "Reshape", "Resize", "Slice"})
 """Operators whose sizes may be those of one batch size in the file."""
@@ -58,7 +58,7 @@ class FreeBatch:
         """
         for image in graph.inputs:
             image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
-        state = Freeing(Editor(graph), self.batch, self.second, graph.inputs[0])
+        state = Freeing(Editor(graph), self.batch, self.second)
         for node in graph:
             if node not in state.editor.added:
                 _free(node, state)
@@ -83,6 +83,8 @@ def _free(node: ir.Node, state: Freeing) -> None:
         elif _reads_number(node, state):
             state.numbered.update(node.outputs)
         return
+    if state.second is not None and not state.second.bent.isdisjoint(inputs_of(node)):
+        raise refused(node, OF_NUMBER)
     give_each(node, state)
     axes = _rewrite(node, state, first, second)
     if mixes_images(node):
@@ -113,7 +115,7 @@ def _rewrite(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Siz
 
 
 def _infer(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes], *, plain: bool) -> None:
-    """Give the results of ``node`` their free shapes; what the file says for two batch sizes need not be asked again."""
+    """Give the results of ``node`` their free shapes; what is known for two batch sizes need not be asked again."""
     if plain and state.second is not None and node.op_type not in _REWRITTEN:
         join_free(node, first, second)
     else:
@@ -130,10 +132,6 @@ def _note(node: ir.Node, state: Freeing, axes: BatchAxis | None, first: list[Siz
             state.give(node, value, axes or BatchAxis(batch_axis(value) or 0), *sizes)
         if is_alike:
             state.alike.add(value)
-            if is_of_weights(node, state):
-                state.of_weights.add(value)
-    if not is_alike:
-        state.latest = node.outputs[0]
 
 
 def _reads_number(node: ir.Node, state: Freeing) -> bool:

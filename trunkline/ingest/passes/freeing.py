@@ -26,10 +26,8 @@ class Freeing:
         editor: Of the graph.
         batch: The batch size that the file's sizes stand at.
         second: What they are for a second batch size, where the file leaves the batch free.
-        latest: The value computed from the image last.
         merged: Where the batch is in the values whose file merges it with other axes.
         alike: Constants made for each image of the batch, all alike. Their N is 1 in the end.
-        of_weights: Those of them that are made of weights.
         numbered: Constants that number the images of the batch, or hold how many there are.
         joints: Reshapes that merge the batch in the file, or take it apart.
         signs: A truth value for each image, by what it is taken from and its shape.
@@ -38,10 +36,8 @@ class Freeing:
     editor: Editor
     batch: int
     second: SecondBatch | None
-    latest: ir.Value
     merged: dict[ir.Value, BatchAxis] = field(default_factory=dict)
     alike: set[ir.Value] = field(default_factory=set)
-    of_weights: set[ir.Value] = field(default_factory=set)
     numbered: set[ir.Value] = field(default_factory=set)
     joints: list[ir.Node] = field(default_factory=list)
     signs: dict[tuple[object, ...], ir.Value] = field(default_factory=dict)

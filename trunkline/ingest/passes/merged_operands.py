@@ -1,4 +1,4 @@
-"""Let an operand that has no batch stand beside one whose batch is merged with other axes, or is of the file's own size."""
+"""Let an operand without a batch stand beside one whose batch is merged with other axes, or of the file's own size."""
 
 from __future__ import annotations
 
@@ -11,75 +11,32 @@ from trunkline.ingest.passes.batch_place import BatchAxis
 from trunkline.ingest.passes.freeing import Freeing, refused
 
 UNARY = frozenset(
-    [
-        "Abs",
-        "Acos",
-        "Acosh",
-        "Asin",
-        "Asinh",
-        "Atan",
-        "Atanh",
-        "Cast",
-        "Ceil",
-        "Celu",
-        "Clip",
-        "Cos",
-        "Cosh",
-        "Dropout",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Floor",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "LeakyRelu",
-        "Log",
-        "Mish",
-        "Neg",
-        "Not",
-        "Reciprocal",
-        "Relu",
-        "Round",
-        "Selu",
-        "Shrink",
-        "Sigmoid",
-        "Sign",
-        "Sin",
-        "Sinh",
-        "Softplus",
-        "Softsign",
-        "Sqrt",
-        "Tan",
-        "Tanh",
-        "ThresholdedRelu",
-    ]
+    {
+        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh"),
+        *("Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log"),
+        *("Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh"),
+        *("Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu"),
+    }
 )
 """Operators that work on each number by itself."""
 SPREADING = frozenset(
-    [
-        "Add",
-        "And",
-        "Div",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
-        "Max",
-        "Mean",
-        "Min",
-        "Mod",
-        "Mul",
-        "Or",
-        "PRelu",
-        "Pow",
-        "Sub",
-        "Sum",
-        "Where",
-        "Xor",
-    ]
+    {
+        *(
+            "Add",
+            "And",
+            "Div",
+            "Equal",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "LessOrEqual",
+            "Max",
+            "Mean",
+            "Min",
+            "Mod",
+        ),
+        *("Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor"),
+    }
 )
 """Operators that do so on several operands, of which they repeat axes of size 1."""
 ELEMENTWISE = UNARY | SPREADING
@@ -88,10 +45,10 @@ ELEMENTWISE = UNARY | SPREADING
 def align(node: ir.Node, state: Freeing) -> BatchAxis:
     """Rewrite the operands of an elementwise node that have no batch, and return where its result has it."""
     axis, from_end = common_axis(node, state, list(node.inputs))
+    rank = max(state.rank(value) for value in node.inputs if value is not None)
     for index, value in enumerate(node.inputs):
         if value is not None and batch_axis(value) is None:
             stand_beside(node, index, state, axis, from_end)
-    rank = max(state.rank(value) for value in node.inputs if value is not None)
     return axis.at(rank - from_end)
 
 
@@ -101,21 +58,23 @@ def common_axis(node: ir.Node, state: Freeing, operands: list[ir.Value | None]) 
     Raises:
         InvalidModel: They have it in different places, or merged differently.
     """
-    found = {
-        (state.rank(value) - axis.axis, axis.before, axis.behind): axis
-        for value in operands
-        if value is not None and (axis := state.of(value))
-    }
-    if len(found) != 1:
+    axes = [axis for value in operands if value is not None and (axis := state.of(value))]
+    ends = {state.rank(value) - axis.axis for value in operands if value is not None and (axis := state.of(value))}
+    merges = {(axis.before, axis.behind) for axis in axes}
+    if len(ends) != 1 or len(merges) != 1:
         raise refused(node, "takes values together whose batches are at different places, or merged differently")
-    ((key, axis),) = found.items()
-    return axis, key[0]
+    return max(axes, key=lambda axis: axis.axis), ends.pop()
 
 
 def stand_beside(node: ir.Node, index: int, state: Freeing, axis: BatchAxis, from_end: int) -> None:
-    """Give input ``index`` of ``node``, which has no batch, the axes of a value that has it ``from_end`` axes from the end.
+    """Give an input that has no batch the axes of a value that has one; what is repeated for each image is taken once.
 
-    What the file repeats for each image is taken once.
+    Args:
+        node: It reads both.
+        index: Which of its inputs has no batch.
+        state: Of the walk.
+        axis: Where the other value has its batch.
+        from_end: How far that is from its last axis, by which operands are aligned.
 
     Raises:
         InvalidModel: It is not the same for every image.
@@ -129,7 +88,7 @@ def stand_beside(node: ir.Node, index: int, state: Freeing, axis: BatchAxis, fro
         return
     if shape[place] == 1:
         sizes = own.ones(shape)
-        if all(size == 1 for size in shape[:place]):
+        if place <= axis.axis and all(size == 1 for size in shape[:place]):
             return  # leading axes of size 1 are repeated, however many there are
     elif shape[place] == axis.before * state.batch * axis.behind:
         sizes = own.apart(shape, 1)

@@ -1,4 +1,4 @@
-"""Products and normalisations on values that have more axes than in the file, because it merges the batch with others."""
+"""Products and normalisations on values that have more axes than in the file, which merges the batch with others."""
 
 from __future__ import annotations
 

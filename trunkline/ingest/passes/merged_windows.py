@@ -1,8 +1,9 @@
 """Windows that the file merges with the batch, ``[N·P, C, h, w]``, and that are ``[N, P, C, h, w]`` in the Graph.
 
 What works on them needs the batch first and the channels second. A pool takes each channel by itself, so windows count
-as channels for it; so they do for an InstanceNormalization, once it scales nothing. A convolution of one pixel takes each
-pixel by itself, so windows lie below each other for it. Any other gets one axis more, of which its kernel spans one window.
+as channels for it; so they do for an InstanceNormalization, once it scales nothing. A convolution of one pixel takes
+each pixel by itself, so windows lie below each other for it. Any other gets one axis more, of which its kernel spans
+one window.
 """
 
 from __future__ import annotations

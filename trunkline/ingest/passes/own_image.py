@@ -6,19 +6,24 @@ each number of the view lies in it: ``n · C + c`` for image n. For one image th
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute, name_of, shape_of
+from trunkline.ingest.graph import attribute, inputs_of, name_of, shape_of
 from trunkline.ingest.onnx_file.adapters.decompose import become
+from trunkline.ingest.onnx_file.operators import EVALUATED
 from trunkline.ingest.passes.batch_place import BatchAxis
 from trunkline.ingest.passes.edit import put
 from trunkline.ingest.passes.freeing import Freeing, refused
 from trunkline.ingest.passes.infer_shapes import WITNESSES
+from trunkline.ingest.passes.second_batch import SecondBatch
+from trunkline.ingest.passes.standing import Array, computed, known_sizes, standing
 
-Array = np.ndarray[Any, Any]
+_MOST_NUMBERS = 2**22
+"""In a table, at either witness: enough for one number per channel of a pooled map."""
 
 
 def works_along_batch(node: ir.Node, state: Freeing) -> bool:
@@ -66,10 +71,42 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
 
 def _tables(indices: ir.Value, state: Freeing) -> list[tuple[int, Array]]:
     if state.second is not None:
-        both = state.second.both(indices)
+        both = _at_both(indices, state.second)
         return [] if both is None else list(zip(WITNESSES, both, strict=True))
     stored = indices.const_value
     return [] if stored is None else [(state.batch, stored.numpy())]
+
+
+def _at_both(table: ir.Value, second: SecondBatch) -> tuple[Array, Array] | None:
+    """Return what a computed constant holds at either batch size; ``None`` where it is too large or not known."""
+    known: dict[ir.Value, tuple[Array, Array]] = {}
+    waiting = [table]
+    while waiting:
+        top = waiting[-1]
+        node = top.producer()
+        if top.const_value is not None and top not in second.bent:
+            first = top.const_value.numpy()
+            known[top] = (first, second.contents.get(top, first))
+        elif node is None or node.op_type not in EVALUATED or len(node.outputs) > 1 or not _is_small(top, second):
+            return None
+        elif missing := [read for read in inputs_of(node) if read not in known]:
+            waiting += missing
+            continue
+        else:
+            known[top] = (_from(node, known, 0), _from(node, known, 1))
+        waiting.pop()
+    return known[table]
+
+
+def _from(node: ir.Node, known: Mapping[ir.Value, tuple[Array, Array]], index: int) -> Array:
+    contents = {value: known[value][index] for value in inputs_of(node)}
+    with standing({value: array.shape for value, array in contents.items()}, contents):
+        return computed(node)[0]
+
+
+def _is_small(value: ir.Value, second: SecondBatch) -> bool:
+    sizes = second.shapes.get(value)
+    return math.prod(known_sizes(value) if sizes is None else sizes) <= _MOST_NUMBERS
 
 
 def _own_table(table: Array, batch: int, behind: int) -> Array | None:

@@ -7,11 +7,9 @@ arithmetic gives, is kept for the second witness too, where it differs there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -23,21 +21,24 @@ from trunkline.ingest.node_shapes import infer_node
 from trunkline.ingest.onnx_file.operators import EVALUATED
 from trunkline.ingest.parameters import may_train
 from trunkline.ingest.passes.edit import Editor, set_input, static
-from trunkline.ingest.passes.fold_constants import can_fold, evaluate_all
+from trunkline.ingest.passes.fold_constants import can_fold
 from trunkline.ingest.passes.infer_shapes import ADVICE, WITNESSES, name_batch
 from trunkline.ingest.passes.lift_constants import replace_by_tensors
+from trunkline.ingest.passes.standing import Array, Sizes, computed, known_sizes, standing
 
-Array = np.ndarray[Any, Any]
-Sizes = tuple[int, ...]
 OF_NUMBER = "computes with the number of images in the batch"
 _OF_SHAPES = ("Shape", "Size")
-_BENDING = frozenset(
-    ["Abs", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Sign"]
+_IN_PROPORTION = frozenset({"Add", "Concat", "Neg", "Sub", "Sum"})
+"""Arithmetic that gives as much more for one image more as it reads more."""
+_MOVING = frozenset(
+    {
+        *("ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Shape", "Size", "Slice", "Split"),
+        *("Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    }
 )
-"""Arithmetic that may be constant, or in proportion, at both witnesses and not between."""
+"""Operators that do so unless it is their second input that says which number is meant."""
 _OTHERS = (1, 2, 3, 1000)
-_MOST_NUMBERS = 2**22
-"""In a table that numbers the images, at either witness: enough for one number per channel of a pooled map."""
+"""Batch sizes at which arithmetic is tried that may be out of proportion."""
 
 
 class SecondBatch:
@@ -55,7 +56,7 @@ class SecondBatch:
         self.bent: set[ir.Value] = set()
         self._followed: set[ir.Node] = set()
         for image in images:
-            self.shapes[image] = (WITNESSES[1], *_sizes(image)[1:])
+            self.shapes[image] = (WITNESSES[1], *known_sizes(image)[1:])
 
     def touches(self, node: ir.Node) -> bool:
         """Whether ``node`` reads anything that differs."""
@@ -71,7 +72,7 @@ class SecondBatch:
         sizes, data = static(node, 3), node.inputs[0] if node.inputs else None
         if node.op_type != "Resize" or sizes is None or data not in self.shapes or node.inputs[3] in self.contents:
             return
-        pairs = list(zip(_sizes(data), self.shapes[data], strict=True))
+        pairs = list(zip(known_sizes(data), self.shapes[data], strict=True))
         named = [pairs[axis] for axis in attribute(node, "axes") or range(len(pairs))]
         kept = [pair if len(set(pair)) > 1 else (size, size) for pair, size in zip(named, sizes.tolist(), strict=True)]
         if any(first != second for first, second in kept):
@@ -104,7 +105,7 @@ class SecondBatch:
                 raise InvalidModel(f"{node.op_type} {OF_NUMBER}", place=name_of(node), advice=ADVICE)
 
     def take_over(self, old: ir.Value | None, new: ir.Value | None) -> None:
-        """Note of sizes that stand in the place of others which follow the batch that they follow it in the same places."""
+        """Note of sizes that took the place of others that they follow the batch where those did."""
         if old is None or new is None or new is old or old not in self.contents:
             return
         first = array_of(new)
@@ -151,17 +152,16 @@ class SecondBatch:
 
         A constant whose own size follows the batch stays a node: it is one constant, made for each image.
         """
-        if not can_fold(node) or node.op_type not in EVALUATED or any(map(may_train, inputs_of(node))):
+        if not can_fold(node) or node.op_type not in EVALUATED or any(map(_is_weight, inputs_of(node))):
             return False
         if any(value in self.shapes for value in node.outputs):
             return False
         for value in node.outputs if node.op_type not in _OF_SHAPES else ():
-            budget.charge(name_of(value), _sizes(value))
-        first = _computed(node)
+            budget.charge(name_of(value), known_sizes(value))
+        first = computed(node)
         with self._at_second(node):
-            second = _computed(node)
-        bends = not self.bent.isdisjoint(inputs_of(node))
-        bends = bends or self._bends(node, first[0], second[0])
+            second = computed(node)
+        bends = not self.bent.isdisjoint(inputs_of(node)) or self._bends(node, first, second)
         stored = replace_by_tensors(editor, node, [ir.Tensor(array) for array in first])
         for value, here, there in zip(stored, first, second, strict=True):
             if is_weight(value):
@@ -172,42 +172,27 @@ class SecondBatch:
                 self.bent.add(value)
         return True
 
-    def _bends(self, node: ir.Node, first: Array, second: Array) -> bool:
-        """Whether what ``node`` makes of sizes is not in proportion for batches of other sizes, one image for one."""
-        if node.op_type not in _BENDING or not any(value in self.contents for value in inputs_of(node)):
+    def _bends(self, node: ir.Node, first: Sequence[Array], second: Sequence[Array]) -> bool:
+        """Whether what ``node`` makes of sizes is out of proportion for batches of other sizes.
+
+        A comparison may turn out alike at both witnesses and differ between, and so may a rest or a larger of two.
+        """
+        differing = [index for index, value in enumerate(node.inputs) if value in self.contents]
+        if not differing or node.op_type in _IN_PROPORTION or (node.op_type in _MOVING and differing == [0]):
             return False
         for batch in _OTHERS:
             reads = {value: (array_of(value), self.contents.get(value, array_of(value))) for value in inputs_of(node)}
             contents = {value: _in_proportion(*pair, batch) for value, pair in reads.items()}
-            with _standing({}, contents):
-                found = _computed(node)[0]
-            if not np.array_equal(found, _in_proportion(first, second, batch)):
+            with standing({}, contents):
+                found = computed(node)
+            expected = [_in_proportion(*pair, batch) for pair in zip(first, second, strict=True)]
+            if not all(map(np.array_equal, found, expected)):
                 return True
         return False
 
-    def both(self, value: ir.Value) -> tuple[Array, Array] | None:
-        """Return what a computed constant holds at either batch size; ``None`` where it is too large or not known."""
-        known: dict[ir.Value, tuple[Array, Array]] = {}
-        waiting = [value]
-        while waiting:
-            top = waiting[-1]
-            node = top.producer()
-            if top.const_value is not None:
-                first = top.const_value.numpy()
-                known[top] = (first, self.contents.get(top, first))
-            elif node is None or node.op_type not in EVALUATED or len(node.outputs) > 1 or not self._is_small(top):
-                return None
-            elif missing := [read for read in inputs_of(node) if read not in known]:
-                waiting += missing
-                continue
-            else:
-                known[top] = (_from(node, known, 0), _from(node, known, 1))
-            waiting.pop()
-        return known[value]
-
     def retold(self, error: InvalidModel, node: ir.Node) -> InvalidModel:
         """Return ``error`` with N in the place of the first batch size, which is in no file."""
-        own = {size for value in inputs_of(node) for size in self._own_sizes(value)}
+        own = {size for value in inputs_of(node) for size in self._ownknown_sizes(value)}
         return type(error)([replace(item, message=name_batch(item.message, own)) for item in error.problems])
 
     def _note(self, node: ir.Node) -> None:
@@ -226,20 +211,23 @@ class SecondBatch:
             if other is not None and shape != other:
                 self.shapes[value] = tuple(int(size) for size in other.numpy())
 
-    def _own_sizes(self, value: ir.Value) -> Iterator[int]:
-        sizes = _sizes(value)
+    def _ownknown_sizes(self, value: ir.Value) -> Iterator[int]:
+        sizes = known_sizes(value)
         pairs = zip(sizes, self.shapes.get(value, sizes), strict=True)
         return (first for first, second in pairs if first == second)
-
-    def _is_small(self, value: ir.Value) -> bool:
-        return math.prod(self.shapes.get(value, _sizes(value))) <= _MOST_NUMBERS
 
     @contextmanager
     def _at_second(self, node: ir.Node) -> Iterator[None]:
         shapes = {value: self.shapes[value] for value in inputs_of(node) if value in self.shapes}
         contents = {value: self.contents[value] for value in inputs_of(node) if value in self.contents}
-        with _standing(shapes, contents):
+        with standing(shapes, contents):
             yield
+
+
+def _is_weight(value: ir.Value) -> bool:
+    """Whether ``value`` trains: a stored weight, or what is computed of some and known for a while."""
+    is_float = value.dtype is not None and value.dtype.is_floating_point()
+    return may_train(value) or (is_float and value.const_value is not None and not value.is_initializer())
 
 
 def _in_proportion(first: Array, second: Array, batch: int) -> Array:
@@ -248,34 +236,3 @@ def _in_proportion(first: Array, second: Array, batch: int) -> Array:
         return first
     slope = (second.astype(np.float64) - first) / (WITNESSES[1] - WITNESSES[0])
     return np.asarray(first + slope * (batch - WITNESSES[0])).astype(first.dtype)
-
-
-def _from(node: ir.Node, known: Mapping[ir.Value, tuple[Array, Array]], index: int) -> Array:
-    contents = {value: known[value][index] for value in inputs_of(node)}
-    with _standing({value: array.shape for value, array in contents.items()}, contents):
-        return _computed(node)[0]
-
-
-def _computed(node: ir.Node) -> list[Array]:
-    """Return what ``node`` gives, output by output; only what rearranges gives more than one."""
-    computed = zip(node.outputs, evaluate_all(node), strict=True)
-    return [array.astype((value.dtype or ir.DataType.FLOAT).numpy(), copy=False) for value, array in computed]
-
-
-def _sizes(value: ir.Value) -> Sizes:
-    return () if value.shape is None else tuple(int(size) for size in value.shape.numpy())
-
-
-@contextmanager
-def _standing(shapes: Mapping[ir.Value, Sizes], contents: Mapping[ir.Value, Array]) -> Iterator[None]:
-    """Let values have other shapes and contents for a while."""
-    before = [(value, value.shape, value.const_value) for value in {*shapes, *contents}]
-    try:
-        for value, sizes in shapes.items():
-            value.shape = ir.Shape(sizes)
-        for value, array in contents.items():
-            value.const_value = ir.Tensor(array, name=value.name)
-        yield
-    finally:
-        for value, shape, tensor in before:
-            value.shape, value.const_value = shape, tensor

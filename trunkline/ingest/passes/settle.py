@@ -8,11 +8,9 @@ from trunkline.errors import InvalidModel
 from trunkline.ingest.graph import inputs_of, name_of, shape_of
 from trunkline.ingest.limits import Budget
 from trunkline.ingest.parameters import may_train
-from trunkline.ingest.passes.batch_axis import batch_axis
 from trunkline.ingest.passes.eliminate_identity import eliminate
 from trunkline.ingest.passes.fold_constants import Folder
 from trunkline.ingest.passes.freeing import Freeing
-from trunkline.ingest.passes.infer_shapes import shape_text
 from trunkline.ingest.passes.spread import VIEWS
 
 
@@ -20,7 +18,7 @@ def settle(graph: ir.Graph, state: Freeing, budget: Budget) -> None:
     """Let what is the same for every image be there once, and be stored where it can be.
 
     Raises:
-        InvalidModel: An output is the same for every image, or has its batch elsewhere than first.
+        InvalidModel: An output is the same for every image, or numbers them.
     """
     for value in graph.outputs:
         _check_output(value, state)
@@ -58,22 +56,6 @@ def _skip(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _check_output(value: ir.Value, state: Freeing) -> None:
-    name, axis = name_of(value), batch_axis(value)
     if value in state.alike or value in state.numbered:
         text = "the output does not depend on the image: a constant is repeated for each image of the batch"
-        raise InvalidModel(text, place=name, advice="name the values that do with --features")
-    if axis in (None, 0):
-        return  # one without a batch that is not computed from the image is told as such elsewhere
-    before = _batch_first(value)
-    advice = f"cut the network before: --features {before}" if before else "export the network with the batch first"
-    text = f"an output of shape {shape_text(shape_of(value))}; the batch must be first"
-    raise InvalidModel(text, place=name, advice=advice)
-
-
-def _batch_first(value: ir.Value) -> str:
-    """Return the name of the last value before ``value`` that has its batch first."""
-    seen: ir.Value | None = value
-    while seen is not None and batch_axis(seen) != 0:
-        node = seen.producer()
-        seen = None if node is None else next((read for read in inputs_of(node) if batch_axis(read) is not None), None)
-    return "" if seen is None or seen.producer() is None else name_of(seen)
+        raise InvalidModel(text, place=name_of(value), advice="name the values that do with --features")

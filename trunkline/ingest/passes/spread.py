@@ -1,8 +1,8 @@
-"""Constants that a file makes for each image of the batch: kept for one image, and spread to the batch where they must be.
+"""Constants that a file makes for each image of the batch: kept for one, and spread to the batch where they must be.
 
 A class token, the start of an unrolled recurrence, zeros like a map: a tensor of the batch's size that does not depend
 on the image. Operators that repeat axes of size 1 read it as it is for one image. The others need one for each image,
-and a Graph computes no sizes. So, by the sign of one number of each image, the constant is chosen, or the same constant.
+and a Graph computes no sizes. So, by one number of each image, it is chosen between the constant and the same constant.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import BATCH, inputs_of, name_of, shape_of
-from trunkline.ingest.parameters import may_train
+from trunkline.ingest.graph import BATCH, name_of, shape_of
 from trunkline.ingest.passes.batch_axis import batch_axis
 from trunkline.ingest.passes.batch_place import BatchAxis
 from trunkline.ingest.passes.edit import set_input, static
@@ -45,36 +44,21 @@ def make_once(node: ir.Node, state: Freeing, first: Sizes, second: Sizes) -> Non
     if node.op_type != "ConstantOfShape":
         sizes = _repeat(node, state, axis, sizes)
     _set_sizes(node, state, sizes)
-    is_from_image = bool(state.reads(node))
-    value.shape = ir.Shape(axis.apart(first, -1))
-    value.shape[axis.place] = ir.SymbolicDim(BATCH)
+    value.shape = ir.Shape([BATCH if place == axis.place else size for place, size in enumerate(axis.apart(first, 1))])
     state.give(node, value, axis, first, second)
-    if not is_from_image:
-        state.alike.add(value)
-        if is_of_weights(node, state):
-            state.of_weights.add(value)
+    state.alike.add(value)
 
 
 def give_each(node: ir.Node, state: Freeing) -> None:
     """Spread to the batch what ``node`` reads for one image, where it needs one for each."""
     reads = state.reads(node)
     alike = [index for index, value in enumerate(node.inputs) if value in state.alike]
-    if len(alike) == len(reads):
-        # A weight that works on constants only would work for no image, and so be in no unit.
-        alike = alike if is_of_weights(node, state) and node.op_type not in VIEWS else []
-    elif node.op_type in REPEATING:
-        alike = []
-    elif node.op_type == "Gemm":
-        alike = [index for index in alike if index != 2]
-    for index in alike:
-        _spread_input(node, index, state)
+    if 0 < len(alike) < len(reads) and node.op_type not in REPEATING:
+        for index in alike:
+            if node.op_type != "Gemm" or index != 2:
+                _spread_input(node, index, state)
     if state.second is None:
         _give_stored(node, state)
-
-
-def is_of_weights(node: ir.Node, state: Freeing) -> bool:
-    """Whether ``node`` reads weights, or constants made of some."""
-    return any(value in state.of_weights or may_train(value) for value in inputs_of(node))
 
 
 def _give_stored(node: ir.Node, state: Freeing) -> None:
@@ -108,7 +92,7 @@ def _spread_input(node: ir.Node, index: int, state: Freeing, axis: BatchAxis | N
 
 
 def _chosen(node: ir.Node, value: ir.Value, state: Freeing, place: int) -> ir.Value:
-    near = next((read for read in state.reads(node) if read not in state.alike), state.latest)
+    near = next(read for read in state.reads(node) if read not in state.alike)
     sign = _sign(node, near, state, [1] * place + [-1] + [1] * (len(shape_of(value)) - place - 1))
     return put_before(node, state, "Where", [sign, value, value])
 
@@ -141,15 +125,8 @@ def _repeat(node: ir.Node, state: Freeing, axis: BatchAxis, sizes: list[int]) ->
         sizes = [size // part for size, part in zip(sizes, parted, strict=True)]
     if parted != own:
         data = reshaped(node, data, state, parted)
-    if is_of_weights(node, state) and not _is_plain(node, sizes, parted):
-        data = _chosen(node, data, state, axis.place)
     node.replace_input_with(0, data)
     return sizes
-
-
-def _is_plain(node: ir.Node, sizes: list[int], own: list[int]) -> bool:
-    """Whether an Expand to ``sizes``, or a Tile so many times, leaves what has the sizes ``own`` as it is."""
-    return sizes == (own if node.op_type == "Expand" else [1] * len(own))
 
 
 def _makes_alike(node: ir.Node, state: Freeing) -> bool:

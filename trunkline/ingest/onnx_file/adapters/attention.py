@@ -117,7 +117,9 @@ def _near(node: ir.Node, rows: int, columns: int) -> Truths:
     left, right = attribute(node, "left_window_size", -1), attribute(node, "right_window_size", -1)
     is_near = (behind >= -left) | (left < 0)
     is_near &= (behind <= right) | (right < 0)
-    return is_near & (behind <= 0) if attribute(node, "is_causal", 0) else is_near
+    if attribute(node, "is_causal", 0):
+        is_near &= behind <= 0
+    return np.asarray(is_near)
 
 
 def _added(node: ir.Node, editor: Editor, name: str, counts: Truths | None) -> ir.Value:
