@@ -30,14 +30,14 @@ def classifier(bias: tuple[int, ...] | None, **settings: float) -> Graph:
     return verify(b.finish([b.node("Gemm", inputs, name="fc", attributes=attributes)]))
 
 
-def trained(backbone: Graph, mixing: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Outputs and gradients where every task is sure to share."""
+def trained(backbone: Graph, mixing: str) -> tuple[AutoMTL, torch.Tensor, dict[str, torch.Tensor]]:
+    """A model in which every task is sure to share, with its output and gradients."""
     model = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(mixing=mixing, prefer_shared=1000.0), seed=1).double()
     model.begin_step(0, mode="soft")
     outputs = model(images())
     (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
     gradients = {name: p.grad for name, p in model.parameter_groups()["weights"].items() if p.grad is not None}
-    return outputs["a"], gradients
+    return model, outputs["a"], gradients
 
 
 def images() -> torch.Tensor:
@@ -49,8 +49,9 @@ def images() -> torch.Tensor:
 @pytest.mark.parametrize("settings", [{}, {"transB": 1}, {"alpha": 0.5, "beta": 2.0}])
 def test_any_bias_trains_like_the_twin(bias: tuple[int, ...] | None, settings: dict[str, float], mixing: str) -> None:
     backbone = classifier(bias, **settings)
-    y, gradients = trained(backbone, mixing)
-    twin = Twin(lower(all_shared(backbone, TASKS), backbone, {}).graph, seed=1).double()
+    model, y, gradients = trained(backbone, mixing)
+    lowered = lower(all_shared(backbone, TASKS), backbone, {})
+    twin = Twin(lowered.graph, weights=model.weights(lowered)).double()
     outputs = twin(images())
     (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
     torch.testing.assert_close(y, outputs["a"], rtol=1e-10, atol=1e-12)
