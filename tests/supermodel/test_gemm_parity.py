@@ -19,15 +19,18 @@ TASKS = ("a", "b")
 SHAPES: list[tuple[int, ...] | None] = [None, (), (1,), (4,), (1, 1), (1, 4)]
 
 
-def classifier(bias: tuple[int, ...] | None, **settings: float) -> Graph:
+def classifier(bias: tuple[int, ...] | None, *, frozen: str = "", **settings: float) -> Graph:
     b = GraphBuilder("classifier")
     x = b.node("Relu", [conv(b, b.image("image", (3, 8, 8)), "conv", 4)], name="relu")
     x = b.node("Flatten", [b.node("GlobalAveragePool", [x], name="pool")], name="flat", attributes={"axis": 1})
-    inputs = [x, b.weight("fc.weight", (4, 4), Filler("xavier"))]
-    if bias is not None:
-        inputs.append(b.weight("fc.bias", bias, Filler("gaussian", 0.5)))
+    stored = {"fc.weight": (4, 4)} if bias is None else {"fc.weight": (4, 4), "fc.bias": bias}
+    fillers = {"fc.weight": Filler("xavier"), "fc.bias": Filler("gaussian", 0.5)}
+    inputs = [
+        b.constant(name, fillers[name].draw(shape, name)) if name == frozen else b.weight(name, shape, fillers[name])
+        for name, shape in stored.items()
+    ]
     attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **settings}
-    return verify(b.finish([b.node("Gemm", inputs, name="fc", attributes=attributes)]))
+    return verify(b.finish([b.node("Gemm", [x, *inputs], name="fc", attributes=attributes)]))
 
 
 def trained(backbone: Graph, mixing: str) -> tuple[AutoMTL, torch.Tensor, dict[str, torch.Tensor]]:
@@ -58,6 +61,19 @@ def test_any_bias_trains_like_the_twin(bias: tuple[int, ...] | None, settings: d
     for name, parameter in twin.trainable().items():
         assert gradients[name].shape == parameter.shape, name
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mixing", ["weight", "output"])
+@pytest.mark.parametrize("frozen", ["fc.weight", "fc.bias"])
+def test_what_is_frozen_has_one_instance(frozen: str, mixing: str) -> None:
+    """A kernel or bias that does not train is the same for all options; the other one is copied and trains."""
+    backbone = classifier((4,), frozen=frozen)
+    model, y, gradients = trained(backbone, mixing)
+    lowered = lower(all_shared(backbone, TASKS), backbone, {})
+    torch.testing.assert_close(y, Twin(lowered.graph, weights=model.weights(lowered)).double()(images())["a"])
+    assert frozen not in gradients
+    assert gradients.keys() & {"fc.weight", "fc.bias"}
+    assert f"{frozen}@1" not in model.store.weights()
 
 
 @pytest.mark.parametrize("bias", SHAPES[1:])
