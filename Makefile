@@ -11,7 +11,7 @@ ZOO_PACKAGES := torch torchvision timm pytorchcv segmentation-models-pytorch ult
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench bench-quick fuzz conformance zoo zoo-check clean
+.PHONY: help demo test test-slow check format bench bench-quick fuzz mutants conformance zoo zoo-check clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ fuzz: $(READY) ## Fuzz the readers for hours on two cores; start it again to go 
 	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz caffemodel --runs 10000000
 	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz onnx --runs 1000000
 	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz graphs --runs 50000
+
+mutants: $(READY) ## Plant small faults and report which no test notices (hours; start it again to go on).
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutation]'
+	$(BIN)/python -m mutation $(MUTANTS)
 
 zoo: $(READY) ## Write the packaged backbones anew from their tables.
 	$(BIN)/python -m trunkline.ingest.zoo.make

@@ -95,7 +95,7 @@ def share(killed: int, survived: int) -> float | None:
 
 def table(reports: Sequence[ModuleReport]) -> str:
     """Return the modules as a Markdown table, the sum last."""
-    head = "| module | mutants | sample | open | killed | of these timed out | survived | equivalent | killed of those that count |"
+    head = "| module | mutants | sample | not yet tried | killed | timed out | survived | equivalent | share killed |"
     rule = "| --- |" + " ---: |" * 8
     sums = [sum(column) for column in zip(*map(_counts, reports), strict=True)] if reports else [0] * 7
     rows = [_row(report.module, _counts(report)) for report in reports]

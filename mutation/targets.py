@@ -1,11 +1,63 @@
-"""Which modules are tested by mutation, and which tests must notice a fault in each.
+"""What is tested by mutation: modules, and the tests that must notice a fault in them.
 
-A module's tests are the ones that are about it, and quick: a mutant costs what those of them cost that reach the mutated
-function, up to the first that fails. A fault that only a slow or distant test would find counts as not found.
+The tests of a group are the ones that are about its modules, and quick: a mutant costs what those of them cost that
+reach the mutated function, up to the first that fails. A fault that only a slow or distant test would find counts as
+not found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
-TARGETS: Mapping[str, tuple[str, ...]] = {}
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules that the same tests must watch.
+
+    Attributes:
+        name: Of the group, and of the folder that its mutants lie in.
+        modules: Their paths in the repository.
+        tests: Paths of test files.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _group(name: str, room: str, modules: str, tests: str) -> Group:
+    return Group(
+        name,
+        tuple(f"trunkline/{room}/{module}.py" for module in modules.split()),
+        tuple(f"tests/{room}/test_{test}.py" for test in tests.split()),
+    )
+
+
+GROUPS: tuple[Group, ...] = (
+    _group(
+        "lowering",
+        "supermodel",
+        "lower numbering emission executed",
+        "lowering_properties plan_abuse",
+    ),
+    _group(
+        "search",
+        "supermodel",
+        "sampling workload cost_terms cost_table choice methods/automtl",
+        "sampling_golden cost_terms_properties cost_table_abuse automtl_golden automtl_options mixed_properties",
+    ),
+    _group(
+        "train",
+        "train",
+        "runner steps evaluate optimisers keeper standing",
+        "runner_steps runner_resume runner_search runner_folder",
+    ),
+    _group("parity", "export", "parity tolerance reference locate", "parity"),
+    _group(
+        "bench",
+        "bench",
+        "statistics stability compare models unit_times",
+        "bench_statistics bench_stability bench_protocol bench_models unit_times",
+    ),
+    _group("verbs", "verbs", "train search bench run project", "search_numbers bench_run_golden trained_alike"),
+)

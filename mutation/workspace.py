@@ -1,4 +1,4 @@
-"""A folder in which mutmut works on one module: its configuration, its mutants, and what became of them."""
+"""A folder in which mutmut works on a group of modules: configuration, mutants, and what became of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutation.targets import Group
+
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / "runs" / "mutation"
 
@@ -20,7 +22,7 @@ _PROSE = r'"[A-Za-z{][^"]*[a-z}:] [a-z{][^"]*"'
 _CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["trunkline"]
-only_mutate = ["{module}"]
+only_mutate = {modules}
 do_not_mutate_patterns = ['''{prose}''']
 also_copy = {copied}
 pytest_add_cli_args = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--hypothesis-seed=0"]
@@ -41,20 +43,14 @@ class MutationFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where mutmut mutates one module.
+    """Where mutmut mutates one group; each has its own selection of tests."""
 
-    Attributes:
-        module: Path of the module in the repository.
-        tests: Paths of the test files that must notice.
-    """
-
-    module: str
-    tests: tuple[str, ...]
+    group: Group
 
     @property
     def folder(self) -> Path:
-        """Holds mutmut's state, one folder a module, so that each has its own selection of tests."""
-        return STATE / self.module.removesuffix(".py").replace("/", ".")
+        """Holds mutmut's state."""
+        return STATE / self.group.name
 
     @property
     def log(self) -> Path:
@@ -69,34 +65,35 @@ class Workspace:
             if not link.is_symlink():
                 link.symlink_to(ROOT / name)
         copied = [name for name in _SEEN_BY_TESTS if name not in ("trunkline", "tests")]
-        own = _CONFIGURATION.format(module=self.module, prose=_PROSE, copied=copied, tests=list(self.tests))
+        modules, tests = list(self.group.modules), list(self.group.tests)
+        own = _CONFIGURATION.format(modules=modules, prose=_PROSE, copied=copied, tests=tests)
         (self.folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + own)
 
-    def names(self) -> list[str]:
-        """Return the names of all mutants of the module as it is now."""
+    def names(self, module: str) -> list[str]:
+        """Return the names of all mutants of a module as it is now."""
         from mutmut.mutation.file_mutation import mutate_file_contents
 
         with self._entered():
-            mutated = mutate_file_contents(self.module, (ROOT / self.module).read_text())
-        package = self.module.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            mutated = mutate_file_contents(module, (ROOT / module).read_text())
+        package = module.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         return [f"{package}.{name}" for name in mutated.mutant_names]
 
-    def verdicts(self) -> dict[str, str]:
-        """Return what became of each mutant that was tried and whose function is as it was then."""
+    def verdicts(self, module: str) -> dict[str, str]:
+        """Return what became of each of a module's mutants that was tried and whose function is as it was then."""
         from mutmut.mutation.data import SourceFileMutationData
         from mutmut.stats import status_by_exit_code
 
         with self._entered():
-            data = SourceFileMutationData(path=self.module)
+            data = SourceFileMutationData(path=module)
             data.load()
         return {name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items() if code is not None}
 
-    def diff(self, name: str) -> str:
-        """Return what a mutant changes, as a unified diff."""
+    def diff(self, module: str, name: str) -> str:
+        """Return what a mutant of a module changes, as a unified diff."""
         from mutmut.mutation.diff_apply import get_diff_for_mutant
 
         with self._entered():
-            return str(get_diff_for_mutant(name, path=self.module))
+            return str(get_diff_for_mutant(name, path=module))
 
     def run(self, names: Sequence[str], *, workers: int) -> None:
         """Try mutants, until done or interrupted; what was tried is kept either way.

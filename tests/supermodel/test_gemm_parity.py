@@ -19,25 +19,28 @@ TASKS = ("a", "b")
 SHAPES: list[tuple[int, ...] | None] = [None, (), (1,), (4,), (1, 1), (1, 4)]
 
 
-def classifier(bias: tuple[int, ...] | None, **settings: float) -> Graph:
+def classifier(bias: tuple[int, ...] | None, *, frozen: str = "", **settings: float) -> Graph:
     b = GraphBuilder("classifier")
     x = b.node("Relu", [conv(b, b.image("image", (3, 8, 8)), "conv", 4)], name="relu")
     x = b.node("Flatten", [b.node("GlobalAveragePool", [x], name="pool")], name="flat", attributes={"axis": 1})
-    inputs = [x, b.weight("fc.weight", (4, 4), Filler("xavier"))]
-    if bias is not None:
-        inputs.append(b.weight("fc.bias", bias, Filler("gaussian", 0.5)))
+    stored = {"fc.weight": (4, 4)} if bias is None else {"fc.weight": (4, 4), "fc.bias": bias}
+    fillers = {"fc.weight": Filler("xavier"), "fc.bias": Filler("gaussian", 0.5)}
+    inputs = [
+        b.constant(name, fillers[name].draw(shape, name)) if name == frozen else b.weight(name, shape, fillers[name])
+        for name, shape in stored.items()
+    ]
     attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **settings}
-    return verify(b.finish([b.node("Gemm", inputs, name="fc", attributes=attributes)]))
+    return verify(b.finish([b.node("Gemm", [x, *inputs], name="fc", attributes=attributes)]))
 
 
-def trained(backbone: Graph, mixing: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Outputs and gradients where every task is sure to share."""
+def trained(backbone: Graph, mixing: str) -> tuple[AutoMTL, torch.Tensor, dict[str, torch.Tensor]]:
+    """A model in which every task is sure to share, with its output and gradients."""
     model = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(mixing=mixing, prefer_shared=1000.0), seed=1).double()
     model.begin_step(0, mode="soft")
     outputs = model(images())
     (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
     gradients = {name: p.grad for name, p in model.parameter_groups()["weights"].items() if p.grad is not None}
-    return outputs["a"], gradients
+    return model, outputs["a"], gradients
 
 
 def images() -> torch.Tensor:
@@ -49,14 +52,28 @@ def images() -> torch.Tensor:
 @pytest.mark.parametrize("settings", [{}, {"transB": 1}, {"alpha": 0.5, "beta": 2.0}])
 def test_any_bias_trains_like_the_twin(bias: tuple[int, ...] | None, settings: dict[str, float], mixing: str) -> None:
     backbone = classifier(bias, **settings)
-    y, gradients = trained(backbone, mixing)
-    twin = Twin(lower(all_shared(backbone, TASKS), backbone, {}).graph, seed=1).double()
+    model, y, gradients = trained(backbone, mixing)
+    lowered = lower(all_shared(backbone, TASKS), backbone, {})
+    twin = Twin(lowered.graph, weights=model.weights(lowered)).double()
     outputs = twin(images())
     (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
     torch.testing.assert_close(y, outputs["a"], rtol=1e-10, atol=1e-12)
     for name, parameter in twin.trainable().items():
         assert gradients[name].shape == parameter.shape, name
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mixing", ["weight", "output"])
+@pytest.mark.parametrize("frozen", ["fc.weight", "fc.bias"])
+def test_what_is_frozen_has_one_instance(frozen: str, mixing: str) -> None:
+    """A kernel or bias that does not train is the same for all options; the other one is copied and trains."""
+    backbone = classifier((4,), frozen=frozen)
+    model, y, gradients = trained(backbone, mixing)
+    lowered = lower(all_shared(backbone, TASKS), backbone, {})
+    torch.testing.assert_close(y, Twin(lowered.graph, weights=model.weights(lowered)).double()(images())["a"])
+    assert frozen not in gradients
+    assert gradients.keys() & {"fc.weight", "fc.bias"}
+    assert f"{frozen}@1" not in model.store.weights()
 
 
 @pytest.mark.parametrize("bias", SHAPES[1:])

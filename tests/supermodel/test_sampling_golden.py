@@ -137,7 +137,7 @@ def test_advice_is_to_try_more_plans(kind: str) -> None:
 
 def test_a_task_that_skips_everything_is_no_plan() -> None:
     p = np.zeros((len(UNITS), len(TASKS), 3))
-    p[..., SHARED], p[..., SKIPPED] = 0.5, 0.5
+    p[..., SHARED], p[..., SKIPPED] = 0.2, 0.8  # two of five draws skip everything, and the next one is taken
     p[:, 0] = [1.0, 0.0, 0.0]
     for seed in range(20):
         plan = decided(p, kind="draw", seed=seed)
@@ -155,7 +155,25 @@ def test_draws_follow_the_distribution_and_their_seed() -> None:
     for choice, share in ((0, 0.2), (1, 0.7), ("skip", 0.1)):
         assert drawn[choice] / 150 == pytest.approx(share, abs=0.1)
     assert decided(p, kind="draw", seed=7).units == plans[7].units
-    assert plans[7].provenance["sampling"]["seed"] == 7
+    assert plans[7].provenance == {"sampling": {"kind": "draw", "seed": 7, "draws": 64}}
+
+
+def test_a_draw_tries_64_times_whatever_best_compares() -> None:
+    """``draws`` is for ``best`` alone: with one draw, most seeds would find nothing inside this budget."""
+    for seed in range(5):
+        decided(distribution(), kind="draw", seed=seed, draws=1, max_parameters=0.6)
+    with pytest.raises(InvalidConfig, match="none of"):
+        decided(distribution(), kind="draw", max_parameters=0.4)
+
+
+def test_probabilities_need_not_add_up_to_the_last_digit() -> None:
+    """A distribution learned in float32 may sum to less than 1; there is no fourth option."""
+    p = distribution()
+    p[:FREE] = [0.0, 0.0, 1.0]
+    p[0] = [0.5, 0.5, 0.0]
+    likely = [decided(0.9 * p, kind="draw", seed=seed) for seed in range(30)]
+    assert all(plan.choice(UNITS[1], "a") == "skip" for plan in likely)
+    assert {plan.choice(UNITS[0], "b") for plan in likely} == {0, 2}
 
 
 def test_a_budget_counts_what_the_heads_read() -> None:

@@ -70,7 +70,7 @@ def choose(
     Raises:
         InvalidConfig: No plan that was tried is valid and inside the budget; the message says the cheapest seen.
     """
-    units = find_units(backbone, "operator")
+    units = find_units(backbone)
     provenance = {"sampling": sampling.model_dump(exclude_none=True)}
     seen: list[tuple[float, float]] = []
     for choices in _candidates(distribution, sampling):
