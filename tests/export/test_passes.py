@@ -295,19 +295,16 @@ def shared_weight(nets, norms, *, plain=False):
 
 
 @pytest.mark.parametrize(
-    ("norms", "plain", "weights"),
-    [
-        (["bn", "bn"], False, ["conv.bias", "conv.weight"]),
-        (["bn", "other"], False, ["conv.bias", "conv.bias_2", "conv.weight", "conv.weight_2"]),
-        (["bn", "bn"], True, ["conv.bias", "conv.weight", "conv.weight_2"]),
-        (["bn", "other", "bn"], True, ["conv.bias", "conv.bias_2", "conv.weight", "conv.weight_2", "conv.weight_3"]),
-    ],
+    ("norms", "plain", "left"),
+    [(["bn", "bn"], False, 0), (["bn", "other"], False, 2), (["bn", "bn"], True, 2), (["bn", "other", "bn"], True, 3)],
 )
-def test_a_shared_weight_is_folded_once_per_norm_and_nobody_else_changes(nets, norms, plain, weights):
+def test_a_shared_weight_is_never_stored_twice(nets, norms, plain, left):
+    """It is folded where all that read it fold alike; else BatchNormalizations stay, for runtimes to fold."""
     graph = shared_weight(nets, norms, plain=plain)
     folded = optimise(graph)
     check(folded)
-    assert sorted(folded.initializers) == weights
+    assert nets.ops(folded).get("BatchNormalization", 0) == left
+    assert [name for name in folded.initializers if name.startswith("conv.weight")] == ["conv.weight"]
     image = nets.picture((2, 4, 6, 6))
     before, after = nets.run(graph, image), nets.run(folded, image)
     for name in before:

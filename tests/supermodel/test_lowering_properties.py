@@ -80,6 +80,7 @@ def test_a_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
         counted = count_file(path)
         assert counted.macs == cost.total.macs == graph_cost(lowered).macs
         assert cost.total.parameters == parameter_count(lowered)
+        assert counted.parameters <= cost.total.parameters  # what tasks share is stored once, folded or not
 
 
 @pytest.mark.parametrize("name", BACKBONES)

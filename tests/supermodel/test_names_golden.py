@@ -141,6 +141,41 @@ def test_a_weight_tied_in_the_file_stays_so_in_a_column(order: tuple[str, str]) 
     assert tied == {"tied": ["first", f"second@{order[0]}"], "tied@1": [f"second@{order[1]}"]}
 
 
+def test_a_weight_tied_in_the_file_is_cloned_too() -> None:
+    """Both columns read it at ``first``, for one input; at ``second`` they have two, so one of them needs a clone."""
+    backbone = tied_in_the_file()
+    rows = {unit.name: {"a": 0, "b": 0} for unit in find_units(backbone, "block")}
+    rows["between"] = {"a": 0, "b": 1}
+    lowered = lower(make_plan(backbone, ["a", "b"], rows, granularity="block", tie=False), backbone, {})
+    tied = {name: readers(lowered.graph, name) for name, origin in lowered.origin.items() if origin.name == "tied"}
+    assert tied == {"tied": ["first", "second@a"], "tied~b": ["second@b"]}
+
+
+def odd_head(weight: str) -> Graph:
+    b = GraphBuilder("odd head")
+    x, attributes = b.image("features", (4, 16, 16)), {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4}
+    return b.finish([b.node("Conv", [x, b.weight(weight, (4, 4, 1, 1), Filler())], name="out", attributes=attributes)])
+
+
+def test_one_name_for_two_weights_misleads_nobody() -> None:
+    """A head's weight and a copy of the backbone's want one name, and search and model settle it otherwise."""
+    b = GraphBuilder("clash")
+    x, weight = conv(b, b.image("image", (3, 16, 16)), "stem", 4), b.weight("head.a.w", (4, 4, 1, 1), Filler())
+    attributes = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4}
+    backbone = b.finish([b.node("Conv", [x, weight], name="last", attributes=attributes)])
+    heads = dict.fromkeys("ab", odd_head("w@1"))
+    model = AutoMTL(backbone, heads, ("a", "b"))
+    lowered = lower(
+        make_plan(backbone, ["a", "b"], {"stem": {"a": 0, "b": 0}, "last": {"a": 0, "b": 1}}), backbone, heads
+    )
+    disputed = {name: origin for name, origin in lowered.origin.items() if name.startswith("head.a.w@1")}
+    assert set(disputed.values()) == {HeadWeight("a", "w@1"), BackboneWeight("head.a.w", 1)}
+    given = model.weights(lowered)
+    for name, origin in disputed.items():
+        assert given[name].data_ptr() == model.store.at(origin).data_ptr()
+    assert any(given[name].data_ptr() != model.store.weights()[name].data_ptr() for name in disputed)
+
+
 def test_nodes_and_weights_say_whose_they_are() -> None:
     backbone = BACKBONES["chain"]()
     rows = {u.name: {"a": 0, "b": 0} for u in find_units(backbone)}

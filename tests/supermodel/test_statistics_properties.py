@@ -170,6 +170,18 @@ def test_a_step_moves_each_statistic_once(name: str, options: dict[str, object])
         torch.testing.assert_close(running, 0.1 * mean, rtol=1e-4, atol=1e-6)
 
 
+def test_hard_choices_in_training_move_each_column() -> None:
+    """All columns compute the same here. Each moves its own statistics; only an evaluation reads the first one's."""
+    model = apart_model("residual").train()
+    choose(model, random_plan(model.backbone, TASKS, 0, sharing=1.0))
+    seen = batch_means(model)
+    with torch.no_grad():
+        model(images())
+    for (node, task), mean in seen.items():
+        running = model.store.at(BackboneWeight(f"{node}.mean", column=task))
+        torch.testing.assert_close(running, 0.1 * mean, rtol=1e-4, atol=1e-6)
+
+
 def batch_means(model: AutoMTL) -> dict[tuple[str, str], torch.Tensor]:
     """Filled by the next forward pass: the mean of what each column feeds to each BatchNormalization."""
     seen: dict[tuple[str, str], torch.Tensor] = {}

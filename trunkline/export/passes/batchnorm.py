@@ -6,8 +6,9 @@ At inference BN is a per-channel affine map, and Conv, ConvTranspose and Gemm ar
     s = γ / √(σ² + ε),   W' = s · W,   b' = s · (b − μ) + β.
 
 The arithmetic is float64; the result is rounded once, to the weight's type. A convolution is folded when BN is its
-only reader and everything in the formula is stored. Nodes that share weight *and* BN share the folded pair as well,
-and a weight that somebody else reads unfolded is cloned, so no other node changes.
+only reader and everything in the formula is stored. Nodes that share weight *and* BN share the folded pair as well.
+A weight that is read with several BN, as by tasks whose inputs differ, stays as it is, and so do they: a folded copy
+for each would store again what the tasks share. Runtimes fold those when they load the file.
 """
 
 from __future__ import annotations
@@ -71,8 +72,13 @@ def _foldable(graph: Graph) -> list[tuple[list[Pair], Folded]]:
     for node in graph.nodes:
         if (pair := _pair(node)) is not None:
             groups.setdefault(pair.key, []).append(pair)
-    results = [(group, _compute(group[0])) for group in groups.values()]
+    results = [(group, _compute(group[0])) for group in groups.values() if _all_fold(group)]
     return [(group, result) for group, result in results if result is not None]
+
+
+def _all_fold(group: list[Pair]) -> bool:
+    """Whether nobody else reads the weight."""
+    return {node for node, _ in _stored(group[0].linear, 1).uses()} == {pair.linear for pair in group}
 
 
 def _pair(norm: ir.Node) -> Pair | None:
