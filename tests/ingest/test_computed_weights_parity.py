@@ -16,7 +16,7 @@ from trunkline.ingest.cost import graph_cost, node_costs
 from trunkline.ingest.graph import Graph, array_of, name_of
 from trunkline.ingest.parameters import parameter_count
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin, reinitialise
+from trunkline.supermodel.twins.module import Twin
 from trunkline.verbs.convert import convert
 from trunkline.verbs.inspect import inspect
 
@@ -93,19 +93,6 @@ def test_a_delivered_file_holds_plain_weights(pair, tmp_path: Path) -> None:
     again = read(tmp_path / "m.onnx")
     assert not any(map(computes_weight, again.nodes))
     assert result.export.macs == graph_cost(graph).macs
-
-
-def test_weights_drawn_anew_keep_the_spread_of_their_formula() -> None:
-    _, graph = made("equalised")
-    twin = Twin(graph)
-    before = {name: tensor.clone() for name, tensor in twin.weights().items()}
-    reinitialise(twin, 1)
-    weight = twin.weights()["weight"]
-    assert not torch.equal(weight, before["weight"])
-    assert float(weight.std()) == pytest.approx(float(before["weight"].std()), rel=0.3)
-    again = Twin(graph)
-    reinitialise(again, 1)
-    assert all(torch.equal(tensor, twin.weights()[name]) for name, tensor in again.weights().items())
 
 
 def test_a_table_is_read_where_its_places_are_stored() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.builder import GraphBuilder
@@ -83,4 +84,45 @@ def mobile(size: int = 16) -> Graph:
     return b.finish([b.node("Relu", [batch_norm(b, x, "late_bn")], name="late_relu")])
 
 
-BACKBONES = {"chain": chain, "residual": residual, "mobile": mobile}
+def reparametrised(size: int = 16) -> Graph:
+    """Kernels with a gain, a standardised one that two layers read, and a bias out of a table of three numbers."""
+    b = GraphBuilder("reparametrised")
+    x = unit_of(b, b.image("image", (3, size, size)), "stem", gained(b, "stem", 8, 3), stride=2)
+    tied = standardised(b, "tied", 8, 8)
+    for name in ("first", "second"):
+        x = b.node("Add", [x, unit_of(b, x, name, tied)], name=f"{name}_add")
+    table = b.weight("table", (8, 3), Filler("gaussian", 0.5))
+    places = b.tensor("places", np.arange((size // 2) ** 2).reshape(size // 2, size // 2) % 3)
+    bias = b.node("Gather", [table, places], name="bias", attributes={"axis": 1})
+    x = b.node("Add", [conv(b, x, "biased", 8), bias], name="biased_add")
+    return b.finish([unit_of(b, x, "last", gained(b, "last", 6, 8), stride=2)])
+
+
+def gained(b: GraphBuilder, name: str, channels: int, c_in: int) -> ir.Value:
+    """A kernel times a gain per channel."""
+    kernel = b.weight(f"{name}.weight", (channels, c_in, 3, 3), Filler("msra"))
+    gain = b.weight(f"{name}.gain", (channels, 1, 1, 1), Filler("uniform", 2.0))
+    return b.node("Mul", [kernel, gain], name=f"{name}.kernel")
+
+
+def standardised(b: GraphBuilder, name: str, channels: int, c_in: int) -> ir.Value:
+    """A kernel of mean 0 and deviation 1, by an InstanceNormalization that scales by a gain."""
+    kernel = b.weight(f"{name}.weight", (channels, c_in, 3, 3), Filler("msra"))
+    shapes = [
+        b.tensor(f"{name}.{key}", np.array(sizes))
+        for key, sizes in (("flat", (1, channels, -1)), ("full", (channels, c_in, 3, 3)))
+    ]
+    flat = b.node("Reshape", [kernel, shapes[0]], name=f"{name}.row", attributes={"allowzero": 0})
+    gain = b.weight(f"{name}.gain", (channels,), Filler("uniform", 0.3))
+    shift = b.constant(f"{name}.shift", np.zeros(channels, np.float32))
+    plain = b.node("InstanceNormalization", [flat, gain, shift], name=f"{name}.plain", attributes={"epsilon": 1e-6})
+    return b.node("Reshape", [plain, shapes[1]], name=f"{name}.kernel", attributes={"allowzero": 0})
+
+
+def unit_of(b: GraphBuilder, x: ir.Value, name: str, kernel: ir.Value, *, stride: int = 1) -> ir.Value:
+    """A convolution by this kernel, normalised."""
+    settings = {"kernel_shape": [3, 3], "strides": [stride] * 2, "pads": [1] * 4, "dilations": [1, 1], "group": 1}
+    return batch_norm(b, b.node("Conv", [x, kernel], name=name, attributes=settings), f"{name}_bn")
+
+
+BACKBONES = {"chain": chain, "residual": residual, "mobile": mobile, "reparametrised": reparametrised}

@@ -7,7 +7,7 @@ it is known by its shape, which has no batch axis. Export computes these nodes o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -39,8 +39,13 @@ def computes_weight(node: ir.Node) -> bool:
 
 def computation_of(node: ir.Node) -> list[ir.Node]:
     """Return the nodes that compute the weights of ``node``, in an order in which they can run."""
+    return computation_behind(inputs_of(node))
+
+
+def computation_behind(values: Iterable[ir.Value]) -> list[ir.Node]:
+    """Return the nodes that compute those of ``values`` that are computed, in an order in which they can run."""
     found: dict[ir.Node, None] = {}
-    waiting = [value for value in inputs_of(node) if is_computed_weight(value)][::-1]
+    waiting = [value for value in values if is_computed_weight(value)][::-1]
     while waiting:
         producer = waiting[-1].producer()
         assert producer is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from trunkline.ingest.computed_weights import depends_on_image
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.supermodel.linear_operator import Geometry
 
@@ -13,7 +14,7 @@ def geometry_of(node: ir.Node) -> Geometry | None:
     if node.op_type in ("Conv", "ConvTranspose"):
         return _convolution(node)
     weight = node.inputs[1]
-    if weight is None or not weight.is_initializer():
+    if weight is None or depends_on_image(weight):
         return None
     if node.op_type == "Gemm":
         plain = attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1.0

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.ingest.computed_weights import computation_of, computes_weight, image_inputs_of
 from trunkline.ingest.graph import Graph, data_inputs_of, inputs_of, name_of
 from trunkline.ingest.parameters import Role, role_of
 from trunkline.ingest.verify import verify
@@ -75,6 +76,16 @@ def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Grap
             raise InvalidConfig(text, advice="name as many with --features")
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A node that reads weights for a task: of one instance, beside these inputs."""
+
+    node: ir.Node
+    instance: int
+    inputs: tuple[Ref, ...]
+    task: str
+
+
 class Walk:
     """Walks the backbone once per task and numbers what is asked for.
 
@@ -92,19 +103,24 @@ class Walk:
         self.read: dict[tuple[str, str], tuple[Origin, ...]] = {}
         self._unit_of = unit_of_nodes(units)
         self._stored = {name_of(node): _stored_inputs(node) for node in backbone.nodes}
+        self._computing = {node: chain for node in backbone.nodes if (chain := computation_of(node))}
         self._copies = Copies()
 
     def run(self, task: str, head: Graph | None = None) -> Ref:
         """Return the value that is ``task``'s output. Tasks run in the plan's order."""
         values = {name_of(self.backbone.input): IMAGE}
         for node in self.backbone.nodes:
+            if computes_weight(node):
+                continue  # whoever reads the weight asks for it, with the tensors of its own instance
             unit = self._unit_of.get(name_of(node))
             if unit is not None and self._skips(unit, node, task):
                 if name_of(node) == self.units[unit].nodes[-1]:
                     values[self.units[unit].output] = self._skip(unit, values, task)
                 continue
-            inputs = tuple(values[name_of(value)] for value in data_inputs_of(node))
-            weights = self._weights(node, unit, task, inputs)
+            reader = self._reader(node, unit, task, values)
+            known = {**values, **self._computed_weights(reader)} if node in self._computing else values
+            inputs = tuple(known[name_of(value)] for value in data_inputs_of(node))
+            weights = self._weights(node, reader)
             self.read[name_of(node), task] = weights
             _record(node, self.numbering.ask(BackboneNode(name_of(node)), weights, inputs), values)
         taps = [values[name_of(value)] for value in self.backbone.outputs]
@@ -122,22 +138,31 @@ class Walk:
         weights = (SkipWeight(self.units[unit].name, task),) if skip.weight_shape else ()
         return self.numbering.ask(SkippedUnit(unit), weights, (x,))
 
-    def _weights(self, node: ir.Node, unit: int | None, task: str, inputs: tuple[Ref, ...]) -> tuple[Origin, ...]:
-        instance = 0 if unit is None else self._instance(unit, node, task)
-        return tuple(
-            self._weight(name, role, instance, node=name_of(node), inputs=inputs, task=task)
-            for name, role in self._stored[name_of(node)]
-        )
+    def _reader(self, node: ir.Node, unit: int | None, task: str, values: Mapping[str, Ref]) -> _Reader:
+        inputs = tuple(values[name_of(value)] for value in image_inputs_of(node))
+        return _Reader(node, 0 if unit is None else self._instance(unit, node, task), inputs, task)
 
-    def _weight(
-        self, name: str, role: Role, instance: int, *, node: str, inputs: tuple[Ref, ...], task: str
-    ) -> BackboneWeight:
+    def _computed_weights(self, reader: _Reader) -> dict[str, Ref]:
+        """Ask for what computes the weights of a node, and return what is computed."""
+        found: dict[str, Ref] = {}
+        for node in self._computing[reader.node]:
+            inputs = tuple(found[name_of(value)] for value in data_inputs_of(node))
+            _record(node, self.numbering.ask(BackboneNode(name_of(node)), self._weights(node, reader), inputs), found)
+        return found
+
+    def _weights(self, node: ir.Node, reader: _Reader) -> tuple[Origin, ...]:
+        return tuple(self._weight(name, role, reader) for name, role in self._stored[name_of(node)])
+
+    def _weight(self, name: str, role: Role, reader: _Reader) -> BackboneWeight:
         if role == "static":
             return BackboneWeight(name)
         if role == "parameter" and self.plan.tie:
-            return BackboneWeight(name, instance)
+            return BackboneWeight(name, reader.instance)
         # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
-        return BackboneWeight(name, instance, self._copies.copy(name, instance, node=node, inputs=inputs, task=task))
+        column = self._copies.copy(
+            name, reader.instance, node=name_of(reader.node), inputs=reader.inputs, task=reader.task
+        )
+        return BackboneWeight(name, reader.instance, column)
 
     def _instance(self, unit: int, node: ir.Node, task: str) -> int:
         if node.op_type == "BatchNormalization" and self.plan.batchnorm == "task":

@@ -5,7 +5,7 @@
 * :class:`NormStep` and :class:`ElementStep` are weighted nodes that take a unit's choice, as its tail (skipped
   with it) or as a follower (shared where it is skipped).
 
-Steps hold no weights. They read them by origin from a :data:`Weights` function, so that a weight used twice is
+Steps hold no weights. They read them by origin (:mod:`trunkline.supermodel.column`), so that a weight used twice is
 one parameter. Running statistics belong to a task's column, whatever it chose: they describe what the column feeds
 to the node, and that is another input for every task.
 """
@@ -13,8 +13,7 @@ to the node, and that is another input for every task.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import reduce
 from typing import Literal
 
@@ -22,75 +21,21 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from trunkline.ingest.computed_weights import image_inputs_of
 from trunkline.ingest.graph import name_of
-from trunkline.ingest.parameters import Role, is_static_input, role_of
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
+from trunkline.supermodel.column import Column, Computed, WeightInput, Weights, weight_input
 from trunkline.supermodel.geometry import geometry_of
-from trunkline.supermodel.gradient_sum import SummedWeights
+from trunkline.supermodel.gradient_sum import GradientSum
 from trunkline.supermodel.linear_operator import apply_skip
 from trunkline.supermodel.mixed_kernel import Kernels, Mixture
 from trunkline.supermodel.mixing import mixed_linear
-from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin, SkipWeight, head_name
+from trunkline.supermodel.origin import SkipWeight, head_name
 from trunkline.supermodel.skip import Skip
 from trunkline.supermodel.twins.registry import Op, make_op
 
 Mixing = Literal["weight", "output"]
-Weights = Callable[[Origin], Tensor]
 Values = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One task's pass through the supermodel.
-
-    Attributes:
-        name: The task's name.
-        task: The task's index.
-        rows: Option weights of each unit, ``[3]``.
-        shares: The same, option by option.
-        hard: Whether the weights are one-hot, so that only the chosen option need run.
-        summed: Shared kernels, as all columns of a forward pass read them.
-        leaders: By node, the column whose running statistics are read in place of this one's.
-    """
-
-    name: str
-    task: int
-    rows: tuple[Tensor, ...]
-    shares: tuple[tuple[Tensor, ...], ...]
-    hard: bool
-    summed: SummedWeights
-    leaders: Mapping[str, str]
-
-    @classmethod
-    def of(
-        cls, name: str, task: int, p: Tensor, summed: SummedWeights, *, hard: bool, leaders: Mapping[str, str]
-    ) -> Column:
-        """Take apart option weights ``[units, 3]`` once: many small look-ups would cost as many backward nodes."""
-        rows = p.unbind(0)
-        return cls(name, task, rows, tuple(row.unbind(0) for row in rows), hard, summed, leaders)
-
-    @property
-    def own(self) -> int:
-        """The weight instance that is this task's own."""
-        return self.task + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A stored input of a node of the backbone, or of the head of task ``head``."""
-
-    name: str
-    role: Role
-    node: str
-    head: str = ""
-
-    def origin(self, column: Column, instance: int) -> Origin:
-        """Return which tensor a column reads that runs ``instance``."""
-        if self.head:
-            return HeadWeight(self.head, self.name)
-        if self.role == "statistic":
-            return BackboneWeight(self.name, column=column.leaders.get(self.node, column.name))
-        return BackboneWeight(self.name, instance if self.role == "parameter" else 0)
 
 
 class Step(nn.Module, ABC):
@@ -101,13 +46,10 @@ class Step(nn.Module, ABC):
         self.name = name_of(node)
         self.op = make_op(node)
         prefix = head_name(head, "") if head else ""
-        self.reads = [None if v is None or v.is_initializer() else prefix + name_of(v) for v in node.inputs]
-        self.stored = [
-            Stored(name_of(value), role_of(value), name_of(node), head)
-            if value is not None and value.is_initializer() and not is_static_input(node, index)
-            else None
-            for index, value in enumerate(node.inputs)
-        ]
+        images = set(image_inputs_of(node))
+        self.reads = [prefix + name_of(value) if value in images else None for value in node.inputs]
+        self.stored = [weight_input(node, index, head) for index in range(len(node.inputs))]
+        self.computed = nn.ModuleList(item for item in self.stored if isinstance(item, Computed))
         self.writes = [prefix + v.name for v in node.outputs if v.name]
 
     @abstractmethod
@@ -121,7 +63,7 @@ class Step(nn.Module, ABC):
             if read is not None:
                 inputs.append(values[read])
             elif stored is not None:
-                inputs.append(weights(stored.origin(column, instance)))
+                inputs.append(stored.read(column, weights, instance))
             else:
                 inputs.append(None)
         return inputs
@@ -218,12 +160,21 @@ class MatrixStep(ChoiceStep):
         p = column.shares[self.unit]
         bias = None
         if self._bias is not None:
-            biases = [weights(self._bias.origin(column, instance)) for instance in (0, column.own)]
+            biases = [self._bias.read(column, weights, instance) for instance in (0, column.own)]
             bias = p[SHARED] * biases[0] + p[OWN] * biases[1]
-        shared, total = column.summed.read(self._kernel.name, weights(self._kernel.origin(column, 0)))
-        own = weights(self._kernel.origin(column, column.own))
+        shared, total = self._shared_kernel(self._kernel, column, weights)
+        own = self._kernel.read(column, weights, column.own)
         kernels = Kernels(shared, own, self._projection(column, weights))
         return mixed_linear(self.mixture, values[self.data], column.rows[self.unit], kernels, bias, total)
+
+    @staticmethod
+    def _shared_kernel(kernel: WeightInput, column: Column, weights: Weights) -> tuple[Tensor, GradientSum | None]:
+        """Return the shared kernel and where its gradient is added up.
+
+        What a kernel is computed by has a backward pass of its own, which each column's loss must be free to run.
+        """
+        shared = kernel.read(column, weights, 0)
+        return (shared, None) if isinstance(kernel, Computed) else column.summed.read(kernel.name, shared)
 
     def skipped(self, values: Values, column: Column, weights: Weights) -> Tensor:
         """Return the skip's own result."""

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.computed_weights import has_parameters
-from trunkline.ingest.graph import Graph, inputs_of, name_of
+from trunkline.ingest.computed_weights import computes_weight, has_parameters, stored_inputs_of
+from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.parameters import is_parameter, role_of
 from trunkline.supermodel import choice
 from trunkline.supermodel.choice import Mode, Temperature, check_mode
+from trunkline.supermodel.column import Column
 from trunkline.supermodel.components import Component
 from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.leaders import leaders_of
@@ -23,7 +24,7 @@ from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin, Skip
 from trunkline.supermodel.origin_store import OriginStore
 from trunkline.supermodel.plan import check_task_names
 from trunkline.supermodel.skip import skips_of
-from trunkline.supermodel.steps import Column, ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
+from trunkline.supermodel.steps import ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
 from trunkline.supermodel.taps import read_taps
 from trunkline.supermodel.units import find_units, unit_of_nodes
 
@@ -193,7 +194,8 @@ class Supermodel(nn.Module):
 
     def _steps(self, mixing: Mixing) -> list[Step]:
         unit_of = unit_of_nodes(self.units)
-        return [self._step_of(node, unit_of.get(name_of(node)), mixing) for node in self.backbone.nodes]
+        nodes = [node for node in self.backbone.nodes if not computes_weight(node)]
+        return [self._step_of(node, unit_of.get(name_of(node)), mixing) for node in nodes]
 
     def _step_of(self, node: ir.Node, unit: int | None, mixing: Mixing) -> Step:
         if unit is None or not has_parameters(node):
@@ -208,7 +210,7 @@ class Supermodel(nn.Module):
         return ElementStep(node, unit, skippable=skippable)
 
     def _head_steps(self, task: str) -> list[Step]:
-        return [PlainStep(node, head=task) for node in self.heads[task].nodes]
+        return [PlainStep(node, head=task) for node in self.heads[task].nodes if not computes_weight(node)]
 
     def _add_backbone_weights(self) -> None:
         """Store the shared instance of every weight, and an equal copy for each task where it has a choice.
@@ -219,8 +221,8 @@ class Supermodel(nn.Module):
         chosen = {
             id(value)
             for node in self.backbone.nodes
-            if name_of(node) in unit_of
-            for value in inputs_of(node)
+            if name_of(node) in unit_of and not computes_weight(node)
+            for value in stored_inputs_of(node)
             if is_parameter(value)
         }
         work: list[tuple[ir.Value, list[Origin]]] = []

@@ -8,14 +8,14 @@ its weight instance, so a shared convolution keeps a shared BatchNorm and its re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import onnx_ir as ir
 
 from trunkline.ingest.blocks import find_blocks, is_layer
-from trunkline.ingest.computed_weights import has_parameters, image_inputs_of
+from trunkline.ingest.computed_weights import computation_of, has_parameters, image_inputs_of
 from trunkline.ingest.cost import Cost, node_costs
 from trunkline.ingest.graph import Graph, name_of
 
@@ -37,6 +37,7 @@ class Unit:
         cost: The cost of ``nodes`` for one image.
         depth: Number of units on the longest path up to and including this one (AutoMTL's l, from 1).
         ancestors: Indices of all units that its result depends on.
+        computing: The nodes that compute its weights, and those of its followers, from stored tensors.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Unit:
     cost: Cost
     depth: int
     ancestors: frozenset[int]
+    computing: tuple[str, ...] = ()
 
 
 def find_units(graph: Graph, granularity: Granularity = "operator") -> list[Unit]:
@@ -86,6 +88,7 @@ def _operator_units(graph: Graph) -> list[Unit]:
             cost=Cost.total(costs[name_of(node)] for node in chain),
             depth=depths[i],
             ancestors=ancestors[i],
+            computing=_computing(graph, {*map(name_of, chain), *followers[i]}),
         )
         for i, chain in enumerate(chains)
     ]
@@ -137,6 +140,12 @@ def _nearest(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, int]:
     return nearest
 
 
+def _computing(graph: Graph, readers: Collection[str]) -> tuple[str, ...]:
+    found = (before for node in graph.nodes if name_of(node) in readers for before in computation_of(node))
+    return tuple(dict.fromkeys(map(name_of, found)))
+
+
 def unit_of_nodes(units: Sequence[Unit]) -> dict[str, int]:
-    """Return the unit index of every node that belongs to or follows a unit."""
-    return {node: i for i, unit in enumerate(units) for node in (*unit.nodes, *unit.followers)}
+    """Return the unit index of every node that belongs to or follows a unit, or computes its weights for it first."""
+    last_first = list(enumerate(units))[::-1]
+    return {node: i for i, unit in last_first for node in (*unit.computing, *unit.nodes, *unit.followers)}
