@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from trunkline.ingest.computed_weights import computes_weight
 from trunkline.ingest.cost import graph_cost, node_costs
 from trunkline.ingest.graph import Graph, name_of
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
@@ -84,9 +85,13 @@ class Case:
 
 
 def milliseconds(backbone: Graph, units: list[Unit], skips: list[Skip | None]) -> tuple[dict[str, float], list[float]]:
-    """Times that a table might hold: of each unit by its name, of each node of no unit, and of each skip that runs."""
+    """Times that a table might hold: of each unit by its name, of each node of no unit, and of each skip that runs.
+
+    What computes a weight takes no time: export stores the result.
+    """
     core = {name for unit in units for name in unit.nodes[1:]}
-    names = [name for name in map(name_of, backbone.nodes) if name not in core]
+    run = [node for node in backbone.nodes if not computes_weight(node)]
+    names = [name for name in map(name_of, run) if name not in core]
     runs = [skip is not None and not skip.is_identity for skip in skips]
     return {name: 1 + 0.25 * i for i, name in enumerate(names)}, [0.5 + i if run else 0.0 for i, run in enumerate(runs)]
 

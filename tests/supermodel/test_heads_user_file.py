@@ -73,17 +73,11 @@ def test_a_head_of_two_maps_is_fed_the_last_two_in_order_parity(batch: int | str
     (c1, *_), (c2, *_) = sizes()[-2:]
     head = head_file(tmp_path / "h.onnx", {"fine": (batch, c1, "h", "w"), "coarse": (batch, c2, "i", "j")}, 5)
     assert need_taps([str(head)])
-    result = build(
-        "zoo:tiny",
-        tmp_path / "m.onnx",
-        tasks={"a": 5},
-        sharing=Sharing(all_shared=True),
-        head=str(head),
-        input_size=(64, 64),
-    )
     backbone = tiny()
     fine, coarse = [name_of(value) for value in backbone.outputs][-2:]
     trunkline.convert(backbone, tmp_path / "b.onnx", parity_inputs=1)
+    sharing = Sharing(all_shared=True)
+    result = build(tmp_path / "b.onnx", tmp_path / "m.onnx", tasks={"a": 5}, sharing=sharing, head=str(head))
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
     maps = run(tmp_path / "b.onnx", {name_of(backbone.input): x})
     expected = run(head, {"fine": maps[fine], "coarse": maps[coarse]})

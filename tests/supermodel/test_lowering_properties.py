@@ -14,6 +14,7 @@ from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
 from trunkline.export.count import count_file
 from trunkline.export.onnx_model import write_onnx
+from trunkline.ingest.computed_weights import computes_weight
 from trunkline.ingest.cost import graph_cost
 from trunkline.ingest.graph import name_of
 from trunkline.ingest.parameters import parameter_count
@@ -80,7 +81,9 @@ def test_a_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
         counted = count_file(path)
         assert counted.macs == cost.total.macs == graph_cost(lowered).macs
         assert cost.total.parameters == parameter_count(lowered)
-        assert counted.parameters <= cost.total.parameters  # what tasks share is stored once, folded or not
+        # What tasks share is stored once, folded or not; but a file holds each computed weight, not what it is made of.
+        if not any(map(computes_weight, lowered.nodes)):
+            assert counted.parameters <= cost.total.parameters
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -56,6 +56,7 @@ class Emission:
         self._weights: dict[Origin, ir.Value] = {}
         self._first_column: dict[tuple[str, int], str] = {}
         self._outputs: dict[str, Ref] = {}
+        self._given: set[tuple[str, bool]] = set()
         self._owner: dict[Origin, str] = {}
 
     def graph(self, numbering: Numbering, outputs: Mapping[str, Ref]) -> Graph:
@@ -188,7 +189,12 @@ class Emission:
         """Return the name of a backbone's node or value in the column of ``tasks``."""
         if not self._serves_all(tasks):
             return self._builder.fresh(_suffixed(name, tasks))
-        return self._own_name(name) if value else name
+        own = self._own_name(name) if value else name
+        # A weight that two units compute alike has one node for each instance, which may serve the same tasks.
+        if (own, value) in self._given:
+            return self._builder.fresh(own)
+        self._given.add((own, value))
+        return own
 
     def _own_name(self, name: str) -> str:
         """Return the backbone's own name of a value or weight; the tasks' names are the outputs'."""

@@ -111,6 +111,7 @@ def canonical_graph(
     refuse_leftovers(graph, second)
     run_passes(graph, [FreeBatch(batch, budget, second), PlainSlices(), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
+    _sort(graph, path)  # what was written anew may stand behind its readers
     drop_plain_marks(graph)
     canonical = _canonical_model(graph, path)
     settle_owners(canonical, model.metadata_props)
