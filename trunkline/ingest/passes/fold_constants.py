@@ -80,7 +80,7 @@ class Folder:
             return False
         key = _key(node)
         source = node.inputs[0] if node.op_type in VIEWS else None
-        if key not in self._done:
+        if not self._is_done(key):
             tensors = self._tensors(node)
             if tensors is None:
                 return False
@@ -89,6 +89,11 @@ class Folder:
             _reuse(self.editor, node, self._done[key])
         self._keep_name(source, self._done[key][0])
         return True
+
+    def _is_done(self, key: Key) -> bool:
+        """Whether what such a node gives is stored still: a view of it may have taken its name, and its place."""
+        stored = self.editor.graph.initializers
+        return key in self._done and all(stored.get(name_of(value)) is value for value in self._done[key])
 
     def _stays(self, node: ir.Node) -> bool:
         """Whether weights that train are behind ``node``, so that they must stay what they are."""
