@@ -33,7 +33,7 @@ def demo_config(seed: int = 0) -> PipelineConfig:
             options=AutoMTLOptions(temperature=TemperatureOptions(start=5.0, decay=0.9, every=8)),
         ),
         train=TrainConfig(
-            numbers={"steps": (40, 120, 480), "eval_every": 480},
+            numbers={"steps": (40, 120, 360), "eval_every": 360},
             baselines=("independent", "share-until:2", "share-until:4", "all-shared"),
         ),
         bench=BenchConfig(samples=100, limit_s=20),
