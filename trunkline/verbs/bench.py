@@ -49,11 +49,11 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     fold = project.config.export.fold
-    singles = []
+    singles = []  # named apart from the baselines, since a task may be called like one
     for task in project.tasks:
         heads = {task: project.heads[task]}
         graph = lower(all_shared(project.backbone, [task]), project.backbone, heads).graph
-        singles.append(write_onnx(graph, folder / f"{task}.onnx", fold=fold, reuse=False))
+        singles.append(write_onnx(graph, folder / f"single-{task}.onnx", fold=fold, reuse=False))
     groups = {INDEPENDENT: singles}
     for name in dict.fromkeys([*project.config.train.baselines, ALL_SHARED]):
         if name != INDEPENDENT:

@@ -53,8 +53,9 @@ def write_report(run: Path) -> Report:
     if not any(found.values()):
         raise InvalidConfig("there is no run in this folder", place=str(run), advice="`trunkline run` makes one")
     models = _models(run, found)
-    tables = _tables(run, found, models)
-    pictures = _pictures(run, found, models)
+    compared = _compared(run, found, models)
+    tables = _tables(run, found, models, compared)
+    pictures = _pictures(run, found, compared)
     path = run / "report.md"
     with _from(run / "train*.json"):
         trained = how_trained(models) if models else []
@@ -67,9 +68,9 @@ def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
     return [found["train"], *(_read(path) for path in sorted(run.glob("train-*.json")))] if found["train"] else []
 
 
-def _tables(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Table]:
+def _tables(run: Path, found: Mapping[str, Any], models: list[Any], compared: list[Way]) -> list[Table]:
     tables = []
-    if compared := _compared(run, found, models):
+    if compared:
         tables.append(trade_off_table(compared, found["bench"]))
     if found["search"]:
         with _from(run / "search.json"):
@@ -94,10 +95,10 @@ def _compared(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Wa
         return ways(models, found["delta"] or {}, found["bench"])
 
 
-def _pictures(run: Path, found: Mapping[str, Any], models: list[Any]) -> dict[str, str]:
+def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[str, str]:
     """Draw what there is to draw; returns file names by caption."""
     pictures = {}
-    if compared := _compared(run, found, models):
+    if compared:
         draw_trade_off(compared, found["bench"], run / "trade_off.png")
         pictures["What sharing costs and saves"] = "trade_off.png"
     if found["plan"]:

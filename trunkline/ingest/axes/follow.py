@@ -10,6 +10,7 @@ from trunkline.ingest.axes import indices, products, rules, windows
 from trunkline.ingest.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, is_mixed, of
 from trunkline.ingest.axes.rules import Read, Rule
 from trunkline.ingest.computed_weights import computes_weight
+from trunkline.ingest.elementwise import BROADCASTING, UNARY
 from trunkline.ingest.graph import Graph, inputs_of
 
 FIRST = (BATCH, CHANNEL, ROW, COLUMN)
@@ -69,40 +70,12 @@ def _with_batch(axes: Axes, sizes: Sizes) -> Axes:
     return tuple(of(BATCH, FREE) if size == FREE else axis for axis, size in zip(axes, sizes, strict=True))
 
 
-FUNCTIONS = frozenset(
-    {
-        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh"),
-        *("Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log"),
-        *("Mish", "Neg", "Not", "PRelu", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin"),
-        *("Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu"),
-    }
-)
+FUNCTIONS = UNARY | {"PRelu", "Swish"}
 """Operators that work on each number by itself."""
-
-ARITHMETIC = frozenset(
-    {
-        *(
-            "Add",
-            "And",
-            "Div",
-            "Equal",
-            "Greater",
-            "GreaterOrEqual",
-            "Less",
-            "LessOrEqual",
-            "Max",
-            "Mean",
-            "Min",
-            "Mod",
-        ),
-        *("Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor"),
-    }
-)
-"""Operators that combine numbers at the same place."""
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(FUNCTIONS, rules.as_first),
-    **dict.fromkeys(ARITHMETIC, rules.number_by_number),
+    **dict.fromkeys(BROADCASTING, rules.number_by_number),
     **dict.fromkeys(
         [
             *("BatchNormalization", "CumSum", "GroupNormalization", "Hardmax", "InstanceNormalization", "LRN"),

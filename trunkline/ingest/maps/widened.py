@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from trunkline.ingest.axes.follow import ARITHMETIC, FUNCTIONS
+from trunkline.ingest.axes.follow import FUNCTIONS
 from trunkline.ingest.computed_weights import image_inputs_of
+from trunkline.ingest.elementwise import BROADCASTING
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
-_PASSING = FUNCTIONS | ARITHMETIC | {"BatchNormalization", "Concat", "Slice", "Split"}
+_PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Slice", "Split"}
 """What may stand between the convolutions of a block."""
 _SQUEEZING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 """How a gate of channels begins (Hu et al. 2018)."""

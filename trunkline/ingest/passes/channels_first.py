@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from trunkline.ingest.axes.follow import ARITHMETIC, FUNCTIONS
+from trunkline.ingest.axes.follow import FUNCTIONS
+from trunkline.ingest.elementwise import BROADCASTING
 from trunkline.ingest.graph import array_of, attribute, data_inputs_of, name_of
 from trunkline.ingest.passes.edit import Editor
 
@@ -79,7 +80,7 @@ def _region(graph: ir.Graph, back: ir.Node) -> _Region | None:
         if node is back or last.isdisjoint(reads):
             continue
         turns = _turns(node, _TO_CHANNELS_FIRST)
-        works = node.op_type in FUNCTIONS | ARITHMETIC and last.issuperset(reads) and _reads_four_axes(node)
+        works = node.op_type in FUNCTIONS | BROADCASTING and last.issuperset(reads) and _reads_four_axes(node)
         if not (turns or works or _keeps_shape(node)) or any(value.is_graph_output() for value in node.outputs):
             return None
         (region.working if works else region.passing).append(node)

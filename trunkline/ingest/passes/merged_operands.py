@@ -5,39 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from trunkline.ingest.elementwise import BROADCASTING, UNARY
 from trunkline.ingest.graph import array_of, name_of, shape_of
 from trunkline.ingest.passes.batch_axis import batch_axis
 from trunkline.ingest.passes.batch_place import BatchAxis
 from trunkline.ingest.passes.freeing import Freeing, refused
 
-UNARY = frozenset(
-    {
-        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh"),
-        *("Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log"),
-        *("Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh"),
-        *("Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu"),
-    }
-)
-"""Operators that work on each number by itself."""
-SPREADING = frozenset(
-    {
-        *(
-            "Add",
-            "And",
-            "Div",
-            "Equal",
-            "Greater",
-            "GreaterOrEqual",
-            "Less",
-            "LessOrEqual",
-            "Max",
-            "Mean",
-            "Min",
-            "Mod",
-        ),
-        *("Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor"),
-    }
-)
+SPREADING = BROADCASTING | {"PRelu"}
 """Operators that do so on several operands, of which they repeat axes of size 1."""
 ELEMENTWISE = UNARY | SPREADING
 
