@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnx import helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import shape_of
+from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.read import read
 
 N = 0
@@ -243,6 +244,11 @@ def nets(draw: st.DrawFn, batch: int | str) -> onnx.ModelProto:
     return model(net.nodes, initializers=net.stored, shape=(batch, 3, 4, 4))
 
 
+def as_read(graph: Graph, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Turn the file's image as the Graph takes it: a net that pools its axes 1 and 2 has its channels last."""
+    return x if shape_of(graph.input)[1:] == x.shape[1:] else x.transpose(0, 3, 1, 2)
+
+
 @settings(max_examples=80, deadline=None)
 @given(proto=nets("N"))
 def test_a_free_batch_is_followed_through_any_merge(proto: onnx.ModelProto, tmp_path_factory: Any) -> None:
@@ -251,7 +257,7 @@ def test_a_free_batch_is_followed_through_any_merge(proto: onnx.ModelProto, tmp_
     ours = to_proto(graph)
     for batch in (1, 2, 3):
         x = image(batch, 3, 4, 4)
-        assert_close(run(ours, x), run(proto, x))
+        assert_close(run(ours, as_read(graph, x)), run(proto, x))
     assert all(shape_of(value).count(None) == 1 for node in graph.nodes for value in node.outputs if _is_free(value))
 
 
@@ -271,4 +277,34 @@ def test_a_fixed_batch_is_freed_or_refused(batch: int, data: st.DataObject, tmp_
         reject()
     x = image(2 * batch, 3, 4, 4)
     parts = [run(proto, x[start : start + batch])["y"] for start in (0, batch)]
-    assert_close(run(to_proto(graph), x), {"y": np.concatenate(parts)})
+    assert_close(run(to_proto(graph), as_read(graph, x)), {"y": np.concatenate(parts)})
+
+
+def test_a_token_is_repeated_to_a_batch_between_other_axes(tmp_path: Path) -> None:
+    """Found by the first property: ``[3·N·4, 4]`` beside one number repeated ``12·N`` times."""
+    net = Net("N")
+    net.add("Tanh")
+    net.groups = [[1], [N], [2], [3]]
+    net.add("Transpose", perm=[1, 0, 2, 3])
+    net.reshape([[1, N, 2], [3]])
+    net.add("Concat", net.sized(np.full((1, 1), 0.3, np.float32), 0), axis=1)
+    net.resize(1, 5)
+    net.reshape([[1], [N], [2], net.groups[1]])
+    net.add("Transpose", perm=[1, 0, 2, 3])
+    net.nodes[-1].output[0] = "y"
+    proto = model(net.nodes, initializers=net.stored, shape=("N", 3, 4, 4))
+    x = image(3, 3, 4, 4)
+    assert_close(run(to_proto(read(save(proto, tmp_path))), x), run(proto, x))
+
+
+def test_a_net_that_pools_its_first_axes_has_its_channels_last(tmp_path: Path) -> None:
+    """Found by the first property: axes 1 and 2 are pooled, so axis 3 is the channels."""
+    net = Net("N")
+    net.add("Transpose", perm=[0, 3, 2, 1])
+    net.add("MaxPool", kernel_shape=[3, 3], pads=[1] * 4)
+    net.nodes[-1].output[0] = "y"
+    proto = model(net.nodes, shape=("N", 3, 4, 4))
+    graph = read(save(proto, tmp_path))
+    x = image(3, 3, 4, 4)
+    assert shape_of(graph.input) == (None, 4, 3, 4)
+    assert_close(run(to_proto(graph), as_read(graph, x)), run(proto, x))

@@ -53,12 +53,47 @@ def give_each(node: ir.Node, state: Freeing) -> None:
     """Spread to the batch what ``node`` reads for one image, where it needs one for each."""
     reads = state.reads(node)
     alike = [index for index, value in enumerate(node.inputs) if value in state.alike]
+    if 0 < len(alike) < len(reads):
+        for index in alike:
+            _merge_like_others(node, index, state)
     if 0 < len(alike) < len(reads) and node.op_type not in REPEATING:
         for index in alike:
             if node.op_type != "Gemm" or index != 2:
                 _spread_input(node, index, state)
     if state.second is None:
         _give_stored(node, state)
+
+
+def _merge_like_others(node: ir.Node, index: int, state: Freeing) -> None:
+    """Give a repeated constant the axes of what it stands beside.
+
+    Repeated ``12·N`` times, a number is the same wherever among the twelve the batch is said to be.
+    """
+    value, near = node.inputs[index], next(read for read in state.reads(node) if read not in state.alike)
+    assert value is not None
+    own, axis = state.of(value), state.of(near)
+    assert own is not None and axis is not None
+    is_other = own != axis and own.before * own.behind == axis.before * axis.behind
+    if not is_other or own.axis != axis.axis or not _repeats(value, own):
+        return
+    sizes = own.joined(shape_of(value), 1)
+    made = reshaped(node, value, state, axis.apart(sizes, 1))
+    made.shape = ir.Shape([BATCH if at == axis.place else size for at, size in enumerate(axis.apart(sizes, 1))])
+    state.merged[made] = axis
+    state.alike.add(made)
+    node.replace_input_with(index, made)
+
+
+def _repeats(value: ir.Value, axis: BatchAxis) -> bool:
+    """Whether ``value`` is made by repeating along its merged axis."""
+    maker = value.producer()
+    if maker is None or maker.op_type not in SIZES_AT:
+        return False
+    if maker.op_type == "ConstantOfShape":
+        return True
+    data = maker.inputs[0]
+    assert data is not None
+    return all(size == 1 for size in shape_of(data)[axis.axis : axis.axis + axis.extra + 1])
 
 
 def _give_stored(node: ir.Node, state: Freeing) -> None:
