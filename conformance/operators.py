@@ -36,7 +36,7 @@ CHOSEN: Mapping[str, tuple[str, ...]] = {
         *("ArgMax", "ArgMin", "CumSum", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
         *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
     ),
-    "matrix product": ("Einsum", "Gemm", "MatMul"),
+    "matrix product": ("Attention", "Einsum", "Gemm", "MatMul"),
     "shape": (
         *("CenterCropPad", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND"),
         *("Identity", "Pad", "Reshape", "ScatterElements", "ScatterND", "Slice", "SpaceToDepth", "Split", "Squeeze"),
@@ -62,8 +62,8 @@ EXCLUDED: Mapping[str, tuple[str, ...]] = {
     "control flow, sequences and optional values": (
         *("If", "Loop", "OptionalGetElement", "OptionalHasElement", "Scan"),
     ),
-    "recurrence and attention": (
-        *("Attention", "CausalConvWithState", "GRU", "LSTM", "LinearAttention", "RNN"),
+    "recurrence, and attention that keeps a state": (
+        *("CausalConvWithState", "GRU", "LSTM", "LinearAttention", "RNN"),
         *("ReverseSequence", "RotaryEmbedding", "SwiGLU", "TensorScatter", "Trilu"),
     ),
     "detection after the network: its sizes depend on the image's content": (

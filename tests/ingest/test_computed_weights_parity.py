@@ -95,6 +95,15 @@ def test_a_delivered_file_holds_plain_weights(pair, tmp_path: Path) -> None:
     assert result.export.macs == graph_cost(graph).macs
 
 
+@pytest.mark.parametrize(("frozen", "trained"), [((), 2), (("weight", "down"), 2), (("weight", "up", "down"), 1)])
+def test_a_delivered_weight_trains_if_anything_it_is_computed_from_does(frozen, trained: int, tmp_path: Path) -> None:
+    module = REPARAMETRISED["low rank"]()
+    for name in frozen:
+        module.get_parameter(name).requires_grad_(False)
+    convert(read(module, torch.zeros(1, 3, 8, 8)), tmp_path / "m.onnx", fold=True, parity_inputs=1)
+    assert len(Twin(read(tmp_path / "m.onnx")).trainable()) == trained
+
+
 def test_a_table_is_read_where_its_places_are_stored() -> None:
     _, graph = made("positions")
     assert any(node.op_type.startswith("Gather") and computes_weight(node) for node in graph.nodes)

@@ -119,3 +119,30 @@ def test_properties_of_einstein_sums(opset: int, data: st.DataObject) -> None:
     check(
         "Einsum", opset, [positive([sizes[c] for c in term]) for term in terms], equation=f"{','.join(terms)}->{result}"
     )
+
+
+@SOME
+@given(st.data())
+def test_properties_of_attention(data: st.DataObject) -> None:
+    """Heads apart or in the last axis, fewer of keys than of queries, masked by numbers, by truth, by place."""
+    heads, shared = data.draw(st.sampled_from([(1, 1), (2, 2), (4, 2), (3, 1)]))
+    length, keys, width, depth = (data.draw(st.integers(1, 4)) for _ in range(4))
+    sizes = [(heads, length, width), (shared, keys, width), (shared, keys, depth)]
+    attributes: dict[str, Any] = {"scale": data.draw(st.sampled_from([0.5, 2.0]))}
+    if data.draw(st.booleans()):
+        attributes["softcap"] = 1.5
+    if data.draw(st.booleans()):
+        attributes["is_causal"] = 1
+    if data.draw(st.booleans()):
+        operands = [RNG.standard_normal([2, *size]).astype(np.float32) for size in sizes]
+    else:
+        operands = [RNG.standard_normal([2, rows, n * d]).astype(np.float32) for n, rows, d in sizes]
+        attributes |= {"q_num_heads": heads, "kv_num_heads": shared}
+    mask = data.draw(st.sampled_from(["none", "numbers", "truths"]))
+    if mask == "numbers":
+        operands.append(RNG.standard_normal([length, keys]).astype(np.float32))
+    elif mask == "truths":
+        truths = RNG.random([length, keys]) < 0.5
+        truths[:, 0] = True  # some key counts for every query
+        operands.append(truths)
+    check("Attention", 23, operands, **attributes)
