@@ -29,6 +29,8 @@ class Checked:
         advice: What to do about it.
         names_file: Whether the whole message says which file it is about.
         error: Largest difference from what the file itself computes, as a part of the output's largest magnitude.
+        float32_error: What the file itself is off by in float32, where that is too much for a comparison; ``error`` is
+            the twin's in float64 then.
         trainable: How many numbers train.
         count: Whether that is torch's own count; ``unknown`` where the exporter has changed weights.
         features: The default feature ``[C, H, W]`` that was found; empty where none was.
@@ -48,6 +50,7 @@ class Checked:
     advice: str = ""
     names_file: bool = True
     error: float = 0.0
+    float32_error: float = 0.0
     trainable: int = 0
     count: Agreement = "unknown"
     features: list[int] = field(default_factory=list)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,8 @@ from trunkline.verbs.inspect import inspect_graph
 from zoo_check.bounded import Bounds, Json, run_bounded
 from zoo_check.checked import Checked
 from zoo_check.compare import (
+    FLOAT32_SLACK,
+    LARGEST_ERROR,
     Runtime,
     count_agrees,
     largest_error,
@@ -34,6 +37,10 @@ from zoo_check.compare import (
 )
 from zoo_check.exported import Exported
 from zoo_check.noise import Array, images
+from zoo_check.precise import in_float64
+
+Right = Callable[[Array], list[Array]]
+"""Gives the right outputs for a batch of images ``[N, C, H, W]``."""
 
 _BATCH = 2
 _PARITY_INPUTS = 2
@@ -95,16 +102,17 @@ def _check(facts: Mapping[str, Any], folder: Path) -> Json:
         graph = read(path)
     except TrunklineError as error:
         return refusal(facts["label"], error, path.name).to_json()
-    return judged(graph, facts, lambda batch: one_by_one(path, batch)).to_json()
+    return judged(graph, facts, lambda batch: one_by_one(path, batch), lambda batch: in_float64(path, batch)).to_json()
 
 
-def judged(graph: Graph, facts: Mapping[str, Any], right: Any) -> Checked:
+def judged(graph: Graph, facts: Mapping[str, Any], right: Right, precise: Right) -> Checked:
     """Return what comes of a Graph: its own outputs, written and as a twin, beside the right ones.
 
     Args:
         graph: What was read.
         facts: What is right for it, as :class:`zoo_check.exported.Exported` writes it.
-        right: Gives the right outputs for a batch of images.
+        right: Gives the right outputs for a batch of images, in float32.
+        precise: Gives them in float64; it is asked where float32 does not agree.
     """
     label = facts["label"]
     inspection = inspect_graph(graph)
@@ -117,11 +125,15 @@ def judged(graph: Graph, facts: Mapping[str, Any], right: Any) -> Checked:
         except TrunklineError as failure:
             return replace(refusal(label, failure, ""), verdict="not written")
         error, difference = _worst(_ways(graph, out, batch), expected)
+        float32_error = 0.0
+        if difference:
+            error, difference, float32_error = _in_float64(graph, out, batch, expected, precise(batch))
     return Checked(
         label,
         "wrong" if difference else "read",
         message=difference,
         error=error,
+        float32_error=float32_error,
         trainable=inspection.stored.trainable,
         count=count_agrees(inspection.stored.trainable, facts),
         features=(shapes(inspection.features) or [[]])[0],
@@ -129,6 +141,28 @@ def judged(graph: Graph, facts: Mapping[str, Any], right: Any) -> Checked:
         pyramid=shapes(inspection.pyramid),
         several=several_agree(inspection, facts),
     )
+
+
+def _in_float64(
+    graph: Graph, out: Path, batch: Array, expected: Sequence[Array], precise: Sequence[Array]
+) -> tuple[float, str, float]:
+    """Judge by float64 what two float32 computations do not agree on.
+
+    Some networks of random numbers magnify rounding until no digit is left, and onnxruntime computes some files badly.
+    What was read is right then if it is right in float64, and in float32 not much further off than the file itself.
+
+    Returns:
+        The twin's error in float64, what is wrong, and the float32 error of the file itself.
+    """
+    float32_error, _ = largest_error(expected, precise, bound=math.inf)
+    with torch.no_grad():
+        outputs = Twin(graph).eval().double()(torch.from_numpy(batch).double())
+    error, difference = largest_error([np.asarray(output) for output in outputs.values()], precise)
+    if difference:
+        return error, f"the twin in float64: {difference}", float32_error
+    bound = max(LARGEST_ERROR, FLOAT32_SLACK * float32_error)
+    _, difference = _worst(_ways(graph, out, batch), precise, bound=bound)
+    return error, difference, float32_error
 
 
 def refusal(label: str, error: TrunklineError, file: str) -> Checked:
@@ -148,10 +182,12 @@ def _ways(graph: Graph, out: Path, batch: Array) -> Iterator[tuple[str, list[Arr
     yield "the twin", [np.asarray(output) for output in outputs.values()]
 
 
-def _worst(ways: Iterable[tuple[str, list[Array]]], expected: Sequence[Array]) -> tuple[float, str]:
+def _worst(
+    ways: Iterable[tuple[str, list[Array]]], expected: Sequence[Array], *, bound: float = LARGEST_ERROR
+) -> tuple[float, str]:
     worst = 0.0
     for way, found in ways:
-        error, difference = largest_error(found, expected)
+        error, difference = largest_error(found, expected, bound=bound)
         if difference:
             return error if np.isfinite(error) else -1.0, f"{way}: {difference}"
         worst = max(worst, error)

@@ -119,7 +119,12 @@ def _judged(module: nn.Module, architecture: Architecture, facts: Exported) -> C
     def right(batch: Array) -> list[Array]:
         return [np.asarray(output) for output in tensors_of(module(torch.from_numpy(batch)))]
 
-    return judged(graph, facts.to_json(), right)
+    @torch.no_grad()
+    def precise(batch: Array) -> list[Array]:
+        wide = module.double()(torch.from_numpy(batch).double())
+        return [np.asarray(output) for output in tensors_of(wide)]
+
+    return judged(graph, facts.to_json(), right, precise)
 
 
 if __name__ == "__main__":

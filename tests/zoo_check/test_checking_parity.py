@@ -6,21 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from tiny_export import LABEL, USED, facts_of
+from tiny_export import LABEL, SIZE, USED, facts_of
 
 from trunkline.ingest.read import read
 from zoo_check import checking
 from zoo_check.checked import Checked
 from zoo_check.checking import check_all, judged
 from zoo_check.compare import largest_error, one_by_one
-from zoo_check.noise import Array
+from zoo_check.noise import Array, images
+from zoo_check.precise import in_float64
 
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,10 +33,16 @@ def checked(folder: Path) -> Checked:
     return Checked(**json.loads((folder / f"{LABEL}.check").read_bytes()))
 
 
-def judge(folder: Path, right: Callable[[Array], list[Array]] | None = None, **changes: object) -> Checked:
+def judge(folder: Path, float32: float = 1.0, float64: float = 1.0, **changes: object) -> Checked:
+    """Judge the export against what it computes, times the factors."""
     path = folder / f"{LABEL}.onnx"
     facts: dict[str, Any] = facts_of(**changes).to_json()
-    return judged(read(path), facts, right or (lambda batch: one_by_one(path, batch)))
+    return judged(
+        read(path),
+        facts,
+        lambda batch: [output * float32 for output in one_by_one(path, batch)],
+        lambda batch: [output * float64 for output in in_float64(path, batch)],
+    )
 
 
 def test_a_good_export_is_all_right(exported: Path) -> None:
@@ -67,12 +73,49 @@ def test_each_disagreement_is_told(exported: Path, changes: dict[str, object], a
     assert found.is_right == ("wrong" not in agreements)
 
 
-def test_wrong_numbers_are_wrong(exported: Path) -> None:
-    folder = exported
-    found = judge(folder, lambda batch: [output * 1.01 for output in one_by_one(folder / f"{LABEL}.onnx", batch)])
+@pytest.mark.parametrize(
+    ("float32", "float64", "message"),
+    [
+        (1.01, 1.01, "the twin in float64: output 0 differs by 0.0099"),
+        (1.5, 1.002, "the twin in float64: output 0 differs by 0.002"),
+    ],
+)
+def test_wrong_numbers_are_wrong(exported: Path, float32: float, float64: float, message: str) -> None:
+    found = judge(exported, float32, float64)
     assert found.verdict == "wrong"
-    assert "the written file, one batch: output 0 differs by" in found.message
+    assert message in found.message
     assert not found.is_right
+
+
+def test_a_file_that_float32_computes_badly_is_judged_in_float64(exported: Path) -> None:
+    found = judge(exported, 1.05)
+    assert found.is_right
+    assert found.float32_error == pytest.approx(0.05, rel=1e-3)
+    assert found.error < 1e-6
+    assert judge(exported).float32_error == 0.0
+
+
+def test_a_float32_error_of_ours_is_not_excused_by_a_smaller_one_of_the_file(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "_ways", lambda *_: iter([("the twin", [np.full((2, 5), 1e3)])]))
+    found = judge(exported, 1.05)
+    assert found.verdict == "wrong"
+    assert found.message.startswith("the twin: output 0 differs by")
+
+
+@pytest.mark.parametrize("changes", [{}, {"Relu": "Sigmoid"}])
+def test_float64_is_what_onnxruntime_rounds(exported: Path, changes: dict[str, str]) -> None:
+    """At opset 13, where ONNX's reference implementation would move the running statistics first."""
+    path = exported / f"{LABEL}.onnx"
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.op_type = changes.get(node.op_type, node.op_type)
+    onnx.save(model, path)
+    batch = images(2, SIZE)
+    (precise,), (rounded,) = in_float64(path, batch), one_by_one(path, batch)
+    assert precise.dtype == np.float64
+    assert 0 < np.abs(precise - rounded).max() < 1e-5 * np.abs(precise).max()
 
 
 def test_a_refusal_keeps_what_it_says(exported: Path) -> None:
