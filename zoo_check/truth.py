@@ -6,11 +6,13 @@ reads the last at each stride from 4 to 32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -134,7 +136,16 @@ def _of_pytorchcv(module: Any, architecture: Architecture) -> Maps:
     if not names or names[-1] != "final_pool":
         return Maps(known=False)
     stages = tuple(f"features.{name}" for name in names if name.startswith("stage"))
+    if any(_ends_on_its_way_down(module.get_submodule(name)) for name in stages):
+        stages = ()  # what such a stage gives belongs to the next one, and its own map has no name
     return _at(module, architecture, f"features.{names[-2]}", stages)
+
+
+def _ends_on_its_way_down(stage: nn.Module) -> bool:
+    """Whether the last layer of a stage, as HarDNet's and DiracNet's, has a stride, and no other."""
+    layers = [part for part in stage.modules() if isinstance(part, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d))]
+    strided = [layer for layer in layers if np.max(layer.stride) > 1]
+    return bool(strided) and strided == layers[-1:]
 
 
 def _at(module: nn.Module, architecture: Architecture, last: str, stages: Sequence[str]) -> Maps:
@@ -151,14 +162,19 @@ def _assembled(module: nn.Module, architecture: Architecture, last: Map, widths:
     for name, found in _outputs_at(module, architecture, names).items():
         shape = _map(found, module, architecture, channels=widths.get(name, 0))
         if shape is not None:
-            by_stride[round(architecture.size[1] / shape[2])] = shape
+            by_stride[_power_of_two(architecture.size[1] / shape[2])] = shape
     finer = [by_stride[stride] for stride in STRIDES if stride in by_stride and by_stride[stride][1] > last[1]]
     return Maps(known=True, last=last, pyramid=(*finer, last) if finer else ())
 
 
+def _power_of_two(stride: float) -> int:
+    """Return the stride that is meant: without padding, as in Inception, a map is a little smaller."""
+    return int(2 ** round(math.log2(stride)))
+
+
 def _with_followers(module: nn.Module, names: Sequence[str]) -> list[str]:
     """Return the stages in order, and those between: timm names one of several at a stride, not always the last."""
-    between = {name.rpartition(".")[0] for name in names} & {"blocks", "stages"}
+    between = {name.rpartition(".")[0] for name in names} & {"blocks", "features", "stages"}
     known = [name for name, _ in module.named_modules()]
     parts = [name for name in known if name in names or name.rpartition(".")[0] in between]
     first = next((index for index, name in enumerate(parts) if name in names), 0)
@@ -200,6 +216,8 @@ def _map(found: object, module: nn.Module, architecture: Architecture, *, channe
     if found.dim() != 3:
         return None
     positions, width = found.shape[1:]
+    if positions == 1:  # a class token, no map
+        return None
     positions -= int(getattr(module, "num_prefix_tokens", 0))
     height_of_image, width_of_image = architecture.size
     for rows in range(1, positions + 1):

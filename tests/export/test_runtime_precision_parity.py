@@ -107,4 +107,62 @@ def test_operators_are_as_exact_as_the_table_says(nets, op):
     found = nets.run(model, x, optimise=True)["y"]
     truth = TORCH[op](torch.from_numpy(x).double()).numpy()
     beyond = np.abs(found - truth) - 6 * np.maximum(np.abs(truth) * UNIT, np.finfo(np.float32).smallest_subnormal)
-    assert beyond.max() <= operator_error(node)
+    assert beyond.max() <= operator_error(node, {}, truth)
+
+
+def normalisation(size: int):
+    node = helper.make_node("InstanceNormalization", ["x", "scale", "bias"], ["y"], epsilon=1e-5)
+    info = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 16, size, size]) for name in ("x", "y")]
+    stored = [numpy_helper.from_array(np.full(16, number, np.float32), name) for name, number in NUMBERS.items()]
+    graph = helper.make_graph([node], "one", info[:1], info[1:], stored)
+    return node, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+NUMBERS = {"scale": 1.5, "bias": 0.25}
+
+
+@pytest.mark.parametrize("size", [4, 28, 112])
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-2, 1.0])
+def test_an_instance_normalisation_is_as_exact_as_is_said(nets, size, spread):
+    """Of channels whose mean is far from 0, up to those that are the same everywhere."""
+    node, model = normalisation(size)
+    rng = np.random.default_rng(size)
+    means = rng.uniform(0.1, 4.0, (1, 16, 1, 1))
+    x = (means + spread * rng.standard_normal((1, 16, size, size))).astype(np.float32)
+    x[:, 0] = 1.0 + rng.standard_normal((size, size)) * 0.1  # one channel shows the scale
+    found = nets.run(model, x, optimise=True)["y"]
+    scale, bias = (torch.full((16,), number).double() for number in NUMBERS.values())
+    truth = F.instance_norm(torch.from_numpy(x).double(), weight=scale, bias=bias, eps=1e-5).numpy()
+    allowed = operator_error(node, {"x": x}, truth)
+    beyond = np.abs(found - truth) - 6 * UNIT * np.abs(truth).max()
+    assert (beyond <= allowed).all()
+    assert allowed.max() < 200 * size**2 * UNIT * means.max()
+
+
+def even_channels(nets):
+    """Where an image is even, a convolution gives even channels, whose means an InstanceNormalization takes off."""
+    net = nets.Net()
+    x = net.image("image", (3, 64, 80))
+    x = net.conv(
+        x,
+        [net.draw("first.weight", (8, 3, 1, 1), 0.4), net.tensor("first.bias", np.full(8, 2.7, np.float32))],
+        "first",
+    )
+    stored = [net.tensor(f"norm.{name}", np.full(8, number, np.float32)) for name, number in NUMBERS.items()]
+    x = net.node("InstanceNormalization", [x, *stored], name="norm", attributes={"epsilon": 1e-5})
+    return net.finish([net.conv(x, net.weights("last", (4, 8, 3, 3)), "last")])
+
+
+def test_even_channels_pass(nets):
+    graph = even_channels(nets)
+    report = check_parity(proto_of(graph).SerializeToString(), graph, inputs=8)
+    assert report.passed
+    assert "InstanceNormalization" in report.outputs[0].note
+
+
+@pytest.mark.parametrize(("name", "node"), [("first.bias", "first"), ("norm.bias", "norm"), ("last.weight", "last")])
+def test_a_wrong_weight_around_an_instance_normalisation_is_found(nets, name, node):
+    graph = even_channels(nets)
+    broken = nudged(proto_of(graph), name, lambda array: array * 1.01)
+    report = check_parity(broken.SerializeToString(), graph, inputs=8)
+    assert not report.passed and report.divergence.node == node

@@ -56,7 +56,7 @@ def locate(model: Model, reference: Reference, image: Array) -> Divergence | Non
     single, double = (_own_results(reference, image, values, double=precise) for precise in (False, True))
     for node in proto.graph.node[:count]:
         for name in node.output:
-            if name in double and (reason := _reason(node, values[name], single[name], double[name])):
+            if name in double and (reason := _reason(node, name, values, single[name], double[name])):
                 return _divergence(node, name, reason)
     if count < len(proto.graph.node):
         node = proto.graph.node[count]
@@ -80,9 +80,10 @@ def _own_results(reference: Reference, image: Array, values: Mapping[str, Array]
     return results
 
 
-def _reason(node: onnx.NodeProto, found: Array, single: Array, double: Array) -> str:
+def _reason(node: onnx.NodeProto, name: str, values: Mapping[str, Array], single: Array, double: Array) -> str:
+    found = values[name]
     errors, dtype = with_torch(measure(found, double), single, double), str(found.dtype)
-    errors = replace(errors, runtime_error=operator_error(node))
+    errors = replace(errors, runtime_error=float(operator_error(node, values, double).max()))
     if errors.passed(dtype):
         return ""
     return errors.fault or f"error {errors.error:.3g}, allowed {errors.allowed(dtype):.3g}"

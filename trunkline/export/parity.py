@@ -151,11 +151,13 @@ class _Trial:
             return ""
         probe = self._tally.worst(name, amplitude)
         limited = limited_nodes(load_without_data(self._model)[0])
-        if not limited or self._locate(probe) is not None:
+        # A defect as small as what the runtime misses on this image stands out on others.
+        others = (self._tally.worst(name, other) for other in self._tally.errors[name])
+        if not limited or any(self._locate(each) is not None for each in (probe, *others)):
             return ""
         self._tally.allow(name, amplitude, MARGIN * disturbances(self._truth, probe.image, limited)[name])
         operators = ", ".join(sorted({node.op_type for node in limited}))
-        return f"onnxruntime's {operators} rounds to a part of 1; every node is right on its own inputs"
+        return f"onnxruntime's {operators} is known to be less exact; every node is right on its own inputs"
 
     def _locate(self, probe: Probe) -> Divergence | None:
         if probe.index not in self._located:

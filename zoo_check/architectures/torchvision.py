@@ -11,7 +11,7 @@ _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _SMALL_VIT = {"image_size": 64, "patch_size": 16, "num_layers": 4, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768}
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    *family("alexnet", "cnn", _TV, "alexnet", size=(224, 224), last="features.11"),
+    *family("alexnet", "cnn", _TV, "alexnet", size=(224, 224), last="features"),
     # Its first linear layer has 103 million weights; a narrow one behind the same convolutions does as well.
     *family("vgg", "cnn", _TV, "vgg11_bn vgg16", size=(224, 224), last="features", arguments={"narrow": 256}),
     *family("squeezenet", "cnn", _TV, "squeezenet1_0 squeezenet1_1", last="features"),

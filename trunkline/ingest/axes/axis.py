@@ -119,12 +119,22 @@ def meet(a: Axis, b: Axis, size: int) -> Axis:
     for kind in (ROW, COLUMN):
         if is_along(a, kind) and is_along(b, kind):
             return next((axis for axis in (a, b) if _is_split(axis)), of(kind, size))
+        if _is_of_pictures(a, kind) and _is_of_pictures(b, kind):
+            return next((axis for axis in (a, b) if is_along(axis, kind)), a)
     return _meet_in_parts(a, b, size)
 
 
 def _is_split(axis: Axis) -> bool:
     """Whether the rest of its rows or columns is another axis, which may come back."""
     return any(part.step > 1 for part in axis)
+
+
+def _is_of_pictures(axis: Axis, kind: str) -> bool:
+    """Whether ``axis`` runs along rows or columns, in each place of which there may be a whole smaller picture.
+
+    So it is where every window asks about the same positions, those of a map as small as a window.
+    """
+    return bool(axis) and all(_leads(part, kind) for part in axis)
 
 
 def _has_unknown(axis: Axis) -> bool:

@@ -61,7 +61,8 @@ def _picked(axes: list[int], data: Read, places: _Places) -> list[Axis]:
     lines = [_line(places, axis) % [data.sizes[a] for a in axes] for axis in range(len(sizes))]
     reach = np.array([np.ptp(line, axis=0) for line in lines]).reshape(len(lines), len(axes))
     for column, axis in enumerate(axes):
-        kept = _walker(reach[:, column], sizes, data.sizes[axis])
+        stays = [bool((np.diff(line[:, column]) == 0).any()) for line in lines]
+        kept = _walker(reach[:, column], stays, sizes, data.sizes[axis])
         if kept is not None:
             is_straight = np.count_nonzero(reach[kept]) == 1
             line = lines[kept][:, column]
@@ -69,15 +70,16 @@ def _picked(axes: list[int], data: Read, places: _Places) -> list[Axis]:
     return found
 
 
-def _walker(reach: _Places, sizes: Sequence[int], size: int) -> int | None:
+def _walker(reach: _Places, stays: Sequence[bool], sizes: Sequence[int], size: int) -> int | None:
     """Return which axis steps from window to window, given how far each reaches along an axis of ``size``.
 
-    Windows go over more than half of the axis. If places within a window do too, windows are farther apart.
+    Windows go over more than half of the axis. If places within a window do too, windows are farther apart; or there
+    are more windows than places, and one ``stays`` where the one before was.
     """
     steps = [int(far) / max(1, count - 1) for far, count in zip(reach, sizes, strict=True)]
     wide = [axis for axis, count in enumerate(sizes) if reach[axis] and 2 * count * steps[axis] > size]
     walking = wide or [axis for axis in range(len(sizes)) if reach[axis]]
-    return max(walking, key=lambda axis: (steps[axis], reach[axis]), default=None)
+    return max(walking, key=lambda axis: (stays[axis], steps[axis], reach[axis]), default=None)
 
 
 def _line(places: _Places, axis: int) -> _Places:

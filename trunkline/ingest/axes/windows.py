@@ -15,13 +15,14 @@ from trunkline.ingest.axes.axis import (
     UNKNOWN,
     Axes,
     Axis,
+    Part,
     Sizes,
     is_channels,
     is_only,
     of,
     scaled,
 )
-from trunkline.ingest.axes.rules import Reads, data_of
+from trunkline.ingest.axes.rules import Read, Reads, data_of
 from trunkline.ingest.graph import attribute
 
 WINDOWS = frozenset({"AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool"})
@@ -47,7 +48,44 @@ def learned_from(axis: Axis, size: int) -> Axis:
 def pooled(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Pooling windows: channels stay. A second output holds the places of the largest."""
     data = data_of(reads)
+    within = _pooled_within_parts(node, data)
+    if within is not None:
+        return [within for _ in outputs]
     return [(*data.axes[:2], *_behind_windows(node, reads, sizes)) for sizes in outputs]
+
+
+def _pooled_within_parts(node: ir.Node, data: Read) -> Axes | None:
+    """Return what axes count of an image that lies in parts, each of which is pooled by itself, as in Hiera.
+
+    Where windows lie side by side and fill each part, the whole image is pooled; ``None`` where that is not so.
+    """
+    kernels = attribute(node, "kernel_shape")
+    if attribute(node, "strides", []) != kernels or any(attribute(node, "pads", [])):
+        return None
+    axes: Axes | None = data.axes
+    for axis, kernel, size in zip(data.axes[2:], kernels, data.sizes[2:], strict=True):
+        is_part = len(axis) == 1 and axis[0].kind in (ROW, COLUMN) and axis[0].step == 1 and size < axis[0].extent
+        if not is_part or size % kernel:
+            return None
+        axes = None if axes is None else _coarser(axes, axis[0], kernel)
+    return axes
+
+
+def _coarser(axes: Axes, pooled_part: Part, factor: int) -> Axes | None:
+    """Return ``axes`` with every part of the same rows, or columns, counted in steps of ``factor``."""
+    found: list[Axis] = []
+    for axis in axes:
+        parts = []
+        for part in axis:
+            if (part.kind, part.extent) == (pooled_part.kind, pooled_part.extent):
+                size, step = (part.size // factor, 1) if part.step == 1 else (part.size, part.step // factor)
+                if part.step % factor and part.step > 1:
+                    return None
+                parts.append(part._replace(size=size, step=step, extent=part.extent // factor))
+            else:
+                parts.append(part)
+        found.append(tuple(parts))
+    return tuple(found)
 
 
 def _behind_windows(node: ir.Node, reads: Reads, sizes: Sizes) -> list[Axis]:

@@ -13,6 +13,7 @@ from trunkline.ingest.maps.class_map import before_classifier
 from trunkline.ingest.maps.ends import Ends, ends_of, settled
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.given import given_maps
+from trunkline.ingest.maps.narrowed import before_narrowing
 from trunkline.ingest.maps.reach import ancestors, reached
 from trunkline.ingest.maps.trunk import trunk_of
 from trunkline.ingest.maps.widened import before_widening
@@ -101,13 +102,14 @@ def _taps(maps: Maps, last: FeatureMap) -> dict[int, FeatureMap]:
     """Return the last map at each stride that ``last`` is computed from, branching points first."""
     before = ancestors(last.value)
     points = set(branching_points(maps.graph, last.value))
-    on_the_way = [
-        maps[value] for node in maps.graph.nodes for value in node.outputs if value in before and value in maps
-    ]
+    # A padded map holds what its source does, and belongs to the layer that needed it padded.
+    nodes = [node for node in maps.graph.nodes if node.op_type != "Pad"]
+    on_the_way = [maps[value] for node in nodes for value in node.outputs if value in before and value in maps]
     taps: dict[int, FeatureMap] = {}
     for chosen in (on_the_way, [found for found in on_the_way if name_of(found.value) in points]):
         taps |= {found.stride: found for found in chosen if found.stride is not None}
-    return {stride: before_widening(settled(found, maps), maps) for stride, found in taps.items()}
+    own = {stride: settled(found, maps) for stride, found in taps.items()}
+    return {stride: before_narrowing(before_widening(found, maps), maps) for stride, found in own.items()}
 
 
 def _parting(maps: Maps, ends: Sequence[FeatureMap]) -> list[FeatureMap]:

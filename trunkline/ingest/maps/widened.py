@@ -16,7 +16,7 @@ from trunkline.ingest.elementwise import BROADCASTING
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
-_PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Slice", "Split"}
+_PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Pad", "Slice", "Split"}
 """What may stand between the convolutions of a block."""
 _SQUEEZING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 """How a gate of channels begins (Hu et al. 2018)."""
@@ -35,12 +35,20 @@ def before_widening(found: FeatureMap, maps: Maps) -> FeatureMap:
 
 
 def _is_narrowed_behind_groups(found: FeatureMap) -> bool:
-    """Whether all that reads a map is grouped convolutions, one with a stride, and behind that 1x1 ones to less."""
-    down = [node for node in _readers(found.value) if _groups(node) > 1 and _stride(node) > 1]
+    """Whether all that reads a map is grouped convolutions, one with a stride, and behind that 1x1 ones to no more.
+
+    A ResNeXt, whose grouped convolutions are narrow, has 1x1 ones to more behind them.
+    """
+    down = [node for node in _readers(found.value) if _goes_down(node)]
     if not down or len(down) < len(_readers(found.value)):
         return False
     behind = [reader for node in down for reader in _readers(node.outputs[0]) if reader.op_type not in _SQUEEZING]
-    return bool(behind) and all(_is_pointwise(node) and _channels(node) < found.channels for node in behind)
+    return bool(behind) and all(_is_pointwise(node) and _channels(node) <= found.channels for node in behind)
+
+
+def _goes_down(node: ir.Node) -> bool:
+    """Whether a node is a block's way down: a grouped convolution, or an average behind one (Zhang 2019)."""
+    return _stride(node) > 1 and (_groups(node) > 1 or node.op_type == "AveragePool")
 
 
 def _readers(value: ir.Value) -> list[ir.Node]:
