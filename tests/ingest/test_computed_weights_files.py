@@ -258,3 +258,31 @@ def test_what_the_exporter_has_merged_is_said(tmp_path: Path) -> None:
     entry.value = "__import__('os')"
     proto.graph.value_info[0].metadata_props[0].value = "__import__('os').abort()"
     assert read(save(proto, tmp_path)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "trained"),
+    [
+        ({"norm.weight": "BUFFER", "norm.running_var": "BUFFER"}, {"conv.weight"}),
+        ({"norm.weight": "PARAMETER", "norm.running_var": "BUFFER"}, {"conv.weight", "mul"}),
+        ({}, {"conv.weight", "mul"}),
+    ],
+)
+def test_what_the_exporter_has_computed_from_buffers_alone_is_a_constant(kinds, trained, tmp_path: Path) -> None:
+    """As torchvision's frozen normalisation comes out: its buffers are gone, only the module's signature names them."""
+    nodes = [node("Conv", ["x", "conv.weight"], ["c"]), node("Mul", ["c", "mul"], ["y"])]
+    proto = model(nodes, initializers=[weight("conv.weight", 4, 3, 3, 3), weight("mul", 1, 4, 1, 1)])
+    origins = "['norm.running_var', 'norm.weight', 'rsqrt', 'val_3']"
+    for name, shape, key, text in (
+        ("conv.weight", [4, 3, 3, 3], "pkg.torch.export.graph_signature.InputSpec.kind", "PARAMETER"),
+        ("mul", [1, 4, 1, 1], "pkg.onnxscript.optimizer.folded_from", origins),
+    ):
+        info = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        info.metadata_props.add(key=key, value=text)
+        proto.graph.value_info.append(info)
+    lines = [f"b_{name.replace('.', '_')}: {kind} target='{name}' persistent=True" for name, kind in kinds.items()]
+    signature = "\n".join(["", "# inputs", *lines, "x: USER_INPUT"])
+    proto.graph.metadata_props.add(key="pkg.torch.export.ExportedProgram.graph_signature", value=signature)
+    proto.producer_name = "pytorch"
+    graph = check(save(proto, tmp_path), trained)
+    assert any("'mul' of" in note for note in graph.notes) == (not kinds)

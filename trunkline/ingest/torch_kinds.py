@@ -19,6 +19,8 @@ from trunkline.ingest.parameters import STATISTICS
 
 _KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 _ORIGINS = "pkg.onnxscript.optimizer.folded_from"
+_SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
+_BUFFER = re.compile(r"^\w+: BUFFER target='([^'\n]+)'", re.MULTILINE)
 _PARAMETER = "PARAMETER"
 _OTHERS = frozenset({"BUFFER", "CONSTANT_TENSOR"})
 _OPERATORS = (
@@ -39,6 +41,11 @@ def noted_parameters(graph: ir.Graph) -> list[str]:
     return [name for name, value in graph.initializers.items() if value.metadata_props.get(_KIND) == _PARAMETER]
 
 
+def _noted_buffers(graph: ir.Graph) -> set[str]:
+    """Return the names of what the exporter says were buffers, those among them that are in the file no more."""
+    return set(_BUFFER.findall(graph.metadata_props.get(_SIGNATURE, "")))
+
+
 def mark_kinds(graph: ir.Graph, frozen: Collection[str] = (), *, is_of_torch: bool = True) -> None:
     """Say in our own marks what the exporter lets one know in its own way: what trains, and what is a constant.
 
@@ -48,9 +55,10 @@ def mark_kinds(graph: ir.Graph, frozen: Collection[str] = (), *, is_of_torch: bo
         is_of_torch: Whether one of torch's exporters has written it.
     """
     noted = bool(noted_parameters(graph))
+    buffers = _noted_buffers(graph)
     for name, value in graph.initializers.items():
         kind, origins = value.metadata_props.pop(_KIND, None), _origins(value) or [name]
-        is_formula = noted and all(map(_INNER.fullmatch, origins))
+        is_formula = noted and all(origin in buffers or _INNER.fullmatch(origin) for origin in origins)
         is_number = value.shape is not None and len(value.shape) == 0
         if kind == _PARAMETER:
             value.metadata_props.setdefault(ROLE_KEY, CONSTANT if name in frozen else PARAMETER)
@@ -75,10 +83,9 @@ def is_of_torch(model: ir.Model) -> bool:
 def merging_notes(graph: ir.Graph) -> Iterator[str]:
     """Yield what the exporter has computed from several parameters, which are lost but for what they come to."""
     found = []
+    others = graph.initializers.keys() | _noted_buffers(graph)
     for name, value in graph.initializers.items():
-        gone = [
-            origin for origin in _origins(value) if _IN_MODULE.fullmatch(origin) and origin not in graph.initializers
-        ]
+        gone = [origin for origin in _origins(value) if _IN_MODULE.fullmatch(origin) and origin not in others]
         if len(gone) > 1:
             found.append(f"{name!r} of {' and '.join(map(repr, gone[:_SHOWN]))}")
     if found:
