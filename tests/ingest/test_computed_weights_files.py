@@ -124,8 +124,8 @@ def test_a_normalisation_written_out_becomes_scale_and_shift(tmp_path: Path) -> 
     assert "train as one tensor each" in note
 
 
-def test_a_product_of_stored_matrices_is_merged(tmp_path: Path) -> None:
-    """A file does not say which factor its author trained, and how; spectral normalisation's vectors are none."""
+def test_both_factors_of_a_product_of_matrices_train(tmp_path: Path) -> None:
+    """As LoRA's, and as an MLP that computes a bias for attention from stored coordinates."""
     nodes = [
         node("MatMul", ["up", "down"], ["low"]),
         node("Reshape", ["low", "shape"], ["low4"]),
@@ -133,8 +133,39 @@ def test_a_product_of_stored_matrices_is_merged(tmp_path: Path) -> None:
         node("Conv", ["x", "k"], ["y"]),
     ]
     stored = [weight("up", 4, 2), weight("down", 2, 27), tensor("shape", [4, 3, 3, 3]), weight("w", 4, 3, 3, 3)]
-    graph = check(save(model(nodes, initializers=stored), tmp_path), {"k"})
-    assert "'k'" in graph.notes[0]
+    assert check(save(model(nodes, initializers=stored), tmp_path), {"up", "down", "w"}).notes == ()
+
+
+def test_an_mlp_of_stored_coordinates_trains(tmp_path: Path) -> None:
+    """Swin V2's (Liu et al. 2022, section 3.3): torch's older exporter writes coordinates as a Constant node."""
+    nodes = [
+        node("Constant", [], ["coordinates"], value=tensor("", np.random.default_rng(0).random((16, 2)), np.float32)),
+        node("Gemm", ["coordinates", "fc1.weight", "fc1.bias"], ["hidden"]),
+        node("Relu", ["hidden"], ["active"]),
+        node("MatMul", ["active", "fc2.weight"], ["table"]),
+        node("Reshape", ["table", "shape"], ["bias"]),
+        node("Add", ["x", "bias"], ["shifted"]),
+        node("Conv", ["shifted", "w"], ["y"]),
+    ]
+    trained = {"fc1.weight": (2, 5), "fc1.bias": (5,), "fc2.weight": (5, 3), "w": (4, 3, 1, 1)}
+    stored = [*(weight(name, *shape) for name, shape in trained.items()), tensor("shape", [1, 3, 4, 4])]
+    proto = model(nodes, initializers=stored, shape=("N", 3, 4, 4))
+    proto.producer_name = "pytorch"
+    check(save(proto, tmp_path), set(trained))
+
+
+def test_a_product_with_a_stored_vector_is_merged(tmp_path: Path) -> None:
+    """A file does not say which factor its author trained; spectral normalisation moves its vectors by itself."""
+    nodes = [
+        node("MatMul", ["w", "v"], ["wv"]),
+        node("MatMul", ["u", "wv"], ["sigma"]),
+        node("Div", ["w", "sigma"], ["divided"]),
+        node("Reshape", ["divided", "shape"], ["k"]),
+        node("Conv", ["x", "k"], ["y"]),
+    ]
+    stored = [weight("w", 4, 27), weight("v", 27, 1), weight("u", 1, 4), tensor("shape", [4, 3, 3, 3])]
+    graph = check(save(model(nodes, initializers=stored), tmp_path), {"divided"})
+    assert "'divided'" in graph.notes[0]
 
 
 def test_a_setting_that_is_computed_from_floats_is_no_weight(tmp_path: Path) -> None:

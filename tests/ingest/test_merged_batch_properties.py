@@ -141,6 +141,23 @@ def attend(net: Net, draw: Any) -> None:
         net.add("MatMul", queries)
 
 
+def contract(net: Net, draw: Any) -> None:
+    """A sum in Einstein's notation: of each row with stored ones, or of every row with every other."""
+    letters = "abcdefgh"[: len(net.groups)]
+    if N in net.groups[-1]:
+        return
+    size = net.size(net.groups[-1])
+    if len(net.groups) > 2 and N not in net.groups[-2] and draw(st.booleans()):
+        rows = net.size(net.groups[-2])
+        net.add("Einsum", net.value, equation=f"{letters}, {letters[:-2]}r{letters[-1]} -> {letters[:-1]}r")
+        net.add("Softmax", axis=-1)
+        net.resize(len(net.groups) - 1, rows)
+    else:
+        stored = np.random.default_rng(size).standard_normal((3, size)) / size
+        net.add("Einsum", net.constant(stored), equation=f"{letters},z{letters[-1]}->{letters[:-1]}z")
+        net.resize(len(net.groups) - 1, 3)
+
+
 def shift(net: Net, draw: Any) -> None:
     """Add numbers that are alike along some axes, the batch's among them."""
     alike = draw(st.lists(st.booleans(), min_size=len(net.groups), max_size=len(net.groups)))
@@ -227,7 +244,7 @@ def normalise_batch(net: Net, draw: Any) -> None:
 
 STEPS = [
     *(merge, merge, merge, split, permute, softmax, centre, normalise, multiply, attend, shift, pool, convolve),
-    *(normalise_batch, join, cut, widen, narrow, connect),
+    *(contract, normalise_batch, join, cut, widen, narrow, connect),
 ]
 
 

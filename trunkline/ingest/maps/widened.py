@@ -35,15 +35,23 @@ def before_widening(found: FeatureMap, maps: Maps) -> FeatureMap:
 
 
 def _is_narrowed_behind_groups(found: FeatureMap) -> bool:
-    """Whether all that reads a map is grouped convolutions, one with a stride, and behind that 1x1 ones to no more.
+    """Whether all that reads a map is grouped convolutions, one with a stride, and behind that 1x1 ones to less.
 
-    A ResNeXt, whose grouped convolutions are narrow, has 1x1 ones to more behind them.
+    To as much, if there is an activation between: where none is, the way down is no block's, as in HGNetV2. A ResNeXt,
+    whose grouped convolutions are narrow, has 1x1 ones to more behind them.
     """
     down = [node for node in _readers(found.value) if _goes_down(node)]
     if not down or len(down) < len(_readers(found.value)):
         return False
     behind = [reader for node in down for reader in _readers(node.outputs[0]) if reader.op_type not in _SQUEEZING]
-    return bool(behind) and all(_is_pointwise(node) and _channels(node) <= found.channels for node in behind)
+    most = found.channels if all(map(_is_activated, down)) else found.channels - 1
+    return bool(behind) and all(_is_pointwise(node) and _channels(node) <= most for node in behind)
+
+
+def _is_activated(node: ir.Node) -> bool:
+    readers = node.outputs[0].consumers()
+    normalised = [reader.outputs[0] for reader in readers if reader.op_type == "BatchNormalization"]
+    return any(reader.op_type in FUNCTIONS for value in (node.outputs[0], *normalised) for reader in value.consumers())
 
 
 def _goes_down(node: ir.Node) -> bool:

@@ -17,7 +17,7 @@ from trunkline.ingest.limits import Budget
 from trunkline.ingest.onnx_file.opset import adapt
 from trunkline.ingest.passes.edit import Editor, input_at, set_input
 from trunkline.ingest.passes.eliminate_identity import eliminate, is_identity
-from trunkline.ingest.passes.empty_parts import leave_out, may_be_left_out
+from trunkline.ingest.passes.empty_parts import join_what_is_there, leave_out, may_be_left_out
 from trunkline.ingest.passes.explicit_attributes import make_explicit
 from trunkline.ingest.passes.explicit_inputs import complete_inputs
 from trunkline.ingest.passes.fold_constants import Folder, can_fold
@@ -90,8 +90,10 @@ class CanonicalNodes:
         follow_image(node, self.own, editor)
         if self.second is not None:
             self.second.take_over(asked, input_at(node, 1))
+        join_what_is_there(node)
         is_part = may_be_left_out(node)
-        infer_fixed(node, self.budget.limits, self.batch, may_be_empty=is_part or can_fold(node))
+        may_be_empty = is_part or can_fold(node) or folder.purposes.from_image.isdisjoint(node.outputs)
+        infer_fixed(node, self.budget.limits, self.batch, may_be_empty=may_be_empty)
         if is_part and leave_out(editor.graph, node):
             return
         gone = (_copies_stored(node) and eliminate(editor.graph, node)) or self._fold(node, editor, folder)

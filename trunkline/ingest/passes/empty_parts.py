@@ -1,4 +1,7 @@
-"""Leave out of a Concat what holds no numbers: a shift by nothing (torch.roll) is written as all and none, joined."""
+"""Leave out of a Concat what holds no numbers.
+
+A shift by nothing (torch.roll) is written as all and none, joined; a decoder's skip that does not exist as no channels.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,23 @@ def leave_out(graph: ir.Graph, node: ir.Node) -> bool:
         if not -len(shape) <= axis < len(shape) or shape[axis] != 0 or set(reader.inputs) == {value}:
             raise InvalidModel(f"{node.op_type}: its output {list(shape)} is empty", place=name_of(node))
     for reader in readers:
-        kept = [read for read in reader.inputs if read is not value]
-        for index in range(len(reader.inputs)):
-            reader.replace_input_with(index, kept[index] if index < len(kept) else None)
-        reader.resize_inputs(len(kept))
+        _join(reader, [read for read in reader.inputs if read is not value])
     graph.remove(node, safe=True)
     return True
+
+
+def join_what_is_there(node: ir.Node) -> None:
+    """Let ``node``, if it is a Concat, read only what holds numbers; a constant without any may have other readers."""
+    if node.op_type != "Concat" or any(value is None or value.shape is None for value in node.inputs):
+        return
+    axis = attribute(node, "axis", 1)
+    read = [value for value in node.inputs if value is not None]
+    kept = [value for value in read if shape_of(value)[axis : axis + 1 or None] != (0,)]
+    if kept and len(kept) < len(read):
+        _join(node, kept)
+
+
+def _join(node: ir.Node, kept: list[ir.Value | None] | list[ir.Value]) -> None:
+    for index in range(len(node.inputs)):
+        node.replace_input_with(index, kept[index] if index < len(kept) else None)
+    node.resize_inputs(len(kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_letters
 
 import numpy as np
 import onnx_ir as ir
@@ -11,6 +12,7 @@ from trunkline.ingest.graph import Attribute, attribute, name_of, shape_of
 from trunkline.ingest.onnx_file.adapters.decompose import become
 from trunkline.ingest.passes.batch_axis import batch_axis
 from trunkline.ingest.passes.batch_place import BatchAxis
+from trunkline.ingest.passes.edit import put
 from trunkline.ingest.passes.freeing import Freeing, merged_text, refused
 from trunkline.ingest.passes.infer_shapes import infer_free
 from trunkline.ingest.passes.merged_operands import common_axis, stand_beside
@@ -62,6 +64,35 @@ def gemm(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
         data = put_before(node, state, op, [data, operand])
     become(node, steps[-1][0], [data, steps[-1][1]])
     return axis
+
+
+def einsum(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
+    """The letter of the merged axis becomes one for each of its axes, wherever the product counts by it."""
+    equation = str(attribute(node, "equation")).replace(" ", "")
+    terms, arrow, result = equation.partition("->")
+    merged = [
+        (term[axis.axis : axis.axis + 1], axis)
+        for term, value in zip(terms.split(","), node.inputs, strict=True)
+        if value is not None and (axis := state.of(value)) is not None
+    ]
+    axis = merged[0][1]
+    letters = {letter for letter, _ in merged}
+    merges = {(other.before, other.behind) for _, other in merged}
+    letter = letters.pop()
+    counted = sum(letter in term for term in terms.split(","))
+    if (
+        len(merges) > 1
+        or letters
+        or not arrow
+        or "." in equation
+        or counted != len(merged)
+        or result.count(letter) != 1
+    ):
+        raise refused(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
+    unused = [other for other in ascii_letters if other not in equation][: axis.extra]
+    before, behind = unused[: axis.before > 1], unused[axis.before > 1 :]
+    put(node, "equation", equation.replace(letter, "".join([*before, letter, *behind])))
+    return axis.at(result.index(letter))
 
 
 def batch_normalization(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:

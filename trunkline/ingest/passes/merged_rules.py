@@ -16,7 +16,7 @@ from trunkline.ingest.passes.batch_place import BatchAxis
 from trunkline.ingest.passes.edit import put, set_input, static
 from trunkline.ingest.passes.freeing import Freeing, merged_text, refused
 from trunkline.ingest.passes.merged_operands import ELEMENTWISE, align
-from trunkline.ingest.passes.merged_products import batch_normalization, gemm, matmul
+from trunkline.ingest.passes.merged_products import batch_normalization, einsum, gemm, matmul
 from trunkline.ingest.passes.merged_windows import WINDOWS, windows
 
 Rule = Callable[[ir.Node, Freeing, BatchAxis], BatchAxis]
@@ -34,7 +34,7 @@ def work_apart(node: ir.Node, state: Freeing) -> BatchAxis:
     rule = RULES.get(node.op_type)
     data = node.inputs[0]
     axis = None if data is None else state.merged.get(data)
-    if rule is None or (axis is None and node.op_type != "MatMul"):
+    if rule is None or (axis is None and node.op_type not in ("Einsum", "MatMul")):
         which = next(found for value in node.inputs if value is not None and (found := state.merged.get(value)))
         raise refused(node, f"works on a value for which the file merges {merged_text(which)}")
     return rule(node, state, axis or BatchAxis(0))
@@ -183,6 +183,7 @@ RULES: Mapping[str, Rule] = {
     "BatchNormalization": batch_normalization,
     "Concat": _concat,
     "CumSum": _along_input,
+    "Einsum": einsum,
     "Expand": _expand,
     "Gather": _gather,
     "Gemm": gemm,

@@ -147,11 +147,11 @@ def _is_of_few_bits(value: ir.Value) -> bool:
 
 
 def _bent(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
-    """Yield the roots and logarithms of stored tensors, and the products of such tensors.
+    """Yield the roots and logarithms of stored tensors, and the products of such tensors with vectors.
 
     A file does not say which of its tensors its author trained. The root of one is that of a variance, where a
-    normalisation is written out (torchvision's FrozenBatchNorm2d); trained, it could fall below zero. In a product,
-    such as spectral normalisation's, one factor is a vector that its author moved by other means than gradients.
+    normalisation is written out (torchvision's FrozenBatchNorm2d); trained, it could fall below zero. In a product with
+    a vector, such as spectral normalisation's, its author moved the vector by other means than gradients.
     """
     shifted: set[ir.Value] = set()
     for node in nodes:
@@ -160,8 +160,14 @@ def _bent(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
         if plain and node.op_type in _SHIFTED:
             shifted.update(node.outputs)
         bends = node.op_type in ("Sqrt", "Log", "Reciprocal") or (node.op_type == "Pow" and _is_fraction(node))
-        if (bends and plain) or (node.op_type in _PRODUCTS and stored):
+        if (bends and plain) or (node.op_type in _PRODUCTS and _has_vector(node, stored)):
             yield from node.outputs
+
+
+def _has_vector(product: ir.Node, stored: Sequence[ir.Value]) -> bool:
+    """Whether one of the two factors is a stored vector; a bias, the third input, is none."""
+    factors = [value for value in product.inputs[:2] if value in stored]
+    return any(value.shape is not None and sum(size != 1 for size in value.shape) < 2 for value in factors)
 
 
 def _is_fraction(power: ir.Node) -> bool:
