@@ -1,8 +1,8 @@
 """Give a fresh network numbers under which a wrong reading shows.
 
 A fresh network hides mistakes: biases are 0, scales 1, running means 0, ConvNeXt's layer scales 1e-6, and exporters
-store equal tensors once. Here every parameter that holds one number gets noise, and every BatchNormalization the
-statistics of noise that has passed through the network, moved a little.
+store equal tensors once. Here every parameter that holds one number, or the numbers of another, gets noise, and every
+BatchNormalization the statistics of noise that has passed through the network, moved a little.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ _NOISE = 0.1
 def randomise(module: nn.Module, size: tuple[int, int]) -> None:
     """Change constant parameters and all running statistics in place; the module stays in evaluation mode."""
     torch.manual_seed(1)
+    seen: set[bytes] = set()
     for parameter in module.parameters():
-        if parameter.requires_grad and parameter.is_floating_point() and _is_constant(parameter):
+        content = parameter.cpu().numpy().tobytes()
+        is_plain = _is_constant(parameter) or content in seen
+        seen.add(content)
+        if parameter.requires_grad and parameter.is_floating_point() and is_plain:
             parameter.add_(_NOISE * torch.randn_like(parameter) * parameter.abs().clamp(min=1.0))
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     momenta = [norm.momentum for norm in norms]

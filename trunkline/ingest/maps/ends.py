@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.ingest.axes.axis import is_known
+from trunkline.ingest.axes.axis import SAME, is_channels, is_known, is_only
 from trunkline.ingest.blocks import is_layer
-from trunkline.ingest.computed_weights import has_parameters, image_inputs_of
+from trunkline.ingest.computed_weights import depends_on_image, has_parameters, image_inputs_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
+from trunkline.ingest.maps.reach import ancestors
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def ends_of(maps: Maps) -> Ends:
             continue
         seen.add(value)
         if value in maps:
-            end = settled(maps[value], maps)
+            end = before_pooling(settled(maps[value], maps), maps)
             ends[end.value] = end
             continue
         if is_layer(producer) and not is_known(maps.axes[value]):
@@ -62,3 +63,29 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
             return found
         at = before
     return at
+
+
+def before_pooling(end: FeatureMap, maps: Maps) -> FeatureMap:
+    """Return the map before a pooling by attention; else ``end``.
+
+    Such a pooling begins with a token that is made of the positions it stands before, as CLIP's (Radford et al. 2021,
+    section 2.4) and CaiT's (Touvron et al. 2021); a class token that is learned stands there from the start.
+    """
+    if end.turn is None or end.turn.part is None:
+        return end
+    before = ancestors(end.value)
+    for node in reversed(maps.graph.nodes):
+        value = node.outputs[0]
+        if node.op_type != "Concat" or value not in before or value not in maps:
+            continue
+        pictures = [read for read in node.inputs if read is not None and read in maps]
+        tokens = [read for read in node.inputs if read is not None and read not in maps]
+        if len(pictures) == 1 and tokens and all(_is_of_image(token, maps) for token in tokens):
+            return settled(maps[pictures[0]], maps)
+    return end
+
+
+def _is_of_image(token: ir.Value, maps: Maps) -> bool:
+    """Whether the numbers of a token are made of the image's, and not stored ones that are alike for every image."""
+    axes = maps.axes[token] if depends_on_image(token) else ()
+    return bool(axes) and is_channels(axes[-1]) and not is_only(axes[-1], SAME)

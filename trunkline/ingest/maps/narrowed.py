@@ -1,31 +1,67 @@
-"""Look behind the narrowed map of a transition layer (Huang et al. 2017, section 3), which is no end of a stage.
+"""Look behind a map that is narrowed for the layers behind it, which is no end of a stage.
 
-A DenseNet narrows what a dense block has made by a 1x1 convolution, and averages it right away: the next block needs
-less. Heads read what the block made.
+A DenseNet narrows what a dense block has made by a 1x1 convolution, and averages it right away (Huang et al. 2017,
+section 3). A cell of NASNet (Zoph et al. 2018, appendix A) narrows what it reads, and several branches go down from
+there. Heads read what was made before.
 """
 
 from __future__ import annotations
+
+import onnx_ir as ir
 
 from trunkline.ingest.axes.follow import FUNCTIONS
 from trunkline.ingest.computed_weights import image_inputs_of
 from trunkline.ingest.graph import attribute
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
+_PASSING = FUNCTIONS | {"BatchNormalization"}
+_AVERAGE = "AveragePool"
+
 
 def before_narrowing(found: FeatureMap, maps: Maps) -> FeatureMap:
-    """Return the map that a transition layer narrows, where ``found`` is its narrowed one; else ``found``."""
-    readers = found.value.consumers()
-    node = found.value.producer()
-    is_averaged = bool(readers) and all(
-        reader.op_type == "AveragePool" and max(attribute(reader, "strides", [1])) > 1 for reader in readers
-    )
-    if not is_averaged or node is None or node.op_type != "Conv" or attribute(node, "kernel_shape") != [1, 1]:
+    """Return the map that a transition or a cell has narrowed to ``found``; else ``found``."""
+    node = _maker(found.value)
+    if (
+        node is None
+        or node.op_type != "Conv"
+        or attribute(node, "kernel_shape") != [1, 1]
+        or not _only_goes_down(found)
+    ):
         return found
-    (read,) = image_inputs_of(node)
-    producer = read.producer()
-    while producer is not None and producer.op_type in FUNCTIONS | {"BatchNormalization"}:
-        (read,) = image_inputs_of(producer)
-        producer = read.producer()
-    source = maps.get(read)
+    source = maps.get(_before_functions(image_inputs_of(node)[0]))
     is_wider = source is not None and source.turn is None and source.channels > found.channels
-    return source if source is not None and is_wider else found
+    return source if source is not None and is_wider and source.size == found.size else found
+
+
+def _only_goes_down(found: FeatureMap) -> bool:
+    """Whether all that reads a map has a stride: an average, or several layers. One convolution is a stage's first."""
+    readers = _readers(found.value)
+    if not readers or any(max(attribute(reader, "strides", [1])) < 2 for reader in readers):
+        return False
+    return len(readers) > 1 or readers[0].op_type == _AVERAGE
+
+
+def _readers(value: ir.Value) -> list[ir.Node]:
+    """Return what reads ``value``, padded or behind a function or as it is."""
+    found: dict[ir.Node, None] = {}
+    waiting = [value]
+    while waiting:
+        for node in waiting.pop().consumers():
+            if node.op_type in FUNCTIONS or node.op_type == "Pad":
+                waiting.append(node.outputs[0])
+            else:
+                found[node] = None
+    return list(found)
+
+
+def _maker(value: ir.Value) -> ir.Node | None:
+    return _before_functions(value).producer()
+
+
+def _before_functions(value: ir.Value) -> ir.Value:
+    """Return what functions and normalisations make ``value`` of."""
+    producer = value.producer()
+    while producer is not None and producer.op_type in _PASSING:
+        (value,) = image_inputs_of(producer)
+        producer = value.producer()
+    return value

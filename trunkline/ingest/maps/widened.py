@@ -16,8 +16,8 @@ from trunkline.ingest.elementwise import BROADCASTING
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
-_PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Pad", "Slice", "Split"}
-"""What may stand between the convolutions of a block."""
+_PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Pad", "Reshape", "Slice", "Split", "Transpose"}
+"""What may stand between the convolutions of a block, a shuffle of channels among it."""
 _SQUEEZING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 """How a gate of channels begins (Hu et al. 2018)."""
 
@@ -118,7 +118,7 @@ def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
 
 
 def _passes(node: ir.Node) -> bool:
-    return node.op_type in _PASSING or (_groups(node) > 1 and _stride(node) == 1)
+    return node.op_type in _PASSING or (_groups(node) > 1 and _stride(node) == 1 and not _is_pointwise(node))
 
 
 def _is_pointwise(node: ir.Node) -> bool:

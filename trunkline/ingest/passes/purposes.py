@@ -166,7 +166,7 @@ def _bent(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
 
 def _has_vector(product: ir.Node, stored: Sequence[ir.Value]) -> bool:
     """Whether one of the two factors is a stored vector; a bias, the third input, is none."""
-    factors = [value for value in product.inputs[:2] if value in stored]
+    factors = [value for value in product.inputs[:2] if value is not None and value in stored]
     return any(value.shape is not None and sum(size != 1 for size in value.shape) < 2 for value in factors)
 
 
