@@ -11,16 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from zoo_check import noise
 from zoo_check.architectures import planned
 from zoo_check.bounded import Bounds, Json, run_bounded
+from zoo_check.compare import largest_error, one_by_one
 from zoo_check.exported import FACTS, Exported
-from zoo_check.makers import make
+from zoo_check.makers import make, tensors_of
 from zoo_check.plan import Export
+from zoo_check.precise import in_float64
 from zoo_check.truth import batchnorm_calls, maps_of, used_parameters
 from zoo_check.weights import dependence, images, randomise
 
@@ -32,6 +36,7 @@ _PACKAGES = {
     "ultralytics": "ultralytics",
 }
 LEAST_DEPENDENCE = 1e-3
+_SAME = 1e-2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +126,27 @@ def _export(export: Export, folder: Path) -> Json:
         pyramid=list(maps.pyramid),
         file_bytes=path.stat().st_size,
     )
+    check_same(module, path, architecture.size)
     return facts.to_json()
+
+
+@torch.no_grad()
+def check_same(module: nn.Module, path: Path, size: tuple[int, int]) -> None:
+    """Check that the file computes what the module does, for images that the exporter has not seen.
+
+    A module that looks at its image while it runs, as one that follows the peaks of a heatmap, cannot be traced: what
+    is written is right for one image.
+
+    Raises:
+        RuntimeError: It does not.
+    """
+    batch = noise.images(2, size, seed=2)
+    expected = [np.asarray(output) for output in tensors_of(module.double()(torch.from_numpy(batch).double()))]
+    _, difference = largest_error(one_by_one(path, batch), expected, bound=_SAME)
+    if difference:  # float32 may be to blame
+        _, difference = largest_error(in_float64(path, batch), expected, bound=_SAME)
+    if difference:
+        raise RuntimeError(f"the file does not compute what the module does: {difference}")
 
 
 def _by_tracing(module: nn.Module, export: Export, path: Path) -> None:

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tiny_export import LABEL, SIZE, USED, facts_of
+from tiny_export import LABEL, SIZE, USED, export_tiny, facts_of
+from torch import Tensor, nn
 
 from trunkline.ingest.read import read
 from zoo_check import checking
 from zoo_check.checked import Checked
 from zoo_check.checking import check_all, judged
 from zoo_check.compare import largest_error, one_by_one
+from zoo_check.exporting import check_same
 from zoo_check.noise import Array, images
 from zoo_check.precise import in_float64
 
@@ -64,7 +66,9 @@ def test_a_good_export_is_all_right(exported: Path) -> None:
         ({"last": [4, 12, 3]}, ("right", "wrong", "wrong")),
         ({"last": [12, 6, 8], "last_too": [12, 3, 4], "pyramid": []}, ("right", "right", "unknown")),
         ({"maps_known": False}, ("right", "unknown", "unknown")),
-        ({"pyramid": [[12, 3, 4]]}, ("right", "right", "wrong")),
+        ({"pyramid": [[9, 6, 8], [12, 3, 4]]}, ("right", "right", "wrong")),
+        ({"pyramid": [[6, 12, 16], [8, 6, 8], [12, 3, 4]]}, ("right", "right", "wrong")),
+        ({"pyramid": [[12, 3, 4]]}, ("right", "right", "right")),  # a package need not name the finer ones
     ],
 )
 def test_each_disagreement_is_told(exported: Path, changes: dict[str, object], agreements: tuple[str, ...]) -> None:
@@ -163,3 +167,19 @@ def test_sources_that_change_on_the_way_end_it(tmp_path: Path, monkeypatch: pyte
 )
 def test_differences_are_told_by_output(found: list[Array], told: str) -> None:
     assert largest_error(found, [np.ones((2, 3))])[1] == told
+
+
+class Peaks(nn.Module):
+    """Looks at its image while it is traced, so its file is right for that image only."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        row = int(image[0, 0].mean(1).argmax())
+        return image[:, :, row : row + 1] * 2
+
+
+def test_a_file_that_is_right_for_one_image_is_a_failure_of_the_exporter(tiny: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / f"{LABEL}.onnx"
+    check_same(tiny, export_tiny(tiny, tmp_path) / path.name, SIZE)
+    export_tiny(Peaks(), tmp_path)
+    with pytest.raises(RuntimeError, match="does not compute what the module does: output 0 differs"):
+        check_same(Peaks(), path, SIZE)
