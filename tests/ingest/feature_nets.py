@@ -612,3 +612,186 @@ def columns_first(size: tuple[int, int]) -> onnx.ModelProto:
     net.linear("tokens", "mixed", 8, 8)
     net("ReduceMean", f"mixed {net.ints(1)}", "pooled", keepdims=0)
     return net.file(net("Gemm", f"pooled {net.weight('fc', 8, 10)}", "y"))
+
+
+@style(("block", 8, 4), ("low", 16, 8))
+def padded_way_down(size: tuple[int, int]) -> onnx.ModelProto:
+    """MobileNet of TensorFlow: what a block widens is padded at one end for the convolution that goes down."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "block", 8, 8, 1, bias=True)
+    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    net("Pad", f"widened {net.ints(0, 0, 0, 0, 0, 0, 1, 1)}", "padded")
+    net("Conv", f"padded {net.weight('depthwise.w', 48, 1, 3, 3)}", "depthwise", strides=[2, 2], group=48)
+    net("Relu", "depthwise", "active")
+    net.conv("active", "low", 48, 16, 1, bias=True)
+    return net.classify("low", 16)
+
+
+@style(("block", 8, 4), ("low", 16, 8))
+def averaged_way_down(size: tuple[int, int]) -> onnx.ModelProto:
+    """A block whose depthwise convolution is averaged after it (Zhang 2019)."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "block", 8, 8, 1, bias=True)
+    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    net.conv_relu("widened", "depthwise", 48, 48, group=48, bias=True)
+    net("AveragePool", "depthwise", "blurred", kernel_shape=[2, 2], strides=[2, 2])
+    net.conv("blurred", "low", 48, 16, 1, bias=True)
+    return net.classify("low", 16)
+
+
+@style(("block", 8, 4), ("low", 48, 8))
+def block_that_ends_wide(size: tuple[int, int]) -> onnx.ModelProto:
+    """TinyViT's way down: an inverted block that ends as wide as it is inside."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "block", 8, 8, 1, bias=True)
+    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    net.conv_relu("widened", "depthwise", 48, 48, s=2, group=48, bias=True)
+    net.conv("depthwise", "low", 48, 48, 1, bias=True)
+    return net.classify("low", 48)
+
+
+@style(("block", 8, 4), ("low", 16, 8))
+def shuffled_inverted_residuals(size: tuple[int, int]) -> onnx.ModelProto:
+    """IGCV3: a block's 1x1 convolutions are grouped, and channels are dealt out anew after the first."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "block", 8, 8, 1, bias=True)
+    net.conv_relu("block", "widened", 8, 48, 1, group=2, bias=True)
+    net("Reshape", f"widened {net.ints(0, 2, 24, size[0] // 4, size[1] // 4)}", "apart")
+    net("Transpose", "apart", "dealt", perm=[0, 2, 1, 3, 4])
+    net("Reshape", f"dealt {net.ints(0, 48, size[0] // 4, size[1] // 4)}", "together")
+    net.conv_relu("together", "depthwise", 48, 48, s=2, group=48, bias=True)
+    net.conv("depthwise", "low", 48, 16, 1, group=2, bias=True)
+    return net.classify("low", 16)
+
+
+@style(("dense", 16, 4), ("low", 8, 8))
+def dense_transition(size: tuple[int, int]) -> onnx.ModelProto:
+    """DenseNet: what a dense block has joined is narrowed for the next one, and averaged."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "layer", 8, 8)
+    net("Concat", "r2 layer", "dense", axis=1)
+    net.norm("dense", "normal", 16)
+    net("Relu", "normal", "active")
+    net.conv("active", "narrow", 16, 8, 1)
+    net("AveragePool", "narrow", "down", kernel_shape=[2, 2], strides=[2, 2])
+    net.conv("down", "low", 8, 8)
+    return net.classify("low", 8)
+
+
+@style(("cell", 16, 4), ("low", 16, 8))
+def narrowed_cell(size: tuple[int, int]) -> onnx.ModelProto:
+    """NASNet: a cell narrows what it reads, and two of its branches go down from there, one padded."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "a", 8, 8)
+    net.conv("r2", "b", 8, 8)
+    net("Concat", "a b", "cell", axis=1)
+    net.conv_relu("cell", "narrow", 16, 8, 1)
+    net.conv("narrow", "left", 8, 8, s=2)
+    net("Pad", f"narrow {net.ints(0, 0, 1, 1, 0, 0, 1, 1)}", "padded")
+    net("MaxPool", "padded", "right", kernel_shape=[4, 4], strides=[2, 2])
+    net("Concat", "left right", "low", axis=1)
+    return net.classify("low", 16)
+
+
+@style(("narrow", 8, 4), ("low", 8, 8))
+def narrowed_stage(size: tuple[int, int]) -> onnx.ModelProto:
+    """VoVNet and YOLO: a stage itself ends in a 1x1 convolution that narrows what was joined."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "layer", 8, 8)
+    net("Concat", "r2 layer", "joined", axis=1)
+    net.conv_relu("joined", "narrow", 16, 8, 1, bias=True)
+    net.conv_relu("narrow", "low", 8, 8, s=2, bias=True)
+    return net.classify("low", 8)
+
+
+@style(("r2", 8, 4), ("r3", 8, 8))
+def pooled_by_attention(size: tuple[int, int]) -> onnx.ModelProto:
+    """CLIP's ResNet: the mean of all positions, joined with them, asks them; their own answers are not read."""
+    net = Net(size)
+    count = size[0] * size[1] // 64
+    net("Reshape", f"{stages(net, 3)} {net.ints(0, 8, -1)}", "flat")
+    net("Transpose", "flat", "sequence", perm=[0, 2, 1])
+    net("ReduceMean", f"sequence {net.ints(1)}", "token", keepdims=1)
+    net("Concat", "token sequence", "tokens", axis=1)
+    net("Add", f"tokens {net.weight('positions', 1, count + 1, 8)}", "placed")
+    for name in "qkv":
+        net.linear("placed", name, 8, 8)
+    net("Transpose", "k", "k_turned", perm=[0, 2, 1])
+    net("MatMul", "q k_turned", "pairs")
+    net("Softmax", "pairs", "attention", axis=-1)
+    net("MatMul", "attention v", "attended")
+    net.linear("attended", "out", 8, 16)
+    net.stored.append(tensor("first", 0))
+    net("Gather", "out first", "read", axis=1)
+    return net.file(net("Gemm", f"read {net.weight('fc', 16, 10)}", "y"))
+
+
+@style(("r2", 8, 4), ("fused", 16, 8))
+def pooled_to_more_windows(size: tuple[int, int]) -> onnx.ModelProto:
+    """A pyramid of poolings (Zhao et al. 2017), one to more places than the map has, gathered by a table of them."""
+    net = Net(size)
+    stages(net, 3)
+    rows, columns = size[0] // 8, size[1] // 8
+    branch = "r3"
+    for axis, length in ((2, rows), (4, columns)):
+        starts = np.arange(length + 2) * length // (length + 2)
+        net.stored.append(tensor(f"places{axis}", np.minimum(starts[:, None] + np.arange(2), length - 1)))
+        branch = net("Gather", f"{branch} places{axis}", f"windows{axis}", axis=axis)
+    net("ReduceMean", f"{branch} {net.ints(3, 5)}", "means", keepdims=0)
+    net("Resize", f"means - - {net.ints(rows, columns)}", "resized", mode="linear", axes=[2, 3])
+    net("Concat", "r3 resized", "joined", axis=1)
+    net.conv("joined", "fused", 16, 16)
+    return net.classify("fused", 16)
+
+
+@style(("add", 8, 4), ("norm", 8, 8))
+def asked_by_a_small_picture(size: tuple[int, int]) -> onnx.ModelProto:
+    """GCViT (Hatamizadeh et al. 2023): the same queries ask every window, those of a map as small as a window."""
+    net = Net(size)
+    rows, columns = size[0] // 4, size[1] // 4
+    high, wide = rows // 4, columns // 4
+    stages(net, 2)
+    net("MaxPool", "r2", "small", kernel_shape=[high, wide], strides=[high, wide])
+    net("Reshape", f"small {net.ints(0, 8, 16)}", "small_flat")
+    net("Transpose", "small_flat", "asking", perm=[0, 2, 1])
+    net("Unsqueeze", f"asking {net.ints(1)}", "queries")
+    net("Transpose", "r2", "last", perm=[0, 2, 3, 1])
+    net("Reshape", f"last {net.ints(0, high, 4, wide, 4, 8)}", "parted")
+    net("Transpose", "parted", "windows", perm=[0, 1, 3, 2, 4, 5])
+    net("Reshape", f"windows {net.ints(0, high * wide, 16, 8)}", "sequences")
+    net("Transpose", "sequences", "keys", perm=[0, 1, 3, 2])
+    net("MatMul", "queries keys", "pairs")
+    net("Softmax", "pairs", "attention", axis=-1)
+    net("MatMul", "attention sequences", "attended")
+    net("Reshape", f"attended {net.ints(0, high, wide, 4, 4, 8)}", "windows_again")
+    net("Transpose", "windows_again", "parted_again", perm=[0, 1, 3, 2, 4, 5])
+    net("Reshape", f"parted_again {net.ints(0, rows, columns, 8)}", "image_again")
+    net("Add", "last image_again", "sum")
+    net("Transpose", "sum", "add", perm=[0, 3, 1, 2])
+    net.conv_relu("add", "norm", 8, 8, s=2)
+    return net.classify("norm", 8)
+
+
+@style(("r2", 8, 4), ("low", 8, 8), turned=True)
+def pooled_in_windows(size: tuple[int, int]) -> onnx.ModelProto:
+    """Hiera (Ryali et al. 2023): a map lies in windows, each pooled by itself, and is put together later."""
+    net = Net(size)
+    rows, columns = size[0] // 4, size[1] // 4
+    net("Transpose", stages(net, 2), "last", perm=[0, 2, 3, 1])
+    net("Reshape", f"last {net.ints(0, rows // 4, 4, columns // 4, 4, 8)}", "parted")
+    net("Transpose", "parted", "windows", perm=[0, 1, 3, 5, 2, 4])
+    net("Reshape", f"windows {net.ints(0, rows * columns // 2, 4, 4)}", "merged")
+    net("MaxPool", "merged", "pooled", kernel_shape=[2, 2], strides=[2, 2])
+    net("Reshape", f"pooled {net.ints(0, rows // 4, columns // 4, 8, 2, 2)}", "parts")
+    net("Transpose", "parts", "again", perm=[0, 1, 4, 2, 5, 3])
+    net("Reshape", f"again {net.ints(0, rows // 2, columns // 2, 8)}", "whole")
+    net.linear("whole", "low", 8, 8)
+    net("ReduceMean", f"low {net.ints(1, 2)}", "mean", keepdims=0)
+    return net.file(net("Gemm", f"mean {net.weight('fc', 8, 10)}", "y"))

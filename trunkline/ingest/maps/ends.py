@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.axes.axis import SAME, is_channels, is_known, is_only
 from trunkline.ingest.blocks import is_layer
-from trunkline.ingest.computed_weights import depends_on_image, has_parameters, image_inputs_of
+from trunkline.ingest.computed_weights import has_parameters, image_inputs_of
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.reach import ancestors
 
@@ -69,23 +69,30 @@ def before_pooling(end: FeatureMap, maps: Maps) -> FeatureMap:
     """Return the map before a pooling by attention; else ``end``.
 
     Such a pooling begins with a token that is made of the positions it stands before, as CLIP's (Radford et al. 2021,
-    section 2.4) and CaiT's (Touvron et al. 2021); a class token that is learned stands there from the start.
+    section 2.4) and CaiT's (Touvron et al. 2021), and nothing is added to the positions themselves any more.
     """
     if end.turn is None or end.turn.part is None:
         return end
     before = ancestors(end.value)
     for node in reversed(maps.graph.nodes):
-        value = node.outputs[0]
-        if node.op_type != "Concat" or value not in before or value not in maps:
+        joined = node.outputs[0]
+        if joined not in before or joined not in maps:
             continue
-        pictures = [read for read in node.inputs if read is not None and read in maps]
-        tokens = [read for read in node.inputs if read is not None and read not in maps]
-        if len(pictures) == 1 and tokens and all(_is_of_image(token, maps) for token in tokens):
+        pictures = [read for read in image_inputs_of(node) if read in maps]
+        if node.op_type == "Add" and len(pictures) > 1:
+            return end
+        tokens = [read for read in image_inputs_of(node) if read not in maps]
+        if (
+            node.op_type == "Concat"
+            and len(pictures) == 1
+            and tokens
+            and all(_is_of_image(one, maps) for one in tokens)
+        ):
             return settled(maps[pictures[0]], maps)
     return end
 
 
 def _is_of_image(token: ir.Value, maps: Maps) -> bool:
     """Whether the numbers of a token are made of the image's, and not stored ones that are alike for every image."""
-    axes = maps.axes[token] if depends_on_image(token) else ()
+    axes = maps.axes[token]
     return bool(axes) and is_channels(axes[-1]) and not is_only(axes[-1], SAME)
