@@ -733,20 +733,20 @@ def pooled_by_attention(size: tuple[int, int]) -> onnx.ModelProto:
     return net.file(net("Gemm", f"read {net.weight('fc', 16, 10)}", "y"))
 
 
-@style(("r2", 8, 4), ("fused", 16, 8))
+@style(("r2", 8, 4), ("r3", 8, 8), ("fused", 16, 16))
 def pooled_to_more_windows(size: tuple[int, int]) -> onnx.ModelProto:
     """A pyramid of poolings (Zhao et al. 2017), one to more places than the map has, gathered by a table of them."""
     net = Net(size)
-    stages(net, 3)
-    rows, columns = size[0] // 8, size[1] // 8
-    branch = "r3"
+    stages(net, 4)
+    rows, columns = size[0] // 16, size[1] // 16
+    branch = "r4"
     for axis, length in ((2, rows), (4, columns)):
         starts = np.arange(length + 2) * length // (length + 2)
         net.stored.append(tensor(f"places{axis}", np.minimum(starts[:, None] + np.arange(2), length - 1)))
         branch = net("Gather", f"{branch} places{axis}", f"windows{axis}", axis=axis)
     net("ReduceMean", f"{branch} {net.ints(3, 5)}", "means", keepdims=0)
     net("Resize", f"means - - {net.ints(rows, columns)}", "resized", mode="linear", axes=[2, 3])
-    net("Concat", "r3 resized", "joined", axis=1)
+    net("Concat", "r4 resized", "joined", axis=1)
     net.conv("joined", "fused", 16, 16)
     return net.classify("fused", 16)
 
