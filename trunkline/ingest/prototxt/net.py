@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trunkline.errors import did_you_mean
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.guess import guess
 from trunkline.ingest.prototxt.phase import is_deployed, read_state
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
@@ -116,5 +116,5 @@ def _refuse_solver(root: Message, report: Report) -> None:
         if first.name == "item":
             report.error("the file declares no layers: it is a label map", first.at, "give the network file")
             return
-        advice = did_you_mean(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
+        advice = guess(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
         report.error(f"the file declares no layers; its first field is {quoted(first.name)}", first.at, advice)

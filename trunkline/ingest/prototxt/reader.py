@@ -114,7 +114,9 @@ def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
     builder = GraphBuilder(name)
     values = {blobs[image.name]: builder.image(image.name, image.dims)} if image else {}
     node_names = Names({layer.name for layer in layers})
-    translate(kept, values, Site(builder, report, names, node_names, dialect.detect(layers, report), wish.limits))
+    kind = dialect.detect(layers, report)
+    site = Site(builder, report, names, node_names, kind, wish.limits, size_was_given=wish.size is not None)
+    translate(kept, values, site)
     outputs = _outputs(wanted, values, report)
     if not outputs and not report.count:
         report.error("the network computes nothing", layers[0].at, "its layers only pass the input on")
