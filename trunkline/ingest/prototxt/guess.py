@@ -73,7 +73,7 @@ def _is_doubled(word: str, other: str) -> bool:
     if len(word) != len(other) + 1 or len(other) < 3:
         return False
     place = _common_start(word, other)
-    return 0 < place and word[place] == word[place - 1] and word[place + 1 :] == other[place:]
+    return place > 0 and word[place] == word[place - 1] and word[place + 1 :] == other[place:]
 
 
 def _is_one_letter_off(word: str, other: str) -> bool:

@@ -21,6 +21,9 @@ _SOLVER_FIELDS = frozenset(
     }
 )
 _SHOWN = 4
+_ROUNDED = (
+    "quantization_param was left out: it rounds numbers to few bits (Intel's fork, Ristretto); the float net is read"
+)
 
 Names = tuple[tuple[str, Span], ...]
 
@@ -83,6 +86,8 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
     name = head.string("name") or f"{kind or 'layer'}_{position}"
     fields = Fields(block, report, f"{kind or 'layer'} {quoted(name)}", limits.size)
     fields.ignore("name", "type")
+    if fields.has("quantization_param"):
+        report.note(_ROUNDED)
     bottoms, tops = tuple(fields.names("bottom")), tuple(fields.names("top"))
     return LayerText(name, kind, head.where("name"), fields, bottoms, tops)
 

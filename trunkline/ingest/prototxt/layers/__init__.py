@@ -15,10 +15,12 @@ from trunkline.ingest.prototxt.layers import (
     interp,
     join,
     normalisation,
+    pad,
     pooling,
     rearrange,
     reduction,
     response,
+    tensorflow_resize,
     upsample,
 )
 from trunkline.ingest.prototxt.layers.layer import Translator
@@ -35,10 +37,12 @@ TRANSLATORS: dict[str, Translator] = {
     **interp.LAYERS,
     **join.LAYERS,
     **normalisation.LAYERS,
+    **pad.LAYERS,
     **pooling.LAYERS,
     **rearrange.LAYERS,
     **reduction.LAYERS,
     **response.LAYERS,
+    **tensorflow_resize.LAYERS,
     **upsample.LAYERS,
 }
 

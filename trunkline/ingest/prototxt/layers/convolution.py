@@ -51,7 +51,9 @@ def deconvolution(layer: Layer) -> ir.Value:
     shape = window(layer, fields)
     weight = _weight(layer, fields, (channels, count // group, *shape.kernel))
     if shape.padding.is_same:
-        raise layer.fault(f"{layer.text} has pad_type 1, which only says how to pad an input", "pad_type", within=fields)
+        raise layer.fault(
+            f"{layer.text} has pad_type 1, which only says how to pad an input", "pad_type", within=fields
+        )
     axes = zip(layer.image()[1:], shape.extent, shape.padding.total, shape.stride, strict=True)
     if any(stride * (size - 1) + extent <= total for size, extent, total, stride in axes):
         raise layer.fault(f"{layer.text}: {shape.padding} leaves nothing of its output", "pad", within=fields)

@@ -27,7 +27,6 @@ from trunkline.ingest.prototxt.layers.padding_of import SIDES
 from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
 
-
 _KINDS = ("MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF")
 
 
@@ -123,9 +122,7 @@ def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
     return _Rounding(0, (overhang[0], overhang[1]))
 
 
-def _attributes(
-    shape: Window, pads: tuple[int, int, int, int], rounding: _Rounding
-) -> dict[str, int | Sequence[int]]:
+def _attributes(shape: Window, pads: tuple[int, int, int, int], rounding: _Rounding) -> dict[str, int | Sequence[int]]:
     top, left, bottom, right = pads
     return {
         "kernel_shape": shape.kernel,
