@@ -9,7 +9,7 @@ import onnx_ir as ir
 from trunkline.ingest.graph import array_of, attribute, name_of
 from trunkline.ingest.prototxt.layers.nearest_pixels import Coordinates, nearest_pixels
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
-from trunkline.ingest.prototxt.writer.net import Setting, block
+from trunkline.ingest.prototxt.writer.net import Setting, Text, block
 
 _LINEAR: Mapping[str, Coordinates] = {
     "half_pixel": "half_pixel_centers",
@@ -42,7 +42,7 @@ def resize(to: Emitter, node: ir.Node) -> None:
         return
     kind, coordinates = _of_synopsys(node, before, after)
     to.note(f"{kind} layers were written, which the Synopsys fork of Caffe has")
-    settings: dict[str, Setting] = {"output_height": after[2], "output_width": after[3], "data_format": "NCHW"}
+    settings: dict[str, Setting] = {"output_height": after[2], "output_width": after[3], "data_format": Text("NCHW")}
     if coordinates:
         settings[coordinates] = True
     param = "resize_bilinear_param" if kind == "ResizeBilinear" else "resize_nearest_neighbor_param"
