@@ -16,8 +16,7 @@ Source: synopsys-caffe, ``resize_bilinear_layer.cpp`` and ``resize_nearest_neigh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import numpy as np
@@ -30,12 +29,6 @@ from trunkline.ingest.prototxt.layers.nearest_pixels import Coordinates, nearest
 from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.too_small import too_small
 
-Put = Callable[[str, Sequence[ir.Value | None], Mapping[str, Attribute]], ir.Value]
-"""Adds the last node of a resizing."""
-
-Emit = Callable[[ir.Value, Put], ir.Value]
-"""Emits the resizing of an N x C x H x W value."""
-
 _BILINEAR: Mapping[Coordinates, str] = {
     "align_corners": "align_corners",
     "half_pixel_centers": "half_pixel",
@@ -47,45 +40,36 @@ _NEAREST: Mapping[Coordinates, tuple[str, str]] = {
     "half_pixel_centers": ("half_pixel", "round_prefer_ceil"),
     "": ("asymmetric", "floor"),
 }
-_FORMATS = ("NHWC", "NCHW")
+_AXES: Mapping[str, Pair] = {"NHWC": (1, 2), "NCHW": (2, 3)}
 
 
 def bilinear(layer: Layer) -> ir.Value:
     """ResizeBilinear → Resize, linear."""
     fields = layer.fields.block("resize_bilinear_param")
-    settings: dict[str, Attribute] = {"mode": "linear"}
-    settings["coordinate_transformation_mode"] = _BILINEAR[_coordinates(layer, fields, tuple(_BILINEAR))]
-    is_last = _has_channels_last(layer, fields)
-    target = _target(layer, fields, _size(layer, is_last))
-
-    def emit(data: ir.Value, put: Put) -> ir.Value:
-        return put("Resize", [data, None, None, _stored(layer, target)], {**settings, "axes": (2, 3)})
-
-    return _of_format(layer, is_last, emit)
+    chosen = _coordinates(layer, fields, tuple(_BILINEAR))
+    axes = _axes(layer, fields)
+    sizes = _stored(layer, _target(layer, fields, _size(layer, axes)))
+    settings: dict[str, Attribute] = {"mode": "linear", "coordinate_transformation_mode": _BILINEAR[chosen]}
+    return layer.node("Resize", [layer.inputs[0], None, None, sizes], {**settings, "axes": axes})
 
 
 def nearest(layer: Layer) -> ir.Value:
     """ResizeNearestNeighbor → Resize, nearest; Gather where a rounding error decides between two pixels."""
     fields = layer.fields.block("resize_nearest_neighbor_param")
     chosen = _coordinates(layer, fields, tuple(_NEAREST))
-    is_last = _has_channels_last(layer, fields)
-    size = _size(layer, is_last)
+    axes = _axes(layer, fields)
+    size = _size(layer, axes)
     target = _target(layer, fields, size)
-    (rows, rows_agree), (columns, columns_agree) = (
-        nearest_pixels(*axis, chosen) for axis in zip(size, target, strict=True)
-    )
-    where, rounding = _NEAREST[chosen]
-    settings: dict[str, Attribute] = {"mode": "nearest", "axes": (2, 3), "nearest_mode": rounding}
-    settings["coordinate_transformation_mode"] = where
-
-    def emit(data: ir.Value, put: Put) -> ir.Value:
-        if rows_agree and columns_agree:
-            return put("Resize", [data, None, None, _stored(layer, target)], settings)
+    rows, rows_agree = nearest_pixels(size[0], target[0], chosen)
+    columns, columns_agree = nearest_pixels(size[1], target[1], chosen)
+    if not (rows_agree and columns_agree):
         picked = [layer.constant(role, np.array(pixels)) for role, pixels in (("rows", rows), ("columns", columns))]
-        tall = layer.step("rows", "Gather", [data, picked[0]], {"axis": 2})
-        return put("Gather", [tall, picked[1]], {"axis": 3})
-
-    return _of_format(layer, is_last, emit)
+        tall = layer.step("rows", "Gather", [layer.inputs[0], picked[0]], {"axis": axes[0]})
+        return layer.node("Gather", [tall, picked[1]], {"axis": axes[1]})
+    where, rounding = _NEAREST[chosen]
+    settings: dict[str, Attribute] = {"mode": "nearest", "coordinate_transformation_mode": where}
+    operands = [layer.inputs[0], None, None, _stored(layer, target)]
+    return layer.node("Resize", operands, {**settings, "nearest_mode": rounding, "axes": axes})
 
 
 def _coordinates(layer: Layer, fields: Fields, known: Sequence[Coordinates]) -> Coordinates:
@@ -95,22 +79,23 @@ def _coordinates(layer: Layer, fields: Fields, known: Sequence[Coordinates]) -> 
     return given[0] if given else ""
 
 
-def _has_channels_last(layer: Layer, fields: Fields) -> bool:
+def _axes(layer: Layer, fields: Fields) -> Pair:
+    """Return the two axes that are resized."""
     layer.image()
     written = fields.string("data_format", "NHWC")
-    if written not in _FORMATS:
+    if written not in _AXES:
         message = f"{layer.text} has data_format {written}"
         raise layer.fault(message, "data_format", "NCHW, or NHWC, the fork's default", fields)
     if not fields.has("data_format"):
         layer.site.report.note(
             f"{layer.text} gives no data_format: it resizes axes 1 and 2, as the Synopsys fork does, of N x H x W x C"
         )
-    return written == "NHWC"
+    return _AXES[written]
 
 
-def _size(layer: Layer, is_last: bool) -> Pair:
-    first, second, third = layer.image()
-    return (first, second) if is_last else (second, third)
+def _size(layer: Layer, axes: Pair) -> Pair:
+    shape = layer.shape()
+    return shape[axes[0] - 1], shape[axes[1] - 1]
 
 
 def _target(layer: Layer, fields: Fields, size: Pair) -> Pair:
@@ -137,16 +122,6 @@ def _scaled(layer: Layer, fields: Fields, name: str, size: int, factor: float) -
 
 def _stored(layer: Layer, target: Pair) -> ir.Value:
     return layer.constant("sizes", np.array(target, np.int64))
-
-
-def _of_format(layer: Layer, is_last: bool, emit: Emit) -> ir.Value:
-    """Emit a resizing of height and width, between two Transposes where the channels are last."""
-    data = layer.inputs[0]
-    if not is_last:
-        return emit(data, layer.node)
-    channels_second = layer.step("channels_second", "Transpose", [data], {"perm": (0, 3, 1, 2)})
-    resized = emit(channels_second, partial(layer.step, "resize"))
-    return layer.node("Transpose", [resized], {"perm": (0, 2, 3, 1)})
 
 
 LAYERS = {"ResizeBilinear": Translator(bilinear), "ResizeNearestNeighbor": Translator(nearest)}
