@@ -105,11 +105,14 @@ def _ask_for_size(item: Input, report: Report) -> None:
 
 def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
     dims, pixels, asked = item.dims, pixels_of(size), channels_of(size)
-    known = item.channels if len(dims) != 4 else dims[1] if dims[1] > 0 else None
+    known = item.channels if len(dims) != 4 else dims[1] if dims[1] >= 0 else None
     if None not in (known, asked) and known != asked:
         report.error(
             f"the channels of input {quoted(item.name)} are {known}, not {asked}", item.at, "give --input-size H,W"
         )
+        return None
+    if known == 0:
+        report.error(f"input {quoted(item.name)} has no channels", item.at, "sizes count from 1")
         return None
     if pixels is None and _lacks_size(item):
         _ask_for_size(item, report)
