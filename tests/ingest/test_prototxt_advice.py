@@ -70,6 +70,13 @@ def test_golden_any_layer_may_say_how_it_is_rounded(kind: str) -> None:
     assert [node.op_type for node in graphs[0].nodes] == [node.op_type for node in graphs[1].nodes]
 
 
+def test_golden_how_a_factor_starts_in_the_intel_fork_is_left_to_its_scale_layer() -> None:
+    norm = layer("BatchNorm", "data", "n", "batch_norm_param { filler { value: 0 } }")
+    graph = parse_prototxt(INPUT + norm + layer("Scale", "n", "s"))
+    assert "filler of BatchNorm was left out" in "\n".join(graph.notes)
+    assert "filler" in str(refusal(INPUT + norm + layer("Power", "n", "p")))
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("AutoCrop", "RCF's fork"), ("Region", "detector's head"), ("ConvolutionRistretto", "write Convolution")],
