@@ -79,7 +79,7 @@ def test_golden_how_a_factor_starts_in_the_intel_fork_is_left_to_its_scale_layer
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("AutoCrop", "RCF's fork"), ("Region", "detector's head"), ("ConvolutionRistretto", "write Convolution")],
+    [("AutoCropping", "replace it"), ("Region", "detector's head"), ("ConvolutionRistretto", "write Convolution")],
 )
 def test_golden_a_type_of_a_fork_is_called_what_it_is(kind: str, words: str) -> None:
     error = refusal(INPUT + layer(kind, "data data", "y"))
@@ -228,6 +228,13 @@ def test_golden_a_size_left_open_is_asked_for(dims: str) -> None:
     text = f'input: "data" {f"input_shape {{ {dims} }}" if dims else ""}\n' + layer("ReLU", "data", "y")
     assert "--input-size H,W" in refusal(text).problems[0].advice
     assert tuple(parse_prototxt(text, input_size=(8, 6)).input.shape)[1:] == (3, 8, 6)
+
+
+def test_golden_a_placeholder_is_named_whatever_does_not_fit_it() -> None:
+    """The layer at fault may be the consequence of its size; with the size given, only what is wrong itself is told."""
+    text = INPUT.replace("dim: 8", "dim: 1") + layer("Crop", "data data", "y", "crop_param { offset: 2 }")
+    assert 'input "data" is 1 x 1, a placeholder' in str(refusal(text))
+    assert "placeholder" not in str(refusal(text, input_size=(1, 1)))
 
 
 def test_golden_a_file_of_one_pixel_that_fits_is_read() -> None:

@@ -51,7 +51,7 @@ def test_golden_a_slip_is_mended(word: str, known: tuple[str, ...], meant: str) 
 @pytest.mark.parametrize(
     ("word", "known"),
     [
-        ("AutoCrop", TYPES),  # computes where to cut
+        ("AutoCrop", ("Crop", "Axpy")),  # computes where to cut
         ("Region", TYPES),  # Darknet's detector, not Reduction
         ("Selu", TYPES),
         ("Gelu", TYPES),
@@ -71,11 +71,18 @@ def test_golden_a_slip_is_mended(word: str, known: tuple[str, ...], meant: str) 
         ("convolution3d_param", ("convolution_param", "param")),
         ("conv3", ("conv1", "conv2")),
         ("conv1_12", ("conv11_2",)),
+        ("conv123", ("conv132",)),
         ("", TYPES),
     ],
 )
 def test_golden_another_name_is_not_a_slip(word: str, known: tuple[str, ...]) -> None:
     assert guess(word, known) == ""
+
+
+def test_golden_blobs_have_short_names() -> None:
+    assert guess("dat", ("data", "label"), shortest=3) == 'did you mean "data"?'
+    assert guess("dat", ("data", "label")) == ""
+    assert guess("res100", ("res101",), shortest=3) == ""
 
 
 def test_golden_two_names_that_fit_alike_are_not_guessed_from() -> None:

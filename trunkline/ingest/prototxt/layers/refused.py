@@ -17,8 +17,6 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Region", "RegionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"), _DETECTION),
     **dict.fromkeys(("BatchReindex", "Filter"), _BATCH),
     **dict.fromkeys(("LSTM", "LSTMUnit", "RNN", "Recurrent"), _MEMORY),
-    "AutoCrop": "RCF's fork cuts it to the second bottom where the layers before it line the two up: "
-    "write Crop with that offset",
     "BatchRenorm": "it trains by another rule than BatchNorm: write BatchNorm and Scale if that is what you want",
     "Embed": "it looks words up, but the input must be an image",
     "GELU": "forks of Caffe disagree on its formula: write it with Power, TanH or Sigmoid, and Eltwise",
