@@ -127,3 +127,20 @@ def test_a_reversed_slice_of_the_batch_is_refused(tmp_path: Path) -> None:
     stored = [ints("start", -1), ints("end", -100), ints("axis", 0), ints("step", -1)]
     with pytest.raises(InvalidModel, match="mixes the images"):
         read(save(file(nodes, stored, shape=("n", 3, 8, 8)), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        node("Conv", "x w", "y"),
+        node("MaxPool", "x", "y", kernel_shape=[2, 2]),
+        node("Conv", "x w", "y", dilations=[3, 3]),
+    ],
+)
+def test_an_image_of_one_pixel_is_told_what_works(last: onnx.NodeProto, tmp_path: Path) -> None:
+    path = save(file([last], [weight("w", 4, 3, 3, 3)], shape=(1, 3, 1, 1)), tmp_path)
+    with pytest.raises(
+        InvalidModel, match="y: (Conv|MaxPool): its output(.|\n)*give a larger image with --input-size H,W"
+    ):
+        read(path)
+    assert read(path, input_size=(16, 16)).outputs

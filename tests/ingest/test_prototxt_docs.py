@@ -15,7 +15,19 @@ from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 
 DOCS = Path(__file__).parents[2] / "docs" / "prototxt.md"
 FOLDER = Path(layers.__file__).parent
-NOT_LAYERS = {"__init__", "formula", "initial", "layer", "refused", "spatial"}
+NOT_LAYERS = {
+    "__init__",
+    "auto_crop",
+    "formula",
+    "initial",
+    "layer",
+    "nearest_pixels",
+    "pairs",
+    "refused",
+    "spatial",
+    "too_small",
+}
+"""Modules that read no field, or only those that several layers share."""
 
 READERS = {"block", "blocks", "choice", "flag", "has", "integer", "integers", "number", "numbers", "string", "strings"}
 HELPERS = {"_no_settings", "_plain", "filler", "pair"}

@@ -197,7 +197,7 @@ def test_golden_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ..
         ("§\n" + conv("c"), "declares no input"),
         ('input: "§data"\n' + conv("c"), "does not say how large"),
         ('input: "§data" input_dim: 3\n' + conv("c"), "must be N x C x H x W, found 3"),
-        ('input: "§data" input_dim: 1 input_dim: 0 input_dim: 4 input_dim: 4\n' + conv("c"), "empty axis"),
+        ('input: "§data" input_dim: 1 input_dim: 0 input_dim: 4 input_dim: 4\n' + conv("c"), "no channels"),
         (INPUT + INPUT.replace("data", "§info") + conv("c") + conv("d", "info"), "reads 2 inputs"),
         (INPUT + conv("c", "§dta") + conv("d"), 'did you mean "data"?'),
         (INPUT + "§layer { bottom: 'data' top: 'x' }", "has no type"),

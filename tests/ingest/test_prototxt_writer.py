@@ -114,6 +114,63 @@ CASES: dict[str, tuple[Nodes, list[onnx.TensorProto], tuple[str, ...]]] = {
         [],
         ("pool: AVE", "pad: 1"),
     ),
+    "padding at one end": (
+        [node("Conv", "x w", strides=[2, 2], pads=[0, 0, 1, 1])],
+        [W],
+        ("pad_t: 0", "pad_l: 0", "pad_b: 1", "pad_r: 1"),
+    ),
+    "padding at one end, taken away": (
+        [node("ConvTranspose", "x w", strides=[2, 2], pads=[0, 1, 1, 0])],
+        [weight("w", 3, 6, 4, 4)],
+        ("pad_t: 0", "pad_l: 1", "pad_b: 1", "pad_r: 0"),
+    ),
+    "max pooling, padded at one end": (
+        [node("MaxPool", "x", kernel_shape=[4, 4], strides=[2, 2], pads=[0, 0, 3, 3])],
+        [],
+        ("pad_t: 0", "pad_b: 3", "pad_r: 3"),
+    ),
+    "average of pixels": (
+        [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+        [],
+        ("pool: AVE_EXC_PAD", "pad: 1"),
+    ),
+    "average of pixels, padded at one end": (
+        [node("AveragePool", "x", kernel_shape=[3, 3], strides=[1, 1], pads=[0, 0, 2, 2])],
+        [],
+        ("pool: AVE_EXC_PAD", "pad_b: 2"),
+    ),
+    "average, padded at one end": (
+        [node("AveragePool", "x", kernel_shape=[4, 4], strides=[3, 3], pads=[0, 0, 1, 1], count_include_pad=1)],
+        [],
+        ("pool: AVE\n", "pad_b: 1", "ceil_mode: false"),
+    ),
+    "linear, half pixel": (
+        [node("Resize", "x roi none sizes", mode="linear")],
+        [tensor("sizes", [1, 3, 11, 5]), tensor("none", [], np.float32), tensor("roi", [], np.float32)],
+        ("ResizeBilinear", "output_height: 11", 'data_format: "NCHW"', "half_pixel_centers: true"),
+    ),
+    "linear, asymmetric": (
+        [node("Resize", "x roi scales", mode="linear", coordinate_transformation_mode="asymmetric")],
+        [tensor("scales", [1, 1, 1.5, 2.5], np.float32), tensor("roi", [], np.float32)],
+        ("ResizeBilinear", "output_height: 12", "output_width: 20"),
+    ),
+    "nearest, aligned": (
+        [
+            node(
+                "Resize",
+                "x roi none sizes",
+                coordinate_transformation_mode="align_corners",
+                nearest_mode="round_prefer_ceil",
+            )
+        ],
+        [tensor("sizes", [1, 3, 5, 11]), tensor("none", [], np.float32), tensor("roi", [], np.float32)],
+        ("ResizeNearestNeighbor", "align_corners: true"),
+    ),
+    "a border of ones": (
+        [node("Pad", "x pads border")],
+        [tensor("pads", [0, 1, 2, 0, 0, 0, 1, 3]), tensor("border", 1, np.float32)],
+        ('type: "Pad"', "constant_values: 1.0"),
+    ),
     "one window over all": ([node("AveragePool", "x", kernel_shape=[8, 8])], [], ("global_pooling: true",)),
     "global pooling": ([node("GlobalAveragePool", "x")], [], ("global_pooling: true", "pool: AVE")),
     "mean": ([node("ReduceMean", "x axes", keepdims=0)], [tensor("axes", [2, 3])], ('type: "Flatten"', "pool: AVE")),
@@ -269,22 +326,26 @@ def test_constants_of_a_batch_norm_are_not_written_as_weights(tmp_path: Path) ->
 
 REFUSED: dict[str, tuple[Nodes, list[onnx.TensorProto], str]] = {
     "operator": ([node("Softsign", "x")], [], "Softsign.*no such layer"),
-    "pads": ([node("Conv", "x w", pads=[0, 0, 1, 1])], [W], r"pads \[0, 0, 1, 1\] differ"),
     "output padding": (
         [node("ConvTranspose", "x w", strides=[2, 2], output_padding=[1, 1])],
         [weight("w", 3, 6, 2, 2)],
         "output_padding",
     ),
-    "average without padding": (
-        [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+    "average that counts padding, rounded up": (
+        [node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, count_include_pad=1, ceil_mode=1)],
         [],
-        "Caffe's average counts padding",
+        "counts padding that Caffe does not have",
+    ),
+    "mirrored padding": (
+        [node("Pad", "x p", mode="reflect")],
+        [tensor("p", [0, 0, 1, 1, 0, 0, 1, 1])],
+        "stored number",
     ),
     "dilated pooling": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])], [], "dilation"),
-    "half pixel": (
+    "a scale that is not exact": (
         [node("Resize", "x roi scales", mode="linear")],
-        [tensor("scales", [1, 1, 2, 2], np.float32), tensor("roi", [], np.float32)],
-        "mode linear, half_pixel",
+        [tensor("scales", [1, 1, 1.6, 1.6], np.float32), tensor("roi", [], np.float32)],
+        "do not follow from the two sizes",
     ),
     "computed weight": ([node("Relu", "w", "r"), node("Conv", "x r")], [W], "weight is computed"),
     "even LRN": ([node("LRN", "x", size=4)], [], "even"),

@@ -8,8 +8,15 @@ import numpy as np
 
 
 def relu(layer, bottoms, weights):
-    slope = layer.param("relu_param").real("negative_slope", 0.0)
-    return [np.maximum(bottoms[0], 0) + slope * np.minimum(bottoms[0], 0)]
+    p = layer.param("relu_param")
+    y = np.maximum(bottoms[0], 0) + p.real("negative_slope", 0.0) * np.minimum(bottoms[0], 0)
+    if p.one("relu6", False):
+        y = np.minimum(y, 6)
+    if p.real("maximum", 0.0) > 0:
+        y = np.minimum(y, p.real("maximum", 0.0))
+    if p.real("minimum", 0.0) != 0:
+        y = np.maximum(y, p.real("minimum", 0.0))
+    return [y]
 
 
 def prelu(layer, bottoms, weights):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_reference.net import Layer, Param, Senseless
+from caffe_reference.sides import sides
 
 DEPTHWISE = ("ConvolutionDepthwise", "DepthwiseConvolution")
 
@@ -17,13 +18,13 @@ def _pair(p: Param, name: str, short: str, default: int) -> tuple[int, int]:
     return sizes[0], sizes[-1]
 
 
-def geometry(layer: Layer) -> tuple[Param, tuple, tuple, tuple, tuple]:
-    """The settings, then kernel, stride, pad and dilation as (height, width)."""
+def geometry(layer: Layer) -> tuple[Param, tuple, tuple, tuple]:
+    """The settings, then kernel, stride and dilation as (height, width)."""
     p = layer.param("convolution_param")
     dilation = _pair(p, "dilation", "dilation", 1)
     if p.has("hole") or p.has("hole_h"):
         dilation = _pair(p, "hole", "hole", 1)
-    return p, _pair(p, "kernel_size", "kernel", 0), _pair(p, "stride", "stride", 1), _pair(p, "pad", "pad", 0), dilation
+    return p, _pair(p, "kernel_size", "kernel", 0), _pair(p, "stride", "stride", 1), dilation
 
 
 def _groups(layer: Layer, channels: int) -> tuple[int, int]:
@@ -34,17 +35,19 @@ def _groups(layer: Layer, channels: int) -> tuple[int, int]:
 
 
 def convolve(layer, bottoms, weights):
-    p, kernel, stride, pad, dilation = geometry(layer)
+    p, kernel, stride, dilation = geometry(layer)
     tops = []
     for x in bottoms:
         n, c, h, w = x.shape
         outputs, group = _groups(layer, c)
         extent = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-        sizes = [(s + 2 * q - e) // t + 1 for s, q, e, t in zip((h, w), pad, extent, stride, strict=True)]
+        (above, below), (left_of, right_of) = sides(p, (h, w), kernel, stride, dilation)
+        full = (h + above + below, w + left_of + right_of)
+        sizes = [(f - e) // t + 1 for f, e, t in zip(full, extent, stride, strict=True)]
         if min(sizes) < 1:
             raise Senseless("the kernel is larger than its padded input")
-        padded = np.zeros((n, c, h + 2 * pad[0], w + 2 * pad[1]))
-        padded[:, :, pad[0] : pad[0] + h, pad[1] : pad[1] + w] = x
+        padded = np.zeros((n, c, *full))
+        padded[:, :, above : above + h, left_of : left_of + w] = x
         kernels = weights["weight"].reshape(group, outputs // group, c // group, *kernel)
         y = np.zeros((n, outputs, *sizes))
         for i in range(sizes[0]):
@@ -58,14 +61,17 @@ def convolve(layer, bottoms, weights):
 
 
 def deconvolve(layer, bottoms, weights):
-    p, kernel, stride, pad, dilation = geometry(layer)
+    p, kernel, stride, dilation = geometry(layer)
     tops = []
     for x in bottoms:
         n, c, h, w = x.shape
         outputs, group = _groups(layer, c)
         extent = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
         full = [t * (s - 1) + e for s, t, e in zip((h, w), stride, extent, strict=True)]
-        sizes = [f - 2 * q for f, q in zip(full, pad, strict=True)]
+        if p.has("pad_type"):
+            raise Senseless("only an input can be padded to SAME")
+        ends = sides(p, (h, w), kernel, stride)
+        sizes = [f - sum(q) for f, q in zip(full, ends, strict=True)]
         if min(sizes) < 1:
             raise Senseless("the padding is larger than the output")
         kernels = weights["weight"].reshape(group, c // group, outputs // group, *kernel)
@@ -76,7 +82,7 @@ def deconvolve(layer, bottoms, weights):
                 patch = np.einsum("ngc,gcokl->ngokl", cells, kernels).reshape(n, outputs, *kernel)
                 top, left = i * stride[0], j * stride[1]
                 y[:, :, top : top + extent[0] : dilation[0], left : left + extent[1] : dilation[1]] += patch
-        y = y[:, :, pad[0] : pad[0] + sizes[0], pad[1] : pad[1] + sizes[1]]
+        y = y[:, :, ends[0][0] : ends[0][0] + sizes[0], ends[1][0] : ends[1][0] + sizes[1]]
         tops.append(y + weights["bias"].reshape(1, -1, 1, 1) if "bias" in weights else y)
     return tops
 

@@ -19,6 +19,7 @@ from caffe_reference import (
     pooling,
     rearranging,
     resizing,
+    tensorflow,
 )
 from caffe_reference.net import Layer, Net, Param
 
@@ -37,6 +38,7 @@ FORWARD: dict[str, Forward] = {
     **pooling.FORWARD,
     **rearranging.FORWARD,
     **resizing.FORWARD,
+    **tensorflow.FORWARD,
 }
 
 BLOBS: dict[str, Blobs] = {

@@ -14,7 +14,7 @@ enum values and flags as the integers that protobuf's text format takes too.
 """
 
 ENUMS = {
-    "pool": {"MAX": 0, "AVE": 1},
+    "pool": {"MAX": 0, "AVE": 1, "AVE_EXC_PAD": 3, "AVE_TF": 3},
     "round_mode": {"CEIL": 0, "FLOOR": 1},
     "norm_region": {"ACROSS_CHANNELS": 0, "WITHIN_CHANNEL": 1},
     "operation": {"PROD": 0, "SUM": 1, "MAX": 2, "ASUM": 2, "SUMSQ": 3, "MEAN": 4},

@@ -75,14 +75,19 @@ def mvn(layer, bottoms, weights):
     x = x - x.mean(axes, keepdims=True)
     if not p.one("normalize_variance", True):
         return [x]
-    return [x / (np.sqrt((x * x).mean(axes, keepdims=True)) + p.real("eps", 1e-9))]
+    return [x / _root((x * x).mean(axes, keepdims=True), p.real("eps", 1e-9), p.one("add_eps_before_sqrt", False))]
+
+
+def _root(squares, eps: float, before: bool):
+    return np.sqrt(squares + eps) if before else np.sqrt(squares) + eps
 
 
 def normalize(layer, bottoms, weights):
     p = layer.param("norm_param")
     x = bottoms[0]
     axes = tuple(range(1, x.ndim)) if p.one("across_spatial", True) else (1,)
-    norm = np.sqrt((x * x).sum(axes, keepdims=True) + p.real("eps", 1e-10))
+    before = len(axes) == 1 or p.one("add_eps_before_sqrt", True)  # the fork heeds it across_spatial only
+    norm = _root((x * x).sum(axes, keepdims=True), p.real("eps", 1e-10), before)
     return [x / norm * _channels(weights["weight"], x)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_reference.net import Param, Senseless
+from caffe_reference.sides import sides
 
 
 def _pair(p: Param, name: str, short: str, default: int) -> tuple[int, int]:
@@ -19,9 +20,9 @@ def _rounds_up(p: Param) -> bool:
     return bool(p.one("ceil_mode", True))
 
 
-def _count(size: int, kernel: int, stride: int, pad: int, up: bool, any_pad: bool) -> int:
+def _count(size: int, kernel: int, stride: int, ends: tuple[int, int], up: bool, any_pad: bool) -> int:
     """How many windows fit along one axis."""
-    steps = size + 2 * pad - kernel
+    pad, steps = ends[0], size + sum(ends) - kernel
     if steps < 0:
         raise Senseless("the window is larger than its padded input")
     count = (steps + stride - 1) // stride + 1 if up else steps // stride + 1
@@ -36,27 +37,31 @@ def pool(layer, bottoms, weights):
     p = layer.param("pooling_param")
     x = bottoms[0]
     n, c, h, w = x.shape
-    kernel, stride, pad = (
-        _pair(p, "kernel_size", "kernel", 0),
-        _pair(p, "stride", "stride", 1),
-        _pair(p, "pad", "pad", 0),
-    )
+    kernel, stride = _pair(p, "kernel_size", "kernel", 0), _pair(p, "stride", "stride", 1)
     if p.one("global_pooling", False):
         kernel = (h, w)
-    if any(q and q >= k for q, k in zip(pad, kernel, strict=True)):
+    ends = sides(p, (h, w), kernel, stride)
+    pad = (ends[0][0], ends[1][0])
+    if any(max(q) and max(q) >= k for q, k in zip(ends, kernel, strict=True)):
         raise Senseless("the padding is as large as the window")
-    up, padded = _rounds_up(p), any(pad)
-    rows, columns = (_count(*one, up, padded) for one in zip((h, w), kernel, stride, pad, strict=True))
+    is_same = p.one("pad_type", 0) == 1
+    up, padded = _rounds_up(p) and not is_same, any(map(any, ends)) and not is_same
+    rows, columns = (_count(*one, up, padded) for one in zip((h, w), kernel, stride, ends, strict=True))
+    if is_same and (rows, columns) != (-(-h // stride[0]), -(-w // stride[1])):
+        raise Senseless("SAME has one window a stride")
     y, mask = np.zeros((n, c, rows, columns)), np.zeros((n, c, rows, columns))
-    average = p.one("pool", "MAX") == "AVE"
+    average, of_pixels = p.one("pool", "MAX") == "AVE", p.one("pool", "MAX") in ("AVE_EXC_PAD", "AVE_TF", 3)
     for i in range(rows):
         for j in range(columns):
             top, left = i * stride[0] - pad[0], j * stride[1] - pad[1]
-            limit = (h + pad[0], w + pad[1]) if average else (h, w)
+            limit = (h + ends[0][1], w + ends[1][1]) if average else (h, w)
             bottom, right = min(top + kernel[0], limit[0]), min(left + kernel[1], limit[1])
             area = (bottom - top) * (right - left)
             top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, h), min(right, w)
             cells = x[:, :, top:bottom, left:right]
+            if of_pixels:
+                y[:, :, i, j] = cells.mean((2, 3))
+                continue
             if average:
                 y[:, :, i, j] = cells.sum((2, 3)) / area
                 continue

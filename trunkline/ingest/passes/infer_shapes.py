@@ -23,6 +23,9 @@ WITNESSES = (97, 101)
 
 ADVICE = "export with a dynamic batch axis, kept first; or cut the network before this node with --features"
 
+_WINDOWS = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
+_LARGER = "its window is larger than its input: give a larger image with --input-size H,W"
+
 Sizes = Sequence[int | None]
 
 
@@ -48,7 +51,8 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int, *, may_be_empty: bool
             )
         known = [size for size in sizes if size is not None]
         if min(known, default=1) < 1 and not may_be_empty:
-            raise InvalidModel(f"{node.op_type}: its output {known} is empty", place=name_of(node))
+            advice = _LARGER if node.op_type in _WINDOWS else ""
+            raise InvalidModel(f"{node.op_type}: its output {known} is empty", place=name_of(node), advice=advice)
         if problem := limits.problem(name_of(node), known if batch == 1 else [math.prod(known) // batch]):
             raise InvalidModel(problem)
 

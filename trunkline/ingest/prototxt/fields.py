@@ -6,12 +6,12 @@ error. Each reader asks for the fields it knows; :meth:`Fields.finish` reports t
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
 
 from trunkline.ingest.limits import allow
+from trunkline.ingest.prototxt.guess import guess
 from trunkline.ingest.prototxt.harmless import is_harmless
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
@@ -126,9 +126,9 @@ class Fields:
 
     def similar(self, name: str) -> tuple[str, Span] | None:
         """Return a field nobody has asked for that may be a misspelt ``name``, and where it stands."""
-        unread = {item.name: item.at for item in self._message.fields if item.name not in self._asked}
-        close = difflib.get_close_matches(name, list(unread)[:100], n=1)
-        return (close[0], unread[close[0]]) if close else None
+        unread = {item.name: item.at for item in self._message.fields[:100] if item.name not in self._asked}
+        close = next((word for word in unread if len(word) <= 80 and guess(word, [name])), None)
+        return None if close is None else (close, unread[close])
 
     def ignore(self, *names: str) -> None:
         """Accept fields that cannot change what the network computes."""

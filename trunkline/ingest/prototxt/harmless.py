@@ -20,6 +20,7 @@ HARMLESS: Mapping[str, str] = {
     "blobs_lr": _RATE,
     "conv_algos_override": _DEVICE,
     "debug_info": _REPORT,
+    "dis_mode": _GRADIENT,
     "decay_mult": _RATE,
     "bn_stats_batch_size": "over how many images the original program collects statistics",
     "default_backward_math": _DEVICE,
@@ -33,6 +34,7 @@ HARMLESS: Mapping[str, str] = {
     "force_nd_im2col": _DEVICE,
     "forward_math": _DEVICE,
     "forward_type": _DEVICE,
+    "gen_mode": _GRADIENT,
     "global_grad_scale": _GRADIENT,
     "global_grad_scale_adaptive": _GRADIENT,
     "inplace": "whether a result overwrites its input",
@@ -47,6 +49,7 @@ HARMLESS: Mapping[str, str] = {
     "strict_dim": "whether images of one batch may differ in size",
     "visualize": _REPORT,
     "weight_decay": _RATE,
+    "weight_fixed": _GRADIENT,
 }
 
 _PREFIXES = ("cudnn_",)

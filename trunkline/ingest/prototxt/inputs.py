@@ -87,34 +87,50 @@ def image_input(
         names = ", ".join(quoted(item.name) for item in used)
         advice = "give it one image; --features cuts off what reads anything else"
         report.error(f"the network reads {len(used)} inputs: {names}", used[1].at, advice)
+        if size is None and _lacks_size(used[0]):  # it will be asked for once the others are cut off
+            _ask_for_size(used[0], report)
         return None
     return _sized(used[0], report, size)
 
 
+def _lacks_size(item: Input) -> bool:
+    """Whether the file leaves height or width to whoever runs it: no dims, or 0 and -1 in their place."""
+    return not item.dims or (len(item.dims) == 4 and min(item.dims[2:]) < 1)
+
+
+def _ask_for_size(item: Input, report: Report) -> None:
+    advice = "give --input-size H,W or C,H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
+    report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
+
+
 def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
     dims, pixels, asked = item.dims, pixels_of(size), channels_of(size)
-    known = dims[1] if len(dims) == 4 else item.channels
+    known = item.channels if len(dims) != 4 else dims[1] if dims[1] >= 0 else None
     if None not in (known, asked) and known != asked:
         report.error(
             f"the channels of input {quoted(item.name)} are {known}, not {asked}", item.at, "give --input-size H,W"
         )
         return None
-    if pixels is not None and len(dims) in (0, 4):
-        channels = asked if known is None else known
-        dims = (1, _three(item, report) if channels is None else channels, *pixels)
-    if not dims:
-        advice = "give --input-size H,W or C,H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
-        report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
+    if known == 0:
+        report.error(f"input {quoted(item.name)} has no channels", item.at, "sizes count from 1")
         return None
-    if len(dims) != 4:
+    if pixels is None and _lacks_size(item):
+        _ask_for_size(item, report)
+        return None
+    if len(dims) not in (0, 4):
         found = " x ".join(map(str, dims))
         report.error(f"input {quoted(item.name)} must be N x C x H x W, found {found}", item.at)
         return None
-    if min(dims[1:]) < 1:
-        found = " x ".join(map(str, dims))
-        report.error(f"input {quoted(item.name)} has an empty axis: {found}", item.at, "sizes count from 1")
-        return None
-    return replace(item, dims=dims[1:])
+    height, width = pixels or (dims[2], dims[3])
+    channels = asked if known is None else known
+    return replace(item, dims=(_three(item, report) if channels is None else channels, height, width))
+
+
+def refuse_placeholder(image: Input, report: Report) -> None:
+    """Report an image of one pixel, in a file that cannot be read with it: its size was left to whoever runs it."""
+    if image.dims[1:] == (1, 1):
+        message = f"input {quoted(image.name)} is 1 x 1, a placeholder for the size of the image"
+        report.error(message, image.at, "give --input-size H,W")
 
 
 def _three(item: Input, report: Report) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trunkline.errors import did_you_mean
 from trunkline.ingest.limits import Limits
 from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.guess import guess
 from trunkline.ingest.prototxt.phase import is_deployed, read_state
 from trunkline.ingest.prototxt.report import Report
 from trunkline.ingest.prototxt.source import Span, quoted
@@ -21,6 +21,9 @@ _SOLVER_FIELDS = frozenset(
     }
 )
 _SHOWN = 4
+_ROUNDED = (
+    "quantization_param was left out: it rounds numbers to few bits (Intel's fork, Ristretto); the float net is read"
+)
 
 Names = tuple[tuple[str, Span], ...]
 
@@ -83,6 +86,8 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
     name = head.string("name") or f"{kind or 'layer'}_{position}"
     fields = Fields(block, report, f"{kind or 'layer'} {quoted(name)}", limits.size)
     fields.ignore("name", "type")
+    if fields.has("quantization_param"):
+        report.note(_ROUNDED)
     bottoms, tops = tuple(fields.names("bottom")), tuple(fields.names("top"))
     return LayerText(name, kind, head.where("name"), fields, bottoms, tops)
 
@@ -116,5 +121,5 @@ def _refuse_solver(root: Message, report: Report) -> None:
         if first.name == "item":
             report.error("the file declares no layers: it is a label map", first.at, "give the network file")
             return
-        advice = did_you_mean(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
+        advice = guess(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"
         report.error(f"the file declares no layers; its first field is {quoted(first.name)}", first.at, advice)

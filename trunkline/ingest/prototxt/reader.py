@@ -21,7 +21,7 @@ from trunkline.ingest.limits import Limits
 from trunkline.ingest.onnx_file.door import read_bytes
 from trunkline.ingest.prototxt import dialect, wiring
 from trunkline.ingest.prototxt.deployed import deployed
-from trunkline.ingest.prototxt.inputs import declared_inputs, image_input, labels_of
+from trunkline.ingest.prototxt.inputs import declared_inputs, image_input, labels_of, refuse_placeholder
 from trunkline.ingest.prototxt.layers.layer import Site
 from trunkline.ingest.prototxt.names import Names
 from trunkline.ingest.prototxt.needed import Wanted, needed
@@ -114,7 +114,11 @@ def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
     builder = GraphBuilder(name)
     values = {blobs[image.name]: builder.image(image.name, image.dims)} if image else {}
     node_names = Names({layer.name for layer in layers})
-    translate(kept, values, Site(builder, report, names, node_names, dialect.detect(layers, report), wish.limits))
+    kind = dialect.detect(layers, report)
+    site = Site(builder, report, names, node_names, kind, wish.limits, size_was_given=wish.size is not None)
+    translate(kept, values, site)
+    if image and report.count and wish.size is None:
+        refuse_placeholder(image, report)
     outputs = _outputs(wanted, values, report)
     if not outputs and not report.count:
         report.error("the network computes nothing", layers[0].at, "its layers only pass the input on")

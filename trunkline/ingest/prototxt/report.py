@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from trunkline.errors import InvalidModel, Problem, UnsupportedOp, did_you_mean
+from trunkline.errors import InvalidModel, Problem, UnsupportedOp
+from trunkline.ingest.prototxt.forks import meaning_of
+from trunkline.ingest.prototxt.guess import guess
 from trunkline.ingest.prototxt.source import Source, Span
 
 _SHOWN = 100
 """Problems listed one by one; a file with more has one cause, not a hundred."""
 
-_SUGGESTED, _CANDIDATES = 20, 500
-"""Problems that get a suggestion, and words searched for it: a giant broken file must be refused quickly."""
+_SUGGESTED, _CANDIDATES, _LONGEST = 20, 500, 80
+"""Problems that get a suggestion, words searched for it, and their letters: a broken file must be refused quickly."""
 
 
 class Report:
@@ -46,12 +48,16 @@ class Report:
         self._readable = features
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str = "") -> str:
-        """Return the advice "did you mean …?" for a misspelt word, while there are few problems."""
-        if len(self._problems) >= _SUGGESTED or len(word) > 80:
+        """Return what a fork means by ``word``, or the name that it misspells, while there are few problems."""
+        if len(self._problems) >= _SUGGESTED or len(word) > _LONGEST:
             return otherwise
-        candidates = {name.lower(): name for name in islice(known, _CANDIDATES)}
-        same = candidates.get(word.lower())
-        return did_you_mean(same or word, candidates.values()) or otherwise
+        return meaning_of(word) or guess(word, islice(known, _CANDIDATES)) or otherwise
+
+    def suggest_blob(self, name: str, known: Iterable[str]) -> str:
+        """Return the blob that ``name`` misspells, while there are few problems; blobs have short names."""
+        if len(self._problems) >= _SUGGESTED or len(name) > _LONGEST:
+            return ""
+        return guess(name, islice(known, _CANDIDATES), shortest=3)
 
     def note(self, text: str) -> None:
         """Add something the user should know, once."""

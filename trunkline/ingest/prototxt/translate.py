@@ -26,7 +26,7 @@ def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Rep
     for wired in layers:
         for fault in wired.faults:
             known = (name for layer in reversed(layers) for name, _ in layer.text.tops)
-            guess = report.suggest(fault.misspelt, chain(inputs, known)) if fault.misspelt else ""
+            guess = report.suggest_blob(fault.misspelt, chain(inputs, known)) if fault.misspelt else ""
             report.error(fault.message, fault.at, guess or fault.advice)
         if wired.text.type not in TRANSLATORS:
             _refuse_type(wired.text, report)

@@ -23,6 +23,7 @@ from caffe_reference.cases import (
     ranks,
     shared,
     sizes,
+    synopsys,
     tangles,
     windows,
 )
@@ -44,6 +45,7 @@ GRID: dict[str, Draw] = {
     **tangles.GRID,
     **shared.GRID,
     **dialects.GRID,
+    **synopsys.GRID,
 }
 BATCH = 2
 

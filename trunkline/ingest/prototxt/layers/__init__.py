@@ -8,6 +8,7 @@ from trunkline.ingest.prototxt.layers import (
     activation,
     affine,
     arithmetic,
+    auto_crop,
     convolution,
     crop,
     dense,
@@ -15,10 +16,12 @@ from trunkline.ingest.prototxt.layers import (
     interp,
     join,
     normalisation,
+    pad,
     pooling,
     rearrange,
     reduction,
     response,
+    tensorflow_resize,
     upsample,
 )
 from trunkline.ingest.prototxt.layers.layer import Translator
@@ -28,6 +31,7 @@ TRANSLATORS: dict[str, Translator] = {
     **activation.LAYERS,
     **affine.LAYERS,
     **arithmetic.LAYERS,
+    **auto_crop.LAYERS,
     **convolution.LAYERS,
     **crop.LAYERS,
     **dense.LAYERS,
@@ -35,10 +39,12 @@ TRANSLATORS: dict[str, Translator] = {
     **interp.LAYERS,
     **join.LAYERS,
     **normalisation.LAYERS,
+    **pad.LAYERS,
     **pooling.LAYERS,
     **rearrange.LAYERS,
     **reduction.LAYERS,
     **response.LAYERS,
+    **tensorflow_resize.LAYERS,
     **upsample.LAYERS,
 }
 

@@ -10,12 +10,34 @@ from trunkline.ingest.prototxt.layers.layer import Layer, Translate, Translator
 
 
 def relu(layer: Layer) -> ir.Value:
-    """ReLU → Relu, or LeakyRelu with ``negative_slope``."""
+    """ReLU → Relu, or LeakyRelu with ``negative_slope``; Clip after it for the bounds of the Synopsys fork.
+
+    There ``relu6`` bounds the result by 6, ``maximum`` by itself if it is positive, and then ``minimum`` from
+    below unless it is 0. Source: synopsys-caffe, ``relu_layer.cpp``.
+    """
     fields = layer.fields.block("relu_param")
     slope = fields.number("negative_slope", 0.0)
-    if slope:
-        return layer.node("LeakyRelu", layer.inputs, {"alpha": slope})
-    return layer.node("Relu", layer.inputs)
+    op, settings = ("LeakyRelu", {"alpha": slope}) if slope else ("Relu", {})
+    highest = [6.0] if fields.flag("relu6", False) else []
+    highest += [maximum] if (maximum := fields.number("maximum", 0.0)) > 0 else []
+    minimum = fields.number("minimum", 0.0)
+    if not highest and not minimum:
+        return layer.node(op, layer.inputs, settings)
+    if highest and minimum > min(highest):
+        message = f"{layer.text} has minimum {minimum:g} and maximum {min(highest):g}"
+        raise layer.fault(message, "minimum", "the minimum must not exceed it", fields)
+    if not slope and not minimum:
+        return layer.node("Clip", [layer.inputs[0], layer.number("min", 0), layer.number("max", min(highest))])
+    value = layer.step("relu", op, layer.inputs, settings)
+    low = layer.number("min", minimum) if minimum else None
+    high = layer.number("max", min(highest)) if highest else None
+    return layer.node("Clip", [value, *_until_last(low, high)])
+
+
+def _until_last(*operands: ir.Value | None) -> list[ir.Value | None]:
+    """Return the operands up to the last that is given."""
+    last = max(index for index, operand in enumerate(operands) if operand is not None)
+    return list(operands[: last + 1])
 
 
 def relu6(layer: Layer) -> ir.Value:

@@ -11,8 +11,6 @@ from trunkline.ingest.prototxt.layers.initial import MSRA, ZERO, bilinear, fille
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
 
-_TOO_LARGE = "enlarge the input, or shrink kernel or stride of the layers before"
-
 
 def convolution(layer: Layer) -> ir.Value:
     """Convolution → Conv; weight ``[num_output, C / group, kh, kw]``."""
@@ -20,7 +18,7 @@ def convolution(layer: Layer) -> ir.Value:
     channels, count = layer.image()[0], num_output(layer, fields)
     group = _group(layer, fields, channels, count)
     shape = window(layer, fields)
-    refuse_large(layer, shape, _TOO_LARGE)
+    refuse_large(layer, shape)
     weight = _weight(layer, fields, (count, channels // group, *shape.kernel))
     return layer.node("Conv", [layer.inputs[0], weight, *_bias(layer, fields, count)], _attributes(shape, group))
 
@@ -40,7 +38,7 @@ def depthwise(layer: Layer) -> ir.Value:
         raise layer.fault(message, "group", "a depthwise layer has one group a channel: remove group", fields)
     shape = window(layer, fields)
     _refuse_unusual(layer, fields)
-    refuse_large(layer, shape, _TOO_LARGE)
+    refuse_large(layer, shape)
     weight = _weight(layer, fields, (count, 1, *shape.kernel))
     return layer.node("Conv", [layer.inputs[0], weight, *_bias(layer, fields, count)], _attributes(shape, channels))
 
@@ -52,9 +50,13 @@ def deconvolution(layer: Layer) -> ir.Value:
     group = _group(layer, fields, channels, count)
     shape = window(layer, fields)
     weight = _weight(layer, fields, (channels, count // group, *shape.kernel))
-    for size, extent, pad, stride in zip(layer.image()[1:], shape.extent, shape.pad, shape.stride, strict=True):
-        if stride * (size - 1) + extent - 2 * pad < 1:
-            raise layer.fault(f"{layer.text}: pad {pad} leaves nothing of its output", "pad", within=fields)
+    if shape.padding.is_same:
+        raise layer.fault(
+            f"{layer.text} has pad_type 1, which only says how to pad an input", "pad_type", within=fields
+        )
+    axes = zip(layer.image()[1:], shape.extent, shape.padding.total, shape.stride, strict=True)
+    if any(stride * (size - 1) + extent <= total for size, extent, total, stride in axes):
+        raise layer.fault(f"{layer.text}: {shape.padding} leaves nothing of its output", "pad", within=fields)
     inputs = [layer.inputs[0], weight, *_bias(layer, fields, count)]
     return layer.node("ConvTranspose", inputs, _attributes(shape, group))
 
@@ -104,7 +106,7 @@ def _attributes(shape: Window, group: int) -> Mapping[str, int | Sequence[int]]:
     return {
         "kernel_shape": shape.kernel,
         "strides": shape.stride,
-        "pads": (*shape.pad, *shape.pad),
+        "pads": shape.padding.pads,
         "dilations": shape.dilation,
         "group": group,
     }

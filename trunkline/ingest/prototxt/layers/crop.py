@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
@@ -25,7 +27,12 @@ def crop(layer: Layer) -> ir.Value:
             message = f"{layer.text}: {second[axis - 1]} from {start} on do not fit axis {axis}"
             message += f" of its input {layer.written(0)}"
             raise layer.fault(message, "offset", f"the reference is {layer.written(1)}", fields)
-    ends = [start + second[axis - 1] for axis, start in starts.items()]
+    return cut(layer, starts, {axis: second[axis - 1] for axis in starts})
+
+
+def cut(layer: Layer, starts: Mapping[int, int], sizes: Mapping[int, int]) -> ir.Value:
+    """Emit the Slice that leaves ``sizes`` of the first input, beginning at ``starts``; both by axis."""
+    ends = [start + sizes[axis] for axis, start in starts.items()]
     operands = {"starts": list(starts.values()), "ends": ends, "axes": list(starts)}
     stored = [layer.constant(role, np.array(content, np.int64)) for role, content in operands.items()]
     return layer.node("Slice", [layer.inputs[0], *stored])

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from trunkline.errors import did_you_mean
 from trunkline.ingest.fillers import Filler
 from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.guess import guess
 from trunkline.ingest.prototxt.source import quoted
 
 MSRA = Filler("msra")
@@ -48,9 +48,9 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
             return Filler("xavier", fan=fan)
         case "msra":
             return Filler("msra", fan=fan)
-    guess = did_you_mean(kind, _KINDS)
-    if guess and kind != "bilinear":
-        block.error("type", f"there is no filler {quoted(kind)}", guess)
+    meant = guess(kind, _KINDS)
+    if meant and kind != "bilinear":
+        block.error("type", f"there is no filler {quoted(kind)}", meant)
     block.note(f"filler {quoted(kind)} is not kept here: fresh weights start as {default.kind} instead")
     return default
 

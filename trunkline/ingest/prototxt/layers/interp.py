@@ -11,7 +11,7 @@ import onnx_ir as ir
 from trunkline.ingest.graph import Attribute
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
-from trunkline.ingest.prototxt.layers.spatial import Pair
+from trunkline.ingest.prototxt.layers.pairs import Pair
 
 
 def interp(layer: Layer) -> ir.Value:

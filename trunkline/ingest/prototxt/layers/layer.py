@@ -48,7 +48,7 @@ class LayerFaultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all layers of a file share while it is translated."""
+    """What all layers of a file share while it is translated; the size of its image is the file's, or was given."""
 
     builder: GraphBuilder
     report: Report
@@ -56,6 +56,7 @@ class Site:
     node_names: Names
     dialect: Dialect
     limits: Limits
+    size_was_given: bool = False
     shared: dict[str, ir.Value] = field(default_factory=dict)
     owners: dict[str, LayerText] = field(default_factory=dict)
 

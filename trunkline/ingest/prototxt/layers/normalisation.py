@@ -61,6 +61,12 @@ def _settings(layer: Layer) -> tuple[dict[str, float | int], bool]:
     """
     fields = layer.fields.block("batch_norm_param")
     fields.ignore("update_global_stats")  # whether training with fixed statistics goes on collecting them
+    fields.ignore("icnet")  # whether the Synopsys fork saves memory
+    if layer.scale is not None and fields.has("filler"):
+        layer.site.report.note("filler of BatchNorm was left out: the Scale layer after it says how its factor starts")
+    if not fields.flag("add_eps_before_sqrt", True):
+        message = f"{layer.text} adds eps after the square root, as only the Synopsys fork can"
+        raise layer.fault(message, "add_eps_before_sqrt", "only sqrt(variance + eps) is supported", fields)
     momentum = 1 - fields.number("momentum", 0.1)
     if fields.has("moving_average_fraction"):
         momentum = fields.number("moving_average_fraction", momentum)

@@ -4,6 +4,10 @@ With input size n, kernel k, stride s and padding p on both sides, Caffe's outpu
 ⌈(n + 2p − k) / s⌉ + 1, less one if the last window would begin in the right padding, that is at n + p or
 beyond. An average divides by the part of the window inside n + 2p (left padding, input, right padding).
 
+The Synopsys fork has a padding for each side, where the two that n lies between take the place of 2p, and the first
+that of p in n + p; and ``AVE_EXC_PAD``, once ``AVE_TF``, an average that divides by the pixels it has added up.
+Source: synopsys-caffe, ``pooling_layer.cpp``.
+
 ONNX runtimes agree on windows that stay inside the padding, on the plain ceiling for maxima, and on averages
 that count no padding; they disagree elsewhere, so only these forms are emitted.
 """
@@ -19,7 +23,11 @@ import onnx_ir as ir
 
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.layers.padding_of import SIDES
+from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+
+_KINDS = ("MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ def pooling(layer: Layer) -> ir.Value | Sequence[ir.Value]:
     """Pooling → MaxPool or AveragePool, or their global forms. A second top is the mask of a MaxPool."""
     fields = layer.fields.block("pooling_param")
     fields.ignore("engine")
-    kind = fields.choice("pool", ("MAX", "AVE", "STOCHASTIC"), "MAX")
+    kind = fields.choice("pool", _KINDS, "MAX")
     if kind == "STOCHASTIC":
         advice = "it draws one number of each window while training: use MAX or AVE"
         raise layer.fault(f"{layer.text} is stochastic, which is not supported", "pool", advice, fields)
@@ -44,24 +52,33 @@ def pooling(layer: Layer) -> ir.Value | Sequence[ir.Value]:
     if fields.flag("global_pooling", False):
         return _global(layer, fields, kind)
     shape = window(layer, fields)
-    round_up = _rounds_up(layer, fields)
+    round_up = _rounds_up(layer, fields) and not shape.padding.is_same
     _refuse(layer, fields, shape, round_up)
-    return _maximum(layer, shape, round_up) if kind == "MAX" else _average(layer, shape, round_up)
+    if kind == "MAX":
+        return _maximum(layer, shape, round_up)
+    return _average(layer, shape, round_up) if kind == "AVE" else _average_of_pixels(layer, shape, round_up)
 
 
-def output_size(size: int, kernel: int, stride: int, pad: int, round_up: bool) -> int:
+def output_size(size: int, kernel: int, stride: int, pads: Pair, round_up: bool) -> int:
     """Return Caffe's number of windows along one axis, a last one that begins beyond the input dropped.
 
     Caffe drops it only where there is padding; without any such a pooling is refused.
+
+    Args:
+        size: Pixels.
+        kernel: Those of a window.
+        stride: Those from one window to the next.
+        pads: Those added before and after.
+        round_up: Whether a last window may be incomplete.
     """
-    steps = (size + 2 * pad - kernel) / stride
+    steps = (size + sum(pads) - kernel) / stride
     count = (math.ceil(steps) if round_up else math.floor(steps)) + 1
-    return count - 1 if (count - 1) * stride >= size + pad else count
+    return count - 1 if (count - 1) * stride >= size + pads[0] else count
 
 
 def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence[ir.Value]:
     rounding = _rounding(layer, shape, round_up)
-    attributes = {**_attributes(shape, shape.pad, rounding), "storage_order": 0, "dilations": (1, 1)}
+    attributes = {**_attributes(shape, shape.padding.pads, rounding), "storage_order": 0, "dilations": (1, 1)}
     if layer.top_count == 2 and layer.top_is_read(1):
         return layer.nodes("MaxPool", layer.inputs, attributes)
     if layer.top_count == 2:
@@ -72,22 +89,29 @@ def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence
 def _average(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
     rounding = _rounding(layer, shape, round_up)
     within = rounding.ceil_mode == 0 and rounding.overhang == (0, 0)
-    padded = max(shape.pad) > 0
+    padded = any(shape.padding.pads)
     if within or not padded:
-        attributes = _attributes(shape, shape.pad, rounding)
+        attributes = _attributes(shape, shape.padding.pads, rounding)
         return layer.node("AveragePool", layer.inputs, {**attributes, "count_include_pad": int(padded)})
     # Windows that reach beyond the padding divide by what lies within it: make the padding part of the input.
-    pads = np.array([0, 0, *shape.pad, 0, 0, *shape.pad], dtype=np.int64)
+    pads = np.array([0, 0, *shape.padding.begin, 0, 0, *shape.padding.end], dtype=np.int64)
     data = layer.step("pad", "Pad", [layer.inputs[0], layer.constant("pads", pads)], {"mode": "constant"})
-    attributes = _attributes(shape, (0, 0), rounding)
+    attributes = _attributes(shape, (0, 0, 0, 0), rounding)
     return layer.node("AveragePool", [data], {**attributes, "count_include_pad": 0})
+
+
+def _average_of_pixels(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
+    """Divide by the pixels of a window, whether it reaches into the padding or beyond."""
+    attributes = _attributes(shape, shape.padding.pads, _rounding(layer, shape, round_up))
+    return layer.node("AveragePool", layer.inputs, {**attributes, "count_include_pad": 0})
 
 
 def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
     overhang, is_floor, is_ceiling = [], True, True
-    for size, kernel, stride, pad in zip(layer.image()[1:], shape.kernel, shape.stride, shape.pad, strict=True):
-        span = size + 2 * pad - kernel
-        count = output_size(size, kernel, stride, pad, round_up)
+    pads = zip(shape.padding.begin, shape.padding.end, strict=True)
+    for size, kernel, stride, ends in zip(layer.image()[1:], shape.kernel, shape.stride, pads, strict=True):
+        span = size + sum(ends) - kernel
+        count = output_size(size, kernel, stride, ends, round_up)
         is_floor &= count == span // stride + 1
         is_ceiling &= count == -(-span // stride) + 1
         overhang.append(max(0, (count - 1) * stride - span))
@@ -98,12 +122,12 @@ def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
     return _Rounding(0, (overhang[0], overhang[1]))
 
 
-def _attributes(shape: Window, pad: tuple[int, int], rounding: _Rounding) -> dict[str, int | Sequence[int]]:
-    end = (pad[0] + rounding.overhang[0], pad[1] + rounding.overhang[1])
+def _attributes(shape: Window, pads: tuple[int, int, int, int], rounding: _Rounding) -> dict[str, int | Sequence[int]]:
+    top, left, bottom, right = pads
     return {
         "kernel_shape": shape.kernel,
         "strides": shape.stride,
-        "pads": (*pad, *end),
+        "pads": (top, left, bottom + rounding.overhang[0], right + rounding.overhang[1]),
         "ceil_mode": rounding.ceil_mode,
     }
 
@@ -113,7 +137,7 @@ def _global(layer: Layer, fields: Fields, kind: str) -> ir.Value:
     sizes = [name for name in ("kernel_size", "kernel_h", "kernel_w") if fields.has(name)]
     if sizes:
         raise layer.fault(f"{layer.text} is global and has a {sizes[0]}", sizes[0], "remove one of the two", fields)
-    for name, neutral in (("stride", 1), ("pad", 0)):
+    for name, neutral in (("stride", 1), ("pad", 0), ("pad_type", 0), *((side, 0) for side in SIDES)):
         if fields.integer(name, neutral) != neutral:
             raise layer.fault(f"{layer.text} is global, but has {name}", name, f"remove {name}", fields)
     fields.ignore("round_mode", "ceil_mode")
@@ -133,11 +157,11 @@ def _rounds_up(layer: Layer, fields: Fields) -> bool:
 def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None:
     if shape.dilation != (1, 1):
         raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
-    if round_up and shape.pad == (0, 0):
+    if round_up and not any(shape.padding.pads):
         _refuse_empty_windows(layer, shape)
-    if any(pad >= kernel for pad, kernel in zip(shape.pad, shape.kernel, strict=True)):
+    if any(pad >= kernel for pad, kernel in zip(shape.padding.pads, shape.kernel * 2, strict=True)):
         raise layer.fault(f"{layer.text}: pad must be smaller than the kernel", "pad", within=fields)
-    refuse_large(layer, shape, "enlarge the input, or use global_pooling: true")
+    refuse_large(layer, shape)
 
 
 def _refuse_empty_windows(layer: Layer, shape: Window) -> None:

@@ -53,7 +53,10 @@ def normalize(layer: Layer) -> ir.Value:
         shape[0] = layer.shape()[0]
     value = layer.inputs[0]
     total = [Step("Mul", value), reduction(layer, "ReduceSum", axes, keepdims=True)]
-    norm = lead(layer, value, [*total, *affine_steps(layer, 1.0, epsilon), Step("Sqrt")])
+    root = [*affine_steps(layer, 1.0, epsilon), Step("Sqrt")]
+    if not fields.flag("add_eps_before_sqrt", True) and len(axes) > 1:  # the Synopsys fork heeds it over images only
+        root.reverse()
+    norm = lead(layer, value, [*total, *root])
     return chain(layer, value, [Step("Div", norm), Step("Mul", layer.weight("weight", shape, start, blob=0))])
 
 
@@ -73,8 +76,10 @@ def mvn(layer: Layer) -> ir.Value:
     if not fields.flag("normalize_variance", True):
         return layer.node("Sub", [value, centre])
     centred = layer.step("centred", "Sub", [value, centre])
-    variance = [Step("Mul", centred), mean]
-    deviation = lead(layer, centred, [*variance, Step("Sqrt"), *affine_steps(layer, 1.0, epsilon)])
+    root = [Step("Sqrt"), *affine_steps(layer, 1.0, epsilon)]
+    if fields.flag("add_eps_before_sqrt", False):
+        root.reverse()
+    deviation = lead(layer, centred, [Step("Mul", centred), mean, *root])
     return layer.node("Div", [centred, deviation])
 
 

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer
-
-Pair = tuple[int, int]
+from trunkline.ingest.prototxt.layers.padding_of import Padding, padding_of
+from trunkline.ingest.prototxt.layers.pairs import Pair, pair
+from trunkline.ingest.prototxt.layers.too_small import too_small
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A sliding window, each field as (height, width)."""
+    """A sliding window, each pair as (height, width)."""
 
     kernel: Pair
     stride: Pair
-    pad: Pair
+    padding: Padding
     dilation: Pair = (1, 1)
 
     @property
@@ -40,30 +41,21 @@ def window(layer: Layer, fields: Fields) -> Window:
     stride = pair(layer, fields, "stride", ("stride_h", "stride_w"), default=1)
     if min(stride) < 1:
         raise layer.fault(f"{layer.text} has stride 0", "stride", "the smallest stride is 1", fields)
-    return Window(kernel, stride, pair(layer, fields, "pad", ("pad_h", "pad_w"), default=0), _dilation(layer, fields))
+    window = Window(kernel, stride, padding_of(layer, fields, kernel, stride), _dilation(layer, fields))
+    if window.padding.is_same and window.dilation != (1, 1):
+        message = f"{layer.text} is dilated and has pad_type 1, which takes no notice of that"
+        raise layer.fault(message, "pad_type", "give pad_l, pad_r, pad_t and pad_b", fields)
+    return window
 
 
-def pair(layer: Layer, fields: Fields, name: str, sides: tuple[str, str], default: int) -> Pair:
-    """Read one size for both axes, or one for each."""
-    both = fields.integers(name)
-    if fields.has(sides[0]) or fields.has(sides[1]):
-        if both:
-            raise layer.fault(f"{layer.text} gives {name} and {sides[0]}/{sides[1]}", name, "keep one form", fields)
-        return fields.integer(sides[0], default), fields.integer(sides[1], default)
-    if len(both) > 2:
-        raise layer.fault(f"{layer.text} has {len(both)} values for {name}", name, "an image has two axes", fields)
-    both = both or [default]
-    return both[0], both[-1]
-
-
-def refuse_large(layer: Layer, shape: Window, advice: str) -> None:
+def refuse_large(layer: Layer, shape: Window) -> None:
     """Raise if the window does not fit into the padded input."""
     _, height, width = layer.image()
-    for size, extent, pad in zip((height, width), shape.extent, shape.pad, strict=True):
-        if extent > size + 2 * pad:
+    for size, extent, total in zip((height, width), shape.extent, shape.padding.total, strict=True):
+        if extent > size + total:
             found = " x ".join(map(str, shape.extent))
             message = f"{layer.text}: the kernel spans {found}, more than its padded input {layer.written()}"
-            raise layer.fault(f"{message} with pad {shape.pad[0]} x {shape.pad[1]}", advice=advice)
+            raise too_small(layer, f"{message} with {shape.padding}")
 
 
 def _dilation(layer: Layer, fields: Fields) -> Pair:

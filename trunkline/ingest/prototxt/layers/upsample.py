@@ -13,7 +13,8 @@ import onnx_ir as ir
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
-from trunkline.ingest.prototxt.layers.spatial import Pair, pair, window
+from trunkline.ingest.prototxt.layers.pairs import Pair, pair
+from trunkline.ingest.prototxt.layers.spatial import window
 
 _MASK_ADVICE = 'give it the second top of a Pooling layer: bottom: "pool1_mask"'
 
@@ -106,7 +107,7 @@ def _undo(layer: Layer, fields: Fields) -> ir.Value:
     given = window(layer, fields)
     begin = tuple(attribute(pool, "pads"))[:2]
     same = given.kernel == tuple(attribute(pool, "kernel_shape")) and given.stride == tuple(attribute(pool, "strides"))
-    if fields.choice("pool", ("MAX", "AVE"), "MAX") != "MAX" or not same or given.pad != begin:
+    if fields.choice("pool", ("MAX", "AVE"), "MAX") != "MAX" or not same or given.padding.begin != begin:
         message = f"{layer.text} gives another window than the pooling that made its mask"
         raise layer.fault(message, advice="repeat kernel_size, stride and pad of the pooling", within=fields)
     read = pool.inputs[0]

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from trunkline.ingest.graph import attribute, shape_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, Setting, block
+from trunkline.ingest.prototxt.writer.padding import Pads, pad_settings
 
 
 def convolution(to: Emitter, node: ir.Node) -> None:
@@ -48,12 +49,10 @@ def pair_settings(name: str, sides: tuple[str, str], values: tuple[int, int], de
     return {} if values[0] == default else {name: values[0]}
 
 
-def symmetric_pads(node: ir.Node) -> tuple[int, int]:
-    """Return the padding of height and width, which Caffe has equal at both ends."""
-    pads = attribute(node, "pads", [0, 0, 0, 0])
-    if pads[:2] != pads[2:]:
-        raise InexpressibleError(f"its pads {pads} differ at the two ends of an axis")
-    return pads[0], pads[1]
+def pads_of(node: ir.Node) -> Pads:
+    """Return the padding of a window: above, on the left, below, on the right."""
+    top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
+    return top, left, bottom, right
 
 
 def _inner_product(to: Emitter, node: ir.Node, *, transpose: bool) -> None:
@@ -83,7 +82,7 @@ def _weights(to: Emitter, node: ir.Node, weight: ir.Value, count: int) -> tuple[
         blobs.append(_bias(to, node, count))
     else:
         settings["bias_term"] = False
-    settings |= pair_settings("pad", ("pad_h", "pad_w"), symmetric_pads(node), 0)
+    settings |= pad_settings(to, pads_of(node))
     settings |= pair_settings("kernel_size", ("kernel_h", "kernel_w"), (shape[2], shape[3]), 0)
     if (group := attribute(node, "group", 1)) != 1:
         settings["group"] = group

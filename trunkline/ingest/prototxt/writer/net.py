@@ -13,8 +13,15 @@ from trunkline.ingest.prototxt.source import Span
 from trunkline.ingest.prototxt.tree import Field, Message, Scalar
 from trunkline.ingest.prototxt.write import write
 
+
+class Text(str):
+    """A setting that is a string, and so is written in quotes."""
+
+    __slots__ = ()
+
+
 Setting = bool | int | float | str | Sequence[int] | Sequence[float]
-"""A string is one of an enum's words; a sequence makes a repeated field."""
+"""A string is one of an enum's words unless it is a :class:`Text`; a sequence makes a repeated field."""
 
 _NOWHERE = Span(1, 1)
 
@@ -103,6 +110,8 @@ def _string(name: str, text: str) -> Field:
 
 def _scalar(name: str, value: bool | int | float | str) -> Field:
     text = str(value)
+    if isinstance(value, Text):
+        return _string(name, text)
     if isinstance(value, bool):
         text = text.lower()
     elif isinstance(value, float):

@@ -1,52 +1,73 @@
 """Pooling, by the rules that :mod:`trunkline.ingest.prototxt.layers.pooling` reads.
 
-Caffe rounds the number of windows up; ``round_mode: FLOOR`` is written only where that gives another size.
+Caffe rounds the number of windows up; rounding down is written only where that gives another size. What Caffe cannot
+say, an average over the pixels alone or a padding at one end, is written in the Synopsys fork's fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 
-import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.graph import array_of, attribute, name_of
 from trunkline.ingest.prototxt.layers.pooling import output_size
-from trunkline.ingest.prototxt.writer.convolution import pair_settings
+from trunkline.ingest.prototxt.writer.convolution import pads_of, pair_settings
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
 from trunkline.ingest.prototxt.writer.net import Setting, block
+from trunkline.ingest.prototxt.writer.pad import fused_pad, zero_pads
+from trunkline.ingest.prototxt.writer.padding import Pads, is_symmetric, pad_settings
 
 Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The windows along height or width."""
+
+    size: int
+    kernel: int
+    stride: int
+    pads: Pair
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether Caffe takes the padding, and the window fits into the padded input."""
+        return max(self.pads) < self.kernel <= self.size + sum(self.pads)
 
 
 def max_pool(to: Emitter, node: ir.Node) -> None:
-    """MaxPool → Pooling MAX. Padding never wins, so only the number of windows has to agree."""
+    """MaxPool → Pooling MAX. Padding never wins, so the padding at the end matters only to the number of windows."""
     if len(node.outputs) > 1:
         raise InexpressibleError("it gives a mask, whose meaning Caffe's differs from")
     if _covers_all(to, node):
         global_pool("MAX")(to, node)
         return
-    pads = attribute(node, "pads", [0, 0, 0, 0])
-    _write(to, node, "MAX", to.data(node), (pads[0], pads[1]))
+    pads = pads_of(node)
+    _write(to, node, to.data(node), [("MAX", (*pads[:2], *pads[:2])), ("MAX", pads)])
 
 
 def average_pool(to: Emitter, node: ir.Node) -> None:
     """AveragePool → Pooling AVE, where the two divide by the same numbers."""
-    pads, counts = attribute(node, "pads", [0, 0, 0, 0]), bool(attribute(node, "count_include_pad", 0))
+    pads, counts = pads_of(node), bool(attribute(node, "count_include_pad", 0))
     pad = fused_pad(node)
     if pad is not None:
-        before, _, _ = _padding(pad)
-        _write(to, node, "AVE", to.data(pad), before)
+        _write(to, node, to.data(pad), [("AVE", zero_pads(pad) or (0, 0, 0, 0))])
         return
     if _covers_all(to, node) and (not counts or not any(pads)):
         global_pool("AVE")(to, node)
         return
-    within = pads[:2] == pads[2:] and not attribute(node, "ceil_mode", 0)
-    if max(pads[:2]) > 0 and not (counts and within):
-        raise InexpressibleError("Caffe's average counts padding, and the same at both ends")
-    if counts and not within:
-        raise InexpressibleError("its average counts padding that Caffe does not have")
-    _write(to, node, "AVE", to.data(node), (pads[0], pads[1]))
+    if counts and any(pads):
+        if attribute(node, "ceil_mode", 0):
+            raise InexpressibleError("its average counts padding that Caffe does not have")
+        _write(to, node, to.data(node), [("AVE", pads)])
+        return
+    # Without padding Caffe's average, too, divides by the pixels alone.
+    plain = [] if any(pads[:2]) else [("AVE", (0, 0, 0, 0))]
+    _write(to, node, to.data(node), [*plain, ("AVE_EXC_PAD", (*pads[:2], *pads[:2])), ("AVE_EXC_PAD", pads)])
 
 
 def global_pool(kind: str) -> Emit:
@@ -76,18 +97,6 @@ def reduction(kind: str) -> Emit:
     return emit
 
 
-def pad(to: Emitter, node: ir.Node) -> None:
-    """Pad with zeros → nothing where poolings take it in, else Padding, a layer of DeepLab's fork."""
-    before, after, rest = _padding(node)
-    readers = [reader for reader, _ in node.outputs[0].uses()]
-    if readers and all(fused_pad(reader) is node for reader in readers) and not node.outputs[0].is_graph_output():
-        return
-    if rest or before[0] != before[1] or after[0] != after[1] or min(*before, *after) < 0:
-        raise InexpressibleError("it does not pad height and width alike with zeros")
-    to.note(f"{name_of(node)} became a Padding layer, which DeepLab's fork of Caffe has")
-    to.layer(node, "Padding", block("padding_param", {"pad_beg": before[0], "pad_end": after[0]}))
-
-
 def _covers_all(to: Emitter, node: ir.Node) -> bool:
     """Whether the one window of a pooling reaches over the whole feature map, and its padding."""
     shape, kernel, pads = sizes(to.data(node)), attribute(node, "kernel_shape"), attribute(node, "pads", [0, 0, 0, 0])
@@ -100,59 +109,45 @@ def _covers_all(to: Emitter, node: ir.Node) -> bool:
     return all(pad + size <= extent for size, extent, pad in zip(shape[2:], kernel, pads[:2], strict=True))
 
 
-def fused_pad(node: ir.Node) -> ir.Node | None:
-    """Return the Pad before an average pooling that is, in Caffe, the pooling's own padding."""
-    data = node.inputs[0]
-    producer = None if data is None else data.producer()
-    if node.op_type != "AveragePool" or producer is None or producer.op_type != "Pad":
-        return None
-    if any(attribute(node, "pads", [0])[:2]) or attribute(node, "count_include_pad", 0):
-        return None
-    before, after, rest = _padding(producer)
-    kernel = attribute(node, "kernel_shape")
-    fits = all(0 <= pad < size for pad, size in zip(before, kernel, strict=True))
-    return producer if fits and before == after and not rest else None
-
-
-def _padding(node: ir.Node) -> tuple[Pair, Pair, bool]:
-    """Return what a Pad adds before and after height and width, and whether it does anything else."""
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    stored = [node.inputs[1], *([] if value is None else [value])]
-    plain = len(node.inputs) < 4 and attribute(node, "mode", "constant") == "constant"
-    if not plain or any(item is None or not item.is_initializer() for item in stored):
-        return (0, 0), (0, 0), True
-    assert node.inputs[1] is not None
-    pads = array_of(node.inputs[1]).tolist()
-    rest = len(pads) != 8 or any(pads[:2] + pads[4:6]) or (value is not None and bool(np.any(array_of(value))))
-    return ((0, 0), (0, 0), True) if rest else ((pads[2], pads[3]), (pads[6], pads[7]), False)
-
-
-def _write(to: Emitter, node: ir.Node, kind: str, data: ir.Value, pad: Pair) -> None:
+def _write(to: Emitter, node: ir.Node, data: ir.Value, choices: Sequence[tuple[str, Pads]]) -> None:
+    """Write a pooling with the first kind and padding that give its size, rounded up if possible."""
     if len(sizes(data)) != 4 or any(size != 1 for size in attribute(node, "dilations", [1])):
         raise InexpressibleError("it is no pooling of a feature map without dilation")
     kernel, stride = attribute(node, "kernel_shape"), attribute(node, "strides", [1, 1])
     wanted = sizes(node.outputs[0])[2:]
-    axes = list(zip(sizes(data)[2:], kernel, stride, pad, strict=True))
-    if any(pad >= size or size > extent + 2 * pad for extent, size, _, pad in axes):
-        raise InexpressibleError("its window does not fit into its padded input, or its padding into its window")
-    roundings = (False,) if _has_empty_windows(axes) else (True, False)
-    fitting = [up for up in roundings if tuple(output_size(*axis, up) for axis in axes) == wanted]
-    if not fitting:
-        raise InexpressibleError(f"it gives {wanted[0]} x {wanted[1]}, which Caffe's rounding cannot")
+    found = _fitting(sizes(data)[2:], (kernel[0], kernel[1]), (stride[0], stride[1]), choices, wanted)
+    if found is None:
+        raise InexpressibleError(f"Caffe's windows do not give {wanted[0]} x {wanted[1]} with such a padding")
+    kind, pads, up = found
+    if kind == "AVE_EXC_PAD":
+        to.note("AVE_EXC_PAD was written, which the Synopsys fork of Caffe has")
     settings: dict[str, Setting] = {"pool": kind}
     settings |= pair_settings("kernel_size", ("kernel_h", "kernel_w"), (kernel[0], kernel[1]), 0)
     settings |= pair_settings("stride", ("stride_h", "stride_w"), (stride[0], stride[1]), 1)
-    settings |= pair_settings("pad", ("pad_h", "pad_w"), pad, 0)
-    if not fitting[0]:
-        settings["round_mode"] = "FLOOR"
+    settings |= pad_settings(to, pads)
+    if not up:
+        settings |= {"round_mode": "FLOOR"} if kind != "AVE_EXC_PAD" and is_symmetric(pads) else {"ceil_mode": False}
     to.add(name_of(node), "Pooling", [name_of(data)], to.tops(node), block("pooling_param", settings))
 
 
-def _has_empty_windows(axes: Sequence[tuple[int, int, int, int]]) -> bool:
+def _fitting(
+    size: Sizes, kernel: Pair, stride: Pair, choices: Sequence[tuple[str, Pads]], wanted: Sizes
+) -> tuple[str, Pads, bool] | None:
+    """Return the first choice and rounding with which Caffe makes ``wanted`` windows, and would accept the layer."""
+    for (kind, pads), up in product(choices, (True, False)):
+        axes = [_Axis(*axis) for axis in zip(size, kernel, stride, zip(pads[:2], pads[2:], strict=True), strict=True)]
+        if not all(axis.is_accepted for axis in axes) or (up and _has_empty_windows(axes)):
+            continue
+        if tuple(output_size(axis.size, axis.kernel, axis.stride, axis.pads, up) for axis in axes) == wanted:
+            return kind, pads, up
+    return None
+
+
+def _has_empty_windows(axes: Sequence[_Axis]) -> bool:
     """Whether rounding up gives a window beyond the input, which Caffe drops only where there is padding."""
-    if any(pad for _, _, _, pad in axes):
+    if any(any(axis.pads) for axis in axes):
         return False
-    return any(-(-(extent - size) // stride) * stride >= extent for extent, size, stride, _ in axes)
+    return any(-(-(axis.size - axis.kernel) // axis.stride) * axis.stride >= axis.size for axis in axes)
 
 
 WRITERS: dict[str, Emit] = {
@@ -162,5 +157,4 @@ WRITERS: dict[str, Emit] = {
     "GlobalAveragePool": global_pool("AVE"),
     "ReduceMax": reduction("MAX"),
     "ReduceMean": reduction("AVE"),
-    "Pad": pad,
 }

@@ -1,4 +1,4 @@
-"""Operators that only move numbers: Concat, Split, Reshape and its kin, Transpose, Resize."""
+"""Operators that only move numbers: Concat, Split, Reshape and its kin, Transpose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, attribute, name_of
+from trunkline.ingest.graph import attribute, name_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
 from trunkline.ingest.prototxt.writer.net import Setting, block, sizes_block
 
@@ -59,39 +59,6 @@ def transpose(to: Emitter, node: ir.Node) -> None:
     to.layer(node, "Permute", block("permute_param", {"order": order}))
 
 
-def resize(to: Emitter, node: ir.Node) -> None:
-    """Resize → Upsample (repetition) or Interp (linear, corners aligned), layers of forks."""
-    before, after = sizes(to.data(node)), sizes(node.outputs[0])
-    if len(before) != 4 or before[1] != after[1]:
-        raise InexpressibleError("it resizes more than height and width")
-    mode, where = attribute(node, "mode", "nearest"), attribute(node, "coordinate_transformation_mode", "half_pixel")
-    data, tops, name = name_of(to.data(node)), to.tops(node), name_of(node)
-    if mode == "linear" and where == "align_corners":
-        to.note("Interp layers were written, which DeepLab's fork of Caffe has")
-        to.add(name, "Interp", [data], tops, block("interp_param", {"height": after[2], "width": after[3]}))
-        return
-    factors = after[2] // before[2], after[3] // before[3]
-    whole = (before[2] * factors[0], before[3] * factors[1]) == after[2:] and factors[0] == factors[1] > 0
-    if mode != "nearest" or not whole or not _repeats(node, factors[0]):
-        raise InexpressibleError(f"mode {mode}, {where}: only repetition, or linear with align_corners, can be written")
-    to.note("Upsample layers were written, which YOLO's fork of Caffe has")
-    to.add(name, "Upsample", [data], tops, block("upsample_param", {"scale": factors[0]}))
-
-
-def _repeats(node: ir.Node, factor: int) -> bool:
-    """Whether taking the nearest pixel means to repeat every pixel ``factor`` times."""
-    where = attribute(node, "coordinate_transformation_mode", "half_pixel")
-    rounding = attribute(node, "nearest_mode", "round_prefer_floor")
-    scales = node.inputs[2] if len(node.inputs) > 2 else None
-    if scales is not None and scales.is_initializer():
-        given = [float(scale) for scale in array_of(scales)][-2:]
-        if given not in ([], [factor, factor]):  # places follow from the scale given, not from the sizes
-            return False
-    if where == "asymmetric":
-        return rounding == "floor" or factor == 1
-    return bool(where == "half_pixel" and rounding.startswith("round_prefer"))
-
-
 WRITERS: dict[str, Emit] = {
     "Concat": concat,
     "Split": split,
@@ -100,5 +67,4 @@ WRITERS: dict[str, Emit] = {
     "Squeeze": reshape,
     "Unsqueeze": reshape,
     "Transpose": transpose,
-    "Resize": resize,
 }

@@ -8,7 +8,16 @@ from dataclasses import replace
 from trunkline.errors import Problem, UnsupportedOp
 from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.prototxt.source import quoted
-from trunkline.ingest.prototxt.writer import activation, arithmetic, convolution, normalisation, pooling, rearrange
+from trunkline.ingest.prototxt.writer import (
+    activation,
+    arithmetic,
+    convolution,
+    normalisation,
+    pad,
+    pooling,
+    rearrange,
+    resizing,
+)
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
 from trunkline.ingest.prototxt.writer.net import CaffeLayer, CaffeNet
 
@@ -17,8 +26,10 @@ WRITERS: dict[str, Emit] = {
     **arithmetic.WRITERS,
     **convolution.WRITERS,
     **normalisation.WRITERS,
+    **pad.WRITERS,
     **pooling.WRITERS,
     **rearrange.WRITERS,
+    **resizing.WRITERS,
 }
 
 _SHOWN = 5

@@ -1,0 +1,127 @@
+"""Guesses at misspelt names: slips are mended, names that forks tell apart by a word or a letter are not."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trunkline.ingest.prototxt.forks import FIELDS, WORDS
+from trunkline.ingest.prototxt.guess import guess
+from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
+
+TYPES = sorted({*TRANSLATORS, *DROPPED, "Input"})
+WINDOW = (
+    "dilation",
+    "kernel_h",
+    "kernel_size",
+    "kernel_w",
+    "num_output",
+    "pad",
+    "pad_h",
+    "pad_w",
+    "stride",
+    "stride_h",
+)
+"""Fields of a convolution, as a guess sees them."""
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("Relu", TYPES, "ReLU"),
+        ("RELU", TYPES, "ReLU"),
+        ("Batch_Norm", TYPES, "BatchNorm"),
+        ("Eltwis", TYPES, "Eltwise"),
+        ("Convolutoin", TYPES, "Convolution"),
+        ("Covolution", TYPES, "Convolution"),
+        ("Poolling", TYPES, "Pooling"),
+        ("pda", WINDOW, "pad"),
+        ("num_ouput", WINDOW, "num_output"),
+        ("numOutput", WINDOW, "num_output"),
+        ("MAXX", ("MAX", "AVE"), "MAX"),
+    ],
+)
+def test_golden_a_slip_is_mended(word: str, known: tuple[str, ...], meant: str) -> None:
+    assert guess(word, known) == f'did you mean "{meant}"?'
+
+
+@pytest.mark.parametrize(
+    ("word", "known"),
+    [
+        ("AutoCrop", ("Crop", "Axpy")),  # computes where to cut
+        ("Region", TYPES),  # Darknet's detector, not Reduction
+        ("Selu", TYPES),
+        ("Gelu", TYPES),
+        ("Silu", TYPES),
+        ("Unpool", TYPES),
+        ("Resize", TYPES),
+        ("Convolution3D", TYPES),
+        ("ConvolutionData", TYPES),
+        ("pad_l", WINDOW),
+        ("pad_d", WINDOW),
+        ("kernel_d", WINDOW),
+        ("stride_3", WINDOW),
+        ("padding", WINDOW),
+        ("AVE_TF", ("MAX", "AVE")),
+        ("MIN", ("MAX", "AVE")),
+        ("quantization_param", ("convolution_param", "param")),
+        ("convolution3d_param", ("convolution_param", "param")),
+        ("conv3", ("conv1", "conv2")),
+        ("conv1_12", ("conv11_2",)),
+        ("conv123", ("conv132",)),
+        ("", TYPES),
+    ],
+)
+def test_golden_another_name_is_not_a_slip(word: str, known: tuple[str, ...]) -> None:
+    assert guess(word, known) == ""
+
+
+def test_golden_blobs_have_short_names() -> None:
+    assert guess("dat", ("data", "label"), shortest=3) == 'did you mean "data"?'
+    assert guess("dat", ("data", "label")) == ""
+    assert guess("res100", ("res101",), shortest=3) == ""
+
+
+def test_golden_two_names_that_fit_alike_are_not_guessed_from() -> None:
+    assert guess("stribe", ("stride", "strife")) == ""
+
+
+@pytest.mark.parametrize("names", [TYPES, WINDOW, ("MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF")])
+def test_golden_no_known_name_passes_for_another(names: tuple[str, ...]) -> None:
+    """Each is a name with a meaning of its own: were one not known, the others must not be offered for it."""
+    for name in names:
+        assert guess(name, [other for other in names if other != name]) == ""
+
+
+@pytest.mark.parametrize("name", [*FIELDS, *WORDS, *REFUSED])
+def test_golden_what_forks_mean_is_no_slip_of_what_is_read(name: str) -> None:
+    assert guess(name, [*TYPES, *WINDOW, "PROD", "SUM", "MAX", "AVE"]) == ""
+
+
+words = st.lists(st.text(string.ascii_lowercase, min_size=1, max_size=9), min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(words, words)
+def test_properties_a_guess_has_as_many_words_and_the_same_short_ones(first: list[str], second: list[str]) -> None:
+    if guess("_".join(first), ["_".join(second)]) and "".join(first) != "".join(second):
+        assert len(first) == len(second)
+        assert all(a == b for a, b in zip(first, second, strict=True) if min(len(a), len(b)) < 3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=12), st.lists(st.text(max_size=12), max_size=5))
+def test_properties_any_text_may_be_asked_for(word: str, known: list[str]) -> None:
+    answer = guess(word, known)
+    assert answer == "" or any(f'"{name}"' in answer for name in known)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([name for name in TYPES if len(name) > 6]), st.data())
+def test_properties_a_letter_left_out_is_found_or_left_alone(name: str, data: st.DataObject) -> None:
+    """Never another layer: some letters decide whether a name is one word or two, and then nothing is offered."""
+    place = data.draw(st.integers(1, len(name) - 1))
+    assert guess(name[:place] + name[place + 1 :], TYPES) in ("", f'did you mean "{name}"?')

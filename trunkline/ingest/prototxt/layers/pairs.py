@@ -1,0 +1,21 @@
+"""One number for height and width, or one for each."""
+
+from __future__ import annotations
+
+from trunkline.ingest.prototxt.fields import Fields
+from trunkline.ingest.prototxt.layers.layer import Layer
+
+Pair = tuple[int, int]
+
+
+def pair(layer: Layer, fields: Fields, name: str, sides: tuple[str, str], default: int) -> Pair:
+    """Read one size for both axes, or one for each."""
+    both = fields.integers(name)
+    if fields.has(sides[0]) or fields.has(sides[1]):
+        if both:
+            raise layer.fault(f"{layer.text} gives {name} and {sides[0]}/{sides[1]}", name, "keep one form", fields)
+        return fields.integer(sides[0], default), fields.integer(sides[1], default)
+    if len(both) > 2:
+        raise layer.fault(f"{layer.text} has {len(both)} values for {name}", name, "an image has two axes", fields)
+    both = both or [default]
+    return both[0], both[-1]
