@@ -27,8 +27,8 @@ demo: $(READY) ## The whole line on generated scenes, in about three minutes on 
 test: $(READY) ## The default test suite.
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
 
-test-slow: $(READY) ## The longer checks too.
-	$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 --dist loadfile
+test-slow: $(READY) ## The longer checks too, and properties on examples that are new each time.
+	$(TEST_ENV) HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY) ## Lint, format and strict types.
 	$(BIN)/ruff check .

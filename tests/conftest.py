@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The gate gives one answer for one commit: Hypothesis draws what the test's own text says. `make test-slow` explores.
+settings.register_profile("gate", derandomize=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
