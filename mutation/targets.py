@@ -52,7 +52,7 @@ GROUPS: tuple[Group, ...] = (
         "runner steps evaluate optimisers keeper standing",
         "runner_steps runner_resume runner_search runner_folder",
     ),
-    _group("parity", "export", "parity tolerance reference locate", "parity"),
+    _group("parity", "export", "parity tolerance reference locate", "parity parity_golden runtime_precision_parity"),
     _group(
         "bench",
         "bench",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import ROLE_KEY, attribute, inputs_of, is_weight
+from trunkline.ingest.graph import ROLE_KEY, array_of, attribute, inputs_of, is_weight
 from trunkline.ingest.parameters import STATISTICS, is_setting_place
 from trunkline.ingest.passes.edit import static
 
@@ -165,9 +165,16 @@ def _bent(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
 
 
 def _has_vector(product: ir.Node, stored: Sequence[ir.Value]) -> bool:
-    """Whether one of the two factors is a stored vector; a bias, the third input, is none."""
+    """Whether one of the two factors is a stored vector, or one repeated; a bias, the third input, is none."""
     factors = [value for value in product.inputs[:2] if value is not None and value in stored]
-    return any(value.shape is not None and sum(size != 1 for size in value.shape) < 2 for value in factors)
+    return any(_is_vector(factor) for factor in factors)
+
+
+def _is_vector(factor: ir.Value) -> bool:
+    if factor.shape is not None and sum(size != 1 for size in factor.shape) < 2:
+        return True
+    content = array_of(factor) if factor.const_value is not None else np.zeros(0)
+    return content.ndim > 1 and bool((content == content[:1]).all())
 
 
 def _is_fraction(power: ir.Node) -> bool:
