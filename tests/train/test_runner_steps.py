@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 
@@ -316,3 +317,27 @@ def test_bfloat16_trains_with_float32_weights_and_losses(tmp_path):
     exact = run(tmp_path / "exact", train_phase(4))
     assert outcome.metrics != exact.metrics
     assert outcome.metrics["depth"]["abs_error"] == pytest.approx(exact.metrics["depth"]["abs_error"], rel=0.1)
+
+
+def test_a_run_evaluates_in_the_precision_it_trains_in(tmp_path):
+    """The metrics of the last evaluation are those of the weights it left, computed under autocast."""
+    model, compute = Tiny(), Compute("cpu", "bfloat16")
+    phase = train_phase(1, eval_split="val")
+    outcome = run(tmp_path, phase, model=model, compute=compute)
+    model.begin_step(1, mode=phase.eval_mode)
+    rounded, exact = (evaluate(model, TASKS, data().evaluation("val"), each) for each in (compute, None))
+    assert rounded != exact
+    assert outcome.metrics == rounded
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_batch_without_labels_has_terms_and_moves_nothing(joint):
+    model = prepared()
+    before = copy.deepcopy(model.state_dict())
+    stepper = Stepper(model, TASKS, Compute(), joint, None)
+    optimiser = NamedOptimiser(POLICY.optimiser, model.parameter_groups()[POLICY.group])
+    batch = dataclasses.replace(Numbered(0).batch(0), labelled={task.name: (False, False) for task in TASKS})
+    values = stepper.step(POLICY, batch, optimiser, lr=0.1, place="here")
+    assert values.losses == {}
+    assert values.terms == {"regularization": pytest.approx(model.term("regularization").item())}
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items() if "norm" not in name)
