@@ -12,6 +12,7 @@ import torch
 from backbones import BACKBONES
 from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
+from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
 from trunkline.export.onnx_model import write_onnx
 from trunkline.ingest.computed_weights import computes_weight
@@ -22,6 +23,7 @@ from trunkline.supermodel.executed import cost_of_lowered
 from trunkline.supermodel.layouts import all_shared, independent, plan_of_layout, share_until
 from trunkline.supermodel.lower import Lowered, lower
 from trunkline.supermodel.methods.automtl import AutoMTL
+from trunkline.supermodel.skip import skips_of
 from trunkline.supermodel.twins.module import Twin
 from trunkline.supermodel.units import find_units
 
@@ -189,6 +191,25 @@ def test_a_tree_layout_and_its_untied_weights() -> None:
     assert graph_cost(lower(tied, backbone, {}).graph).parameters == sum(
         n * b.cost.parameters for n, b in zip((1, 2, 1), blocks, strict=True)
     )
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_block_that_all_skip_is_not_computed(name: str) -> None:
+    """A block may be skipped where its input and its output have one shape, whatever its layers do between."""
+    backbone = BACKBONES[name]()
+    blocks = find_units(backbone, "block")
+    plan = share_until(backbone, TASKS, blocks[-1].name)
+    for block, skip in zip(blocks, skips_of(backbone, blocks, "block"), strict=True):
+        rows = {**plan.units, block.name: dict.fromkeys(TASKS, "skip")}
+        skipping = plan.model_copy(update={"units": rows})
+        if skip is None:
+            with pytest.raises(InvalidConfig):
+                lower(skipping, backbone, {})
+        else:
+            assert skip.kind == "identity"
+            graph = lower(skipping, backbone, {}).graph
+            assert not set(block.nodes) & {name_of(node) for node in graph.nodes if not computes_weight(node)}
+            assert graph_cost(graph).macs == sum(b.cost.macs for b in blocks) - block.cost.macs
 
 
 def test_a_task_may_be_called_like_a_layer() -> None:
