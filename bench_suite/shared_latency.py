@@ -97,7 +97,8 @@ def _tree(plan: Plan, tasks: list[str], file: Path, *, sides: int, first: str) -
     groups = [tasks[side::sides] for side in range(sides)]
     alone = [[task] for task in tasks]
     whole, parted = names.index(first), names.index(plan.blocks[-1])
-    layout = [[tasks] if i <= whole else groups if i <= parted else alone for i in range(len(names))]
+    rest = len(names) - parted - 1
+    layout = [[tasks]] * (whole + 1) + [groups] * (parted - whole) + [alone] * rest
     file.write_text(json.dumps(layout), encoding="utf-8")
     return Sharing(layout=file)
 

@@ -15,7 +15,10 @@ AllowMissing = Annotated[
     bool, Parameter(name="--allow-missing", negative="", help="Weights the file lacks start untrained.")
 ]
 Out = Annotated[Path, Parameter(help="File to write.")]
-Fold = Annotated[bool, Parameter(name="--fold", help="Fold BatchNormalization into convolutions.")]
+Fold = Annotated[
+    bool,
+    Parameter(name="--fold", help="Fold BatchNormalization into convolutions, and store weights that are computed."),
+]
 Pipeline = Annotated[Path, Parameter(help="Pipeline file (TOML).")]
 RunFolder = Annotated[Path, Parameter(name="--out", help="The run's folder; run again, it goes on from there.")]
 Quiet = Annotated[bool, Parameter(negative="", help="Show no progress.")]

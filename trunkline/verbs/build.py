@@ -130,7 +130,7 @@ def build(
             or a model file or Graph with an input for each of the last feature maps that it reads.
         features: Names of the feature maps that the heads read; found where none are named.
         input_size: Height and width, or channels, height and width, that replace the file's.
-        fold: Fold BatchNormalization; off, so that the file can still be trained.
+        fold: Fold BatchNormalization and store computed weights; off, so that the file can still be trained.
         limits: What model files may ask for; the defaults where none are given.
         weights: A caffemodel or safetensors file that the backbone, and every task's copy of it, starts from.
         allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.

@@ -68,7 +68,7 @@ def convert(
         weights: A caffemodel or safetensors file whose weights replace the model's own.
         input_size: Height and width, or channels, height and width, that replace the file's.
         features: Values or nodes to end at, in place of the file's outputs.
-        fold: Fold BatchNormalization into convolutions.
+        fold: Fold BatchNormalization into convolutions, and store weights that are computed.
         reuse: Compute equal things once; off, because weights that only start equal would be tied for good.
         parity_inputs: Number of seeded inputs to compare on.
         limits: What the files may ask for; the defaults where none are given.
