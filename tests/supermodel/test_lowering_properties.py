@@ -15,9 +15,10 @@ from plans import TASKS, choose, light_heads, of_any_column, random_plan
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
 from trunkline.export.onnx_model import write_onnx
+from trunkline.ingest.builder import GraphBuilder
 from trunkline.ingest.computed_weights import computes_weight
 from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.graph import name_of
+from trunkline.ingest.graph import TASKS_KEY, name_of
 from trunkline.ingest.parameters import parameter_count
 from trunkline.supermodel.executed import cost_of_lowered
 from trunkline.supermodel.layouts import all_shared, independent, plan_of_layout, share_until
@@ -210,6 +211,14 @@ def test_a_block_that_all_skip_is_not_computed(name: str) -> None:
             graph = lower(skipping, backbone, {}).graph
             assert not set(block.nodes) & {name_of(node) for node in graph.nodes if not computes_weight(node)}
             assert graph_cost(graph).macs == sum(b.cost.macs for b in blocks) - block.cost.macs
+
+
+def test_a_backbone_of_one_node_serves_all_tasks() -> None:
+    b = GraphBuilder("one")
+    image = b.image("image", (3, 8, 8))
+    backbone = b.finish([b.node("GlobalAveragePool", [image], name="pool")])
+    pools = [node for node in lower(all_shared(backbone, ("a", "b")), backbone, {}).graph.nodes if node.name == "pool"]
+    assert [node.metadata_props[TASKS_KEY] for node in pools] == ["a,b"]
 
 
 def test_a_task_may_be_called_like_a_layer() -> None:
