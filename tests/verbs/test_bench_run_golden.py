@@ -19,11 +19,13 @@ import pytest
 
 from trunkline.bench.environment import Environment
 from trunkline.bench.protocol import measure
+from trunkline.bench.settings import Settings
 from trunkline.export.onnx_model import write_onnx
+from trunkline.ingest.limits import Limits
 from trunkline.spinning import is_watching
 from trunkline.supermodel.layouts import share_until
 from trunkline.supermodel.lower import lower
-from trunkline.verbs.bench import bench_run
+from trunkline.verbs.bench import bench, bench_run
 from trunkline.verbs.config import load_config
 from trunkline.verbs.project import Project
 
@@ -171,3 +173,27 @@ def test_it_is_measured_as_the_pipeline_says(measured: Callable[[bool], Measured
     expected = {"batch": 3, "threads": 2, "spinning": True, "minimum_samples": 12, "limit_seconds": 7.5}
     assert {key: settings[key] for key in expected} == expected
     assert settings["provider"] == "cpu"
+
+
+def test_a_run_may_be_measured_again(measured: Callable[[bool], Measured]) -> None:
+    first, _, own = measured(True)
+    again, loaded, _ = measured(True)
+    assert loaded[-1] == own
+    assert [model["p50_ms"] for model in again["models"]] == [model["p50_ms"] for model in first["models"]]
+
+
+def test_files_are_measured_by_onnxruntime_within_limits(tmp_path: Path) -> None:
+    """A file that asks for too much to be read is measured all the same; its work is unknown then."""
+    project = Project(load_config(Path(write(tmp_path, fold="true"))), tmp_path / "run")
+    plan = share_until(project.backbone, TASKS, "stage1_block1_conv1")
+    path = write_onnx(lower(plan, project.backbone, project.heads).graph, tmp_path / "m.onnx", fold=True, reuse=False)
+    settings = Settings(minimum_samples=12, minimum_seconds=0.0, limit_seconds=2.0)
+    (known,) = bench([path], settings).to_json()["models"]
+    (unknown,) = bench([path], settings, limits=Limits(tensor_elements=10)).to_json()["models"]
+    assert (known["macs"], unknown["macs"]) == (work_of(path), None)
+    assert known["provider"] == unknown["provider"] == "cpu"
+
+
+def write(folder: Path, **values: str) -> Path:
+    (folder / "pipeline.toml").write_text(PIPELINE.format(**values))
+    return folder / "pipeline.toml"
