@@ -643,13 +643,16 @@ def averaged_way_down(size: tuple[int, int]) -> onnx.ModelProto:
 
 @style(("block", 8, 4), ("low", 48, 8))
 def block_that_ends_wide(size: tuple[int, int]) -> onnx.ModelProto:
-    """TinyViT's way down: an inverted block that ends as wide as it is inside."""
+    """TinyViT's way down: an inverted block that ends as wide as it is inside; its activation is written out."""
     net = Net(size)
     stages(net, 2)
     net.conv("r2", "block", 8, 8, 1, bias=True)
     net.conv_relu("block", "widened", 8, 48, 1, bias=True)
-    net.conv_relu("widened", "depthwise", 48, 48, s=2, group=48, bias=True)
-    net.conv("depthwise", "low", 48, 48, 1, bias=True)
+    net.conv("widened", "depthwise", 48, 48, s=2, group=48, bias=True)
+    net("Div", f"depthwise {net.floats(1.4)}", "divided")
+    net("Erf", "divided", "erf")
+    net("Mul", "depthwise erf", "active")
+    net.conv("active", "low", 48, 48, 1, bias=True)
     return net.classify("low", 48)
 
 
@@ -691,10 +694,28 @@ def narrowed_cell(size: tuple[int, int]) -> onnx.ModelProto:
     net.conv("r2", "a", 8, 8)
     net.conv("r2", "b", 8, 8)
     net("Concat", "a b", "cell", axis=1)
-    net.conv_relu("cell", "narrow", 16, 8, 1)
-    net.conv("narrow", "left", 8, 8, s=2)
+    net("Relu", "cell", "cell_active")
+    net.conv("cell_active", "narrow", 16, 8, 1)
+    net("Relu", "narrow", "left_active")
+    net.conv("left_active", "left_a", 8, 8, s=2)
+    net.conv("left_active", "left_b", 8, 8, s=2)
+    net("Add", "left_a left_b", "left")
     net("Pad", f"narrow {net.ints(0, 0, 1, 1, 0, 0, 1, 1)}", "padded")
     net("MaxPool", "padded", "right", kernel_shape=[4, 4], strides=[2, 2])
+    net("Concat", "left right", "low", axis=1)
+    return net.classify("low", 16)
+
+
+@style(("root", 8, 4), ("low", 16, 8))
+def aggregated_stage(size: tuple[int, int]) -> onnx.ModelProto:
+    """DLA: a stage ends in an activated 1x1 convolution that narrows what was joined, and two ways go down from it."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "layer", 8, 8)
+    net("Concat", "r2 layer", "joined", axis=1)
+    net.conv_relu("joined", "root", 16, 8, 1)
+    net.conv("root", "left", 8, 8, s=2)
+    net("MaxPool", "root", "right", kernel_shape=[2, 2], strides=[2, 2])
     net("Concat", "left right", "low", axis=1)
     return net.classify("low", 16)
 
@@ -795,3 +816,19 @@ def pooled_in_windows(size: tuple[int, int]) -> onnx.ModelProto:
     net.linear("whole", "low", 8, 8)
     net("ReduceMean", f"low {net.ints(1, 2)}", "mean", keepdims=0)
     return net.file(net("Gemm", f"mean {net.weight('fc', 8, 10)}", "y"))
+
+
+@style(("r2", 8, 4), ("a8", 16, 8), ("low", 8, 16))
+def late_side_branch(size: tuple[int, int]) -> onnx.ModelProto:
+    """NASNet: a cell reads the one before the last too, and what fits that map to the others is computed late."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv_relu("r2", "b8", 8, 16, s=2)
+    net.conv_relu("b8", "a8", 16, 16)
+    net.conv_relu("a8", "down", 16, 8, s=2)
+    net("MaxPool", "r2", "fitted", kernel_shape=[2, 2], strides=[2, 2])
+    net.conv("fitted", "side", 8, 8, 1)
+    net.conv("side", "side_a", 8, 8, s=2)
+    net.conv("side", "side_b", 8, 8, s=2)
+    net("Sum", "down side_a side_b", "low")
+    return net.classify("low", 8)

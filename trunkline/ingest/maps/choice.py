@@ -14,7 +14,7 @@ from trunkline.ingest.maps.ends import Ends, ends_of, settled
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 from trunkline.ingest.maps.given import given_maps
 from trunkline.ingest.maps.narrowed import before_narrowing
-from trunkline.ingest.maps.reach import ancestors, reached
+from trunkline.ingest.maps.reach import ancestors, depths_of, reached
 from trunkline.ingest.maps.trunk import trunk_of
 from trunkline.ingest.maps.widened import before_widening
 
@@ -106,8 +106,11 @@ def _taps(maps: Maps, last: FeatureMap) -> dict[int, FeatureMap]:
     nodes = [node for node in maps.graph.nodes if node.op_type != "Pad"]
     on_the_way = [maps[value] for node in nodes for value in node.outputs if value in before and value in maps]
     taps: dict[int, FeatureMap] = {}
+    depths = depths_of(maps.graph)
     for chosen in (on_the_way, [found for found in on_the_way if name_of(found.value) in points]):
-        taps |= {found.stride: found for found in chosen if found.stride is not None}
+        # Behind as many layers, the later one; a branch that comes straight from a finer map is no end of a stage.
+        ordered = sorted(chosen, key=lambda found: depths[found.value])
+        taps |= {found.stride: found for found in ordered if found.stride is not None}
     own = {stride: settled(found, maps) for stride, found in taps.items()}
     return {stride: before_narrowing(before_widening(found, maps), maps) for stride, found in own.items()}
 

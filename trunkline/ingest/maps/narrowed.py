@@ -2,10 +2,12 @@
 
 A DenseNet narrows what a dense block has made by a 1x1 convolution, and averages it right away (Huang et al. 2017,
 section 3). A cell of NASNet (Zoph et al. 2018, appendix A) narrows what it reads, and several branches go down from
-there. Heads read what was made before.
+there. Both activate before the convolution and not behind it. Heads read what was made before.
 """
 
 from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
 
 import onnx_ir as ir
 
@@ -14,28 +16,29 @@ from trunkline.ingest.computed_weights import image_inputs_of
 from trunkline.ingest.graph import attribute
 from trunkline.ingest.maps.feature_map import FeatureMap, Maps
 
-_PASSING = FUNCTIONS | {"BatchNormalization"}
+_NORMALISING = frozenset({"BatchNormalization"})
+_PASSING = FUNCTIONS | _NORMALISING
 _AVERAGE = "AveragePool"
 
 
 def before_narrowing(found: FeatureMap, maps: Maps) -> FeatureMap:
     """Return the map that a transition or a cell has narrowed to ``found``; else ``found``."""
-    node = _maker(found.value)
-    if (
-        node is None
-        or node.op_type != "Conv"
-        or attribute(node, "kernel_shape") != [1, 1]
-        or not _only_goes_down(found)
-    ):
+    narrowed = _before(found.value, FUNCTIONS)
+    if narrowed is not found.value and len(narrowed.consumers()) == 1:
+        return found  # the convolution's own activation: it ends a stage, as in DLA and VoVNet
+    node = _before(narrowed, _NORMALISING).producer()
+    if node is None or node.op_type != "Conv" or attribute(node, "kernel_shape") != [1, 1]:
         return found
-    source = maps.get(_before_functions(image_inputs_of(node)[0]))
+    if not _only_goes_down(narrowed):
+        return found
+    source = maps.get(_before(image_inputs_of(node)[0], _PASSING))
     is_wider = source is not None and source.turn is None and source.channels > found.channels
     return source if source is not None and is_wider and source.size == found.size else found
 
 
-def _only_goes_down(found: FeatureMap) -> bool:
+def _only_goes_down(value: ir.Value) -> bool:
     """Whether all that reads a map has a stride: an average, or several layers. One convolution is a stage's first."""
-    readers = _readers(found.value)
+    readers = _readers(value)
     if not readers or any(max(attribute(reader, "strides", [1])) < 2 for reader in readers):
         return False
     return len(readers) > 1 or readers[0].op_type == _AVERAGE
@@ -54,14 +57,10 @@ def _readers(value: ir.Value) -> list[ir.Node]:
     return list(found)
 
 
-def _maker(value: ir.Value) -> ir.Node | None:
-    return _before_functions(value).producer()
-
-
-def _before_functions(value: ir.Value) -> ir.Value:
-    """Return what functions and normalisations make ``value`` of."""
+def _before(value: ir.Value, operators: AbstractSet[str]) -> ir.Value:
+    """Return what nodes of these operators make ``value`` of."""
     producer = value.producer()
-    while producer is not None and producer.op_type in _PASSING:
+    while producer is not None and producer.op_type in operators:
         (value,) = image_inputs_of(producer)
         producer = value.producer()
     return value

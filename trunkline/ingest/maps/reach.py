@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from trunkline.ingest.blocks import is_layer
 from trunkline.ingest.computed_weights import image_inputs_of
 from trunkline.ingest.graph import Graph
 
@@ -44,3 +45,12 @@ def reached(graph: Graph, ends: Sequence[ir.Value]) -> dict[ir.Value, int]:
         for value in image_inputs_of(node):
             reached[value] = reached.get(value, 0) | bits
     return reached
+
+
+def depths_of(graph: Graph) -> dict[ir.Value, int]:
+    """Return for each computed value how many layers with weights lie on the longest way to it from the image."""
+    depths: dict[ir.Value, int] = {}
+    for node in graph.nodes:
+        depth = max((depths.get(value, 0) for value in image_inputs_of(node)), default=0) + is_layer(node)
+        depths.update(dict.fromkeys(node.outputs, depth))
+    return depths

@@ -49,9 +49,16 @@ def _is_narrowed_behind_groups(found: FeatureMap) -> bool:
 
 
 def _is_activated(node: ir.Node) -> bool:
-    readers = node.outputs[0].consumers()
-    normalised = [reader.outputs[0] for reader in readers if reader.op_type == "BatchNormalization"]
-    return any(reader.op_type in FUNCTIONS for value in (node.outputs[0], *normalised) for reader in value.consumers())
+    """Whether a function stands between ``node`` and the next convolution; it may be written out in several nodes."""
+    waiting, seen = list(node.outputs[0].consumers()), set[ir.Node]()
+    while waiting:
+        reader = waiting.pop()
+        if reader.op_type in FUNCTIONS:
+            return True
+        if reader not in seen and reader.op_type in BROADCASTING | {"BatchNormalization"}:
+            seen.add(reader)
+            waiting += reader.outputs[0].consumers()
+    return False
 
 
 def _goes_down(node: ir.Node) -> bool:
