@@ -110,3 +110,23 @@ def test_normalisation_may_be_each_tasks_own() -> None:
         outputs = model(IMAGE)
         same[batchnorm] = torch.equal(outputs["depth"], outputs["normals"])
     assert same == {"tied": True, "task": False}
+
+
+def test_both_ways_of_mixing_compute_the_same_sums_in_another_order() -> None:
+    by_weight, by_output = (make(mixing=mixing).eval() for mixing in ("weight", "output"))
+    for model in (by_weight, by_output):
+        model.begin_step(0, mode="average")
+    for task, value in by_weight(IMAGE).items():
+        other = by_output(IMAGE)[task]
+        torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(value, other)
+
+
+def test_the_policy_as_json_names_method_options_units_and_tasks() -> None:
+    model = make()
+    found = model.policy_json()
+    assert (found["method"], found["options"]) == ("automtl", ["shared", "own", "skip"])
+    assert found["units"] == [unit.name for unit in model.units]
+    assert found["tasks"] == list(TASKS)
+    assert torch.tensor(found["probabilities"]).shape == (len(model.units), len(TASKS), 3)
+    torch.testing.assert_close(torch.tensor(found["probabilities"]), model.probabilities().detach().float())
