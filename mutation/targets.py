@@ -56,7 +56,7 @@ GROUPS: tuple[Group, ...] = (
         "train",
         "train",
         "runner steps evaluate optimisers keeper standing",
-        "runner_steps runner_resume runner_search runner_folder",
+        "runner_steps runner_resume runner_search runner_folder components_parity missing_labels_properties",
     ),
     _group("parity", "export", "parity tolerance reference locate", "parity parity_golden runtime_precision_parity"),
     _group(

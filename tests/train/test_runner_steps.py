@@ -341,3 +341,13 @@ def test_a_batch_without_labels_has_terms_and_moves_nothing(joint):
     assert values.losses == {}
     assert values.terms == {"regularization": pytest.approx(model.term("regularization").item())}
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items() if "norm" not in name)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_a_step_moves_by_the_rate_it_is_given(kind):
+    """Schedules set the rate of every step; that of the settings is where they begin."""
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimiser = NamedOptimiser(Optimiser(kind=kind, lr=0.1, weight_decay=0.0), {"p": parameter})
+    parameter.grad = torch.ones(3)
+    optimiser.step(0.03)
+    torch.testing.assert_close(parameter.detach(), torch.full((3,), -0.03), rtol=1e-4, atol=0)
