@@ -44,7 +44,7 @@ GROUPS: tuple[Group, ...] = (
         "lowering",
         "supermodel",
         "lower numbering emission executed",
-        "lowering_properties plan_abuse",
+        "lowering_properties plan_abuse sampling_golden",
     ),
     _group(
         "search",
