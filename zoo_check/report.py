@@ -25,12 +25,15 @@ Networks that people use, built by the packages that people build them with, are
 exporters, at opsets old and new, with a fixed and a free batch. All weights and statistics are random, no two alike.
 Each file is read. What was read must compute what onnxruntime computes from the file itself, within {LARGEST_ERROR:g}
 of an output's largest magnitude: written by `convert`, as a batch of two and image by image, and as a twin in torch.
+Where float32 cannot tell, float64 does (below). An export that is right for the traced image only is a failure of the
+exporter's, and not counted.
 
 - **count**: the number of trainable parameters is the number that torch counts in the module. It is compared where the
   exporter has kept every weight; in the others it folds BatchNormalization into convolutions, or computes with weights.
 - **map**: the feature that `inspect` takes by default is the last map before the network pools, as the package that
   built it says. Where the file has that map only as a sequence of tokens, to find none is right too.
-- **pyramid**: likewise the maps at strides 4 to 32, for a head that reads several.
+- **pyramid**: likewise the maps at strides 4 to 32, for a head that reads several; finer ones that the package does
+  not name may stand before them.
 - **all right**: read, with parity, and each of the three right where it is known.
 """
 

@@ -22,9 +22,9 @@ def test_the_readme_names_the_share_of_each_kind(kind: str) -> None:
 
 
 def test_nothing_on_the_page_is_wrong_or_crashed() -> None:
-    row = re.search(r"\| \*\*all\*\* \| (\d+) \| (\d+) \| (\d+) \| (\d*) \| (\d*) \| (\d*) \| (\d*) \|", PAGE)
+    row = re.search(r"\| \*\*all\*\* \|([^/]*)/", PAGE)
     assert row is not None
-    architectures, _, _, _, _, wrong, crashed = row.groups()
+    architectures, _, _, _, _, wrong, crashed = (cell.strip() for cell in row[1].split("|")[:7])
     assert (wrong, crashed) == ("", "")
     assert f"{architectures} architectures" in README
     assert "states of the sources" not in PAGE
