@@ -69,6 +69,6 @@ GROUPS: tuple[Group, ...] = (
         "verbs",
         "verbs",
         "train search bench run project",
-        "search_numbers bench_run_golden trained_alike cli/cli_pipeline cli/cli_start_from_search",
+        "search_numbers bench_run_golden trained_alike cli/cli_start_from_search",
     ),
 )
