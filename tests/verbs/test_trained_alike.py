@@ -26,7 +26,7 @@ from trunkline.verbs.export import export
 from trunkline.verbs.project import Project
 from trunkline.verbs.run import run
 from trunkline.verbs.search import search
-from trunkline.verbs.train import TrainResult, relative, tasks_of, train, train_baseline
+from trunkline.verbs.train import TrainResult, relative, tasks_of, train, train_baseline, train_in
 
 NUMBERS = {"steps": [2, 4, 5], "alternate": [1, 1], "batch_size": 2, "eval_every": 1, "checkpoint_every": 10}
 TASKS = ("segmentation", "depth")
@@ -280,3 +280,22 @@ def test_abuse_choosing_without_samples_to_choose_by(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=r"train\.best_by: no samples are held out.*\n.*val_fraction"):
         run(given, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_search_says_what_it_found_and_training_goes_by_it(tmp_path: Path) -> None:
+    given = project(tmp_path)
+    found = search(given, quiet=True)
+    said = json.loads((tmp_path / "search.json").read_text())
+    macs, parameters = found.cost.shares
+    assert said == {
+        "plan": str(tmp_path / "plan.json"),
+        "tasks": list(TASKS),
+        "method": "automtl",
+        "macs": {"executed": found.cost.total.macs, "independent": found.cost.independent.macs},
+        "parameters": found.cost.total.parameters,
+        "backbone_macs_share": macs,
+        "backbone_parameters_share": parameters,
+        "parts": json.loads(json.dumps(found.cost.to_json())),
+    }
+    with_own = train_in(given, quiet=True)
+    assert with_own.plan == found.plan == SharingPlan.load(tmp_path / "plan.json")
