@@ -299,3 +299,13 @@ def test_a_search_says_what_it_found_and_training_goes_by_it(tmp_path: Path) -> 
     }
     with_own = train_in(given, quiet=True)
     assert with_own.plan == found.plan == SharingPlan.load(tmp_path / "plan.json")
+
+
+def test_batches_are_augmented_as_the_pipeline_says(tmp_path: Path) -> None:
+    """The same step draws the same samples; with augmentation they are cut and turned."""
+    plain, again, changed = (
+        given.splits(train_numbers(given.config)).source("train").batch(0).image
+        for given in (project(tmp_path, augment=augment) for augment in (False, False, True))
+    )
+    assert torch.equal(plain, again)
+    assert plain.shape == changed.shape and not torch.equal(plain, changed)
