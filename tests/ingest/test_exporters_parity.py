@@ -11,6 +11,7 @@ import torch
 from _pytest.mark import ParameterSet
 from onnx_models import Array, assert_close, run
 from torch import nn
+from torch.onnx.errors import UnsupportedOperatorError
 from torch_nets import NETS
 
 from trunkline.ingest.read import read
@@ -65,7 +66,10 @@ def test_an_exported_module(name: str, opset: int, tmp_path: Path) -> None:
             nn.init.uniform_(layer.running_mean, -0.5, 0.5)
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
     path = tmp_path / "net.onnx"
-    export(module, torch.randn(2, 3, size, size), opset, path)
+    try:
+        export(module, torch.randn(2, 3, size, size), opset, path)
+    except UnsupportedOperatorError as error:
+        pytest.skip(f"torch cannot write it: {str(error).splitlines()[0]}")
     twin = Twin(read(path)).eval()
     for batch in (1, 3):
         x = torch.randn(batch, 3, size, size)
