@@ -22,7 +22,10 @@ TRACED = (9, 11, 13, 17)
 """Opsets that the exporter by TorchScript is asked for."""
 CAPTURED = (18, 20, 23)
 """Opsets that the exporter by torch.export is asked for."""
-IMPOSSIBLE = {("unet", 9): "torch writes no ConvTranspose of that kind at opset 9"}
+IMPOSSIBLE = {
+    ("unet", 9): "torch writes no ConvTranspose of that kind at opset 9",
+    ("coordinates", 9): "torch writes no CumSum at opset 9",
+}
 QUICK = {("mobilenet-v3", 11), ("shufflenet-v2", 17), ("unet", 18)}
 
 

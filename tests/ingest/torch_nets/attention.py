@@ -23,7 +23,7 @@ class Tokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        begin = self.class_token.expand(len(x), -1, -1), self.distillation_token.repeat(len(x), 1, 1)
+        begin = self.class_token.expand(x.shape[0], -1, -1), self.distillation_token.repeat(x.shape[0], 1, 1)
         tokens = self.first(torch.cat([*begin, tokens], 1) + self.positions).transpose(0, 1)
         tokens = tokens + self.second(tokens, tokens, tokens)[0]
         return self.head(tokens[:2].mean(0))
@@ -49,7 +49,7 @@ class Windows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x).permute(0, 2, 3, 1)
-        count, size, length = len(x), self.size, self.size**2
+        count, size, length = x.shape[0], self.size, self.size**2
         shifted = torch.roll(self.norm(x), (-2, -2), (1, 2))
         windows = shifted.view(count, 4, size, 4, size, -1).permute(0, 1, 3, 2, 4, 5).reshape(-1, length, x.shape[-1])
         q, k, v = self.qkv(windows).view(-1, length, 3, self.heads, x.shape[-1] // self.heads).permute(2, 0, 3, 1, 4)
@@ -73,10 +73,10 @@ class Coordinates(nn.Module):
         self.conv, self.encoding = nn.Conv2d(5, 8, 3, padding=1), nn.Conv2d(4, 10, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(torch.cat([x, self.grid.expand(len(x), -1, -1, -1)], 1))
-        y = torch.where(y < 0.5, torch.full_like(y, 0.25), y) + torch.ones_like(y) + y.new_zeros(len(x), 1, 1, 1)
+        y = self.conv(torch.cat([x, self.grid.expand(x.shape[0], -1, -1, -1)], 1))
+        y = torch.where(y < 0.5, torch.full_like(y, 0.25), y) + torch.ones_like(y) + y.new_zeros(x.shape[0], 1, 1, 1)
         y = torch.cat([y, torch.zeros_like(y[:, :2])], 1)
-        place = torch.ones(len(x), 32, 32, device=x.device)
+        place = torch.ones(x.shape[0], 32, 32, device=x.device)
         rows, columns = place.cumsum(1), place.cumsum(2)
         waves = torch.stack([rows.sin(), rows.cos(), columns.sin(), columns.cos()], 1)
         return y + self.encoding(waves)
@@ -91,7 +91,7 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = self.conv(x).flatten(1, 2).transpose(1, 2)
-        state = torch.zeros(len(x), self.cell.hidden_size, device=x.device)
+        state = torch.zeros(x.shape[0], self.cell.hidden_size, device=x.device)
         for index in range(3):
             state = self.cell(rows[:, index], state)
         return state
