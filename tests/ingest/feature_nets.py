@@ -832,3 +832,15 @@ def late_side_branch(size: tuple[int, int]) -> onnx.ModelProto:
     net.conv("side", "side_b", 8, 8, s=2)
     net("Sum", "down side_a side_b", "low")
     return net.classify("low", 8)
+
+
+@style(("p2", 8, 4), ("low", 8, 8))
+def slope_of_the_image(size: tuple[int, int]) -> onnx.ModelProto:
+    """A PRelu whose slope is computed from the image has two sources; the map stays what it is."""
+    net = Net(size)
+    stages(net, 2)
+    net.conv("r2", "slope", 8, 8, 1)
+    net("PRelu", "r2 slope", "p2")
+    net("AveragePool", "p2", "down", kernel_shape=[2, 2], strides=[2, 2])
+    net.conv("down", "low", 8, 8)
+    return net.classify("low", 8)

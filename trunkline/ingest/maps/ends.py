@@ -78,16 +78,13 @@ def before_pooling(end: FeatureMap, maps: Maps) -> FeatureMap:
         joined = node.outputs[0]
         if joined not in before or joined not in maps:
             continue
-        pictures = [read for read in image_inputs_of(node) if read in maps]
+        reads = image_inputs_of(node)
+        pictures = [read for read in reads if read in maps]
         if node.op_type == "Add" and len(pictures) > 1:
-            return end
-        tokens = [read for read in image_inputs_of(node) if read not in maps]
-        if (
-            node.op_type == "Concat"
-            and len(pictures) == 1
-            and tokens
-            and all(_is_of_image(one, maps) for one in tokens)
-        ):
+            return end  # a block of a transformer goes on with the positions: its map is the end's
+        tokens = [read for read in reads if read not in maps]
+        begins = node.op_type == "Concat" and len(pictures) == 1 and bool(tokens)
+        if begins and all(_is_of_image(token, maps) for token in tokens):
             return settled(maps[pictures[0]], maps)
     return end
 

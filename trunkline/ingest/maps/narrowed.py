@@ -46,21 +46,26 @@ def _only_goes_down(value: ir.Value) -> bool:
 
 def _readers(value: ir.Value) -> list[ir.Node]:
     """Return what reads ``value``, padded or behind a function or as it is."""
-    found: dict[ir.Node, None] = {}
+    found: list[ir.Node] = []
+    seen: set[ir.Node] = set()
     waiting = [value]
     while waiting:
-        for node in waiting.pop().consumers():
-            if node.op_type in FUNCTIONS or node.op_type == "Pad":
-                waiting.append(node.outputs[0])
-            else:
-                found[node] = None
-    return list(found)
+        readers = [node for node in waiting.pop().consumers() if node not in seen]
+        # A PRelu has two inputs, so ways may meet again: in a hostile file at every node.
+        seen.update(readers)
+        passing = [node for node in readers if node.op_type in FUNCTIONS or node.op_type == "Pad"]
+        waiting += [node.outputs[0] for node in passing]
+        found += [node for node in readers if node not in passing]
+    return found
 
 
 def _before(value: ir.Value, operators: AbstractSet[str]) -> ir.Value:
     """Return what nodes of these operators make ``value`` of."""
     producer = value.producer()
     while producer is not None and producer.op_type in operators:
-        (value,) = image_inputs_of(producer)
+        read = image_inputs_of(producer)
+        if len(read) != 1:
+            return value  # a PRelu whose slope is computed from the image has two sources
+        value = read[0]
         producer = value.producer()
     return value

@@ -117,8 +117,10 @@ def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
     node, activated = value.producer(), False
     while node is not None and node.op_type in FUNCTIONS | {"BatchNormalization"}:
         activated = activated or node.op_type in FUNCTIONS
-        (before,) = image_inputs_of(node)
-        node = before.producer()
+        read = image_inputs_of(node)
+        if len(read) != 1:
+            return value  # a PRelu whose slope is computed from the image has two sources
+        node = read[0].producer()
     if node is None or _groups(node) == 1:
         return value
     return None if activated else node.inputs[0]
