@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench_suite.result import Result, table
 from trunkline.bench.environment import Environment, read_environment
-from trunkline.files import atomic_write, json_bytes
+from trunkline.files.write import atomic_write, json_bytes
 
 BENCHMARKS = (
     "compile_supermodel",

@@ -33,7 +33,7 @@ import torch
 from bench_suite.policy_step import Case, Step
 from bench_suite.result import Target
 from trunkline.spinning import spin_only_when_quiet
-from trunkline.train.memory import keep_freed_memory
+from trunkline.cli.memory import keep_freed_memory
 
 keep_freed_memory()
 torch.set_num_threads(2)

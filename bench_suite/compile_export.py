@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from bench_suite.common import in_turns
 from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names
 from bench_suite.result import Result, Target, speed_up
-from trunkline.export.onnx_model import finished
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.layouts import independent
-from trunkline.supermodel.lower import lower
+from trunkline.export.formats.onnx_model import finished
+from trunkline.graph.graph import Graph
+from trunkline.sharing.layouts import independent
+from trunkline.sharing.lowering.lower import lower
 
 if TYPE_CHECKING:
-    from trunkline.supermodel.twins.module import Twin
+    from trunkline.twins.twin import Twin
 
 TARGET = Target(4.0)
 
 
 def run(quick: bool) -> list[Result]:
     """Compare on tasks that hold their own backbones: the most weights there are."""
-    from trunkline.supermodel.twins.module import Twin
+    from trunkline.twins.twin import Twin
 
     count, rounds = (2, 1) if quick else (5, 3)
     graph = _model(TINY if quick else RESNET, count)

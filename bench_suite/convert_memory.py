@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_suite.result import Result, Target
-from trunkline.export.onnx_model import write_onnx
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Graph
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph
 
 MOST = Target(3.0, at_most=True)
 MB = 1e6

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names
 from bench_suite.result import Result, Target
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.graph.blocks import find_blocks
 from trunkline.ingest import zoo
-from trunkline.ingest.blocks import find_blocks
-from trunkline.supermodel.layouts import share_until
-from trunkline.supermodel.lower import lower
+from trunkline.sharing.layouts import share_until
+from trunkline.sharing.lowering.lower import lower
 
 TWIN = Target(2.5, at_most=True)
 LAZY = Target(0.25, at_most=True)
@@ -28,7 +28,7 @@ MB = 1e6
 CHILD = """
 import json, sys
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 def highest_bytes():
     lines = open("/proc/self/status").read().splitlines()

@@ -15,15 +15,15 @@ import onnx
 from bench_suite.common import Series, in_turns, milliseconds
 from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names
 from bench_suite.result import Result, Target, over, speed_up
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.graph.blocks import find_blocks
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import Graph
+from trunkline.graph.verify import verify
 from trunkline.ingest import zoo
-from trunkline.ingest.blocks import find_blocks
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.graph import Graph
 from trunkline.ingest.read import read
-from trunkline.ingest.verify import verify
-from trunkline.supermodel.layouts import share_until
-from trunkline.supermodel.lower import lower
+from trunkline.sharing.layouts import share_until
+from trunkline.sharing.lowering.lower import lower
 
 LINEAR = Target(1.5, at_most=True)
 
@@ -43,7 +43,7 @@ def run(quick: bool) -> list[Result]:
 
 
 def _stages(name: str, path: Path, rounds: int) -> list[Result]:
-    from trunkline.supermodel.twins.module import Twin
+    from trunkline.twins.twin import Twin
 
     graph = read(path)
     stages = {
@@ -84,7 +84,7 @@ def _chains(folder: Path, quick: bool) -> list[Result]:
 
 
 def _ingest(file: Path) -> None:
-    from trunkline.supermodel.twins.module import Twin
+    from trunkline.twins.twin import Twin
 
     graph = read(file)
     find_blocks(graph)

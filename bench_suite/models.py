@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from trunkline.fragments.heads.make_head import make_head
+from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.heads import make_head
 
 CHANNELS = 16
 RESNET = "zoo:deeplab_resnet34"

@@ -19,9 +19,9 @@ import torch
 from bench_suite.common import in_turns
 from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names, torch_threads
 from bench_suite.result import Result, Target, speed_up
+from trunkline.cli.memory import keep_freed_memory
+from trunkline.supermodel.choice_steps import Mixing
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
-from trunkline.supermodel.steps import Mixing
-from trunkline.train.memory import keep_freed_memory
 
 BATCH = 4
 GROUPS = {"both": ("weights", "policy"), "weights": ("weights",), "policy": ("policy",)}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench_suite.common import Series
-from trunkline.bench.report.tables import UNSTABLE
 from trunkline.bench.stability import instability
 from trunkline.bench.statistics import minimum_samples, paired_ratio, percentile_with_interval
+from trunkline.report.tables import UNSTABLE
 
 Interval = tuple[float, float]
 

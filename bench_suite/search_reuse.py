@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from bench_suite.common import Series
 from bench_suite.models import RESNET, TINY, backbone, task_names
 from bench_suite.result import Result, speed_up
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
+from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.plan import SKIP, make_plan
+from trunkline.sharing.skip import Skip, skips_of
+from trunkline.sharing.units import Unit, find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.executed import executed_cost
-from trunkline.supermodel.plan import SKIP, make_plan
-from trunkline.supermodel.skip import Skip, skips_of
-from trunkline.supermodel.units import Unit, find_units
 
 SIZE = (128, 256)
 """Of the image; shares of MACs hardly depend on it."""

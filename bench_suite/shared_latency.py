@@ -19,12 +19,12 @@ from bench_suite.models import CHANNELS, RESNET, TINY, backbone, light_heads, ta
 from bench_suite.result import Result, Target, over, speed_up
 from trunkline.bench.compare import Comparison
 from trunkline.bench.settings import Settings
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.weights import completed, with_weights
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.layouts import independent
-from trunkline.supermodel.lower import lower
-from trunkline.supermodel.units import find_units
+from trunkline.graph.graph import Graph
+from trunkline.sharing.layouts import independent
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.units import find_units
 from trunkline.verbs.bench import bench_groups
 from trunkline.verbs.build import Sharing, build
 

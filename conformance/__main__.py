@@ -13,7 +13,7 @@ from conformance.cases import collect
 from conformance.operators import chosen
 from conformance.report import described, document, faults, table
 from conformance.run import COLUMNS, OWN, Tally, trials
-from trunkline.files import atomic_write
+from trunkline.files.write import atomic_write
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "conformance.md"
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from conformance.cases import Array, Case
 from conformance.judge import by_onnxruntime, difference
 from trunkline.errors import TrunklineError
-from trunkline.ingest.graph import IR_VERSION, array_of, name_of
+from trunkline.graph.graph import IR_VERSION, array_of, name_of
+from trunkline.graph.roles import is_static_input
 from trunkline.ingest.onnx_file.fragment import canonical_fragment
-from trunkline.ingest.parameters import is_static_input
-from trunkline.supermodel.twins.initial import to_tensor
-from trunkline.supermodel.twins.registry import make_op
+from trunkline.twins.initial_weights import to_tensor
+from trunkline.twins.registry import make_op
 
 Kind = Literal["crash", "wrong", "pass", "refused"]
 

@@ -10,11 +10,11 @@ from random import Random
 
 from fuzz.bytes_mutator import mutate_bytes
 from fuzz.target import Target
+from trunkline.graph.graph import Graph
 from trunkline.ingest.caffemodel import read_caffemodel_bytes
 from trunkline.ingest.caffemodel.match import match
-from trunkline.ingest.graph import Graph
-from trunkline.ingest.limits import Limits
 from trunkline.ingest.prototxt import parse_prototxt
+from trunkline.limits import Limits
 
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus" / "fuzz" / "caffemodel"
 LIMITS = Limits(file_bytes=2**20, tokens=5000, nodes=200, tensor_elements=2**20, total_elements=2**21)

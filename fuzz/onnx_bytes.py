@@ -12,8 +12,8 @@ from random import Random
 from fuzz.bytes_mutator import mutate_bytes
 from fuzz.graphs import network
 from fuzz.target import Target
-from trunkline.ingest.limits import Limits
 from trunkline.ingest.read import read as read_file
+from trunkline.limits import Limits
 
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus" / "fuzz" / "onnx"
 LIMITS = Limits(tensor_elements=2**24, total_elements=2**26, folded_elements=2**20, nodes=2000)

@@ -11,10 +11,10 @@ from random import Random
 import trunkline.ingest.prototxt as reader
 from fuzz.bytes_mutator import mutate_bytes
 from fuzz.target import Target
-from trunkline.ingest.afford import affordable
-from trunkline.ingest.limits import Limits
+from trunkline.graph.budget_check import affordable
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt.layers import DROPPED, TRANSLATORS
-from trunkline.ingest.verify import verify
+from trunkline.limits import Limits
 
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus"
 LIMITS = Limits(tokens=20_000, tensor_elements=2**24, total_elements=2**26, nodes=2000)

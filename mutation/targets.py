@@ -42,23 +42,28 @@ def _placed(test: str, room: str) -> str:
 GROUPS: tuple[Group, ...] = (
     _group(
         "lowering",
-        "supermodel",
-        "lower numbering emission executed",
-        "lowering_properties plan_abuse sampling_golden",
+        "sharing",
+        "lowering/lower lowering/numbering lowering/emission lowering/executed_cost cost_table",
+        "lowering_properties plan_abuse supermodel/sampling_golden cost_table_abuse",
     ),
     _group(
         "search",
         "supermodel",
-        "sampling workload cost_terms cost_table choice methods/automtl",
-        "sampling_golden cost_terms_properties cost_table_abuse automtl_golden automtl_options mixed_properties",
+        "plan_sampling workload expected_cost choice methods/automtl",
+        "sampling_golden cost_terms_properties automtl_golden automtl_options mixed_properties",
     ),
     _group(
         "train",
         "train",
-        "runner steps evaluate optimisers keeper standing",
+        "loop/runner loop/step loop/evaluate loop/optimisers loop/checkpointer loop/phase_state",
         "runner_steps runner_resume runner_search runner_folder components_parity missing_labels_properties",
     ),
-    _group("parity", "export", "parity tolerance reference locate", "parity parity_golden runtime_precision_parity"),
+    _group(
+        "parity",
+        "export",
+        "parity/check parity/tolerance parity/reference parity/locate",
+        "parity parity_golden runtime_precision_parity",
+    ),
     _group(
         "bench",
         "bench",
@@ -68,7 +73,8 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "verbs",
         "verbs",
-        "train search bench run project",
+        "train search bench run",
         "search_numbers bench_run_golden trained_alike cli/cli_start_from_search",
     ),
+    _group("pipeline", "pipeline", "project", "verbs/search_numbers verbs/trained_alike"),
 )

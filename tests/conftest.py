@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# With importlib, pytest adds no folder to the path: the repository (for the tools beside the package), what several
+# rooms share, and what the tests of one room share.
+TESTS = Path(__file__).resolve().parent
+WITH_HELPERS = ("helpers", "abuse", "graph", "ingest", "train", "twins")
+sys.path[:0] = [str(TESTS.parent), *(str(TESTS / room) for room in WITH_HELPERS)]
 
 # The gate gives one answer for one commit: Hypothesis draws what the test's own text says. `make test-slow` explores.
 settings.register_profile("gate", derandomize=True)

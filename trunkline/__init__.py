@@ -1,14 +1,16 @@
 """Trunkline: one backbone, several vision tasks, one deployable model.
 
 The verbs of the command line are functions: ``trunkline.inspect``, ``convert``, ``build``, ``run``, ``demo``,
-``doctor``, and ``trunkline.read`` for a Graph. The verbs that share a name with a room (``search`` needs none,
-``train``, ``export``, ``bench``) are in :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
+``doctor``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are also sub-packages, so these three
+verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from trunkline.version import __version__
 
 if TYPE_CHECKING:
     from trunkline.ingest.read import read
@@ -20,12 +22,11 @@ if TYPE_CHECKING:
     from trunkline.verbs.run import run
     from trunkline.verbs.search import search
 
-__version__ = "0.1.0"
-__all__ = ["build", "convert", "demo", "doctor", "inspect", "read", "run", "search"]
+__all__ = ["__version__", "build", "convert", "demo", "doctor", "inspect", "read", "run", "search"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in __all__ or name == "__version__":
         raise AttributeError(f"module 'trunkline' has no attribute {name!r}")
     module = "trunkline.ingest.read" if name == "read" else f"trunkline.verbs.{name}"
     return getattr(import_module(module), name)

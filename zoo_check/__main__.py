@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from trunkline.files import atomic_write
+from trunkline.files.write import atomic_write
 from zoo_check.architectures import ARCHITECTURES, families, planned
 from zoo_check.checked import Checked, read_checked
 from zoo_check.checking import check_all, describe, state_of_sources

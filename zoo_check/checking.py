@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from trunkline.errors import TrunklineError
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert
 from trunkline.verbs.inspect import inspect_graph
 from zoo_check.bounded import Bounds, Json, run_bounded

@@ -11,9 +11,9 @@ import pytest
 from bad_onnx import good
 
 from trunkline.errors import InvalidConfig, TrunklineError
-from trunkline.export.onnx_model import write_onnx
-from trunkline.export.staging import why_no_file
-from trunkline.files import atomic_write
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.files.staging import why_no_file
+from trunkline.files.write import atomic_write
 from trunkline.ingest.read import read
 
 KEPT = b"somebody else's"

@@ -23,11 +23,11 @@ from trunkline.bench.runtimes import torch_eager
 from trunkline.bench.runtimes.inputs import Declared, Input, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.graph import HEAD, PART_KEY, Graph
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import HEAD, PART_KEY, Graph
 
 HAS_ORT = importlib.util.find_spec("onnxruntime") is not None
-HAS_TWIN = importlib.util.find_spec("trunkline.supermodel.twins.module") is not None
+HAS_TWIN = importlib.util.find_spec("trunkline.twins.twin") is not None
 needs_ort = pytest.mark.skipif(not HAS_ORT, reason="onnxruntime is not installed")
 QUICK = Settings(minimum_samples=11, minimum_seconds=0.0, warm_up_seconds=0.0, warm_up_limit_seconds=0.2)
 

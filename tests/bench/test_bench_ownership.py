@@ -10,12 +10,12 @@ import pytest
 
 from trunkline.bench.candidate import Macs
 from trunkline.bench.models import count_macs
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.cost import graph_cost
+from trunkline.graph.features import cut
+from trunkline.graph.graph import Graph, name_of
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.features import cut
-from trunkline.ingest.graph import Graph, name_of
 from trunkline.ingest.read import read
 from trunkline.verbs.build import Sharing, build
 from trunkline.verbs.convert import convert

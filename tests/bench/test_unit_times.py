@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from cost_backbones import COSTLY  # noqa: E402
 
 from trunkline.bench.parts import part_of, skip_of
 from trunkline.bench.settings import Settings
 from trunkline.bench.unit_times import measure_units
 from trunkline.export.passes import optimise
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.supermodel.cost_table import check_table
-from trunkline.supermodel.skip import skips_of
-from trunkline.supermodel.units import find_units
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "supermodel"))
-
-from cost_backbones import COSTLY  # noqa: E402
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.sharing.cost_table import check_table
+from trunkline.sharing.skip import skips_of
+from trunkline.sharing.units import find_units
 
 QUICK = Settings(minimum_samples=11, minimum_seconds=0.0, warm_up_seconds=0.0)
 

@@ -1,15 +1,11 @@
-"""Makes the helpers of this room importable, and gives one finished tiny run to all tests."""
+"""Gives one finished tiny run to all tests."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from commands import Finished, invoke, pipeline  # noqa: E402
+from commands import Finished, invoke, pipeline
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from commands import invoke, refused
 
 from trunkline.cli.allow import limits_of
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.limits import Limits
+from trunkline.limits import Limits
 
 NET = (
     'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'

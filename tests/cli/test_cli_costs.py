@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from commands import invoke, pipeline, refused
-from test_cli_golden import check_keys, only_json
+from documented_json import check_keys, only_json
 
 from trunkline.bench.unit_times import NOTHING, UnitTimes
 from trunkline.verbs.costs import costs

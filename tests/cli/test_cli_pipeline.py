@@ -16,7 +16,7 @@ from commands import Finished, ended, invoke, own_head, pipeline, spawn
 from safetensors.numpy import load_file
 
 from trunkline.ingest.zoo import path as zoo_path
-from trunkline.train.progress import Silence
+from trunkline.train.progress.progress import Silence
 
 ONE_STEP = ("numbers = { steps = [2, 4, 4], alternate", "numbers = { steps = [1, 2, 1], alternate")
 

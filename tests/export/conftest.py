@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import TASKS_KEY, Graph
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import TASKS_KEY, Graph
 
 
 class Net(GraphBuilder):

@@ -14,12 +14,13 @@ import onnx_ir as ir
 import pytest
 
 from trunkline.errors import InvalidConfig, InvalidModel, WorkFailed
-from trunkline.export import onnx_model, staging
 from trunkline.export.exporter import export_model
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats import onnx_model
+from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
-from trunkline.ingest.fillers import FILLER_KEY
-from trunkline.ingest.graph import SOURCE_KEY, TASKS_KEY, array_of
+from trunkline.files import staging
+from trunkline.graph.fillers import FILLER_KEY
+from trunkline.graph.graph import SOURCE_KEY, TASKS_KEY, array_of
 
 HOSTILE = ["<script>alert(1)</script>", "\x1b[31mred\x1b[0m", "\u202eright to left", "a" * 10_000, "a b/c:0", "--flag"]
 
@@ -107,7 +108,7 @@ SCRIPT = """
 import sys, importlib.util
 spec = importlib.util.spec_from_file_location("nets", sys.argv[1])
 nets = importlib.util.module_from_spec(spec); sys.modules["nets"] = nets; spec.loader.exec_module(nets)
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
 metadata = {key: "x" for key in set("zyxabc")}
 write_onnx(nets.columns(tied=False, tasks=("b", "a", "c")), sys.argv[2], metadata=metadata)
 """

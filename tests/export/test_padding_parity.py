@@ -9,7 +9,7 @@ import torch
 from trunkline.export.exporter import export_model
 from trunkline.export.passes import name_padded_axes
 from trunkline.ingest.onnx_file.reader import read_onnx
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 
 def padded_pool(nets, op: str, kernel: int, pads: int, **settings):

@@ -16,15 +16,15 @@ from trunkline.errors import InvalidConfig, ParityFailure, WorkFailed
 from trunkline.export import exporter
 from trunkline.export.count import count_file
 from trunkline.export.exporter import export_model
-from trunkline.export.locate import locate
-from trunkline.export.onnx_model import finished
-from trunkline.export.parity import check_parity
-from trunkline.export.probes import probes
-from trunkline.export.reference import Reference
-from trunkline.export.tolerance import Errors, measure, with_torch
-from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.parameters import parameter_count
-from trunkline.supermodel.twins.module import Twin
+from trunkline.export.formats.onnx_model import finished
+from trunkline.export.parity.check import check_parity
+from trunkline.export.parity.locate import locate
+from trunkline.export.parity.probes import probes
+from trunkline.export.parity.reference import Reference
+from trunkline.export.parity.tolerance import Errors, measure, with_torch
+from trunkline.graph.cost import graph_cost
+from trunkline.graph.roles import parameter_count
+from trunkline.twins.twin import Twin
 
 
 def proto_of(graph, **options):

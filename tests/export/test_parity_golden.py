@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from trunkline.errors import ParityFailure
-from trunkline.export.locate import Divergence
-from trunkline.export.onnx_model import finished
-from trunkline.export.parity import OutputParity, ParityReport, check_parity
-from trunkline.export.reference import Reference
-from trunkline.ingest.graph import array_of, shape_of
+from trunkline.export.formats.onnx_model import finished
+from trunkline.export.parity.check import OutputParity, ParityReport, check_parity
+from trunkline.export.parity.locate import Divergence
+from trunkline.export.parity.reference import Reference
+from trunkline.graph.graph import array_of, shape_of
 from trunkline.ingest.read import read
 
 GOOD = OutputParity("depth", max_abs=2e-6, max_rel=1e-7, torch_error=1e-6, tolerance=4e-5, passed=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trunkline.export.passes import REUSE, deduplicate, drop_noops, fold_batchnorm, number_values, optimise
 from trunkline.export.passes.dead_code import remove_dead_code
-from trunkline.ingest.graph import TASKS_KEY, Graph, array_of
+from trunkline.graph.graph import TASKS_KEY, Graph, array_of
 
 
 def reuse(graph: Graph) -> Graph:

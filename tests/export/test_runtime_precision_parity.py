@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from onnx import helper, numpy_helper
 
-from trunkline.export.onnx_model import finished
-from trunkline.export.parity import check_parity
-from trunkline.export.runtime_precision import OPERATOR_ERROR, UNIT, operator_error
+from trunkline.export.formats.onnx_model import finished
+from trunkline.export.parity.check import check_parity
+from trunkline.export.parity.runtime_precision import OPERATOR_ERROR, UNIT, operator_error
 
 
 def probability_map(nets, bias: float, *, op: str = "Sigmoid", scale: float | None = None, after: bool = False):

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from trunkline.export import serialise
-from trunkline.export.onnx_model import finished, write_onnx
+from trunkline.export.formats.onnx_model import finished, write_onnx
 from trunkline.export.serialise import write_model
 
 

@@ -8,8 +8,8 @@ import types
 import pytest
 
 from trunkline.errors import InvalidConfig, WorkFailed
-from trunkline.export import tensorrt as backend
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats import tensorrt as backend
+from trunkline.export.formats.onnx_model import write_onnx
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from trunkline.ingest.fillers import FILLER_KEY
-from trunkline.ingest.graph import Graph, array_of
-from trunkline.ingest.parameters import parameter_count, role_of
+from trunkline.graph.fillers import FILLER_KEY
+from trunkline.graph.graph import Graph, array_of
+from trunkline.graph.roles import parameter_count, role_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
-from trunkline.ingest.verify import verify
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.fillers import FILLER_KEY
-from trunkline.ingest.graph import Graph, array_of
+from trunkline.graph.fillers import FILLER_KEY
+from trunkline.graph.graph import Graph, array_of
 from trunkline.ingest.prototxt import parse_prototxt
 from trunkline.ingest.read import read
-from trunkline.ingest.weights import apply_weights
+from trunkline.ingest.weight_files import apply_weights
 
 HEAD = 'name: "small" input: "data" input_shape { dim: 1 dim: 4 dim: 6 dim: 6 } '
 FIRST = (

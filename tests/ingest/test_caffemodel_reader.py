@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.caffemodel import read_caffemodel, read_caffemodel_bytes
-from trunkline.ingest.limits import Limits
+from trunkline.limits import Limits
 
 CUBE = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
 GOLDEN = (

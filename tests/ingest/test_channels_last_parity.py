@@ -15,10 +15,10 @@ from onnx import TensorProto, helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.graph import Graph, shape_of
 from trunkline.ingest.read import read
-from trunkline.ingest.verify import verify
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "channels_last"
 TURN = [0, 3, 1, 2]

@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
+from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
-from trunkline.ingest.collector import collector_paused
 from trunkline.ingest.read import read
 
 

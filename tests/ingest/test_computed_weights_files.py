@@ -15,10 +15,10 @@ from torch import nn
 from torch_nets.reparametrised import REPARAMETRISED
 
 from trunkline.errors import UnsupportedOp
-from trunkline.ingest.graph import Graph, array_of, shape_of
+from trunkline.graph.graph import Graph, array_of, shape_of
 from trunkline.ingest.read import read
-from trunkline.ingest.torch_export import quiet_exporter
-from trunkline.supermodel.twins.module import Twin
+from trunkline.ingest.torch_module.exporter import quiet_exporter
+from trunkline.twins.twin import Twin
 from trunkline.verbs.inspect import inspect
 
 node = helper.make_node

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch_nets.reparametrised import REPARAMETRISED
 
-from trunkline.ingest.blocks import find_blocks
-from trunkline.ingest.computed_weights import computation_of, computes_weight, image_inputs_of
-from trunkline.ingest.cost import graph_cost, node_costs
-from trunkline.ingest.graph import Graph, array_of, name_of
-from trunkline.ingest.parameters import parameter_count
+from trunkline.graph.blocks import find_blocks
+from trunkline.graph.computed_weights import computation_of, computes_weight, image_inputs_of
+from trunkline.graph.cost import graph_cost, node_costs
+from trunkline.graph.graph import Graph, array_of, name_of
+from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert
 from trunkline.verbs.inspect import inspect
 

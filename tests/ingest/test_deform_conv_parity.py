@@ -15,11 +15,11 @@ from onnx import helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.cost import graph_cost
-from trunkline.ingest.graph import name_of
-from trunkline.ingest.parameters import is_parameter
+from trunkline.graph.cost import graph_cost
+from trunkline.graph.graph import name_of
+from trunkline.graph.roles import is_parameter
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 
 def net(

@@ -15,8 +15,8 @@ from torch.onnx.errors import UnsupportedOperatorError
 from torch_nets import NETS
 
 from trunkline.ingest.read import read
-from trunkline.ingest.torch_export import quiet_exporter
-from trunkline.supermodel.twins.module import Twin
+from trunkline.ingest.torch_module.exporter import quiet_exporter
+from trunkline.twins.twin import Twin
 
 TRACED = (9, 11, 13, 17)
 """Opsets that the exporter by TorchScript is asked for."""

@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 from onnx_models import LIGHT, assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
+from trunkline.graph.features import cut
+from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.features import cut
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.passes.follow_image import OwnReshape, _followed
+from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, _followed
 from trunkline.ingest.read import read
 
 SIZE = (96, 160)

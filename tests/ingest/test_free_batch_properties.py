@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph, shape_of
+from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.read import read
 
 node = helper.make_node

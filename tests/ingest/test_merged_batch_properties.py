@@ -16,7 +16,7 @@ from onnx import helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph, shape_of
+from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.read import read
 
 N = 0

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from onnx_models import image, model, run, save, tensor, weight
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import shape_of
+from trunkline.graph.graph import shape_of
 from trunkline.ingest.read import read
 
 node = helper.make_node

@@ -14,10 +14,10 @@ from torch_nets.modern import ConvNeXt, Odd
 from torch_nets.residual import ResNet
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import AXES_KEY, Graph, array_of
+from trunkline.graph.graph import AXES_KEY, Graph, array_of
 from trunkline.ingest.read import read
-from trunkline.ingest.weights import apply_weights
-from trunkline.supermodel.twins.module import Twin
+from trunkline.ingest.weight_files import apply_weights
+from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert
 
 NETS = {

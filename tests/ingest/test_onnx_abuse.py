@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, TrunklineError, UnsupportedOp
-from trunkline.ingest.graph import array_of
-from trunkline.ingest.limits import Limits
+from trunkline.graph.graph import array_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.onnx_file.reader import read_onnx
-from trunkline.ingest.verify import verify
+from trunkline.limits import Limits
 
 SECRET = b"SECRET--" * 27
 SHAPE = (2, 3, 3, 3)

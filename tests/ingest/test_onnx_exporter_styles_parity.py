@@ -14,9 +14,9 @@ from exporter_styles import STYLES
 from onnx import TensorProto, numpy_helper
 from onnx_models import Array, assert_close, image, run, save
 
-from trunkline.ingest.graph import Graph, is_weight, shape_of
+from trunkline.graph.graph import Graph, is_weight, shape_of
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 
 def sizes_of(proto: onnx.ModelProto) -> list[int]:

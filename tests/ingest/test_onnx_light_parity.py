@@ -13,9 +13,9 @@ from _pytest.mark import ParameterSet
 from onnx import numpy_helper
 from onnx_models import LIGHT, assert_close, image, run, save, to_proto
 
-from trunkline.ingest.graph import Graph, shape_of
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.read import read
-from trunkline.ingest.verify import verify
 
 SMALL = ("densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet")
 LARGE = ("bvlc_alexnet", "vgg19", "zfnet512")

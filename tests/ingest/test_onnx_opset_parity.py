@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import OPSET, Graph, attribute
+from trunkline.graph.graph import OPSET, Graph, attribute
 from trunkline.ingest.read import read
 
 Case = tuple[str, dict[str, Any], list[TensorProto]]

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, TrunklineError
+from trunkline.graph.verify import verify
 from trunkline.ingest.onnx_file.reader import read_onnx
-from trunkline.ingest.verify import verify
 
 SIZE = 8
 OPSETS = (7, 8, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22, 23, 24)

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import array_of
-from trunkline.ingest.onnx_file import load, own_weights
-from trunkline.ingest.onnx_file.own_weights import open_shell
+from trunkline.graph.graph import array_of
+from trunkline.ingest.onnx_file.proto import load, own_weights
+from trunkline.ingest.onnx_file.proto.own_weights import open_shell
 from trunkline.ingest.onnx_file.reader import read_onnx
 
 WIDTH = 160

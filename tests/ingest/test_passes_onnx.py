@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import SOURCE_KEY, Graph, array_of, attribute, shape_of
+from trunkline.graph.graph import SOURCE_KEY, Graph, array_of, attribute, shape_of
 from trunkline.ingest.read import read
 
 node = helper.make_node

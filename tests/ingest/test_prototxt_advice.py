@@ -11,8 +11,8 @@ from prototxt_nets import assert_close, evaluate, image, net
 import trunkline
 from trunkline.cli.main import run
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import Graph, attribute
-from trunkline.ingest.parameters import parameter_count
+from trunkline.graph.graph import Graph, attribute
+from trunkline.graph.roles import parameter_count
 from trunkline.ingest.prototxt import parse_prototxt
 
 FIELD = Path(__file__).parents[1] / "corpus" / "field"

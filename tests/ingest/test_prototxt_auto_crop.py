@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from prototxt_nets import evaluate
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph, array_of
+from trunkline.graph.graph import Graph, array_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
-from trunkline.ingest.verify import verify
 
 
 def image(size: int, channels: int = 1) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import trunkline.ingest.prototxt.layers as layers
-from trunkline.ingest.prototxt.harmless import HARMLESS
 from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
+from trunkline.ingest.prototxt.text.harmless import HARMLESS
 
 DOCS = Path(__file__).parents[2] / "docs" / "prototxt.md"
 FOLDER = Path(layers.__file__).parent

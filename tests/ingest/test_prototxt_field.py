@@ -7,8 +7,8 @@ import pytest
 from prototxt_nets import evaluate, image, net, randomised
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph
-from trunkline.ingest.parameters import parameter_count
+from trunkline.graph.graph import Graph
+from trunkline.graph.roles import parameter_count
 from trunkline.ingest.prototxt import parse_prototxt
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'

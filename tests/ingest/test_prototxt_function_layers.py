@@ -10,7 +10,7 @@ import pytest
 from prototxt_nets import Array, assert_close, evaluate, image, net, randomised, trainable
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import attribute
+from trunkline.graph.graph import attribute
 
 FLAT = 'layer { name: "flat" type: "Flatten" bottom: "x" top: "flat" }'
 

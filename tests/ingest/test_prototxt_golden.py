@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Graph, attribute
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph, attribute
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt, read_prototxt
-from trunkline.ingest.verify import verify
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "prototxt"
 READ = sorted(path for path in CORPUS.glob("*.prototxt") if not path.name.startswith("refused"))

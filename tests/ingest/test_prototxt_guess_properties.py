@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.ingest.prototxt.forks import FIELDS, WORDS
-from trunkline.ingest.prototxt.guess import guess
 from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
+from trunkline.ingest.prototxt.text.forks import FIELDS, WORDS
+from trunkline.ingest.prototxt.text.guess import guess
 
 TYPES = sorted({*TRANSLATORS, *DROPPED, "Input"})
 WINDOW = (

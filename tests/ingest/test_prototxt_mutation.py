@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
-from trunkline.ingest.verify import verify
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "prototxt"
 FILES = [

@@ -7,9 +7,9 @@ import pytest
 from prototxt_nets import Array, assert_close, evaluate, image, net, per_channel, randomised, trainable
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Graph, attribute
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph, attribute
+from trunkline.graph.roles import role_of
 
 CAFFE = "use_global_stats: true"
 """A field that only Caffe's own BatchNorm has, so that the file is not taken for AutoMTL's dialect."""

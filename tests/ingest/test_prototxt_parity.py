@@ -177,7 +177,7 @@ EVERY_LAYER = [
 def test_parity_of_the_trainable_twin(body: str) -> None:
     """The twin computes what onnxruntime does, has the weights as parameters, and gives the image a gradient."""
     torch = pytest.importorskip("torch")
-    from trunkline.supermodel.twins.module import Twin
+    from trunkline.twins.twin import Twin
 
     graph = net(body)
     randomised(graph)
@@ -193,7 +193,7 @@ def test_parity_of_the_trainable_twin(body: str) -> None:
 
 def test_parity_dropout_that_scales_at_inference_does_not_scale_in_training() -> None:
     torch = pytest.importorskip("torch")
-    from trunkline.supermodel.twins.module import Twin
+    from trunkline.twins.twin import Twin
 
     twin = Twin(net('type: "Dropout" dropout_param { dropout_ratio: 0.25 scale_train: false }'))
     x = torch.ones(2, 3, 4, 5)

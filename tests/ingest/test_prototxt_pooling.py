@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import shape_of
+from trunkline.graph.graph import shape_of
 from trunkline.ingest.prototxt import parse_prototxt
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import Graph, attribute, shape_of
-from trunkline.ingest.limits import Limits
+from trunkline.graph.graph import Graph, attribute, shape_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt, read_prototxt
-from trunkline.ingest.verify import verify
+from trunkline.limits import Limits
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }\n'
 STATISTICS_OR_SETTINGS = (".mean", ".var", ".ratio", ".min", ".max")

@@ -9,17 +9,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.features import cut
-from trunkline.ingest.fillers import FILLER_KEY
-from trunkline.ingest.graph import Graph, array_of, shape_of
-from trunkline.ingest.parameters import is_parameter, parameter_count
+from trunkline.graph.features import cut
+from trunkline.graph.fillers import FILLER_KEY
+from trunkline.graph.graph import Graph, array_of, shape_of
+from trunkline.graph.roles import is_parameter, parameter_count
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
-from trunkline.ingest.verify import verify
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from trunkline.supermodel.twins.module import Twin  # noqa: E402
+from trunkline.twins.twin import Twin  # noqa: E402
 
 
 def header(channels: int, height: int, width: int) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import Graph, shape_of
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
-from trunkline.ingest.verify import verify
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 16 input_dim: 16\n'
 

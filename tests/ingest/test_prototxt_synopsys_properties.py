@@ -16,7 +16,7 @@ from prototxt_nets import randomised
 
 import trunkline
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import shape_of
+from trunkline.graph.graph import shape_of
 from trunkline.ingest.prototxt import parse_prototxt
 from trunkline.ingest.prototxt.writer import to_caffe
 

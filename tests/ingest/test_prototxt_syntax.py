@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.prototxt.lexer import tokens
-from trunkline.ingest.prototxt.source import Source, Span, decode
-from trunkline.ingest.prototxt.tree import Field, Message, Scalar, parse
-from trunkline.ingest.prototxt.write import write
+from trunkline.ingest.prototxt.text.lexer import tokens
+from trunkline.ingest.prototxt.text.source import Source, Span, decode
+from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar, parse
+from trunkline.ingest.prototxt.text.write_tree import write
+from trunkline.limits import Limits
 
 NOWHERE = Span(0, 0)
 

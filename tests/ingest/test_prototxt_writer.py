@@ -17,15 +17,15 @@ from onnx import helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
+from trunkline.graph.graph import Graph, array_of, shape_of
+from trunkline.graph.verify import verify
 from trunkline.ingest.caffemodel.match import match
 from trunkline.ingest.caffemodel.reader import read_caffemodel_bytes
 from trunkline.ingest.caffemodel.write import write_caffemodel
-from trunkline.ingest.graph import Graph, array_of, shape_of
 from trunkline.ingest.prototxt import parse_prototxt
 from trunkline.ingest.prototxt.writer import CaffeNet, to_caffe
 from trunkline.ingest.read import read
-from trunkline.ingest.verify import verify
-from trunkline.ingest.weights import apply_weights
+from trunkline.ingest.weight_files import apply_weights
 
 Nodes = list[onnx.NodeProto]
 

@@ -16,9 +16,9 @@ from onnx import helper
 from onnx_models import model, save, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import shape_of
-from trunkline.ingest.limits import Limits
+from trunkline.graph.graph import shape_of
 from trunkline.ingest.read import read
+from trunkline.limits import Limits
 
 PROTOTXT = """
 name: "small"

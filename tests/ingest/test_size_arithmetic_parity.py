@@ -15,8 +15,8 @@ from onnx import helper
 from onnx_models import assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph, shape_of
-from trunkline.ingest.passes import fold_constants
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.ingest.onnx_file.passes import fold_constants
 from trunkline.ingest.read import read
 
 node = helper.make_node

@@ -13,10 +13,10 @@ from onnx import helper
 from onnx_models import Array, assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import Graph, is_weight, shape_of
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.graph import Graph, is_weight, shape_of
+from trunkline.graph.roles import role_of
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 node = helper.make_node

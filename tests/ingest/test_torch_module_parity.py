@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch_nets import NETS, PUBLISHED
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import AXES_KEY, Graph
-from trunkline.ingest.parameters import parameter_count
+from trunkline.graph.graph import AXES_KEY, Graph
+from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 
 def made(build, size: int) -> tuple[nn.Module, Graph]:

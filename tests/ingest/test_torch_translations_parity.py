@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
 from trunkline.ingest.read import read
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 from trunkline.verbs.inspect import inspect
 
 Size = tuple[int | None, int | None]

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import Array, assert_close, image, model, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.ingest.graph import Graph, array_of
-from trunkline.ingest.parameters import parameter_count
+from trunkline.graph.graph import Graph, array_of
+from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.verbs.convert import convert
 

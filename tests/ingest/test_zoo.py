@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from trunkline.errors import InvalidModel
+from trunkline.graph.graph import Graph, attribute, shape_of
+from trunkline.graph.verify import verify
 from trunkline.ingest import zoo
-from trunkline.ingest.graph import Graph, attribute, shape_of
 from trunkline.ingest.prototxt import read_prototxt
-from trunkline.ingest.verify import verify
 from trunkline.ingest.zoo import make, tables
 
 

@@ -12,14 +12,14 @@ from backbones import unit as unit_of
 from plans import TASKS, light_heads
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.parameters import is_parameter
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.roles import is_parameter
+from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.origin import BackboneWeight
 from trunkline.supermodel.choice import Temperature, argmax, average, gumbel_noise, gumbel_softmax
-from trunkline.supermodel.layouts import all_shared
-from trunkline.supermodel.lower import lower
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
-from trunkline.supermodel.origin import BackboneWeight
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 ALL = torch.ones(2, 3, dtype=torch.bool)
 

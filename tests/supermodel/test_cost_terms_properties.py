@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trunkline.ingest.computed_weights import computes_weight
-from trunkline.ingest.cost import graph_cost, node_costs
-from trunkline.ingest.graph import Graph, name_of
+from trunkline.graph.computed_weights import computes_weight
+from trunkline.graph.cost import graph_cost, node_costs
+from trunkline.graph.graph import Graph, name_of
+from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.skip import Skip, skips_of
+from trunkline.sharing.units import Unit, find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.cost_terms import MAX_TASKS, ExpectedCost, ExpectedParameters
-from trunkline.supermodel.executed import executed_cost
-from trunkline.supermodel.lower import lower
-from trunkline.supermodel.plan import SharingPlan, make_plan
-from trunkline.supermodel.skip import Skip, skips_of
-from trunkline.supermodel.units import Unit, find_units
+from trunkline.supermodel.expected_cost import MAX_TASKS, ExpectedCost, ExpectedParameters
 from trunkline.supermodel.workload import Behind, Run, Workload, workload
 
 TERMS = ("macs", "parameters", "milliseconds")

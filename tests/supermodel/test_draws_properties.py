@@ -11,12 +11,12 @@ from backbones import chain, mobile, residual
 from plans import TASKS, light_heads, random_plan
 from torch import Tensor
 
-from trunkline.ingest.graph import TASKS_KEY, Graph, array_of
-from trunkline.supermodel.layouts import all_shared, independent
-from trunkline.supermodel.lower import lower
-from trunkline.supermodel.origin import BackboneWeight, Origin
-from trunkline.supermodel.plan import SharingPlan
-from trunkline.supermodel.twins.module import Twin
+from trunkline.graph.graph import TASKS_KEY, Graph, array_of
+from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.origin import BackboneWeight, Origin
+from trunkline.sharing.plan import SharingPlan
+from trunkline.twins.twin import Twin
 
 BACKBONES = {"chain": chain, "residual": residual, "mobile": mobile}
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidConfig
-from trunkline.supermodel.gradient_sum import GradientSum, SummedWeights
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.mixing.gradient_sum import GradientSum, SummedWeights
 
 
 class Reader(torch.autograd.Function):

@@ -8,12 +8,12 @@ from backbones import BACKBONES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.supermodel.heads import make_head
-from trunkline.supermodel.linear_operator import Geometry, apply_linear, apply_skip
+from trunkline.fragments.heads.make_head import make_head
+from trunkline.sharing.skip import Skip
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
-from trunkline.supermodel.mixed_kernel import Kernels, Mixture
-from trunkline.supermodel.mixing import mixed_linear
-from trunkline.supermodel.skip import Skip
+from trunkline.supermodel.mixing.linear_operator import Geometry, apply_linear, apply_skip
+from trunkline.supermodel.mixing.mixed_kernel import Kernels, Mixture
+from trunkline.supermodel.mixing.mixed_linear import mixed_linear
 
 TASKS = ["a", "b"]
 LIMIT = 1e-10

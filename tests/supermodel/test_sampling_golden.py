@@ -14,12 +14,12 @@ from cost_backbones import head_of_all_maps, pyramid
 from numpy.typing import NDArray
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
+from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.units import find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.executed import executed_cost
-from trunkline.supermodel.plan import SharingPlan, make_plan
-from trunkline.supermodel.sampling import Sampling, choose
-from trunkline.supermodel.units import find_units
+from trunkline.supermodel.plan_sampling import Sampling, choose
 
 TASKS = ("a", "b")
 UNITS = [unit.name for unit in find_units(chain())]

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from trunkline.fragments.heads.make_head import make_head
+from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.heads import make_head
-from trunkline.supermodel.layouts import all_shared, independent, share_until
-from trunkline.supermodel.lower import lower
-from trunkline.supermodel.plan import SharingPlan
-from trunkline.supermodel.twins.module import Twin
+from trunkline.recipe import Phase
+from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.scenes.dataset import INFO
 from trunkline.train.data.splits import split
-from trunkline.train.feed import SplitData, split_data
-from trunkline.train.model import TaskModel
-from trunkline.train.phases import Phase
-from trunkline.train.run_folder import open_run
-from trunkline.train.runner import Outcome, Runner
+from trunkline.train.loop.batch_feed import SplitData, split_data
+from trunkline.train.loop.runner import Outcome, Runner
+from trunkline.train.loop.trainable import TaskModel
+from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.base import Task, make_task
+from trunkline.twins.twin import Twin
 
 SIZE = (32, 48)
 

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trunkline.supermodel.components import Component
+from trunkline.recipe import Optimiser, Phase, Schedule, Turn
 from trunkline.train.data.batches import Batch
-from trunkline.train.feed import SplitData
-from trunkline.train.phases import Optimiser, Phase, Schedule, Turn
-from trunkline.train.progress import Silence
-from trunkline.train.run_folder import open_run
-from trunkline.train.runner import Outcome, Runner
+from trunkline.train.loop.batch_feed import SplitData
+from trunkline.train.loop.runner import Outcome, Runner
+from trunkline.train.progress.progress import Silence
+from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.base import make_task
+from trunkline.twins.components import Component
 
 TASKS = [make_task("depth", "depth", 1), make_task("edges", "edges", 1, weight=2.0)]
 

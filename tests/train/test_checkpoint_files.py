@@ -12,9 +12,15 @@ import pytest
 import torch
 
 from trunkline.errors import CorruptCheckpoint, WorkFailed
-from trunkline.files import atomic_write, json_bytes
-from trunkline.train.checkpoint import MANIFEST, Checkpoint, check_checkpoint, read_checkpoint, write_checkpoint
-from trunkline.train.shelf import Shelf
+from trunkline.files.write import atomic_write, json_bytes
+from trunkline.train.run_folder.checkpoint_file import (
+    MANIFEST,
+    Checkpoint,
+    check_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from trunkline.train.run_folder.checkpoint_store import Shelf
 
 PARTS = (MANIFEST, "model.safetensors", "optimisers.safetensors", "state.json")
 

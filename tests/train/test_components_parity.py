@@ -8,10 +8,10 @@ import pytest
 import torch
 from lowered import plan, trained, twin
 
-from trunkline.supermodel.components import Component, components_of
-from trunkline.supermodel.twins.module import Twin
-from trunkline.train.checkpoint import read_checkpoint
-from trunkline.train.phases import Optimiser, Phase, Turn
+from trunkline.recipe import Optimiser, Phase, Turn
+from trunkline.train.run_folder.checkpoint_file import read_checkpoint
+from trunkline.twins.components import Component, components_of
+from trunkline.twins.twin import Twin
 
 TASKS = ("segmentation", "depth", "normals")
 

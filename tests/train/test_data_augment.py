@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.train.data.augment import Augmentation, Window, cut_image, cut_label, draw_window, whole
-from trunkline.train.data.boundaries import label_boundaries
+from trunkline.train.data.folder.boundaries import label_boundaries
 
 sizes = st.tuples(st.integers(4, 40), st.integers(4, 40))
 quick = settings(max_examples=60, deadline=None)

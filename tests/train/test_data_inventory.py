@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from trunkline.errors import InvalidConfig
-from trunkline.files import atomic_write, json_bytes
+from trunkline.files.write import atomic_write, json_bytes
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.inventory import Inventory, take_inventory
 from trunkline.train.data.open import open_data

@@ -5,7 +5,7 @@ import pytest
 
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.base import KINDS, random_generator
-from trunkline.train.data.nyuv2_classes import CLASSES_13
+from trunkline.train.data.nyuv2.classes import CLASSES_13
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.scenes.labels import edges
 from trunkline.train.data.scenes.parts import Shape

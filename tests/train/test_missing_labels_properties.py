@@ -10,14 +10,14 @@ import pytest
 import torch
 from lowered import SIZE, data, plan, tasks, twin
 
+from trunkline.recipe import Optimiser, Turn
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo, empty_label
 from trunkline.train.data.batches import Batch, collate
-from trunkline.train.device import Compute
-from trunkline.train.model import TaskModel, Trainable
-from trunkline.train.optimisers import NamedOptimiser
-from trunkline.train.phases import Optimiser, Turn
-from trunkline.train.steps import Stepper, Values
+from trunkline.train.loop.device import Compute
+from trunkline.train.loop.optimisers import NamedOptimiser
+from trunkline.train.loop.step import Stepper, Values
+from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.tasks.base import Task
 
 NAMES = ("segmentation", "depth")
@@ -109,7 +109,7 @@ def test_no_term_moves_an_absent_tasks_policy() -> None:
     """The regularisation speaks of all tasks; a task that the batch is silent about must not follow it."""
     from lowered import backbone
 
-    from trunkline.supermodel.heads import make_head
+    from trunkline.fragments.heads.make_head import make_head
 
     heads = {name: make_head("light", backbone(), 13 if name == "segmentation" else 1) for name in NAMES}
     turn = Turn(group="policy", terms={"regularization": 1.0, "cost": 1.0}, optimiser=OPTIMISERS["adam"])

@@ -16,24 +16,24 @@ import torch
 from runner_fakes import Numbered, data
 
 from trunkline.errors import InvalidConfig, WorkFailed
-from trunkline.files import json_bytes
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import Filler
-from trunkline.supermodel.twins.module import Twin
+from trunkline.files.write import json_bytes
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.recipe import Optimiser, Phase, Turn
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.splits import split
-from trunkline.train.device import Compute
-from trunkline.train.evaluate import evaluate
-from trunkline.train.feed import Lookahead, split_data
-from trunkline.train.metrics_log import MetricsLog
-from trunkline.train.model import TaskModel, Trainable
-from trunkline.train.phases import Optimiser, Phase, Turn
-from trunkline.train.progress import Bar, Lines, Silence, make_progress
-from trunkline.train.reports import Rate, StepReport
-from trunkline.train.run_folder import open_run
-from trunkline.train.runner import Runner
+from trunkline.train.loop.batch_feed import Lookahead, split_data
+from trunkline.train.loop.device import Compute
+from trunkline.train.loop.evaluate import evaluate
+from trunkline.train.loop.runner import Runner
+from trunkline.train.loop.trainable import TaskModel, Trainable
+from trunkline.train.progress.progress import Bar, Lines, Silence, make_progress
+from trunkline.train.progress.step_report import Rate, StepReport
+from trunkline.train.run_folder.metrics_log import MetricsLog
+from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.base import make_task
+from trunkline.twins.twin import Twin
 
 
 def test_a_run_folder_tells_how_it_was_made(tmp_path):
@@ -60,7 +60,8 @@ def test_abuse_another_configuration_is_refused_key_by_key(tmp_path):
 
 def test_abuse_a_second_process_is_refused(tmp_path):
     script = (
-        "import sys\nfrom trunkline.errors import InvalidConfig\nfrom trunkline.train.run_folder import open_run\n"
+        "import sys\nfrom trunkline.errors import InvalidConfig\n"
+        "from trunkline.train.run_folder.run_folder import open_run\n"
         "try:\n    with open_run(sys.argv[1], {}, seed=0): print('opened')\n"
         "except InvalidConfig as error: print(error)\n"
     )

@@ -14,11 +14,11 @@ import torch
 from runner_fakes import TASKS, Numbered, Stop, Tiny, data, digests, run, search_phase, train_phase
 
 from trunkline.errors import CorruptCheckpoint, InvalidConfig
-from trunkline.train.checkpoint import OPTIMISERS, STATE, Checkpoint, read_checkpoint, write_checkpoint
-from trunkline.train.interrupt import Interrupted
-from trunkline.train.optimisers import NamedOptimiser
-from trunkline.train.run_folder import open_run
-from trunkline.train.runner import Runner
+from trunkline.train.loop.interrupt import Interrupted
+from trunkline.train.loop.optimisers import NamedOptimiser
+from trunkline.train.loop.runner import Runner
+from trunkline.train.run_folder.checkpoint_file import OPTIMISERS, STATE, Checkpoint, read_checkpoint, write_checkpoint
+from trunkline.train.run_folder.run_folder import open_run
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_control_noise_that_no_step_seeds_differs(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole", search_phase())
     torch.rand(13)  # whatever else draws from torch does not matter
     assert digests(run(tmp_path / "again", search_phase()).checkpoint) == digests(whole.checkpoint)
-    monkeypatch.setattr("trunkline.train.runner._step_seed", lambda seed, phase, step: 1)
+    monkeypatch.setattr("trunkline.train.loop.runner._step_seed", lambda seed, phase, step: 1)
     assert digests(run(tmp_path / "same", search_phase()).checkpoint) != digests(whole.checkpoint)
 
 

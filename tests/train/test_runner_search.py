@@ -8,21 +8,21 @@ import pytest
 import torch
 from runner_fakes import Stop, digests
 
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.heads import make_head
+from trunkline.fragments.heads.make_head import make_head
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph
+from trunkline.recipe import Phase
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.splits import split
-from trunkline.train.feed import split_data
-from trunkline.train.interrupt import Interrupted
-from trunkline.train.model import Trainable
-from trunkline.train.phases import Phase
-from trunkline.train.presets import preset, search_phases
-from trunkline.train.run_folder import open_run
-from trunkline.train.runner import Outcome, Runner
+from trunkline.train.loop.batch_feed import split_data
+from trunkline.train.loop.interrupt import Interrupted
+from trunkline.train.loop.runner import Outcome, Runner
+from trunkline.train.loop.trainable import Trainable
+from trunkline.train.run_folder.run_folder import open_run
+from trunkline.train.schedule.presets import preset, search_phases
 from trunkline.train.tasks.base import make_task
 
 

@@ -12,13 +12,13 @@ import torch
 from runner_fakes import TASKS, Numbered, Tiny, data, run, search_phase, train_phase
 
 from trunkline.errors import InvalidConfig, WorkFailed
-from trunkline.train.checkpoint import read_checkpoint
-from trunkline.train.device import Compute
-from trunkline.train.evaluate import Judge, evaluate
-from trunkline.train.faults import first_non_finite
-from trunkline.train.optimisers import NamedOptimiser
-from trunkline.train.phases import Optimiser, Turn
-from trunkline.train.steps import Stepper
+from trunkline.recipe import Optimiser, Turn
+from trunkline.train.loop.device import Compute
+from trunkline.train.loop.evaluate import Judge, evaluate
+from trunkline.train.loop.non_finite import first_non_finite
+from trunkline.train.loop.optimisers import NamedOptimiser
+from trunkline.train.loop.step import Stepper
+from trunkline.train.run_folder.checkpoint_file import read_checkpoint
 
 POLICY = Turn(group="policy", terms={"regularization": 0.5}, optimiser=Optimiser(lr=0.1, weight_decay=0.3))
 WEIGHTS = Turn(optimiser=Optimiser(kind="sgd", lr=0.1, weight_decay=0.01))
@@ -236,7 +236,7 @@ def test_best_checkpoint_is_kept_and_is_the_best(tmp_path):
 
 def test_of_equal_evaluations_the_first_is_best(tmp_path, monkeypatch):
     metrics = {task.name: dict.fromkeys(task.higher_is_better, 0.5) for task in TASKS}
-    monkeypatch.setattr("trunkline.train.runner.evaluate", lambda *_: metrics)
+    monkeypatch.setattr("trunkline.train.loop.runner.evaluate", lambda *_: metrics)
     outcome = run(tmp_path, train_phase(5, eval_every=2, best_by="relative"))
     assert {path.name for path in outcome.best.values()} == {"train-00000002"}
 

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from trunkline.export.count import count_file
 from trunkline.export.exporter import export_model
-from trunkline.ingest.graph import Graph, shape_of
-from trunkline.ingest.parameters import parameter_count
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
-from trunkline.supermodel.executed import cost_of_lowered
-from trunkline.supermodel.lower import lower
+from trunkline.sharing.lowering.executed_cost import cost_of_lowered
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
-from trunkline.supermodel.plan import SharingPlan
-from trunkline.supermodel.twins.module import Twin
-from trunkline.supermodel.units import find_units
+from trunkline.twins.twin import Twin
 from trunkline.verbs.build import Sharing, build
 
 TASKS = ("a", "b")

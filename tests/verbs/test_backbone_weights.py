@@ -15,18 +15,18 @@ from torch import nn
 import trunkline
 from trunkline.cli.main import run as command
 from trunkline.errors import InvalidModel
+from trunkline.graph.graph import array_of
+from trunkline.graph.roles import role_of
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.graph import array_of
-from trunkline.ingest.parameters import role_of
-from trunkline.supermodel.layouts import independent
-from trunkline.supermodel.lower import lower
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.project import Project
+from trunkline.sharing.layouts import independent
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.origin import BackboneWeight
 from trunkline.supermodel.methods.automtl import AutoMTL
-from trunkline.supermodel.origin import BackboneWeight
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 from trunkline.verbs.build import Sharing, build
-from trunkline.verbs.config import load_config
 from trunkline.verbs.inspect import inspect
-from trunkline.verbs.project import Project
 
 PIPELINE = """\
 backbone = "zoo:tiny"

@@ -9,15 +9,15 @@ import pytest
 
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.ingest.backbone import read_backbone
-from trunkline.supermodel.executed import executed_cost
-from trunkline.supermodel.layouts import all_shared, independent, share_until
-from trunkline.supermodel.lower import lower
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.project import Project
+from trunkline.sharing.baselines import baseline_plan, file_name
+from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.lowering.lower import lower
 from trunkline.verbs import bench as bench_verb
-from trunkline.verbs.baselines import baseline_plan, file_name
-from trunkline.verbs.config import load_config
-from trunkline.verbs.project import Project
 
 TASKS = ("segmentation", "depth")
 BLOCK = "stage2_block1_shortcut"

@@ -20,14 +20,14 @@ import pytest
 from trunkline.bench.environment import Environment
 from trunkline.bench.protocol import measure
 from trunkline.bench.settings import Settings
-from trunkline.export.onnx_model import write_onnx
-from trunkline.ingest.limits import Limits
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.limits import Limits
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.project import Project
+from trunkline.sharing.layouts import share_until
+from trunkline.sharing.lowering.lower import lower
 from trunkline.spinning import is_watching
-from trunkline.supermodel.layouts import share_until
-from trunkline.supermodel.lower import lower
 from trunkline.verbs.bench import bench, bench_run
-from trunkline.verbs.config import load_config
-from trunkline.verbs.project import Project
 
 TASKS = ("segmentation", "depth", "normals")
 PIPELINE = """\

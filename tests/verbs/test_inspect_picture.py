@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from trunkline.cli.main import main
-from trunkline.verbs.block_picture import block_picture
+from trunkline.report.block_picture import block_picture
 from trunkline.verbs.inspect import inspect
 
 _SVG = "{http://www.w3.org/2000/svg}"

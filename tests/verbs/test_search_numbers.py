@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from trunkline.pipeline.config import parse_config
+from trunkline.pipeline.project import Project
 from trunkline.supermodel.methods import method_named
-from trunkline.verbs.config import parse_config
-from trunkline.verbs.project import Project
 from trunkline.verbs.search import SearchResult, search
 
 TASKS = ("segmentation", "depth")

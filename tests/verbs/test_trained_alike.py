@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 
 from trunkline.errors import InvalidConfig
-from trunkline.supermodel.executed import cost_of_lowered
-from trunkline.supermodel.plan import SharingPlan, make_plan
-from trunkline.supermodel.twins.module import Twin
-from trunkline.supermodel.units import find_units
-from trunkline.train.evaluate import evaluate
-from trunkline.train.model import TaskModel
+from trunkline.pipeline.config import PipelineConfig, parse_config, train_numbers
+from trunkline.pipeline.project import Project
+from trunkline.sharing.lowering.executed_cost import cost_of_lowered
+from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.units import find_units
+from trunkline.train.loop.evaluate import evaluate
+from trunkline.train.loop.trainable import TaskModel
 from trunkline.train.tasks.relative import relative_performance
-from trunkline.verbs.config import PipelineConfig, parse_config, train_numbers
+from trunkline.twins.twin import Twin
 from trunkline.verbs.export import export
-from trunkline.verbs.project import Project
 from trunkline.verbs.run import run
 from trunkline.verbs.search import search
 from trunkline.verbs.train import TrainResult, relative, tasks_of, train, train_baseline, train_in

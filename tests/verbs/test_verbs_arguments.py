@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import trunkline
 from trunkline.cli.console import parse_size
+from trunkline.cli.tasks_argument import CHANNELS, parse_tasks
 from trunkline.errors import InvalidConfig
-from trunkline.verbs.config import load_config, parse_config, search_numbers, train_numbers
-from trunkline.verbs.tasks_argument import CHANNELS, parse_tasks
+from trunkline.pipeline.config import load_config, parse_config, search_numbers, train_numbers
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,20}", fullmatch=True)
 VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -14,10 +14,10 @@ from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.inputs import filled_size
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError, did_you_mean
-from trunkline.ingest.graph import Graph
-from trunkline.ingest.input_size import InputSize
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.owners import nodes_of_heads
+from trunkline.graph.graph import Graph
+from trunkline.graph.input_size import InputSize
+from trunkline.graph.owners import nodes_of_heads
+from trunkline.limits import Limits
 
 
 def bench_files(
@@ -94,7 +94,7 @@ def count_macs(model: Path | Graph, limits: Limits | None = None, size: InputSiz
         limits: What a file may ask for; the defaults where none are given.
         size: The image size that it is measured with, where its file leaves it open.
     """
-    from trunkline.ingest.cost import node_costs
+    from trunkline.graph.cost import node_costs
 
     try:
         graph = model if isinstance(model, Graph) else _read(model, limits, size)

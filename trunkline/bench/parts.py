@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.computed_weights import computation_of
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.supermodel.skip import Skip, emit_skip
-from trunkline.supermodel.units import Unit
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.computed_weights import computation_of
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.sharing.skip import Skip, emit_skip
+from trunkline.sharing.units import Unit
 
 
 def part_of(graph: Graph, nodes: Collection[str], name: str) -> Graph:

@@ -8,7 +8,7 @@ from typing import Any
 
 from trunkline.bench.statistics import minimum_samples
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.ingest.input_size import InputSize
+from trunkline.graph.input_size import InputSize
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 

@@ -21,13 +21,13 @@ from trunkline.bench.protocol import Clock, Progress, measure
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
 from trunkline.export.passes import optimise
-from trunkline.ingest.cost import node_macs
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.supermodel.cost_table import CostTable, NodeTime, UnitTime
-from trunkline.supermodel.fingerprint import fingerprint
-from trunkline.supermodel.plan import BackboneId
-from trunkline.supermodel.skip import skips_of
-from trunkline.supermodel.units import find_units
+from trunkline.graph.cost import node_macs
+from trunkline.graph.fingerprint import fingerprint
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.sharing.cost_table import CostTable, NodeTime, UnitTime
+from trunkline.sharing.plan import BackboneId
+from trunkline.sharing.skip import skips_of
+from trunkline.sharing.units import find_units
 
 NOTHING = "nothing"
 """The part that does nothing, and whose time is subtracted from all others."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.ingest.limits import Limits
+from trunkline.limits import Limits
 
 _NAMES = tuple(field.name for field in fields(Limits))
 _VALUE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][0-9]{1,2})?)\s*(?:([KMGT])(i)?)?B?", re.ASCII)

@@ -11,8 +11,8 @@ from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say
 from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
+from trunkline.cli.tasks_argument import parse_tasks
 from trunkline.verbs.build import BuildResult, Sharing, build
-from trunkline.verbs.tasks_argument import parse_tasks
 
 
 def build_command(

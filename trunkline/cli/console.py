@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.input_size import InputSize
+from trunkline.graph.input_size import InputSize
 
 _SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*(?:[,x]\s*([0-9]{1,5})\s*)?")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trunkline.bench.report.tables import UNSTABLE
 from trunkline.bench.unit_times import NOTHING, UnitTimes
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table
 from trunkline.cli.options import Json, Out, Pipeline
-from trunkline.verbs.config import load_config
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.project import Project
+from trunkline.report.tables import UNSTABLE
 from trunkline.verbs.costs import costs
-from trunkline.verbs.project import Project
 
 
 def costs_command(pipeline: Pipeline, out: Out, *, allow: Allow = None, json: Json = False) -> int:

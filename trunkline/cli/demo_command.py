@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit_json, say
+from trunkline.cli.memory import keep_freed_memory
 from trunkline.cli.options import Json, Quiet
 from trunkline.cli.results import show_run
-from trunkline.train.memory import keep_freed_memory
 from trunkline.verbs.demo import demo
 
 

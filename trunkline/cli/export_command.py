@@ -7,15 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.bench.report.tables import parity_table
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, number
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
-from trunkline.verbs.config import load_config
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.project import Project
+from trunkline.report.tables import parity_table
 from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
-from trunkline.verbs.project import Project
 from trunkline.verbs.train import train_in
 
 

@@ -11,7 +11,7 @@ from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say, shape_text
 from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import InputSize, Json, Model, Weights
-from trunkline.files import atomic_write
+from trunkline.files.write import atomic_write
 from trunkline.verbs.inspect import Inspection, Stored, inspect
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.bench.report.document import write_report
 from trunkline.cli.console import emit_json
 from trunkline.cli.options import Json
 from trunkline.cli.results import show_report
+from trunkline.report.document import write_report
 
 
 def report_command(run: Annotated[Path, Parameter(help="The run's folder.")], *, json: Json = False) -> int:

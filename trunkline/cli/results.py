@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from trunkline.bench.compare import Comparison
-from trunkline.bench.report.document import Report
-from trunkline.bench.report.tables import Table, latency_table
 from trunkline.cli.console import emit, emit_table, say, shape_text
+from trunkline.pipeline.project import Project
+from trunkline.report.document import Report
+from trunkline.report.tables import Table, latency_table
 from trunkline.verbs.bench import SEARCHED
-from trunkline.verbs.project import Project
 from trunkline.verbs.run import RunResult
 
 

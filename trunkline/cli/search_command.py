@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from trunkline.bench.report.tables import cost_table
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
+from trunkline.cli.memory import keep_freed_memory
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import say_notes, show_table
-from trunkline.train.memory import keep_freed_memory
-from trunkline.verbs.config import load_config
-from trunkline.verbs.project import Project
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.project import Project
+from trunkline.report.tables import cost_table
 from trunkline.verbs.search import search
 
 

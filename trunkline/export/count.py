@@ -15,12 +15,12 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
-from trunkline.ingest.einsum import einsum_macs
-from trunkline.ingest.graph import CONSTANT, ROLE_KEY
-from trunkline.ingest.marks import marked
-from trunkline.ingest.onnx_file.own_weights import open_shell
-from trunkline.ingest.onnx_file.stored import stored_values
-from trunkline.ingest.parameters import ARITHMETIC
+from trunkline.graph.einsum import einsum_macs
+from trunkline.graph.graph import CONSTANT, ROLE_KEY
+from trunkline.graph.marks import marked
+from trunkline.graph.roles import ARITHMETIC
+from trunkline.ingest.onnx_file.proto.own_weights import open_shell
+from trunkline.ingest.onnx_file.proto.stored_values import stored_values
 
 _SETTINGS: Mapping[str, tuple[int, ...]] = {"Clip": (1, 2), "Dropout": (1,), "Pad": (2,), "Resize": (1, 2)}
 """Float inputs that an operator reads as settings, not as weights."""

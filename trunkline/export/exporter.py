@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.export.count import count_file
-from trunkline.export.onnx_model import EXTERNAL_BYTES, check_file, finished, write_unchecked
-from trunkline.export.parity import ParityReport, check_parity
-from trunkline.export.session import require_onnxruntime
-from trunkline.export.staging import staged
+from trunkline.export.formats.onnx_model import EXTERNAL_BYTES, check_file, finished, write_unchecked
+from trunkline.export.parity.check import ParityReport, check_parity
+from trunkline.export.parity.session import require_onnxruntime
 from trunkline.export.weights import Weights
-from trunkline.ingest.graph import Graph
+from trunkline.files.staging import staged
+from trunkline.graph.graph import Graph
 
 _NO_METADATA: Mapping[str, str] = {}
 

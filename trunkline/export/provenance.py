@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import trunkline
+from trunkline.version import __version__
 
 PREFIX = "trunkline."
 
@@ -43,7 +43,7 @@ class Provenance:
 
 def stamp() -> dict[str, str]:
     """Return what every exported file carries."""
-    return {PREFIX + "version": trunkline.__version__}
+    return {PREFIX + "version": __version__}
 
 
 def sha256_of(text: str) -> str:

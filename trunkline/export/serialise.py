@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from trunkline.ingest.graph import name_of
-from trunkline.ingest.wire import head
+from trunkline.files.wire import head
+from trunkline.graph.graph import name_of
 
 LARGE_WEIGHT_BYTES = 2**16
 

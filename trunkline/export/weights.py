@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
-from trunkline.export.text import escaped, quoted
-from trunkline.ingest.fillers import FILLER_KEY
-from trunkline.ingest.graph import Graph, array_of, shape_of
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.fillers import FILLER_KEY
+from trunkline.graph.graph import Graph, array_of, shape_of
+from trunkline.graph.roles import role_of
+from trunkline.text import escaped, quoted
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
 

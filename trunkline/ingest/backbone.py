@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.features import choose, cut, finest_first, with_note
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.input_size import InputSize, pixels_of
-from trunkline.ingest.limits import Limits
+from trunkline.graph.features import choose, cut, finest_first, with_note
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.graph.input_size import InputSize, pixels_of
 from trunkline.ingest.read import read
-from trunkline.ingest.weights import apply_weights, require_finite
+from trunkline.ingest.weight_files import apply_weights, require_finite
+from trunkline.limits import Limits
 
 
 def read_backbone(

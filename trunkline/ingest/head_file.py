@@ -9,14 +9,14 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.afford import affordable
-from trunkline.ingest.graph import Graph
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.onnx_file.door import in_file, read_bytes
+from trunkline.files.read import in_file, read_bytes
+from trunkline.graph.budget_check import affordable
+from trunkline.graph.graph import Graph
+from trunkline.graph.verify import verify
+from trunkline.ingest.file_format import HEAD_BYTES, tell_format
 from trunkline.ingest.onnx_file.reader import read_onnx
-from trunkline.ingest.onnx_file.sniff import HEAD_BYTES, tell_format
 from trunkline.ingest.read import read
-from trunkline.ingest.verify import verify
+from trunkline.limits import Limits
 
 
 def maps_read(path: Path, limits: Limits | None = None) -> int:

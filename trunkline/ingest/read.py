@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
-from trunkline.ingest.afford import affordable
-from trunkline.ingest.collector import collector_paused
-from trunkline.ingest.features import cut
-from trunkline.ingest.graph import Graph, shape_of
-from trunkline.ingest.input_size import InputSize, check_size
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.onnx_file.door import in_file, read_bytes
-from trunkline.ingest.onnx_file.sniff import HEAD_BYTES, tell_format
-from trunkline.ingest.verify import verify
+from trunkline.files.read import in_file, read_bytes
+from trunkline.graph.budget_check import affordable
+from trunkline.graph.features import cut
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.input_size import InputSize, check_size
+from trunkline.graph.verify import verify
+from trunkline.ingest.file_format import HEAD_BYTES, tell_format
+from trunkline.limits import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,7 +56,7 @@ def read(
     """
     limits = limits or Limits()
     if weights is not None:
-        from trunkline.ingest.weights import apply_weights
+        from trunkline.ingest.weight_files import apply_weights
 
         graph = read(
             path, example, input_size=input_size, limits=limits, features=features, readable_only=readable_only
@@ -93,7 +93,7 @@ def _refuse_other_size(graph: Graph, input_size: InputSize | None) -> None:
 
 
 def _of_module(module: nn.Module, example: Tensor | None, limits: Limits) -> Graph:
-    from trunkline.ingest.torch_module import read_module
+    from trunkline.ingest.torch_module.reader import read_module
 
     if example is None:
         advice = "trunkline.read(module, torch.zeros(1, 3, 224, 224))"

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
+from trunkline.graph.graph import AXES_KEY, Graph, is_weight, shape_of
 from trunkline.ingest.caffemodel.match import Matched
-from trunkline.ingest.graph import AXES_KEY, Graph, is_weight, shape_of
-from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.prototxt.source import quoted
+from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.limits import Budget, Limits
 
 _FLOATS = ("F64", "F32", "F16")
 _COUNTS = ".num_batches_tracked"

@@ -6,32 +6,16 @@ Options are numbered as in AutoMTL: 0 the shared operator, 1 the task's own copy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.ingest.fillers import stream
-from trunkline.supermodel.plan import SKIP
+from trunkline.seeds import seed_of
+from trunkline.sharing.plan import SKIP
 
 SHARED, OWN, SKIPPED = 0, 1, 2
 OPTIONS = 3
-
-Mode = Literal["average", "sample", "soft", "argmax"]
-MODES: tuple[Mode, ...] = get_args(Mode)
-
-
-def check_mode(mode: Mode) -> Mode:
-    """Return ``mode``; a word that is none would otherwise choose in some way, and nobody would know which.
-
-    Raises:
-        InvalidConfig: There is no such mode.
-    """
-    if mode not in MODES:
-        advice = did_you_mean(str(mode), MODES) or f"modes are {', '.join(MODES)}"
-        raise InvalidConfig(f"there is no mode {mode!r}", place="mode", advice=advice)
-    return mode
 
 
 def instance_of(option: int, task: int) -> int | Literal["skip"]:
@@ -59,7 +43,7 @@ class Temperature:
 
 def gumbel_noise(shape: tuple[int, ...], *, seed: int, step: int, stream_name: str) -> Tensor:
     """Return standard Gumbel noise, a pure function of its arguments, so that a resumed run repeats it."""
-    generator = torch.Generator().manual_seed(stream(f"{stream_name}/{step}", seed) % 2**63)
+    generator = torch.Generator().manual_seed(seed_of(f"{stream_name}/{step}", seed) % 2**63)
     smallest = torch.finfo(torch.float64).tiny
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64).clamp_(smallest, 1 - 1e-16)
     return -torch.log(-torch.log(uniform))

@@ -1,6 +1,6 @@
 """One task's pass through the supermodel, and which weights it reads.
 
-A weight may be computed (:mod:`trunkline.ingest.computed_weights`). To a step it is like a stored one: a column
+A weight may be computed (:mod:`trunkline.graph.computed_weights`). To a step it is like a stored one: a column
 that runs its own copy of a unit computes it from its own copies, and the gradient goes on to all of them.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from torch import Tensor, nn
 
-from trunkline.ingest.computed_weights import computation_behind, is_computed_weight
-from trunkline.ingest.graph import name_of
-from trunkline.ingest.parameters import Role, is_static_input, role_of
-from trunkline.supermodel.gradient_sum import SummedWeights
-from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin
-from trunkline.supermodel.twins.registry import make_op
+from trunkline.graph.computed_weights import computation_behind, is_computed_weight
+from trunkline.graph.graph import name_of
+from trunkline.graph.roles import Role, is_static_input, role_of
+from trunkline.sharing.origin import BackboneWeight, HeadWeight, Origin
+from trunkline.supermodel.mixing.gradient_sum import SummedWeights
+from trunkline.twins.registry import make_op
 
 Weights = Callable[[Origin], Tensor]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
+from trunkline.sharing.lowering.lower import Walk
+from trunkline.sharing.origin import BackboneWeight
+from trunkline.sharing.plan import BackboneId, SharingPlan
+from trunkline.sharing.skip import Skip
+from trunkline.sharing.units import Unit
 from trunkline.supermodel.choice import instance_of
-from trunkline.supermodel.lower import Walk
-from trunkline.supermodel.origin import BackboneWeight
-from trunkline.supermodel.plan import BackboneId, SharingPlan
-from trunkline.supermodel.skip import Skip
-from trunkline.supermodel.units import Unit
 
 
 def leaders_of(

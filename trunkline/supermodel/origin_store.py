@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import free_name
-from trunkline.ingest.parameters import is_setting, role_of
-from trunkline.supermodel.origin import BackboneWeight, Origin, SkipWeight, wanted_name
-from trunkline.supermodel.twins.initial import draw, initial_tensor
-from trunkline.supermodel.twins.store import WeightStore
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import free_name
+from trunkline.graph.roles import is_setting, role_of
+from trunkline.sharing.origin import BackboneWeight, Origin, SkipWeight, wanted_name
+from trunkline.twins.initial_weights import draw, initial_tensor
+from trunkline.twins.weight_store import WeightStore
 
 
 class OriginStore(WeightStore):

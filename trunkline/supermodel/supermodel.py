@@ -10,23 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.computed_weights import computes_weight, has_parameters, stored_inputs_of
-from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.parameters import is_parameter, role_of
+from trunkline.fragments.taps import read_taps
+from trunkline.graph.computed_weights import computes_weight, has_parameters, stored_inputs_of
+from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.roles import is_parameter, role_of
+from trunkline.recipe import Mode, check_mode
+from trunkline.sharing.lowering.lower import Lowered, check_heads
+from trunkline.sharing.origin import BackboneWeight, HeadWeight, Origin, SkipWeight, head_name
+from trunkline.sharing.plan import check_task_names
+from trunkline.sharing.skip import skips_of
+from trunkline.sharing.units import find_units, unit_of_nodes
 from trunkline.supermodel import choice
-from trunkline.supermodel.choice import Mode, Temperature, check_mode
+from trunkline.supermodel.choice import Temperature
+from trunkline.supermodel.choice_steps import ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
 from trunkline.supermodel.column import Column
-from trunkline.supermodel.components import Component
-from trunkline.supermodel.gradient_sum import SummedWeights
 from trunkline.supermodel.leaders import leaders_of
-from trunkline.supermodel.lower import Lowered, check_heads
-from trunkline.supermodel.origin import BackboneWeight, HeadWeight, Origin, SkipWeight, head_name
+from trunkline.supermodel.mixing.gradient_sum import SummedWeights
 from trunkline.supermodel.origin_store import OriginStore
-from trunkline.supermodel.plan import check_task_names
-from trunkline.supermodel.skip import skips_of
-from trunkline.supermodel.steps import ElementStep, MatrixStep, Mixing, NormStep, PlainStep, Step
-from trunkline.supermodel.taps import read_taps
-from trunkline.supermodel.units import find_units, unit_of_nodes
+from trunkline.twins.components import Component
 
 
 class Supermodel(nn.Module):

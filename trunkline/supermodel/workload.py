@@ -15,14 +15,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from trunkline.ingest.blocks import needed_nodes
-from trunkline.ingest.computed_weights import computes_weight, stored_inputs_of
-from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.parameters import is_parameter, size_of
+from trunkline.fragments.taps import read_taps
+from trunkline.graph.blocks import needed_nodes
+from trunkline.graph.computed_weights import computes_weight, stored_inputs_of
+from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.roles import is_parameter, size_of
+from trunkline.sharing.skip import Skip
+from trunkline.sharing.units import Unit, unit_of_nodes, units_before
 from trunkline.supermodel.choice import OPTIONS, OWN, SHARED, SKIPPED
-from trunkline.supermodel.skip import Skip
-from trunkline.supermodel.taps import read_taps
-from trunkline.supermodel.units import Unit, unit_of_nodes, units_before
 
 BatchNorm = Literal["tied", "task"]
 Uses = NDArray[np.bool_]

@@ -12,13 +12,13 @@ from trunkline.bench.models import bench_files, open_candidate
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
-from trunkline.export.onnx_model import write_onnx
-from trunkline.ingest.limits import Limits
-from trunkline.supermodel.layouts import all_shared
-from trunkline.supermodel.lower import lower
-from trunkline.verbs.baselines import ALL_SHARED, INDEPENDENT, baseline_plan, file_name
-from trunkline.verbs.config import BenchConfig
-from trunkline.verbs.project import BENCH, Project
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.limits import Limits
+from trunkline.pipeline.config import BenchConfig
+from trunkline.pipeline.project import BENCH, Project
+from trunkline.sharing.baselines import ALL_SHARED, INDEPENDENT, baseline_plan, file_name
+from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.lowering.lower import lower
 
 SEARCHED = "searched"
 

@@ -9,20 +9,20 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
-from trunkline.export.onnx_model import write_onnx
+from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
+from trunkline.files.read import in_file
+from trunkline.fragments.heads.make_head import make_head, need_taps
+from trunkline.graph.features import cut
+from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.input_size import InputSize
 from trunkline.ingest.backbone import read_backbone
-from trunkline.ingest.features import cut
-from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.input_size import InputSize
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.onnx_file.door import in_file
 from trunkline.ingest.read import read
-from trunkline.supermodel.executed import ExecutedCost, cost_of_lowered
-from trunkline.supermodel.heads import make_head, need_taps
-from trunkline.supermodel.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
-from trunkline.supermodel.lower import lower
-from trunkline.supermodel.plan import SharingPlan, check_plan
+from trunkline.limits import Limits
+from trunkline.sharing.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
+from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan, check_plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.export.caffe_files import export_caffe
 from trunkline.export.exporter import ExportResult, export_model
-from trunkline.ingest.graph import Graph
-from trunkline.ingest.input_size import InputSize
-from trunkline.ingest.limits import Limits
+from trunkline.export.formats.caffe_files import export_caffe
+from trunkline.graph.graph import Graph
+from trunkline.graph.input_size import InputSize
 from trunkline.ingest.read import read
-from trunkline.ingest.weights import require_finite
+from trunkline.ingest.weight_files import require_finite
+from trunkline.limits import Limits
 
 CAFFE = ".prototxt"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from trunkline.bench.protocol import Progress
 from trunkline.bench.unit_times import UnitTimes, measure_units
 from trunkline.errors import InvalidConfig
+from trunkline.pipeline.project import Project
 from trunkline.verbs.bench import runtime_named, settings_of
-from trunkline.verbs.project import Project
 
 
 def costs(project: Project, path: Path, *, progress: Progress | None = None) -> UnitTimes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig
+from trunkline.pipeline.config import BenchConfig, PipelineConfig, SearchConfig, TaskConfig, TrainConfig
 from trunkline.supermodel.methods.automtl import AutoMTLOptions, TemperatureOptions
 from trunkline.train.data.config import ScenesConfig
-from trunkline.verbs.config import BenchConfig, PipelineConfig, SearchConfig, TaskConfig, TrainConfig
 from trunkline.verbs.run import RunResult, Say, run
 
 

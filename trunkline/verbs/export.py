@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.export.exporter import ExportResult, export_model
+from trunkline.pipeline.project import EXPORT, MODEL, Project
 from trunkline.verbs.convert import export_json
-from trunkline.verbs.project import EXPORT, MODEL, Project
 from trunkline.verbs.train import TrainResult
 
 

@@ -8,21 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.ingest.blocks import Block, find_blocks
-from trunkline.ingest.cost import Cost, graph_cost
-from trunkline.ingest.features import lost_text
-from trunkline.ingest.graph import Graph, Shape, is_weight, name_of, shape_of
-from trunkline.ingest.input_size import InputSize
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.maps.choice import Choice, last_map, pyramid
-from trunkline.ingest.maps.feature_map import FeatureMap as FoundMap
-from trunkline.ingest.maps.feature_map import Maps
-from trunkline.ingest.maps.turn import turn_note
-from trunkline.ingest.parameters import role_of, size_of
+from trunkline.graph.blocks import Block, find_blocks
+from trunkline.graph.cost import Cost, graph_cost
+from trunkline.graph.features import lost_text
+from trunkline.graph.graph import Graph, Shape, is_weight, name_of, shape_of
+from trunkline.graph.input_size import InputSize
+from trunkline.graph.maps.choice import Choice, last_map, pyramid
+from trunkline.graph.maps.feature_map import FeatureMap as FoundMap
+from trunkline.graph.maps.feature_map import Maps
+from trunkline.graph.maps.turn import turn_note
+from trunkline.graph.roles import role_of, size_of
 from trunkline.ingest.read import read
-from trunkline.ingest.weights import require_finite
-from trunkline.verbs.block_picture import block_picture
-from trunkline.verbs.block_summary import summaries
+from trunkline.ingest.weight_files import require_finite
+from trunkline.limits import Limits
+from trunkline.report.block_picture import block_picture
+from trunkline.report.block_summary import summaries
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.bench.compare import Comparison
-from trunkline.bench.report.document import PREDICTIONS, Report, write_report
 from trunkline.export.exporter import ExportResult
-from trunkline.export.session import require_onnxruntime
-from trunkline.ingest.limits import Limits
-from trunkline.supermodel.twins.module import Twin
-from trunkline.verbs.baselines import INDEPENDENT, baseline_plan
+from trunkline.export.parity.session import require_onnxruntime
+from trunkline.limits import Limits
+from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.project import RESULT, Project
+from trunkline.report.document import PREDICTIONS, Report, write_report
+from trunkline.report.predictions_picture import draw_predictions
+from trunkline.sharing.baselines import INDEPENDENT, baseline_plan
+from trunkline.twins.twin import Twin
 from trunkline.verbs.bench import bench_run, runtime_named, settings_of
-from trunkline.verbs.config import PipelineConfig
 from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
-from trunkline.verbs.predictions import draw_predictions
-from trunkline.verbs.project import RESULT, Project
 from trunkline.verbs.search import SearchResult, search
 from trunkline.verbs.train import TrainResult, final_phase, relative, tasks_of, train, train_baseline
 

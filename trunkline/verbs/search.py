@@ -10,17 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from trunkline.export.provenance import sha256_of
-from trunkline.supermodel.executed import ExecutedCost, executed_cost
-from trunkline.supermodel.lower import Lowered
+from trunkline.pipeline.config import search_numbers
+from trunkline.pipeline.project import PLAN, POLICY, SEARCH, Project
+from trunkline.recipe import Phase
+from trunkline.sharing.lowering.executed_cost import ExecutedCost, executed_cost
+from trunkline.sharing.lowering.lower import Lowered
+from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods import method_named
 from trunkline.supermodel.methods.base import SearchMethod
-from trunkline.supermodel.plan import SharingPlan
-from trunkline.train.phases import Phase
-from trunkline.train.presets import Preset, search_phases
-from trunkline.train.progress import make_progress
-from trunkline.train.runner import Runner
-from trunkline.verbs.config import search_numbers
-from trunkline.verbs.project import PLAN, POLICY, SEARCH, Project
+from trunkline.train.loop.runner import Runner
+from trunkline.train.progress.progress import make_progress
+from trunkline.train.schedule.presets import Preset, search_phases
 
 
 @dataclass(frozen=True, slots=True)

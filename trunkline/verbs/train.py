@@ -11,25 +11,25 @@ import numpy as np
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.lower import Lowered, lower
-from trunkline.supermodel.plan import SharingPlan
-from trunkline.supermodel.twins.module import Twin
+from trunkline.graph.graph import Graph
+from trunkline.pipeline.config import train_numbers
+from trunkline.pipeline.project import PLAN, REPORTING, TRAIN, Project
+from trunkline.recipe import Phase
+from trunkline.sharing.baselines import baseline_plan, file_name
+from trunkline.sharing.lowering.lower import Lowered, lower
+from trunkline.sharing.plan import SharingPlan
 from trunkline.train.data.record import part_json
-from trunkline.train.evaluate import Judge, Metrics, evaluate, metrics_from_json
-from trunkline.train.feed import SplitData
-from trunkline.train.kept import Kept, keep_best
-from trunkline.train.model import TaskModel
-from trunkline.train.phases import Phase
-from trunkline.train.presets import plain_phase
-from trunkline.train.progress import make_progress
-from trunkline.train.run_folder import RunFolder
-from trunkline.train.runner import Runner
+from trunkline.train.loop.batch_feed import SplitData
+from trunkline.train.loop.evaluate import Judge, Metrics, evaluate, metrics_from_json
+from trunkline.train.loop.kept import Kept, keep_best
+from trunkline.train.loop.runner import Runner
+from trunkline.train.loop.trainable import TaskModel
+from trunkline.train.progress.progress import make_progress
+from trunkline.train.run_folder.run_folder import RunFolder
+from trunkline.train.schedule.presets import plain_phase
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.relative import RelativePerformance, relative_performance
-from trunkline.verbs.baselines import baseline_plan, file_name
-from trunkline.verbs.config import train_numbers
-from trunkline.verbs.project import PLAN, REPORTING, TRAIN, Project
+from trunkline.twins.twin import Twin
 from trunkline.verbs.search import asdict_json, search, search_steps
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
@@ -115,7 +115,7 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
 
 
 def train_baseline(project: Project, name: str, *, quiet: bool = False) -> TrainResult:
-    """Train a model whose sharing was not searched for, alike in all else; see :mod:`trunkline.verbs.baselines`.
+    """Train a model whose sharing was not searched for, alike in all else; see :mod:`trunkline.sharing.baselines`.
 
     N independent columns in one Graph share no weight. They are clipped and judged apart, so training them together
     on the summed loss is training N single-task models.

@@ -15,10 +15,10 @@ from caffe_reference.cases import Case
 from caffe_reference.evaluate import Array
 from caffe_reference.net import prototxt
 from trunkline.errors import TrunklineError
-from trunkline.ingest.graph import Graph, array_of, shape_of
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.graph import Graph, array_of, shape_of
+from trunkline.graph.roles import role_of
 from trunkline.ingest.prototxt import parse_prototxt
-from trunkline.supermodel.twins.module import Twin
+from trunkline.twins.twin import Twin
 
 TOLERANCE = {"onnxruntime": 1e-5, "twin": 1e-6}
 """Largest difference, relative to the largest magnitude of the blob: float32, and float64 with float32 settings."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from trunkline.bench.runtimes.inputs import Array, Input
 from trunkline.bench.settings import Settings
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
 
 
 class Session(Protocol):

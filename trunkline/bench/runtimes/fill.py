@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from trunkline.bench.runtimes.inputs import Declared, Input
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, Problem
-from trunkline.ingest.input_size import InputSize, channels_of, pixels_of
+from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 
 Sizes = Sequence[int | None]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel
-from trunkline.ingest.input_size import InputSize
+from trunkline.graph.input_size import InputSize
 
 Array = npt.NDArray[Any]
 Feeds = tuple[dict[str, Array], ...]

@@ -15,7 +15,7 @@ from trunkline.bench.runtimes.fill import fill
 from trunkline.bench.runtimes.inputs import Array, Declared, Feeds, Input, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, Problem, WorkFailed
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",

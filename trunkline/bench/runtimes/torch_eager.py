@@ -12,9 +12,9 @@ from trunkline.bench.runtimes.fill import fill
 from trunkline.bench.runtimes.inputs import Array, Declared, Input, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, WorkFailed
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.input_size import InputSize
-from trunkline.ingest.limits import Limits
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.graph.input_size import InputSize
+from trunkline.limits import Limits
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +120,6 @@ def _read(path: Path, limits: Limits | None, input_size: InputSize | None) -> Gr
 
 
 def _twin(graph: Graph) -> torch.nn.Module:
-    from trunkline.supermodel.twins.module import Twin  # loads torch
+    from trunkline.twins.twin import Twin  # loads torch
 
     return Twin(graph)

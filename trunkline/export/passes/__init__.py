@@ -16,7 +16,7 @@ from trunkline.export.passes.noops import drop_noops
 from trunkline.export.passes.padding import name_padded_axes
 from trunkline.export.passes.stored import fold_stored
 from trunkline.export.passes.value_numbering import number_values
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
 
 Pass = Callable[[Graph], int]
 

@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from trunkline.export.passes.dead_code import remove_dead_code
 from trunkline.export.passes.rewrite import add_tasks, all_stored, fresh, remove, take_over, value_names
-from trunkline.ingest.graph import Graph, array_of, attribute, name_of
+from trunkline.graph.graph import Graph, array_of, attribute, name_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

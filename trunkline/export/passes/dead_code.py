@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trunkline.export.passes.rewrite import is_read, remove
-from trunkline.ingest.graph import Graph
+from trunkline.graph.graph import Graph
 
 
 def remove_dead_code(graph: Graph) -> int:

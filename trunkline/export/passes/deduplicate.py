@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.export.passes.rewrite import redirect
-from trunkline.ingest.graph import Graph, Shape, array_of, shape_of
-from trunkline.ingest.parameters import Role, roles_of
+from trunkline.graph.graph import Graph, Shape, array_of, shape_of
+from trunkline.graph.roles import Role, roles_of
 
 _Form = tuple[ir.DataType | None, Shape, tuple[Role, ...]]
 

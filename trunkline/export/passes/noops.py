@@ -13,7 +13,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.export.passes.rewrite import redirect, remove, take_over
-from trunkline.ingest.graph import Graph, array_of
+from trunkline.graph.graph import Graph, array_of
 
 
 def drop_noops(graph: Graph) -> int:

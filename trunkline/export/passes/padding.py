@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.export.passes.rewrite import fresh, value_names
-from trunkline.ingest.graph import Graph, array_of, attribute, name_of
+from trunkline.graph.graph import Graph, array_of, attribute, name_of
 
 _POOLS = frozenset({"AveragePool", "MaxPool"})
 

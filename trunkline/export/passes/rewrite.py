@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import TASKS_KEY, Graph, name_of
+from trunkline.graph.graph import TASKS_KEY, Graph, name_of
 
 
 def redirect(old: ir.Value, new: ir.Value) -> None:

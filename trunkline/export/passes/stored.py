@@ -1,7 +1,7 @@
 """Compute weights that are computed from stored tensors, and store what they come to.
 
 While a model trains, a kernel may be the product of two tensors, or a bias may be read out of a table
-(:mod:`trunkline.ingest.computed_weights`). A delivered file holds plain weights: what does not depend on the image need
+(:mod:`trunkline.graph.computed_weights`). A delivered file holds plain weights: what does not depend on the image need
 not be computed for each. The arithmetic is that of the twins, in float64; the result is rounded once.
 """
 
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from trunkline.export.passes.dead_code import remove_dead_code
 from trunkline.export.passes.rewrite import redirect, remove
-from trunkline.ingest.computed_weights import computes_weight, depends_on_image, stored_inputs_of
-from trunkline.ingest.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, Graph, array_of, is_weight, name_of
-from trunkline.ingest.parameters import is_parameter, is_static_input
-from trunkline.supermodel.twins.initial import to_tensor
-from trunkline.supermodel.twins.registry import make_op
+from trunkline.graph.computed_weights import computes_weight, depends_on_image, stored_inputs_of
+from trunkline.graph.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, Graph, array_of, is_weight, name_of
+from trunkline.graph.roles import is_parameter, is_static_input
+from trunkline.twins.initial_weights import to_tensor
+from trunkline.twins.registry import make_op
 
 Known = dict[ir.Value, Tensor]
 

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from trunkline.export.passes.rewrite import add_tasks, redirect, remove, take_over
-from trunkline.ingest.graph import OPSET, Graph
+from trunkline.graph.graph import OPSET, Graph
 
 Key = tuple[str, str, tuple[bytes, ...], tuple[int, ...], int]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, WireFault
+from trunkline.files.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, WireFault
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

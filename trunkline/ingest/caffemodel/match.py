@@ -10,11 +10,11 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
+from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.caffemodel.blobs import Blob
 from trunkline.ingest.caffemodel.reader import Caffemodel, Layer
 from trunkline.ingest.caffemodel.targets import FACTOR, Targets, expected_of, order_of
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.prototxt.source import quoted
+from trunkline.ingest.prototxt.text.source import quoted
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

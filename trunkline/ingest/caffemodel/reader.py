@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.errors import InvalidModel, Problem
+from trunkline.files.mapped import map_file
+from trunkline.files.wire import BYTES, Field, Wire, WireFault
 from trunkline.ingest.caffemodel.blobs import Blob, read_blob
-from trunkline.ingest.limits import Budget, Limits, allow
-from trunkline.ingest.mapped import map_file
-from trunkline.ingest.prototxt.source import quoted
-from trunkline.ingest.wire import BYTES, Field, Wire, WireFault
+from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.limits import Budget, Limits, allow
 
 _NET_V1, _NET_V2 = 2, 100
 _V0_IN_V1 = 1

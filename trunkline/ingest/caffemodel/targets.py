@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.roles import role_of
 
 FACTOR = "factor"
 """BatchNorm's third blob: what its sums have to be divided by."""

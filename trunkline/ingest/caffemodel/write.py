@@ -8,8 +8,8 @@ from typing import BinaryIO
 import numpy as np
 
 from trunkline.errors import InvalidModel
+from trunkline.files.wire import head, message, varint
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, CaffeLayer, CaffeNet
-from trunkline.ingest.wire import head, message, varint
 
 _NET_NAME, _NET_LAYER = 1, 100
 _NAME, _TYPE, _BOTTOM, _TOP, _BLOBS = 1, 2, 3, 4, 7

@@ -6,19 +6,19 @@ import onnx
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.ingest.graph import OPSET, name_of
-from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.onnx_file.leftovers import refuse_leftovers
-from trunkline.ingest.onnx_file.scan import scan
-from trunkline.ingest.passes.base import run_passes
-from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
-from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
-from trunkline.ingest.passes.drop_unused_outputs import DropUnusedOutputs
-from trunkline.ingest.passes.eliminate_identity import EliminateIdentity
-from trunkline.ingest.passes.lift_constants import LiftConstants
-from trunkline.ingest.passes.name_everything import NameEverything
-from trunkline.ingest.passes.remove_dead import RemoveDead
-from trunkline.ingest.passes.split_roles import SplitRoles
+from trunkline.graph.graph import OPSET, name_of
+from trunkline.graph.passes.base import run_passes
+from trunkline.graph.passes.eliminate_identity import EliminateIdentity
+from trunkline.graph.passes.remove_dead import RemoveDead
+from trunkline.ingest.onnx_file.canonical_nodes import CanonicalNodes
+from trunkline.ingest.onnx_file.passes.drop_initializer_inputs import DropInitializerInputs
+from trunkline.ingest.onnx_file.passes.drop_unused_outputs import DropUnusedOutputs
+from trunkline.ingest.onnx_file.passes.lift_constants import LiftConstants
+from trunkline.ingest.onnx_file.passes.name_everything import NameEverything
+from trunkline.ingest.onnx_file.passes.split_roles import SplitRoles
+from trunkline.ingest.onnx_file.proto.scan import scan
+from trunkline.ingest.onnx_file.refuse_leftovers import refuse_leftovers
+from trunkline.limits import Budget, Limits
 
 
 def canonical_fragment(proto: onnx.ModelProto, limits: Limits | None = None) -> ir.Graph:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.ingest.graph import attribute, name_of
-from trunkline.ingest.input_size import InputSize, channels_of, pixels_of
-from trunkline.ingest.limits import Limits
+from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.onnx_file.image_axes import has_channels_last
 from trunkline.ingest.onnx_file.one_image import only_input
-from trunkline.ingest.passes.channels_first import turn_image
-from trunkline.ingest.passes.infer_shapes import WITNESSES
-from trunkline.ingest.passes.single_precision import OTHERS
+from trunkline.ingest.onnx_file.passes.channels_first import turn_image
+from trunkline.ingest.onnx_file.passes.single_precision import OTHERS
+from trunkline.limits import Limits
 
 _AXES = "batch, channels, height, width"
 _EXACT = frozenset({ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32})

@@ -9,17 +9,17 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, TrunklineError
-from trunkline.ingest.axes.axis import CHANNEL, COLUMN, ROW, Axes, is_along, is_only
-from trunkline.ingest.axes.follow import FIRST, LAST, follow
-from trunkline.ingest.axes.windows import WINDOWS
-from trunkline.ingest.graph import IR_VERSION, attribute, inputs_of, name_of
-from trunkline.ingest.input_size import InputSize, pixels_of
-from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.passes.base import run_passes
-from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
-from trunkline.ingest.passes.infer_shapes import WITNESSES
-from trunkline.ingest.passes.remove_dead import RemoveDead
-from trunkline.ingest.passes.single_precision import OTHERS
+from trunkline.graph.axes.axis import CHANNEL, COLUMN, ROW, Axes, is_along, is_only
+from trunkline.graph.axes.follow import FIRST, LAST, follow
+from trunkline.graph.axes.windows import WINDOWS
+from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.graph import IR_VERSION, attribute, inputs_of, name_of
+from trunkline.graph.input_size import InputSize, pixels_of
+from trunkline.graph.passes.base import run_passes
+from trunkline.graph.passes.remove_dead import RemoveDead
+from trunkline.ingest.onnx_file.canonical_nodes import CanonicalNodes
+from trunkline.ingest.onnx_file.passes.single_precision import OTHERS
+from trunkline.limits import Budget, Limits
 
 _CHANNELS = (1, 3, 4)
 """How many channels images come with."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import inputs_of, name_of
-from trunkline.ingest.onnx_file.cut import REARRANGING
+from trunkline.graph.graph import inputs_of, name_of
+from trunkline.ingest.onnx_file.proto.cut import REARRANGING
 
 _SHOWN = 6
 

@@ -9,30 +9,36 @@ import onnx
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, is_weight, name_of
-from trunkline.ingest.input_size import InputSize, pixels_of
-from trunkline.ingest.limits import Budget, Limits
-from trunkline.ingest.onnx_file.cut import cut_at, drop_unreadable
+from trunkline.graph.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph, is_weight, name_of
+from trunkline.graph.input_size import InputSize, pixels_of
+from trunkline.graph.owners import settle_owners
+from trunkline.graph.passes.base import run_passes
+from trunkline.graph.passes.eliminate_identity import EliminateIdentity
+from trunkline.graph.passes.remove_dead import RemoveDead
+from trunkline.ingest.onnx_file.batch.free_batch import FreeBatch
+from trunkline.ingest.onnx_file.batch.second_batch import SecondBatch
+from trunkline.ingest.onnx_file.canonical_nodes import CanonicalNodes
 from trunkline.ingest.onnx_file.image import canonical_image, has_free_batch, settle_image, settle_maps
-from trunkline.ingest.onnx_file.leftovers import refuse_leftovers
-from trunkline.ingest.onnx_file.load import load
-from trunkline.ingest.owners import settle_owners
-from trunkline.ingest.passes.base import run_passes
-from trunkline.ingest.passes.canonical_nodes import CanonicalNodes
-from trunkline.ingest.passes.channels_first import DropTurns
-from trunkline.ingest.passes.drop_initializer_inputs import DropInitializerInputs
-from trunkline.ingest.passes.drop_unused_outputs import DropUnusedOutputs
-from trunkline.ingest.passes.eliminate_identity import EliminateIdentity
-from trunkline.ingest.passes.follow_image import OwnReshape, reshapes_of
-from trunkline.ingest.passes.free_batch import FreeBatch
-from trunkline.ingest.passes.lift_constants import LiftConstants
-from trunkline.ingest.passes.name_everything import NameEverything
-from trunkline.ingest.passes.plain_slices import PlainSlices
-from trunkline.ingest.passes.remove_dead import RemoveDead
-from trunkline.ingest.passes.second_batch import SecondBatch
-from trunkline.ingest.passes.single_precision import OTHERS
-from trunkline.ingest.passes.split_roles import SplitRoles
-from trunkline.ingest.torch_kinds import constants_are_nodes, drop_plain_marks, is_of_torch, mark_kinds, merging_notes
+from trunkline.ingest.onnx_file.passes.channels_first import DropTurns
+from trunkline.ingest.onnx_file.passes.drop_initializer_inputs import DropInitializerInputs
+from trunkline.ingest.onnx_file.passes.drop_unused_outputs import DropUnusedOutputs
+from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, reshapes_of
+from trunkline.ingest.onnx_file.passes.lift_constants import LiftConstants
+from trunkline.ingest.onnx_file.passes.name_everything import NameEverything
+from trunkline.ingest.onnx_file.passes.plain_slices import PlainSlices
+from trunkline.ingest.onnx_file.passes.single_precision import OTHERS
+from trunkline.ingest.onnx_file.passes.split_roles import SplitRoles
+from trunkline.ingest.onnx_file.passes.torch_kinds import (
+    constants_are_nodes,
+    drop_plain_marks,
+    is_of_torch,
+    mark_kinds,
+    merging_notes,
+)
+from trunkline.ingest.onnx_file.proto.cut import cut_at, drop_unreadable
+from trunkline.ingest.onnx_file.proto.load import load
+from trunkline.ingest.onnx_file.refuse_leftovers import refuse_leftovers
+from trunkline.limits import Budget, Limits
 
 _SHOWN = 4
 """Weights that a note names, at most."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trunkline.ingest.prototxt.inputs import is_source
 from trunkline.ingest.prototxt.layers import DROPPED
-from trunkline.ingest.prototxt.net import LayerText, Net
-from trunkline.ingest.prototxt.report import Report
-from trunkline.ingest.prototxt.source import quoted
+from trunkline.ingest.prototxt.network.inputs import is_source
+from trunkline.ingest.prototxt.network.net import LayerText, Net
+from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.source import quoted
 
 SILENCE = "Silence"
 """The layer that makes its bottoms no outputs. It stays until it is known what leads to it alone."""

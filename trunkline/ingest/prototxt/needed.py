@@ -6,9 +6,9 @@ from collections.abc import Container, Sequence
 
 from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.deployed import SILENCE
-from trunkline.ingest.prototxt.report import Report
-from trunkline.ingest.prototxt.source import Span, quoted
-from trunkline.ingest.prototxt.wiring import Blob, Wired
+from trunkline.ingest.prototxt.network.wiring import Blob, Wired
+from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.source import Span, quoted
 
 _FEW = 8
 """Features that a user can be expected to write."""

@@ -14,22 +14,22 @@ from pathlib import Path
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.graph import Graph
-from trunkline.ingest.input_size import InputSize
-from trunkline.ingest.limits import Limits
-from trunkline.ingest.onnx_file.door import read_bytes
-from trunkline.ingest.prototxt import dialect, wiring
+from trunkline.files.read import read_bytes
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import Graph
+from trunkline.graph.input_size import InputSize
 from trunkline.ingest.prototxt.deployed import deployed
-from trunkline.ingest.prototxt.inputs import declared_inputs, image_input, labels_of, refuse_placeholder
 from trunkline.ingest.prototxt.layers.layer import Site
-from trunkline.ingest.prototxt.names import Names
 from trunkline.ingest.prototxt.needed import Wanted, needed
-from trunkline.ingest.prototxt.net import Net, read_net
-from trunkline.ingest.prototxt.report import Report
-from trunkline.ingest.prototxt.source import Source, Span, decode, quoted
+from trunkline.ingest.prototxt.network import dialect, wiring
+from trunkline.ingest.prototxt.network.inputs import declared_inputs, image_input, labels_of, refuse_placeholder
+from trunkline.ingest.prototxt.network.net import Net, read_net
+from trunkline.ingest.prototxt.network.unique_names import Names
+from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.source import Source, Span, decode, quoted
+from trunkline.ingest.prototxt.text.tree import parse
 from trunkline.ingest.prototxt.translate import refuse_misplaced, translate
-from trunkline.ingest.prototxt.tree import parse
+from trunkline.limits import Limits
 
 
 def read_prototxt(

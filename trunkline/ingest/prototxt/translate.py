@@ -10,10 +10,10 @@ import onnx_ir as ir
 from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Site
 from trunkline.ingest.prototxt.needed import readable_features
-from trunkline.ingest.prototxt.net import LayerText
-from trunkline.ingest.prototxt.report import Report
-from trunkline.ingest.prototxt.source import quoted
-from trunkline.ingest.prototxt.wiring import Blob, Wired
+from trunkline.ingest.prototxt.network.net import LayerText
+from trunkline.ingest.prototxt.network.wiring import Blob, Wired
+from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.source import quoted
 
 Values = dict[Blob, ir.Value]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trunkline.ingest.prototxt.source import Span
-from trunkline.ingest.prototxt.tree import Field, Message, Scalar
-from trunkline.ingest.prototxt.write import write
+from trunkline.ingest.prototxt.text.source import Span
+from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.write_tree import write
 
 _NOWHERE = Span(0, 0)
 

@@ -6,7 +6,7 @@ The loss terms are
   softplus(s(P'(skip)−P'(shared)))}. The paper's slope s is 1 and P' is the sample of the forward pass; the
   release trains the policy with s = 6 on a second sample.
 * ``cost``: the expected cost of the backbone that the policy will be lowered to, as a share of N independent ones
-  (:mod:`trunkline.supermodel.cost_terms`): executed multiply-accumulates, stored parameters, or executed
+  (:mod:`trunkline.supermodel.expected_cost`): executed multiply-accumulates, stored parameters, or executed
   milliseconds of a table. Neither paper nor release has it; without it scattered choices leave nothing to reuse.
 """
 
@@ -22,13 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.ingest.cost import Cost, node_costs
-from trunkline.ingest.graph import Graph
+from trunkline.graph.cost import Cost, node_costs
+from trunkline.graph.graph import Graph
+from trunkline.sharing.cost_table import CostTable
+from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED, Temperature
-from trunkline.supermodel.cost_table import CostTable
-from trunkline.supermodel.cost_terms import ExpectedCost, ExpectedParameters
-from trunkline.supermodel.plan import SharingPlan
-from trunkline.supermodel.sampling import Sampling, choose
+from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
+from trunkline.supermodel.plan_sampling import Sampling, choose
 from trunkline.supermodel.supermodel import Supermodel
 from trunkline.supermodel.workload import workload
 

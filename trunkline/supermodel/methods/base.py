@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from trunkline.ingest.graph import Graph
-from trunkline.supermodel.choice import Mode
-from trunkline.supermodel.components import Component
-from trunkline.supermodel.lower import Lowered
-from trunkline.supermodel.plan import SharingPlan
+from trunkline.graph.graph import Graph
+from trunkline.recipe import Mode
+from trunkline.sharing.lowering.lower import Lowered
+from trunkline.sharing.plan import SharingPlan
+from trunkline.twins.components import Component
 
 
 class SearchMethod(Protocol):

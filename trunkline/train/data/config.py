@@ -48,7 +48,7 @@ class ScenesConfig(_Table):
 
 
 class NYUv2Config(_Table):
-    """See :class:`trunkline.train.data.nyuv2.NYUv2`.
+    """See :class:`trunkline.train.data.nyuv2.dataset.NYUv2`.
 
     Without a list "test" the list "val" reports. Without a list that chooses, ``val_fraction`` of the training samples
     are held out for it; 0 holds out none. A folder without lists is cut by ``seed``: ``test_fraction`` reports.
@@ -72,7 +72,7 @@ class NYUv2Config(_Table):
 
 
 class FolderConfig(_Table):
-    """See :class:`trunkline.train.data.folder.Folder`.
+    """See :class:`trunkline.train.data.folder.dataset.Folder`.
 
     Without a split "test" the split "val" reports. Without one that chooses, ``val_fraction`` of the training samples
     are held out for it; 0 holds out none.

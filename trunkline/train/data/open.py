@@ -9,9 +9,9 @@ from trunkline.errors import InvalidConfig
 from trunkline.train.data.augment import Augmentation
 from trunkline.train.data.base import DataSet, DataSets
 from trunkline.train.data.config import DataConfig, FolderConfig, NYUv2Config, ScenesConfig, read_data_config
-from trunkline.train.data.folder import Folder, splits_of
-from trunkline.train.data.nyuv2 import NYUv2
-from trunkline.train.data.nyuv2_lists import ALL, list_of, listed_splits
+from trunkline.train.data.folder.dataset import Folder, splits_of
+from trunkline.train.data.nyuv2.dataset import NYUv2
+from trunkline.train.data.nyuv2.lists import ALL, list_of, listed_splits
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.splits import Subset, cut
 

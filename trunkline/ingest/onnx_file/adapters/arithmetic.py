@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute
+from trunkline.graph.graph import attribute
+from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, number, step
 from trunkline.ingest.onnx_file.adapters.registry import before
-from trunkline.ingest.passes.edit import Editor
 
 _ANY_OPSET = 1_000
 

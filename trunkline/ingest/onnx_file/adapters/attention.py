@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of, shape_of
+from trunkline.graph.graph import attribute, name_of, shape_of
+from trunkline.graph.passes.editor import Editor, input_at, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, step
-from trunkline.ingest.onnx_file.adapters.registry import refuse, since
-from trunkline.ingest.passes.edit import Editor, input_at, static
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 _MASKED = float(np.finfo(np.float32).min)
 """Added to a score that must not count: its exponential is 0, and a gradient through it is not NaN, as with −∞."""
@@ -45,13 +45,13 @@ def attention(node: ir.Node, editor: Editor) -> None:
 def _refuse_others(node: ir.Node) -> None:
     data = input_at(node, 0)
     if data is None or data.dtype != ir.DataType.FLOAT:
-        raise refuse(node, "another precision than float32", "give the network in float32")
+        raise unsupported(node, "another precision than float32", "give the network in float32")
     if any(input_at(node, index) is not None for index in (4, 5, 6)):
-        raise refuse(node, "a cache of keys and values", "export the network for whole images")
+        raise unsupported(node, "a cache of keys and values", "export the network for whole images")
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
-        raise refuse(node, "a second output in use", "only the result itself can be said")
+        raise unsupported(node, "a second output in use", "only the result itself can be said")
     if attribute(node, "softmax_precision", 1) != 1:
-        raise refuse(node, f"softmax_precision {attribute(node, 'softmax_precision')}", "float32 (1) can be said")
+        raise unsupported(node, f"softmax_precision {attribute(node, 'softmax_precision')}", "float32 (1) can be said")
     for index in range(len(node.outputs) - 1, 0, -1):
         node.resize_outputs(index)
 
@@ -102,7 +102,7 @@ def _masked(node: ir.Node, editor: Editor, scores: ir.Value) -> ir.Value:
     mask = input_at(node, 3)
     if mask is not None:
         if (shape_of(mask)[-1:] or (1,))[0] not in (1, shape_of(scores)[3]):
-            raise refuse(node, f"a mask {list(shape_of(mask))} for fewer keys", "give it for all keys")
+            raise unsupported(node, f"a mask {list(shape_of(mask))} for fewer keys", "give it for all keys")
         if mask.dtype == ir.DataType.BOOL:
             mask = _added(node, editor, "mask", static(node, 3))
         scores = step(node, editor, "Add", [scores, mask])
@@ -125,7 +125,7 @@ def _near(node: ir.Node, rows: int, columns: int) -> Truths:
 def _added(node: ir.Node, editor: Editor, name: str, counts: Truths | None) -> ir.Value:
     """Say which keys count by what is added to their scores."""
     if counts is None:
-        raise refuse(node, "a mask of truth values that is computed", "give a mask of numbers to add")
+        raise unsupported(node, "a mask of truth values that is computed", "give a mask of numbers to add")
     if not counts.any(axis=-1).all():
-        raise refuse(node, "a query for which no key counts", "leave it out")
+        raise unsupported(node, "a query for which no key counts", "leave it out")
     return number(node, editor, name, np.where(counts, 0.0, _MASKED))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of
+from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.passes.editor import Editor, pop
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
 from trunkline.ingest.onnx_file.adapters.registry import since
-from trunkline.ingest.passes.edit import Editor, pop
 
 
 @since(28, "SpaceToDepth")

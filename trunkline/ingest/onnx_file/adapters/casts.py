@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.onnx_file.adapters.registry import before, refuse
-from trunkline.ingest.passes.edit import Editor, input_at, put
+from trunkline.graph.passes.editor import Editor, input_at, put
+from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
 
 _ANY_OPSET = 1_000
 
@@ -15,7 +15,7 @@ def cast_like(node: ir.Node, editor: Editor) -> None:
     """The type is known: values are adapted in order, each after those it reads."""
     like = input_at(node, 1)
     if like is None or like.dtype is None:
-        raise refuse(node, "a type that is not known")
+        raise unsupported(node, "a type that is not known")
     node.op_type = "Cast"
     node.replace_input_with(1, None)
     node.resize_inputs(1)

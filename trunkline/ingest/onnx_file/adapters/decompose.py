@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Attribute, name_of, shape_of
-from trunkline.ingest.node_shapes import infer_node
-from trunkline.ingest.passes.edit import Editor, put
-from trunkline.ingest.passes.explicit_attributes import make_explicit
-from trunkline.ingest.passes.explicit_inputs import complete_inputs
+from trunkline.graph.graph import Attribute, name_of, shape_of
+from trunkline.graph.node_shapes import infer_node
+from trunkline.graph.passes.editor import Editor, put
+from trunkline.ingest.onnx_file.passes.explicit_attributes import make_explicit
+from trunkline.ingest.onnx_file.passes.explicit_inputs import complete_inputs
 
 
 def step(node: ir.Node, editor: Editor, op: str, inputs: Sequence[ir.Value], **attributes: Attribute) -> ir.Value:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute
-from trunkline.ingest.onnx_file.adapters.registry import refuse, since
-from trunkline.ingest.passes.edit import Editor, put
+from trunkline.graph.graph import attribute
+from trunkline.graph.passes.editor import Editor, put
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 _OLD_NAMES = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}
 
@@ -16,5 +16,5 @@ def grid_sample_20(node: ir.Node, editor: Editor) -> None:
     """Name the mode as opset 16 did."""
     mode = attribute(node, "mode", "linear")
     if mode not in _OLD_NAMES:
-        raise refuse(node, f"mode {mode}", f"supported: {', '.join(_OLD_NAMES)}")
+        raise unsupported(node, f"mode {mode}", f"supported: {', '.join(_OLD_NAMES)}")
     put(node, "mode", _OLD_NAMES[mode])

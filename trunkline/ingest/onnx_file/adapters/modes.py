@@ -6,19 +6,19 @@ import onnx
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.computed_weights import comes_of_image
-from trunkline.ingest.graph import OPSET, attribute, name_of
+from trunkline.graph.computed_weights import comes_of_image
+from trunkline.graph.graph import OPSET, attribute, name_of
+from trunkline.graph.passes.editor import Editor, input_at, pop, set_input, static
+from trunkline.graph.roles import STATISTICS
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
-from trunkline.ingest.onnx_file.adapters.registry import before, refuse, since
-from trunkline.ingest.parameters import STATISTICS
-from trunkline.ingest.passes.edit import Editor, input_at, pop, set_input, static
+from trunkline.ingest.onnx_file.adapters.registry import before, since, unsupported
 
 
 @before(9, "BatchNormalization")
 def batch_normalization_7(node: ir.Node, editor: Editor) -> None:
     """Opset 7 could normalise each pixel on its own."""
     if pop(node, "spatial", 1) != 1:
-        raise refuse(node, "spatial=0", "normalise per channel, or give the scale as Mul and Add")
+        raise unsupported(node, "spatial=0", "normalise per channel, or give the scale as Mul and Add")
 
 
 @since(7, "BatchNormalization")
@@ -27,7 +27,7 @@ def batch_normalization(node: ir.Node, editor: Editor) -> None:
     is_training = attribute(node, "training_mode", 0)
     if comes_of_image(data_of(node)):
         if is_training:
-            raise refuse(node, "training_mode=1", "export the model for inference: model.eval()")
+            raise unsupported(node, "training_mode=1", "export the model for inference: model.eval()")
     elif is_training:
         _standardise(node, editor)
     else:
@@ -94,7 +94,7 @@ def dropout_12(node: ir.Node, editor: Editor) -> None:
         return
     training, ratio = static(node, 2), static(node, 1)
     if training is None or (training.any() and (ratio is None or ratio.any())):
-        raise refuse(node, "training_mode that is on", "export the model for inference: model.eval()")
+        raise unsupported(node, "training_mode that is on", "export the model for inference: model.eval()")
     set_input(node, 2, None)
 
 
@@ -111,7 +111,7 @@ def lower_attributes(node: ir.Node, opset: int) -> None:
         default = definitions[name].default_value
         plain = onnx.helper.get_attribute_value(default) if default.name else None
         if value not in (plain, _text(plain)) and not (name == "dilations" and set(value) <= {1}):
-            raise refuse(node, f"{name}={value} (new in opset {opset})", "export with opset_version=18")
+            raise unsupported(node, f"{name}={value} (new in opset {opset})", "export with opset_version=18")
         del node.attributes[name]
 
 

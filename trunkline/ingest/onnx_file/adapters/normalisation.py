@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of, shape_of
+from trunkline.graph.graph import attribute, name_of, shape_of
+from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
-from trunkline.ingest.onnx_file.adapters.registry import refuse, since
-from trunkline.ingest.passes.edit import Editor
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 _TINY = 1e-36
 """Under a square root, beyond single precision beside any variance but 0, where it keeps the gradient finite."""
@@ -84,7 +84,7 @@ def _inputs(node: ir.Node, count: int) -> list[ir.Value]:
 def _refuse_other_precision(node: ir.Node) -> None:
     stash = attribute(node, "stash_type", 1)
     if stash != 1:
-        raise refuse(node, f"stash_type {stash}", "only statistics in float32 (1) can be said")
+        raise unsupported(node, f"stash_type {stash}", "only statistics in float32 (1) can be said")
 
 
 def _per_channel(node: ir.Node, editor: Editor, weight: ir.Value, behind: int) -> ir.Value:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from trunkline.errors import UnsupportedOp
-from trunkline.ingest.graph import name_of
-from trunkline.ingest.passes.edit import Editor
+from trunkline.graph.graph import name_of
+from trunkline.graph.passes.editor import Editor
 
 Adapter = Callable[[ir.Node, Editor], None]
 
@@ -29,7 +29,7 @@ def since(opset: int, *operators: str) -> Callable[[Adapter], Adapter]:
     return _registering(LOWERING, opset, operators)
 
 
-def refuse(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
+def unsupported(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
     """Return the error for a node that opset 18 cannot say."""
     return UnsupportedOp(f"{node.op_type}: {what} is not supported", place=name_of(node), advice=advice)
 

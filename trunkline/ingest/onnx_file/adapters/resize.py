@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of
+from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.passes.editor import Editor, input_at, pop, put, set_input, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
-from trunkline.ingest.onnx_file.adapters.registry import before, refuse
-from trunkline.ingest.passes.edit import Editor, input_at, pop, put, set_input, static
+from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
 
 _ANY_OPSET = 1_000
 
@@ -47,7 +47,9 @@ def resize_11(node: ir.Node, editor: Editor) -> None:
     if attribute(node, "coordinate_transformation_mode") != "tf_half_pixel_for_nn":
         return
     if (attribute(node, "mode", "nearest"), attribute(node, "nearest_mode")) != ("nearest", "floor"):
-        raise refuse(node, "tf_half_pixel_for_nn that is not nearest, rounded down", "export with opset_version=18")
+        raise unsupported(
+            node, "tf_half_pixel_for_nn that is not nearest, rounded down", "export with opset_version=18"
+        )
     put(node, "coordinate_transformation_mode", "half_pixel")
     put(node, "nearest_mode", "round_prefer_ceil")
     picked = {axis: places for axis, places in enumerate(_half_pixels(node)) if places is not None}
@@ -65,7 +67,9 @@ def _half_pixels(node: ir.Node) -> Iterator[tuple[Pixels, Pixels] | None]:
     by_size = scales is None or not scales.size
     wanted = sizes if by_size else scales
     if wanted is None or wanted.size != len(sources):
-        raise refuse(node, "tf_half_pixel_for_nn to a size that is not stored", "fix the image size: --input-size H,W")
+        raise unsupported(
+            node, "tf_half_pixel_for_nn to a size that is not stored", "fix the image size: --input-size H,W"
+        )
     for source, number in zip(sources, wanted.ravel().tolist(), strict=True):
         scale = np.float32(number / source if by_size else number)
         target = int(number) if by_size else int(np.float32(source) * scale)
@@ -87,11 +91,11 @@ def scales_third(node: ir.Node, editor: Editor) -> None:
 def _asymmetric(node: ir.Node) -> None:
     scales = static(node, 1)
     if scales is None:
-        raise refuse(node, "a scale that is computed from the image", "fix the image size with --input-size H,W")
+        raise unsupported(node, "a scale that is computed from the image", "fix the image size with --input-size H,W")
     if not np.isfinite(scales).all():
         raise InvalidModel(f"{node.op_type}: scales {scales.tolist()}", place=name_of(node))
     smaller, larger = bool((scales < 1).any()), bool((scales > 1).any())
     if smaller and larger and attribute(node, "mode", "nearest") == "nearest":
-        raise refuse(node, "nearest that enlarges one axis and shrinks another", "export with opset_version=18")
+        raise unsupported(node, "nearest that enlarges one axis and shrinks another", "export with opset_version=18")
     put(node, "coordinate_transformation_mode", "asymmetric")
     put(node, "nearest_mode", "ceil" if smaller else "floor")

@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of
+from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.passes.editor import Editor, put, set_input, static
 from trunkline.ingest.onnx_file.adapters.decompose import ints, sizes_of
-from trunkline.ingest.onnx_file.adapters.registry import refuse, since
-from trunkline.ingest.passes.edit import Editor, put, set_input, static
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 _MODE = "coordinate_transformation_mode"
 _POLICY = "keep_aspect_ratio_policy"
@@ -30,7 +30,7 @@ def resize(node: ir.Node, editor: Editor) -> None:
     elif sizes is not None and sizes.size:
         _settle_sizes(node, editor, sizes.ravel().tolist())
     if attribute(node, _MODE) == "half_pixel_symmetric":
-        raise refuse(node, "half_pixel_symmetric with uneven scales", "use half_pixel, or give the sizes")
+        raise unsupported(node, "half_pixel_symmetric with uneven scales", "use half_pixel, or give the sizes")
 
 
 def _settle_scales(node: ir.Node, scales: Array) -> None:
@@ -44,13 +44,13 @@ def _settle_scales(node: ir.Node, scales: Array) -> None:
         put(node, _MODE, "half_pixel")
     stays = (after == before) & (np.abs(exact - before) > 1e-3)
     if stays.any() and (attribute(node, "antialias", 0) or (after == before).all()):
-        raise refuse(node, "a scale that leaves the size as it is", _DISAGREE)
+        raise unsupported(node, "a scale that leaves the size as it is", _DISAGREE)
     mode = attribute(node, _MODE)
     if mode == _CROP and not (is_even and _region(node, len(scales)) == [(0.0, 1.0)] * len(scales)):
-        raise refuse(node, f"{_CROP} with scales", _DISAGREE)
+        raise unsupported(node, f"{_CROP} with scales", _DISAGREE)
     is_one = bool((after[exact != after] == 1).any())
     if not is_even and (mode == "align_corners" or (mode == "pytorch_half_pixel" and is_one)):
-        raise refuse(node, f"{mode} with scales that do not divide evenly", _DISAGREE)
+        raise unsupported(node, f"{mode} with scales that do not divide evenly", _DISAGREE)
 
 
 def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
@@ -71,7 +71,7 @@ def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
         return
     rows = zip(before, sizes, _region(node, len(sizes)), strict=True)
     if any(size == source and region != (0.0, 1.0) for source, size, region in rows):
-        raise refuse(node, f"{_CROP} that keeps the size of a cropped axis", "crop with Slice first")
+        raise unsupported(node, f"{_CROP} that keeps the size of a cropped axis", "crop with Slice first")
 
 
 def _region(node: ir.Node, count: int) -> list[tuple[float, float]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute, name_of, shape_of
-from trunkline.ingest.onnx_file.adapters.registry import before, refuse
-from trunkline.ingest.passes.edit import Editor, set_input, static
+from trunkline.graph.graph import attribute, name_of, shape_of
+from trunkline.graph.passes.editor import Editor, set_input, static
+from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
 
 _ANY_OPSET = 1_000
 
@@ -19,7 +19,7 @@ def split_to_sequence(node: ir.Node, editor: Editor) -> None:
     readers = [reader for reader, _ in pieces.uses()]
     places = [static(reader, 1) if reader.op_type == "SequenceAt" else None for reader in readers]
     if data is None or pieces.is_graph_output() or any(place is None for place in places):
-        raise refuse(node, "a list that is not taken apart at fixed places")
+        raise unsupported(node, "a list that is not taken apart at fixed places")
     sizes = _sizes(node, data)
     node.op_type = "Split"
     node.attributes.pop("keepdims", None)
@@ -38,18 +38,18 @@ def _sizes(node: ir.Node, data: ir.Value) -> list[int]:
     whole = shape_of(data)[attribute(node, "axis", 0) % rank]
     given = static(node, 1)
     if given is None or whole is None:
-        raise refuse(node, "a number of pieces that is not fixed, or pieces without the axis")
+        raise unsupported(node, "a number of pieces that is not fixed, or pieces without the axis")
     if given.ndim:
         return [int(size) for size in given]
     size = int(given)
     if size < 1:
-        raise refuse(node, f"pieces of size {size}")
+        raise unsupported(node, f"pieces of size {size}")
     return [min(size, whole - start) for start in range(0, whole, size)]
 
 
 def _take(reader: ir.Node, split: ir.Node, place: int) -> None:
     if not -len(split.outputs) <= place < len(split.outputs):
-        raise refuse(reader, f"place {place} of a list of {len(split.outputs)}")
+        raise unsupported(reader, f"place {place} of a list of {len(split.outputs)}")
     reader.op_type = "Identity"
     reader.replace_input_with(0, split.outputs[place])
     reader.replace_input_with(1, None)

@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of, shape_of
-from trunkline.ingest.node_shapes import infer_node
+from trunkline.graph.graph import attribute, name_of, shape_of
+from trunkline.graph.node_shapes import infer_node
+from trunkline.graph.passes.editor import Editor, put
 from trunkline.ingest.onnx_file.adapters.registry import before
-from trunkline.ingest.passes.edit import Editor, put
 
 
 @before(13, "Softmax", "LogSoftmax")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import name_of
+from trunkline.graph.graph import name_of
+from trunkline.graph.passes.editor import Editor, pop, set_input
 from trunkline.ingest.onnx_file.adapters.registry import before
-from trunkline.ingest.passes.edit import Editor, pop, set_input
 
 _LOWEST = float(np.finfo(np.float32).min)
 _HIGHEST = float(np.finfo(np.float32).max)

@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.ingest.graph import attribute, name_of
+from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
 from trunkline.ingest.onnx_file.adapters.registry import before
-from trunkline.ingest.onnx_file.operators import WITHDRAWN_AT
-from trunkline.ingest.passes.edit import Editor
+from trunkline.ingest.onnx_file.proto.operators import WITHDRAWN_AT
 
 
 @before(WITHDRAWN_AT, "ImageScaler")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.fillers import Filler
+from trunkline.graph.fillers import Filler
 from trunkline.ingest.prototxt.layers.initial import filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translate, Translator
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.initial import ONE, ZERO, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
-from trunkline.ingest.prototxt.net import LayerText
+from trunkline.ingest.prototxt.network.net import LayerText
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def scale(layer: Layer) -> ir.Value:

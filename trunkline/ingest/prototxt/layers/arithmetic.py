@@ -6,9 +6,9 @@ import math
 
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.formula import Step, affine_steps, chain
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def power(layer: Layer) -> ir.Value:

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, attribute
+from trunkline.graph.graph import array_of, attribute
 from trunkline.ingest.prototxt.layers.crop import cut
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.initial import MSRA, ZERO, bilinear, filler, is_bilinear
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def convolution(layer: Layer) -> ir.Value:

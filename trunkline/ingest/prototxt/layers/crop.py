@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def crop(layer: Layer) -> ir.Value:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.prototxt.fields import Fields
+from trunkline.graph.fillers import Filler
 from trunkline.ingest.prototxt.layers.formula import Step, chain
 from trunkline.ingest.prototxt.layers.initial import ONE, ZERO, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.text.fields import Fields
 
 _FIRST_PSPNET = ("decay", "moving_average", "use_history_in_test", "var_eps")
 _SEGNET = ("bn_mode", "scale_filler", "shift_filler")

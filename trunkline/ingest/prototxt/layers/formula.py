@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Attribute
+from trunkline.graph.graph import Attribute
 from trunkline.ingest.prototxt.layers.layer import Layer
 
 

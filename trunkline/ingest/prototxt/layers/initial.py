@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.prototxt.fields import Fields
-from trunkline.ingest.prototxt.guess import guess
-from trunkline.ingest.prototxt.source import quoted
+from trunkline.graph.fillers import Filler
+from trunkline.ingest.prototxt.text.fields import Fields
+from trunkline.ingest.prototxt.text.guess import guess
+from trunkline.ingest.prototxt.text.source import quoted
 
 MSRA = Filler("msra")
 ZERO = Filler("constant", 0.0)

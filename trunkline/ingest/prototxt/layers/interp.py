@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Attribute
-from trunkline.ingest.prototxt.fields import Fields
+from trunkline.graph.graph import Attribute
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.pairs import Pair
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def interp(layer: Layer) -> ir.Value:

@@ -10,17 +10,17 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import TrunklineError
-from trunkline.ingest.builder import GraphBuilder
-from trunkline.ingest.fillers import Filler
-from trunkline.ingest.graph import Attribute, shape_of
-from trunkline.ingest.limits import Limits, allow
-from trunkline.ingest.prototxt.dialect import Dialect
-from trunkline.ingest.prototxt.fields import Fields
-from trunkline.ingest.prototxt.names import Names
-from trunkline.ingest.prototxt.net import LayerText
-from trunkline.ingest.prototxt.report import Report
-from trunkline.ingest.prototxt.source import Span, quoted
-from trunkline.ingest.prototxt.wiring import Wired
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Attribute, shape_of
+from trunkline.ingest.prototxt.network.dialect import Dialect
+from trunkline.ingest.prototxt.network.net import LayerText
+from trunkline.ingest.prototxt.network.unique_names import Names
+from trunkline.ingest.prototxt.network.wiring import Wired
+from trunkline.ingest.prototxt.text.fields import Fields
+from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.limits import Limits, allow
 
 Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer
 from trunkline.ingest.prototxt.layers.pairs import Pair, pair
+from trunkline.ingest.prototxt.text.fields import Fields
 
 SIDES = ("pad_t", "pad_l", "pad_b", "pad_r")
 """The four sides, in ONNX's order: where height and width begin, then where they end."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer
+from trunkline.ingest.prototxt.text.fields import Fields
 
 Pair = tuple[int, int]
 

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.padding_of import SIDES
 from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+from trunkline.ingest.prototxt.text.fields import Fields
 
 _KINDS = ("MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Attribute
-from trunkline.ingest.prototxt.fields import Fields
+from trunkline.graph.graph import Attribute
 from trunkline.ingest.prototxt.layers.formula import Step, affine_steps, chain, lead, reduction
 from trunkline.ingest.prototxt.layers.initial import ONE, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def lrn(layer: Layer) -> ir.Value:

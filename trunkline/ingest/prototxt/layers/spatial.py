@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trunkline.ingest.prototxt.fields import Fields
 from trunkline.ingest.prototxt.layers.layer import Layer
 from trunkline.ingest.prototxt.layers.padding_of import Padding, padding_of
 from trunkline.ingest.prototxt.layers.pairs import Pair, pair
 from trunkline.ingest.prototxt.layers.too_small import too_small
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 @dataclass(frozen=True, slots=True)

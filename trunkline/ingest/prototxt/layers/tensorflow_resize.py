@@ -22,12 +22,12 @@ from typing import get_args
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Attribute
-from trunkline.ingest.prototxt.fields import Fields
+from trunkline.graph.graph import Attribute
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.nearest_pixels import Coordinates, nearest_pixels
 from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.too_small import too_small
+from trunkline.ingest.prototxt.text.fields import Fields
 
 _BILINEAR: Mapping[Coordinates, str] = {
     "align_corners": "align_corners",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import shape_of
+from trunkline.graph.graph import shape_of
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError
 
 _FORGET_SIZE = frozenset({"Gemm", "GlobalAveragePool", "GlobalMaxPool", "MatMul", "ReduceMean", "ReduceSum"})

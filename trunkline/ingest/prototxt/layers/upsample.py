@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute, shape_of
-from trunkline.ingest.prototxt.fields import Fields
+from trunkline.graph.graph import attribute, shape_of
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.pairs import Pair, pair
 from trunkline.ingest.prototxt.layers.spatial import window
+from trunkline.ingest.prototxt.text.fields import Fields
 
 _MASK_ADVICE = 'give it the second top of a Pooling layer: bottom: "pool1_mask"'
 

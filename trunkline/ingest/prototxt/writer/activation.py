@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, attribute, name_of
+from trunkline.graph.graph import array_of, attribute, name_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import block
 

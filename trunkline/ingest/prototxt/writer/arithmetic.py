@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, name_of
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.graph import array_of, name_of
+from trunkline.graph.roles import role_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import Setting, block
 

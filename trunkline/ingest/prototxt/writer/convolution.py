@@ -6,7 +6,7 @@ import math
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute, shape_of
+from trunkline.graph.graph import attribute, shape_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, Setting, block
 from trunkline.ingest.prototxt.writer.padding import Pads, pad_settings

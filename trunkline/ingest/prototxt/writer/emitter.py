@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import Graph, name_of, shape_of
-from trunkline.ingest.prototxt.names import Names
-from trunkline.ingest.prototxt.tree import Field
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.ingest.prototxt.network.unique_names import Names
+from trunkline.ingest.prototxt.text.tree import Field
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, CaffeLayer
 
 Emit = Callable[["Emitter", ir.Node], None]

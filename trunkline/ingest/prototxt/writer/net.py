@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.source import Span
-from trunkline.ingest.prototxt.tree import Field, Message, Scalar
-from trunkline.ingest.prototxt.write import write
+from trunkline.ingest.prototxt.text.source import Span
+from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.write_tree import write
 
 
 class Text(str):

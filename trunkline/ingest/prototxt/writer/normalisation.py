@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, attribute, name_of
-from trunkline.ingest.parameters import role_of
+from trunkline.graph.graph import array_of, attribute, name_of
+from trunkline.graph.roles import role_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, Setting, block
 

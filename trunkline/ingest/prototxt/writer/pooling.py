@@ -12,7 +12,7 @@ from itertools import product
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, attribute, name_of
+from trunkline.graph.graph import array_of, attribute, name_of
 from trunkline.ingest.prototxt.layers.pooling import output_size
 from trunkline.ingest.prototxt.writer.convolution import pads_of, pair_settings
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes

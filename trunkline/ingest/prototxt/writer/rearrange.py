@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import attribute, name_of
+from trunkline.graph.graph import attribute, name_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
 from trunkline.ingest.prototxt.writer.net import Setting, block, sizes_block
 

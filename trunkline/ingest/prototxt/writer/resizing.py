@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from trunkline.ingest.graph import array_of, attribute
+from trunkline.graph.graph import array_of, attribute
 from trunkline.ingest.prototxt.layers.nearest_pixels import Coordinates, nearest_pixels
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
 from trunkline.ingest.prototxt.writer.net import Setting, Text, block

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from trunkline.errors import Problem, UnsupportedOp
-from trunkline.ingest.graph import Graph, name_of
-from trunkline.ingest.prototxt.source import quoted
+from trunkline.graph.graph import Graph, name_of
+from trunkline.ingest.prototxt.text.source import quoted
 from trunkline.ingest.prototxt.writer import (
     activation,
     arithmetic,

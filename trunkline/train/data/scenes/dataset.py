@@ -9,7 +9,7 @@ import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.train.data.base import KINDS, NORMALISATION, Kind, Sample, TaskInfo, random_generator
-from trunkline.train.data.nyuv2_classes import CLASSES_13
+from trunkline.train.data.nyuv2.classes import CLASSES_13
 from trunkline.train.data.scenes.render import Scene, render
 
 _STREAMS = {"train": 0, "val": 1, "test": 2}

@@ -1,9 +1,0 @@
-"""Makes the lists of bad files and the command line's helpers importable."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "cli"), str(HERE.parents[1])]

@@ -1,0 +1,220 @@
+"""Properties of several feature maps: supermodel = lowered twin = exported ONNX, and every task reads its own maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from backbones import BACKBONES, conv, unit
+from plans import TASKS, choose, of_any_column, random_plan
+
+from trunkline.errors import InvalidConfig, InvalidModel
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.fragments.heads.make_head import READING_ALL, make_head
+from trunkline.graph.blocks import find_blocks
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.cost import graph_cost
+from trunkline.graph.features import cut
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.graph.verify import verify
+from trunkline.ingest.backbone import read_backbone
+from trunkline.ingest.read import read
+from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.lowering.executed_cost import cost_of_lowered
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.skip import skips_of
+from trunkline.sharing.units import find_units
+from trunkline.supermodel.methods.automtl import AutoMTL
+from trunkline.twins.twin import Twin
+
+SEEDS = range(100)
+
+
+def two_taps(size: int = 16) -> Graph:
+    """Ends in maps of stride 2 and 4; the first is read by a block with an identity shortcut, and is a join itself."""
+    b = GraphBuilder("taps")
+    x = unit(b, b.image("image", (3, size, size)), "stem", 6, stride=2)
+    y = unit(b, unit(b, x, "a1", 6), "a2", 6, relu=False)
+    low = b.node("Relu", [b.node("Add", [x, y], name="a_add")], name="low")
+    x = unit(b, low, "b1", 8, stride=2)
+    y = unit(b, x, "b2", 8, relu=False)
+    return b.finish([low, b.node("Add", [x, y], name="high")])
+
+
+def small_head(backbone: Graph, channels: int) -> Graph:
+    """Reads both maps: a projection of each, one brought to the other's size."""
+    b = GraphBuilder("small")
+    low, high = (b.image(f"features{i}", shape_of(v)[1:]) for i, v in enumerate(backbone.outputs))
+    scales = b.constant("scales", np.array([1, 1, 2, 2], np.float32))
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    up = b.node("Resize", [conv(b, high, "high", channels), None, scales], name="up", attributes=attributes)
+    return b.finish([b.node("Add", [conv(b, low, "low", channels), up], name="sum")])
+
+
+def heads_of(backbone: Graph) -> dict[str, Graph]:
+    """One task reads both maps, one the last, one has no head."""
+    return {TASKS[0]: small_head(backbone, 2), TASKS[1]: make_head("light", backbone, 3)}
+
+
+def images(size: int = 16) -> torch.Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(7))
+
+
+def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6))
+
+
+def shaken(model: AutoMTL) -> AutoMTL:
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for tensor in model.store.weights().values():
+            tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
+            tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
+    return model.eval()
+
+
+def run_onnx(path: Path, image: torch.Tensor) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: image.numpy()}), strict=True))
+
+
+def test_a_hundred_plans_agree_everywhere(tmp_path: Path) -> None:
+    backbone = two_taps()
+    heads = heads_of(backbone)
+    model = shaken(AutoMTL(backbone, heads, TASKS))
+    image = images()
+    for seed in SEEDS:
+        plan = random_plan(backbone, TASKS, seed, sharing=(0.3, 0.6, 0.9)[seed % 3])
+        choose(model, plan)
+        found = lower(plan, backbone, heads)
+        lowered, weights = found.graph, {name: tensor.numpy() for name, tensor in model.weights(found).items()}
+        with torch.no_grad():
+            searched, deployed = model(image), Twin(lowered, weights=weights).eval()(image)
+        exported = run_onnx(write_onnx(lowered, tmp_path / "model.onnx", weights=weights), image)
+        for task in TASKS:
+            assert relative(searched[task], deployed[task]) < 1e-5, (seed, task)
+            assert relative(exported[task], deployed[task]) < 1e-4, (seed, task)
+
+
+def test_a_task_reads_the_maps_of_its_own_column() -> None:
+    """The first task skips the block before the fine map: its head must see the skipped value, not the others'."""
+    backbone = two_taps()
+    head = small_head(backbone, 2)
+    tasks = ("skipping", "running")
+    plan = all_shared(backbone, tasks)
+    rows = {u.name: {"skipping": "skip" if u.name in ("a1", "a2") else 0, "running": 0} for u in find_units(backbone)}
+    plan = plan.model_copy(update={"granularity": "operator", "tie": True, "units": rows})
+    found = lower(plan, backbone, dict.fromkeys(tasks, head))
+    lowered, twin = found.graph, Twin(found.graph, seed=3).eval()
+    stored = {of_any_column(found.origin[name]): tensor for name, tensor in twin.weights().items()}
+    for task in tasks:
+        alone = plan.model_copy(update={"tasks": (task,), "units": {u: {task: row[task]} for u, row in rows.items()}})
+        single = lower(alone, backbone, {task: head})
+        with torch.no_grad():
+            given = {name: stored[of_any_column(origin)] for name, origin in single.origin.items()}
+            expected = Twin(single.graph, weights=given).eval()(images())[task]
+            assert relative(twin(images())[task], expected) < 1e-6
+    reads = {n: lowered.node(f"head.{t}.low").inputs[0].name for t, n in zip(tasks, ("skip", "run"), strict=True)}
+    assert reads["skip"] != reads["run"]
+
+
+def test_unit_mixing_keeps_every_map_alive() -> None:
+    backbone = two_taps()
+    model = AutoMTL(backbone, heads_of(backbone), TASKS)
+    model.begin_step(0, mode="average")
+    model(images())[TASKS[0]].square().sum().backward()
+    moved = {name for name, p in model.parameter_groups()["weights"].items() if p.grad is not None}
+    assert {"stem.weight", "a2.weight@1", "b2.weight@1", "head.depth.low.weight"} <= moved
+
+
+def test_maps_ride_along_with_the_blocks() -> None:
+    """Four maps leave ResNet-34 its 17 blocks: a cut behind a map is still one tensor for all that goes on."""
+    whole = read("zoo:deeplab_resnet34", input_size=(64, 64))
+    middle = [name_of(n) for n in whole.nodes if name_of(n).endswith("_relu2")][:12:4]
+    tapped = cut(whole, [*middle, name_of(whole.outputs[0])])
+    assert len(tapped.outputs) == 4
+    assert [b.nodes for b in find_blocks(tapped)] == [b.nodes for b in find_blocks(whole)]
+    assert len(find_blocks(tapped)) == 17
+
+
+def test_a_block_with_a_map_inside_cannot_be_skipped() -> None:
+    backbone = two_taps()
+    inside = cut(backbone, ["a1_relu", "high"])
+    for graph, skippable in ((backbone, True), (inside, False)):
+        units = find_units(graph, "block")
+        index = next(i for i, u in enumerate(units) if "a1" in u.nodes)
+        assert (skips_of(graph, units, "block")[index] is not None) is skippable
+
+
+def test_side_branches_of_maps_are_no_blocks_of_their_own() -> None:
+    b = GraphBuilder("side")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 4, stride=2)
+    side = conv(b, x, "side", 4, kernel=1)
+    graph = b.finish([side, unit(b, unit(b, x, "c1", 4), "c2", 4)])
+    blocks = find_blocks(graph)
+    assert [block.name for block in blocks] == ["stem", "side", "c2"]
+    for before, after in zip(blocks, blocks[1:], strict=False):
+        assert before.output == after.input
+    assert sum(len(block.nodes) for block in blocks) == len(graph.nodes)
+
+
+@pytest.mark.parametrize("kind", READING_ALL)
+@pytest.mark.parametrize("size", [(64, 64), (72, 104)])
+def test_heads_of_several_maps_predict_at_the_finest(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
+    backbone = read_backbone("zoo:mobilenetv2", input_size=size, taps=True)
+    assert [shape_of(v)[2] for v in backbone.outputs] == [-(-size[0] // s) for s in (4, 8, 16, 32)]
+    head = verify(make_head(kind, backbone, 5), maps=4)
+    assert shape_of(head.outputs[0]) == (None, 5, *shape_of(backbone.outputs[0])[2:])
+    with pytest.raises(InvalidModel, match="4 inputs; expected one image"):
+        verify(head)
+    lowered = lower(all_shared(backbone, ["a"]), backbone, {"a": head}).graph
+    twin = Twin(lowered).eval()
+    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = twin(image)["a"]
+    exported = run_onnx(
+        write_onnx(lowered, tmp_path / "m.onnx", weights={n: t.detach().numpy() for n, t in twin.weights().items()}),
+        image,
+    )
+    assert relative(exported["a"], expected) < 1e-4
+
+
+def test_a_coarse_map_reaches_every_prediction() -> None:
+    """Each tap moves the output: none is left unread (the decoder reads the first and the last only)."""
+    backbone = two_taps(32)
+    for kind in READING_ALL:
+        head = make_head(kind, backbone, 3)
+        lowered = Twin(lower(all_shared(backbone, ["a"]), backbone, {"a": head}).graph).train()
+        lowered(images(32))["a"].square().sum().backward()
+        assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in lowered.trainable().values()), kind
+
+
+def test_costs_count_each_column_once() -> None:
+    backbone = two_taps()
+    heads = {task: small_head(backbone, 2) for task in TASKS}
+    for plan, copies in ((all_shared(backbone, TASKS), 1), (independent(backbone, TASKS), 3)):
+        cost = cost_of_lowered(lower(plan, backbone, heads).graph, backbone, heads, 3)
+        assert cost.backbone.macs == copies * graph_cost(backbone).macs
+    shared = lower(share_until(backbone, TASKS, "a1"), backbone, heads).graph
+    assert [len(n.metadata_props["trunkline.tasks"].split(",")) for n in shared.nodes if n.name == "low"] == [3]
+
+
+@pytest.mark.parametrize("kind", READING_ALL)
+def test_one_map_is_too_few(kind: str) -> None:
+    with pytest.raises(InvalidConfig, match="--features|backbone gives one"):
+        make_head(kind, BACKBONES["chain"](), 3)
+
+
+def test_a_head_of_another_number_of_maps_is_refused() -> None:
+    backbone = two_taps()
+    head = small_head(backbone, 2)
+    single = cut(backbone, ["high"])
+    with pytest.raises(InvalidConfig, match="reads 2 feature maps, taps has 1"):
+        lower(all_shared(single, ["a"]), single, {"a": head})
+    with pytest.raises(InvalidConfig, match="reads 2 feature maps"):
+        AutoMTL(single, {"a": head}, ["a"])

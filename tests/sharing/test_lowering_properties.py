@@ -1,0 +1,249 @@
+"""Properties that every plan must pass: supermodel = lowered twin = exported ONNX, costs as predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from backbones import BACKBONES
+from plans import TASKS, choose, light_heads, of_any_column, random_plan
+
+from trunkline.errors import InvalidConfig
+from trunkline.export.count import count_file
+from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.computed_weights import computes_weight
+from trunkline.graph.cost import graph_cost
+from trunkline.graph.graph import TASKS_KEY, name_of
+from trunkline.graph.roles import parameter_count
+from trunkline.sharing.layouts import all_shared, independent, plan_of_layout, share_until
+from trunkline.sharing.lowering.executed_cost import cost_of_lowered
+from trunkline.sharing.lowering.lower import Lowered, lower
+from trunkline.sharing.skip import skips_of
+from trunkline.sharing.units import find_units
+from trunkline.supermodel.methods.automtl import AutoMTL
+from trunkline.twins.twin import Twin
+
+SEEDS = range(34)  # times three backbones: a hundred plans
+
+
+def images(count: int = 2, size: int = 16) -> torch.Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(11))
+
+
+def shaken(model: AutoMTL) -> AutoMTL:
+    """Move all weights apart, statistics too, so that no two instances are equal."""
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for tensor in model.store.weights().values():
+            tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
+            tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
+    return model.eval()
+
+
+def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6))
+
+
+def weights_of(model: AutoMTL, lowered: Lowered) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in model.weights(lowered).items()}
+
+
+def run_onnx(path: Path, image: torch.Tensor) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: image.numpy()}), strict=True))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
+    backbone = BACKBONES[name]()
+    heads = light_heads(backbone)
+    model = shaken(AutoMTL(backbone, heads, TASKS))
+    image = images()
+    for seed in SEEDS:
+        plan = random_plan(backbone, TASKS, seed, sharing=(0.4, 0.7, 0.95)[seed % 3])
+        choose(model, plan)
+        found = lower(plan, backbone, heads)
+        lowered, weights = found.graph, weights_of(model, found)
+        twin = Twin(lowered, weights=weights).eval()
+        with torch.no_grad():
+            searched, deployed = model(image), twin(image)
+        path = write_onnx(lowered, tmp_path / "model.onnx", weights=weights)
+        exported = run_onnx(path, image)
+        assert list(exported) == list(TASKS)
+        for task in TASKS:
+            assert relative(searched[task], deployed[task]) < 1e-5, (seed, task)
+            assert relative(exported[task], deployed[task]) < 1e-4, (seed, task)
+        cost = cost_of_lowered(lowered, backbone, heads, len(TASKS))
+        counted = count_file(path)
+        assert counted.macs == cost.total.macs == graph_cost(lowered).macs
+        assert cost.total.parameters == parameter_count(lowered)
+        # What tasks share is stored once, folded or not; but a file holds each computed weight, not what it is made of.
+        if not any(map(computes_weight, lowered.nodes)):
+            assert counted.parameters <= cost.total.parameters
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("kind", ["operators", "blocks"])
+def test_the_unshared_plan_is_the_single_task_models_exactly(name: str, kind: str) -> None:
+    backbone = BACKBONES[name]()
+    heads = light_heads(backbone)
+    plan = independent(backbone, TASKS)
+    if kind == "operators":
+        plan = random_plan(backbone, TASKS, 0, sharing=0.0)
+        rows = {u: {t: i + 1 for i, t in enumerate(TASKS)} for u in plan.units}
+        plan = plan.model_copy(update={"units": rows})
+    lowered = lower(plan, backbone, heads)
+    together = Twin(lowered.graph, seed=5).eval()
+    stored = {of_any_column(lowered.origin[name]): tensor for name, tensor in together.weights().items()}
+    for number, task in enumerate(TASKS):
+        instance = number + (kind == "operators")
+        alone = lower(all_shared(backbone, [task]), backbone, {task: heads[task]})
+        given = {name: stored[of_any_column(origin, instance)] for name, origin in alone.origin.items()}
+        single = Twin(alone.graph, weights=given).eval()
+        with torch.no_grad():
+            assert torch.equal(single(images())[task], together(images(), [task])[task])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_permuting_tasks_permutes_outputs(name: str) -> None:
+    backbone = BACKBONES[name]()
+    heads = light_heads(backbone)
+    plan = random_plan(backbone, TASKS, 3)
+    turned = plan.model_copy(update={"tasks": TASKS[::-1]})
+    once, again = lower(plan, backbone, heads), lower(turned, backbone, heads)
+    first = Twin(once.graph, seed=1).eval()
+    stored = {of_any_column(once.origin[name]): tensor for name, tensor in first.weights().items()}
+    second = Twin(again.graph, weights={name: stored[of_any_column(o)] for name, o in again.origin.items()}).eval()
+    assert [name_of(value) for value in again.graph.outputs] == list(TASKS[::-1])
+    with torch.no_grad():
+        a, b = first(images()), second(images())
+    for task in TASKS:
+        assert torch.equal(a[task], b[task])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_tasks_loss_moves_only_its_own_nodes(name: str, seed: int) -> None:
+    backbone = BACKBONES[name]()
+    heads = light_heads(backbone)
+    graph = lower(random_plan(backbone, TASKS, seed), backbone, heads).graph
+    twin = Twin(graph, seed=2)
+    users: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        for value in node.inputs:
+            if value is not None and value.is_initializer():
+                users.setdefault(name_of(value), set()).update(node.metadata_props["trunkline.tasks"].split(","))
+    for task in TASKS:
+        twin.zero_grad(set_to_none=True)
+        twin(images())[task].square().sum().backward()
+        for weight, parameter in twin.trainable().items():
+            moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+            assert not moved or task in users[weight], weight
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_degenerate_plans_count_as_expected(name: str) -> None:
+    backbone = BACKBONES[name]()
+    heads = light_heads(backbone)
+    one = graph_cost(backbone)
+    head_macs = sum(graph_cost(head).macs for head in heads.values())
+    for plan, copies in ((all_shared(backbone, TASKS), 1), (independent(backbone, TASKS), 3)):
+        lowered = lower(plan, backbone, heads).graph
+        cost = cost_of_lowered(lowered, backbone, heads, 3)
+        assert cost.backbone.macs == copies * one.macs
+        assert cost.backbone.parameters == copies * one.parameters
+        assert cost.heads.macs == head_macs
+        assert cost.independent.macs == 3 * one.macs + head_macs
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_sharing_until_each_block_costs_prefix_once(name: str) -> None:
+    backbone = BACKBONES[name]()
+    blocks = find_units(backbone, "block")
+    for last, block in enumerate(blocks):
+        lowered = lower(share_until(backbone, TASKS, block.name), backbone, {}).graph
+        shared = sum(b.cost.macs for b in blocks[: last + 1])
+        apart = sum(b.cost.macs for b in blocks[last + 1 :])
+        assert graph_cost(lowered).macs == shared + 3 * apart
+
+
+def test_a_tree_layout_and_its_untied_weights() -> None:
+    """Two tasks part at block 1; whoever parted has its own weights from there on, whatever number it holds."""
+    backbone = BACKBONES["residual"]()
+    layout = [[["depth", "normals", "seg"]], [["depth", "seg"], ["normals"]], [["depth"], ["seg"], ["normals"]]]
+    plan = plan_of_layout(backbone, TASKS, layout)
+    assert plan.granularity == "block"
+    lowered = lower(plan, backbone, {}).graph
+    blocks = find_units(backbone, "block")
+    assert graph_cost(lowered).macs == sum(n * b.cost.macs for n, b in zip((1, 2, 3), blocks, strict=True))
+    assert graph_cost(lowered).parameters == sum(n * b.cost.parameters for n, b in zip((1, 2, 3), blocks, strict=True))
+    remerged = plan.model_copy(update={"units": {**plan.units, "b1": dict.fromkeys(TASKS, 0)}})
+    assert graph_cost(lower(remerged, backbone, {}).graph).parameters == sum(
+        n * b.cost.parameters for n, b in zip((1, 2, 2), blocks, strict=True)
+    )
+    tied = remerged.model_copy(update={"tie": True})
+    assert graph_cost(lower(tied, backbone, {}).graph).parameters == sum(
+        n * b.cost.parameters for n, b in zip((1, 2, 1), blocks, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_block_that_all_skip_is_not_computed(name: str) -> None:
+    """A block may be skipped where its input and its output have one shape, whatever its layers do between."""
+    backbone = BACKBONES[name]()
+    blocks = find_units(backbone, "block")
+    plan = share_until(backbone, TASKS, blocks[-1].name)
+    for block, skip in zip(blocks, skips_of(backbone, blocks, "block"), strict=True):
+        rows = {**plan.units, block.name: dict.fromkeys(TASKS, "skip")}
+        skipping = plan.model_copy(update={"units": rows})
+        if skip is None:
+            with pytest.raises(InvalidConfig):
+                lower(skipping, backbone, {})
+        else:
+            assert skip.kind == "identity"
+            graph = lower(skipping, backbone, {}).graph
+            assert not set(block.nodes) & {name_of(node) for node in graph.nodes if not computes_weight(node)}
+            assert graph_cost(graph).macs == sum(b.cost.macs for b in blocks) - block.cost.macs
+
+
+def test_a_backbone_of_one_node_serves_all_tasks() -> None:
+    b = GraphBuilder("one")
+    image = b.image("image", (3, 8, 8))
+    backbone = b.finish([b.node("GlobalAveragePool", [image], name="pool")])
+    pools = [node for node in lower(all_shared(backbone, ("a", "b")), backbone, {}).graph.nodes if node.name == "pool"]
+    assert [node.metadata_props[TASKS_KEY] for node in pools] == ["a,b"]
+
+
+def test_a_task_may_be_called_like_a_layer() -> None:
+    backbone = BACKBONES["residual"]()
+    tasks = ("a1", "b_relu", "image")
+    lowered = lower(all_shared(backbone, tasks), backbone, {}).graph
+    assert [name_of(value) for value in lowered.outputs] == list(tasks)
+    outputs = Twin(lowered).eval()(images())
+    assert torch.equal(outputs["a1"], outputs["image"])
+
+
+def test_task_specific_batchnorm_leaves_nothing_to_reuse() -> None:
+    """The release's rule, for comparison: after the first convolution the tasks' values differ."""
+    backbone = BACKBONES["residual"]()
+    units = find_units(backbone)
+    rows = {unit.name: dict.fromkeys(TASKS, 0) for unit in units}
+    plan = random_plan(backbone, TASKS, 0).model_copy(update={"units": rows, "batchnorm": "task"})
+    macs = graph_cost(lower(plan, backbone, {}).graph).macs
+    assert macs == units[0].cost.macs + 3 * sum(unit.cost.macs for unit in units[1:])
+
+
+def test_metadata_says_whom_each_node_serves() -> None:
+    backbone = BACKBONES["residual"]()
+    lowered = lower(share_until(backbone, TASKS, "a1"), backbone, light_heads(backbone)).graph
+    served: Mapping[str, str] = {name_of(n): n.metadata_props["trunkline.tasks"] for n in lowered.nodes}
+    assert served["stem"] == "depth,normals,seg"
+    assert served["b1@seg"] == "seg"
+    assert served["head.depth.conv1"] == "depth"

@@ -1,0 +1,132 @@
+"""Abuse: plans, layouts and task names that do not fit are refused with place and advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from backbones import BACKBONES
+from plans import TASKS, random_plan
+
+from trunkline.errors import InvalidConfig
+from trunkline.graph.fingerprint import fingerprint
+from trunkline.sharing.layouts import all_shared, load_layout, plan_of_layout, share_until
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan, check_plan
+
+
+def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+    plan = random_plan(BACKBONES["mobile"](), TASKS, 1)
+    plan.save(tmp_path / "plan.json")
+    assert SharingPlan.load(tmp_path / "plan.json") == plan
+    text = (tmp_path / "plan.json").read_text()
+    assert len(text.splitlines()) < 40 + len(plan.units)  # one line a unit: a person can read it
+    json.loads(text)
+
+
+def test_a_fingerprint_ignores_image_size_and_weights() -> None:
+    assert fingerprint(BACKBONES["mobile"](16)) == fingerprint(BACKBONES["mobile"](32))
+    assert fingerprint(BACKBONES["mobile"]()) != fingerprint(BACKBONES["residual"]())
+
+
+def edited(tmp_path: Path, **changes: object) -> Path:
+    content = json.loads(random_plan(BACKBONES["residual"](), TASKS, 1).to_json())
+    content.update(changes)
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methd": "x"}, 'did you mean "method"'),
+        ({"version": 2}, "version"),
+        ({"tasks": []}, "tasks"),
+        ({"tasks": ["a", "a"]}, "given twice"),
+        ({"tasks": ["a b"]}, "not a task name"),
+        ({"units": {"stem": {"depth": -1}}}, "units.stem.depth"),
+        ({"units": 3}, "units"),
+    ],
+)
+def test_a_malformed_plan_is_refused_with_its_place(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = edited(tmp_path, **change)
+    with pytest.raises(InvalidConfig) as caught:
+        SharingPlan.load(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"[1, 2", b"null", b"[" * 100_000])
+def test_junk_is_no_plan(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(InvalidConfig):
+        SharingPlan.load(path)
+
+
+def test_a_missing_plan_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="nothing.json"):
+        SharingPlan.load(tmp_path / "nothing.json")
+
+
+def test_a_plan_for_another_backbone_is_refused() -> None:
+    plan = random_plan(BACKBONES["residual"](), TASKS, 1)
+    with pytest.raises(InvalidConfig, match="another backbone"):
+        lower(plan, BACKBONES["mobile"](), {})
+
+
+def test_unknown_missing_and_impossible_entries_come_in_one_report() -> None:
+    backbone = BACKBONES["residual"]()
+    plan = random_plan(backbone, TASKS, 1)
+    units = {("stm" if name == "stem" else name): row for name, row in plan.units.items()}
+    with pytest.raises(InvalidConfig) as caught:
+        check_plan(plan.model_copy(update={"units": units}), backbone)
+    assert 'did you mean "stem"' in str(caught.value)
+    assert "'stem' is missing" in str(caught.value)
+    row = {**plan.units["b_short"], "seg": "skip"}
+    with pytest.raises(InvalidConfig, match="'b_short' cannot be skipped"):
+        check_plan(plan.model_copy(update={"units": {**plan.units, "b_short": row}}), backbone)
+    everything = {name: {**row, "seg": "skip"} for name, row in plan.units.items()}
+    with pytest.raises(InvalidConfig):
+        check_plan(plan.model_copy(update={"units": everything}), backbone)
+
+
+def test_a_task_that_skips_everything_is_refused() -> None:
+    backbone = BACKBONES["chain"]()
+    plan = random_plan(backbone, TASKS, 1)
+    everything = {name: {**row, "seg": "skip"} for name, row in plan.units.items()}
+    with pytest.raises(InvalidConfig, match="skips every unit"):
+        check_plan(plan.model_copy(update={"units": everything}), backbone)
+
+
+def test_layouts_that_are_no_refining_partitions_are_refused(tmp_path: Path) -> None:
+    backbone = BACKBONES["residual"]()
+    depth = len(all_shared(backbone, TASKS).units)
+    whole, apart = [list(TASKS)], [[task] for task in TASKS]
+    for layout, message in (
+        ([whole] * (depth - 1), f"{depth} blocks"),
+        ([whole] * (depth - 1) + [[["depth"], ["seg"]]], "each task once"),
+        ([apart] + [whole] * (depth - 1), "joins tasks"),
+        ([whole] * (depth - 1) + [[*apart, []]], "each task once"),
+    ):
+        with pytest.raises(InvalidConfig, match=message):
+            plan_of_layout(backbone, TASKS, layout)
+    for content in ("", "{}", "[1]", '[["a"]]', "[[[1]]]"):
+        path = tmp_path / "layout.json"
+        path.write_text(content)
+        with pytest.raises(InvalidConfig, match=r"layout\.json"):
+            load_layout(path)
+
+
+def test_an_unknown_block_is_refused_with_a_guess() -> None:
+    with pytest.raises(InvalidConfig, match='did you mean "stem"'):
+        share_until(BACKBONES["residual"](), TASKS, "stemm")
+    with pytest.raises(InvalidConfig, match="numbered 0 to 2"):
+        share_until(BACKBONES["residual"](), TASKS, "99")
+
+
+def test_a_head_for_an_unknown_task_is_refused() -> None:
+    backbone = BACKBONES["residual"]()
+    with pytest.raises(InvalidConfig, match="which is no task"):
+        lower(all_shared(backbone, ["depth"]), backbone, {"detph": backbone})

@@ -1,6 +1,0 @@
-"""Make the shared backbones importable under the importlib import mode."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))

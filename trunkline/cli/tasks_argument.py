@@ -1,0 +1,35 @@
+"""Tasks as a user names them on the command line: ``segmentation,depth`` or ``seg:19,flow:2``."""
+
+from __future__ import annotations
+
+import re
+
+from trunkline.errors import InvalidConfig
+from trunkline.sharing.plan import check_task_names
+
+CHANNELS = {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
+"""Output channels of the known tasks (13 classes as in NYUv2's short list); any other task has one."""
+
+_CHANNELS = re.compile(r"[0-9]{1,5}")
+
+
+def parse_tasks(text: str) -> dict[str, int]:
+    """Return output channels by task from ``name[:channels],…``.
+
+    Raises:
+        InvalidConfig: No task is named, a name is odd or repeated, or a number of channels is none.
+    """
+    pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+    if not pairs:
+        raise InvalidConfig("no task is named", advice="give at least one, for example --tasks segmentation,depth")
+    check_task_names([name for name, _, _ in pairs])
+    return {name: _channels(name, given) for name, _, given in pairs}
+
+
+def _channels(name: str, given: str) -> int:
+    if not given:
+        return CHANNELS.get(name, 1)
+    if not _CHANNELS.fullmatch(given) or not 0 < int(given) <= 65536:
+        advice = "give a whole number from 1 to 65536"
+        raise InvalidConfig(f"task {name!r} has {given[:40]!r} output channels", place="--tasks", advice=advice)
+    return int(given)

@@ -1,0 +1,40 @@
+"""The papers' head: atrous spatial pyramid pooling, four dilated branches summed.
+
+AdaShare, AutoMTL and TreeMTL all use it (AdaShare: Sun et al. 2020). It is heavy: on 512 channels one head
+holds 23 M parameters and costs as many MACs as a whole ResNet-34 of output stride 8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.fragments.layers import convolution
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import Graph
+
+RATES = (6, 12, 18, 24)
+WIDTH = 1024
+
+
+def aspp(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
+    """Return the head for ``features`` ``[C, h, w]``; the output is ``[N, channels, h, w]``."""
+    builder = GraphBuilder("aspp")
+    x = builder.image("features", features)
+    ratio = builder.tensor("dropout.ratio", np.array(0.5, dtype=np.float32))
+    total: ir.Value | None = None
+    for index, rate in enumerate(RATES):
+        y = _branch(builder, x, ratio, f"branch{index}", rate, channels)
+        total = y if total is None else builder.node("Add", [total, y], name=f"sum{index}")
+    assert total is not None
+    return builder.finish([total])
+
+
+def _branch(builder: GraphBuilder, x: ir.Value, ratio: ir.Value, name: str, rate: int, channels: int) -> ir.Value:
+    y = convolution(builder, x, f"{name}.conv1", WIDTH, kernel=3, dilation=rate)
+    y = builder.node("Relu", [y], name=f"{name}.relu1")
+    y = builder.node("Dropout", [y, ratio], name=f"{name}.dropout1")
+    y = convolution(builder, y, f"{name}.conv2", WIDTH)
+    y = builder.node("Relu", [y], name=f"{name}.relu2")
+    y = builder.node("Dropout", [y, ratio], name=f"{name}.dropout2")
+    return convolution(builder, y, f"{name}.conv3", channels)

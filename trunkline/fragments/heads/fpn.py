@@ -1,0 +1,74 @@
+"""A feature pyramid with a merged head: FPN (Lin et al. 2017, Sec. 3) as a dense predictor (Kirillov et al. 2019).
+
+1. Top-down: every map is projected to one width by a 1×1 convolution, the coarser sum is up-sampled by repetition
+and added, and a 3×3 convolution smooths each sum (Lin et al., Fig. 3). 2. Merged: every level is brought to the
+finest one's size, by 3×3 convolutions with a bilinear up-sampling after each, and all are added (Kirillov et al.,
+Fig. 3). BatchNormalization stands for their GroupNormalization, as everywhere in a model that will be folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidConfig
+from trunkline.fragments.layers import convolution, normalised, resized
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import Graph
+
+PYRAMID_WIDTH = 256
+WIDTH = 128
+
+Size = tuple[int, int]
+
+
+def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Graph:
+    """Return the head for feature maps ``[C, h, w]``, all of which it reads.
+
+    The output is ``[N, channels, h, w]`` at the first map's size.
+
+    Args:
+        taps: Sizes of the feature maps, the finest first.
+        channels: Output channels.
+        stride: Unused; every head is made alike.
+
+    Raises:
+        InvalidConfig: There is only one feature map.
+    """
+    if len(taps) < 2:
+        raise InvalidConfig(
+            "the head fpn reads several feature maps; the backbone gives one",
+            advice="name them with --features FINE,…,COARSE, or use the head `light` or `aspp`",
+        )
+    builder = GraphBuilder("fpn")
+    maps = [builder.image(f"features{index}", size) for index, size in enumerate(taps)]
+    sizes = [size[1:] for size in taps]
+    total: ir.Value | None = None
+    for index, level in reversed(list(enumerate(_top_down(builder, maps, sizes)))):
+        merged = _to_finest(builder, level, sizes[: index + 1], f"merge{index}")
+        total = merged if total is None else builder.node("Add", [total, merged], name=f"merge{index}.sum")
+    assert total is not None
+    return builder.finish([convolution(builder, total, "prediction", channels)])
+
+
+def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[Size]) -> list[ir.Value]:
+    """Return the pyramid's levels, the finest first."""
+    levels: list[ir.Value] = []
+    above: ir.Value | None = None
+    for index in reversed(range(len(maps))):
+        total = convolution(builder, maps[index], f"lateral{index}", PYRAMID_WIDTH)
+        if above is not None:
+            up = resized(builder, above, sizes[index], f"down{index}", "nearest")
+            total = builder.node("Add", [total, up], name=f"down{index}.sum")
+        above = total
+        levels.append(convolution(builder, total, f"level{index}", PYRAMID_WIDTH, kernel=3))
+    return levels[::-1]
+
+
+def _to_finest(builder: GraphBuilder, x: ir.Value, sizes: Sequence[Size], name: str) -> ir.Value:
+    """Bring a level of the last of ``sizes`` to the first, stage by stage; the finest has one convolution too."""
+    for stage, size in enumerate(reversed(sizes[:-1] or sizes)):
+        x = normalised(builder, x, f"{name}.conv{stage}", WIDTH, kernel=3)
+        x = resized(builder, x, size, f"{name}.up{stage}", "linear")
+    return x

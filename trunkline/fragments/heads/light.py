@@ -1,0 +1,31 @@
+"""A light head: one 1×1 and one 3×3 convolution, with sub-pixel up-sampling where features are coarse.
+
+The last convolution predicts r×r pixels per position, which DepthToSpace lays out (sub-pixel convolution,
+Shi et al. 2016), so that a backbone of output stride 32 still predicts at stride 8 for hardly any work.
+"""
+
+from __future__ import annotations
+
+from trunkline.fragments.layers import batch_norm, convolution
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import Graph
+
+WIDTH = 64
+OUTPUT_STRIDE = 8
+
+
+def light(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
+    """Return the head for ``features`` ``[C, h, w]`` of a backbone with output stride ``stride``.
+
+    The output is ``[N, channels, h·r, w·r]`` with r = stride / 8, at least 1.
+    """
+    scale = max(1, stride // OUTPUT_STRIDE)
+    builder = GraphBuilder("light")
+    x = builder.image("features", features)
+    x = convolution(builder, x, "conv1", WIDTH, bias=False)
+    x = batch_norm(builder, x, "norm1")
+    x = builder.node("Relu", [x], name="relu1")
+    x = convolution(builder, x, "conv2", channels * scale * scale, kernel=3)
+    if scale > 1:
+        x = builder.node("DepthToSpace", [x], name="upsample", attributes={"blocksize": scale, "mode": "CRD"})
+    return builder.finish([x])

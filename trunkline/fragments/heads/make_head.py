@@ -1,0 +1,87 @@
+"""Heads: Graph fragments that turn a backbone's features into a task's prediction.
+
+A head is a Graph whose inputs are the last of the backbone's feature maps, ``[N, C, h, w]``, the finest first: one,
+several or all. Its weights and nodes get the prefix ``head.<task>.`` in the multi-task
+model, and reports count it apart from the backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.fragments.heads.aspp import aspp
+from trunkline.fragments.heads.deeplabv3plus import deeplabv3plus
+from trunkline.fragments.heads.fpn import fpn
+from trunkline.fragments.heads.light import light
+from trunkline.fragments.heads.linear import linear
+from trunkline.fragments.heads.user_file import checked, user_file
+from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.ingest.head_file import maps_read
+from trunkline.limits import Limits
+
+Size = tuple[int, int, int]
+
+READING_LAST: Mapping[str, Callable[[Size, int, int], Graph]] = {"light": light, "aspp": aspp, "linear": linear}
+"""Heads that read the last feature map: made from its size, the output channels and its stride."""
+READING_ALL: Mapping[str, Callable[[Sequence[Size], int, int], Graph]] = {"deeplabv3plus": deeplabv3plus, "fpn": fpn}
+"""Heads that read several feature maps: made from their sizes, the finest first."""
+KINDS = (*READING_LAST, *READING_ALL)
+
+
+def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None) -> bool:
+    """Whether one of these kinds of heads reads several feature maps.
+
+    Raises:
+        InvalidModel: A head's file cannot be read.
+    """
+    return any(_reads_several(kind, limits) for kind in kinds)
+
+
+def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
+    if isinstance(kind, Graph):
+        return len(kind.model.graph.inputs) > 1
+    return kind in READING_ALL or (str(kind) not in KINDS and Path(kind).exists() and maps_read(Path(kind), limits) > 1)
+
+
+def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
+    """Return a head for the features of ``backbone``.
+
+    Args:
+        kind: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``; or a Graph or the path of a model file,
+            with an input for each of the last feature maps that it reads.
+        backbone: Its outputs are the feature maps, ``[N, C, h, w]``, the finest first.
+        channels: Output channels K of the prediction, ``[N, K, h', w']`` (``[N, K]`` for ``linear``).
+        limits: What a model file may ask for; the defaults where none are given.
+
+    Raises:
+        InvalidConfig: The kind is unknown, or the features do not fit it.
+    """
+    sizes = _sizes(backbone)
+    taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
+    if isinstance(kind, Graph):
+        return checked(kind, taps, channels, kind.name)
+    kind = str(kind)
+    if kind not in KINDS and not Path(kind).exists():
+        raise InvalidConfig(
+            f"{kind!r} is neither a kind of head nor a file",
+            advice=did_you_mean(kind, [*KINDS, "none"]) or f"kinds are {', '.join(KINDS)} and none",
+        )
+    stride = max(1, round(int(shape_of(backbone.input)[2] or 1) / sizes[-1][1]))
+    if kind in READING_ALL:
+        return READING_ALL[kind](sizes, channels, stride)
+    if kind in READING_LAST:
+        return READING_LAST[kind](sizes[-1], channels, stride)
+    return user_file(Path(kind), taps, channels, limits)
+
+
+def _sizes(backbone: Graph) -> list[Size]:
+    shapes = [shape_of(value) for value in backbone.outputs]
+    for shape in shapes:
+        if len(shape) != 4:
+            raise InvalidConfig(
+                f"a head reads features [N, C, h, w], but {backbone.name} ends in {list(shape)}",
+                advice="use `--head none`, or cut the network at a feature map with --features",
+            )
+    return [(int(shape[1] or 0), int(shape[2] or 0), int(shape[3] or 0)) for shape in shapes]

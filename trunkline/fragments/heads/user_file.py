@@ -1,0 +1,80 @@
+"""A head of the user's own: from a model file, or a Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from trunkline.errors import InvalidConfig, InvalidModel, Problem
+from trunkline.graph.graph import Graph, Shape, name_of, shape_of
+from trunkline.ingest.head_file import maps_read, read_head
+from trunkline.limits import Limits
+
+Size = tuple[int, int, int]
+
+
+def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limits: Limits | None = None) -> Graph:
+    """Read a head from ``path`` and check that it predicts ``channels`` from the last feature maps.
+
+    Args:
+        path: A model file with an input for each map it reads, the finest first.
+        taps: Names and sizes ``[C, h, w]`` of the backbone's feature maps, the finest first.
+        channels: Output channels of the task.
+        limits: What the file may ask for; the defaults where none are given.
+
+    Raises:
+        InvalidConfig: The head does not fit the maps, or the task; every misfit is named.
+        InvalidModel: The file cannot be read.
+    """
+    count = maps_read(path, limits)
+    if count > len(taps):
+        raise InvalidConfig(
+            f"the head reads {count} feature maps; the backbone gives {len(taps)}",
+            place=str(path),
+            advice=f"name {count} with --features, the finest first",
+        )
+    read = taps[-count:]
+    try:
+        head = read_head(path, [size for _, size in read], limits)
+    except InvalidModel as error:
+        maps = ", ".join(f"{name!r} {list(size)}" for name, size in read)
+        fed = f"the head is fed the feature maps {maps}"
+        raise type(error)([replace(item, advice=item.advice or fed) for item in error.problems]) from error
+    return checked(head, read, channels, str(path))
+
+
+def checked(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, place: str) -> Graph:
+    """Return ``head`` if it reads maps like the last of ``taps`` and predicts ``channels``.
+
+    Raises:
+        InvalidConfig: It does not.
+    """
+    inputs = head.model.graph.inputs
+    if len(inputs) > len(taps):
+        text = f"the head reads {len(inputs)} feature maps; the backbone gives {len(taps)}"
+        raise InvalidConfig(text, place=place, advice="name as many with --features, the finest first")
+    problems = [
+        Problem(
+            f"its input {name_of(value)!r} reads {_text(shape_of(value))}; the feature map {tap!r} is {_text(size)}",
+            place,
+        )
+        for value, (tap, size) in zip(inputs, taps[-len(inputs) :], strict=True)
+        if shape_of(value)[1:] != size
+    ]
+    if len(head.outputs) != 1:
+        problems.append(Problem(f"a head has one output, this has {len(head.outputs)}", place))
+    elif (shape := shape_of(head.outputs[0]))[1:2] != (channels,):
+        advice = f"if that is what it should have, give the task as NAME:{shape[1]}" if len(shape) > 1 else ""
+        problems.append(Problem(f"its output is {_text(shape)}; the task has {channels} channels", place, advice))
+    if problems:
+        raise InvalidConfig(problems)
+    return head
+
+
+def _text(shape: Shape) -> str:
+    return (
+        "["
+        + ", ".join("N" if size is None else str(size) for size in (shape if len(shape) != 3 else (None, *shape)))
+        + "]"
+    )

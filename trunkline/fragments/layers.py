@@ -1,0 +1,93 @@
+"""Layers that heads are written with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Attribute, shape_of
+
+
+def convolution(
+    builder: GraphBuilder,
+    x: ir.Value,
+    name: str,
+    channels: int,
+    *,
+    kernel: int = 1,
+    dilation: int = 1,
+    group: int = 1,
+    bias: bool = True,
+) -> ir.Value:
+    """Add a size-keeping convolution with weight ``<name>.weight`` and, if asked, ``<name>.bias``."""
+    weight = builder.weight(
+        f"{name}.weight", (channels, int(shape_of(x)[1] or 0) // group, kernel, kernel), Filler("msra")
+    )
+    inputs = [x, weight]
+    if bias:
+        inputs.append(builder.weight(f"{name}.bias", (channels,), Filler("constant", 0.0)))
+    pad = dilation * (kernel - 1) // 2
+    attributes: dict[str, Attribute] = {
+        "kernel_shape": [kernel, kernel],
+        "strides": [1, 1],
+        "pads": [pad] * 4,
+        "dilations": [dilation, dilation],
+        "group": group,
+    }
+    return builder.node("Conv", inputs, name=name, attributes=attributes)
+
+
+def batch_norm(builder: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
+    """Add a BatchNormalization with weights ``<name>.scale``, ``.bias`` and statistics ``.mean``, ``.var``."""
+    shape = (int(shape_of(x)[1] or 0),)
+    starts = {"scale": 1.0, "bias": 0.0, "mean": 0.0, "var": 1.0}
+    weights = [builder.weight(f"{name}.{key}", shape, Filler("constant", value)) for key, value in starts.items()]
+    attributes: dict[str, Attribute] = {"epsilon": 1e-5, "momentum": 0.9, "training_mode": 0}
+    return builder.node("BatchNormalization", [x, *weights], name=name, attributes=attributes)
+
+
+def normalised(
+    builder: GraphBuilder,
+    x: ir.Value,
+    name: str,
+    channels: int,
+    *,
+    kernel: int = 1,
+    dilation: int = 1,
+    depthwise: bool = False,
+) -> ir.Value:
+    """Add a convolution, BatchNormalization and ReLU; ``depthwise`` puts a convolution a channel, alike, before it.
+
+    A depthwise convolution takes kernel and dilation over, and a 1×1 convolution follows: an atrous separable
+    convolution (Chen et al. 2018, Sec. 3.1).
+    """
+    if depthwise:
+        alone = int(shape_of(x)[1] or 0)
+        x = convolution(builder, x, f"{name}.depth", alone, kernel=kernel, dilation=dilation, group=alone, bias=False)
+        x = builder.node("Relu", [batch_norm(builder, x, f"{name}.depth.norm")], name=f"{name}.depth.relu")
+        kernel = dilation = 1
+    x = convolution(builder, x, name, channels, kernel=kernel, dilation=dilation, bias=False)
+    return builder.node("Relu", [batch_norm(builder, x, f"{name}.norm")], name=f"{name}.relu")
+
+
+def resized(
+    builder: GraphBuilder, x: ir.Value, size: tuple[int, int], name: str, mode: Literal["nearest", "linear"]
+) -> ir.Value:
+    """Bring a map to ``size`` (height, width); one that has it is returned as it is."""
+    before = shape_of(x)
+    if before[2:] == size:
+        return x
+    attributes: dict[str, Attribute] = {"mode": mode, "coordinate_transformation_mode": "half_pixel"}
+    if mode == "nearest":
+        attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    factors = [new / (old or 1) for new, old in zip(size, before[2:], strict=True)]
+    if all(factor.is_integer() for factor in factors):
+        scales = builder.tensor(f"{name}.scales", np.array([1, 1, *factors], dtype=np.float32))
+        return builder.node("Resize", [x, None, scales], name=name, attributes=attributes)
+    # A scale that is no whole number could round to another size: name the size, without the batch's.
+    sizes = builder.tensor(f"{name}.sizes", np.array(size, dtype=np.int64))
+    return builder.node("Resize", [x, None, None, sizes], name=name, attributes={**attributes, "axes": [2, 3]})

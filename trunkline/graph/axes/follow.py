@@ -1,0 +1,117 @@
+"""Follow the axes of an image through a network, node by node, in time linear in its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx_ir as ir
+
+from trunkline.graph.axes import indices, products, rules, windows
+from trunkline.graph.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, is_mixed, of
+from trunkline.graph.axes.rules import Read, Rule
+from trunkline.graph.computed_weights import computes_weight
+from trunkline.graph.elementwise import BROADCASTING, UNARY
+from trunkline.graph.graph import Graph, inputs_of
+
+FIRST = (BATCH, CHANNEL, ROW, COLUMN)
+"""The axes of an image ``[N, C, H, W]``."""
+LAST = (BATCH, ROW, COLUMN, CHANNEL)
+"""The axes of an image ``[N, H, W, C]``."""
+
+
+def axes_of(graph: Graph) -> dict[ir.Value, Axes]:
+    """Return what the axes of every computed value of ``graph`` count; a computed weight is like a stored one."""
+    weights = [value for node in graph.nodes if computes_weight(node) for value in node.outputs]
+    found = follow((node for node in graph.nodes if not computes_weight(node)), graph.input, FIRST)
+    return found | {value: _stored(value).axes for value in weights}
+
+
+def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) -> dict[ir.Value, Axes]:
+    """Return what the axes of ``image`` and of all that ``nodes`` write count.
+
+    Args:
+        nodes: In topological order, with shapes; of its sizes, only the batch may be free.
+        image: What they start from.
+        kinds: What its axes count.
+    """
+    sizes = sizes_of(image)
+    known = {image: Read(tuple(map(of, kinds, sizes)), sizes)}
+    of_weights: dict[ir.Value, Axes] = {}
+    for node in nodes:
+        if known.keys().isdisjoint(inputs_of(node)):
+            # What no image changes, as a table of parameters that a network works on, means what it is added to.
+            of_weights |= {value: _stored(value).axes for value in node.outputs}
+            continue
+        reads = [None if value is None else known.get(value) or _stored(value) for value in node.inputs]
+        outputs = [sizes_of(value) for value in node.outputs]
+        rule = RULES.get(node.op_type, rules.unknown)
+        found = rule(node, reads, outputs)
+        if any(read is not None and is_mixed(read.axes) for read in reads) or any(map(is_mixed, found)):
+            found = rules.mixed(outputs)
+        for value, axes, size in zip(node.outputs, found, outputs, strict=True):
+            known[value] = Read(_with_batch(axes, size), size)
+    return of_weights | {value: read.axes for value, read in known.items()}
+
+
+def sizes_of(value: ir.Value) -> Sizes:
+    """Return the sizes of a value, with a prime that stands for the free batch."""
+    return tuple(size if isinstance(size, int) else FREE for size in value.shape or ())
+
+
+def _stored(value: ir.Value) -> Read:
+    sizes = sizes_of(value)
+    return Read(tuple(of(SAME, size) for size in sizes), sizes)
+
+
+def _with_batch(axes: Axes, sizes: Sizes) -> Axes:
+    """A free axis is the batch, whatever else is lost."""
+    if FREE not in sizes:
+        return axes
+    return tuple(of(BATCH, FREE) if size == FREE else axis for axis, size in zip(axes, sizes, strict=True))
+
+
+FUNCTIONS = UNARY | {"PRelu", "Swish"}
+"""Operators that work on each number by itself."""
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(FUNCTIONS, rules.as_first),
+    **dict.fromkeys(BROADCASTING, rules.number_by_number),
+    **dict.fromkeys(
+        [
+            *("BatchNormalization", "CumSum", "GroupNormalization", "Hardmax", "InstanceNormalization", "LRN"),
+            *("LayerNormalization", "LogSoftmax", "LpNormalization", "MeanVarianceNormalization"),
+            *("RMSNormalization", "Softmax"),
+        ],
+        rules.as_first,
+    ),
+    **dict.fromkeys(
+        [
+            *("ArgMax", "ArgMin", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
+            *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
+        ],
+        rules.reduced,
+    ),
+    **dict.fromkeys(["Conv", "ConvTranspose"], windows.convolved),
+    **dict.fromkeys(["AveragePool", "LpPool", "MaxPool"], windows.pooled),
+    **dict.fromkeys(["GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"], windows.pooled_globally),
+    **dict.fromkeys(["CenterCropPad", "MaxUnpool", "Resize"], windows.resized),
+    **dict.fromkeys(["DepthToSpace", "SpaceToDepth"], windows.pixels_to_channels),
+    **dict.fromkeys(["Expand", "Tile"], rules.repeated),
+    **dict.fromkeys(["Flatten", "Reshape"], rules.reshaped),
+    **dict.fromkeys(["ScatterElements", "ScatterND"], indices.scattered),
+    "Concat": rules.joined,
+    "Einsum": products.einsum,
+    "Gather": indices.gathered,
+    "GatherElements": indices.picked_one_by_one,
+    "GatherND": indices.gathered_together,
+    "Gemm": products.affine,
+    "GridSample": windows.sampled,
+    "MatMul": products.multiplied,
+    "Pad": rules.padded,
+    "Slice": rules.sliced,
+    "Split": rules.split,
+    "Squeeze": rules.squeezed,
+    "Transpose": rules.transposed,
+    "Unsqueeze": rules.unsqueezed,
+}
+"""For every operator that a Graph may hold, how it passes axes on."""

@@ -1,0 +1,162 @@
+"""Write a Graph node by node, with every shape known at once.
+
+Readers, heads and lowering all make Graphs through :class:`GraphBuilder`. Shapes come from ONNX's own
+inference for a single node, so an impossible node is refused where it is written, not pages later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.graph.fillers import FILLER_KEY, Filler, lazy_weight
+from trunkline.graph.free_shapes import infer_free
+from trunkline.graph.graph import (
+    BATCH,
+    CONSTANT,
+    IR_VERSION,
+    OPSET,
+    ROLE_KEY,
+    SOURCE_KEY,
+    Attribute,
+    Graph,
+    Shape,
+    free_name,
+    make_attribute,
+)
+from trunkline.graph.node_shapes import infer_node
+
+
+class GraphBuilder:
+    """Collects values, weights and nodes, and closes them into a Graph.
+
+    Names are taken as given; asking for a name twice is an error, except for :meth:`fresh`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._inputs: list[ir.Value] = []
+        self._nodes: list[ir.Node] = []
+        self._initializers: dict[str, ir.Value] = {}
+        self._taken: set[str] = set()
+        self._node_names: set[str] = set()
+        self._not_fresh: set[str] = set()
+
+    def image(self, name: str, shape: Sequence[int]) -> ir.Value:
+        """Declare the image input with shape ``[C, H, W]``; the batch axis is added and left free."""
+        return self.input(name, (None, *shape))
+
+    def input(self, name: str, shape: Shape) -> ir.Value:
+        """Declare a float input; ``None`` marks the batch axis."""
+        self._claim(name)
+        dims = [BATCH if size is None else size for size in shape]
+        value = ir.Value(name=name, shape=ir.Shape(dims), type=ir.TensorType(ir.DataType.FLOAT))
+        self._inputs.append(value)
+        return value
+
+    def weight(self, name: str, shape: Sequence[int], filler: Filler) -> ir.Value:
+        """Declare a trainable weight that starts as ``filler`` says; nothing is drawn yet."""
+        value = self._initializer(name, lazy_weight(name, tuple(shape), filler))
+        value.metadata_props[FILLER_KEY] = filler.to_json()
+        return value
+
+    def tensor(self, name: str, content: np.ndarray[Any, Any] | ir.TensorProtocol) -> ir.Value:
+        """Store a tensor: float content is a weight, integer content a static argument (axes, sizes)."""
+        tensor = ir.Tensor(content, name=name) if isinstance(content, np.ndarray) else content
+        return self._initializer(name, tensor)
+
+    def constant(self, name: str, content: np.ndarray[Any, Any]) -> ir.Value:
+        """Store float content that is part of a formula, such as a coefficient: it never trains."""
+        value = self.tensor(name, content)
+        value.metadata_props[ROLE_KEY] = CONSTANT
+        return value
+
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        *,
+        name: str,
+        attributes: Mapping[str, Attribute] | None = None,
+        outputs: Sequence[str] | None = None,
+        source: str = "",
+    ) -> ir.Value:
+        """Add a node and return its first output, shape inferred.
+
+        Args:
+            op: Operator of the default domain, at the canonical opset.
+            inputs: Data first, then weights; ``None`` for an absent optional input.
+            name: The node's name; its output gets the same unless ``outputs`` says otherwise.
+            attributes: Plain Python values; every attribute that matters should be given explicitly.
+            outputs: Names of the outputs, in order.
+            source: ``path:line`` where the user wrote it.
+
+        Raises:
+            InvalidModel: ONNX refuses the node for these input shapes; the place is ``source`` or the name.
+        """
+        if name in self._node_names:
+            raise ValueError(f"node name {name!r} is taken")
+        self._node_names.add(name)
+        self._not_fresh.add(name)
+        names = list(outputs or [name])
+        for output in names:
+            self._claim(output)
+        settings = [make_attribute(key, content) for key, content in (attributes or {}).items()]
+        node = ir.Node("", op, list(inputs), settings, num_outputs=len(names), name=name)
+        for value, output in zip(node.outputs, names, strict=True):
+            value.name = output
+        infer_node(node, place=source or name)
+        if any(_has_lost_batch(value) for value in node.outputs):
+            infer_free(node)  # ONNX's rules for symbolic sizes lose the batch axis at Resize and Pad
+        if source:
+            node.metadata_props[SOURCE_KEY] = source
+        self._nodes.append(node)
+        return node.outputs[0]
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names for later: :meth:`fresh` does not hand them out."""
+        self._not_fresh.update(names)
+
+    def fresh(self, name: str) -> str:
+        """Return ``name``, or the first of ``name_2``, ``name_3``… that neither node nor value has or will have."""
+        return free_name(name, self._not_fresh)
+
+    @property
+    def last(self) -> ir.Node:
+        """The node added last."""
+        return self._nodes[-1]
+
+    def finish(self, outputs: Sequence[ir.Value], notes: Sequence[str] = ()) -> Graph:
+        """Close the Graph with these outputs. Initializers nothing reads are left out."""
+        used = {id(value) for node in self._nodes for value in node.inputs if value is not None}
+        graph = ir.Graph(
+            self._inputs,
+            list(outputs),
+            nodes=self._nodes,
+            initializers=[value for value in self._initializers.values() if id(value) in used],
+            opset_imports={"": OPSET},
+            name=self.name,
+        )
+        model = ir.Model(graph, ir_version=IR_VERSION, producer_name="trunkline")
+        return Graph(model, tuple(notes))
+
+    def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        self._claim(name)
+        value = ir.Value(
+            name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self._initializers[name] = value
+        return value
+
+    def _claim(self, name: str) -> None:
+        if name in self._taken:
+            raise ValueError(f"value name {name!r} is taken")
+        self._taken.add(name)
+        self._not_fresh.add(name)
+
+
+def _has_lost_batch(value: ir.Value) -> bool:
+    return value.shape is not None and any(not isinstance(d, int) and d.value != BATCH for d in value.shape)

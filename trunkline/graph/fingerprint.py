@@ -1,0 +1,50 @@
+"""Names for what a network is: its structure, so that no plan is applied to another one, and its weights."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph, array_of, name_of, shape_of
+
+
+def fingerprint(graph: Graph) -> str:
+    """Return a SHA-256 over nodes, attributes, wiring and weight shapes.
+
+    Neither weight values nor the image size count: a plan holds for every training of a backbone and for
+    every input size.
+    """
+    digest = hashlib.sha256()
+    for node in graph.nodes:
+        digest.update(repr(_signature(node)).encode())
+    digest.update(repr([name_of(value) for value in graph.outputs]).encode())
+    return digest.hexdigest()
+
+
+def weights_fingerprint(graph: Graph) -> str:
+    """Return a SHA-256 over what every initializer starts as: its numbers, or how they are drawn."""
+    digest = hashlib.sha256()
+    for name, value in graph.initializers.items():
+        filler = Filler.of(value)
+        digest.update(repr((name, shape_of(value), str(value.dtype), filler)).encode())
+        if filler is None:
+            digest.update(np.ascontiguousarray(array_of(value)).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _signature(node: ir.Node) -> tuple[object, ...]:
+    attributes = sorted((key, str(item.value)) for key, item in node.attributes.items())
+    return node.op_type, node.name, attributes, [_wire(value) for value in node.inputs]
+
+
+def _wire(value: ir.Value | None) -> object:
+    if value is None:
+        return None
+    return (value.name, shape_of(value)) if value.is_initializer() and _is_weight(value) else value.name
+
+
+def _is_weight(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_floating_point()

@@ -1,0 +1,93 @@
+"""Tell the map of a classifier that is a 1x1 convolution before the pooling, as in Network in Network and SqueezeNet.
+
+Such a map holds a score for each class, and heads should read what it was made of.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from trunkline.graph.blocks import is_layer
+from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.maps.feature_map import FeatureMap, Maps
+from trunkline.graph.maps.reach import descendants
+
+_ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu"})
+_BEHIND = frozenset(
+    {
+        *(
+            "AveragePool",
+            "Dropout",
+            "Flatten",
+            "GlobalAveragePool",
+            "GlobalMaxPool",
+            "Identity",
+            "LogSoftmax",
+            "MaxPool",
+        ),
+        *("ReduceMax", "ReduceMean", "Reshape", "Resize", "Softmax", "Squeeze", "Transpose"),
+    }
+)
+"""What may stand between a classifier's map and the output, if nothing but its place tells that it is one."""
+
+
+def before_classifier(end: FeatureMap, maps: Maps) -> tuple[FeatureMap, str]:
+    """Return the map that a classifier made of a 1x1 convolution reads, where ``end`` is that one's; else ``end``.
+
+    The second is a note for the user where the file leaves it open, else empty.
+
+    With weights after it, or as an output, it is a layer like any other. A Dropout before it or a softmax after it
+    tells it for sure. A network exported for use has neither. There it is one if it has a bias and its scores are
+    pooled as they are, or after a Relu. Where other convolutions are normalised and this one is not, that is sure too.
+    Where none is (folded, or never there), the same file could end in features: then a note says so.
+    """
+    node = end.value.producer()
+    while node is not None and node.op_type in _ACTIVATIONS:
+        first = node.inputs[0]
+        node = None if first is None else first.producer()
+    if end.turn is not None or node is None or not _is_pointwise(node) or end.value.is_graph_output():
+        return end, ""
+    behind = descendants(end.value)
+    source = _before_dropout(node)
+    if any(map(is_layer, behind)) or source not in maps:
+        return end, ""
+    if source is not node.inputs[0] or any("Softmax" in item.op_type for item in behind):
+        return maps[source], ""
+    if len(node.inputs) < 3 or not _is_pooled_plainly(end.value, node, behind):
+        return end, ""
+    return maps[source], ("" if _normalises_convolutions(maps) else _doubt(node, end))
+
+
+def _is_pointwise(node: ir.Node) -> bool:
+    return node.op_type == "Conv" and attribute(node, "kernel_shape") == [1, 1] and attribute(node, "group", 1) == 1
+
+
+def _before_dropout(node: ir.Node) -> ir.Value:
+    source = node.inputs[0]
+    assert source is not None
+    before = source.producer()
+    if before is None or before.op_type != "Dropout" or before.inputs[0] is None:
+        return source
+    return before.inputs[0]
+
+
+def _is_pooled_plainly(end: ir.Value, node: ir.Node, behind: list[ir.Node]) -> bool:
+    """Whether the pooled map is the output. Scores are activated by a Relu at most; other functions make features."""
+    last = end.producer()
+    activated = last is not node
+    plain = not activated or (last is not None and last.op_type == "Relu" and last.inputs[0] is node.outputs[0])
+    outputs = [value for item in behind for value in item.outputs if value.is_graph_output()]
+    return plain and len(outputs) == 1 and all(item.op_type in _BEHIND for item in behind)
+
+
+def _normalises_convolutions(maps: Maps) -> bool:
+    """Whether any convolution is normalised still; where an exporter has folded one, it has folded all."""
+    readers = (item for node in maps.graph.nodes if node.op_type == "Conv" for item in node.outputs[0].consumers())
+    return any(item.op_type == "BatchNormalization" for item in readers)
+
+
+def _doubt(node: ir.Node, end: FeatureMap) -> str:
+    return (
+        f"{name_of(node)!r}, a 1x1 convolution before the pooling, is taken for the classifier; if it makes features,"
+        f" name them: --features {name_of(end.value)}"
+    )

@@ -1,0 +1,141 @@
+"""Type and shape of what one node computes, by ONNX's own inference."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import onnx
+import onnx_ir as ir
+from onnx import shape_inference
+
+from trunkline.errors import InvalidModel
+from trunkline.graph.graph import IR_VERSION, OPSET, attribute, name_of
+from trunkline.graph.roles import is_setting_place
+
+_Answer = tuple[ir.DataType | ir.TypeProtocol | None, tuple[int | str | None, ...] | None]
+"""Type and dims of one output."""
+_ANSWERS: dict[Hashable, list[_Answer | None]] = {}
+_MOST_ANSWERS = 10_000
+_PLAIN = frozenset(
+    {
+        *(ir.AttributeType.INT, ir.AttributeType.INTS, ir.AttributeType.FLOAT, ir.AttributeType.FLOATS),
+        *(ir.AttributeType.STRING, ir.AttributeType.STRINGS),
+    }
+)
+
+_OPSETS = [onnx.helper.make_opsetid("", OPSET)]
+
+
+def infer_node(node: ir.Node, *, place: str = "", opset: int = OPSET) -> None:
+    """Set type and shape of a node's outputs from its inputs, by ONNX's own rules.
+
+    Networks repeat themselves, and a reader asks several times about each node, so answers are remembered.
+
+    Raises:
+        InvalidModel: The node is impossible for these inputs, or its operator is not known at this opset.
+    """
+    key = _question(node, opset)
+    answer = _ANSWERS.get(key) if key is not None else None
+    if answer is None:
+        answer = _ask_onnx(node, place, opset)
+        if key is not None:
+            if len(_ANSWERS) >= _MOST_ANSWERS:
+                _ANSWERS.clear()
+            _ANSWERS[key] = answer
+    for value, found in zip(node.outputs, answer, strict=True):
+        if found is not None:
+            value.type = ir.TensorType(found[0]) if isinstance(found[0], ir.DataType) else found[0]
+            value.shape = None if found[1] is None else ir.Shape(found[1])
+    if node.op_type in ("MaxPool", "AveragePool", "LpPool") and attribute(node, "ceil_mode", 0):
+        _drop_windows_in_padding(node)
+
+
+def _question(node: ir.Node, opset: int) -> Hashable | None:
+    """Return all that shape inference looks at, or ``None`` for a node that is not worth remembering."""
+    attributes = []
+    for name, item in node.attributes.items():
+        if item.type not in _PLAIN:
+            return None
+        attributes.append((name, item.value))
+    read = [None if value is None else _facts(node, index, value) for index, value in enumerate(node.inputs)]
+    return node.domain, node.op_type, opset, tuple(sorted(attributes)), tuple(read), len(node.outputs)
+
+
+def _facts(node: ir.Node, index: int, value: ir.Value) -> Hashable:
+    dims = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    content = b""
+    if _steers_shapes(node, index, value):
+        assert value.const_value is not None
+        content = value.const_value.numpy().tobytes()
+    return value.dtype, value.type.__class__, dims, content
+
+
+def _ask_onnx(node: ir.Node, place: str, opset: int) -> list[_Answer | None]:
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        proto = ir.serde.serialize_node(node)
+        types = {name_of(v): _type_proto(v) for v in node.inputs if v is not None}
+        data = {
+            name_of(v): _small_tensor(v)
+            for i, v in enumerate(node.inputs)
+            if v is not None and _steers_shapes(node, i, v)
+        }
+        inferred = shape_inference.infer_node_outputs(
+            schema, proto, types, data, opset_imports=_OPSETS, ir_version=IR_VERSION
+        )
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, onnx.defs.SchemaError, ValueError) as error:
+        shapes = ", ".join(str(v.shape) for v in node.inputs if v is not None)
+        reason = str(error).replace("[ShapeInferenceError]", "").strip().splitlines()
+        raise InvalidModel(
+            f"{node.op_type} {name_of(node)!r} is impossible for inputs {shapes}: {reason[0] if reason else error}",
+            place=place or name_of(node),
+        ) from error
+    return [_answer(inferred.get(value.name or "")) for value in node.outputs]
+
+
+def _answer(proto: onnx.TypeProto | None) -> _Answer | None:
+    if proto is None:
+        return None
+    kind = ir.serde.deserialize_type_proto_for_type(proto)
+    shape = ir.serde.deserialize_type_proto_for_shape(proto)
+    dims = None if shape is None else tuple(d if isinstance(d, int) else d.value for d in shape)
+    return (kind.dtype if isinstance(kind, ir.TensorType) else kind), dims
+
+
+def _drop_windows_in_padding(node: ir.Node) -> None:
+    """Apply the rule that ONNX's text, runtimes and Caffe agree on, and that its inference at our opset lacks.
+
+    With ``ceil_mode`` a last window that would start inside the end padding is not computed.
+    """
+    read, value = node.inputs[0], node.outputs[0]
+    if read is None or read.shape is None or value.shape is None:
+        return
+    axes = len(value.shape) - 2
+    strides, pads = attribute(node, "strides", [1] * axes), attribute(node, "pads", [0] * 2 * axes)
+    sizes = list(value.shape)
+    for axis in range(axes):
+        before, after = read.shape[axis + 2], sizes[axis + 2]
+        if isinstance(before, int) and isinstance(after, int) and (after - 1) * strides[axis] >= before + pads[axis]:
+            sizes[axis + 2] = after - 1
+    for output in node.outputs:  # the values, and their places where they are asked for
+        output.shape = ir.Shape(sizes)
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto:
+    dtype = value.dtype or ir.DataType.FLOAT
+    dims = None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
+    return onnx.helper.make_tensor_type_proto(int(dtype), dims)
+
+
+def _steers_shapes(node: ir.Node, index: int, value: ir.Value) -> bool:
+    """Whether a stored input decides sizes: whole numbers and settings do; weights do not, and must not be drawn."""
+    stored = value.const_value
+    if stored is None:
+        return False
+    steers = not stored.dtype.is_floating_point() or node.op_type == "Range" or is_setting_place(node, index)
+    return steers and stored.size <= max(64, len(node.outputs))
+
+
+def _small_tensor(value: ir.Value) -> onnx.TensorProto:
+    assert value.const_value is not None
+    return onnx.numpy_helper.from_array(value.const_value.numpy(), value.name)

@@ -1,0 +1,42 @@
+"""Who owns the nodes of a multi-task model: the backbone, or the head of a task.
+
+Lowering records it on every node, and the written file keeps it. It is true of that model only. A network that is cut
+out of it, or put together with it, is one network whose nodes belong to nobody, whatever they once were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from trunkline.graph.graph import HEAD, INSTANCE_KEY, PART_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of
+
+_ON_NODES = (PART_KEY, UNIT_KEY, INSTANCE_KEY, TASKS_KEY)
+
+
+def owners_of(model: ir.Model) -> dict[str, str]:
+    """Return the metadata by which a written model says that its nodes have owners; empty where they have none."""
+    return {key: text for key, text in model.metadata_props.items() if key == TASKS_KEY}
+
+
+def settle_owners(model: ir.Model, said: Mapping[str, str]) -> None:
+    """Keep what the nodes say about their owners if ``model`` is the model that they speak of, else forget it.
+
+    Args:
+        model: A model that was read, or cut.
+        said: The metadata that it, or what it was cut out of, came with.
+    """
+    tasks = said.get(TASKS_KEY, "").split(",")
+    if TASKS_KEY in said and all(value.name in tasks for value in model.graph.outputs):
+        model.metadata_props[TASKS_KEY] = said[TASKS_KEY]
+        return
+    model.metadata_props.pop(TASKS_KEY, None)
+    for node in model.graph:
+        for key in _ON_NODES:
+            node.metadata_props.pop(key, None)
+
+
+def nodes_of_heads(graph: Graph) -> set[str]:
+    """Return the names of the nodes that belong to a task's head."""
+    return {name_of(node) for node in graph.nodes if node.metadata_props.get(PART_KEY) == HEAD}

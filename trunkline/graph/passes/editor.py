@@ -1,0 +1,118 @@
+"""The few edits that passes and opset adapters are made of, under names nobody has taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.graph.graph import CONSTANT, ROLE_KEY, Attribute, is_weight, make_attribute, name_of
+
+
+class Editor:
+    """Adds constants and nodes to one graph.
+
+    Attributes:
+        added: The nodes put in so far; they are written at the canonical opset.
+        nodes: The names of all nodes.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.added: set[ir.Node] = set()
+        self.nodes = {node.name for node in graph}
+        self._taken = {value.name for node in graph for value in node.outputs} | self.nodes
+        self._taken |= {value.name for value in graph.inputs} | set(graph.initializers)
+
+    def fresh(self, name: str) -> str:
+        """Return ``name``, or the first of ``name_2``, ``name_3``… that is free, and take it."""
+        candidate, count = name, 1
+        while candidate in self._taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        self._taken.add(candidate)
+        return candidate
+
+    def constant(self, name: str, content: Any, dtype: type[np.generic] | None = None) -> ir.Value:
+        """Store ``content`` as part of a formula or as a setting, called ``name`` or the next free name."""
+        value = self.store(self.fresh(name), ir.Tensor(np.asarray(content, dtype=dtype)))
+        if is_weight(value):
+            value.metadata_props[ROLE_KEY] = CONSTANT
+        return value
+
+    def store(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        """Store a tensor as the initializer ``name``, which must be free."""
+        tensor.name = name
+        value = ir.Value(
+            name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def copy(self, value: ir.Value, name: str) -> ir.Value:
+        """Store what the initializer ``value`` holds once more, called ``name`` or the next free name."""
+        tensor = value.const_value
+        assert tensor is not None
+        made = self.store(self.fresh(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())))
+        made.metadata_props.update(value.metadata_props)
+        return made
+
+    def before(
+        self, node: ir.Node, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute]
+    ) -> ir.Node:
+        """Put a node in front of ``node``, named after it."""
+        made = self._made(node, op, inputs, attributes)
+        self.graph.insert_before(node, made)
+        return made
+
+    def after(self, node: ir.Node, op: str, inputs: Sequence[ir.Value], attributes: Mapping[str, Attribute]) -> ir.Node:
+        """Put a node behind ``node``, named after it."""
+        made = self._made(node, op, inputs, attributes)
+        self.graph.insert_after(node, made)
+        return made
+
+    def _made(
+        self, near: ir.Node, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute]
+    ) -> ir.Node:
+        name = self.fresh(f"{name_of(near)}.{op.lower()}")
+        settings = [make_attribute(key, content) for key, content in attributes.items()]
+        made = ir.Node("", op, list(inputs), settings, name=name)
+        made.outputs[0].name = name
+        made.metadata_props.update(near.metadata_props)
+        self.added.add(made)
+        return made
+
+
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """Return input ``index`` of a node, or ``None`` where it is absent."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def set_input(node: ir.Node, index: int, value: ir.Value | None) -> None:
+    """Set input ``index``; inputs between are absent, and absent inputs at the end are cut off."""
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, value)
+    count = len(node.inputs)
+    while count and node.inputs[count - 1] is None:
+        count -= 1
+    node.resize_inputs(count)
+
+
+def static(node: ir.Node, index: int) -> np.ndarray[Any, Any] | None:
+    """Return the content of a stored input; ``None`` where it is absent or computed."""
+    value = input_at(node, index)
+    return None if value is None or value.const_value is None else value.const_value.numpy()
+
+
+def pop(node: ir.Node, name: str, default: Any = None) -> Any:
+    """Take an attribute off a node and return its plain value."""
+    found = node.attributes.pop(name, None)
+    return default if found is None else found.value
+
+
+def put(node: ir.Node, name: str, content: Attribute) -> None:
+    """Set an attribute from a plain Python value."""
+    node.attributes[name] = make_attribute(name, content)

@@ -1,0 +1,149 @@
+"""What an initializer is for: a parameter that trains, a running statistic, or a static argument.
+
+ONNX stores all three in the same place. Which one an initializer is follows from who reads it, and where:
+a convolution's second input trains, BatchNormalization's fourth and fifth are statistics, and the bounds of a
+Clip are settings of the operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidModel
+from trunkline.graph.graph import CONSTANT, PARAMETER, ROLE_KEY, Graph, is_weight, name_of
+
+Role = Literal["parameter", "statistic", "static"]
+
+STATISTICS = (3, 4)
+"""The inputs of BatchNormalization that hold the running mean and variance."""
+
+_SETTINGS: Mapping[str, tuple[int, ...]] = {
+    "CenterCropPad": (1,),
+    "Clip": (1, 2),
+    "CumSum": (1,),
+    "Dropout": (1, 2),
+    "Expand": (1,),
+    "Gather": (1,),
+    "Pad": (1, 2, 3),
+    "Pow": (1,),
+    "ReduceL1": (1,),
+    "ReduceL2": (1,),
+    "ReduceLogSum": (1,),
+    "ReduceLogSumExp": (1,),
+    "ReduceMax": (1,),
+    "ReduceMean": (1,),
+    "ReduceMin": (1,),
+    "ReduceProd": (1,),
+    "ReduceSum": (1,),
+    "ReduceSumSquare": (1,),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Tile": (1,),
+    "Unsqueeze": (1,),
+}
+
+ARITHMETIC = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Mod", "Pow", "Where", "Equal"}
+    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+)
+"""Where a number without axes is part of a formula, as the 1/6 of a hard sigmoid written out."""
+
+
+def is_static_input(node: ir.Node, index: int) -> bool:
+    """Whether input ``index`` of ``node`` is a stored setting, read when a twin is built, not when it runs."""
+    value = node.inputs[index]
+    return value is not None and value.is_initializer() and is_setting_place(node, index)
+
+
+def is_setting_place(node: ir.Node, index: int) -> bool:
+    """Whether ``node`` takes a setting as its input ``index``, wherever that comes from."""
+    return index in _SETTINGS.get(node.op_type, ())
+
+
+def role_at(node: ir.Node, index: int) -> Role:
+    """Return what the initializer that ``node`` reads as its input ``index`` is for, to this node."""
+    value = node.inputs[index]
+    assert value is not None
+    if node.op_type == "BatchNormalization" and index in STATISTICS:
+        return "statistic"
+    if not is_weight(value) or is_static_input(node, index) or _is_constant(node, value):
+        return "static"
+    return "parameter"
+
+
+def roles_of(value: ir.Value) -> dict[Role, list[str]]:
+    """Return every role an initializer plays, with the names of the nodes that read it in that role.
+
+    In a good Graph there is at most one. Two appear where a tool has merged tensors of equal content.
+    """
+    roles: dict[Role, list[str]] = {}
+    for node, index in value.uses():
+        roles.setdefault(role_at(node, index), []).append(name_of(node))
+    return roles
+
+
+def role_of(value: ir.Value) -> Role:
+    """Return what the initializer ``value`` is for; one that nobody reads counts by its type.
+
+    Raises:
+        InvalidModel: It is read both as a parameter and as something that does not train.
+        ValueError: ``value`` is computed, not stored.
+    """
+    if not value.is_initializer():
+        raise ValueError(f"value {value.name!r} is not an initializer")
+    roles = roles_of(value)
+    if not roles:
+        return "parameter" if is_weight(value) else "static"
+    if len(roles) > 1:
+        readers = "; ".join(f"a {role} of {', '.join(names)}" for role, names in roles.items())
+        raise InvalidModel(
+            f"initializer {value.name!r} has more than one role: it is {readers}",
+            place=name_of(value),
+            advice="store one copy for each role: a tool has merged tensors that only started equal",
+        )
+    return next(iter(roles))
+
+
+def is_parameter(value: ir.Value | None) -> bool:
+    """Whether an input of a node is a stored weight that trains; computed and absent inputs are not."""
+    return value is not None and value.is_initializer() and role_of(value) == "parameter"
+
+
+def may_train(value: ir.Value) -> bool:
+    """Whether a stored float tensor is a weight, as far as can be told before its readers are known."""
+    if not is_weight(value) or value.shape is None:
+        return False
+    mark = value.metadata_props.get(ROLE_KEY)
+    return mark != CONSTANT and (mark == PARAMETER or len(value.shape) > 0)
+
+
+def is_setting(value: ir.Value) -> bool:
+    """Whether an initializer is only read when operators are built, so that no model need store it."""
+    return role_of(value) == "static" and all(is_static_input(node, index) for node, index in value.uses())
+
+
+def parameter_count(graph: Graph) -> int:
+    """Return the number of trainable numbers; a weight that several nodes read counts once."""
+    return sum(size_of(value) for value in graph.initializers.values() if is_parameter(value))
+
+
+def size_of(value: ir.Value) -> int:
+    """Return the number of elements of an initializer, without evaluating a lazy one."""
+    if value.const_value is None:
+        raise ValueError(f"value {value.name!r} is not an initializer")
+    return math.prod(value.const_value.shape.numpy())
+
+
+def _is_constant(node: ir.Node, value: ir.Value) -> bool:
+    """Whether a float tensor is marked as part of a formula or, unmarked, is a number without axes in one."""
+    mark = value.metadata_props.get(ROLE_KEY)
+    if mark is not None:
+        return mark == CONSTANT
+    return node.op_type in ARITHMETIC and value.shape is not None and len(value.shape) == 0

@@ -1,0 +1,120 @@
+"""A Gather along the batch that takes from each image its own numbers, by a table that counts the images.
+
+torch's exporters write a view with strides of its own (``as_strided``) as one row of all numbers and a table of where
+each number of the view lies in it: ``n · C + c`` for image n. For one image the table is the same for every n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.graph import attribute, inputs_of, name_of, shape_of
+from trunkline.graph.passes.editor import put
+from trunkline.ingest.onnx_file.adapters.decompose import become
+from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, refused
+from trunkline.ingest.onnx_file.batch.second_batch import SecondBatch
+from trunkline.ingest.onnx_file.batch.standing import Array, computed, known_sizes, standing
+from trunkline.ingest.onnx_file.proto.operators import EVALUATED
+
+_MOST_NUMBERS = 2**22
+"""In a table, at either witness: enough for one number per channel of a pooled map."""
+
+
+def works_along_batch(node: ir.Node, state: Freeing) -> bool:
+    """Whether ``node`` gathers along the axis that holds the batch of its first input, by a known table."""
+    data = node.inputs[0]
+    axis = None if data is None else state.of(data)
+    if node.op_type != "Gather" or data is None or axis is None:
+        return False
+    return int(attribute(node, "axis", 0)) % state.rank(data) == axis.axis
+
+
+def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
+    """Rewrite ``node`` to gather from each image by itself, and return where its result has the batch.
+
+    Raises:
+        InvalidModel: Its table is not known, or crosses images.
+    """
+    data, indices = node.inputs[0], node.inputs[1]
+    assert data is not None and indices is not None
+    axis = state.of(data)
+    assert axis is not None
+    tables = _tables(indices, state)
+    if not tables or axis.before > 1:
+        raise refused(node, "picks images or parts of them out of the batch")
+    own = [_own_table(table, batch, axis.behind) for batch, table in tables]
+    if own[0] is None or any(other is None or not np.array_equal(own[0], other) for other in own):
+        raise refused(node, "picks images or parts of them out of the batch: it mixes images")
+    table = own[0]
+    sizes = [size or 1 for size in shape_of(data)]
+    count, rest = table.shape[0], table.shape[1:]
+    result = BatchAxis(axis.axis, 1, count)
+    place = axis.place
+    if np.array_equal(table.ravel(), np.arange(axis.behind)):
+        kept = [*sizes[:place], -1, *((count,) if count > 1 else ()), *rest, *sizes[place + axis.extra + 1 :]]
+        state.joints.append(node)
+        become(node, "Reshape", [data, state.editor.constant(f"{name_of(node)}.shape", kept, np.int64)], allowzero=0)
+        return result
+    if axis.behind == 1:
+        raise refused(node, "repeats the images of a batch")
+    shape = table.shape if count > 1 else rest
+    put(node, "axis", place + 1)
+    node.replace_input_with(1, state.editor.constant(f"{name_of(node)}.indices", table.reshape(shape), np.int64))
+    return result
+
+
+def _tables(indices: ir.Value, state: Freeing) -> list[tuple[int, Array]]:
+    if state.second is not None:
+        both = _at_both(indices, state.second)
+        return [] if both is None else list(zip(WITNESSES, both, strict=True))
+    stored = indices.const_value
+    return [] if stored is None else [(state.batch, stored.numpy())]
+
+
+def _at_both(table: ir.Value, second: SecondBatch) -> tuple[Array, Array] | None:
+    """Return what a computed constant holds at either batch size; ``None`` where it is too large or not known."""
+    known: dict[ir.Value, tuple[Array, Array]] = {}
+    waiting = [table]
+    while waiting:
+        top = waiting[-1]
+        node = top.producer()
+        if top.const_value is not None and top not in second.bent:
+            first = top.const_value.numpy()
+            known[top] = (first, second.contents.get(top, first))
+        elif node is None or node.op_type not in EVALUATED or len(node.outputs) > 1 or not _is_small(top, second):
+            return None
+        elif missing := [read for read in inputs_of(node) if read not in known]:
+            waiting += missing
+            continue
+        else:
+            known[top] = (_from(node, known, 0), _from(node, known, 1))
+        waiting.pop()
+    return known[table]
+
+
+def _from(node: ir.Node, known: Mapping[ir.Value, tuple[Array, Array]], index: int) -> Array:
+    contents = {value: known[value][index] for value in inputs_of(node)}
+    with standing({value: array.shape for value, array in contents.items()}, contents):
+        return computed(node)[0]
+
+
+def _is_small(value: ir.Value, second: SecondBatch) -> bool:
+    sizes = second.shapes.get(value)
+    return math.prod(known_sizes(value) if sizes is None else sizes) <= _MOST_NUMBERS
+
+
+def _own_table(table: Array, batch: int, behind: int) -> Array | None:
+    """Return the table of one image, ``[k, ...]``; ``None`` where image n does not read its own numbers by it."""
+    if not table.ndim or table.shape[0] % batch or not table.size:
+        return None
+    each = table.reshape(batch, table.shape[0] // batch, *table.shape[1:])
+    each = np.where(each < 0, each + batch * behind, each)
+    own = each - behind * np.arange(batch).reshape(-1, *[1] * (each.ndim - 1))
+    is_inside = own.min() >= 0 and own.max() < behind
+    return own[0] if is_inside and (own == own[:1]).all() else None

@@ -1,0 +1,40 @@
+"""Give every node and value a name, once and for all, keeping the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from trunkline.graph.passes.editor import Editor
+
+
+@dataclass(frozen=True, slots=True)
+class NameEverything:
+    """Names values first, then nodes.
+
+    1. An unnamed output takes ``<operator>_<number>``. 2. An unnamed node takes its first output's name.
+    3. Of nodes with one name, all but the first get a number. Names that are good already stay.
+    """
+
+    def __call__(self, graph: ir.Graph) -> bool:
+        """Name what has no name of its own in ``graph``."""
+        editor = Editor(graph)
+        seen: set[str] = set()
+        changed = False
+        for number, node in enumerate(graph):
+            for value in node.outputs:
+                if not value.name and (value.uses() or value.is_graph_output()):
+                    value.name = editor.fresh(f"{node.op_type.lower()}_{number}")
+                    changed = True
+            if not node.name or node.name in seen:
+                node.name = _name(node, number, seen, editor)
+                changed = True
+            seen.add(node.name)
+        return changed
+
+
+def _name(node: ir.Node, number: int, seen: set[str], editor: Editor) -> str:
+    wanted = node.name or next((value.name for value in node.outputs if value.name), f"{node.op_type.lower()}_{number}")
+    # A node may be called like the value it writes, but like no other node.
+    return wanted if wanted not in seen and wanted not in editor.nodes else editor.fresh(wanted)

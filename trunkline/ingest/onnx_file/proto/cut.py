@@ -1,0 +1,216 @@
+"""Cut a parsed ONNX file at named values, before its shapes, operators or weights are looked at.
+
+What comes after the features need not be readable then: a classifier whose last layers fit one image size only, or
+a detector's post-processing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import onnx
+
+from trunkline.errors import InvalidModel, Problem, did_you_mean
+from trunkline.ingest.onnx_file.proto.branches import is_fork
+from trunkline.ingest.onnx_file.proto.operators import FOLDED, SUPPORTED
+from trunkline.ingest.onnx_file.proto.unsupported import unsupported_in, why_unsupported
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_DEFAULT = ("", "ai.onnx")
+_SIZES = frozenset({"Shape", "Size"})
+REARRANGING = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that make something else than a map of a map."""
+_SHOWN = 6
+"""Ends that are named to the user, at most."""
+_GUESSED_FROM = 20_000
+"""Names a misspelt one is compared with, at most: comparing is slow."""
+
+
+def cut_at(graph: onnx.GraphProto, features: Sequence[str], place: str) -> str:
+    """Make the values called ``features`` the only outputs of ``graph``; what they do not need is gone.
+
+    Args:
+        graph: The graph of a file that nothing has been checked of yet.
+        features: Names of values, or of nodes, whose first output is meant then.
+        place: The file, for errors.
+
+    Returns:
+        What was done, for the user.
+
+    Raises:
+        InvalidModel: A name is no computed value's, or that of several nodes.
+    """
+    problems: list[Problem] = []
+    names = [name for wanted in features for name in _value_named(graph, wanted, place, problems)]
+    if problems:
+        raise InvalidModel(problems)
+    before = len(graph.node)
+    _keep(graph, list(dict.fromkeys(names)))
+    return f"cut at {', '.join(map(repr, features))}: {before - len(graph.node)} of {before} nodes are left out"
+
+
+def drop_unreadable(proto: onnx.ModelProto) -> str:
+    """Leave out the nodes that cannot be read and all that depends on them, if no weights lie there.
+
+    Returns:
+        What was left out, for the user; empty where there is nothing, or where weights would be lost: such a
+        file is refused later, with every reason.
+    """
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in _DEFAULT), default=0)
+    parting = _parting(proto.graph, opset)
+    if not parting.left or not parting.ends or any(_has_weights(node, parting.computed) for node in parting.left):
+        return ""
+    _keep(proto.graph, parting.ends)
+    return f"left out {len(parting.left)} nodes from the first that cannot be read on: {', '.join(parting.operators)}"
+
+
+def readable_ends(graph: onnx.GraphProto, opset: int) -> list[str]:
+    """Return the last values before what cannot be read, a few at most; none where the only input is no image."""
+    stored = {tensor.name for tensor in graph.initializer}
+    images = [value for value in graph.input if value.name not in stored]
+    if len(images) != 1 or len(images[0].type.tensor_type.shape.dim) != 4:
+        return []
+    parting = _parting(graph, opset)
+    if not parting.left:
+        return []
+    writers = {node.output[0]: node for node in graph.node if node.op_type in REARRANGING and node.output}
+    ends = dict.fromkeys(_map_behind(name, writers) for name in parting.ends)
+    return [name for name in ends if name != images[0].name][:_SHOWN]
+
+
+def _map_behind(name: str, writers: Mapping[str, onnx.NodeProto]) -> str:
+    """Return what a value has been rearranged from: a map, where a sequence is made of it."""
+    seen = {name}
+    while name in writers and writers[name].input and writers[name].input[0] not in seen:
+        name = writers[name].input[0]
+        seen.add(name)
+    return name
+
+
+class _Parting(NamedTuple):
+    """A graph parted where it stops to be readable.
+
+    Attributes:
+        left: The nodes that cannot be read, and those that depend on them.
+        ends: The outputs of what is left.
+        operators: What cannot be read.
+        computed: All values that depend on the image, readable or not.
+    """
+
+    left: list[onnx.NodeProto]
+    ends: list[str]
+    operators: list[str]
+    computed: set[str]
+
+
+def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
+    images = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    computed, lost, operators = set(images), set[str](), dict[str, None]()
+    left: list[onnx.NodeProto] = []
+    for node in _in_order(graph):
+        unreadable = _is_unreadable(node, computed, opset)
+        if unreadable:
+            operators[node.op_type] = None
+        if unreadable or not lost.isdisjoint(_reads(node)):
+            left.append(node)
+            lost.update(node.output)
+        elif node.op_type not in _SIZES and not computed.isdisjoint(_reads(node)):
+            computed.update(node.output)
+    ends = [value.name for value in graph.output if value.name in computed]
+    ends += [name for node in left for name in _reads(node) if name in computed and name not in images]
+    return _Parting(left, list(dict.fromkeys(ends)), list(operators), computed | lost)
+
+
+def _value_named(graph: onnx.GraphProto, wanted: str, place: str, problems: list[Problem]) -> Iterator[str]:
+    if any(wanted == name for node in graph.node for name in node.output):
+        yield wanted
+        return
+    nodes = [node for node in graph.node if node.name == wanted]
+    if len(nodes) == 1 and nodes[0].output:
+        yield nodes[0].output[0]
+    elif nodes:
+        values = ", ".join(name for node in islice(nodes, 5) for name in node.output)
+        problems.append(Problem(f"{len(nodes)} nodes are called {wanted!r}", place, f"name the value: {values}"))
+    elif any(wanted == item.name for item in (*graph.input, *graph.initializer)):
+        problems.append(Problem(f"{wanted!r} is an input or weight, not computed", place, "name a node's output"))
+    else:
+        advice = did_you_mean(wanted, islice(_names(graph), _GUESSED_FROM)) or "`inspect` lists the nodes by name"
+        problems.append(Problem(f"the network has no value or node {wanted!r}", place, advice))
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from filter(None, (node.name, *node.output))
+
+
+def _keep(graph: onnx.GraphProto, outputs: list[str]) -> None:
+    """Remove every node and initializer that ``outputs`` do not need."""
+    producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    needed, kept, waiting = set[str](), set[int](), list(outputs)
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        index = producer.get(name)
+        if index is not None and index not in kept:
+            kept.add(index)
+            waiting += _reads(graph.node[index])
+    known = {value.name: value for value in (*graph.value_info, *graph.output)}
+    infos = [
+        onnx.ValueInfoProto.FromString(known[name].SerializeToString()) if name in known else None for name in outputs
+    ]
+    _delete(graph.node, (index for index in range(len(graph.node)) if index not in kept))
+    _delete(graph.initializer, (i for i, tensor in enumerate(graph.initializer) if tensor.name not in needed))
+    del graph.output[:]
+    graph.output.extend(info or onnx.ValueInfoProto(name=name) for name, info in zip(outputs, infos, strict=True))
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield what a node reads, and what a graph inside it takes from outside."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for nested in inner.node:
+                yield from _reads(nested)
+
+
+def _delete(items: Any, indices: Iterable[int]) -> None:
+    """Delete by runs, from the end: one by one would take quadratic time, and copying would take memory."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and runs[-1][1] == index:
+            runs[-1][1] = index + 1
+        else:
+            runs.append([index, index + 1])
+    for start, end in reversed(runs):
+        del items[start:end]
+
+
+def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes so that each follows what it reads; those in a circle are left out."""
+    producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    missing = [len({producer[name] for name in node.input if name in producer}) for node in graph.node]
+    readers: dict[int, list[int]] = {}
+    for index, node in enumerate(graph.node):
+        for source in {producer[name] for name in node.input if name in producer}:
+            readers.setdefault(source, []).append(index)
+    ready = [index for index, count in enumerate(missing) if not count]
+    for index in ready:
+        for reader in readers.get(index, ()):
+            missing[reader] -= 1
+            if not missing[reader]:
+                ready.append(reader)
+    return [graph.node[index] for index in ready]
+
+
+def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool:
+    """Whether the reader would refuse ``node``: an operator it lacks, or one for sizes only that reads pixels."""
+    if why_unsupported(node, opset):
+        return not is_fork(node) or bool(unsupported_in(node, opset))
+    for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
+    return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)
+
+
+def _has_weights(node: onnx.NodeProto, computed: set[str]) -> bool:
+    return node.op_type in _WEIGHTED and not computed.issuperset(filter(None, node.input))

@@ -1,0 +1,157 @@
+"""Weights that lie in a file beside the model, and must lie there and nowhere else.
+
+A model file names its data file freely, so it could name any file of the machine and have it read, or a pipe
+and have us wait for ever. Every part of the way is therefore opened without following links, relative to the
+folder before it, and what was opened is checked again: nothing can be swapped in between.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from trunkline.errors import InvalidModel
+from trunkline.limits import Limits, allow
+
+_KEYS = frozenset({"location", "offset", "length", "checksum"})
+
+
+class Refused(Exception):
+    """Why a tensor's external data is not read, and what to do."""
+
+    def __init__(self, message: str, advice: str = "save the model again, with its data beside it") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The bytes of one tensor: ``length`` bytes from ``offset`` on in the file at ``parts`` below the folder."""
+
+    parts: tuple[str, ...]
+    offset: int
+    length: int
+
+    @classmethod
+    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> Window:
+        """Read where ``tensor``, which holds ``nbytes`` bytes, says that its data is.
+
+        Raises:
+            Refused: The location leaves the folder, or offset or length are wrong.
+        """
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if len(entries) != len(tensor.external_data):
+            raise Refused("a key of its external data is given twice")
+        if unknown := sorted(entries.keys() - _KEYS):
+            raise Refused(f"unknown external data key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}")
+        length = _count(entries, "length", nbytes)
+        if length != nbytes:
+            raise Refused(f"its external data has {length} bytes, its shape and type need {nbytes}")
+        return cls(_parts(entries.get("location", "")), _count(entries, "offset", 0), length)
+
+
+class ExternalData:
+    """The data files of one model, each opened once and mapped, not read."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._maps: dict[tuple[str, ...], memoryview] = {}
+
+    def array(self, window: Window, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return a read-only view of one tensor.
+
+        Raises:
+            Refused: The file is missing, not a plain file of this folder, or too short.
+        """
+        content = self._content(window.parts)
+        if window.offset + window.length > len(content):
+            end = window.offset + window.length
+            raise Refused(f"its external data ends at byte {end}, the file has {len(content)}")
+        part = content[window.offset : window.offset + window.length]
+        return np.frombuffer(part, dtype=dtype.newbyteorder("<")).reshape(tuple(shape))
+
+    def _content(self, parts: tuple[str, ...]) -> memoryview:
+        if parts not in self._maps:
+            try:
+                self._maps[parts] = _map(self._folder, parts, self._limits.file_bytes)
+            except OSError as error:
+                raise Refused(f"external data file {'/'.join(parts)!r} cannot be read: {error.strerror}") from error
+        return self._maps[parts]
+
+
+def _count(entries: dict[str, str], key: str, default: int) -> int:
+    text = entries.get(key, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Refused(f"external data {key} {text[:40]!r} is not a whole number of bytes")
+    return int(text)
+
+
+def _parts(location: str) -> tuple[str, ...]:
+    if not location or "\0" in location or "\\" in location or ":" in location:
+        raise Refused(f"external data location {location!r} is not the plain name of a file")
+    if location.startswith("/"):
+        raise Refused(f"external data location {location!r} is absolute; it must be in the model's folder")
+    parts = tuple(part for part in location.split("/") if part not in ("", "."))
+    if not parts or ".." in parts or location.endswith(("/", "/.")):
+        raise Refused(f"external data location {location!r} does not name a file in the model's folder")
+    return parts
+
+
+def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
+    if os.open not in os.supports_dir_fd:
+        raise Refused("external data cannot be opened safely on this system", "save the model in one file")
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            _refuse_link(part, opened)
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
+            os.close(opened)
+            opened = below
+        return _map_file(parts[-1], opened, limit_bytes)
+    finally:
+        os.close(opened)
+
+
+def _map_file(name: str, folder: int, limit_bytes: int) -> memoryview:
+    _check(_refuse_link(name, folder), name, limit_bytes)
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        status = os.fstat(file)
+        _check(status, name, limit_bytes)
+        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if status.st_size else memoryview(b"")
+    finally:
+        os.close(file)
+
+
+def _refuse_link(name: str, folder: int) -> os.stat_result:
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        raise Refused(f"external data goes through the link {name!r}", f"copy what it points to: cp -rL {name} COPY")
+    return status
+
+
+def _check(status: os.stat_result, name: str, limit_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused(f"external data {name!r} is not a regular file")
+    if status.st_nlink > 1:
+        advice = f"replace it by a copy of its own: cp {name} COPY && mv COPY {name}"
+        raise Refused(f"external data file {name!r} has another name elsewhere (a hard link)", advice)
+    if status.st_size > limit_bytes:
+        raise Refused(
+            f"external data file {name!r} holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
+            allow("file_bytes", status.st_size),
+        )
+
+
+def refused(error: Refused, name: str) -> InvalidModel:
+    """Return ``error`` as the user's error about the tensor called ``name``."""
+    return InvalidModel(f"tensor {name!r}: {error}", place=name, advice=error.advice)

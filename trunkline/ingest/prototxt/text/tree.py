@@ -1,0 +1,150 @@
+"""Tokens → a tree of located fields, with no schema: what a field means is decided later.
+
+The reader takes what protobuf's text format allows and what real files hold: an optional colon before a
+block, ``{}`` or ``<>`` around it, repeated keys, ``[a, b]`` lists (which are repeated keys written short),
+adjacent strings, and commas or semicolons between fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from trunkline.ingest.prototxt.text.lexer import Token, tokens
+from trunkline.ingest.prototxt.text.source import Source, Span, quoted
+from trunkline.limits import Limits, allow
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_CLOSERS = {"{": "}", "<": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number, word or string as written; what type it is, the field's reader knows."""
+
+    text: str
+    quoted: bool
+    at: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A block of fields in the order written; ``at`` is its name, or the file's start for the root."""
+
+    fields: list[Field]
+    at: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One name with one value; a list or a repeated key makes several Fields."""
+
+    name: str
+    value: Scalar | Message
+    at: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A block or list that is not closed yet. In a list, ``element`` is the field its items belong to."""
+
+    message: Message
+    closer: str
+    opener: Span
+    element: Token | None = None
+
+
+def parse(source: Source, limits: Limits | None = None) -> Message:
+    """Read a text as protobuf text format.
+
+    Works with an explicit stack, in time linear in the text.
+
+    Raises:
+        InvalidModel: The text is not in the format, or asks for more than ``limits`` allow.
+    """
+    return _Parser(source, limits or Limits()).run()
+
+
+class _Parser:
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self.source = source
+        self.limits = limits
+        self.tokens: Iterator[Token] = tokens(source, limits)
+        self.token = next(self.tokens)
+        self.root = Message([], Span(1, 1))
+        self.stack = [_Open(self.root, "", self.root.at)]
+
+    def run(self) -> Message:
+        while self.token.kind != "end":
+            token, frame = self.token, self.stack[-1]
+            if token.text in (",", ";") and token.kind == "mark":
+                self.advance()
+            elif token.kind == "mark" and token.text in "}>]":
+                self.close(token, frame)
+            elif frame.element is not None:
+                self.value(frame.element, frame.message)
+            else:
+                self.field(token, frame.message)
+        if len(self.stack) > 1:
+            frame = self.stack[-1]
+            raise self.source.error("the file ends before this block is closed", frame.opener, f'add "{frame.closer}"')
+        return self.root
+
+    def advance(self) -> Token:
+        token, self.token = self.token, next(self.tokens, self.token)
+        return token
+
+    def close(self, token: Token, frame: _Open) -> None:
+        if not frame.closer:
+            raise self.source.error(f'this "{token.text}" closes nothing', token.at)
+        if token.text != frame.closer:
+            opened = f"the block opened at line {frame.opener.line}, column {frame.opener.column}"
+            raise self.source.error(f'found "{token.text}" where "{frame.closer}" closes {opened}', token.at)
+        self.stack.pop()
+        self.advance()
+
+    def field(self, name: Token, message: Message) -> None:
+        if name.kind != "word" or not _NAME.fullmatch(name.text):
+            raise self.source.error(f"expected a field name, found {quoted(name.text)}", name.at)
+        self.advance()
+        colon = self.token.kind == "mark" and self.token.text == ":"
+        if colon:
+            self.advance()
+        elif not (self.token.kind == "mark" and self.token.text in _CLOSERS):
+            raise self.source.error(
+                f'expected ":" or "{{" after {quoted(name.text)}, found {_shown(self.token)}', self.token.at
+            )
+        if self.token.kind == "mark" and self.token.text == "[":
+            self.push(_Open(message, "]", self.token.at, name))
+        else:
+            self.value(name, message)
+
+    def value(self, name: Token, message: Message) -> None:
+        token = self.token
+        if token.kind == "mark" and token.text in _CLOSERS:
+            block = Message([], name.at)
+            message.fields.append(Field(name.text, block, name.at))
+            self.push(_Open(block, _CLOSERS[token.text], token.at))
+        elif token.kind in ("word", "string"):
+            message.fields.append(Field(name.text, self.scalar(), name.at))
+        else:
+            raise self.source.error(f"expected a value for {quoted(name.text)}, found {_shown(token)}", token.at)
+
+    def scalar(self) -> Scalar:
+        first = self.advance()
+        parts = [first.text]
+        while first.kind == "string" and self.token.kind == "string":
+            parts.append(self.advance().text)
+        return Scalar("".join(parts), first.kind == "string", first.at)
+
+    def push(self, frame: _Open) -> None:
+        if len(self.stack) > self.limits.depth:
+            message = f"blocks are nested deeper than {self.limits.depth} levels"
+            raise self.source.error(message, frame.opener, allow("depth"))
+        self.stack.append(frame)
+        self.advance()
+
+
+def _shown(token: Token) -> str:
+    return "the end of the file" if token.kind == "end" else quoted(token.text)

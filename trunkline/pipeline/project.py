@@ -1,0 +1,249 @@
+"""What a pipeline file names, opened: backbone, data, tasks and heads that fit each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.export.provenance import Provenance, sha256_of
+from trunkline.files.write import atomic_write, json_bytes
+from trunkline.fragments.heads.make_head import make_head, need_taps
+from trunkline.graph.fingerprint import fingerprint, weights_fingerprint
+from trunkline.graph.graph import Graph, shape_of
+from trunkline.ingest.backbone import read_backbone
+from trunkline.limits import Limits
+from trunkline.pipeline.config import PipelineConfig, TaskConfig
+from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
+from trunkline.train.data.config import DataConfig, ScenesConfig
+from trunkline.train.data.inventory import Inventory
+from trunkline.train.data.open import open_data
+from trunkline.train.data.record import DATA, record_of, take_stock
+from trunkline.train.data.remarks import check_labels_suffice, remarks
+from trunkline.train.data.splits import Split, split
+from trunkline.train.loop.batch_feed import SplitData, split_data
+from trunkline.train.loop.device import Compute
+from trunkline.train.run_folder.run_folder import RunFolder, open_run
+from trunkline.train.schedule.presets import Preset
+from trunkline.train.tasks.base import Task, make_task
+
+SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
+REPORTING = "test"
+"""The part of the data that metrics are reported on."""
+EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
+_STAGES = ("search", "train", "export", "bench")
+_OWN_PLACE = {
+    "weight": "set it beside `options`, not in it",
+    "name": "the table's name is the task's name",
+    "kind": "the data set says what kind of task it is",
+    "channels": "the data set says how many channels the task has",
+}
+"""Keys of a task that must not come in by way of its options."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A pipeline file and the folder that its run lives in.
+
+    Attributes:
+        config: The pipeline.
+        out: The run's folder.
+        limits: What model files may ask for; the defaults where none are given.
+    """
+
+    config: PipelineConfig
+    out: Path
+    limits: Limits | None = None
+
+    @cached_property
+    def data(self) -> DataSets:
+        """The opened data sets."""
+        return open_data(self._data_config())
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Task names in output order."""
+        known = KINDS if isinstance(self.config.data, ScenesConfig) else tuple(self.data.train.tasks)
+        problems = [
+            Problem("the data set has no such task", f"tasks.{name}", did_you_mean(name, known) or _listing(known))
+            for name in self.config.tasks
+            if name not in known
+        ]
+        problems += [
+            Problem("is not an option", f"tasks.{name}.options.{key}", _OWN_PLACE[key])
+            for name, task in self.config.tasks.items()
+            for key in task.options
+            if key in _OWN_PLACE
+        ]
+        if problems:
+            raise InvalidConfig(problems)
+        return tuple(self.config.tasks or self.data.train.tasks)
+
+    @cached_property
+    def backbone(self) -> Graph:
+        """The backbone at the run's image size, cut at its features."""
+        size, asked = self.data.train.size, self.config.input_size
+        if asked is not None and asked != size:
+            raise InvalidConfig(
+                f"is {asked[0]} x {asked[1]}, but the data set gives images of {size[0]} x {size[1]}",
+                place="input_size",
+                advice="leave it out, or set the size under [data]: a model is trained at the size it is built for",
+            )
+        return read_backbone(
+            self.config.backbone,
+            features=self.config.features,
+            taps=need_taps(self._head_kinds.values(), self.limits),
+            input_size=size,
+            limits=self.limits,
+            weights=self.config.backbone_weights,
+            allow_missing=self.config.allow_missing,
+        )
+
+    @property
+    def _head_kinds(self) -> dict[str, str]:
+        return {name: self._task(name).head or self.config.head for name in self.tasks}
+
+    @cached_property
+    def heads(self) -> dict[str, Graph]:
+        """A head per task."""
+        channels = {name: self.data.train.tasks[name].channels for name in self.tasks}
+        kinds = self._head_kinds
+        heads = {name: make_head(kinds[name], self.backbone, channels[name], self.limits) for name in self.tasks}
+        shapes = {name: shape_of(head.outputs[0]) for name, head in heads.items()}
+        problems = [
+            Problem(
+                f"{kinds[name]!r} gives {list(shape)}, {name} needs [N, {channels[name]}, h, w]",
+                f"tasks.{name}.head",
+                "give a head that predicts a map with as many channels as the task has",
+            )
+            for name, shape in shapes.items()
+            if len(shape) != 4 or shape[1] != channels[name]
+        ]
+        if problems:
+            raise InvalidConfig(problems)
+        return heads
+
+    def losses(self, numbers: Preset, *, searching: bool = False) -> list[Task]:
+        """Return the tasks with their loss weights: the pipeline's own, else the preset's, else 1."""
+        preset = (numbers.search_loss_weights if searching else None) or numbers.loss_weights
+        made = []
+        for name in self.tasks:
+            info, config = self.data.train.tasks[name], self._task(name)
+            weight = preset.get(info.kind, 1.0) if config.weight is None else config.weight
+            options: dict[str, Any] = {**info.options, **config.options, "weight": float(weight)}
+            made.append(make_task(name, info.kind, info.channels, **options))
+        return made
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What the data's files hold.
+
+        Raises:
+            InvalidConfig: A file cannot be used, or is not what the run began with; all of them at once.
+        """
+        found = take_stock(self.data, self.out)
+        check_labels_suffice(found, self.tasks)
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of backbone and data."""
+        return (*self.backbone.notes, *remarks(self.inventory, self.tasks))
+
+    @property
+    def eval_split(self) -> str | None:
+        """The split that chooses; None where nothing was held out."""
+        return None if self.data.val is None else "val"
+
+    @property
+    def policy_split(self) -> Split:
+        """Which training samples train weights, and which the policy, while both are searched."""
+        return split(len(self.data.train), self.config.seed, self.config.policy_fraction)
+
+    def splits(self, numbers: Preset) -> SplitData:
+        """Return the batches of the run."""
+        return split_data(
+            self.data,
+            self.policy_split,
+            batch_size=numbers.batch_size,
+            seed=self.config.seed,
+            augment=self.config.augment,
+        )
+
+    @property
+    def compute(self) -> Compute:
+        """Device and precision."""
+        return Compute(self.config.device, self.config.precision)
+
+    def folder(self, name: str) -> RunFolder:
+        """Return where a stage keeps its checkpoints and metrics; :meth:`stage` opens it."""
+        return RunFolder((self.out / name).absolute())
+
+    @contextmanager
+    def stage(self, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the folder of one stage; a stage begun with other settings is refused.
+
+        What can be refused beforehand should be: settings are written when the folder is first opened.
+        """
+        decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
+        decisive["contents"] = {**self._contents, "data": self.inventory.digests()}
+        with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
+            self.write_json(DATA, record_of(self.data, self.inventory))
+            yield
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a result into the run's folder."""
+        path = self.out / name
+        atomic_write(path, json_bytes(content, indent=2))
+        return path
+
+    def metadata(self, plan: str) -> dict[str, str]:
+        """Return what the exported file says about its origin."""
+        provenance = Provenance(
+            backbone=self.backbone.name,
+            plan_sha256=sha256_of(plan),
+            config_sha256=sha256_of(json.dumps(self._portable)),
+            mean=NORMALISATION.mean,
+            std=NORMALISATION.std,
+        )
+        return provenance.to_metadata()
+
+    @cached_property
+    def _contents(self) -> dict[str, Any]:
+        """What the files hold whose names alone are in the pipeline."""
+        heads = {name: fingerprint(head) + weights_fingerprint(head) for name, head in self.heads.items()}
+        backbone = {"structure": fingerprint(self.backbone), "weights": weights_fingerprint(self.backbone)}
+        return {"backbone": backbone, "heads": heads}
+
+    @property
+    def _portable(self) -> dict[str, Any]:
+        """The pipeline with names for paths, so that files may move and equal inputs give equal bytes."""
+        content = self.config.model_dump(mode="json")
+        content["backbone"] = Path(content["backbone"]).name
+        content["backbone_weights"] = content["backbone_weights"] and Path(content["backbone_weights"]).name
+        for table in (content, *content["tasks"].values()):
+            table["head"] = table["head"] and Path(table["head"]).name
+        options = content["search"]["options"]
+        options["cost_table"] = options["cost_table"] and Path(options["cost_table"]).name
+        content["data"].pop("path", None)  # its folder may have any name: what it holds is compared
+        return content
+
+    def _task(self, name: str) -> TaskConfig:
+        return self.config.tasks.get(name, TaskConfig())
+
+    def _data_config(self) -> DataConfig:
+        """Scenes render only the labels that are asked for; folders hold what they hold."""
+        config = self.config.data
+        asked = tuple(kind for kind in KINDS if kind in self.config.tasks)
+        if isinstance(config, ScenesConfig) and asked:
+            return config.model_copy(update={"tasks": asked})
+        return config
+
+
+def _listing(known: Iterable[str]) -> str:
+    return f"it has: {', '.join(known)}"

@@ -1,0 +1,154 @@
+"""Write a run's report: ``report.md`` and its pictures, from the JSON files of the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig
+from trunkline.files.write import atomic_write
+from trunkline.report.loss_picture import draw_losses, read_records
+from trunkline.report.sharing_picture import draw_plan, draw_policy
+from trunkline.report.tables import Table, accuracy_table, cost_table, escaped, latency_table, parity_table
+from trunkline.report.trade_off import Way, draw_trade_off, trade_off_table, ways
+from trunkline.report.training import how_trained
+
+PREDICTIONS = "predictions.png"
+PARTS = ("plan", "policy", "search", "train", "export", "bench", "delta")
+"""JSON files of a run; each is there once its stage is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A written report.
+
+    Attributes:
+        path: The Markdown file.
+        tables: Its tables.
+        pictures: Its PNG files.
+    """
+
+    path: Path
+    tables: tuple[Table, ...]
+    pictures: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return paths and tables as plain data."""
+        tables = [asdict(table) for table in self.tables]
+        return {"report": str(self.path), "pictures": [str(path) for path in self.pictures], "tables": tables}
+
+
+def write_report(run: Path) -> Report:
+    """Write the report of whatever stages the run has finished.
+
+    Raises:
+        InvalidConfig: The folder holds no run.
+        WorkFailed: The disk is full.
+    """
+    found = {name: _read(run / f"{name}.json") for name in PARTS}
+    if not any(found.values()):
+        raise InvalidConfig("there is no run in this folder", place=str(run), advice="`trunkline run` makes one")
+    models = _models(run, found)
+    compared = _compared(run, found, models)
+    tables = _tables(run, found, models, compared)
+    pictures = _pictures(run, found, compared)
+    path = run / "report.md"
+    with _from(run / "train*.json"):
+        trained = how_trained(models) if models else []
+    atomic_write(path, _document(run, found, trained, tables, pictures).encode())
+    return Report(path, tuple(tables), tuple(run / name for name in pictures.values()))
+
+
+def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
+    """Return what the trainings wrote, the run's model first; nothing where it is not trained yet."""
+    return [found["train"], *(_read(path) for path in sorted(run.glob("train-*.json")))] if found["train"] else []
+
+
+def _tables(run: Path, found: Mapping[str, Any], models: list[Any], compared: list[Way]) -> list[Table]:
+    tables = []
+    if compared:
+        tables.append(trade_off_table(compared, found["bench"]))
+    if found["search"]:
+        with _from(run / "search.json"):
+            tables.append(cost_table(found["search"]))
+    if models:
+        with _from(run / "train*.json"):
+            tables.append(accuracy_table(models, found["delta"] or {}))
+    if found["export"]:
+        with _from(run / "export.json"):
+            tables.append(parity_table(found["export"]))
+    if found["bench"]:
+        with _from(run / "bench.json"):
+            tables.append(latency_table(found["bench"]))
+    return tables
+
+
+def _compared(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Way]:
+    """Return what was both trained next to single-task models and measured next to them."""
+    if not models or not found["bench"]:
+        return []
+    with _from(run / "bench.json"):
+        return ways(models, found["delta"] or {}, found["bench"])
+
+
+def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[str, str]:
+    """Draw what there is to draw; returns file names by caption."""
+    pictures = {}
+    if compared:
+        draw_trade_off(compared, found["bench"], run / "trade_off.png")
+        pictures["What sharing costs and saves"] = "trade_off.png"
+    if found["plan"]:
+        with _from(run / "plan.json"):
+            draw_plan(found["plan"], run / "sharing.png")
+        pictures["Who shares what"] = "sharing.png"
+    if found["policy"]:
+        with _from(run / "policy.json"):
+            draw_policy(found["policy"], run / "policy.png")
+        pictures["What the search learned"] = "policy.png"
+    records = [record for stage in ("search", "train") for record in read_records(run / stage / "metrics.jsonl")]
+    if draw_losses(records, run / "losses.png"):
+        pictures["Losses"] = "losses.png"
+    if (run / PREDICTIONS).is_file():
+        pictures["Predictions on test images"] = PREDICTIONS
+    return pictures
+
+
+def _document(
+    run: Path, found: Mapping[str, Any], trained: list[str], tables: list[Table], pictures: Mapping[str, str]
+) -> str:
+    plan = found["plan"] or {"tasks": [], "backbone": {"name": run.name}, "method": "–"}
+    verdict = ""
+    if found["export"]:
+        passed = found["export"]["parity"]["passed"]
+        verdict = f"Parity of `model.onnx`: **{'passed' if passed else 'failed'}**.\n"
+    parts = [
+        f"# {escaped(plan['backbone']['name'])}: {', '.join(plan['tasks'])}\n",
+        f"Method: {escaped(plan['method'])}. {verdict}",
+        *(["\n".join(trained) + "\n"] if trained else []),
+        *(table.to_markdown() for table in tables),
+        *(f"### {caption}\n\n![{caption}]({name})\n" for caption, name in pictures.items()),
+    ]
+    return "\n".join(parts)
+
+
+@contextmanager
+def _from(path: Path) -> Iterator[None]:
+    """Blame a run's file that holds JSON of another form."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        advice = "run the stage again; it goes on from its checkpoint"
+        raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidConfig(f"this is not JSON: {error}", place=str(path)) from error

@@ -1,0 +1,105 @@
+"""The whole trade-off in one table and one picture: what each way of sharing costs in accuracy, and what it saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.report.style import INK, SHARED, figure, plain, task_colour
+from trunkline.report.tables import UNSTABLE, Table, unstable, unstable_notes
+
+Json = Mapping[str, Any]
+
+SINGLE_TASK = "independent"
+_MODEL, _SEARCHED = "model", "searched"
+"""What the training and the measurement call the model that was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of sharing, trained and measured.
+
+    Attributes:
+        name: As the measurement has it.
+        change: Mean Δ in percent against single-task models.
+        changes: Δ by task.
+        alike: Whether it was trained as the single-task models were.
+        latency: Its row of the measurement.
+    """
+
+    name: str
+    change: float
+    changes: Mapping[str, float]
+    alike: bool
+    latency: Json
+
+    @property
+    def interval_ms(self) -> tuple[float, float]:
+        """Return the 99 % interval of the median latency."""
+        low, high = self.latency["p50_ci_ms"]
+        return low, high
+
+
+def ways(models: Sequence[Json], deltas: Mapping[str, Mapping[str, float]], bench: Json) -> list[Way]:
+    """Return what was both trained and measured, in the order of the measurement; nothing without Δ."""
+    trained = {_SEARCHED if model["name"] == _MODEL else model["name"]: model for model in models}
+    changes = {_SEARCHED if name == _MODEL else name: row for name, row in deltas.items()}
+    if not changes:
+        return []
+    changes[SINGLE_TASK] = dict.fromkeys(next(iter(changes.values())), 0.0)
+    found = []
+    for latency in bench["models"]:
+        name = latency["name"]
+        if name in trained and name in changes:
+            row = {task: change for task, change in changes[name].items() if task != "mean"}
+            found.append(Way(name, changes[name]["mean"], row, trained[name]["alike"], latency))
+    return found
+
+
+def trade_off_table(found: Sequence[Way], bench: Json) -> Table:
+    """Return Δ next to MACs, latency and speed-up, one row for each way of sharing."""
+    reasons, first = unstable(bench), bench["models"][0]["name"]
+    speed_ups = {ratio["name"]: ratio["speed_up"] for ratio in bench["ratios"]}
+    rows = []
+    for way in found:
+        time_mark = f" {UNSTABLE}" if way.name in reasons else ""
+        ratio_mark = f" {UNSTABLE}" if way.name in speed_ups and reasons.keys() & {way.name, first} else ""
+        macs = way.latency["macs_ratio"]
+        rows.append(
+            (
+                way.name,
+                "–" if macs is None else f"{macs:.3f}",
+                f"{way.latency['p50_ms']:.2f}{time_mark}",
+                f"{speed_ups.get(way.name, 1.0):.2f}{ratio_mark}",
+                *(f"{change:+.2f}" for change in way.changes.values()),
+                f"{way.change:+.2f}" if way.alike else f"{way.change:+.2f} (not alike)",
+            )
+        )
+    tasks = list(found[0].changes)
+    columns = ("model", "MACs", "p50 (ms)", "speed-up", *(f"Δ {task} (%)" for task in tasks), "Δ mean (%)")
+    title = "What sharing saves, and what it costs, against single-task models"
+    return Table(title, columns, tuple(rows), tuple(unstable_notes(first, reasons)))
+
+
+def draw_trade_off(found: Sequence[Way], bench: Json, path: Path) -> None:
+    """Draw Δ against milliseconds: up is more accurate, left is faster; a latency that is not steady is hollow."""
+    reasons = unstable(bench)
+    with figure(6.4, 3.6, path) as drawn:
+        axes = drawn.add_subplot()
+        axes.axhline(0.0, color=INK, linewidth=0.6, linestyle=":")
+        for way in found:
+            colour = task_colour(0) if way.name == _SEARCHED else SHARED
+            fill = "none" if way.name in reasons else colour
+            x, (low, high) = way.latency["p50_ms"], way.interval_ms
+            axes.hlines(way.change, low, high, color=colour, linewidth=1.0)
+            axes.scatter([x], [way.change], s=36, edgecolors=colour, facecolors=fill, zorder=3)
+            axes.annotate(plain(way.name), (x, way.change), (5, 5), textcoords="offset points", fontsize=8)
+        axes.set_xlabel("latency, median and 99 % interval (ms)", fontsize=8)
+        axes.set_ylabel("Δ mean against single-task (%)", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.margins(x=0.18, y=0.18)
+        axes.spines[["top", "right"]].set_visible(False)
+        note = "; hollow: not steady" if reasons else ""
+        axes.set_title(f"Accuracy against latency: up and left is better{note}", fontsize=10, loc="left")

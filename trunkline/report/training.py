@@ -1,0 +1,34 @@
+"""How the models of a report were trained, in sentences: what reports, what chose, and who had more than others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trunkline.report.tables import escaped
+
+Json = Mapping[str, Any]
+
+
+def how_trained(models: Sequence[Json]) -> list[str]:
+    """Return sentences about ``train*.json``, the run's model first."""
+    splits, best_by = models[0]["splits"], models[0]["best_by"]
+    sentences = [f"Metrics are of {_part(splits['report'])}."]
+    if best_by is None:
+        sentences.append("Nothing was chosen: weights are those of the last step.")
+    else:
+        chosen = f"`{escaped(best_by)}` on {_part(splits['choose'])}"
+        sentences.append(f"Weights were chosen by {chosen}; models that share nothing chose each for itself.")
+    return [*sentences, *(_not_alike(model) for model in models if not model["alike"])]
+
+
+def _part(part: Json) -> str:
+    return f"{escaped(part['split'])} ({part['samples']} samples: {escaped(part['from'])})"
+
+
+def _not_alike(model: Json) -> str:
+    steps, name = model["steps"], escaped(model["name"])
+    return (
+        f"**{name} was not trained alike**: it went on from the search, where {steps['search']} steps had moved its "
+        f"weights before its own {steps['train']}. No baseline gets those, so Δ is not due to sharing alone."
+    )

@@ -1,0 +1,114 @@
+"""Plans that need no search: independent, fully shared, shared up to a block, and TreeMTL's layouts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.files.read import read_own
+from trunkline.graph.graph import Graph
+from trunkline.sharing.plan import SharingPlan, check_task_names, make_plan
+from trunkline.sharing.units import find_units
+
+Layout = list[list[list[str]]]
+"""One entry per block: the groups of tasks that share it (TreeMTL, Zhang et al. 2022)."""
+
+
+def all_shared(backbone: Graph, tasks: Sequence[str]) -> SharingPlan:
+    """Return the plan in which every task runs the same backbone (the papers' *Multi-Task*)."""
+    return plan_of_layout(backbone, tasks, [[list(tasks)]] * _depth(backbone), method="all-shared")
+
+
+def independent(backbone: Graph, tasks: Sequence[str]) -> SharingPlan:
+    """Return the plan in which every task has its own backbone (the papers' *Single-Task*)."""
+    return plan_of_layout(backbone, tasks, [[[task] for task in tasks]] * _depth(backbone), method="independent")
+
+
+def share_until(backbone: Graph, tasks: Sequence[str], block: str) -> SharingPlan:
+    """Return the plan that shares everything up to and including ``block``, by name or number.
+
+    Raises:
+        InvalidConfig: There is no such block.
+    """
+    names = [unit.name for unit in find_units(backbone, "block")]
+    if block in names:
+        last = names.index(block)
+    elif block in map(str, range(len(names))):
+        last = int(block)
+    else:
+        advice = did_you_mean(block, names) or f"blocks are numbered 0 to {len(names) - 1}; `inspect` lists them"
+        raise InvalidConfig(f"the backbone has no block {block!r}", advice=advice)
+    shared, apart = [list(tasks)], [[task] for task in tasks]
+    layout = [shared if i <= last else apart for i in range(len(names))]
+    return plan_of_layout(backbone, tasks, layout, method="share-until")
+
+
+def plan_of_layout(backbone: Graph, tasks: Sequence[str], layout: Layout, *, method: str = "layout") -> SharingPlan:
+    """Return the plan of a TreeMTL layout.
+
+    Raises:
+        InvalidConfig: The layout does not have one entry per block, an entry is no partition of the tasks,
+            or one joins tasks that an earlier block separated.
+    """
+    check_task_names(tasks)
+    units = find_units(backbone, "block")
+    problems = _layout_problems(tasks, layout, len(units))
+    if problems:
+        raise InvalidConfig(problems)
+    choices = {
+        unit.name: {task: index for index, group in enumerate(groups) for task in group}
+        for unit, groups in zip(units, layout, strict=True)
+    }
+    ordered = {unit: {task: row[task] for task in tasks} for unit, row in choices.items()}
+    return make_plan(backbone, tasks, ordered, granularity="block", tie=False, method=method)
+
+
+def load_layout(path: Path) -> Layout:
+    """Read a layout: a JSON list, one entry per block, of lists of tasks.
+
+    Raises:
+        InvalidConfig: The file cannot be read or has another form.
+    """
+    try:
+        content: Any = json.loads(read_own(path, "layout"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidConfig(f"cannot read the layout: {error}", place=str(path)) from error
+    if not isinstance(content, list) or not all(_is_partition_list(entry) for entry in content):
+        raise InvalidConfig(
+            "a layout is a list with one entry per block, each a list of groups of task names",
+            place=str(path),
+            advice='for example [[["a", "b"]], [["a"], ["b"]]]',
+        )
+    return content
+
+
+def _is_partition_list(entry: object) -> bool:
+    return isinstance(entry, list) and all(
+        isinstance(group, list) and all(isinstance(task, str) for task in group) for group in entry
+    )
+
+
+def _layout_problems(tasks: Sequence[str], layout: Layout, depth: int) -> list[Problem]:
+    if len(layout) != depth:
+        return [Problem(f"the layout has {len(layout)} entries, the backbone {depth} blocks", place="layout")]
+    problems = []
+    for index, groups in enumerate(layout):
+        members = [task for group in groups for task in group]
+        if sorted(members) != sorted(tasks) or not all(groups):
+            problems.append(Problem(f"block {index} must hold each task once, has {groups}", place=f"layout[{index}]"))
+        elif index and not problems and not _refines(groups, layout[index - 1]):
+            problems.append(
+                Problem(f"block {index} joins tasks that block {index - 1} separated", place=f"layout[{index}]")
+            )
+    return problems
+
+
+def _refines(fine: list[list[str]], coarse: list[list[str]]) -> bool:
+    return all(any(set(group) <= set(whole) for whole in coarse) for group in fine)
+
+
+def _depth(backbone: Graph) -> int:
+    return len(find_units(backbone, "block"))

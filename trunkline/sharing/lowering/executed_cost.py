@@ -1,0 +1,61 @@
+"""What a plan runs and stores, backbone and heads apart, next to N independent models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from trunkline.graph.cost import Cost, graph_cost, node_costs
+from trunkline.graph.graph import Graph
+from trunkline.graph.owners import nodes_of_heads
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedCost:
+    """Costs for one image.
+
+    Attributes:
+        backbone: What the plan's model runs and stores of the backbone.
+        heads: What its heads run and store.
+        independent_backbone: N backbones.
+        independent: N backbones and their heads.
+    """
+
+    backbone: Cost
+    heads: Cost
+    independent_backbone: Cost
+    independent: Cost
+
+    @property
+    def total(self) -> Cost:
+        """Backbone and heads together."""
+        return self.backbone + self.heads
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Executed MACs and stored parameters of the backbone, as shares of N independent backbones."""
+        whole = self.independent_backbone
+        return self.backbone.macs / max(1, whole.macs), self.backbone.parameters / max(1, whole.parameters)
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        """Return all costs as plain numbers."""
+        return asdict(self)
+
+
+def executed_cost(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph] | None = None) -> ExecutedCost:
+    """Return the cost of the lowered model of ``plan``, by lowering it."""
+    return cost_of_lowered(lower(plan, backbone, heads or {}).graph, backbone, heads or {}, len(plan.tasks))
+
+
+def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], tasks: int) -> ExecutedCost:
+    """Return the cost of the Graph of a lowered model next to independent ones."""
+    costs, in_head = node_costs(graph), nodes_of_heads(graph)
+    whole = Cost.total([graph_cost(backbone)] * tasks)
+    return ExecutedCost(
+        backbone=Cost.total(cost for name, cost in costs.items() if name not in in_head),
+        heads=Cost.total(cost for name, cost in costs.items() if name in in_head),
+        independent_backbone=whole,
+        independent=Cost.total([whole, *(graph_cost(head) for head in heads.values())]),
+    )

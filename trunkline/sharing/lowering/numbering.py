@@ -1,0 +1,91 @@
+"""Value numbering: a computation that is asked for twice is one computation.
+
+A cell is ``(operation, weights, input values)``. Equal cells are one cell. Executed work follows cells; stored
+parameters follow distinct weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trunkline.sharing.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneNode:
+    """Run the backbone's node ``name``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedUnit:
+    """Run what stands in for unit number ``unit``."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNode:
+    """Run node ``name`` of the head of ``task``."""
+
+    task: str
+    name: str
+
+
+Operation = BackboneNode | SkippedUnit | HeadNode
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A computed value: output ``index`` of cell ``cell``; cell -1 is the image."""
+
+    cell: int
+    index: int = 0
+
+
+IMAGE = Ref(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One computation of the multi-task model.
+
+    Attributes:
+        operation: What is computed; equal operations with equal inputs give equal values.
+        weights: Origins of the stored inputs, in input order.
+        inputs: The values read.
+    """
+
+    operation: Operation
+    weights: tuple[Origin, ...]
+    inputs: tuple[Ref, ...]
+
+
+class Numbering:
+    """Hash-consing store of cells, in an order in which they can run."""
+
+    def __init__(self) -> None:
+        self.cells: list[Cell] = []
+        self._known: dict[Cell, int] = {}
+
+    def ask(self, operation: Operation, weights: tuple[Origin, ...], inputs: tuple[Ref, ...]) -> Ref:
+        """Return the value of a computation, adding a cell only if it is new."""
+        cell = Cell(operation, weights, inputs)
+        index = self._known.setdefault(cell, len(self.cells))
+        if index == len(self.cells):
+            self.cells.append(cell)
+        return Ref(index)
+
+    def served(self, outputs: Mapping[str, Ref]) -> list[tuple[str, ...]]:
+        """Return the tasks whose output needs each cell, in the order of ``outputs``; nobody needs a dead one."""
+        reached: list[set[str]] = [set() for _ in self.cells]
+        for task, ref in outputs.items():
+            if ref.cell >= 0:
+                reached[ref.cell].add(task)
+        for index in range(len(self.cells) - 1, -1, -1):
+            for ref in self.cells[index].inputs:
+                if ref.cell >= 0:
+                    reached[ref.cell] |= reached[index]
+        return [tuple(task for task in outputs if task in tasks) for tasks in reached]

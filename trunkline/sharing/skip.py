@@ -1,0 +1,163 @@
+"""What a task runs instead of a unit that it skips, and when it may.
+
+A skip must give a tensor of the unit's own output shape and must save work. From the cheapest up:
+
+* *identity*: the shapes agree and the kernel has a tap that reads its own position; nothing runs;
+* *subsample*: the channels agree, but stride or missing padding shrink the map; every s-th pixel is taken;
+* *projection*: the channels differ; a 1×1 convolution per task maps them, if that costs less than the unit.
+
+Each of the three is itself a convolution with the unit's geometry whose weight is zero except at one tap, so
+it mixes exactly in weight space (see :mod:`trunkline.supermodel.mixing.mixed_linear`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.computed_weights import image_inputs_of
+from trunkline.graph.graph import Attribute, Graph, Shape, attribute, name_of, shape_of
+from trunkline.sharing.units import Granularity, Unit
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A unit's skip connection.
+
+    Attributes:
+        kind: ``identity``, ``subsample`` or ``projection``.
+        tap: Kernel position (row, column) that the skip occupies in weight space.
+        offset: First input row and column that the skip reads.
+        stride: Step between rows and columns read.
+        size: Output height and width.
+        groups: Channel groups of the projection.
+        weight_shape: ``[C_out, C_in / groups, 1, 1]`` of the projection; empty otherwise.
+        macs: Multiply-accumulates for one image.
+    """
+
+    kind: Literal["identity", "subsample", "projection"]
+    tap: Pair = (0, 0)
+    offset: Pair = (0, 0)
+    stride: Pair = (1, 1)
+    size: Pair = (1, 1)
+    groups: int = 1
+    weight_shape: tuple[int, ...] = ()
+    macs: int = 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether skipping leaves the very same value."""
+        return self.kind == "identity"
+
+    @property
+    def keeps_equal(self) -> bool:
+        """Whether tasks that skip with equal values have equal values behind it too: it has no weights of a task."""
+        return not self.weight_shape
+
+
+def skips_of(graph: Graph, units: Sequence[Unit], granularity: Granularity = "operator") -> list[Skip | None]:
+    """Return each unit's skip, or ``None`` where none is exact in shape or none saves anything."""
+    nodes = {name_of(node): node for node in graph.nodes}
+    shapes = {name_of(value): shape_of(value) for value in graph.model.graph.inputs}
+    shapes |= {name_of(value): shape_of(value) for node in graph.nodes for value in node.outputs if value.name}
+    if granularity == "block":
+        return [_block_skip(graph, unit, shapes) for unit in units]
+    return [_operator_skip(nodes[unit.nodes[0]], unit, shapes) for unit in units]
+
+
+def _block_skip(graph: Graph, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
+    """A block that a feature map lies in cannot be skipped: a head reads it."""
+    inside = set(unit.nodes)
+    taps = {name_of(value) for value in graph.outputs if (node := value.producer()) and name_of(node) in inside}
+    same = shapes[unit.input] == shapes[unit.output]
+    return Skip("identity") if same and taps <= {unit.output} else None
+
+
+def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
+    reads, writes = shapes[unit.input], shapes[unit.output]
+    # A product of two computed values with a stored bias: a skip would drop one of the two, and all that it came from.
+    if len(image_inputs_of(node)) > 1 or node.inputs[0] is None or node.inputs[0].name != unit.input:
+        return None
+    if node.op_type == "Conv" and len(reads) == 4:
+        return _conv_skip(node, unit, reads, writes)
+    return Skip("identity") if reads == writes and node.op_type in ("Gemm", "MatMul") else None
+
+
+def _conv_skip(node: ir.Node, unit: Unit, reads: Shape, writes: Shape) -> Skip | None:
+    placed = [_tap(node, axis) for axis in range(2)]
+    if placed[0] is None or placed[1] is None:
+        return None
+    (row, top), (column, left) = placed[0], placed[1]
+    stride = attribute(node, "strides", [1, 1])
+    groups = int(attribute(node, "group", 1))
+    size = (int(writes[2] or 1), int(writes[3] or 1))
+    place = Skip("identity", (row, column), (top, left), (stride[0], stride[1]), size)
+    if not _fits(reads, (top, left), (stride[0], stride[1]), size):
+        return None
+    if reads == writes and (top, left) == (0, 0):
+        return place
+    c_in, c_out = int(reads[1] or 1), int(writes[1] or 1)
+    if c_in == c_out:
+        return replace(place, kind="subsample")
+    macs = c_out * (c_in // groups) * size[0] * size[1]
+    if macs >= unit.cost.macs:
+        return None
+    return replace(place, kind="projection", groups=groups, weight_shape=(c_out, c_in // groups, 1, 1), macs=macs)
+
+
+def _tap(node: ir.Node, axis: int) -> tuple[int, int] | None:
+    """Return the middle tap and the input position that it reads first; ``None`` if that is in the padding."""
+    kernel = _kernel(node)[axis]
+    dilation = attribute(node, "dilations", [1, 1])[axis]
+    pad = attribute(node, "pads", [0, 0, 0, 0])[axis]
+    tap = max((kernel - 1) // 2, -(-pad // dilation))
+    offset = dilation * tap - pad
+    return None if tap >= kernel else (tap, offset)
+
+
+def _kernel(node: ir.Node) -> tuple[int, ...]:
+    weight = node.inputs[1]
+    assert weight is not None
+    return tuple(int(size or 1) for size in shape_of(weight)[2:])
+
+
+def _fits(reads: Shape, offset: Pair, stride: Pair, size: Pair) -> bool:
+    """Whether every position that the skip reads lies inside the input."""
+    return all(offset[i] + stride[i] * (size[i] - 1) < int(reads[2 + i] or 1) for i in range(2))
+
+
+def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value | None, *, name: str) -> ir.Value:
+    """Write the nodes of ``skip`` applied to ``x`` and return its result; the identity writes none."""
+    if skip.is_identity:
+        return x
+    strides: Pair = skip.stride
+    if skip.kind == "subsample" or skip.offset != (0, 0):
+        x = _emit_slice(builder, skip, x, name=name if weight is None else builder.fresh(f"{name}.crop"))
+        strides = (1, 1)
+    if weight is None:
+        return x
+    attributes: dict[str, Attribute] = {
+        "kernel_shape": [1, 1],
+        "strides": list(strides),
+        "pads": [0, 0, 0, 0],
+        "dilations": [1, 1],
+        "group": skip.groups,
+    }
+    return builder.node("Conv", [x, weight], name=name, attributes=attributes)
+
+
+def _emit_slice(builder: GraphBuilder, skip: Skip, x: ir.Value, *, name: str) -> ir.Value:
+    ends = [skip.offset[i] + skip.stride[i] * (skip.size[i] - 1) + 1 for i in range(2)]
+    arguments = {"starts": skip.offset, "ends": ends, "axes": (2, 3), "steps": skip.stride}
+    values = [
+        builder.tensor(builder.fresh(f"{name}.{key}"), np.array(value, dtype=np.int64))
+        for key, value in arguments.items()
+    ]
+    return builder.node("Slice", [x, *values], name=name)

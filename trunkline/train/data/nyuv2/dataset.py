@@ -1,0 +1,203 @@
+"""NYUv2 in the folder layout of AdaShare, NDDR-CNN and AutoMTL: ``img/ seg/ normal_mask/ depth/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.train.data.augment import Augmentation, Window, cut_image, cut_label, draw_window, whole
+from trunkline.train.data.base import IGNORE, NORMALISATION, Kind, Sample, TaskInfo
+from trunkline.train.data.check import check_labels, raise_all
+from trunkline.train.data.class_map import ClassMap
+from trunkline.train.data.file_set import Entry, FileSet
+from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb
+from trunkline.train.data.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
+from trunkline.train.data.nyuv2.lists import entries, expected_label
+
+Space = Literal["decoded", "paper"]
+
+TASKS: tuple[Kind, ...] = ("segmentation", "depth", "normals")
+_SHORTEST_NORMAL = 0.5
+_FARTHEST_METRES = 100.0
+
+
+class NYUv2:
+    """Indoor photographs with classes, depth and surface normals; tasks are named by their kind.
+
+    Files are matched by name: ``img/0061.png``, ``seg/0061.png`` (class numbers 0..39, 255 = ignore),
+    ``normal_mask/0061.png`` (bytes, (255, 255, 255) = ignore), ``depth/0061.npy`` (float metres). Splits come from
+    ``train.txt``/``test.txt`` (one name a line) or from AdaShare's ``nyu_v2_3task.json``.
+
+    Normals are decoded by v / 127.5 - 1 and brought to unit length; x points right, y away from the viewer and z
+    up (channels in file order). Mirroring negates x. With ``space="paper"`` labels are the raw bytes 0..255
+    instead, with (0, 0, 0) for ignored pixels, as the published numbers of several papers were computed; all
+    angles between such vectors are too small, and they must not be compared with decoded ones.
+
+    Args:
+        path: The folder.
+        split: ``"train"``, ``"val"``, ``"test"``, any other list's name, or ``"all"``.
+        size: Height and width of every sample. Without augmentation the whole picture is resized to it.
+        tasks: Which of segmentation, depth and normals.
+        classes: 40, or 13 by the usual mapping.
+        space: What normal labels are, see above.
+        missing: Whether an image without a label file of a task is an error, or is ignored by that task.
+        augmentation: How training samples vary.
+
+    Raises:
+        InvalidConfig: all structural problems of the folder at once.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        split: str = "train",
+        size: tuple[int, int] = (480, 640),
+        tasks: Sequence[str] = TASKS,
+        classes: Literal[13, 40] = 40,
+        space: Space = "decoded",
+        missing: Literal["error", "ignore"] = "error",
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        raise_all(
+            [Problem(f'NYUv2 has no "{t}" labels', "tasks", did_you_mean(t, TASKS)) for t in tasks if t not in TASKS]
+        )
+        self.name = "nyuv2"
+        self.size = size
+        self.normalisation = NORMALISATION
+        self.tasks: Mapping[str, TaskInfo] = {task: _info(task, classes, space) for task in TASKS if task in tasks}
+        self._space = space
+        self._missing = missing
+        self._class_map = _class_map(classes)
+        self._augmentation = augmentation or Augmentation()
+        self._root = Path(path)
+        self._entries = entries(self._root, split)
+        check_labels(self)
+
+    @property
+    def files(self) -> FileSet:
+        """The images, and the labels of the tasks."""
+        used = [Entry(e.image, {t: path for t, path in e.labels.items() if t in self.tasks}) for e in self._entries]
+        return FileSet(self._root, used, tuple(self.tasks), self._class_map)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def problems(self) -> list[Problem]:
+        """Return missing label files, unreadable headers and sizes that differ from the image's."""
+        return [problem for entry in self._entries for problem in self._entry_problems(entry)]
+
+    def sample(self, index: int, *, seed: int | None = None) -> Sample:
+        """Return one photograph; see :class:`trunkline.train.data.base.DataSet`."""
+        entry = self._entries[index]
+        image = read_rgb(entry.image)
+        window = whole(self.size)
+        if seed is not None:
+            window = draw_window(self._augmentation, (image.shape[0], image.shape[1]), self.size, index, seed)
+        labels = {}
+        for task, info in self.tasks.items():
+            if task in entry.labels:
+                labels[task] = self._label(info.kind, entry, image.shape[:2], window)
+        return Sample(self.normalisation.apply(cut_image(image, window)), labels)
+
+    def _label(self, kind: Kind, entry: Entry, size: tuple[int, ...], window: Window) -> np.ndarray:
+        path = entry.labels[kind]
+        if kind == "segmentation":
+            return cut_label(kind, _classes(path, size, self._class_map), window).astype(np.int64)
+        if kind == "depth":
+            depth = cut_label(kind, _depth(path, size)[None], window)
+            return depth / np.float32(window.scale) if self._augmentation.scale_depth else depth
+        normals = cut_label(kind, _normals(path, size), window)
+        if self._space == "decoded":
+            return _to_unit(normals)
+        valid = normals.any(0)
+        return np.where(valid, (normals + 1) * np.float32(127.5), np.float32(0))
+
+    def _entry_problems(self, entry: Entry) -> list[Problem]:
+        found: list[Problem] = []
+        size: tuple[int, int] | None = None
+        for task, path in [("image", entry.image), *((t, entry.labels.get(t)) for t in self.tasks)]:
+            if path is None:
+                if self._missing == "error":
+                    found.append(_no_label(entry, task))
+                continue
+            try:
+                here = array_size(path) if task == "depth" else picture_size(path)
+            except InvalidConfig as error:
+                found += error.problems
+                continue
+            if size is None:
+                size = here
+            elif here != size:
+                found.append(_wrong_size(path, here, size))
+        return found
+
+
+def _info(task: Kind, classes: int, space: Space) -> TaskInfo:
+    if task == "segmentation":
+        names = CLASSES_13 if classes == 13 else CLASSES_40
+        return TaskInfo(task, len(names), names)
+    if task == "normals":
+        return TaskInfo(task, 3, options={"space": space})
+    return TaskInfo(task, 1)
+
+
+def _no_label(entry: Entry, task: str) -> Problem:
+    return Problem(
+        f"no {task} label for image {entry.image.name}",
+        place=str(expected_label(entry, task)),
+        advice='add the file, take the image away, or set missing = "ignore"',
+    )
+
+
+def _wrong_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> Problem:
+    return Problem(f"{here[0]} x {here[1]} pixels, but its image has {image[0]} x {image[1]}", place=str(path))
+
+
+def _same_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> None:
+    if here != image:
+        raise InvalidConfig(_wrong_size(path, here, image))
+
+
+def _class_map(classes: int) -> ClassMap:
+    stored = range(len(CLASSES_40))
+    names: tuple[str, ...] = CLASSES_40
+    numbers: Iterable[int] = stored
+    if classes == len(CLASSES_13):
+        names, numbers = CLASSES_13, mapping_40_to_13()[: len(CLASSES_40)].tolist()
+    return ClassMap(names, {**dict(zip(stored, numbers, strict=True)), IGNORE: IGNORE}, fixed=True)
+
+
+def _classes(path: Path, size: tuple[int, ...], class_map: ClassMap) -> np.ndarray:
+    stored = class_map.stored(path)
+    _same_size(path, stored.shape, size)
+    return class_map.labels(stored, path)
+
+
+def _depth(path: Path, size: tuple[int, ...]) -> np.ndarray:
+    depth = read_array(path)
+    _same_size(path, depth.shape, size)
+    allowed = (depth >= 0) & (depth <= _FARTHEST_METRES)
+    problem = outside(depth, allowed, path, "metres between 0 (invalid pixel) and 100")
+    raise_all([problem] if problem else [])
+    return depth
+
+
+def _normals(path: Path, size: tuple[int, ...]) -> np.ndarray:
+    """Return ``[3, H, W]`` decoded, not yet of unit length, (0, 0, 0) where ignored."""
+    stored = read_rgb(path)
+    _same_size(path, stored.shape[:2], size)
+    decoded = stored.astype(np.float32) / np.float32(127.5) - 1
+    decoded[(stored == 255).all(-1)] = 0
+    return decoded.transpose(2, 0, 1)
+
+
+def _to_unit(normals: np.ndarray) -> np.ndarray:
+    """Bring vectors to length 1; those shorter than one half are noise of the encoding and become invalid."""
+    length = np.linalg.norm(normals, axis=0)
+    valid = length >= _SHORTEST_NORMAL
+    unit: np.ndarray = np.where(valid, normals / np.maximum(length, _SHORTEST_NORMAL), np.float32(0))
+    return unit

@@ -1,0 +1,114 @@
+"""How good a model is on a split, and which of two evaluations is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.spinning import spin_only_when_quiet
+from trunkline.train.data.batches import Batch
+from trunkline.train.loop.device import Compute
+from trunkline.train.loop.trainable import Trainable
+from trunkline.train.tasks.base import Task
+
+Metrics = dict[str, dict[str, float]]
+"""Values by task, then by metric."""
+
+RELATIVE = "relative"
+
+_LEAST = 1e-6
+"""Metrics below count as this: one that is still 0 must be the worst there is, but not outweigh all others."""
+
+
+@spin_only_when_quiet()
+def evaluate(
+    model: Trainable, tasks: Sequence[Task], batches: Iterable[Batch], compute: Compute | None = None
+) -> Metrics:
+    """Return every task's metrics, pooled over all batches.
+
+    The model runs in evaluation mode, in whatever mode of choices it was put, and is left in training mode.
+
+    Args:
+        model: On the device of ``compute``.
+        tasks: What to judge.
+        batches: Every sample once.
+        compute: Device and precision; the CPU in float32 by default.
+    """
+    compute = compute or Compute()
+    device = compute.resolve()
+    names = [task.name for task in tasks]
+    metrics = {task.name: task.metric() for task in tasks}
+    model.train(False)
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                moved = batch.to(device)
+                with compute.autocast():
+                    outputs = model(moved.image, names)
+                for name in names:
+                    metrics[name].update(outputs[name].float(), moved.labels[name])
+    finally:
+        model.train(True)
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metrics:
+    """Return metrics as they were before they were written as JSON, which has no NaN."""
+    return {
+        task: {name: math.nan if value is None else value for name, value in values.items()}
+        for task, values in content.items()
+    }
+
+
+class Judge:
+    """Turns an evaluation into one number for each component of a model, the greater the better.
+
+    The relative performance of two evaluations (:mod:`trunkline.train.tasks.relative`) is, to first order, the
+    difference of their mean ±ln M over the metrics that count, + where higher is better. So evaluations of one model
+    can be ranked by that mean, without a baseline to compare with.
+
+    Args:
+        best_by: ``TASK.METRIC``, for the component of that task; or ``relative``. What ``TASK.METRIC`` says nothing of
+            goes by its own relative performance, as it would if it were trained alone.
+        tasks: Of the run.
+
+    Raises:
+        InvalidConfig: No such task or metric.
+    """
+
+    def __init__(self, best_by: str, tasks: Sequence[Task]) -> None:
+        self.best_by = best_by
+        self._directions = {f"{t.name}.{m}": up for t in tasks for m, up in _all_directions(t).items()}
+        self._counting = {task.name: task.higher_is_better for task in tasks}
+        if best_by != RELATIVE and best_by not in self._directions:
+            known = [RELATIVE, *self._directions]
+            raise InvalidConfig(
+                f'there is no metric "{best_by}"',
+                place="best_by",
+                advice=did_you_mean(best_by, known) or f"known: {', '.join(known)}",
+            )
+
+    def score(self, metrics: Metrics, component: Sequence[str]) -> float:
+        """Return the number for the tasks of a component; NaN where no metric of theirs exists for this evaluation."""
+        task, _, metric = self.best_by.rpartition(".")
+        if task not in component:
+            return _mean([self._relative(metrics, name) for name in component if name in metrics])
+        value = metrics[task].get(metric, math.nan)
+        return value if self._directions[self.best_by] else -value
+
+    def _relative(self, metrics: Metrics, task: str) -> float:
+        counting = [(metrics[task].get(name, math.nan), up) for name, up in self._counting[task].items()]
+        return _mean([math.log(max(value, _LEAST)) * (1 if up else -1) for value, up in counting])
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that exist; NaN where none does."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def _all_directions(task: Task) -> dict[str, bool]:
+    return {**task.higher_is_better, **task.informative}

@@ -1,0 +1,57 @@
+"""The weights that a training ends with: the last ones, or of each component the best ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.train.loop.evaluate import Metrics
+from trunkline.train.loop.phase_state import Standing
+from trunkline.train.loop.runner import Outcome
+from trunkline.train.run_folder.checkpoint_file import read_checkpoint
+from trunkline.twins.twin import Twin
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a trained model's weights are from.
+
+    Attributes:
+        checkpoints: By task, the checkpoint whose weights its component has.
+        steps: By task, the steps completed at it.
+        metrics: By task, of the evaluation at it; empty where there was none.
+    """
+
+    checkpoints: Mapping[str, Path]
+    steps: Mapping[str, int]
+    metrics: Metrics
+
+
+def keep_best(twin: Twin, outcome: Outcome) -> Kept:
+    """Give each component of ``twin`` the weights of its best checkpoint, where the phase says what is best.
+
+    Components share nothing, so their weights fit together whatever steps they are from. A single-task model that is
+    one of several in a Graph keeps what it would keep if it were trained alone.
+
+    Args:
+        twin: With the weights of the last step; changed in place.
+        outcome: Of its training.
+
+    Raises:
+        CorruptCheckpoint: A best checkpoint is not what was written.
+    """
+    checkpoints = dict.fromkeys(twin.output_names, outcome.checkpoint)
+    steps = dict.fromkeys(twin.output_names, outcome.steps)
+    metrics = dict(outcome.metrics)
+    for component in twin.components():
+        path = outcome.best.get(component.tasks[0])
+        if path is None:
+            continue
+        best = read_checkpoint(path)
+        own = {name: tensor for name, tensor in best.model.items() if name in component.weights}
+        twin.load_weights(own, strict=False)
+        standing = Standing.from_state(best.state)
+        for task in component.tasks:
+            checkpoints[task], steps[task], metrics[task] = path, standing.step, standing.metrics[task]
+    return Kept(checkpoints, steps, metrics)

@@ -1,0 +1,56 @@
+"""Whether a phase fits a model, its tasks and its data: asked once, before any work, and answered in full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.recipe import Phase
+from trunkline.train.loop.batch_feed import SplitData
+from trunkline.train.loop.evaluate import Judge
+from trunkline.train.loop.trainable import Trainable, parameter_group
+from trunkline.train.tasks.base import Task
+
+
+def check_fit(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: Phase) -> Judge | None:
+    """Return the judge of the phase's evaluations, None where it does not ask for the best checkpoint.
+
+    Raises:
+        InvalidConfig: Tasks, parameter groups, splits or metrics that are not there, all of them at once.
+    """
+    checks: list[Callable[[], object]] = [partial(_check_tasks, model, tasks)]
+    checks += [partial(parameter_group, model, turn.group) for turn in phase.turns]
+    checks += [partial(data.source, turn.split) for turn in phase.turns]
+    if phase.eval_split is not None:
+        checks.append(partial(data.evaluation, phase.eval_split))
+    if phase.best_by is not None:
+        checks += [partial(Judge, phase.best_by, tasks), partial(_check_evaluated, phase)]
+    problems: list[Problem] = []
+    for check in checks:
+        try:
+            check()
+        except InvalidConfig as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+    if problems:
+        raise InvalidConfig(problems)
+    return None if phase.best_by is None else Judge(phase.best_by, tasks)
+
+
+def _check_evaluated(phase: Phase) -> None:
+    if phase.eval_split is None:
+        raise InvalidConfig(
+            "nothing is evaluated, so nothing can be the best", place="best_by", advice="set eval_split"
+        )
+
+
+def _check_tasks(model: Trainable, tasks: Sequence[Task]) -> None:
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) != len(names):
+        raise InvalidConfig(f"the tasks are {names}, expected at least one and no name twice", place="tasks")
+    known = model.tasks
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidConfig(
+            [Problem(f'the model has no output "{name}"', "tasks", did_you_mean(name, known)) for name in unknown]
+        )

@@ -1,0 +1,85 @@
+"""How far a phase has come: what a checkpoint's ``state.json`` says, and whether a run may go on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.recipe import Phase
+from trunkline.train.loop.evaluate import Metrics, metrics_from_json
+
+_WITHOUT_EFFECT = {"log_every", "checkpoint_every", "keep"}
+"""Settings that may change at a resume: they alter no number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best evaluation of a component.
+
+    Attributes:
+        step: Steps completed at it.
+        score: See :class:`~trunkline.train.loop.evaluate.Judge`.
+    """
+
+    step: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a phase stands.
+
+    Attributes:
+        step: Steps completed.
+        evaluated: Steps completed at the last evaluation; 0 for none yet.
+        metrics: Of the last evaluation.
+        best: By component; empty where nothing is compared.
+    """
+
+    step: int = 0
+    evaluated: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    best: Mapping[str, Best] = field(default_factory=dict)
+
+    def to_state(self, phase: Phase, seed: int) -> dict[str, Any]:
+        """Return plain JSON content."""
+        return {
+            "phase": phase.name,
+            "seed": seed,
+            "settings": phase.model_dump(mode="json"),
+            "step": self.step,
+            "evaluated": self.evaluated,
+            "metrics": self.metrics,
+            "best": {component: asdict(best) for component, best in self.best.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Standing:
+        """Return what :meth:`to_state` wrote; metrics that were NaN are NaN again."""
+        best = {component: Best(**content) for component, content in state["best"].items()}
+        return cls(state["step"], state["evaluated"], metrics_from_json(state["metrics"]), best)
+
+
+def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: str) -> None:
+    """Refuse to go on from a checkpoint of a run with other settings.
+
+    More steps than the run began with are allowed, unless a learning rate depends on their number.
+
+    Raises:
+        InvalidConfig: Every setting that differs.
+    """
+    free = set(_WITHOUT_EFFECT)
+    if not any(turn.schedule.needs_total for turn in phase.turns) and state["step"] <= phase.steps:
+        free.add("steps")
+    old, new = {**state["settings"], "seed": state["seed"]}, {**phase.model_dump(mode="json"), "seed": seed}
+    differing = [key for key in sorted({*old, *new} - free) if old.get(key) != new.get(key)]
+    if differing:
+        advice = f"set it back, or use another run folder (checkpoint: {place})"
+        raise InvalidConfig(
+            [
+                Problem(f"is {new.get(key)!r}, but the run began with {old.get(key)!r}", f"{phase.name}.{key}", advice)
+                for key in differing
+            ]
+        )

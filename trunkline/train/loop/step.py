@@ -1,0 +1,208 @@
+"""One training step: losses, gradients, and the optimiser's move, or nothing at all if a number is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from trunkline.errors import InvalidConfig, WorkFailed
+from trunkline.recipe import Turn
+from trunkline.train.data.batches import Batch
+from trunkline.train.loop.device import Compute
+from trunkline.train.loop.non_finite import non_finite
+from trunkline.train.loop.optimisers import NamedOptimiser
+from trunkline.train.loop.trainable import Trainable
+from trunkline.train.tasks.base import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What a step was about: unweighted losses by task, and unweighted terms by name."""
+
+    losses: dict[str, float]
+    terms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepper:
+    """Makes steps of a turn.
+
+    Attributes:
+        model: In training mode, prepared by ``begin_step``.
+        tasks: In the order in which they are stepped when not joint.
+        compute: Precision of the forward pass.
+        joint: See :class:`~trunkline.recipe.Phase`.
+        clip_norm: Greatest L2 norm of a component's gradient; None for no clipping.
+    """
+
+    model: Trainable
+    tasks: Sequence[Task]
+    compute: Compute
+    joint: bool = True
+    clip_norm: float | None = None
+
+    def step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, *, lr: float, place: str) -> Values:
+        """Make one step: of the tasks that the batch has a label for. What only the others use does not move.
+
+        Not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later one fails.
+
+        Args:
+            turn: Which terms are added.
+            batch: On the device of the model.
+            optimiser: Of the turn's group.
+            lr: Learning rate of this step.
+            place: Phase, turn and step, for errors.
+
+        Raises:
+            WorkFailed: A loss, term or gradient is not finite; the optimiser has not moved anything.
+            InvalidConfig: A task has no label, or no parameter of the group takes part.
+        """
+        if self.joint:
+            return self._joint_step(turn, batch, optimiser, lr, place)
+        return self._task_steps(turn, batch, optimiser, lr, place)
+
+    def _joint_step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
+        optimiser.zero_grad()
+        loss, values = self._loss(self.tasks, batch, place)
+        terms = self._terms(turn, place)
+        if loss is None:
+            return Values({}, _floats(terms))
+        if len(values) == len(self.tasks):
+            loss = loss + _weighted(terms, turn)
+            _require_gradient(loss, turn, place)
+            torch.autograd.backward(loss)
+        else:
+            self._backward_of_some(loss, terms, turn, optimiser, place)
+        self._move(optimiser, lr, place)
+        return Values(values, _floats(terms))
+
+    def _task_steps(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
+        losses: dict[str, float] = {}
+        terms: dict[str, Tensor] = {}
+        for task in self.tasks:
+            optimiser.zero_grad()
+            loss, values = self._loss([task], batch, place)
+            terms = self._terms(turn, place)
+            if loss is None:
+                continue
+            losses.update(values)
+            self._backward_of_some(loss, terms, turn, optimiser, place)
+            self._move(optimiser, lr, place)
+        return Values(losses, _floats(terms))
+
+    def _backward_of_some(
+        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: NamedOptimiser, place: str
+    ) -> None:
+        """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
+        _require_gradient(loss, turn, place)
+        torch.autograd.backward(loss, retain_graph=bool(terms))
+        _add_gradients(optimiser, _weighted(terms, turn))
+
+    def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, float]]:
+        """Return Σ w_t·L_t over the tasks that the batch has a label for, and each L_t.
+
+        Where there is no such task the sum is None. A task of which no pixel counts, because none was left at the
+        size of its output, is no such task either: its gradient of zeros would let decay and momentum move it.
+        """
+        _require_labels(tasks, batch, place)
+        labelled = [task for task in tasks if batch.has_label(task.name)]
+        if not labelled:
+            return None, {}
+        with self.compute.autocast():
+            outputs = self.model(batch.image, [task.name for task in labelled])
+        sums = [task.loss_sum(outputs[task.name].float(), batch.labels[task.name]) for task in labelled]
+        losses = [total / count.clamp(min=1) for total, count in sums]
+        # One transfer, and so one wait for the device, for all that Python has to know.
+        numbers = torch.stack([*losses, *(count.float() for _, count in sums)]).detach().tolist()
+        values, counts = numbers[: len(losses)], numbers[len(losses) :]
+        for task, loss, value in zip(labelled, losses, values, strict=True):
+            if not math.isfinite(value):
+                raise self._not_finite(task.name, loss, outputs, batch, place)
+        heard = [index for index, count in enumerate(counts) if count]
+        if not heard:
+            return None, {}
+        total = sum((labelled[index].weight * losses[index] for index in heard), torch.zeros(()))
+        return total, {labelled[index].name: values[index] for index in heard}
+
+    def _not_finite(
+        self, name: str, loss: Tensor, outputs: Mapping[str, Tensor], batch: Batch, place: str
+    ) -> WorkFailed:
+        def suspects() -> Iterator[tuple[str, Tensor]]:
+            yield "the image", batch.image
+            yield f'the label of "{name}"', batch.labels[name]
+            yield from self._parameters()
+            yield f'the output of "{name}"', outputs[name]
+            yield f'the loss of "{name}"', loss
+
+        return non_finite(f'the loss of task "{name}" ({loss.item()})', place, suspects())
+
+    def _terms(self, turn: Turn, place: str) -> dict[str, Tensor]:
+        terms = {name: self.model.term(name) for name in turn.terms}
+        for name, term in terms.items():
+            if not bool(torch.isfinite(term)):
+                suspects = [*self._parameters(), (f'the term "{name}"', term)]
+                raise non_finite(f'the term "{name}" ({term.item()})', place, suspects)
+        return terms
+
+    def _parameters(self) -> Iterator[tuple[str, Tensor]]:
+        for group, parameters in self.model.parameter_groups().items():
+            for name, parameter in parameters.items():
+                yield f'parameter "{name}" ({group})', parameter
+
+    def _move(self, optimiser: NamedOptimiser, lr: float, place: str) -> None:
+        """Clip and move each component by itself: as it would be if it were trained alone."""
+        parts = [[p for p in part if p.grad is not None] for part in optimiser.parts]
+        parts = [part for part in parts if part]
+        if not parts:
+            return
+        norms = [get_total_norm([p.grad for p in part if p.grad is not None]) for part in parts]
+        if not bool(torch.isfinite(torch.stack(norms)).all()):
+            suspects = [(f'the gradient of "{name}"', gradient) for name, gradient in optimiser.gradients().items()]
+            found = next(norm.item() for norm in norms if not bool(torch.isfinite(norm)))
+            raise non_finite(f"the norm of the gradient ({found})", place, suspects)
+        if self.clip_norm is not None:
+            for part, norm in zip(parts, norms, strict=True):
+                clip_grads_with_norm_(part, self.clip_norm, norm)
+        optimiser.step(lr)
+
+
+def _weighted(terms: Mapping[str, Tensor], turn: Turn) -> Tensor:
+    return sum((turn.terms[name] * term for name, term in terms.items()), torch.zeros(()))
+
+
+def _floats(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
+def _add_gradients(optimiser: NamedOptimiser, total: Tensor) -> None:
+    """Add the gradient of ``total`` to the parameters that have one already: those that the task uses."""
+    used = [parameter for parameter in optimiser.parameters.values() if parameter.grad is not None]
+    if not total.requires_grad or not used:
+        return
+    for parameter, gradient in zip(used, torch.autograd.grad(total, used, allow_unused=True), strict=True):
+        if gradient is not None and parameter.grad is not None:
+            parameter.grad += gradient
+
+
+def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
+    missing = [task.name for task in tasks if task.name not in batch.labels]
+    if missing:
+        raise InvalidConfig(
+            f"the data has no labels for {', '.join(missing)}",
+            place=place,
+            advice=f"it has labels for: {', '.join(batch.labels)}",
+        )
+
+
+def _require_gradient(loss: Tensor, turn: Turn, place: str) -> None:
+    if not loss.requires_grad:
+        raise InvalidConfig(
+            f'no parameter of group "{turn.group}" takes part in the loss',
+            place=place,
+            advice="check `mode` and `group`",
+        )

@@ -1,0 +1,113 @@
+"""The checkpoints of a run: the newest good one, the best one, and how many to keep."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+
+from trunkline.errors import CorruptCheckpoint, Problem
+from trunkline.train.run_folder.checkpoint_file import (
+    REPLACED,
+    Checkpoint,
+    check_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+_NAME = re.compile(rf"(?P<phase>.+)-(?P<step>\d{{8}})(?:{re.escape(REPLACED)})?")
+
+
+class Shelf:
+    """Folders ``PHASE-STEP`` in one folder; the step has eight digits.
+
+    Only one process may write: temporary folders of others are taken for left-overs of a crash.
+
+    Args:
+        folder: Made with the first checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, phase: str, step: int) -> Path:
+        """Return where the checkpoint after ``step`` completed steps of ``phase`` is, or would be."""
+        return self.folder / f"{phase}-{step:08d}"
+
+    def save(self, phase: str, step: int, checkpoint: Checkpoint, *, keep: int, best: Collection[int] = ()) -> Path:
+        """Write a checkpoint, then remove what is neither a ``keep`` newest of its phase nor of a ``best`` step.
+
+        Raises:
+            WorkFailed: It cannot be written; the older ones are intact.
+        """
+        path = self.path(phase, step)
+        write_checkpoint(path, checkpoint)
+        self._prune(phase, keep, best)
+        return path
+
+    def load(self, path: Path) -> Checkpoint:
+        """Read one checkpoint.
+
+        Raises:
+            CorruptCheckpoint: It is not what was written; the message names the file and the newest good older one.
+        """
+        try:
+            return read_checkpoint(path)
+        except CorruptCheckpoint as error:
+            raise CorruptCheckpoint([*error.problems, self._advice(path)]) from error
+
+    def latest(self, phase: str) -> Path | None:
+        """Return the newest good checkpoint of a phase, None if there are none at all.
+
+        Corrupt ones are skipped, each with a warning.
+
+        Raises:
+            CorruptCheckpoint: There are checkpoints, but none is good.
+        """
+        problems: list[Problem] = []
+        for path in self.paths(phase):
+            try:
+                check_checkpoint(path)
+            except CorruptCheckpoint as error:
+                problems.extend(error.problems)
+                warnings.warn(f"skipped a corrupt checkpoint: {error}", RuntimeWarning, stacklevel=2)
+                continue
+            return path
+        if problems:
+            advice = "remove the folder to start the phase again"
+            raise CorruptCheckpoint([*problems, Problem("no checkpoint is good", str(self.folder), advice)])
+        return None
+
+    def paths(self, phase: str) -> list[Path]:
+        """Return the checkpoints of a phase, newest first; good or not."""
+        if not self.folder.is_dir():
+            return []
+        found = [(match, path) for path in self.folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+        mine = [(int(match["step"]), path) for match, path in found if match["phase"] == phase]
+        return [path for _, path in sorted(mine, key=lambda item: (-item[0], item[1].name))]
+
+    def _advice(self, path: Path) -> Problem:
+        match = _NAME.fullmatch(path.name)
+        others = [other for other in self.paths(match["phase"]) if other != path] if match else []
+        good = next((other for other in others if _is_good(other)), None)
+        if good is None:
+            return Problem("no other checkpoint of this phase is good", str(path.parent), "start the phase again")
+        return Problem("this checkpoint is good", str(good), f"remove {path} to go on from it")
+
+    def _prune(self, phase: str, keep: int, best: Collection[int]) -> None:
+        kept = {*self.paths(phase)[:keep], *(self.path(phase, step) for step in best)}
+        for path in self.paths(phase):
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+        for left_over in self.folder.glob(".*.tmp"):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        check_checkpoint(path)
+    except CorruptCheckpoint:
+        return False
+    return True

@@ -1,0 +1,154 @@
+"""A run is a folder that one process at a time may use.
+
+``config.json``: what was asked for. ``sessions.json``: for each start, the seed, the versions of what computes, and the
+platform. ``metrics.jsonl``: see :mod:`trunkline.train.run_folder.metrics_log`. ``checkpoints/``: see
+:mod:`trunkline.train.run_folder.checkpoint_store`.
+``result.json``: what came out.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.files.write import atomic_write, json_bytes, not_written
+from trunkline.train.run_folder.checkpoint_store import Shelf
+from trunkline.train.run_folder.metrics_log import MetricsLog
+
+CONFIG, SESSIONS, METRICS, RESULT, CHECKPOINTS = (
+    "config.json",
+    "sessions.json",
+    "metrics.jsonl",
+    "result.json",
+    "checkpoints",
+)
+_PACKAGES = ("trunkline", "torch", "onnx", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The parts of an open run folder; make one with :func:`open_run`."""
+
+    path: Path
+
+    @property
+    def log(self) -> MetricsLog:
+        """The metrics."""
+        return MetricsLog(self.path / METRICS)
+
+    @property
+    def shelf(self) -> Shelf:
+        """The checkpoints."""
+        return Shelf(self.path / CHECKPOINTS)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Replace ``result.json``."""
+        atomic_write(self.path / RESULT, json_bytes(result, indent=2))
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return the content of ``result.json``, in which NaN is None; None where there is no such file.
+
+        Raises:
+            InvalidConfig: It is no JSON object.
+        """
+        return _read_json(self.path / RESULT) if (self.path / RESULT).is_file() else None
+
+
+@contextmanager
+def open_run(path: Path | str, config: Mapping[str, Any], *, seed: int) -> Iterator[RunFolder]:
+    """Open a run folder, new or to be resumed, for this process alone.
+
+    Args:
+        path: Made if it does not exist.
+        config: Everything that decides the result, as plain JSON content.
+        seed: Of the run.
+
+    Raises:
+        InvalidConfig: Another process uses the folder, or the folder holds a run with another configuration.
+        WorkFailed: The folder cannot be written.
+    """
+    folder = Path(path).absolute()
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise InvalidConfig(
+            "another process is using this run folder", place=str(path), advice="wait for it, or use another folder"
+        ) from error
+    except FileExistsError as error:
+        raise InvalidConfig("is a file, expected a folder", place=str(path)) from error
+    except OSError as error:
+        raise not_written(error, folder, 0) from error
+    try:
+        _write_config(folder, config)
+        _add_session(folder, seed)
+        yield RunFolder(folder)
+    finally:
+        lock.release()
+
+
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    data = json_bytes(config, indent=2)
+    path = folder / CONFIG
+    if not path.exists():
+        atomic_write(path, data)
+        return
+    old, new = _flat(_read_json(path)), _flat(json.loads(data))
+    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if differing:
+        advice = f"use another run folder, or set it back to {folder / CONFIG}"
+        raise InvalidConfig(
+            [Problem(f"is {new.get(key)!r}, but the run began with {old.get(key)!r}", key, advice) for key in differing]
+        )
+
+
+def _add_session(folder: Path, seed: int) -> None:
+    path = folder / SESSIONS
+    sessions = _read_json(path)["sessions"] if path.exists() else []
+    session = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+    }
+    atomic_write(path, json_bytes({"sessions": [*sessions, session]}, indent=2))
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidConfig(
+            f"cannot be read as JSON: {error}", place=str(path), advice="use another run folder"
+        ) from error
+    if not isinstance(content, dict):
+        raise InvalidConfig("is not a JSON object", place=str(path), advice="use another run folder")
+    return content
+
+
+def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested content as dotted keys."""
+    if isinstance(content, dict) and content:
+        return {key: value for name, item in content.items() for key, value in _flat(item, f"{prefix}{name}.").items()}
+    return {prefix.rstrip("."): content}

@@ -1,0 +1,36 @@
+"""GridSample: an image read at positions that another value gives (Jaderberg et al. 2015)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import onnx_ir as ir
+import torch.nn.functional as F
+from torch import Tensor
+
+from trunkline.graph.graph import attribute
+from trunkline.twins.op import Op, unsupported
+from trunkline.twins.ops.common.static_inputs import rank_of
+from trunkline.twins.registry import register
+
+_MODES = {4: ("bilinear", "nearest", "bicubic"), 5: ("bilinear", "nearest")}
+_PADDINGS = ("zeros", "border", "reflection")
+
+
+@register("GridSample")
+def grid_sample(node: ir.Node) -> Op:
+    """Inputs: data ``[N, C, H, W]``, positions ``[N, H', W', 2]`` as x and y from -1 to 1; or volumes likewise."""
+    mode, padding = attribute(node, "mode", "bilinear"), attribute(node, "padding_mode", "zeros")
+    modes = _MODES.get(rank_of(node))
+    if modes is None:
+        raise unsupported(node, f"an input of {rank_of(node)} axes", "four or five were expected")
+    if mode not in modes:
+        raise unsupported(node, f"mode {mode!r}", f"supported: {', '.join(modes)}")
+    if padding not in _PADDINGS:
+        raise unsupported(node, f"padding_mode {padding!r}", f"supported: {', '.join(_PADDINGS)}")
+    corners = bool(attribute(node, "align_corners", 0))
+    return Op(partial(_grid_sample, mode=mode, padding=padding, corners=corners))
+
+
+def _grid_sample(x: Tensor, grid: Tensor, *, mode: str, padding: str, corners: bool) -> Tensor:
+    return F.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=corners)
