@@ -18,6 +18,8 @@ import torch
 from trunkline import spinning
 from trunkline.spinning import Watch, is_watching, queueing, spin_only_when_quiet, thread_times
 
+pytestmark = pytest.mark.properties
+
 ROOT = Path(__file__).resolve().parents[1]
 NS = 1_000_000_000
 

@@ -1,8 +1,8 @@
 """Trunkline: one backbone, several vision tasks, one deployable model.
 
 The verbs of the command line are functions: ``trunkline.inspect``, ``convert``, ``build``, ``run``, ``demo``,
-``doctor``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are also sub-packages, so these three
-verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
+``doctor``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are also sub-packages, so these
+three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from bad_files import COMMANDS, Bad, bad_files
 from bad_foreign import MARK
 from commands import ROOT, Said, invoke
 
+pytestmark = pytest.mark.abuse
+
 BAD = bad_files()
 MEMORY_BYTES = 2 * 2**30
 SECONDS = 20

@@ -18,6 +18,8 @@ from fuzz.targets import TARGETS
 from fuzz.worker import Watch, plain
 from trunkline.errors import InvalidModel, TrunklineError
 
+pytestmark = pytest.mark.abuse
+
 KEPT = Path(__file__).parents[1] / "corpus" / "fuzz"
 RUNS = {"prototxt": 800, "caffemodel": 2000, "onnx": 500, "graphs": 60}
 """Inputs in the default suite, about two seconds each; a hundred times as many in the slow one."""

@@ -16,6 +16,8 @@ from trunkline.files.staging import why_no_file
 from trunkline.files.write import atomic_write
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.abuse
+
 KEPT = b"somebody else's"
 DATA = "out.onnx.data"
 

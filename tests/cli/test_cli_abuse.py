@@ -16,6 +16,8 @@ from commands import ended, invoke, refused, spawn
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
+pytestmark = pytest.mark.abuse
+
 SIZE = ("--input-size", "32,48")
 HEAD = """\
 name: "net"

@@ -13,6 +13,8 @@ import torch
 from commands import PIPELINE, contents, invoke, pipeline, refused
 from PIL import Image
 
+pytestmark = pytest.mark.abuse
+
 CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "unknown key": (("seed = 3", "sed = 3"), ("pipeline.toml: sed: unknown key", 'did you mean "seed"?')),
     "unknown table": (("[data]", "[dat]"), ('did you mean "data"?',)),

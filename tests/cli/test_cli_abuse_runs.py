@@ -16,6 +16,8 @@ import pytest
 from commands import Finished, Said, contents, ended, invoke, own_head, pipeline, refused, spawn
 from filelock import FileLock
 
+pytestmark = pytest.mark.abuse
+
 SIZE = ("--input-size", "32,48")
 
 

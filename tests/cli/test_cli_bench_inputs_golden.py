@@ -11,6 +11,8 @@ import pytest
 from commands import ROOT, Said, invoke, refused
 from onnx import TensorProto, helper, numpy_helper
 
+pytestmark = pytest.mark.golden
+
 QUICK = ("--samples", 11, "--limit", 0.05)
 UNET = ROOT / "tests" / "corpus" / "field" / "bench_free_axes" / "unet_dynamic.onnx"
 

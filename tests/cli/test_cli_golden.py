@@ -12,6 +12,8 @@ from documented_json import check_keys, only_json
 
 from trunkline.cli.main import COMMANDS
 
+pytestmark = pytest.mark.golden
+
 HEAVY = ("torch", "onnxruntime", "onnx", "onnx_ir", "matplotlib", "pydantic", "numpy")
 SIZE = ("--input-size", "32,48")
 

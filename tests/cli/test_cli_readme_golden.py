@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from commands import invoke
+
+pytestmark = pytest.mark.golden
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 NET = """\

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import Finished, Said, invoke
 
+pytestmark = pytest.mark.golden
+
 REASON = "a neighbour was loud"
 NAMES = ["independent", "all-shared", "searched"]
 

@@ -12,6 +12,8 @@ from torch import nn
 from trunkline import spinning
 from trunkline.verbs import run as run_verb
 
+pytestmark = pytest.mark.properties
+
 
 @pytest.mark.skipif(not spinning.libgomps() or not spinning.thread_times(), reason="there is nothing to watch here")
 def test_torch_is_watched_over_but_never_while_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ pytest.importorskip("onnxruntime")
 
 from trunkline.verbs.convert import convert
 
+pytestmark = pytest.mark.parity
+
 CORPUS = Path(__file__).parents[1] / "corpus"
 
 

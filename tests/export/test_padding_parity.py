@@ -11,6 +11,8 @@ from trunkline.export.passes import name_padded_axes
 from trunkline.ingest.onnx_file.reader import read_onnx
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 
 def padded_pool(nets, op: str, kernel: int, pads: int, **settings):
     """Convolution, Pad by 0, pool, convolution: the maps hold negative numbers."""

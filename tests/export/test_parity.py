@@ -26,6 +26,8 @@ from trunkline.graph.cost import graph_cost
 from trunkline.graph.roles import parameter_count
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 
 def proto_of(graph, **options):
     proto = ir.to_proto(finished(graph, **options))

@@ -16,6 +16,8 @@ from trunkline.export.parity.reference import Reference
 from trunkline.graph.graph import array_of, shape_of
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 GOOD = OutputParity("depth", max_abs=2e-6, max_rel=1e-7, torch_error=1e-6, tolerance=4e-5, passed=True)
 NOTED = OutputParity("score", max_abs=1e-4, max_rel=3e-2, torch_error=0.0, tolerance=2e-3, passed=True, note="excused")
 BAD = OutputParity("seg", max_abs=float("inf"), max_rel=0.5, torch_error=1e-6, tolerance=4e-5, passed=False)

@@ -14,6 +14,8 @@ from trunkline.export.formats.onnx_model import finished
 from trunkline.export.parity.check import check_parity
 from trunkline.export.parity.runtime_precision import OPERATOR_ERROR, UNIT, operator_error
 
+pytestmark = pytest.mark.parity
+
 
 def probability_map(nets, bias: float, *, op: str = "Sigmoid", scale: float | None = None, after: bool = False):
     """A detector's end: two convolutions, a score far below 0, its Sigmoid; then, if asked, more layers."""

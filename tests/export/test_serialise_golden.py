@@ -13,6 +13,8 @@ from trunkline.export import serialise
 from trunkline.export.formats.onnx_model import finished, write_onnx
 from trunkline.export.serialise import write_model
 
+pytestmark = pytest.mark.golden
+
 
 def written(model: ir.Model) -> bytes:
     file = io.BytesIO()

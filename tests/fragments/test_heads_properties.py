@@ -30,6 +30,8 @@ from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.properties
+
 SEEDS = range(100)
 
 

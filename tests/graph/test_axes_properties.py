@@ -47,6 +47,8 @@ from trunkline.graph.maps.turn import turned
 from trunkline.ingest.onnx_file.proto.operators import SUPPORTED
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.properties
+
 SIDE = 8
 EXACT = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
 """A Resize that repeats each number."""

@@ -14,6 +14,8 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import graph_cost, node_macs
 from trunkline.graph.einsum import einsum_macs
 
+pytestmark = pytest.mark.golden
+
 Shapes = list[tuple[int, ...]]
 
 

@@ -20,6 +20,8 @@ from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.abuse
+
 CORPUS = Path(__file__).parents[1] / "corpus" / "features"
 SIZE = (32, 32)
 

@@ -17,6 +17,8 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.golden
+
 CORPUS = Path(__file__).parents[1] / "corpus" / "features"
 EXPECTED = tomllib.loads((CORPUS / "expected.toml").read_text())
 SIZES = [(64, 64), (32, 96)]

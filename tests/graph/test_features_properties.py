@@ -17,6 +17,8 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.properties
+
 
 def conv(name: str, x: str, y: str, c_in: int, c_out: int, stride: int = 1) -> onnx.NodeProto:
     return helper.make_node("Conv", [x, f"{name}.w"], [y], name=name, pads=[1] * 4, strides=[stride] * 2)

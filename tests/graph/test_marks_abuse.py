@@ -17,6 +17,8 @@ from trunkline.graph.marks import MARKS_KEY
 from trunkline.graph.roles import parameter_count, role_of
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.abuse
+
 
 def marked(text: str) -> onnx.ModelProto:
     """A convolution and a coefficient per channel, with metadata ``text``."""

@@ -7,6 +7,8 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import shape_of
 from trunkline.graph.verify import verify
 
+pytestmark = pytest.mark.abuse
+
 
 def test_an_output_with_the_batch_elsewhere_is_refused() -> None:
     b = GraphBuilder("moved")

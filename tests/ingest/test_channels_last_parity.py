@@ -20,6 +20,8 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 CORPUS = Path(__file__).parents[1] / "corpus" / "channels_last"
 TURN = [0, 3, 1, 2]
 

@@ -8,6 +8,8 @@ from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.properties
+
 
 @pytest.fixture(autouse=True)
 def collector_as_before():

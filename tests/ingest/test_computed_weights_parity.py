@@ -20,6 +20,8 @@ from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.parity
+
 
 def made(name: str) -> tuple[nn.Module, Graph]:
     torch.manual_seed(0)

@@ -21,6 +21,8 @@ from trunkline.graph.roles import is_parameter
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 
 def net(
     *,

@@ -14,6 +14,8 @@ from onnx_models import assert_close, image, model, run, save, tensor, to_proto,
 from trunkline.errors import InvalidModel
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 
 def same(nodes: list[Any], stored: list[Any], folder: Path) -> None:
     """The file is read, and computes what it did, for one image and for two."""

@@ -18,6 +18,8 @@ from trunkline.ingest.read import read
 from trunkline.ingest.torch_module.exporter import quiet_exporter
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 TRACED = (9, 11, 13, 17)
 """Opsets that the exporter by TorchScript is asked for."""
 CAPTURED = (18, 20, 23)

@@ -17,6 +17,8 @@ from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, _followed
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 SIZE = (96, 160)
 NAMES = (
     *("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50"),

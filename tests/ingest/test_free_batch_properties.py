@@ -18,6 +18,8 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.properties
+
 node = helper.make_node
 
 

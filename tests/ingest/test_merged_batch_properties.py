@@ -19,6 +19,8 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.properties
+
 N = 0
 """The factor of a size that is the batch."""
 

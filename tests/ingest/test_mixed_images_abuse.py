@@ -15,6 +15,8 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import shape_of
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.abuse
+
 node = helper.make_node
 Parts = tuple[list[onnx.NodeProto], list[onnx.TensorProto]]
 

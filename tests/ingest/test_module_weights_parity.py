@@ -20,6 +20,8 @@ from trunkline.ingest.weight_files import apply_weights
 from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert
 
+pytestmark = pytest.mark.parity
+
 NETS = {
     "resnet": (lambda: ResNet((1, 1, 1, 1), 1, 4, 5), 32),
     "convnext": (lambda: ConvNeXt((8, 8, 16, 16), (1, 1, 1, 1)), 32),

@@ -21,6 +21,8 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.onnx_file.reader import read_onnx
 from trunkline.limits import Limits
 
+pytestmark = pytest.mark.abuse
+
 SECRET = b"SECRET--" * 27
 SHAPE = (2, 3, 3, 3)
 NBYTES = 216

@@ -18,6 +18,8 @@ from trunkline.graph.graph import Graph, is_weight, shape_of
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 
 def sizes_of(proto: onnx.ModelProto) -> list[int]:
     value = next(value for value in proto.graph.input if value.name == "x")

@@ -15,6 +15,8 @@ from onnx_models import image, model, run, save, tensor, to_proto, weight
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.onnx_file.reader import read_onnx
 
+pytestmark = pytest.mark.abuse
+
 
 def branch(depth: int = 0) -> onnx.GraphProto:
     """A branch that gives one number, below ``depth`` more conditions."""

@@ -17,6 +17,8 @@ from trunkline.graph.graph import Graph, shape_of
 from trunkline.graph.verify import verify
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 SMALL = ("densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet")
 LARGE = ("bvlc_alexnet", "vgg19", "zfnet512")
 ALL = sorted((*SMALL, *LARGE))

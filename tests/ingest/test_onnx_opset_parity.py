@@ -16,6 +16,8 @@ from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.graph.graph import OPSET, Graph, attribute
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 Case = tuple[str, dict[str, Any], list[TensorProto]]
 NEWEST_RUN = 26
 """onnxruntime runs no newer opset; ONNX itself may."""

@@ -18,6 +18,8 @@ from trunkline.errors import InvalidModel, TrunklineError
 from trunkline.graph.verify import verify
 from trunkline.ingest.onnx_file.reader import read_onnx
 
+pytestmark = pytest.mark.properties
+
 SIZE = 8
 OPSETS = (7, 8, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22, 23, 24)
 UNARY = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid")

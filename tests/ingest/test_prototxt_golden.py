@@ -13,6 +13,8 @@ from trunkline.graph.graph import Graph, attribute
 from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt, read_prototxt
 
+pytestmark = pytest.mark.golden
+
 CORPUS = Path(__file__).parents[1] / "corpus" / "prototxt"
 READ = sorted(path for path in CORPUS.glob("*.prototxt") if not path.name.startswith("refused"))
 

@@ -12,6 +12,8 @@ from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.text.forks import FIELDS, WORDS
 from trunkline.ingest.prototxt.text.guess import guess
 
+pytestmark = pytest.mark.properties
+
 TYPES = sorted({*TRANSLATORS, *DROPPED, "Input"})
 WINDOW = (
     "dilation",

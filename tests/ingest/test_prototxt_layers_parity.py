@@ -16,6 +16,8 @@ from caffe_reference.parity import judge
 from trunkline.errors import InvalidModel
 from trunkline.ingest.prototxt import parse_prototxt
 
+pytestmark = pytest.mark.parity
+
 MOST_REFUSED: dict[str, int] = {}
 """Cases of the whole grid that Caffe accepts and Trunkline refuses, with a place. A kind not here has none."""
 

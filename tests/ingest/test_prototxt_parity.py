@@ -8,6 +8,8 @@ from prototxt_nets import assert_close, evaluate, image, net, per_channel, rando
 
 from trunkline.ingest.prototxt import parse_prototxt
 
+pytestmark = pytest.mark.parity
+
 BLOCK = """
     name: "block"
     input: "data" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 8

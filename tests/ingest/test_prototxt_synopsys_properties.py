@@ -20,6 +20,8 @@ from trunkline.graph.graph import shape_of
 from trunkline.ingest.prototxt import parse_prototxt
 from trunkline.ingest.prototxt.writer import to_caffe
 
+pytestmark = pytest.mark.properties
+
 Fields = dict[str, Any]
 
 

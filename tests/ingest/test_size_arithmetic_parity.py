@@ -19,6 +19,8 @@ from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.onnx_file.passes import fold_constants
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.parity
+
 node = helper.make_node
 
 

@@ -18,6 +18,8 @@ from trunkline.graph.roles import role_of
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 CORPUS = Path(__file__).parent.parent / "corpus"
 node = helper.make_node
 

@@ -11,6 +11,8 @@ from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 
 def made(build, size: int) -> tuple[nn.Module, Graph]:
     """Return a module with statistics that differ from their start, and its Graph."""

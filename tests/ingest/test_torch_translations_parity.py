@@ -15,6 +15,8 @@ from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.parity
+
 Size = tuple[int | None, int | None]
 
 

@@ -21,6 +21,8 @@ from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.verbs.convert import convert
 
+pytestmark = pytest.mark.parity
+
 node = helper.make_node
 
 RANGES = {

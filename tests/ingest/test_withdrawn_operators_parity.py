@@ -15,6 +15,8 @@ from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.read import read
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.parity
+
 CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("ImageScaler", {"scale": 2.0, "bias": [1.0, 2.0, 3.0]}, ["Mul", "Add"]),
     ("ImageScaler", {"bias": [1.0, 2.0, 3.0]}, ["Mul", "Add"]),

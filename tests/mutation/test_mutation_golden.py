@@ -10,6 +10,8 @@ from mutation.sample import sample
 from mutation.targets import GROUPS
 from mutation.workspace import ROOT
 
+pytestmark = pytest.mark.golden
+
 NAMES = [f"module.x_f__mutmut_{number}" for number in range(200)]
 
 

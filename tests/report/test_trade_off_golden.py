@@ -8,6 +8,8 @@ import pytest
 
 from trunkline.report.trade_off import draw_trade_off, trade_off_table, ways
 
+pytestmark = pytest.mark.golden
+
 
 def measured(name: str, p50_ms: float, macs: float | None, *, stable: bool = True) -> dict:
     reason = "" if stable else "too noisy"

@@ -23,6 +23,8 @@ from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 
+pytestmark = pytest.mark.abuse
+
 TASKS = ("depth", "normals", "seg")
 
 

@@ -28,6 +28,8 @@ from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.properties
+
 SEEDS = range(34)  # times three backbones: a hundred plans
 
 

@@ -27,6 +27,8 @@ from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.supermodel.plan_sampling import Sampling
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.golden
+
 
 def readers(graph: Graph, name: str) -> list[str]:
     return [name_of(node) for node, _ in graph.initializers[name].uses()]

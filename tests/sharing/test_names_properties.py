@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
+import pytest
 import torch
 from backbones import BACKBONES
 from hypothesis import given, settings
@@ -21,6 +22,8 @@ from trunkline.sharing.origin import BackboneWeight, Origin, SkipWeight
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
+
+pytestmark = pytest.mark.properties
 
 SEED = 3
 NAMES = ("chain", "residual", "mobile")

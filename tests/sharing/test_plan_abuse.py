@@ -15,6 +15,8 @@ from trunkline.sharing.layouts import all_shared, load_layout, plan_of_layout, s
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan, check_plan
 
+pytestmark = pytest.mark.abuse
+
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     plan = random_plan(BACKBONES["mobile"](), TASKS, 1)

@@ -23,6 +23,8 @@ from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 from trunkline.twins.weight_store import WeightStore
 
+pytestmark = pytest.mark.properties
+
 NORMALISED = ("residual", "mobile")
 STEPS = 30
 

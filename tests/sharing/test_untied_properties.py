@@ -22,6 +22,8 @@ from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.properties
+
 
 def inputs_of_weights(graph: Graph) -> dict[str, set[tuple[str, ...]]]:
     """For each weight that trains the computed inputs of the nodes that read it."""

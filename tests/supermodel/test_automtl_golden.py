@@ -21,6 +21,8 @@ from trunkline.supermodel.choice import Temperature, argmax, average, gumbel_noi
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.golden
+
 ALL = torch.ones(2, 3, dtype=torch.bool)
 
 

@@ -28,6 +28,8 @@ from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.expected_cost import MAX_TASKS, ExpectedCost, ExpectedParameters
 from trunkline.supermodel.workload import Behind, Run, Workload, workload
 
+pytestmark = pytest.mark.properties
+
 TERMS = ("macs", "parameters", "milliseconds")
 Choices = tuple[tuple[int, ...], ...]
 """An option for each unit and task."""

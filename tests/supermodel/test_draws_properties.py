@@ -18,6 +18,8 @@ from trunkline.sharing.origin import BackboneWeight, Origin
 from trunkline.sharing.plan import SharingPlan
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.properties
+
 BACKBONES = {"chain": chain, "residual": residual, "mobile": mobile}
 
 

@@ -13,6 +13,8 @@ from plans import option_of, random_plan
 
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 
+pytestmark = pytest.mark.properties
+
 TASKS = ("a", "b")
 SURE = 1000.0
 """A logit that gives its option a probability of exactly 1."""

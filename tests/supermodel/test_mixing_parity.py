@@ -15,6 +15,8 @@ from trunkline.supermodel.mixing.linear_operator import Geometry, apply_linear, 
 from trunkline.supermodel.mixing.mixed_kernel import Kernels, Mixture
 from trunkline.supermodel.mixing.mixed_linear import mixed_linear
 
+pytestmark = pytest.mark.parity
+
 TASKS = ["a", "b"]
 LIMIT = 1e-10
 

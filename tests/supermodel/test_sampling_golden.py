@@ -21,6 +21,8 @@ from trunkline.sharing.units import find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.plan_sampling import Sampling, choose
 
+pytestmark = pytest.mark.golden
+
 TASKS = ("a", "b")
 UNITS = [unit.name for unit in find_units(chain())]
 FREE = 3

@@ -13,6 +13,8 @@ from trunkline.train.run_folder.checkpoint_file import read_checkpoint
 from trunkline.twins.components import Component, components_of
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 TASKS = ("segmentation", "depth", "normals")
 
 

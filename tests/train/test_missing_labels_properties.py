@@ -20,6 +20,8 @@ from trunkline.train.loop.step import Stepper, Values
 from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.tasks.base import Task
 
+pytestmark = pytest.mark.properties
+
 NAMES = ("segmentation", "depth")
 OPTIMISERS = {"adam": Optimiser(weight_decay=0.1), "sgd": Optimiser(kind="sgd", lr=0.1, weight_decay=0.1)}
 

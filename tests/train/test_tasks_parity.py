@@ -7,6 +7,8 @@ import torch
 from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.train.tasks.base import make_task
 
+pytestmark = pytest.mark.parity
+
 RNG = np.random.default_rng(0)
 N, H, W = 3, 6, 8
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from trunkline.train.tasks.base import make_task
 
+pytestmark = pytest.mark.properties
+
 CHANNELS = {"segmentation": 4, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
 SIZE = (5, 7)
 seeds = st.integers(0, 2**31)

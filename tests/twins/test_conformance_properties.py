@@ -15,6 +15,8 @@ from conformance.cases import Array, Case
 from conformance.judge import by_onnxruntime
 from conformance.ours import attempt
 
+pytestmark = pytest.mark.properties
+
 pytest.importorskip("onnxruntime")
 
 SOME = settings(max_examples=60, deadline=None, derandomize=True)

@@ -15,6 +15,8 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 TASKS = ("a", "b")
 SHAPES: list[tuple[int, ...] | None] = [None, (), (1,), (4,), (1, 1), (1, 4)]
 

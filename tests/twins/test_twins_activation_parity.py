@@ -11,6 +11,8 @@ from one_node import Array, Fragment, check, floats, model, normal
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 
+pytestmark = pytest.mark.parity
+
 pytest.importorskip("onnxruntime")
 
 X = normal(2, 4, 6, 5)

@@ -14,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 
+pytestmark = pytest.mark.parity
+
 pytest.importorskip("onnxruntime")
 
 GRID = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])

@@ -13,6 +13,8 @@ from one_node import Array, Fragment, check, model, normal
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.graph.roles import is_parameter
 
+pytestmark = pytest.mark.parity
+
 pytest.importorskip("onnxruntime")
 
 X = normal(2, 6, 5, 4)

@@ -17,6 +17,8 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.twins.registry import supported_ops
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 ort = pytest.importorskip("onnxruntime")
 
 Array = np.ndarray[Any, Any]

@@ -13,6 +13,8 @@ from one_node import Array, Fragment, check, model, normal
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 
+pytestmark = pytest.mark.parity
+
 pytest.importorskip("onnxruntime")
 
 GRID = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])

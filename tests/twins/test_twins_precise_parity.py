@@ -14,6 +14,8 @@ from trunkline.twins import precise
 from trunkline.twins import twin as module
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 
 def mixed_net():
     """Every operator that casts by itself, and others between them."""

@@ -18,6 +18,8 @@ from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 pytest.importorskip("onnxruntime")
 
 GRID = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])

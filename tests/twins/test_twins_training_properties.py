@@ -19,6 +19,8 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.properties
+
 pytest.importorskip("onnxruntime")
 
 X = normal(2, 4, 12, 10)

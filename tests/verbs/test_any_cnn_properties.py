@@ -24,6 +24,8 @@ from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 from trunkline.verbs.build import Sharing, build
 
+pytestmark = pytest.mark.properties
+
 TASKS = ("a", "b")
 
 

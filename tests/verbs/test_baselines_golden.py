@@ -19,6 +19,8 @@ from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.verbs import bench as bench_verb
 
+pytestmark = pytest.mark.golden
+
 TASKS = ("segmentation", "depth")
 BLOCK = "stage2_block1_shortcut"
 BASELINES = ("independent", "share-until:1", f"share-until:{BLOCK}")

@@ -29,6 +29,8 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.spinning import is_watching
 from trunkline.verbs.bench import bench, bench_run
 
+pytestmark = pytest.mark.golden
+
 TASKS = ("segmentation", "depth", "normals")
 PIPELINE = """\
 backbone = "zoo:tiny"

@@ -12,6 +12,8 @@ from onnx import helper, numpy_helper
 from trunkline.cli.main import run
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.golden
+
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     assert run(["inspect", *arguments]) == 0

@@ -14,6 +14,8 @@ import pytest
 
 from zoo_check.bounded import Bounds, run_bounded
 
+pytestmark = pytest.mark.abuse
+
 
 def works(number: int) -> dict[str, Any]:
     sys.stdout.write("said on the way\n")

@@ -24,6 +24,8 @@ from zoo_check.exporting import check_same
 from zoo_check.noise import Array, images
 from zoo_check.precise import in_float64
 
+pytestmark = pytest.mark.parity
+
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).resolve().parents[2]
 

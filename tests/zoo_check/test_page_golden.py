@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.golden
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, README = (" ".join((ROOT / name).read_text().split()) for name in ("docs/zoo.md", "README.md"))
 ROW = r"\| {} \| (?P<architectures>\d+) \| (?P<exports>\d+) \|[^%]*\| \d+ \((?P<share>[\d.]+)%\) \| (?P<target>\d+)% \|"
