@@ -21,7 +21,8 @@ from bench_suite.models import RESNET, TINY, backbone, task_names
 from bench_suite.result import Result, speed_up
 from trunkline.graph.graph import Graph
 from trunkline.sharing.lowering.executed_cost import executed_cost
-from trunkline.sharing.plan import SKIP, make_plan
+from trunkline.sharing.plan import SKIP
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.skip import Skip, skips_of
 from trunkline.sharing.units import Unit, find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "trunkline"
-GROUND = {"errors", "limits", "text", "seeds", "recipe", "files", "spinning", "collector", "version"}
+GROUND = {"errors", "limits", "text", "seeds", "recipe", "files", "spinning", "collector", "version", "siblings"}
 ORDER = (
     *("graph", "ingest", "twins", "fragments", "sharing", "supermodel", "train"),
     *("export", "bench", "report", "pipeline", "verbs", "cli"),

@@ -10,7 +10,8 @@ import torch
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.graph.graph import Graph
 from trunkline.sharing.origin import BackboneWeight, Origin
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED

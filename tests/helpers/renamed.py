@@ -9,7 +9,8 @@ import onnx_ir as ir
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 
 
 def renamed(graph: Graph, names: Mapping[str, str]) -> Graph:

@@ -20,8 +20,8 @@ from trunkline.ingest.read import read
 from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.origin import BackboneWeight, HeadWeight, SkipWeight
-from trunkline.sharing.plan import make_plan
+from trunkline.sharing.origin import BackboneWeight, SkipWeight, head_weight
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.supermodel.plan_sampling import Sampling
@@ -87,7 +87,7 @@ def test_a_weight_called_like_a_heads_is_the_backbones() -> None:
     lowered = lower(all_shared(backbone, ["a"]), backbone, {"a": make_head("light", backbone, 1)})
     assert readers(lowered.graph, "head.a.conv1.weight") == ["head.a.conv1"]
     assert readers(lowered.graph, "head.a.conv1.weight_2") == ["head.a.conv1_2"]
-    assert lowered.origin["head.a.conv1.weight_2"] == HeadWeight("a", "conv1.weight")
+    assert lowered.origin["head.a.conv1.weight_2"] == head_weight("a", "conv1.weight")
     assert Twin(lowered.graph).weights().keys() == lowered.origin.keys()
 
 
@@ -171,7 +171,7 @@ def test_one_name_for_two_weights_misleads_nobody() -> None:
         make_plan(backbone, ["a", "b"], {"stem": {"a": 0, "b": 0}, "last": {"a": 0, "b": 1}}), backbone, heads
     )
     disputed = {name: origin for name, origin in lowered.origin.items() if name.startswith("head.a.w@1")}
-    assert set(disputed.values()) == {HeadWeight("a", "w@1"), BackboneWeight("head.a.w", 1)}
+    assert set(disputed.values()) == {head_weight("a", "w@1"), BackboneWeight("head.a.w", 1)}
     given = model.weights(lowered)
     for name, origin in disputed.items():
         assert given[name].data_ptr() == model.store.at(origin).data_ptr()

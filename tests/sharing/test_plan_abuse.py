@@ -13,7 +13,8 @@ from trunkline.errors import InvalidConfig
 from trunkline.graph.fingerprint import fingerprint
 from trunkline.sharing.layouts import all_shared, load_layout, plan_of_layout, share_until
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.plan import SharingPlan, check_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import check_plan
 
 pytestmark = pytest.mark.abuse
 

@@ -17,8 +17,9 @@ from trunkline.graph.graph import Graph, name_of
 from trunkline.graph.roles import STATISTICS
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.origin import BackboneWeight, HeadWeight
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.origin import BackboneWeight, head_weight
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 from trunkline.twins.weight_store import WeightStore
@@ -121,7 +122,7 @@ def test_equal_inputs_have_one_set_and_readable_names() -> None:
     }
     assert lowered.origin["a1_bn.mean"] == BackboneWeight("a1_bn.mean", 0, "depth")
     assert lowered.origin["a1_bn.mean~seg"] == BackboneWeight("a1_bn.mean", 0, "seg")
-    assert lowered.origin["head.seg.norm1.var"] == HeadWeight("seg", "norm1.var")
+    assert lowered.origin["head.seg.norm1.var"] == head_weight("seg", "norm1.var")
 
 
 def early_norm() -> Graph:

@@ -17,7 +17,8 @@ from trunkline.graph.roles import role_of
 from trunkline.sharing.layouts import plan_of_layout
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin

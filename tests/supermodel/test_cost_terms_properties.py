@@ -21,7 +21,8 @@ from trunkline.graph.cost import graph_cost, node_costs
 from trunkline.graph.graph import Graph, name_of
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.skip import Skip, skips_of
 from trunkline.sharing.units import Unit, find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED

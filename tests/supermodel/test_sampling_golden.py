@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
 from trunkline.sharing.lowering.executed_cost import executed_cost
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.plan_sampling import Sampling, choose

@@ -20,7 +20,7 @@ from trunkline.train.run_folder.checkpoint_file import (
     read_checkpoint,
     write_checkpoint,
 )
-from trunkline.train.run_folder.checkpoint_store import Shelf
+from trunkline.train.run_folder.checkpoint_store import CheckpointStore
 
 PARTS = (MANIFEST, "model.safetensors", "optimisers.safetensors", "state.json")
 
@@ -112,27 +112,27 @@ def test_abuse_a_pickle_with_a_good_manifest_is_not_loaded(tmp_path):
 
 
 def test_keeps_the_newest_and_the_best(tmp_path):
-    shelf = Shelf(tmp_path / "checkpoints")
+    checkpoints = CheckpointStore(tmp_path / "checkpoints")
     for step in range(1, 7):
-        shelf.save("pre", step, sample(), keep=2, best={2} if step >= 2 else ())
-    shelf.save("pre-2", 1, sample(), keep=1)
-    assert [path.name for path in shelf.paths("pre")] == ["pre-00000006", "pre-00000005", "pre-00000002"]
-    assert [path.name for path in shelf.paths("pre-2")] == ["pre-2-00000001"]
+        checkpoints.save("pre", step, sample(), keep=2, best={2} if step >= 2 else ())
+    checkpoints.save("pre-2", 1, sample(), keep=1)
+    assert [path.name for path in checkpoints.paths("pre")] == ["pre-00000006", "pre-00000005", "pre-00000002"]
+    assert [path.name for path in checkpoints.paths("pre-2")] == ["pre-2-00000001"]
 
 
 def test_latest_skips_corrupt_ones_with_a_warning_and_load_names_the_good_one(tmp_path):
-    shelf = Shelf(tmp_path)
+    checkpoints = CheckpointStore(tmp_path)
     for step in (1, 2):
-        shelf.save("pre", step, sample(), keep=5)
-    assert shelf.latest("post") is None
-    (shelf.path("pre", 2) / "model.safetensors").write_bytes(b"")
+        checkpoints.save("pre", step, sample(), keep=5)
+    assert checkpoints.latest("post") is None
+    (checkpoints.path("pre", 2) / "model.safetensors").write_bytes(b"")
     with pytest.warns(RuntimeWarning, match=r"pre-00000002.*model\.safetensors"):
-        assert shelf.latest("pre") == shelf.path("pre", 1)
+        assert checkpoints.latest("pre") == checkpoints.path("pre", 1)
     with pytest.raises(CorruptCheckpoint, match=r"(?s)model\.safetensors.*pre-00000001: this checkpoint is good"):
-        shelf.load(shelf.path("pre", 2))
-    (shelf.path("pre", 1) / MANIFEST).unlink()
+        checkpoints.load(checkpoints.path("pre", 2))
+    (checkpoints.path("pre", 1) / MANIFEST).unlink()
     with pytest.warns(RuntimeWarning), pytest.raises(CorruptCheckpoint, match="no checkpoint is good"):
-        shelf.latest("pre")
+        checkpoints.latest("pre")
 
 
 class Crash(BaseException):
@@ -173,25 +173,25 @@ def test_abuse_crash_before_each_operation_of_a_save(tmp_path, monkeypatch, same
     """Whatever the moment, the old or the new one loads; replacing a checkpoint of the same step included."""
     crashes, found_old, found_new = 0, 0, 0
     for number in range(1_000):
-        shelf = Shelf(tmp_path / f"{number}")
-        shelf.save("pre", 1, sample(1.0), keep=1)
+        checkpoints = CheckpointStore(tmp_path / f"{number}")
+        checkpoints.save("pre", 1, sample(1.0), keep=1)
         with monkeypatch.context() as patch:
             crash_at(patch, number)
             try:
-                shelf.save("pre", 1 if same_step else 2, sample(2.0), keep=1)
+                checkpoints.save("pre", 1 if same_step else 2, sample(2.0), keep=1)
                 finished = True
             except Crash:
                 finished = False
-        path = shelf.latest("pre")
-        value = shelf.load(path).model["conv/w:0"][0, 0].item()
+        path = checkpoints.latest("pre")
+        value = checkpoints.load(path).model["conv/w:0"][0, 0].item()
         found_old += value == 1.0
         found_new += value == 2.0
         if finished:
             assert value == 2.0
             break
         crashes += 1
-        shelf.save("pre", 3, sample(3.0), keep=1)
-        assert files(shelf.folder) == {"pre-00000003", *(f"pre-00000003/{name}" for name in PARTS)}
+        checkpoints.save("pre", 3, sample(3.0), keep=1)
+        assert files(checkpoints.folder) == {"pre-00000003", *(f"pre-00000003/{name}" for name in PARTS)}
     assert crashes > 15
     assert found_old + found_new == crashes + 1
     assert found_old > 10
@@ -214,23 +214,23 @@ def full_disk_after(monkeypatch, allowed: int) -> None:
 
 @pytest.mark.parametrize("allowed", [0, 1, 100, 300, 700])
 def test_abuse_full_disk(tmp_path, monkeypatch, allowed):
-    shelf = Shelf(tmp_path)
-    shelf.save("pre", 1, sample(1.0), keep=1)
+    checkpoints = CheckpointStore(tmp_path)
+    checkpoints.save("pre", 1, sample(1.0), keep=1)
     before = files(tmp_path)
     with monkeypatch.context() as patch:
         full_disk_after(patch, allowed)
         with pytest.raises(WorkFailed, match=r"pre-00000002.*cannot write \d+ bytes: No space left"):
-            shelf.save("pre", 2, sample(2.0), keep=1)
+            checkpoints.save("pre", 2, sample(2.0), keep=1)
     assert files(tmp_path) == before
-    assert shelf.latest("pre") == shelf.path("pre", 1)
-    shelf.save("pre", 2, sample(2.0), keep=1)
-    assert shelf.latest("pre") == shelf.path("pre", 2)
+    assert checkpoints.latest("pre") == checkpoints.path("pre", 1)
+    checkpoints.save("pre", 2, sample(2.0), keep=1)
+    assert checkpoints.latest("pre") == checkpoints.path("pre", 2)
 
 
 @pytest.mark.parametrize("operation", ["open", "fsync", "mkdir", "rename"])
 def test_abuse_any_os_error_leaves_the_old_one(tmp_path, monkeypatch, operation):
-    shelf = Shelf(tmp_path)
-    shelf.save("pre", 1, sample(1.0), keep=1)
+    checkpoints = CheckpointStore(tmp_path)
+    checkpoints.save("pre", 1, sample(1.0), keep=1)
     before = files(tmp_path)
 
     originals = {"open": os.open, "rename": os.rename}
@@ -247,9 +247,9 @@ def test_abuse_any_os_error_leaves_the_old_one(tmp_path, monkeypatch, operation)
         with monkeypatch.context() as patch:
             patch.setattr(os, operation, refuse_new if operation in originals else refuse)
             with pytest.raises(WorkFailed, match="Permission denied"):
-                shelf.save("pre", step, sample(2.0), keep=1)
+                checkpoints.save("pre", step, sample(2.0), keep=1)
         assert files(tmp_path) == before
-        assert shelf.load(shelf.latest("pre")).model["conv/w:0"][0, 0] == 1.0
+        assert checkpoints.load(checkpoints.latest("pre")).model["conv/w:0"][0, 0] == 1.0
 
 
 def test_atomic_write_replaces_or_leaves(tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_columns_train_as_single_models_do(kind: str, joint: bool, tmp_path: Pat
 
 
 def test_each_component_keeps_its_own_best(tmp_path: Path) -> None:
-    """All best checkpoints are on the shelf, each with the evaluation that made it the best."""
+    """All best checkpoints are on the checkpoints, each with the evaluation that made it the best."""
     together = twin(plan("independent", TASKS))
     outcome = trained(tmp_path, together, phase("adam", joint=True))
     assert len(set(outcome.best.values())) > 1, "the case is too easy: all tasks are best at one step"

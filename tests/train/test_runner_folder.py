@@ -23,7 +23,7 @@ from trunkline.recipe import Optimiser, Phase, Turn
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.scenes import Scenes
 from trunkline.train.data.splits import split
-from trunkline.train.loop.batch_feed import Lookahead, split_data
+from trunkline.train.loop.batch_feed import PrefetchedBatches, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.evaluate import evaluate
 from trunkline.train.loop.runner import Runner
@@ -176,7 +176,7 @@ def test_rate_counts_from_the_last_restart():
 def test_lookahead_gives_every_wanted_batch_in_order():
     source = data()
     wanted = [("train1", 3), ("train2", 0), ("train1", 4), ("train", 9)]
-    with Lookahead(source, wanted) as batches:
+    with PrefetchedBatches(source, wanted) as batches:
         found = list(batches)
     for (part, number), batch in zip(wanted, found, strict=True):
         assert torch.equal(batch.image, Numbered({"train": 0, "train1": 1, "train2": 2}[part]).batch(number).image)
@@ -187,7 +187,7 @@ def test_lookahead_ends_its_thread_when_left_early():
 
     before = threading.active_count()
     source = data()
-    with Lookahead(source, (("train", number) for number in range(10**9))) as batches:
+    with PrefetchedBatches(source, (("train", number) for number in range(10**9))) as batches:
         next(batches)
     assert threading.active_count() == before
     assert len(source.training["train"].asked) <= 3

@@ -14,7 +14,7 @@ from runner_fakes import TASKS, Numbered, Tiny, data, run, search_phase, train_p
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.recipe import Optimiser, Turn
 from trunkline.train.loop.device import Compute
-from trunkline.train.loop.evaluate import Judge, evaluate
+from trunkline.train.loop.evaluate import BestMetric, evaluate
 from trunkline.train.loop.non_finite import first_non_finite
 from trunkline.train.loop.optimisers import NamedOptimiser
 from trunkline.train.loop.step import Stepper
@@ -243,19 +243,19 @@ def test_of_equal_evaluations_the_first_is_best(tmp_path, monkeypatch):
 
 def test_judge_turns_lower_is_better():
     metrics = {"depth": {"abs_error": 0.5}, "edges": {"pixel_f": 0.5}}
-    assert Judge("depth.abs_error", TASKS).score(metrics, ("depth", "edges")) == -0.5
-    assert Judge("edges.pixel_f", TASKS).score(metrics, ("depth", "edges")) == 0.5
+    assert BestMetric("depth.abs_error", TASKS).score(metrics, ("depth", "edges")) == -0.5
+    assert BestMetric("edges.pixel_f", TASKS).score(metrics, ("depth", "edges")) == 0.5
 
 
 def test_judge_ranks_by_relative_performance():
     """The difference of two scores is Δ, to first order, whatever the units; what does not exist is left out."""
     single = {"depth": {"abs_error": 2.0, "rel_error": 1e-9, "delta_1": 0.5}, "edges": {"pixel_f": math.nan}}
     better = {"depth": {"abs_error": 1.98, "rel_error": 1e-9, "delta_1": 0.505}, "edges": {"pixel_f": math.nan}}
-    judge, component = Judge("relative", TASKS), ("depth", "edges")
+    judge, component = BestMetric("relative", TASKS), ("depth", "edges")
     assert 100 * (judge.score(better, component) - judge.score(single, component)) == pytest.approx(2 / 3, rel=0.01)
     assert math.isnan(judge.score(single, ("edges",)))
     # a component that the metric says nothing of is judged as if it were trained alone
-    assert Judge("edges.l1", TASKS).score(better, ("depth",)) == judge.score(better, component)
+    assert BestMetric("edges.l1", TASKS).score(better, ("depth",)) == judge.score(better, component)
 
 
 def test_abuse_everything_that_does_not_fit_is_said_at_once(tmp_path):

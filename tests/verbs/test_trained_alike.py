@@ -17,7 +17,8 @@ from trunkline.errors import InvalidConfig
 from trunkline.pipeline.config import PipelineConfig, parse_config, train_numbers
 from trunkline.pipeline.project import Project
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
-from trunkline.sharing.plan import SharingPlan, make_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
 from trunkline.train.loop.evaluate import evaluate
 from trunkline.train.loop.trainable import TaskModel

@@ -38,7 +38,7 @@ def checked(folder: Path) -> Checked:
 
 
 def judge(folder: Path, float32: float = 1.0, float64: float = 1.0, **changes: object) -> Checked:
-    """Judge the export against what it computes, times the factors."""
+    """BestMetric the export against what it computes, times the factors."""
     path = folder / f"{LABEL}.onnx"
     facts: dict[str, Any] = facts_of(**changes).to_json()
     return judged(

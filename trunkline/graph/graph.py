@@ -30,7 +30,7 @@ SOURCE_KEY = "trunkline.source"
 TASKS_KEY = "trunkline.tasks"
 """On a node or weight of a multi-task model: the tasks it serves, ``depth,normals``. On the model: all of them."""
 PART_KEY = "trunkline.part"
-"""On a node or weight of a multi-task model: :data:`BACKBONE`, :data:`HEAD` or :data:`SKIP`."""
+"""On a node or weight of a multi-task model: :data:`BACKBONE`, :data:`HEAD`, :data:`SKIP` or :data:`JOIN`."""
 UNIT_KEY = "trunkline.unit"
 """On a node or weight of a multi-task model: the unit of the plan that governs it."""
 INSTANCE_KEY = "trunkline.instance"
@@ -43,8 +43,8 @@ PARAMETER = "parameter"
 AXES_KEY = "trunkline.axes"
 """On a weight that is stored with its axes in another order than its author's: the author's axes, as ``1,0``."""
 
-BACKBONE, HEAD, SKIP = "backbone", "head", "skip"
-"""The parts of a multi-task model; a skip is what stands in for a unit of the backbone."""
+BACKBONE, HEAD, SKIP, JOIN = "backbone", "head", "skip", "join"
+"""The parts of a multi-task model; a skip stands in for a unit of the backbone, a join between columns of tasks."""
 
 Shape = tuple[int | None, ...]
 Attribute = int | float | str | Sequence[int] | Sequence[float]

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from trunkline.graph.graph import HEAD, INSTANCE_KEY, PART_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of
+from trunkline.graph.graph import (
+    BACKBONE,
+    HEAD,
+    INSTANCE_KEY,
+    PART_KEY,
+    SKIP,
+    TASKS_KEY,
+    UNIT_KEY,
+    Graph,
+    name_of,
+)
 
 _ON_NODES = (PART_KEY, UNIT_KEY, INSTANCE_KEY, TASKS_KEY)
 
@@ -40,3 +50,9 @@ def settle_owners(model: ir.Model, said: Mapping[str, str]) -> None:
 def nodes_of_heads(graph: Graph) -> set[str]:
     """Return the names of the nodes that belong to a task's head."""
     return {name_of(node) for node in graph.nodes if node.metadata_props.get(PART_KEY) == HEAD}
+
+
+def parts_of_weights(graph: Graph) -> dict[str, str]:
+    """Return, by stored tensor of a multi-task model, the part that it belongs to; a skip's count as the backbone's."""
+    parts = {name: value.metadata_props.get(PART_KEY, BACKBONE) for name, value in graph.initializers.items()}
+    return {name: BACKBONE if part == SKIP else part for name, part in parts.items()}

@@ -147,3 +147,14 @@ def _is_constant(node: ir.Node, value: ir.Value) -> bool:
     if mark is not None:
         return mark == CONSTANT
     return node.op_type in ARITHMETIC and value.shape is not None and len(value.shape) == 0
+
+
+def statistic_starts(graph: Graph) -> dict[str, float]:
+    """Return, by running statistic, what it starts as before it has seen anything: a mean at 0, a variance at 1."""
+    starts: dict[str, float] = {}
+    for node in graph.nodes:
+        if node.op_type == "BatchNormalization":
+            for value, start in zip(node.inputs[3:5], (0.0, 1.0), strict=True):
+                assert value is not None
+                starts[value.name or ""] = start
+    return starts

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.units import find_units
 
 INDEPENDENT, ALL_SHARED = "independent", "all-shared"
 SHARE_UNTIL = "share-until:"
@@ -18,7 +18,7 @@ SHARE_UNTIL = "share-until:"
 PATTERN = rf"{INDEPENDENT}|{ALL_SHARED}|{SHARE_UNTIL}.+"
 
 
-def baseline_plan(name: str, backbone: Graph, tasks: Sequence[str]) -> SharingPlan:
+def baseline_plan(name: str, backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
     """Return the plan of a baseline.
 
     Raises:
@@ -34,9 +34,9 @@ def baseline_plan(name: str, backbone: Graph, tasks: Sequence[str]) -> SharingPl
         raise InvalidConfig([replace(problem, place="train.baselines") for problem in error.problems]) from error
 
 
-def file_name(name: str, backbone: Graph) -> str:
+def file_name(name: str, backbone: Graph | Backbone) -> str:
     """Return a baseline's name as files have it: blocks go by number, since their names may hold anything."""
     if not name.startswith(SHARE_UNTIL):
         return name
-    block, names = name.removeprefix(SHARE_UNTIL), [unit.name for unit in find_units(backbone, "block")]
+    block, names = name.removeprefix(SHARE_UNTIL), Backbone.of(backbone).table("block").names
     return f"share-until-{names.index(block) if block in names else block}"

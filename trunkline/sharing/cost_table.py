@@ -16,11 +16,11 @@ from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.files.read import in_file, read_own
 from trunkline.files.write import atomic_write
 from trunkline.graph.cost import node_macs
-from trunkline.graph.fingerprint import fingerprint
 from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.plan import BackboneId
-from trunkline.sharing.skip import Skip, skips_of
-from trunkline.sharing.units import Unit, find_units
+from trunkline.sharing.skip import Skip
+from trunkline.sharing.units import Unit
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -71,7 +71,7 @@ class CostTable(_Entry):
         atomic_write(path, (self.model_dump_json(indent=2) + "\n").encode())
 
     @classmethod
-    def load(cls, path: Path, backbone: Graph) -> CostTable:
+    def load(cls, path: Path, backbone: Graph | Backbone) -> CostTable:
         """Read a table and check that it is one of ``backbone``.
 
         Raises:
@@ -87,31 +87,32 @@ class CostTable(_Entry):
         return table
 
 
-def check_table(table: CostTable, backbone: Graph) -> None:
+def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
     """Check that a table fits a backbone.
 
     Raises:
         InvalidConfig: As :meth:`CostTable.load`.
     """
-    problems = list(_identity_problems(table, backbone))
+    found = Backbone.of(backbone)
+    problems = list(_identity_problems(table, found))
     if not problems:
-        units = find_units(backbone)
-        problems += _unit_problems(table, units, skips_of(backbone, units))
-        problems += _node_problems(table, backbone, units)
+        operators = found.table("operator")
+        problems += _unit_problems(table, operators.units, operators.skips)
+        problems += _node_problems(table, found.graph, operators.units)
     if not problems and not any(table.node_ms.values()):
         problems = [Problem("every time is 0: there is nothing to save", place="units")]
     if problems:
         raise InvalidConfig(problems)
 
 
-def _identity_problems(table: CostTable, backbone: Graph) -> Iterator[Problem]:
-    if table.backbone.fingerprint != fingerprint(backbone):
+def _identity_problems(table: CostTable, backbone: Backbone) -> Iterator[Problem]:
+    if table.backbone.fingerprint != backbone.fingerprint:
         yield Problem(
             f"the table is for another backbone: {table.backbone.name!r} is not this {backbone.name!r}",
             place="backbone.fingerprint",
             advice="measure this backbone, or pass the file that the table was made for",
         )
-    size = shape_of(backbone.input)[2:]
+    size = shape_of(backbone.graph.input)[2:]
     if table.input_size != size:
         yield Problem(
             f"measured at {table.input_size[0]} x {table.input_size[1]}, the backbone runs at {size[0]} x {size[1]}",

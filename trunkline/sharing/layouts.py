@@ -7,46 +7,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.errors import InvalidConfig, Problem
 from trunkline.files.read import read_own
 from trunkline.graph.graph import Graph
-from trunkline.sharing.plan import SharingPlan, check_task_names, make_plan
-from trunkline.sharing.units import find_units
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.plan import SharingPlan, check_task_names
+from trunkline.sharing.plan_check import make_plan
 
 Layout = list[list[list[str]]]
 """One entry per block: the groups of tasks that share it (TreeMTL, Zhang et al. 2022)."""
 
 
-def all_shared(backbone: Graph, tasks: Sequence[str]) -> SharingPlan:
+def all_shared(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
     """Return the plan in which every task runs the same backbone (the papers' *Multi-Task*)."""
-    return plan_of_layout(backbone, tasks, [[list(tasks)]] * _depth(backbone), method="all-shared")
+    found = Backbone.of(backbone)
+    return plan_of_layout(found, tasks, [[list(tasks)]] * _depth(found), method="multi-task")
 
 
-def independent(backbone: Graph, tasks: Sequence[str]) -> SharingPlan:
+def independent(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
     """Return the plan in which every task has its own backbone (the papers' *Single-Task*)."""
-    return plan_of_layout(backbone, tasks, [[[task] for task in tasks]] * _depth(backbone), method="independent")
+    found = Backbone.of(backbone)
+    return plan_of_layout(found, tasks, [[[task] for task in tasks]] * _depth(found), method="single-task")
 
 
-def share_until(backbone: Graph, tasks: Sequence[str], block: str) -> SharingPlan:
+def share_until(backbone: Graph | Backbone, tasks: Sequence[str], block: str) -> SharingPlan:
     """Return the plan that shares everything up to and including ``block``, by name or number.
 
     Raises:
         InvalidConfig: There is no such block.
     """
-    names = [unit.name for unit in find_units(backbone, "block")]
-    if block in names:
-        last = names.index(block)
-    elif block in map(str, range(len(names))):
-        last = int(block)
-    else:
-        advice = did_you_mean(block, names) or f"blocks are numbered 0 to {len(names) - 1}; `inspect` lists them"
-        raise InvalidConfig(f"the backbone has no block {block!r}", advice=advice)
+    found = Backbone.of(backbone)
+    table = found.table("block")
+    last = table.number(block)
     shared, apart = [list(tasks)], [[task] for task in tasks]
-    layout = [shared if i <= last else apart for i in range(len(names))]
-    return plan_of_layout(backbone, tasks, layout, method="share-until")
+    layout = [shared if i <= last else apart for i in range(len(table.units))]
+    return plan_of_layout(found, tasks, layout, method="share-until")
 
 
-def plan_of_layout(backbone: Graph, tasks: Sequence[str], layout: Layout, *, method: str = "layout") -> SharingPlan:
+def plan_of_layout(
+    backbone: Graph | Backbone, tasks: Sequence[str], layout: Layout, *, method: str = "layout"
+) -> SharingPlan:
     """Return the plan of a TreeMTL layout.
 
     Raises:
@@ -54,16 +54,17 @@ def plan_of_layout(backbone: Graph, tasks: Sequence[str], layout: Layout, *, met
             or one joins tasks that an earlier block separated.
     """
     check_task_names(tasks)
-    units = find_units(backbone, "block")
-    problems = _layout_problems(tasks, layout, len(units))
+    found = Backbone.of(backbone)
+    names = found.table("block").names
+    problems = _layout_problems(tasks, layout, len(names))
     if problems:
         raise InvalidConfig(problems)
     choices = {
-        unit.name: {task: index for index, group in enumerate(groups) for task in group}
-        for unit, groups in zip(units, layout, strict=True)
+        name: {task: index for index, group in enumerate(groups) for task in group}
+        for name, groups in zip(names, layout, strict=True)
     }
     ordered = {unit: {task: row[task] for task in tasks} for unit, row in choices.items()}
-    return make_plan(backbone, tasks, ordered, granularity="block", tie=False, method=method)
+    return make_plan(found, tasks, ordered, granularity="block", tie=False, method=method)
 
 
 def load_layout(path: Path) -> Layout:
@@ -110,5 +111,5 @@ def _refines(fine: list[list[str]], coarse: list[list[str]]) -> bool:
     return all(any(set(group) <= set(whole) for whole in coarse) for group in fine)
 
 
-def _depth(backbone: Graph) -> int:
-    return len(find_units(backbone, "block"))
+def _depth(backbone: Backbone) -> int:
+    return len(backbone.table("block").units)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trunkline.graph.graph import HEAD
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneWeight:
@@ -18,11 +20,13 @@ class BackboneWeight:
         instance: 0 for the backbone's own, k for copy k.
         column: Where every input has a set of its own (running statistics, and all weights of an untied plan): a
             task that has this input. Empty where one set serves every input.
+        channels: Of a running statistic behind a channel view: how many leading channels it describes. 0 for all.
     """
 
     name: str
     instance: int = 0
     column: str = ""
+    channels: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +38,61 @@ class SkipWeight:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadWeight:
-    """What the head of ``task`` calls ``name``."""
+class FragmentWeight:
+    """A weight of a head or of a join.
 
-    task: str
+    Attributes:
+        part: ``head`` or ``join``.
+        owner: The head's task, or the join's owner.
+        name: What the fragment calls it.
+        column: Of a running statistic of a join that several columns run: a task whose input it describes.
+    """
+
+    part: str
+    owner: str
     name: str
+    column: str = ""
 
 
-Origin = BackboneWeight | SkipWeight | HeadWeight
+Origin = BackboneWeight | SkipWeight | FragmentWeight
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """The first ``size`` slices of a stored tensor along an axis: what a channel view reads of it."""
+
+    weight: Origin
+    axis: int
+    size: int
+
+
+def head_weight(task: str, name: str) -> FragmentWeight:
+    """Return what the head of ``task`` calls ``name``."""
+    return FragmentWeight(HEAD, task, name)
 
 
 def wanted_name(origin: Origin) -> str:
     """Return what a weight is called, if nothing else has the name."""
     match origin:
-        case HeadWeight(task, name):
-            return head_name(task, name)
+        case FragmentWeight(part, owner, name, column):
+            own = fragment_name(part, owner, name)
+            return f"{own}~{column}" if column else own
         case SkipWeight(unit, task):
             return f"{unit}.skip.weight@{task}"
-        case BackboneWeight(name, instance, column):
+        case BackboneWeight(name, instance, column, channels):
             numbered = f"{name}@{instance}" if instance else name
-            return f"{numbered}~{column}" if column else numbered
+            viewed = f"{numbered}:{channels}" if channels else numbered
+            return f"{viewed}~{column}" if column else viewed
+
+
+def fragment_name(part: str, owner: str, name: str) -> str:
+    """Return the name that a fragment's node, value or weight wants in the multi-task model."""
+    return f"{part}.{owner}.{name}"
 
 
 def head_name(task: str, name: str) -> str:
     """Return the name that a head's node, value or weight wants in the multi-task model."""
-    return f"head.{task}.{name}"
+    return fragment_name(HEAD, task, name)
 
 
 def drawn_as(origin: Origin, task: str) -> str:
@@ -70,8 +104,8 @@ def drawn_as(origin: Origin, task: str) -> str:
             the first of them starts when it is trained alone.
     """
     match origin:
-        case HeadWeight(_, name):
-            return f"head/{name}/{task}"
+        case FragmentWeight(part, owner, name):
+            return f"head/{name}/{task}" if part == HEAD else f"{part}/{owner}/{name}"
         case SkipWeight(unit, _):
             return f"skip/{unit}/{task}"
         case BackboneWeight(name):

@@ -4,22 +4,25 @@ Independent choices per operator leave almost nothing to reuse, even when 90 % o
 share an *execution* only where everything before it was equal too. :class:`ExpectedCost` makes the search pay for
 what will really run, in multiply-accumulates or milliseconds.
 
-Two tasks share the execution of unit l when both chose "shared" there and made equal-value choices (both
-shared, or both a skip without weights) at every unit that l depends on. By inclusion–exclusion over task sets S,
+Tasks share the execution of unit l when all of them chose the same option k there, and made equal-value choices (the
+same option, and no skip with weights) at every unit that l depends on. By inclusion–exclusion over task sets S,
 
-    E = Σ_l c_l { Σ_t p_l^t(own) + Σ_{∅≠S} (−1)^{|S|+1} Π_{t∈S} p_l^t(shared) · Π_{m∈anc(l)} e_m(S) }
-        + Σ_l s_l Σ_{∅≠S} (−1)^{|S|+1} Π_{t∈S} p_l^t(skip) · Π_{m∈anc(l)} e_m(S)
+    E = Σ_l Σ_k c_lk Σ_{∅≠S} (−1)^{|S|+1} Π_{t∈S} p_l^t(k) · Π_{m∈anc(l)} e_m(S)
         + Σ_v c_v Σ_{∅≠S} (−1)^{|S|+1} Π_{m∈anc(v)} e_m(S)
 
-    e_m(S) = Π_{t∈S} p_m^t(shared) + [the skip at m has no weights] Π_{t∈S} p_m^t(skip)   for |S| ≥ 2, else 1,
+    e_m(S) = Σ_{k with equal values behind it} Π_{t∈S} p_m^t(k)   for |S| ≥ 2, else 1,
 
-where s_l is what the skip costs (of a projection, which is each task's own, only |S| = 1 counts) and v are the nodes
-of no unit, such as the product of two computed values in attention. Only tasks that need a unit or node count: a
-head may not read all feature maps.
+where c_lk is what option k of unit l costs (of a projection, which is each task's own, only |S| = 1 counts) and v are
+the nodes of no unit, such as the product of two computed values in attention. Only tasks that need a unit or node
+count: a head may not read all feature maps. Of a chain of blocks it is the closed form of BMTAS's resource loss.
 
-Storage is another sum. Instances are stored once however often they run, so :class:`ExpectedParameters` is
+Storage is another sum. Where instances are tied they are stored once however often they run, so
+:class:`ExpectedParameters` is
 
-    E = Σ_w n_w { 1 − Π_t (1 − p(t uses the shared instance)) + Σ_t p(t uses its own) }.
+    E = Σ_w n_w { 1 − Π_t (1 − p(t uses w)) }
+
+over weight instances w. Where they are not, every execution has weights of its own, and E is the first sum with numbers
+of parameters for costs.
 """
 
 from __future__ import annotations
@@ -31,98 +34,151 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trunkline.supermodel.choice import OPTIONS, OWN, SHARED, SKIPPED
-from trunkline.supermodel.workload import Run, Stored, Workload
+from trunkline.sharing.space import Space
+from trunkline.supermodel.choice_groups import groups_of
+from trunkline.supermodel.stored_work import Stored
+from trunkline.supermodel.workload import Run, Workload, keys_of
 
 MAX_TASKS = 12
+Policy = Mapping[str, Tensor]
+"""Probabilities of options, ``[n, K]``, by group of choices."""
+
+
+class PolicyTable(nn.Module):
+    """Gathers a policy as one tensor ``[units, T, keys]``: what is decided is 1, and what a task may not choose 0."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        keys = keys_of(space)
+        self.shape = (len(keys), len(space.tasks), max(len(options) for options in keys))
+        decided = torch.zeros(self.shape, dtype=torch.float64)
+        for unit, name in enumerate(space.table.names):
+            for task, own in enumerate(space.tasks):
+                options = space.entries[name][own]
+                if len(options) == 1:
+                    decided[unit, task, keys[unit].index(options[0])] = 1.0
+        self._groups: list[str] = []
+        numbers = {name: unit for unit, name in enumerate(space.table.names)}
+        for group in groups_of(space):
+            if group.choices[0].place not in numbers:
+                continue  # what is open about joins decides nothing about units
+            task = space.tasks.index(group.choices[0].task)
+            places = torch.full((len(group.choices), group.options), -1)
+            for row, choice in enumerate(group.choices):
+                unit = numbers[choice.place]
+                for option, content in enumerate(space.entries[choice.place][choice.task]):
+                    places[row, option] = (unit * self.shape[1] + task) * self.shape[2] + keys[unit].index(content)
+            self.register_buffer(f"places{len(self._groups)}", places, persistent=False)
+            self._groups.append(group.name)
+        self.register_buffer("decided", decided, persistent=False)
+
+    decided: Tensor
+
+    def forward(self, policy: Policy) -> Tensor:
+        """Return ``[units, T, keys]`` in double precision."""
+        flat = self.decided.flatten()
+        for number, name in enumerate(self._groups):
+            places: Tensor = getattr(self, f"places{number}")
+            there = places >= 0
+            flat = flat.index_add(0, places[there], policy[name].double()[there])
+        return flat.view(self.shape)
 
 
 class ExpectedCost(nn.Module):
     """Expected executed cost of the backbone, as a share of N independent backbones.
 
     Args:
-        work: What there is to run; its number of tasks T is at most 12, for the work grows with 2^T.
+        space: What is open; its number of tasks T is at most 12, for the work grows with 2^T.
+        work: What there is to run of it.
         costs: What a node costs each time it runs, by name; nothing where it has no entry.
         skip_costs: What each unit's skip costs a task.
     """
 
-    def __init__(self, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]) -> None:
+    def __init__(self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]) -> None:
         super().__init__()
         tasks = work.tasks
         if tasks > MAX_TASKS:
             raise ValueError(f"the expected cost is for at most {MAX_TASKS} tasks, not {tasks}")
+        self.table = PolicyTable(space)
+        units, _, width = self.table.shape
         others = _merged(work.others, costs)
-        skips = [
-            replace(run, reusable=run.reusable and it.skipped) for run, it in zip(work.units, work.behind, strict=True)
-        ]
-        runs = [*work.units, *skips, *others]
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         subsets = [s for size in range(1, tasks + 1) for s in itertools.combinations(range(tasks), size)]
+        option_costs = torch.zeros(units, width, dtype=torch.float64)
+        alone = torch.zeros(units, width, dtype=torch.float64)
+        behind = torch.zeros(units, width, dtype=torch.float64)
+        for unit, options in enumerate(work.keys):
+            for key, option in enumerate(options):
+                cost = skip_costs[unit] if option.skip else _option_cost(space, unit, option.channels, work, costs)
+                option_costs[unit, key] = cost
+                # A projection is each task's own, so no two tasks share its execution.
+                alone[unit, key] = float(option.skip and not work.equal_behind[unit][key])
+                behind[unit, key] = float(work.equal_behind[unit][key])
         for name, content in {
-            "costs": [*(_cost_of(run, costs) for run in work.units), *map(float, skip_costs), *others.values()],
-            "needed": [_row(run.tasks, tasks) for run in work.units],
-            "ancestor": [_row(run.ancestors, len(work.units)) for run in runs],
-            "sign": [[_sign(run, subset) for subset in subsets] for run in runs],
-            "member": [_row(subset, tasks) for subset in subsets],
-            "behind": [(float(it.shared), float(it.skipped)) for it in work.behind],
+            "option_costs": option_costs,
+            "alone": alone,
+            "behind": behind,
+            "other_costs": torch.tensor([*others.values()], dtype=torch.float64),
+            "ancestor": _matrix([*work.units, *others], units),
+            "sign": torch.tensor([[_sign(run, s) for s in subsets] for run in [*work.units, *others]]).double(),
+            "member": torch.tensor([_row(subset, tasks) for subset in subsets], dtype=torch.float64),
         }.items():
-            self.register_buffer(name, torch.tensor(content, dtype=torch.float64), persistent=False)
+            self.register_buffer(name, content, persistent=False)
 
-    costs: Tensor
-    needed: Tensor
+    option_costs: Tensor
+    alone: Tensor
+    behind: Tensor
+    other_costs: Tensor
     ancestor: Tensor
     sign: Tensor
     member: Tensor
-    behind: Tensor
 
-    def forward(self, p: Tensor) -> Tensor:
-        """Return E as a share of T backbones, for option probabilities ``p`` of shape ``[units, T, 3]``."""
-        return self.absolute(p) * self._scale
+    def forward(self, policy: Policy) -> Tensor:
+        """Return E as a share of T backbones."""
+        return self.absolute(policy) * self._scale
 
-    def absolute(self, p: Tensor) -> Tensor:
+    def absolute(self, policy: Policy) -> Tensor:
         """Return E in the unit of the costs."""
-        p = p.double()
+        p: Tensor = self.table(policy)
         units = p.shape[0]
-        own = (self.costs[:units, None] * self.needed * p[..., OWN]).sum()
-        log_shared, log_skipped = self._log_joint(p[..., SHARED]), self._log_joint(p[..., SKIPPED])
-        equal = self.behind[:, :1] * log_shared.exp() + self.behind[:, 1:] * log_skipped.exp()
         several = (self.member.sum(1) > 1).double()
-        reach = self.ancestor @ (torch.log(equal.clamp_min(1e-300)) * several)
-        # A node of no unit runs whatever is chosen there; only what comes before it counts.
-        always = log_shared.new_zeros(len(reach) - 2 * units, len(several))
-        chosen = torch.cat([log_shared, log_skipped, always])
-        runs = (self.sign * torch.exp(chosen + reach)).sum(dim=1)
-        return own + (self.costs * runs).sum()
-
-    def _log_joint(self, p: Tensor) -> Tensor:
-        """Return log Π_{t∈S} p^t for every unit and task set: ``[units, sets]``."""
-        return torch.log(p.clamp_min(1e-300)) @ self.member.T
+        # Π_{t∈S} p^t(k) for every unit, task set and key.
+        joint = torch.exp(torch.einsum("utk,st->usk", torch.log(p.clamp_min(1e-300)), self.member))
+        equal = (joint * self.behind[:, None, :]).sum(-1)
+        reach = torch.exp(self.ancestor @ (torch.log(equal.clamp_min(1e-300)) * several))
+        shareable = 1.0 - self.alone[:, None, :] * several[None, :, None]
+        chosen = (joint * shareable * self.option_costs[:, None, :]).sum(-1)
+        of_units = (self.sign[:units] * chosen * reach[:units]).sum()
+        of_others = (self.sign[units:] * reach[units:]).sum(dim=1)
+        return of_units + (self.other_costs * of_others).sum()
 
 
 class ExpectedParameters(nn.Module):
-    """Expected number of parameters stored for the backbone, as a share of N independent backbones.
+    """Expected number of parameters stored for the backbone of a tied space, as a share of N independent backbones.
 
     Args:
-        work: What there is to store.
+        space: What is open.
+        parts: What there is to store.
         alone: Parameters of one independent backbone.
     """
 
-    def __init__(self, work: Workload, alone: int) -> None:
+    def __init__(self, space: Space, parts: Sequence[Stored], alone: float) -> None:
         super().__init__()
-        self._scale = 1.0 / max(1, work.tasks * alone)
-        groups = _alike(work.weights)
-        width = max((len(group.uses) for group in groups), default=0)
-        units = torch.zeros(len(groups), width, dtype=torch.int64)
-        uses = torch.zeros(len(groups), width, 2, work.tasks, OPTIONS, dtype=torch.float64)
-        for row, group in enumerate(groups):
-            for column, (unit, table) in enumerate(group.uses.items()):
+        self.table = PolicyTable(space)
+        _, tasks, keys = self.table.shape
+        self._scale = 1.0 / max(1.0, tasks * alone)
+        width = max((len(part.uses) for part in parts), default=0)
+        units = torch.zeros(len(parts), width, dtype=torch.int64)
+        uses = torch.zeros(len(parts), width, tasks, keys, dtype=torch.float64)
+        for row, part in enumerate(parts):
+            for column, (unit, table) in enumerate(part.uses.items()):
                 units[row, column] = unit
-                uses[row, column] = torch.from_numpy(table)
+                uses[row, column, :, : table.shape[1]] = torch.from_numpy(table)
         for name, content in {
             "units": units,
             "uses": uses,
-            "sizes": torch.tensor([group.size for group in groups], dtype=torch.float64),
-            "optional": torch.tensor([not group.always for group in groups], dtype=torch.float64),
+            "sizes": torch.tensor([part.size for part in parts], dtype=torch.float64),
+            "optional": torch.tensor([not part.always for part in parts], dtype=torch.float64),
         }.items():
             self.register_buffer(name, content, persistent=False)
 
@@ -131,43 +187,39 @@ class ExpectedParameters(nn.Module):
     sizes: Tensor
     optional: Tensor
 
-    def forward(self, p: Tensor) -> Tensor:
-        """Return E as a share of T backbones, for option probabilities ``p`` of shape ``[units, T, 3]``."""
-        return self.absolute(p) * self._scale
+    def forward(self, policy: Policy) -> Tensor:
+        """Return E as a share of T backbones."""
+        return self.absolute(policy) * self._scale
 
-    def absolute(self, p: Tensor) -> Tensor:
+    def absolute(self, policy: Policy) -> Tensor:
         """Return E, a number of parameters."""
-        used = (p.double()[self.units].unsqueeze(2) * self.uses).sum(-1)
+        p: Tensor = self.table(policy)
+        used = (p[self.units] * self.uses).sum(-1)
         # A weight that several units read is stored if any of them uses it, and they choose independently.
-        unused = (1 - used).prod(dim=1)
-        shared = 1 - self.optional * unused[:, 0].prod(dim=-1)
-        own = (1 - unused[:, 1]).sum(dim=-1)
-        return (self.sizes * (shared + own)).sum()
+        unused = (1 - used).prod(dim=1).prod(dim=-1)
+        return (self.sizes * (1 - self.optional * unused)).sum()
+
+
+def _option_cost(space: Space, unit: int, channels: float, work: Workload, costs: Mapping[str, float]) -> float:
+    """Return what a unit costs at a width: nodes around the inner map cost in proportion to its channels."""
+    span = None if channels == 1.0 else space.backbone.span(space.table.units[unit])
+    total = 0.0
+    for name in work.units[unit].nodes:
+        narrowed = span is not None and name in span.cuts
+        share = span.width(channels) / span.channels if narrowed and span is not None else 1.0
+        total += costs.get(name, 0) * share
+    return total
 
 
 def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:
     """Return the cost of all nodes that are reached alike, as one run; most nodes between units cost nothing."""
     merged: dict[Run, float] = {}
     for run in runs:
-        cost = _cost_of(run, costs)
+        cost = float(sum(costs.get(name, 0) for name in run.nodes))
         if cost:
             alike = replace(run, nodes=())
             merged[alike] = merged.get(alike, 0.0) + cost
     return merged
-
-
-def _alike(weights: Sequence[Stored]) -> list[Stored]:
-    """Return weights that are used alike as one: a convolution's kernel, and what its normalisation stores."""
-    groups: dict[object, Stored] = {}
-    for weight in weights:
-        key = weight.always, tuple((unit, table.tobytes()) for unit, table in sorted(weight.uses.items()))
-        known = groups.get(key)
-        groups[key] = weight if known is None else replace(known, size=known.size + weight.size)
-    return list(groups.values())
-
-
-def _cost_of(run: Run, costs: Mapping[str, float]) -> float:
-    return float(sum(costs.get(name, 0) for name in run.nodes))
 
 
 def _sign(run: Run, subset: Sequence[int]) -> float:
@@ -175,6 +227,10 @@ def _sign(run: Run, subset: Sequence[int]) -> float:
     if not run.tasks.issuperset(subset) or (len(subset) > 1 and not run.reusable):
         return 0.0
     return 1.0 if len(subset) % 2 else -1.0
+
+
+def _matrix(runs: Sequence[Run], units: int) -> Tensor:
+    return torch.tensor([_row(run.ancestors, units) for run in runs], dtype=torch.float64).reshape(len(runs), units)
 
 
 def _row(members: Collection[int], size: int) -> list[float]:

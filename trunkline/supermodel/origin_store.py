@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import onnx_ir as ir
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.fillers import Filler
-from trunkline.graph.graph import free_name
-from trunkline.graph.roles import is_setting, role_of
-from trunkline.sharing.origin import BackboneWeight, Origin, SkipWeight, wanted_name
+from trunkline.graph.graph import Graph, free_name
+from trunkline.graph.roles import is_setting, role_of, statistic_starts
+from trunkline.sharing.lowering.numbering import Cell
+from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin, SkipWeight, wanted_name
+from trunkline.sharing.space import Space
 from trunkline.twins.initial_weights import draw, initial_tensor
 from trunkline.twins.weight_store import WeightStore
 
@@ -31,49 +33,101 @@ class OriginStore(WeightStore):
         self._names: dict[Origin, str] = {}
         self._taken = set(reserved)
         self._seed = seed
+        self._statistics: dict[str, float] = {}
 
-    def at(self, origin: Origin) -> Tensor:
-        """Return the tensor of an origin; raises ``KeyError``."""
+    def at(self, origin: Origin | Leading) -> Tensor:
+        """Return the tensor of an origin, or its leading part; raises ``KeyError``."""
+        if isinstance(origin, Leading):
+            return self.tensor(self._names[origin.weight]).narrow(origin.axis, 0, origin.size)
         return self.tensor(self._names[origin])
 
-    def keep_all(self, work: Sequence[tuple[ir.Value, Sequence[Origin]]]) -> None:
-        """Store the initial content of each value for each of its origins, in its role.
+    def keep_cells(
+        self,
+        cells: Sequence[Cell],
+        space: Space,
+        fragments: Mapping[tuple[str, str], Graph],
+        frozen: Mapping[str, float],
+    ) -> None:
+        """Store the initial content of everything that cells read.
 
-        Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
+        Args:
+            cells: Of a walk over the space.
+            space: With the backbone, and the skips whose projections are drawn.
+            fragments: Heads and joins, by part and owner.
+            frozen: What is held at one number, by the backbone's name for it.
         """
-        wanted = [(value, origins) for value, origins in work if not is_setting(value)]
-        kinds = {"parameter": self.keep_parameter, "statistic": self.keep_statistic, "static": self.keep_constant}
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            contents = pool.map(lambda item: self._copies(item[0], len(item[1])), wanted)
-            for (value, origins), tensors in zip(wanted, contents, strict=True):
-                for origin, tensor in zip(origins, tensors, strict=True):
-                    kinds[role_of(value)](self._named(origin), tensor)
+        read: dict[Origin, None] = {}
+        for cell in cells:
+            read.update({(w.weight if isinstance(w, Leading) else w): None for w in cell.weights})
+        backbone = space.backbone.graph
+        self._keep_all(_of_backbone(read, backbone), frozen, backbone)
+        for unit, skip in zip(space.table.units, space.table.skips, strict=True):
+            for task in space.tasks:
+                origin = SkipWeight(unit.name, task)
+                if origin in read and skip is not None:
+                    self._keep_projection(origin, skip.weight_shape)
+        for (part, owner), fragment in fragments.items():
+            self._keep_all(_of_fragment(read, fragment, part, owner), {}, fragment)
 
-    def keep_projection(self, origin: SkipWeight, shape: tuple[int, ...]) -> None:
-        """Store the weight of a skip's 1×1 convolution."""
-        name = self._named(origin)
-        self.keep_parameter(name, draw(Filler("xavier"), name, shape, self._seed))
+    def trainable_by_part(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Return the parameters as the groups ``weights.backbone``, ``weights.joins`` and ``weights.heads``."""
+        groups: dict[str, dict[str, nn.Parameter]] = {"weights.backbone": {}, "weights.joins": {}, "weights.heads": {}}
+        parameters = self.trainable()
+        for origin, name in self._names.items():
+            if name in parameters:
+                part = f"{origin.part}s" if isinstance(origin, FragmentWeight) else "backbone"
+                groups[f"weights.{part}"][name] = parameters[name]
+        return {name: group for name, group in groups.items() if group}
 
-    def starts(self, origins: Mapping[str, Origin]) -> dict[str, Tensor]:
+    def statistics(self) -> dict[str, Tensor]:
+        """Return all running statistics by name."""
+        return {name: self.tensor(name) for name in self._statistics}
+
+    def reset_statistics(self) -> None:
+        """Set running means to 0 and variances to 1."""
+        for name, start in self._statistics.items():
+            self.tensor(name).fill_(start)
+
+    def starts(self, origins: Mapping[str, Origin | Leading]) -> dict[str, Tensor]:
         """Return the tensors of a lowered model's weights by the names they have there, detached.
 
         Raises:
             InvalidModel: Some of them are not here; all are named.
         """
-        held = {name: self._held(origin) for name, origin in origins.items()}
         advice = "train the plan from scratch"
-        problems = [Problem("the search has no such weight", name, advice) for name, own in held.items() if own is None]
+        kept = {name: (w.weight if isinstance(w, Leading) else w) in self._names for name, w in origins.items()}
+        problems = [Problem("the search has no such weight", name, advice) for name, here in kept.items() if not here]
         if problems:
             raise InvalidModel(problems)
-        return {name: self.at(own).detach() for name, own in held.items() if own is not None}
+        return {name: self.at(origin).detach() for name, origin in origins.items()}
 
-    def _held(self, origin: Origin) -> Origin | None:
-        """Return where a weight is kept: a column has statistics of its own, and instances have the rest."""
-        candidates = [origin]
-        if isinstance(origin, BackboneWeight) and origin.column:
-            statistic = BackboneWeight(origin.name, column=origin.column)
-            candidates = [statistic, BackboneWeight(origin.name, origin.instance)]
-        return next((found for found in candidates if found in self._names), None)
+    def _keep_all(
+        self, work: Sequence[tuple[ir.Value, Sequence[Origin]]], frozen: Mapping[str, float], graph: Graph
+    ) -> None:
+        """Store the initial content of each value for each of its origins, in its role.
+
+        Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
+        """
+        wanted = [(value, origins) for value, origins in work if not is_setting(value)]
+        starts = statistic_starts(graph)
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            contents = pool.map(lambda item: self._copies(*item), wanted)
+            for (value, origins), tensors in zip(wanted, contents, strict=True):
+                for origin, tensor in zip(origins, tensors, strict=True):
+                    self._keep(value, origin, tensor, frozen.get(value.name or ""))
+                    if role_of(value) == "statistic":
+                        self._statistics[self._names[origin]] = starts[value.name or ""]
+
+    def _keep(self, value: ir.Value, origin: Origin, tensor: Tensor, held: float | None) -> None:
+        kinds = {"parameter": self.keep_parameter, "statistic": self.keep_statistic, "static": self.keep_constant}
+        if held is None:
+            kinds[role_of(value)](self._named(origin), tensor)
+        else:
+            self.keep_constant(self._named(origin), torch.full_like(tensor, held))
+
+    def _keep_projection(self, origin: SkipWeight, shape: tuple[int, ...]) -> None:
+        name = self._named(origin)
+        self.keep_parameter(name, draw(Filler("xavier"), name, shape, self._seed))
 
     def _named(self, origin: Origin) -> str:
         name = wanted_name(origin)
@@ -83,6 +137,34 @@ class OriginStore(WeightStore):
         self._taken.add(name)
         return name
 
-    def _copies(self, value: ir.Value, count: int) -> list[Tensor]:
+    def _copies(self, value: ir.Value, origins: Sequence[Origin]) -> list[Tensor]:
         first = initial_tensor(value, self._seed)
-        return [first, *(first.clone() for _ in range(count - 1))]
+        return [_part_of(first, origin, first=index == 0) for index, origin in enumerate(origins)]
+
+
+def _part_of(content: Tensor, origin: Origin, *, first: bool) -> Tensor:
+    """Return a tensor of its own for an origin; of a view's statistics, the leading channels."""
+    channels = origin.channels if isinstance(origin, BackboneWeight) else 0
+    if channels:
+        return content[:channels].clone()
+    return content if first else content.clone()
+
+
+def _of_backbone(read: Mapping[Origin, None], graph: Graph) -> list[tuple[ir.Value, list[Origin]]]:
+    by_name: dict[str, list[BackboneWeight]] = {}
+    for origin in read:
+        if isinstance(origin, BackboneWeight):
+            by_name.setdefault(origin.name, []).append(origin)
+    return [
+        (value, [*sorted(by_name[name], key=lambda origin: origin.instance)])
+        for name, value in graph.initializers.items()
+        if name in by_name
+    ]
+
+
+def _of_fragment(
+    read: Mapping[Origin, None], fragment: Graph, part: str, owner: str
+) -> list[tuple[ir.Value, list[Origin]]]:
+    own = [o for o in read if isinstance(o, FragmentWeight) and (o.part, o.owner) == (part, owner)]
+    found = [(value, [o for o in own if o.name == name]) for name, value in fragment.initializers.items()]
+    return [(value, list[Origin](origins)) for value, origins in found if origins]

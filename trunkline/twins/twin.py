@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trunkline.collector import collector_paused
 from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.graph.roles import is_setting, is_static_input, role_of
+from trunkline.graph.roles import is_setting, is_static_input, role_of, statistic_starts
 from trunkline.twins.components import Component, components_of
 from trunkline.twins.initial_weights import initial_tensor, to_tensor
 from trunkline.twins.op import Op
@@ -59,6 +59,7 @@ class Twin(WeightStore):
         self.image_shape = shape_of(graph.input)
         self.output_names = tuple(name_of(value) for value in graph.outputs)
         self._steps = tuple(_step(index, node) for index, node in enumerate(graph.nodes))
+        self._statistic_starts = statistic_starts(graph)
         self._keep_weights(graph, seed, weights or {})
         self._schedules: dict[tuple[str, ...], tuple[Step, ...]] = {}
         self._schedule(self.output_names)
@@ -90,6 +91,26 @@ class Twin(WeightStore):
             for output in self.output_names
         }
         return components_of(reads)
+
+    def users(self) -> dict[str, frozenset[str]]:
+        """Return, by weight, the outputs that are computed from it."""
+        stored = self.weights()
+        found: dict[str, set[str]] = {name: set() for name in stored}
+        for output in self.output_names:
+            for step in self._schedule((output,)):
+                for name in step.reads:
+                    if name is not None and name in found:
+                        found[name].add(output)
+        return {name: frozenset(outputs) for name, outputs in found.items()}
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Return all running statistics by name."""
+        return {name: self.tensor(name) for name in self._statistic_starts}
+
+    def reset_statistics(self) -> None:
+        """Set running means to 0 and variances to 1, as before anything was seen."""
+        for name, start in self._statistic_starts.items():
+            self.tensor(name).fill_(start)
 
     def run_values(self, image: Tensor, watch: Watch | None = None) -> dict[str, Tensor]:
         """Return every value of the Graph by name, the image included: for finding where two runs part.

@@ -20,7 +20,7 @@ from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.data.record import part_json
 from trunkline.train.loop.batch_feed import SplitData
-from trunkline.train.loop.evaluate import Judge, Metrics, evaluate, metrics_from_json
+from trunkline.train.loop.evaluate import BestMetric, Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
 from trunkline.train.loop.runner import Runner
 from trunkline.train.loop.trainable import TaskModel
@@ -144,7 +144,7 @@ def final_phase(project: Project) -> Phase:
     """
     config = project.config.train
     if config.best_by is not None:
-        Judge(config.best_by, tasks_of(project))
+        BestMetric(config.best_by, tasks_of(project))
     if config.best_by is not None and project.eval_split is None:
         advice = "set `val_fraction` above 0 under [data], or leave best_by out"
         raise InvalidConfig("no samples are held out to choose by", place="train.best_by", advice=advice)

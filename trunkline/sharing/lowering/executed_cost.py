@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from trunkline.graph.cost import Cost, graph_cost, node_costs
 from trunkline.graph.graph import Graph
 from trunkline.graph.owners import nodes_of_heads
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 
@@ -17,7 +18,7 @@ class ExecutedCost:
     """Costs for one image.
 
     Attributes:
-        backbone: What the plan's model runs and stores of the backbone.
+        backbone: What the plan's model runs and stores of the backbone, joins between its columns included.
         heads: What its heads run and store.
         independent_backbone: N backbones.
         independent: N backbones and their heads.
@@ -44,9 +45,12 @@ class ExecutedCost:
         return asdict(self)
 
 
-def executed_cost(plan: SharingPlan, backbone: Graph, heads: Mapping[str, Graph] | None = None) -> ExecutedCost:
+def executed_cost(
+    plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Graph] | None = None
+) -> ExecutedCost:
     """Return the cost of the lowered model of ``plan``, by lowering it."""
-    return cost_of_lowered(lower(plan, backbone, heads or {}).graph, backbone, heads or {}, len(plan.tasks))
+    found = Backbone.of(backbone)
+    return cost_of_lowered(lower(plan, found, heads or {}).graph, found.graph, heads or {}, len(plan.tasks))
 
 
 def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], tasks: int) -> ExecutedCost:

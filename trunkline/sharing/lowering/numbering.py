@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trunkline.sharing.origin import Origin
+from trunkline.sharing.origin import Leading, Origin
+from trunkline.sharing.space import ChoiceId
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneNode:
-    """Run the backbone's node ``name``."""
+    """Run the backbone's node ``name``; where a view narrows it, with so many channels as groups (0: as it is)."""
 
     name: str
+    groups: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,61 @@ class SkippedUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadNode:
-    """Run node ``name`` of the head of ``task``."""
+class FragmentNode:
+    """Run node ``name`` of a fragment: of the head of task ``owner``, or of the joins of ``owner``."""
 
-    task: str
+    part: str
+    owner: str
     name: str
 
 
-Operation = BackboneNode | SkippedUnit | HeadNode
+@dataclass(frozen=True, slots=True)
+class MixedValues:
+    """Add up values, each times the weight of an option of an open choice.
+
+    Attributes:
+        choice: The choice.
+        options: By input, the number of the option that it stands for.
+    """
+
+    choice: ChoiceId
+    options: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MixedSource:
+    """A way to run a node, and the options that amount to it.
+
+    Attributes:
+        options: Their numbers; their weights add up.
+        weights: How many of the cell's weights belong to it.
+        inputs: How many of the cell's inputs, behind the node's data, belong to it: its computed weights.
+        skip: Whether it is the skip: the skip's own result in place of a unit's first node, the input in place of a
+            later one.
+    """
+
+    options: tuple[int, ...]
+    weights: int = 0
+    inputs: int = 0
+    skip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MixedNode:
+    """Run the backbone's node ``name`` with its weights mixed over the options of an open choice.
+
+    Attributes:
+        name: The node.
+        choice: Of its unit.
+        sources: What its options amount to, in the order of the cell's weights.
+    """
+
+    name: str
+    choice: ChoiceId
+    sources: tuple[MixedSource, ...]
+
+
+Operation = BackboneNode | SkippedUnit | FragmentNode | MixedValues | MixedNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +108,7 @@ class Cell:
     """
 
     operation: Operation
-    weights: tuple[Origin, ...]
+    weights: tuple[Origin | Leading, ...]
     inputs: tuple[Ref, ...]
 
 
@@ -70,7 +119,7 @@ class Numbering:
         self.cells: list[Cell] = []
         self._known: dict[Cell, int] = {}
 
-    def ask(self, operation: Operation, weights: tuple[Origin, ...], inputs: tuple[Ref, ...]) -> Ref:
+    def ask(self, operation: Operation, weights: tuple[Origin | Leading, ...], inputs: tuple[Ref, ...]) -> Ref:
         """Return the value of a computation, adding a cell only if it is new."""
         cell = Cell(operation, weights, inputs)
         index = self._known.setdefault(cell, len(self.cells))

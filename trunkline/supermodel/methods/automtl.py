@@ -1,6 +1,7 @@
 """AutoMTL (Zhang et al. 2022): every operator of every task shares, copies or skips; the policy is learned.
 
-The loss terms are
+The search pre-trains with the average of the options, then alternates between policy and weights on disjoint data; the
+plan is taken from the learned distribution and trained from scratch. The loss terms are
 
 * ``regularization``: L_reg of Eq. 2, Σ_t Σ_l (L−l)/L · {softplus(s(P'(own)−P'(shared))) +
   softplus(s(P'(skip)−P'(shared)))}. The paper's slope s is 1 and P' is the sample of the forward pass; the
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,17 +23,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.graph.cost import Cost, node_costs
 from trunkline.graph.graph import Graph
-from trunkline.sharing.cost_table import CostTable
-from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED, Temperature
-from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
-from trunkline.supermodel.plan_sampling import Sampling, choose
-from trunkline.supermodel.supermodel import Supermodel
-from trunkline.supermodel.workload import workload
+from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Schedule, Turn
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.space import Option, Space
+from trunkline.sharing.units import Granularity, Unit
+from trunkline.supermodel.cell_steps import Mixing
+from trunkline.supermodel.choice_model import ChoiceModel
+from trunkline.supermodel.choices import Decay, Gumbel
+from trunkline.supermodel.cost_term import cost_term
+from trunkline.supermodel.decision import Sampling, choose
+from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
 
 TERMS = ("regularization", "cost")
+SHARED, OWN, SKIPPED = 0, 1, 2
+NAMES = ("shared", "own", "skip")
 
 
 class TemperatureOptions(BaseModel):
@@ -46,12 +51,23 @@ class TemperatureOptions(BaseModel):
     floor: float = Field(1e-6, gt=0)
 
 
-class AutoMTLOptions(BaseModel):
+class AutoMTLOptions(MethodOptions):
     """What can be set about AutoMTL."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mixing: Literal["weight", "output"] = Field("weight", description="how options are mixed; both are exact")
+    steps: tuple[Count, Count] = Field((500, 1_500), description="steps of pre-training and of policy training")
+    alternate: tuple[Count, Count] = Field((20, 60), description="policy steps, then weight steps, in one cycle")
+    policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the policy")
+    regularization: NotNegative = Field(1e-3, description="λ_reg of the paper's Eq. 3")
+    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost; 0 is the papers'")
+    loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
+    joint: bool = Field(True, description="one step on the summed loss; false: one step a task")
+    pre_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
+    weight_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
+    policy_optimiser: Optimiser = Optimiser(lr=3e-2, weight_decay=5e-4)
+    weight_schedule: Schedule = Schedule()
+    policy_schedule: Schedule = Schedule()
+    units: Granularity = Field("operator", description="what is decided about: operators, as in the paper, or blocks")
+    mixing: Mixing = Field("weight", description="how options are mixed; both are exact")
     batchnorm: Literal["tied", "task"] = Field("tied", description="'task' is the release's; it leaves no reuse")
     skip: bool = Field(True, description="whether skip is an option")
     prefer_shared: float = Field(0.0, description="initial logit of sharing above the others")
@@ -72,85 +88,121 @@ class AutoMTLOptions(BaseModel):
         return self
 
 
-class AutoMTL(Supermodel):
-    """The AutoMTL supermodel with its loss terms and its decision."""
+class AutoMTLModel(ChoiceModel):
+    """The supermodel with AutoMTL's loss terms."""
 
-    def __init__(
-        self,
-        backbone: Graph,
-        heads: Mapping[str, Graph],
-        tasks: Sequence[str],
-        options: AutoMTLOptions | None = None,
-        *,
-        seed: int = 0,
-    ) -> None:
-        self.options = options or AutoMTLOptions()
-        super().__init__(
-            backbone,
-            heads,
-            tasks,
-            mixing=self.options.mixing,
-            batchnorm=self.options.batchnorm,
-            allow_skip=self.options.skip,
-            prefer_shared=self.options.prefer_shared,
-            straight_through=self.options.straight_through,
-            temperature=Temperature(**self.options.temperature.model_dump()),
-            seed=seed,
-        )
-        self.expected_cost = self._expected_cost()
-        depths = torch.tensor([unit.depth for unit in self.units], dtype=torch.float32)
+    def __init__(self, space: Space, heads: Mapping[str, Graph], options: AutoMTLOptions, seed: int) -> None:
+        sample = Gumbel(Decay(**options.temperature.model_dump()), straight_through=options.straight_through)
+        super().__init__(space, heads, {"sample": sample}, mixing=options.mixing, seed=seed)
+        self.options = options
+        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
+        depths = torch.tensor([unit.depth for unit in space.table.units], dtype=torch.float32)
         self.register_buffer("depth_weights", (depths.max() - depths) / depths.max(), persistent=False)
+        with torch.no_grad():
+            for logits in self.policies:
+                logits[:, SHARED] = options.prefer_shared
 
     depth_weights: Tensor
 
-    def term(self, name: str) -> Tensor:
-        """Return the loss term ``name``, see the module's text.
+    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return loss terms by name, see the module's text.
 
         Raises:
             InvalidConfig: There is no such term.
         """
-        if name == "regularization":
-            return self.regularization()
-        if name == "cost":
-            cost: Tensor = self.expected_cost(self.probabilities())
-            return cost.float()
-        raise InvalidConfig(f"AutoMTL has no loss term {name!r}", advice=did_you_mean(name, TERMS))
+        made = {"regularization": self.regularization, "cost": self.cost}
+        for name in names:
+            if name not in made:
+                raise InvalidConfig(f"AutoMTL has no loss term {name!r}", advice=did_you_mean(name, TERMS))
+        return {name: made[name]() for name in names}
+
+    def cost(self) -> Tensor:
+        """Return the expected cost as a share of N independent backbones."""
+        cost: Tensor = self.expected_cost(self.probabilities())
+        return cost.float()
 
     def regularization(self) -> Tensor:
         """Return L_reg (AutoMTL, Sec. 3.2, Eq. 2) of this step's sample."""
         stream = "second" if self.options.second_sample else "forward"
         total = self.depth_weights.new_zeros(())
-        for task in range(len(self.tasks)):
+        for task, group in self.groups_of_choices.items():
             p = self.option_weights(task, stream=stream)
-            allowed = self.allowed[:, task]
-            for option in (OWN, SKIPPED):
+            allowed = group.mask().to(p.device)
+            for option in range(1, group.options):
                 rank = F.softplus(self.options.slope * (p[:, option] - p[:, SHARED]))
                 total = total + (self.depth_weights * rank * allowed[:, option]).sum()
         return total
 
-    def decide(self) -> SharingPlan:
-        """Return the plan chosen from the learned distribution as ``options.sampling`` says."""
-        distribution = self.probabilities().detach().double().cpu().numpy()
-        settings = {"batchnorm": self.batchnorm, "method": "automtl"}
-        return choose(self.backbone, self.heads, self.tasks, distribution, self.options.sampling, settings)
 
-    def policy_json(self) -> dict[str, Any]:
-        """Return the learned distribution as plain JSON content; options are shared, own, skip."""
-        return {
-            "method": "automtl",
-            "options": ["shared", "own", "skip"],
-            "units": [unit.name for unit in self.units],
-            "tasks": list(self.tasks),
-            "probabilities": self.probabilities().detach().cpu().tolist(),
-        }
+class AutoMTL(Method[AutoMTLOptions]):
+    """AutoMTL."""
 
-    def _expected_cost(self) -> ExpectedCost | ExpectedParameters:
-        work = workload(self.backbone, self.heads, self.tasks, self.units, self.skips, self.batchnorm)
-        if self.options.cost_table is not None:
-            table = CostTable.load(self.options.cost_table, self.backbone)
-            return ExpectedCost(work, table.node_ms, [table.units[unit.name].skip_ms for unit in self.units])
-        costs = node_costs(self.backbone)
-        if self.options.cost == "parameters":
-            return ExpectedParameters(work, Cost.total(costs.values()).parameters)
-        macs = {name: cost.macs for name, cost in costs.items()}
-        return ExpectedCost(work, macs, [0 if skip is None else skip.macs for skip in self.skips])
+    name = "automtl"
+    kind = "searched"
+    units = "operators or blocks"
+    needs = "a search; then the plan is trained from scratch"
+    source = "Zhang, Liu, Guan: AutoMTL (NeurIPS 2022)"
+    Options = AutoMTLOptions
+
+    def __init__(self, setup: Setup, options: AutoMTLOptions) -> None:
+        super().__init__(setup, options)
+        self.space = space_of(setup.backbone, setup.tasks, options)
+        self.model = AutoMTLModel(self.space, setup.heads, options, setup.seed)
+
+    def find(self, work: Work) -> Found:
+        """Pre-train, alternate between policy and weights, and take a plan from the learned distribution."""
+        phases = [self._pre(), self._alternate()]
+        work.fit("search", self.model, phases)
+        learned = self.model.probabilities()
+        plan = choose(self.space, self.setup.heads, learned, self.options.sampling, self.name)
+        moved = sum(phase.turn_steps(turn.name) for phase in phases for turn in phase.turns if turn.name == "weights")
+        return Found(plan, start=self.model.weights, policy=self._policy(), steps=moved)
+
+    @classmethod
+    def free(cls) -> tuple[str, ...]:
+        """How a plan is drawn may change afterwards: the budget, for one, where no plan kept it."""
+        return ("sampling",)
+
+    def _pre(self) -> Phase:
+        options = self.options
+        move = Move(optimiser=options.pre_optimiser, schedule=options.weight_schedule)
+        turn = Turn(moves=(move,), joint=options.joint)
+        return self.setup.search_phase("pre", "average", options.steps[0], [turn])
+
+    def _alternate(self) -> Phase:
+        options, cut = self.options, self.options.policy_fraction
+        terms = {"regularization": options.regularization}
+        policy = Turn(
+            name="policy",
+            steps=options.alternate[0],
+            data=Part(share=(0.0, cut)),
+            moves=(Move(group="policy", optimiser=options.policy_optimiser, schedule=options.policy_schedule),),
+            terms={**terms, "cost": options.cost_weight} if options.cost_weight else terms,
+            joint=options.joint,
+        )
+        weights = Turn(
+            name="weights",
+            steps=options.alternate[1],
+            data=Part(share=(cut, 1.0)),
+            moves=(Move(optimiser=options.weight_optimiser, schedule=options.weight_schedule),),
+            joint=options.joint,
+        )
+        loss_weights = self.setup.by_task(options.loss_weights)
+        return self.setup.search_phase(
+            "policy", "sample", options.steps[1], [policy, weights], loss_weights=loss_weights
+        )
+
+    def _policy(self) -> Policy:
+        learned = [self.model.probabilities()[task] for task in self.setup.tasks]
+        p = torch.stack(learned, dim=1).detach().double().cpu().numpy()
+        return Policy(NAMES[: p.shape[-1]], self.space.table.names, self.setup.tasks, p)
+
+
+def space_of(backbone: Backbone, tasks: Sequence[str], options: AutoMTLOptions) -> Space:
+    """Return AutoMTL's space: the shared instance, the task's own, and the skip, at every unit (Sec. 3.1)."""
+
+    def choices(unit: Unit, task: int) -> list[Option]:
+        both = [Option(0), Option(task + 1)]
+        return [*both, Option(skip=True)] if options.skip else both
+
+    return Space.over(backbone, tasks, options.units, choices, tie=True, batchnorm=options.batchnorm)

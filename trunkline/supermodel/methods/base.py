@@ -1,69 +1,216 @@
-"""The one small interface of a search method."""
+"""What a method is: it finds out who shares what, and says how the result is trained.
+
+A method is one file of this folder. It has a name, options that are the ``[search]`` table of a pipeline file, and
+:meth:`Method.find`. It never runs an optimiser and knows no data set: it describes phases as data
+(:mod:`trunkline.recipe`), and asks :class:`Work` to run them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from trunkline.graph.graph import Graph
-from trunkline.recipe import Mode
+from trunkline.recipe import Phase, Turn
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.lower import Lowered
 from trunkline.sharing.plan import SharingPlan
-from trunkline.twins.components import Component
+
+Start = Callable[[Lowered], Mapping[str, Tensor]]
+"""Gives a lowered model the weights that it starts from, every one of them, by its names."""
+WeightTerm = Callable[[Mapping[str, Tensor]], Tensor]
+"""A loss term over the weights of a model, by name: a differentiable scalar."""
+Metrics = Mapping[str, Mapping[str, float]]
+Kind = Literal["fixed", "searched", "soft"]
 
 
-class SearchMethod(Protocol):
-    """A trainable model that ends in a sharing plan.
+class MethodOptions(BaseModel):
+    """What a pipeline file may say under ``[search]``; each method adds its own fields.
 
-    It is an ``nn.Module``; the trainer calls the methods below and knows nothing else of it.
+    A field of type :class:`~pathlib.Path` is taken relative to the pipeline file.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a method is given.
+
+    Attributes:
+        backbone: With its units, found once.
+        heads: A head per task.
+        tasks: Task names in output order.
+        kinds: The kind of each task, such as ``depth``.
+        seed: Of everything random.
+        phase: How the pipeline trains a model whose sharing is decided: what ``[train]`` says.
+        steps_an_epoch: Steps in which every training sample is read once.
+    """
+
+    backbone: Backbone
+    heads: Mapping[str, Graph]
     tasks: tuple[str, ...]
+    kinds: Mapping[str, str]
+    seed: int
+    phase: Phase
+    steps_an_epoch: int
 
-    def __init__(
-        self, backbone: Graph, heads: Mapping[str, Graph], tasks: Sequence[str], options: Any, *, seed: int
-    ) -> None: ...
+    def search_phase(self, name: str, mode: str, steps: int, turns: Sequence[Turn], **settings: Any) -> Phase:
+        """Return a phase of a search that is evaluated, saved and clipped as the pipeline says."""
+        common = ("clip_norm", "log_every", "eval_every", "eval_split", "checkpoint_every", "keep")
+        own = {key: getattr(self.phase, key) for key in common}
+        return Phase(name=name, mode=mode, steps=steps, turns=tuple(turns), **{**own, **settings})
 
-    def __call__(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Return predictions by task."""
+    def by_task(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return weights that are given by task, or by kind of task, by task; the task's own comes first."""
+        named = {task: weights.get(task, weights.get(self.kinds[task])) for task in self.tasks}
+        return {task: weight for task, weight in named.items() if weight is not None}
 
-    def train(self, mode: bool = True) -> Any:
-        """As ``nn.Module``."""
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """As ``nn.Module``."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a method has learned, for pictures.
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """As ``nn.Module``."""
+    Attributes:
+        options: What the options are called.
+        units: Names of the units.
+        tasks: Names of the tasks.
+        probabilities: ``[units][tasks][options]``.
+    """
 
-    def to(self, device: torch.device) -> Any:
-        """As ``nn.Module``."""
+    options: tuple[str, ...]
+    units: tuple[str, ...]
+    tasks: tuple[str, ...]
+    probabilities: NDArray[np.float64]
 
-    def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
-        """Return what a turn may train, by group and name."""
+    def to_json(self, method: str) -> dict[str, Any]:
+        """Return plain JSON content."""
+        return {
+            "method": method,
+            "options": list(self.options),
+            "units": list(self.units),
+            "tasks": list(self.tasks),
+            "probabilities": self.probabilities.tolist(),
+        }
 
-    def components(self) -> tuple[Component, ...]:
-        """Return the parts that no common weight joins."""
 
-    def begin_step(self, step: int, *, mode: Mode) -> Mapping[str, float]:
-        """Set the mode and this step's noise; return numbers worth logging. An unknown mode is an error."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a method came to.
 
-    def term(self, name: str) -> Tensor:
-        """Return a loss term as a differentiable scalar."""
+    Attributes:
+        plan: Who shares what.
+        start: Weights that a model goes on from, if there are some.
+        goes_on: Whether going on from them is part of the method; else the model starts from scratch.
+        phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final.
+        terms: Loss terms over the weights, for these phases.
+        policy: What was learned, for pictures.
+        steps: Steps in which weights moved before; models that are trained alike have had none.
+    """
 
-    def weights(self, lowered: Lowered) -> Mapping[str, Tensor]:
-        """Return what a plan's model starts from when it goes on from the search, by the names of its weights.
+    plan: SharingPlan
+    start: Start | None = None
+    goes_on: bool = False
+    phases: tuple[Phase, ...] | None = None
+    terms: Mapping[str, WeightTerm] = field(default_factory=dict)
+    policy: Policy | None = None
+    steps: int = 0
 
-        Raises:
-            InvalidConfig: It is for other tasks.
-            InvalidModel: It has weights that the search has not.
+
+class Trained(Protocol):
+    """A trained model."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """By task and metric, on the samples that choose."""
+
+    def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
+        """Return what another plan's model takes over from this one: every weight, by the other's names.
+
+        A weight of the backbone, or of a head, is taken from where the same task has it here.
         """
 
-    def policy_json(self) -> dict[str, Any]:
-        """Return the learned policy: ``units``, ``tasks`` and ``probabilities``, ``[units][tasks][options]``."""
 
-    def decide(self) -> SharingPlan:
-        """Return the plan that the learned policy amounts to."""
+T = TypeVar("T")
+
+
+class Work(Protocol):
+    """Runs what a method describes. Every call is a named stage of the run that is resumed where it stopped."""
+
+    def fit(self, name: str, model: Any, phases: Sequence[Phase]) -> Metrics:
+        """Train ``model``, a :class:`~trunkline.train.loop.trainable.Trainable`, in place; return its last metrics."""
+
+    def train(
+        self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
+    ) -> Trained:
+        """Train the model of a plan, as the pipeline says where no phases are given."""
+
+    def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
+        """Do several jobs, each in a folder of its name."""
+
+    def probe(self, name: str, trained: Trained, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
+        """Return values of a trained model's Graph for the first images that choose, ``[images, …]`` by name."""
+
+
+O_ = TypeVar("O_", bound=MethodOptions)
+
+
+class Method(ABC, Generic[O_]):
+    """A way to find out who shares what.
+
+    Attributes:
+        name: What pipeline files call it.
+        kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
+            joins between them learn.
+        units: What its plans decide about.
+        needs: In words, for ``trunkline methods``.
+        source: The paper.
+        Options: What ``[search]`` may say.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+    units: ClassVar[str]
+    needs: ClassVar[str]
+    source: ClassVar[str]
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+
+    def __init__(self, setup: Setup, options: O_) -> None:
+        self.setup = setup
+        self.options = options
+
+    @abstractmethod
+    def find(self, work: Work) -> Found:
+        """Find who shares what.
+
+        Raises:
+            InvalidConfig: The options do not fit, or no plan is inside a budget.
+        """
+
+    @classmethod
+    def decisive(cls, options: O_) -> dict[str, Any]:
+        """Return the options that a search, once begun, may not change; the others say how its result is used.
+
+        A file counts by what it holds: it may be moved.
+        """
+        content = options.model_dump(mode="json")
+        for key in cls.free():
+            content.pop(key, None)
+        for key, value in options:
+            if isinstance(value, Path):
+                content[key] = hashlib.sha256(value.read_bytes()).hexdigest() if value.is_file() else None
+        return content
+
+    @classmethod
+    def free(cls) -> tuple[str, ...]:
+        """Return the options that may change after a search has begun."""
+        return ()

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from trunkline.sharing.skip import Skip
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.mixing.linear_operator import Geometry, apply_padded, apply_skip
+from trunkline.supermodel.mixing.places import OWN, SHARED, SKIPPED
 
 _LOCAL = threading.local()
 _SMALLEST = 1e-30

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
 from trunkline.supermodel.mixing.gradient_sum import GradientSum
 from trunkline.supermodel.mixing.linear_operator import input_gradient, pad, weight_gradients
 from trunkline.supermodel.mixing.mixed_kernel import Kernels, Mixture, blocks_of, mix
+from trunkline.supermodel.mixing.places import OWN, SHARED, SKIPPED
 
 
 def mixed_linear(

@@ -6,16 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.recipe import Part
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.batches import Batch, Batches, in_order
-from trunkline.train.data.splits import Split
-
-_T = TypeVar("_T")
+from trunkline.train.data.parts import batches_of
 
 
 class BatchSource(Protocol):
@@ -30,53 +29,57 @@ class SplitData:
     """What a runner reads.
 
     Attributes:
-        training: Endless batches by name of split, such as ``train``, ``train1``, ``train2``.
+        training: Gives endless batches of a part of the training samples; raises InvalidConfig.
         validation: By name of split, a function that returns every sample once, not augmented.
     """
 
-    training: Mapping[str, BatchSource]
+    training: Callable[[Part], BatchSource]
     validation: Mapping[str, Callable[[], Iterable[Batch]]]
 
-    def source(self, name: str) -> BatchSource:
-        """Return the training split ``name``; raises InvalidConfig."""
-        return _known(name, self.training, "training")
+    def source(self, part: Part) -> BatchSource:
+        """Return the batches of a part of the training samples.
+
+        Raises:
+            InvalidConfig: There are too few samples to take it of.
+        """
+        return self.training(part)
 
     def evaluation(self, name: str) -> Iterable[Batch]:
         """Return the batches of validation split ``name``; raises InvalidConfig."""
-        return _known(name, self.validation, "validation")()
+        if name not in self.validation:
+            advice = did_you_mean(name, self.validation) or f"there is: {', '.join(self.validation)}"
+            raise InvalidConfig(f'there is no validation split "{name}"', place="split", advice=advice)
+        return self.validation[name]()
 
 
-def split_data(
-    datasets: DataSets, policy_split: Split, *, batch_size: int, seed: int, augment: bool = True
-) -> SplitData:
-    """Return the splits every phase of this package asks for.
-
-    ``train`` is all training samples; ``train1`` and ``train2`` are its disjoint parts for weights and policy;
-    ``val``, if there is one, and ``test`` are for evaluation.
+def split_data(datasets: DataSets, *, batch_size: int, seed: int, augment: bool = True) -> SplitData:
+    """Return the parts of the training samples, and what is evaluated: ``val``, if there is one, and ``test``.
 
     Args:
         datasets: The data.
-        policy_split: Which training samples are ``train1`` and ``train2``.
         batch_size: Samples per step, and per batch of an evaluation.
         seed: Decides the order and the augmentation.
         augment: Whether training samples are augmented.
     """
-    chosen = {"train": None, "train1": policy_split.train1, "train2": policy_split.train2}
-    training = {name: Batches(datasets.train, part, batch_size, seed, augment) for name, part in chosen.items()}
+
+    @cache
+    def training(part: Part) -> Batches:
+        return batches_of(datasets.train, part, batch_size=batch_size, seed=seed, augment=augment)
+
     evaluated = {name: part for name, part in datasets.parts.items() if name != "train"}
     return SplitData(training, {name: partial(in_order, part, batch_size) for name, part in evaluated.items()})
 
 
-class Lookahead(Iterator[Batch]):
+class PrefetchedBatches(Iterator[Batch]):
     """Batches in the order they will be needed, made ahead by one thread, which ends with the ``with`` block.
 
     Args:
         data: Where batches come from.
-        wanted: Pairs of a training split and the number of a batch in it.
+        wanted: Pairs of a part of the training samples and the number of a batch of it.
         ahead: Batches to have ready or in the making.
     """
 
-    def __init__(self, data: SplitData, wanted: Iterable[tuple[str, int]], ahead: int = 2) -> None:
+    def __init__(self, data: SplitData, wanted: Iterable[tuple[Part, int]], ahead: int = 2) -> None:
         self._data = data
         self._wanted = iter(wanted)
         self._ahead = ahead
@@ -96,15 +99,8 @@ class Lookahead(Iterator[Batch]):
             request = next(self._wanted, None)
             if request is None:
                 break
-            name, number = request
-            self._pending.append(self._pool.submit(self._data.source(name).batch, number))
+            part, number = request
+            self._pending.append(self._pool.submit(self._data.source(part).batch, number))
         if not self._pending:
             raise StopIteration
         return self._pending.popleft().result()
-
-
-def _known(name: str, splits: Mapping[str, _T], purpose: str) -> _T:
-    if name not in splits:
-        advice = did_you_mean(name, splits) or f"there is: {', '.join(splits)}"
-        raise InvalidConfig(f'there is no {purpose} split "{name}"', place="split", advice=advice)
-    return splits[name]

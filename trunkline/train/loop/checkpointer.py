@@ -11,49 +11,52 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.recipe import Phase
 from trunkline.train.loop.non_finite import require_finite_state
-from trunkline.train.loop.optimisers import NamedOptimiser
-from trunkline.train.loop.phase_state import Standing, require_same_run
+from trunkline.train.loop.optimisers import TurnOptimiser
+from trunkline.train.loop.phase_state import PhaseState, require_same_run
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.run_folder.checkpoint_file import Checkpoint
 from trunkline.train.run_folder.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class Checkpointer:
     """Keeps one phase of one run.
 
     Attributes:
         model: Read by :meth:`save`, set by :meth:`resume`.
-        optimisers: Likewise, by turn.
+        optimisers: Read by :meth:`save`, set by :meth:`resume`; by turn.
         phase: Whose checkpoints these are.
         seed: Of the run.
         folder: Of the run.
     """
 
     model: Trainable
-    optimisers: Mapping[str, NamedOptimiser]
+    optimisers: Mapping[str, TurnOptimiser]
     phase: Phase
     seed: int
     folder: RunFolder
 
-    def save(self, standing: Standing) -> Path:
+    def save(self, state: PhaseState) -> Path:
         """Write a checkpoint and return its folder.
 
         Raises:
             WorkFailed: The state holds a number that is not finite, or the disk is full; nothing old is lost.
         """
         model = self.model.state_dict()
-        states = {turn: optimiser.state() for turn, optimiser in self.optimisers.items()}
-        optimisers = {f"{turn}/{key}": value for turn, state in states.items() for key, value in state.items()}
-        place = f'phase "{self.phase.name}", step {standing.step}'
+        optimisers = {
+            f"{turn}/{key}": value
+            for turn, optimiser in self.optimisers.items()
+            for key, value in optimiser.state().items()
+        }
+        place = f'phase "{self.phase.name}", step {state.step}'
         require_finite_state(model, place)
         require_finite_state(optimisers, place)
         self.folder.log.sync()
-        checkpoint = Checkpoint(model, optimisers, standing.to_state(self.phase, self.seed))
-        best = {best.step for best in standing.best.values()}
-        return self.folder.shelf.save(self.phase.name, standing.step, checkpoint, keep=self.phase.keep, best=best)
+        checkpoint = Checkpoint(model, optimisers, state.to_state(self.phase, self.seed))
+        best = {best.step for best in state.best.values()}
+        return self.folder.checkpoints.save(self.phase.name, state.step, checkpoint, keep=self.phase.keep, best=best)
 
-    def resume(self) -> Standing:
+    def resume(self) -> PhaseState:
         """Set model and optimisers to the newest good checkpoint, if there is one, and return where the phase stands.
 
         Log records of later steps are dropped, as these will be made again.
@@ -62,20 +65,20 @@ class Keeper:
             CorruptCheckpoint: There are checkpoints, but none is good.
             InvalidConfig: It is of a run with other settings, or of another model.
         """
-        path = self.folder.shelf.latest(self.phase.name)
-        standing = Standing() if path is None else self._load(path)
-        self.folder.log.truncate(self.phase.name, standing.step, standing.evaluated)
-        return standing
+        path = self.folder.checkpoints.latest(self.phase.name)
+        state = PhaseState() if path is None else self._load(path)
+        self.folder.log.truncate(self.phase.name, state.step, state.evaluated)
+        return state
 
-    def _load(self, path: Path) -> Standing:
-        checkpoint = self.folder.shelf.load(path)
+    def _load(self, path: Path) -> PhaseState:
+        checkpoint = self.folder.checkpoints.load(path)
         require_same_run(checkpoint.state, self.phase, self.seed, str(path))
         load_model(self.model, checkpoint.model, str(path))
         for turn, optimiser in self.optimisers.items():
             prefix = f"{turn}/"
-            state = {key.removeprefix(prefix): v for key, v in checkpoint.optimisers.items() if key.startswith(prefix)}
-            optimiser.load(state)
-        return Standing.from_state(checkpoint.state)
+            own = {key.removeprefix(prefix): v for key, v in checkpoint.optimisers.items() if key.startswith(prefix)}
+            optimiser.load(own)
+        return PhaseState.from_state(checkpoint.state)
 
 
 def load_model(model: Trainable, weights: Mapping[str, Tensor], place: str) -> None:

@@ -63,7 +63,7 @@ def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metr
     }
 
 
-class Judge:
+class BestMetric:
     """Turns an evaluation into one number for each component of a model, the greater the better.
 
     The relative performance of two evaluations (:mod:`trunkline.train.tasks.relative`) is, to first order, the

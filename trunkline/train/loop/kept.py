@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.train.loop.evaluate import Metrics
-from trunkline.train.loop.phase_state import Standing
+from trunkline.train.loop.phase_state import PhaseState
 from trunkline.train.loop.runner import Outcome
 from trunkline.train.run_folder.checkpoint_file import read_checkpoint
 from trunkline.twins.twin import Twin
@@ -51,7 +51,7 @@ def keep_best(twin: Twin, outcome: Outcome) -> Kept:
         best = read_checkpoint(path)
         own = {name: tensor for name, tensor in best.model.items() if name in component.weights}
         twin.load_weights(own, strict=False)
-        standing = Standing.from_state(best.state)
+        state = PhaseState.from_state(best.state)
         for task in component.tasks:
-            checkpoints[task], steps[task], metrics[task] = path, standing.step, standing.metrics[task]
+            checkpoints[task], steps[task], metrics[task] = path, state.step, state.metrics[task]
     return Kept(checkpoints, steps, metrics)

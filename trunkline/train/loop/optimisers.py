@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import CorruptCheckpoint
-from trunkline.recipe import Optimiser
+from trunkline.recipe import Optimiser, Turn
+from trunkline.train.loop.trainable import Trainable, parameter_group
 from trunkline.twins.components import Component
 
 
@@ -19,16 +20,17 @@ class NamedOptimiser:
     Args:
         settings: Kind and numbers.
         parameters: By name; their order is the order of ``settings``' arithmetic and must not depend on the run.
-        components: Of the model; one component where none are given.
+        users: By parameter, how many tasks' rates it is divided by; 1 where nothing is given.
     """
 
     def __init__(
-        self, settings: Optimiser, parameters: Mapping[str, nn.Parameter], components: Sequence[Component] = ()
+        self, settings: Optimiser, parameters: Mapping[str, nn.Parameter], users: Mapping[str, int] | None = None
     ) -> None:
         self.parameters = dict(parameters)
-        self.parts = _parts(self.parameters, components)
-        """The parameters of each component."""
-        self.torch = _make(settings, list(self.parameters.values()))
+        counts = {name: (users or {}).get(name, 1) for name in self.parameters}
+        self._users = sorted(set(counts.values())) or [1]
+        groups = [[p for name, p in self.parameters.items() if counts[name] == number] for number in self._users]
+        self.torch = _make(settings, groups)
 
     def zero_grad(self) -> None:
         """Forget all gradients: None, not zeros, so that what no loss reaches does not move."""
@@ -36,13 +38,13 @@ class NamedOptimiser:
 
     def step(self, lr: float) -> None:
         """Move the parameters that have a gradient."""
-        for group in self.torch.param_groups:
-            group["lr"] = lr
+        for group, users in zip(self.torch.param_groups, self._users, strict=True):
+            group["lr"] = lr / users
         self.torch.step()
 
-    def gradients(self) -> dict[str, Tensor]:
-        """Return the gradients there are, by parameter name."""
-        return {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+    def forget(self) -> None:
+        """Drop momentum and moments, as if nothing had moved yet."""
+        self.torch.state.clear()
 
     def state(self) -> dict[str, Tensor]:
         """Return the state as ``slot/parameter`` → tensor; a parameter that never moved has none."""
@@ -68,19 +70,72 @@ class NamedOptimiser:
             self.torch.state[parameter][slot] = value.clone() if slot == "step" else _like(parameter, value)
 
 
-def _parts(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
-    if len(components) < 2:
-        return [list(parameters.values())]
-    return [[p for name, p in parameters.items() if name in component.weights] for component in components]
-
-
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     """Return ``value`` on the device and in the memory layout that a fresh optimiser would have used."""
     return torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format).detach().copy_(value)
 
 
-def _make(settings: Optimiser, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _make(settings: Optimiser, groups: Sequence[list[nn.Parameter]]) -> torch.optim.Optimizer:
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    parameters = [{"params": group} for group in groups]
     if settings.kind == "adam":
         return torch.optim.Adam(parameters, betas=settings.betas, **common)
     return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+
+
+class TurnOptimiser:
+    """The optimisers of a turn's moves, as one.
+
+    Args:
+        turn: Whose moves they are.
+        model: With the groups that the turn moves.
+        components: Of the model; one component where none are given.
+    """
+
+    def __init__(self, turn: Turn, model: Trainable, components: Sequence[Component] = ()) -> None:
+        users = {name: len(tasks) for name, tasks in model.users().items()}
+        self.moves = {
+            move.group: NamedOptimiser(
+                move.optimiser, parameter_group(model, move.group), users if move.per_user else None
+            )
+            for move in turn.moves
+        }
+        self.parameters = {name: p for move in self.moves.values() for name, p in move.parameters.items()}
+        self.parts = _parts(self.parameters, components)
+        """The parameters of each component."""
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for move in self.moves.values():
+            move.zero_grad()
+
+    def step(self, rates: Mapping[str, float]) -> None:
+        """Move the parameters that have a gradient, each group at its rate."""
+        for group, move in self.moves.items():
+            move.step(rates[group])
+
+    def forget(self) -> None:
+        """Let all optimisers start again."""
+        for move in self.moves.values():
+            move.forget()
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Return the gradients there are, by parameter name."""
+        return {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the state of all optimisers, by group and name."""
+        states = ((group, move.state()) for group, move in self.moves.items())
+        return {f"{group}/{key}": tensor for group, state in states for key, tensor in state.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Set the state to what :meth:`state` returned; raises CorruptCheckpoint."""
+        for group, move in self.moves.items():
+            prefix = f"{group}/"
+            move.load({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+
+
+def _parts(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
+    if len(components) < 2:
+        return [list(parameters.values())]
+    return [[p for name, p in parameters.items() if name in component.weights] for component in components]

@@ -8,24 +8,25 @@ from functools import partial
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.recipe import Phase
 from trunkline.train.loop.batch_feed import SplitData
-from trunkline.train.loop.evaluate import Judge
+from trunkline.train.loop.evaluate import BestMetric
 from trunkline.train.loop.trainable import Trainable, parameter_group
 from trunkline.train.tasks.base import Task
 
 
-def check_fit(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: Phase) -> Judge | None:
+def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: Phase) -> BestMetric | None:
     """Return the judge of the phase's evaluations, None where it does not ask for the best checkpoint.
 
     Raises:
         InvalidConfig: Tasks, parameter groups, splits or metrics that are not there, all of them at once.
     """
     checks: list[Callable[[], object]] = [partial(_check_tasks, model, tasks)]
-    checks += [partial(parameter_group, model, turn.group) for turn in phase.turns]
-    checks += [partial(data.source, turn.split) for turn in phase.turns]
+    checks += [partial(parameter_group, model, move.group) for turn in phase.turns for move in turn.moves]
+    checks += [partial(data.source, turn.data) for turn in phase.turns]
+    checks += [partial(model.at, moment) for moment in (phase.moment(0), phase.evaluation(0))]
     if phase.eval_split is not None:
         checks.append(partial(data.evaluation, phase.eval_split))
     if phase.best_by is not None:
-        checks += [partial(Judge, phase.best_by, tasks), partial(_check_evaluated, phase)]
+        checks += [partial(BestMetric, phase.best_by, tasks), partial(_check_evaluated, phase)]
     problems: list[Problem] = []
     for check in checks:
         try:
@@ -34,7 +35,7 @@ def check_fit(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: P
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:
         raise InvalidConfig(problems)
-    return None if phase.best_by is None else Judge(phase.best_by, tasks)
+    return None if phase.best_by is None else BestMetric(phase.best_by, tasks)
 
 
 def _check_evaluated(phase: Phase) -> None:

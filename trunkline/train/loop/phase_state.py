@@ -20,7 +20,7 @@ class Best:
 
     Attributes:
         step: Steps completed at it.
-        score: See :class:`~trunkline.train.loop.evaluate.Judge`.
+        score: See :class:`~trunkline.train.loop.evaluate.BestMetric`.
     """
 
     step: int
@@ -28,7 +28,7 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PhaseState:
     """Where a phase stands.
 
     Attributes:
@@ -56,7 +56,7 @@ class Standing:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Standing:
+    def from_state(cls, state: Mapping[str, Any]) -> PhaseState:
         """Return what :meth:`to_state` wrote; metrics that were NaN are NaN again."""
         best = {component: Best(**content) for component, content in state["best"].items()}
         return cls(state["step"], state["evaluated"], metrics_from_json(state["metrics"]), best)
@@ -71,7 +71,7 @@ def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: s
         InvalidConfig: Every setting that differs.
     """
     free = set(_WITHOUT_EFFECT)
-    if not any(turn.schedule.needs_total for turn in phase.turns) and state["step"] <= phase.steps:
+    if not phase.needs_total and state["step"] <= phase.steps:
         free.add("steps")
     old, new = {**state["settings"], "seed": state["seed"]}, {**phase.model_dump(mode="json"), "seed": seed}
     differing = [key for key in sorted({*old, *new} - free) if old.get(key) != new.get(key)]

@@ -17,19 +17,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trunkline.recipe import Phase
+from trunkline.recipe import Part, Phase
 from trunkline.spinning import spin_only_when_quiet
 from trunkline.train.data.batches import Batch
-from trunkline.train.loop.batch_feed import Lookahead, SplitData
-from trunkline.train.loop.checkpointer import Keeper
+from trunkline.train.loop.batch_feed import PrefetchedBatches, SplitData
+from trunkline.train.loop.checkpointer import Checkpointer
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.evaluate import Metrics, evaluate
 from trunkline.train.loop.interrupt import Interrupted, Interruption
-from trunkline.train.loop.optimisers import NamedOptimiser
-from trunkline.train.loop.phase_check import check_fit
-from trunkline.train.loop.phase_state import Best, Standing
+from trunkline.train.loop.optimisers import TurnOptimiser
+from trunkline.train.loop.phase_check import check_phase
+from trunkline.train.loop.phase_state import Best, PhaseState
 from trunkline.train.loop.step import Stepper
-from trunkline.train.loop.trainable import Trainable, parameter_group
+from trunkline.train.loop.trainable import Trainable
 from trunkline.train.progress.progress import Progress, Silence
 from trunkline.train.progress.step_report import Rate, StepReport
 from trunkline.train.run_folder.run_folder import RunFolder
@@ -63,7 +63,7 @@ class Runner:
     Args:
         model: Changed in place; its weights are the phase's start, unless there is a checkpoint of the phase.
         tasks: What is trained and judged; in this order where a phase steps task by task.
-        data: The splits that the phase names.
+        data: The samples that the phase reads.
         phase: What to do.
         folder: Where checkpoints and metrics go.
         seed: With the phase's name and the step, decides everything random.
@@ -92,8 +92,8 @@ class Runner:
         self.compute = compute or Compute()
         self.progress = progress or Silence()
         self._device = self.compute.resolve()
-        self._judge = check_fit(model, self.tasks, data, phase)
-        self._stepper = Stepper(model, self.tasks, self.compute, phase.joint, phase.clip_norm)
+        self._judge = check_phase(model, self.tasks, data, phase)
+        self._stepper = Stepper(model, self.tasks, self.compute, phase.clip_norm, phase.loss_weights)
         self._rate = Rate()
 
     @spin_only_when_quiet()
@@ -108,89 +108,94 @@ class Runner:
         """
         self._interruption = Interruption()
         self.model.to(self._device)
-        self._groups, self._components = self.model.parameter_groups(), self.model.components()
+        self._groups, self._components = self.model.groups(), self.model.components()
         self._optimisers = self._make_optimisers()
-        self._keeper = Keeper(self.model, self._optimisers, self.phase, self.seed, self.folder)
+        self._keeper = Checkpointer(self.model, self._optimisers, self.phase, self.seed, self.folder)
         with self._interruption, self.progress, _left_as_found(self._groups):
             return self._run()
 
     def _run(self) -> Outcome:
-        standing = self._keeper.resume()
-        resumed_from = standing.step
+        state = self._keeper.resume()
+        resumed_from = state.step
+        if self.phase.reset_statistics and not state.step:
+            self.model.reset_statistics()
         self.model.train(True)
-        if standing.step and self._evaluation_due(standing):  # an interruption left it out
-            standing = self._evaluate(standing)
-            self._save(standing)
-        with Lookahead(self.data, self._wanted(standing.step)) as batches:
+        if state.step and self._evaluation_due(state):  # an interruption left it out
+            state = self._evaluate(state)
+            self._save(state)
+        with PrefetchedBatches(self.data, self._wanted(state.step)) as batches:
             for batch in batches:
-                standing = self._after_step(self._train(standing, batch))
-        return self._outcome(standing, resumed_from)
+                state = self._after_step(self._train(state, batch))
+        return self._outcome(state, resumed_from)
 
-    def _after_step(self, standing: Standing) -> Standing:
+    def _after_step(self, state: PhaseState) -> PhaseState:
         """Evaluate and save where that is due."""
-        best_before = standing.best
-        if self._evaluation_due(standing):
-            standing = self._evaluate(standing)
-        finished = standing.step == self.phase.steps
-        due = finished or standing.step % self.phase.checkpoint_every == 0 or standing.best != best_before
+        best_before = state.best
+        if self._evaluation_due(state):
+            state = self._evaluate(state)
+        finished = state.step == self.phase.steps
+        due = finished or state.step % self.phase.checkpoint_every == 0 or state.best != best_before
         if due or self._interruption.signal_number is not None:
-            self._save(standing)
-        return standing
+            self._save(state)
+        return state
 
-    def _train(self, standing: Standing, batch: Batch) -> Standing:
-        step, phase = standing.step, self.phase
-        turn, lr = phase.turn_at(step), phase.lr(step)
-        self._let_learn(turn.group)
+    def _train(self, state: PhaseState, batch: Batch) -> PhaseState:
+        step, phase = state.step, self.phase
+        turn, moment, rates = phase.turn_at(step), phase.moment(step), phase.rates(step)
+        optimiser = self._optimisers[turn.name]
+        self._let_learn(optimiser)
+        if turn.fresh and moment.within == 0:
+            optimiser.forget()
         torch.manual_seed(_step_seed(self.seed, phase.name, step))
-        scalars = self.model.begin_step(step, mode=phase.mode)
+        scalars = self.model.at(moment)
         place = f'phase "{phase.name}", turn "{turn.name}", step {step + 1}'
         moved = batch.to(self._device)
-        values = self._stepper.step(turn, moved, self._optimisers[turn.name], lr=lr, place=place)
+        values = self._stepper.step(turn, moved, optimiser, rates=rates, place=place)
         self._rate.add(len(batch))
         report = StepReport(
-            phase.name, turn.name, step + 1, phase.steps, values.losses, values.terms, lr, self._rate.per_s, scalars
+            phase.name, turn.name, step + 1, phase.steps, values.losses, values.terms, rates, self._rate.per_s, scalars
         )
         self.progress.step(report)
         if report.step % phase.log_every == 0 or report.step == phase.steps:
             self.folder.log.append(report.record())
-        return replace(standing, step=step + 1)
+        return replace(state, step=step + 1)
 
-    def _let_learn(self, group: str) -> None:
-        """Let gradients flow to one group only: the others are constants of this step."""
-        for name, parameters in self._groups.items():
-            for parameter in parameters.values():
-                parameter.requires_grad_(name == group)
+    def _let_learn(self, optimiser: TurnOptimiser) -> None:
+        """Let gradients flow to what a turn moves only: all else is constant in this step."""
+        for parameters in self._groups.values():
+            for name, parameter in parameters.items():
+                parameter.requires_grad_(name in optimiser.parameters)
 
-    def _evaluation_due(self, standing: Standing) -> bool:
-        if self.phase.eval_split is None or standing.evaluated == standing.step:
+    def _evaluation_due(self, state: PhaseState) -> bool:
+        if self.phase.eval_split is None or state.evaluated == state.step:
             return False
         every = self.phase.eval_every
-        return standing.step == self.phase.steps or (every is not None and standing.step % every == 0)
+        return state.step == self.phase.steps or (every is not None and state.step % every == 0)
 
-    def _evaluate(self, standing: Standing) -> Standing:
-        """Return the standing with a new evaluation, or as it was if that was interrupted."""
+    def _evaluate(self, state: PhaseState) -> PhaseState:
+        """Return the state with a new evaluation, or as it was if that was interrupted."""
         assert self.phase.eval_split is not None
-        self.model.begin_step(standing.step, mode=self.phase.eval_mode)
+        self.model.at(self.phase.evaluation(state.step))
         batches = self.data.evaluation(self.phase.eval_split)
         metrics = evaluate(self.model, self.tasks, self._until_interrupted(batches), self.compute)
         self._rate.restart()
         if self._interruption.signal_number is not None:
-            return standing
-        self.progress.evaluation(self.phase.name, standing.step, metrics)
-        record = {"kind": "evaluation", "phase": self.phase.name, "step": standing.step}
+            return state
+        self.progress.evaluation(self.phase.name, state.step, metrics)
+        record = {"kind": "evaluation", "phase": self.phase.name, "step": state.step}
         self.folder.log.append({**record, "split": self.phase.eval_split, "metrics": metrics})
-        return self._compared(replace(standing, evaluated=standing.step, metrics=metrics))
+        return self._compared(replace(state, evaluated=state.step, metrics=metrics))
 
-    def _compared(self, standing: Standing) -> Standing:
+    def _compared(self, state: PhaseState) -> PhaseState:
         if self._judge is None:
-            return standing
-        best = dict(standing.best)
+            return state
+        best = dict(state.best)
         for component in self._components:
-            score = self._judge.score(standing.metrics, component.tasks)
+            score = self._judge.score(state.metrics, component.tasks)
             before = best.get(component.name)
             if math.isfinite(score) and (before is None or score > before.score):
-                best[component.name] = Best(standing.step, score)
-        return replace(standing, best=best)
+                best[component.name] = Best(state.step, score)
+        return replace(state, best=best)
 
     def _until_interrupted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -198,33 +203,29 @@ class Runner:
                 return
             yield batch
 
-    def _save(self, standing: Standing) -> None:
+    def _save(self, state: PhaseState) -> None:
         """Write a checkpoint, and end the run if that was asked for."""
-        path = self._keeper.save(standing)
+        path = self._keeper.save(state)
         self._rate.restart()
         if self._interruption.signal_number is not None:
             raise Interrupted(self._interruption.signal_number, path)
 
-    def _make_optimisers(self) -> dict[str, NamedOptimiser]:
-        turns = self.phase.turns
-        return {
-            turn.name: NamedOptimiser(turn.optimiser, parameter_group(self.model, turn.group), self._components)
-            for turn in turns
-        }
+    def _make_optimisers(self) -> dict[str, TurnOptimiser]:
+        return {turn.name: TurnOptimiser(turn, self.model, self._components) for turn in self.phase.turns}
 
-    def _wanted(self, start: int) -> Iterator[tuple[str, int]]:
+    def _wanted(self, start: int) -> Iterator[tuple[Part, int]]:
         for step in range(start, self.phase.steps):
-            yield self.phase.turn_at(step).split, self.phase.position(step)
+            yield self.phase.turn_at(step).data, self.phase.position(step)
 
-    def _outcome(self, standing: Standing, resumed_from: int) -> Outcome:
-        shelf, name = self.folder.shelf, self.phase.name
+    def _outcome(self, state: PhaseState, resumed_from: int) -> Outcome:
+        checkpoints, name = self.folder.checkpoints, self.phase.name
         best = {
-            task: shelf.path(name, standing.best[component.name].step)
+            task: checkpoints.path(name, state.best[component.name].step)
             for component in self._components
             for task in component.tasks
-            if component.name in standing.best
+            if component.name in state.best
         }
-        return Outcome(name, standing.step, standing.metrics, shelf.path(name, standing.step), best, resumed_from)
+        return Outcome(name, state.step, state.metrics, checkpoints.path(name, state.step), best, resumed_from)
 
 
 @contextmanager

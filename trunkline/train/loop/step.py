@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,9 +15,13 @@ from trunkline.recipe import Turn
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.non_finite import non_finite
-from trunkline.train.loop.optimisers import NamedOptimiser
+from trunkline.train.loop.optimisers import TurnOptimiser
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.tasks.base import Task
+
+
+Rates = Mapping[str, float]
+"""Learning rates by group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,74 +40,81 @@ class Stepper:
         model: In training mode, prepared by ``begin_step``.
         tasks: In the order in which they are stepped when not joint.
         compute: Precision of the forward pass.
-        joint: See :class:`~trunkline.recipe.Phase`.
         clip_norm: Greatest L2 norm of a component's gradient; None for no clipping.
+        loss_weights: By task, in place of its own.
     """
 
     model: Trainable
     tasks: Sequence[Task]
     compute: Compute
-    joint: bool = True
     clip_norm: float | None = None
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
-    def step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, *, lr: float, place: str) -> Values:
+    def step(
+        self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, *, rates: Mapping[str, float], place: str
+    ) -> Values:
         """Make one step: of the tasks that the batch has a label for. What only the others use does not move.
 
         Not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later one fails.
 
         Args:
-            turn: Which terms are added.
+            turn: Which terms are added, and whether tasks are stepped together.
             batch: On the device of the model.
-            optimiser: Of the turn's group.
-            lr: Learning rate of this step.
+            optimiser: Of what the turn moves.
+            rates: Learning rates of this step, by group.
             place: Phase, turn and step, for errors.
 
         Raises:
             WorkFailed: A loss, term or gradient is not finite; the optimiser has not moved anything.
-            InvalidConfig: A task has no label, or no parameter of the group takes part.
+            InvalidConfig: A task has no label, or nothing that the turn moves takes part.
         """
-        if self.joint:
-            return self._joint_step(turn, batch, optimiser, lr, place)
-        return self._task_steps(turn, batch, optimiser, lr, place)
+        held = _copied(self.model.statistics()) if turn.statistics == "hold" else {}
+        try:
+            if turn.joint:
+                return self._joint_step(turn, batch, optimiser, rates, place)
+            return self._task_steps(turn, batch, optimiser, rates, place)
+        finally:
+            for name, tensor in self.model.statistics().items() if held else ():
+                tensor.copy_(held[name])
 
-    def _joint_step(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
+    def _joint_step(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> Values:
         optimiser.zero_grad()
-        loss, values = self._loss(self.tasks, batch, place)
-        terms = self._terms(turn, place)
+        loss, losses = self._loss(self.tasks, batch, place)
+        terms = self._terms(turn, losses, place)
         if loss is None:
             return Values({}, _floats(terms))
-        if len(values) == len(self.tasks):
+        if len(losses) == len(self.tasks):
             loss = loss + _weighted(terms, turn)
             _require_gradient(loss, turn, place)
             torch.autograd.backward(loss)
         else:
             self._backward_of_some(loss, terms, turn, optimiser, place)
-        self._move(optimiser, lr, place)
-        return Values(values, _floats(terms))
+        self._move(optimiser, rates, place)
+        return Values(_floats(losses), _floats(terms))
 
-    def _task_steps(self, turn: Turn, batch: Batch, optimiser: NamedOptimiser, lr: float, place: str) -> Values:
-        losses: dict[str, float] = {}
+    def _task_steps(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> Values:
+        values: dict[str, float] = {}
         terms: dict[str, Tensor] = {}
         for task in self.tasks:
             optimiser.zero_grad()
-            loss, values = self._loss([task], batch, place)
-            terms = self._terms(turn, place)
+            loss, losses = self._loss([task], batch, place)
+            terms = self._terms(turn, losses, place)
             if loss is None:
                 continue
-            losses.update(values)
+            values.update(_floats(losses))
             self._backward_of_some(loss, terms, turn, optimiser, place)
-            self._move(optimiser, lr, place)
-        return Values(losses, _floats(terms))
+            self._move(optimiser, rates, place)
+        return Values(values, _floats(terms))
 
     def _backward_of_some(
-        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: NamedOptimiser, place: str
+        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: TurnOptimiser, place: str
     ) -> None:
         """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
         _require_gradient(loss, turn, place)
         torch.autograd.backward(loss, retain_graph=bool(terms))
         _add_gradients(optimiser, _weighted(terms, turn))
 
-    def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, float]]:
+    def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Return Σ w_t·L_t over the tasks that the batch has a label for, and each L_t.
 
         Where there is no such task the sum is None. A task of which no pixel counts, because none was left at the
@@ -120,14 +131,17 @@ class Stepper:
         # One transfer, and so one wait for the device, for all that Python has to know.
         numbers = torch.stack([*losses, *(count.float() for _, count in sums)]).detach().tolist()
         values, counts = numbers[: len(losses)], numbers[len(losses) :]
+        # A count of 0 means that no pixel was left at the size of the output.
         for task, loss, value in zip(labelled, losses, values, strict=True):
             if not math.isfinite(value):
                 raise self._not_finite(task.name, loss, outputs, batch, place)
         heard = [index for index, count in enumerate(counts) if count]
         if not heard:
             return None, {}
-        total = sum((labelled[index].weight * losses[index] for index in heard), torch.zeros(()))
-        return total, {labelled[index].name: values[index] for index in heard}
+        found = {labelled[index].name: losses[index] for index in heard}
+        weights = {labelled[index].name: labelled[index].weight for index in heard}
+        weights |= {name: weight for name, weight in self.loss_weights.items() if name in weights}
+        return sum((weights[name] * loss for name, loss in found.items()), torch.zeros(())), found
 
     def _not_finite(
         self, name: str, loss: Tensor, outputs: Mapping[str, Tensor], batch: Batch, place: str
@@ -141,8 +155,8 @@ class Stepper:
 
         return non_finite(f'the loss of task "{name}" ({loss.item()})', place, suspects())
 
-    def _terms(self, turn: Turn, place: str) -> dict[str, Tensor]:
-        terms = {name: self.model.term(name) for name in turn.terms}
+    def _terms(self, turn: Turn, losses: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
+        terms = self.model.terms(tuple(turn.terms), losses)
         for name, term in terms.items():
             if not bool(torch.isfinite(term)):
                 suspects = [*self._parameters(), (f'the term "{name}"', term)]
@@ -150,11 +164,11 @@ class Stepper:
         return terms
 
     def _parameters(self) -> Iterator[tuple[str, Tensor]]:
-        for group, parameters in self.model.parameter_groups().items():
+        for group, parameters in self.model.groups().items():
             for name, parameter in parameters.items():
                 yield f'parameter "{name}" ({group})', parameter
 
-    def _move(self, optimiser: NamedOptimiser, lr: float, place: str) -> None:
+    def _move(self, optimiser: TurnOptimiser, rates: Rates, place: str) -> None:
         """Clip and move each component by itself: as it would be if it were trained alone."""
         parts = [[p for p in part if p.grad is not None] for part in optimiser.parts]
         parts = [part for part in parts if part]
@@ -168,7 +182,11 @@ class Stepper:
         if self.clip_norm is not None:
             for part, norm in zip(parts, norms, strict=True):
                 clip_grads_with_norm_(part, self.clip_norm, norm)
-        optimiser.step(lr)
+        optimiser.step(rates)
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _weighted(terms: Mapping[str, Tensor], turn: Turn) -> Tensor:
@@ -176,10 +194,10 @@ def _weighted(terms: Mapping[str, Tensor], turn: Turn) -> Tensor:
 
 
 def _floats(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    return {name: term.item() for name, term in terms.items()}
+    return {name: term.detach().item() for name, term in terms.items()}
 
 
-def _add_gradients(optimiser: NamedOptimiser, total: Tensor) -> None:
+def _add_gradients(optimiser: TurnOptimiser, total: Tensor) -> None:
     """Add the gradient of ``total`` to the parameters that have one already: those that the task uses."""
     used = [parameter for parameter in optimiser.parameters.values() if parameter.grad is not None]
     if not total.requires_grad or not used:
@@ -202,7 +220,7 @@ def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
 def _require_gradient(loss: Tensor, turn: Turn, place: str) -> None:
     if not loss.requires_grad:
         raise InvalidConfig(
-            f'no parameter of group "{turn.group}" takes part in the loss',
+            f"nothing of {', '.join(move.group for move in turn.moves)} takes part in the loss",
             place=place,
-            advice="check `mode` and `group`",
+            advice="check `mode` and the groups that the turn moves",
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.graph.graph import BACKBONE, HEAD, JOIN
+from trunkline.recipe import Moment
 from trunkline.twins.components import Component
 from trunkline.twins.twin import Twin
 
@@ -23,25 +25,44 @@ class Trainable(Protocol):
     def __call__(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return ``[N, K, h, w]`` by task from ``[N, C, H, W]``, computing only the wanted tasks (default: all)."""
 
-    def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
-        """Return disjoint groups of parameters by group name, then by parameter name."""
+    def groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
+        """Return disjoint groups of parameters by group name, then by parameter name.
+
+        Group names have dots: a move of ``weights`` moves ``weights.backbone``, ``weights.joins`` and ``weights.heads``.
+        """
+
+    def users(self) -> Mapping[str, frozenset[str]]:
+        """Return, by parameter, the tasks that use it."""
 
     def components(self) -> tuple[Component, ...]:
         """Return the parts that no common weight joins; of several, weights by the names of group and state."""
 
-    def begin_step(self, step: int, *, mode: Any) -> Mapping[str, float]:
-        """Prepare for step ``step`` of the phase: set mode, temperature and noise, as a pure function of the step.
-
-        Args:
-            step: From 0.
-            mode: A word; ``Any``, so that models may declare the few words they know.
+    def at(self, moment: Moment) -> Mapping[str, float]:
+        """Prepare for a step or an evaluation: set mode, temperature and noise, as a pure function of the moment.
 
         Returns:
             Numbers worth logging, such as ``{"temperature": 4.8}``.
+
+        Raises:
+            InvalidConfig: The model has no such mode.
         """
 
-    def term(self, name: str) -> Tensor:
-        """Return a differentiable scalar that a turn may add to the loss; raises InvalidConfig if unknown."""
+    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return differentiable scalars that a turn adds to the loss.
+
+        Args:
+            names: Which ones.
+            losses: The tasks' losses of this step, by name, of those that have a label.
+
+        Raises:
+            InvalidConfig: There is no such term.
+        """
+
+    def statistics(self) -> Mapping[str, Tensor]:
+        """Return all running statistics by name: the tensors themselves."""
+
+    def reset_statistics(self) -> None:
+        """Let running statistics start anew: means at 0, variances at 1."""
 
     def train(self, mode: bool = True) -> Any:
         """As ``nn.Module``."""
@@ -56,15 +77,28 @@ class Trainable(Protocol):
         """As ``nn.Module``."""
 
 
+WeightTerm = Callable[[Mapping[str, Tensor]], Tensor]
+"""A loss term over the weights of a model, by name: a differentiable scalar."""
+
+
 class TaskModel(nn.Module):
     """A Twin whose outputs are named by task, as a :class:`Trainable`.
 
-    It has one parameter group, "weights", knows no modes and no terms, and its ``state_dict`` keys are the ONNX names.
+    It has no modes, its ``state_dict`` keys are the ONNX names, and its groups are the parts of the model.
+
+    Args:
+        twin: The model.
+        parts: Of its weights, by name: ``backbone``, ``join`` or ``head``; all are the backbone's if absent.
+        terms: Loss terms over its weights.
     """
 
-    def __init__(self, twin: Twin) -> None:
+    def __init__(
+        self, twin: Twin, parts: Mapping[str, str] | None = None, terms: Mapping[str, WeightTerm] | None = None
+    ) -> None:
         super().__init__()
         self.twin = twin
+        self._parts = dict(parts or {})
+        self._terms = dict(terms or {})
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -76,25 +110,45 @@ class TaskModel(nn.Module):
         outputs: dict[str, Tensor] = self.twin(image, tasks)
         return outputs
 
-    def parameter_groups(self) -> dict[str, dict[str, nn.Parameter]]:
-        """Return all parameters, as "weights"."""
-        return {"weights": self.twin.trainable()}
+    def groups(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Return all parameters, by the part of the model that they belong to."""
+        groups: dict[str, dict[str, nn.Parameter]] = {}
+        for name, parameter in self.twin.trainable().items():
+            group = _GROUPS[self._parts.get(name, BACKBONE)]
+            groups.setdefault(group, {})[name] = parameter
+        return groups
+
+    def users(self) -> dict[str, frozenset[str]]:
+        """Return the Twin's."""
+        return self.twin.users()
 
     def components(self) -> tuple[Component, ...]:
         """Return the Twin's."""
         return self.twin.components()
 
-    def begin_step(self, step: int, *, mode: str) -> dict[str, float]:
+    def at(self, moment: Moment) -> dict[str, float]:
         """Do nothing: sharing is fixed."""
         return {}
 
-    def term(self, name: str) -> Tensor:
-        """Refuse: terms belong to models with choices."""
-        raise InvalidConfig(
-            f'the model adds no term "{name}" to the loss: its sharing is fixed',
-            place=f"terms.{name}",
-            advice="remove the term, or train a supermodel",
-        )
+    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return terms over the weights."""
+        unknown = [name for name in names if name not in self._terms]
+        if unknown:
+            raise InvalidConfig(
+                f'the model adds no term "{unknown[0]}" to the loss: its sharing is fixed',
+                place=f"terms.{unknown[0]}",
+                advice="remove the term, or train a supermodel",
+            )
+        weights: dict[str, Tensor] = dict(self.twin.trainable()) if names else {}
+        return {name: self._terms[name](weights) for name in names}
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Return the Twin's."""
+        return self.twin.statistics()
+
+    def reset_statistics(self) -> None:
+        """Reset the Twin's."""
+        self.twin.reset_statistics()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # torch overloads it
         """Return the Twin's, so that keys carry no prefix."""
@@ -105,10 +159,15 @@ class TaskModel(nn.Module):
         return self.twin.load_state_dict(*args, **kwargs)
 
 
-def parameter_group(model: Trainable, name: str) -> Mapping[str, nn.Parameter]:
-    """Return one group; raises InvalidConfig with the known names."""
-    groups = model.parameter_groups()
-    if name not in groups:
-        advice = did_you_mean(name, groups) or f"the model has: {', '.join(groups)}"
+def parameter_group(model: Trainable, name: str) -> dict[str, nn.Parameter]:
+    """Return a group, or all groups whose names go on behind a dot; raises InvalidConfig with the known names."""
+    groups = model.groups()
+    inside = [group for group in groups if group == name or group.startswith(f"{name}.")]
+    if not inside:
+        known = sorted({*groups, *(group.partition(".")[0] for group in groups)})
+        advice = did_you_mean(name, known) or f"the model has: {', '.join(known)}"
         raise InvalidConfig(f'the model has no parameter group "{name}"', place="group", advice=advice)
-    return groups[name]
+    return {key: parameter for group in inside for key, parameter in groups[group].items()}
+
+
+_GROUPS = {BACKBONE: "weights.backbone", JOIN: "weights.joins", HEAD: "weights.heads"}

@@ -19,7 +19,7 @@ class StepReport:
         steps: Steps of the phase.
         losses: By task, of this step's batch, unweighted.
         terms: By name, unweighted.
-        lr: Learning rate of the step.
+        rates: Learning rates of the step, by group of parameters.
         images_per_s: Training speed of late; 0 where unknown.
         scalars: What the model reports, such as its temperature.
     """
@@ -30,7 +30,7 @@ class StepReport:
     steps: int
     losses: Mapping[str, float]
     terms: Mapping[str, float] = field(default_factory=dict)
-    lr: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
     images_per_s: float = 0.0
     scalars: Mapping[str, float] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class StepReport:
             "step": self.step,
             "losses": self.losses,
             "terms": self.terms,
-            "lr": self.lr,
+            "lr": self.rates,
             "images_per_s": self.images_per_s,
         }
 

@@ -20,7 +20,7 @@ from trunkline.train.run_folder.checkpoint_file import (
 _NAME = re.compile(rf"(?P<phase>.+)-(?P<step>\d{{8}})(?:{re.escape(REPLACED)})?")
 
 
-class Shelf:
+class CheckpointStore:
     """Folders ``PHASE-STEP`` in one folder; the step has eight digits.
 
     Only one process may write: temporary folders of others are taken for left-overs of a crash.

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.files.write import atomic_write, json_bytes, not_written
-from trunkline.train.run_folder.checkpoint_store import Shelf
+from trunkline.train.run_folder.checkpoint_store import CheckpointStore
 from trunkline.train.run_folder.metrics_log import MetricsLog
 
 CONFIG, SESSIONS, METRICS, RESULT, CHECKPOINTS = (
@@ -47,9 +47,9 @@ class RunFolder:
         return MetricsLog(self.path / METRICS)
 
     @property
-    def shelf(self) -> Shelf:
+    def checkpoints(self) -> CheckpointStore:
         """The checkpoints."""
-        return Shelf(self.path / CHECKPOINTS)
+        return CheckpointStore(self.path / CHECKPOINTS)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Replace ``result.json``."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
 from trunkline.sharing.lowering.executed_cost import executed_cost
-from trunkline.sharing.plan import SharingPlan, make_plan
-from trunkline.sharing.units import Unit, find_units
-from trunkline.supermodel.choice import SKIPPED, instance_of
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.space import ChoiceId, Space
+from trunkline.supermodel.choice_groups import groups_of
 
 Distribution = NDArray[np.float64]
 Choices = NDArray[np.int64]
@@ -50,63 +51,63 @@ class Sampling(BaseModel):
 
 
 def choose(
-    backbone: Graph,
-    heads: Mapping[str, Graph],
-    tasks: Sequence[str],
-    distribution: Distribution,
-    sampling: Sampling,
-    settings: Mapping[str, Any],
+    space: Space, heads: Mapping[str, Graph], policy: Mapping[str, Tensor], sampling: Sampling, method: str
 ) -> SharingPlan:
-    """Return a valid plan for ``distribution``.
+    """Return a valid plan for a learned policy.
 
     Args:
-        backbone: Whose units are decided about.
+        space: What was open.
         heads: By task; what no head reads is not run, and a budget does not count it.
-        tasks: Tasks in output order.
-        distribution: Probabilities of shared, own and skip, ``[units, T, 3]``.
+        policy: Probabilities of options, ``[n, K]``, by group of choices.
         sampling: How a plan is taken from it.
-        settings: What else the plan says.
+        method: Whose plan it is.
 
     Raises:
         InvalidConfig: No plan that was tried is valid and inside the budget; the message says the cheapest seen.
     """
-    units = find_units(backbone)
+    groups = groups_of(space)
+    rows = [policy[group.name].detach().double().cpu().numpy() for group in groups]
     provenance = {"sampling": sampling.model_dump(exclude_none=True)}
     seen: list[tuple[float, float]] = []
-    for choices in _candidates(distribution, sampling):
-        if (choices == SKIPPED).all(axis=0).any():
+    for picked in _candidates(rows, sampling):
+        picks = {
+            choice: int(number)
+            for group, numbers in zip(groups, picked, strict=True)
+            for choice, number in zip(group.choices, numbers, strict=True)
+        }
+        if _skips_everything(space, picks):
             continue  # a task that skips everything is no model
-        plan = _plan(backbone, tasks, units, choices, {**settings, "provenance": provenance})
-        shares = executed_cost(plan, backbone, heads).shares
+        plan = space.plan(picks, method=method, provenance=provenance)
+        shares = executed_cost(plan, space.backbone, heads).shares
         if _inside(shares, sampling):
             return plan
         seen.append(shares)
-    raise InvalidConfig(_why_none(seen, sampling), place="search.options.sampling", advice=_ADVICE[sampling.kind])
+    raise InvalidConfig(_why_none(seen, sampling), place="search.sampling", advice=_ADVICE[sampling.kind])
 
 
-def _candidates(distribution: Distribution, sampling: Sampling) -> list[Choices]:
-    """Return plans in the order in which they are wanted: the first one inside the budget is taken."""
+def _skips_everything(space: Space, picks: Mapping[ChoiceId, int]) -> bool:
+    fixed = space.fixed(picks)
+    return any(all(row[task][0].skip for row in fixed.entries.values()) for task in space.tasks)
+
+
+def _candidates(rows: Sequence[Distribution], sampling: Sampling) -> list[list[Choices]]:
+    """Return picks, by group, in the order in which they are wanted: the first inside the budget is taken."""
     if sampling.kind == "argmax":
-        return [distribution.argmax(axis=-1)]
+        return [[row.argmax(axis=-1) for row in rows]]
+    # One draw a choice, unit by unit and in it task by task, where all tasks have the same units.
+    together = len({row.shape for row in rows}) == 1
+    distributions = [np.stack(rows, axis=1)] if together else list(rows)
     rng = np.random.default_rng(sampling.seed)
     count = sampling.draws if sampling.kind == "best" else DRAWS_PER_TRY
-    cumulative = np.cumsum(distribution, axis=-1)
-    cumulative /= cumulative[..., -1:]
-    drawn = [(rng.random(distribution.shape[:2])[..., None] >= cumulative).sum(axis=-1) for _ in range(count)]
+    cumulative = [np.cumsum(one, axis=-1) for one in distributions]
+    drawn: list[list[Choices]] = []
+    for _ in range(count):
+        picked = [(rng.random(c.shape[:-1])[..., None] >= c / c[..., -1:]).sum(axis=-1) for c in cumulative]
+        drawn.append([picked[0][:, task] for task in range(len(rows))] if together else picked)
     if sampling.kind == "draw":
         return drawn
-    different = {choices.tobytes(): choices for choices in drawn}.values()
-    return sorted(different, key=lambda choices: -_log_likelihood(distribution, choices))
-
-
-def _plan(
-    backbone: Graph, tasks: Sequence[str], units: Sequence[Unit], choices: Choices, settings: Mapping[str, Any]
-) -> SharingPlan:
-    rows = {
-        unit.name: {task: instance_of(int(choices[i, t]), t) for t, task in enumerate(tasks)}
-        for i, unit in enumerate(units)
-    }
-    return make_plan(backbone, tasks, rows, granularity="operator", tie=True, **settings)
+    different = {b"".join(one.tobytes() for one in picked): picked for picked in drawn}.values()
+    return sorted(different, key=lambda picked: -_log_likelihood(rows, picked))
 
 
 def _inside(shares: tuple[float, float], sampling: Sampling) -> bool:
@@ -116,9 +117,9 @@ def _inside(shares: tuple[float, float], sampling: Sampling) -> bool:
     )
 
 
-def _log_likelihood(distribution: Distribution, choices: Choices) -> float:
-    picked = np.take_along_axis(distribution, choices[..., None], axis=-1)
-    return float(np.log(np.maximum(picked, 1e-300)).sum())
+def _log_likelihood(rows: Sequence[Distribution], picked: Sequence[Choices]) -> float:
+    taken = [np.take_along_axis(row, numbers[..., None], axis=-1) for row, numbers in zip(rows, picked, strict=True)]
+    return float(sum(np.log(np.maximum(one, 1e-300)).sum() for one in taken))
 
 
 def _why_none(seen: Sequence[tuple[float, float]], sampling: Sampling) -> str:

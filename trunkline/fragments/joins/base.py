@@ -1,0 +1,51 @@
+"""What a kind of join is: it makes a Graph fragment that reads values of several columns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import Graph
+
+Size = tuple[int, int, int]
+"""Channels, height and width of a value ``[N, C, h, w]``."""
+
+
+class JoinSettings(BaseModel):
+    """What a plan may say about a join of a kind; each kind adds its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JoinKind(ABC):
+    """Makes the fragment of a join.
+
+    Attributes:
+        name: What plans call the kind.
+        Settings: What a plan may say about such a join.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[JoinSettings]] = JoinSettings
+
+    @abstractmethod
+    def make(self, inputs: Sequence[Size], settings: Any) -> Graph:
+        """Return a Graph with an input ``[N, C, h, w]`` for each value that is read, in order, and one output.
+
+        Args:
+            inputs: Sizes of the values.
+            settings: An instance of :attr:`Settings`.
+
+        Raises:
+            InvalidConfig: Values of these sizes cannot be joined so, or the settings do not fit them.
+        """
+
+
+def reading(name: str, inputs: Sequence[Size]) -> tuple[GraphBuilder, list[Any]]:
+    """Return a builder for a fragment, and its inputs."""
+    builder = GraphBuilder(name)
+    return builder, [builder.image(f"x{index}", size) for index, size in enumerate(inputs)]

@@ -1,0 +1,44 @@
+"""The kinds of joins that there are, and the fragment of a join from what a plan says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.fragments.joins.base import JoinKind, Size
+from trunkline.graph.graph import Graph
+from trunkline.siblings import siblings
+
+
+@cache
+def join_kinds() -> Mapping[str, type[JoinKind]]:
+    """Return all kinds of joins by name."""
+    return siblings("trunkline.fragments.joins", JoinKind)  # type: ignore[type-abstract]  # the interface itself
+
+
+def make_join(kind: str, inputs: Sequence[Size], settings: Mapping[str, Any]) -> Graph:
+    """Return the fragment of a join.
+
+    Args:
+        kind: Name of a kind.
+        inputs: Sizes of the values that it reads.
+        settings: What a plan says about it.
+
+    Raises:
+        InvalidConfig: There is no such kind, or its settings do not fit; places are relative to the join.
+    """
+    known = join_kinds()
+    if kind not in known:
+        advice = did_you_mean(kind, known) or f"kinds are {', '.join(known)}"
+        raise InvalidConfig(f"there is no kind of join {kind!r}", place="kind", advice=advice)
+    maker = known[kind]()
+    try:
+        checked = maker.Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        problems = [Problem(item["msg"], ".".join(["settings", *map(str, item["loc"])])) for item in error.errors()]
+        raise InvalidConfig(problems) from error
+    return maker.make(inputs, checked)

@@ -1,0 +1,339 @@
+"""Walk a backbone for all tasks side by side, and number what they ask for.
+
+All columns stand at the same node at any time, so a join can read several of them. A space with one option an entry
+becomes the cells of a multi-task Graph; where several options are open, cells mix them, and a search runs them.
+
+Two kinds of mixing are equal where a choice is one-hot. Of an *operator* unit every node mixes its own weights
+(``MixedNode``): one convolution, whatever the options, as in AutoMTL. Of a *block* every option runs, and the results
+are added up (``MixedValues``), as in BMTAS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from trunkline.fragments.taps import read_taps
+from trunkline.graph.computed_weights import computation_of, computes_weight, image_inputs_of
+from trunkline.graph.graph import HEAD, JOIN, Graph, data_inputs_of, inputs_of, name_of
+from trunkline.graph.roles import Role, role_of
+from trunkline.sharing.join import Join, Read
+from trunkline.sharing.lowering.copies import Copies
+from trunkline.sharing.lowering.numbering import (
+    IMAGE,
+    BackboneNode,
+    FragmentNode,
+    MixedNode,
+    MixedSource,
+    MixedValues,
+    Numbering,
+    Ref,
+    SkippedUnit,
+)
+from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin, SkipWeight
+from trunkline.sharing.space import ChoiceId, OpenJoin, Option, Space
+from trunkline.sharing.view import Span
+
+Values = dict[str, Ref]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A node that reads weights for a task: of one instance, beside these inputs.
+
+    Attributes:
+        node: The node.
+        instance: Of the weights.
+        inputs: What it reads that depends on the image; different inputs have statistics apart.
+        task: Whose column.
+        span: Where a view narrows the unit, what it cuts.
+        channels: Width of the view.
+    """
+
+    node: ir.Node
+    instance: int
+    inputs: tuple[Ref, ...]
+    task: str
+    span: Span | None = None
+    channels: int = 0
+
+    @property
+    def cuts(self) -> Mapping[int, int | None]:
+        """By stored input, the axis along which a view cuts it."""
+        return {} if self.span is None else self.span.cuts.get(name_of(self.node), {})
+
+
+class Walk:
+    """One walk over a space.
+
+    Attributes:
+        space: What is walked.
+        numbering: What was asked for.
+        statistics: Where a task's column finds a running statistic: by name, instance, channels and task.
+    """
+
+    def __init__(self, space: Space, heads: Mapping[str, Graph], fragments: Mapping[str, Graph]) -> None:
+        self.space = space
+        self.numbering = Numbering()
+        self.statistics: dict[tuple[str, int, int, str], Origin] = {}
+        self._heads = heads
+        self._fragments = fragments
+        self._backbone = space.backbone.graph
+        self._stored = {name_of(node): _stored_inputs(node) for node in self._backbone.nodes}
+        self._computing = {node: chain for node in self._backbone.nodes if (chain := computation_of(node))}
+        # The clones of an untied plan are made for a plan; while choices are open, each instance is one set of weights.
+        self._tied = space.tie or bool(space.choices)
+        self._copies = Copies()
+        self._columns: dict[str, Values] = {task: {name_of(self._backbone.input): IMAGE} for task in space.tasks}
+        self._replaced: dict[tuple[str, str], Ref] = {}
+        self._joined: Values = {}
+        self._taps: Values = {}
+        self._joins: dict[str, list[OpenJoin]] = {}
+        for join in space.joins:
+            self._joins.setdefault(join.join.site, []).append(join)
+
+    def run(self) -> dict[str, Ref]:
+        """Return the value that is each task's output."""
+        self._run_joins(name_of(self._backbone.input))
+        for node in self._backbone.nodes:
+            if computes_weight(node):
+                continue  # whoever reads the weight asks for it, with the tensors of its own instance
+            for task in self.space.tasks:
+                self._run_node(node, task)
+            for value in node.outputs:
+                self._run_joins(value.name or "")
+        return {task: self._output(task) for task in self.space.tasks}
+
+    def _run_node(self, node: ir.Node, task: str) -> None:
+        table, values = self.space.table, self._columns[task]
+        index = table.of_node.get(name_of(node))
+        if index is None:
+            self._ask(Reader(node, 0, self._inputs(node, values), task), values)
+            return
+        unit = table.units[index]
+        options = self.space.entries[unit.name][task]
+        inside = name_of(node) in unit.nodes
+        open_block = len(options) > 1 and table.granularity == "block"
+        skipped = len(options) == 1 and options[0].skip
+        if inside and (open_block or skipped):
+            if name_of(node) == unit.nodes[-1]:
+                self._run_unit(index, task, options, values)
+        elif len(options) == 1:
+            self._ask(self._reader(node, options[0], task, values), values)
+        else:
+            self._ask_mixed(node, index, task, options, values)
+
+    def _run_unit(self, index: int, task: str, options: Sequence[Option], values: Values) -> None:
+        """Run a whole unit at its last node: every option of a block, or what stands in for a unit that is skipped."""
+        unit = self.space.table.units[index]
+        results = [self._run_option(index, task, option, values) for option in options]
+        if len(options) == 1:
+            values[unit.output] = results[0][unit.output]
+            return
+        choice = ChoiceId(unit.name, task)
+        for name in self._read_outside(index):
+            mixed = MixedValues(choice, tuple(range(len(options))))
+            values[name] = self.numbering.ask(mixed, (), tuple(result[name] for result in results))
+
+    def _run_option(self, index: int, task: str, option: Option, values: Values) -> Values:
+        unit = self.space.table.units[index]
+        if option.skip:
+            return {unit.output: self._skip(index, values[unit.input], task)}
+        local = {unit.input: values[unit.input]}
+        for name in unit.nodes:
+            self._ask(self._reader(self.space.backbone.nodes[name], option, task, local), local)
+        return local
+
+    def _read_outside(self, index: int) -> list[str]:
+        """Return the values of a unit that others read: its output, and feature maps that lie in it."""
+        unit = self.space.table.units[index]
+        inside = {name_of(v) for name in unit.nodes for v in self.space.backbone.nodes[name].outputs}
+        taps = [name_of(value) for value in self._backbone.outputs if name_of(value) in inside]
+        return list(dict.fromkeys([unit.output, *taps]))
+
+    def _ask_mixed(self, node: ir.Node, index: int, task: str, options: Sequence[Option], values: Values) -> None:
+        """Ask for a node of an operator unit whose options are open; options that run it alike are one source."""
+        inside = name_of(node) in self.space.table.units[index].nodes
+        alike: dict[int | None, list[int]] = {}
+        for number, option in enumerate(options):
+            # A follower stays where its unit is skipped, and takes the shared instance there.
+            source = None if option.skip and inside else self._instance(node, option, task)
+            alike.setdefault(source, []).append(number)
+        inputs = self._inputs(node, values)
+        sources, weights, refs = [], [], list(inputs)
+        for source, numbers in alike.items():
+            found, computed = self._mixed_weights(node, index, source, inputs, task)
+            sources.append(MixedSource(tuple(numbers), len(found), len(computed), skip=source is None))
+            weights += found
+            refs += computed
+        choice = ChoiceId(self.space.table.units[index].name, task)
+        operation = MixedNode(name_of(node), choice, tuple(sources))
+        _record(node, self.numbering.ask(operation, tuple(weights), tuple(refs)), values)
+
+    def _mixed_weights(
+        self, node: ir.Node, index: int, instance: int | None, inputs: tuple[Ref, ...], task: str
+    ) -> tuple[list[Origin | Leading], list[Ref]]:
+        unit, skip = self.space.table.units[index], self.space.table.skips[index]
+        if instance is None:
+            projected = name_of(node) == unit.name and skip is not None and bool(skip.weight_shape)
+            return ([SkipWeight(unit.name, task)] if projected else []), []
+        reader = Reader(node, instance, inputs, task)
+        computed = self._computed_weights(reader) if node in self._computing else {}
+        weights: list[Origin | Leading] = []
+        weights += [self._mixed_weight(name, role, reader) for name, role in self._stored[name_of(node)]]
+        return weights, [computed[name_of(value)] for value in data_inputs_of(node) if name_of(value) in computed]
+
+    def _mixed_weight(self, name: str, role: Role, reader: Reader) -> Origin:
+        if role != "statistic":
+            return BackboneWeight(name, reader.instance if role == "parameter" else 0)
+        # All options of a mixed node read one mixed input, so they have one set of statistics: the column's.
+        origin = BackboneWeight(name, column=reader.task)
+        self.statistics[name, reader.instance, 0, reader.task] = origin
+        return origin
+
+    def _ask(self, reader: Reader, values: Values) -> None:
+        """Ask for a node whose weights are decided, and record its outputs."""
+        node = reader.node
+        known = {**values, **self._computed_weights(reader)} if node in self._computing else values
+        inputs = tuple(known[name_of(value)] for value in data_inputs_of(node))
+        groups = reader.channels if reader.span is not None and name_of(node) in reader.span.depthwise else 0
+        operation = BackboneNode(name_of(node), groups)
+        _record(node, self.numbering.ask(operation, self._weights(node, reader), inputs), values)
+
+    def _reader(self, node: ir.Node, option: Option, task: str, values: Values) -> Reader:
+        span, channels = None, 0
+        if option.channels != 1.0:
+            unit = self.space.table.units[self.space.table.of_node[name_of(node)]]
+            span = self.space.backbone.span(unit)
+            channels = 0 if span is None else span.width(option.channels)
+        return Reader(node, self._instance(node, option, task), self._inputs(node, values), task, span, channels)
+
+    def _instance(self, node: ir.Node, option: Option, task: str) -> int:
+        if node.op_type == "BatchNormalization" and self.space.batchnorm == "task":
+            return 1 + self.space.tasks.index(task)
+        return 0 if option.skip else option.instance
+
+    def _computed_weights(self, reader: Reader) -> Values:
+        """Ask for what computes the weights of a node, and return what is computed."""
+        found: Values = {}
+        for node in self._computing[reader.node]:
+            inputs = tuple(found[name_of(value)] for value in data_inputs_of(node))
+            weights = self._weights(node, reader)
+            _record(node, self.numbering.ask(BackboneNode(name_of(node)), weights, inputs), found)
+        return found
+
+    def _weights(self, node: ir.Node, reader: Reader) -> tuple[Origin | Leading, ...]:
+        stored = [(position, value) for position, value in enumerate(node.inputs) if value is not None]
+        positions = [position for position, value in stored if value.is_initializer()]
+        cuts = reader.cuts if node is reader.node else {}
+        return tuple(
+            self._weight(name, role, reader, cuts.get(position))
+            for position, (name, role) in zip(positions, self._stored[name_of(node)], strict=True)
+        )
+
+    def _weight(self, name: str, role: Role, reader: Reader, cut: int | None) -> Origin | Leading:
+        if role == "static":
+            return BackboneWeight(name) if cut is None else Leading(BackboneWeight(name), cut, reader.channels)
+        if role == "parameter":
+            column = "" if self._tied else self._copy(name, reader)
+            origin = BackboneWeight(name, reader.instance, column)
+            return origin if cut is None else Leading(origin, cut, reader.channels)
+        # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
+        channels = 0 if cut is None else reader.channels
+        statistic = BackboneWeight(name, reader.instance, self._copy(name, reader, channels), channels)
+        self.statistics[name, reader.instance, channels, reader.task] = statistic
+        return statistic
+
+    def _copy(self, name: str, reader: Reader, channels: int = 0) -> str:
+        key = f"{name}:{channels}" if channels else name
+        return self._copies.copy(
+            key, reader.instance, node=name_of(reader.node), inputs=reader.inputs, task=reader.task
+        )
+
+    def _skip(self, index: int, x: Ref, task: str) -> Ref:
+        skip = self.space.table.skips[index]
+        assert skip is not None
+        if skip.is_identity:
+            return x
+        weights = (SkipWeight(self.space.table.units[index].name, task),) if skip.weight_shape else ()
+        return self.numbering.ask(SkippedUnit(index), weights, (x,))
+
+    def _run_joins(self, site: str) -> None:
+        """Run the joins behind a value; all of them read before any of them replaces one."""
+        replaced: Values = {}
+        for join in self._joins.get(site, ()):
+            value = self._run_join(join)
+            self._joined[join.join.name] = value
+            if join.join.gives == "site":
+                replaced[join.join.task] = value
+            elif join.join.gives == "tap":
+                self._taps[join.join.task] = value
+        for task, value in replaced.items():
+            # Later joins may read what the unit itself left here, before anything was joined to it.
+            self._replaced[site, task] = self._columns[task][site]
+            self._columns[task][site] = value
+
+    def _run_join(self, open_join: OpenJoin) -> Ref:
+        join = open_join.join
+        reads = [self._read(read) for read in join.reads]
+        if open_join.open == "one":
+            choice = open_join.choices[0]
+            reads = [self.numbering.ask(MixedValues(choice, tuple(range(len(reads)))), (), tuple(reads))]
+        for choice in open_join.choices if open_join.open == "each" else ():
+            assert choice.read is not None
+            reads[choice.read] = self.numbering.ask(MixedValues(choice, (1,)), (), (reads[choice.read],))
+        return self._run_fragment(JOIN, join.weights_of, self._fragments[join.weights_of], reads, join)
+
+    def _read(self, read: Read) -> Ref:
+        if read.join is not None:
+            return self._joined[read.join]
+        at, task = str(read.at), str(read.task)
+        return self._replaced.get((at, task), self._columns[task][at])
+
+    def _run_fragment(
+        self, part: str, owner: str, fragment: Graph, reads: Sequence[Ref], join: Join | None = None
+    ) -> Ref:
+        names = [name_of(value) for value in fragment.model.graph.inputs]
+        values = dict(zip(names, reads, strict=True))
+        for node in fragment.nodes:
+            inputs = tuple(values[name_of(value)] for value in data_inputs_of(node))
+            weights = tuple(self._fragment_weight(part, owner, node, v, inputs, join) for v in _stored_values(node))
+            _record(node, self.numbering.ask(FragmentNode(part, owner, name_of(node)), weights, inputs), values)
+        return values[name_of(fragment.outputs[0])]
+
+    def _fragment_weight(
+        self, part: str, owner: str, node: ir.Node, value: ir.Value, inputs: tuple[Ref, ...], join: Join | None
+    ) -> FragmentWeight:
+        """Joins of one owner share weights; the statistics of what each of them reads are apart."""
+        if join is None or role_of(value) != "statistic":
+            return FragmentWeight(part, owner, name_of(value))
+        key = f"{part}/{owner}/{name_of(value)}"
+        column = self._copies.copy(key, 0, node=name_of(node), inputs=inputs, task=join.task)
+        return FragmentWeight(part, owner, name_of(value), column)
+
+    def _output(self, task: str) -> Ref:
+        taps = [self._columns[task][name_of(value)] for value in self._backbone.outputs]
+        taps[-1] = self._taps.get(task, taps[-1])
+        head = self._heads.get(task)
+        if head is None:
+            return taps[-1]
+        return self._run_fragment(HEAD, task, head, [tap for _, tap in read_taps(head, taps)])
+
+    def _inputs(self, node: ir.Node, values: Values) -> tuple[Ref, ...]:
+        return tuple(values[name_of(value)] for value in image_inputs_of(node))
+
+
+def _record(node: ir.Node, ref: Ref, values: Values) -> None:
+    for index, value in enumerate(node.outputs):
+        if value.name:
+            values[value.name] = Ref(ref.cell, index)
+
+
+def _stored_inputs(node: ir.Node) -> list[tuple[str, Role]]:
+    return [(name_of(value), role_of(value)) for value in _stored_values(node)]
+
+
+def _stored_values(node: ir.Node) -> list[ir.Value]:
+    return [value for value in inputs_of(node) if value.is_initializer()]

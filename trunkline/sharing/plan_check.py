@@ -1,0 +1,99 @@
+"""Whether a plan fits a backbone and makes sense: every problem, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.graph.graph import Graph
+from trunkline.sharing.backbone import Backbone, UnitTable
+from trunkline.sharing.join_check import join_problems
+from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View
+
+
+def make_plan(
+    backbone: Graph | Backbone, tasks: Sequence[str], choices: Mapping[str, Mapping[str, Choice]], **settings: Any
+) -> SharingPlan:
+    """Return a plan for ``backbone``, checked against it.
+
+    Args:
+        backbone: Whose units are decided about.
+        tasks: In output order.
+        choices: By unit and task, what is run.
+        settings: The plan's other fields.
+
+    Raises:
+        InvalidConfig: See :func:`check_plan`.
+    """
+    found = Backbone.of(backbone)
+    plan = SharingPlan(
+        backbone=BackboneId(name=found.name, fingerprint=found.fingerprint),
+        tasks=tuple(tasks),
+        units={unit: dict(row) for unit, row in choices.items()},
+        **settings,
+    )
+    check_plan(plan, found)
+    return plan
+
+
+def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
+    """Check that a plan fits a backbone and makes sense.
+
+    Raises:
+        InvalidConfig: It was made for another backbone, names unknown units or tasks, leaves some out, skips or views
+            what cannot be, lets a task skip everything, or has joins that cannot be.
+    """
+    backbone = Backbone.of(backbone)
+    if plan.backbone.fingerprint != backbone.fingerprint:
+        raise InvalidConfig(
+            f"the plan is for another backbone: {plan.backbone.name!r} is not this {backbone.name!r}",
+            advice="make the plan again for this backbone, or pass the file that it was made for",
+        )
+    table = backbone.table(plan.granularity)
+    # Choices can be looked up only where every unit and task is there, so names come first.
+    problems = list(_name_problems(plan, table)) or [*_skip_problems(plan, table), *_view_problems(plan, backbone)]
+    problems = problems or list(join_problems(plan, backbone))
+    if problems:
+        raise InvalidConfig(problems)
+
+
+def _name_problems(plan: SharingPlan, table: UnitTable) -> Iterator[Problem]:
+    names = table.names
+    for unit in plan.units:
+        if unit not in names:
+            yield Problem(f"unknown unit {unit!r}", place=f"units.{unit}", advice=did_you_mean(unit, names))
+    for name in names:
+        if name not in plan.units:
+            yield Problem(f"unit {name!r} is missing", place="units")
+    for unit, row in plan.units.items():
+        for task in row:
+            if task not in plan.tasks:
+                advice = did_you_mean(task, plan.tasks)
+                yield Problem(f"unknown task {task!r}", place=f"units.{unit}.{task}", advice=advice)
+        for task in plan.tasks:
+            if task not in row:
+                yield Problem(f"task {task!r} is missing", place=f"units.{unit}")
+
+
+def _skip_problems(plan: SharingPlan, table: UnitTable) -> Iterator[Problem]:
+    for name, skip in zip(table.names, table.skips, strict=True):
+        for task in plan.tasks:
+            if skip is None and plan.choice(name, task) == SKIP:
+                text = f"{name!r} cannot be skipped: no skip has its output shape and costs less"
+                yield Problem(text, place=f"units.{name}.{task}")
+    for task in plan.tasks:
+        if table.names and all(plan.choice(name, task) == SKIP for name in table.names):
+            yield Problem(f"task {task!r} skips every unit: nothing of the backbone is left", place="units")
+
+
+def _view_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
+    for unit in backbone.table(plan.granularity).units:
+        for task in plan.tasks:
+            place = f"units.{unit.name}.{task}"
+            if not isinstance(plan.choice(unit.name, task), View):
+                continue
+            if plan.granularity != "block":
+                yield Problem("only blocks have channel views", place, 'make the plan with `granularity = "block"`')
+            elif backbone.span(unit) is None:
+                yield Problem(f"{unit.name!r} has no inner map that could be narrowed", place, "run it whole")

@@ -1,0 +1,134 @@
+"""Which nodes of a block a channel view narrows, and where it cuts their weights.
+
+A block's inner width is that of the map between two dense convolutions A → … → B, with nothing but channelwise nodes
+between them: normalisation, activation, depthwise convolution. A view of k channels computes the first k of the map:
+A makes only those, what stands between treats each channel by itself, and B reads only those. So k leading slices of
+every stored tensor are read, and no number of the narrow map differs from the wide one's. In a ResNet's basic block the
+inner map lies between its two convolutions, in an inverted residual between expansion and projection.
+
+A block without such a map, as one convolution between two branching points, has no views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from trunkline.graph.computed_weights import image_inputs_of, is_computed_weight
+from trunkline.graph.elementwise import UNARY
+from trunkline.graph.graph import attribute, inputs_of, name_of, shape_of
+
+_PER_CHANNEL = frozenset({"BatchNormalization", "PRelu", *UNARY})
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
+_POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The nodes around a block's inner map.
+
+    Attributes:
+        channels: Width of the map.
+        cuts: By node, the axis along which each of its stored inputs is cut, by position; ``None`` for none.
+        depthwise: Nodes whose groups are the channels.
+    """
+
+    channels: int
+    cuts: Mapping[str, Mapping[int, int | None]]
+    depthwise: frozenset[str]
+
+    def width(self, share: float) -> int:
+        """Return how many channels a view of this share has; at least one."""
+        return min(self.channels, max(1, round(share * self.channels)))
+
+
+def span_of(nodes: Sequence[ir.Node], outputs: Collection[ir.Value]) -> Span | None:
+    """Return the nodes around the first inner map of a block, ``None`` if it has none.
+
+    Args:
+        nodes: Of the block, in order.
+        outputs: Of the backbone, which heads read.
+    """
+    for index, node in enumerate(nodes):
+        if _is_dense(node) and not _reads_computed(node):
+            return _span_from(node, nodes[index + 1 :], outputs)
+    return None
+
+
+def _span_from(first: ir.Node, later: Sequence[ir.Node], outputs: Collection[ir.Value]) -> Span | None:
+    channels = int(shape_of(first.outputs[0])[1] or 0)
+    inner = {first.outputs[0]}
+    cuts: dict[str, dict[int, int | None]] = {name_of(first): _axes(first, 0)}
+    depthwise: set[str] = set()
+    for node in later:
+        read = [value for value in image_inputs_of(node) if value in inner]
+        if not read:
+            continue
+        if _reads_computed(node):
+            return None
+        if _is_dense(node):
+            if not _only_read_by(inner, outputs, {*cuts, name_of(node)}):
+                return None
+            return Span(channels, {**cuts, name_of(node): {1: 1}}, frozenset(depthwise))
+        found = _channelwise_axes(node, channels, inner)
+        if found is None:
+            return None
+        cuts[name_of(node)] = found
+        inner.update(node.outputs)
+        if node.op_type == "Conv":
+            depthwise.add(name_of(node))
+    return None
+
+
+def _channelwise_axes(node: ir.Node, channels: int, inner: set[ir.Value]) -> dict[int, int | None] | None:
+    """Return how a node's stored inputs are cut if it treats every channel of the map by itself, else ``None``."""
+    if any(value not in inner for value in image_inputs_of(node)):
+        return None
+    if node.op_type == "Conv" and attribute(node, "group", 1) == channels == shape_of(node.outputs[0])[1]:
+        return _axes(node, 0)
+    if node.op_type in _POOLS or node.op_type in UNARY:
+        return {}
+    if node.op_type in _PER_CHANNEL or node.op_type in _ARITHMETIC:
+        return _channel_axes(node, channels)
+    return None
+
+
+def _channel_axes(node: ir.Node, channels: int) -> dict[int, int | None] | None:
+    """Return the channel axis of each stored input; ``None`` if one lies across the channels in another way."""
+    axes: dict[int, int | None] = {}
+    for position, value in enumerate(node.inputs):
+        if value is None or not value.is_initializer():
+            continue
+        shape = shape_of(value)
+        # BatchNormalization's vectors are [C]; what broadcasts over [N, C, h, w] has its channels third from the end.
+        axis = 0 if node.op_type == "BatchNormalization" else len(shape) - 3
+        if all(size == 1 for size in shape):
+            axes[position] = None
+        elif axis >= 0 and shape[axis] == channels:
+            axes[position] = axis
+        else:
+            return None
+    return axes
+
+
+def _axes(node: ir.Node, axis: int) -> dict[int, int | None]:
+    return {
+        position: axis for position, value in enumerate(node.inputs) if value is not None and value.is_initializer()
+    }
+
+
+def _is_dense(node: ir.Node) -> bool:
+    stored = len(node.inputs) > 1 and node.inputs[1] is not None and node.inputs[1].is_initializer()
+    return node.op_type == "Conv" and attribute(node, "group", 1) == 1 and stored
+
+
+def _reads_computed(node: ir.Node) -> bool:
+    return any(is_computed_weight(value) for value in inputs_of(node))
+
+
+def _only_read_by(inner: set[ir.Value], outputs: Collection[ir.Value], names: Collection[str]) -> bool:
+    """Whether nothing but these nodes reads the inner map: a head or a branch would see it narrowed."""
+    readers = {name_of(reader) for value in inner for reader in value.consumers()}
+    return inner.isdisjoint(outputs) and readers <= set(names)

@@ -1,0 +1,62 @@
+"""The open choices of a space, in groups that have their logits in one tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trunkline.sharing.space import ChoiceId, Space
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceGroup:
+    """Choices of one task that have alike options.
+
+    A task's choices are a parameter of their own: a step on one task's loss must leave the others' alone, decay
+    included.
+
+    Attributes:
+        name: The task, with ``.joins`` or ``.reads`` for what is open about joins.
+        choices: In the order of the rows.
+        options: Numbers of options, the most of any of them.
+        binary: Whether each is a read that is off or on, with one logit.
+        allowed: Which options exist, ``[n, options]``.
+    """
+
+    name: str
+    choices: tuple[ChoiceId, ...]
+    options: int
+    binary: bool
+    allowed: tuple[tuple[bool, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the logits."""
+        return len(self.choices), 1 if self.binary else self.options
+
+    def mask(self) -> Tensor:
+        """Return ``allowed`` as a tensor."""
+        return torch.tensor(self.allowed, dtype=torch.bool)
+
+
+def groups_of(space: Space) -> tuple[ChoiceGroup, ...]:
+    """Return the open choices of a space by group, task by task."""
+    found: dict[str, list[ChoiceId]] = {}
+    for choice in space.choices:
+        found.setdefault(_group_name(space, choice), []).append(choice)
+    return tuple(_group(space, name, tuple(choices)) for name, choices in found.items())
+
+
+def _group_name(space: Space, choice: ChoiceId) -> str:
+    if choice.read is not None:
+        return f"{choice.task}.reads"
+    return choice.task if choice.place in space.entries else f"{choice.task}.joins"
+
+
+def _group(space: Space, name: str, choices: tuple[ChoiceId, ...]) -> ChoiceGroup:
+    counts = [space.options(choice) for choice in choices]
+    most = max(counts)
+    allowed = tuple(tuple(option < count for option in range(most)) for count in counts)
+    return ChoiceGroup(name, choices, most, choices[0].read is not None, allowed)

@@ -1,0 +1,232 @@
+"""A space with open choices as a torch module that can be trained: the supermodel of every search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.graph.graph import HEAD, JOIN, Graph, name_of
+from trunkline.recipe import Moment
+from trunkline.sharing.join_check import fragments_of
+from trunkline.sharing.lowering.lower import Lowered, check_heads
+from trunkline.sharing.lowering.walk import Walk
+from trunkline.sharing.origin import BackboneWeight, Leading, Origin
+from trunkline.sharing.space import ChoiceId, Space
+from trunkline.supermodel.cell_steps import Mixing, OptionWeights, Pass
+from trunkline.supermodel.cells import Cells, Operators
+from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
+from trunkline.supermodel.choices import Argmax, Average, Draw, Relaxation, Soft
+from trunkline.supermodel.mixing.gradient_sum import SummedWeights
+from trunkline.supermodel.origin_store import OriginStore
+from trunkline.twins.components import Component
+
+COMMON: Mapping[str, Relaxation] = {"average": Average(), "soft": Soft(), "argmax": Argmax()}
+"""Modes that every supermodel has."""
+
+
+class ChoiceModel(nn.Module):
+    """The cells of a space run in torch, with a choice wherever several options are open.
+
+    Of every weight ``conv1.weight`` is instance 0, and ``conv1.weight@2`` is instance 2, which starts equal to it.
+    Running statistics belong to a column: ``conv1_bn.mean~depth``.
+
+    While a mode chooses softly, all options run, mixed by their weights. Where it chooses one option of each
+    (``argmax``, a warm-up), what runs are the cells of the plan that the choices amount to: the very computation that
+    is lowered from it, with each equal part computed once.
+
+    Args:
+        space: What is open.
+        heads: A head per task; a task without one outputs the last feature map.
+        modes: Relaxations by mode, beside ``average``, ``soft`` and ``argmax``.
+        mixing: How the options of operator units are mixed: ``weight`` or ``output``; both are exact.
+        frozen: Content of stored tensors of the backbone that are held at one number, by name.
+        seed: Of initial weights and of all noise.
+
+    Raises:
+        InvalidConfig: A head does not fit.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        heads: Mapping[str, Graph],
+        modes: Mapping[str, Relaxation],
+        *,
+        mixing: Mixing = "weight",
+        frozen: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_heads(space.tasks, heads, space.backbone.graph)
+        self.space, self.heads, self.seed = space, dict(heads), seed
+        self.tasks = space.tasks
+        self.modes: Mapping[str, Relaxation] = {**COMMON, **modes}
+        self.mixing: Mixing = mixing
+        self.groups_of_choices: Mapping[str, ChoiceGroup] = {group.name: group for group in groups_of(space)}
+        self.policies = nn.ParameterList(nn.Parameter(torch.zeros(g.shape)) for g in self.groups_of_choices.values())
+        for name, group in self.groups_of_choices.items():
+            self.register_buffer(f"allowed_{name.replace('.', '_')}", group.mask(), persistent=False)
+        self._joins = fragments_of(tuple(join.join for join in space.joins), space.backbone)
+        fragments = {(HEAD, task): head for task, head in heads.items()}
+        fragments |= {(JOIN, owner): made for owner, made in self._joins.items()}
+        self.operators = Operators(space.backbone, fragments)
+        walk = Walk(space, heads, self._joins)
+        outputs = walk.run()
+        self._statistics = walk.statistics
+        self.store = OriginStore(space.backbone.graph.initializers, seed=seed)
+        self.store.keep_cells(walk.numbering.cells, space, fragments, frozen or {})
+        self._open = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, mixing)
+        self._fixed: tuple[dict[ChoiceId, int], Cells] | None = None
+        self._moment = Moment("", "average")
+
+    def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
+        wanted = self.tasks if tasks is None else tasks
+        if self.relaxation.hard:
+            now = Pass({}, self.store.at, {}, SummedWeights())
+            return self._cells_of(self.picks()).run(image, wanted, now)
+        now = Pass({}, self.store.at, self._option_weights(wanted), SummedWeights())
+        return self._open.run(image, wanted, now)
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """How the coming forward passes choose."""
+        return self.modes[self._moment.mode]
+
+    def groups(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Return what may be trained: ``weights.backbone``, ``weights.joins``, ``weights.heads`` and ``policy``."""
+        logits = zip(self.groups_of_choices, self.policies, strict=True)
+        policy = {f"policy.{name}": parameter for name, parameter in logits}
+        return {**self.store.trainable_by_part(), "policy": policy}
+
+    def users(self) -> dict[str, frozenset[str]]:
+        """Return the tasks that may use each weight: while choices are open, all of them."""
+        return dict.fromkeys(self.store.trainable(), frozenset(self.tasks))
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the parts that no common weight joins: while choices are open, every task may reach every weight."""
+        return (Component(self.tasks, frozenset(self.store.weights())),)
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Return all running statistics by name."""
+        return self.store.statistics()
+
+    def reset_statistics(self) -> None:
+        """Let running statistics start anew."""
+        self.store.reset_statistics()
+
+    def at(self, moment: Moment) -> Mapping[str, float]:
+        """Set how the coming forward passes choose; all noise is a pure function of the moment and the seed.
+
+        Raises:
+            InvalidConfig: There is no such mode.
+        """
+        if moment.mode not in self.modes:
+            advice = did_you_mean(moment.mode, self.modes) or f"modes are {', '.join(self.modes)}"
+            raise InvalidConfig(f"there is no mode {moment.mode!r}", place="mode", advice=advice)
+        self._moment = moment
+        return self.relaxation.scalars(moment)
+
+    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return loss terms by name; methods that have some override it."""
+        if names:
+            raise InvalidConfig(f"the search has no loss term {names[0]!r}", place=f"terms.{names[0]}")
+        return {}
+
+    def option_weights(self, group: str, *, stream: str = "forward") -> Tensor:
+        """Return the weights of the options that a group's choices have now, ``[n, K]``.
+
+        Args:
+            group: See :class:`~trunkline.supermodel.choice_groups.ChoiceGroup`; for units it is the task.
+            stream: Another one draws other noise.
+        """
+        return self.relaxation(self._draw(group, stream))
+
+    def probabilities(self) -> dict[str, Tensor]:
+        """Return the learned distribution π by group, ``[n, K]``."""
+        return {name: Soft()(self._draw(name, "")) for name in self.groups_of_choices}
+
+    def log_likelihood(self) -> Tensor:
+        """Return Σ log π of the options that the coming passes take: what REINFORCE differentiates."""
+        total = torch.zeros(())
+        for name, p in self.probabilities().items():
+            total = total + (torch.log(p.clamp_min(1e-30)) * self.option_weights(name).detach()).sum()
+        return total
+
+    def set_policy(self, logits: Mapping[str, Tensor]) -> None:
+        """Replace logits, by group, ``[n, K]``."""
+        with torch.no_grad():
+            for name, own in zip(self.groups_of_choices, self.policies, strict=True):
+                if name in logits:
+                    own.copy_(logits[name])
+
+    def picks(self) -> dict[ChoiceId, int]:
+        """Return the option of every choice that has most weight now."""
+        found: dict[ChoiceId, int] = {}
+        for name, group in self.groups_of_choices.items():
+            best = self.option_weights(name).argmax(dim=-1).tolist()
+            found.update(zip(group.choices, best, strict=True))
+        return found
+
+    def weights(self, lowered: Lowered) -> dict[str, Tensor]:
+        """Return what the model of a plan starts from when it goes on from here, by its names, detached.
+
+        Raises:
+            InvalidConfig: The plan has other tasks, or the same in another order: copies are numbered by task.
+            InvalidModel: It has weights that are not here, such as a copy of a weight that no task has.
+        """
+        tasks = tuple(name_of(value) for value in lowered.graph.outputs)
+        if tasks != self.tasks:
+            text = f"the plan is for {', '.join(tasks)}; the search was for {', '.join(self.tasks)}"
+            raise InvalidConfig(text, advice="name the tasks in the order of the search, or train from scratch")
+        return self.store.starts({name: self._kept_at(origin) for name, origin in lowered.origin.items()})
+
+    def _option_weights(self, tasks: Sequence[str]) -> dict[ChoiceId, OptionWeights]:
+        found: dict[ChoiceId, OptionWeights] = {}
+        for name, group in self.groups_of_choices.items():
+            if group.choices[0].task not in tasks and not self.space.joins:
+                continue  # without joins, no other column reads this task's
+            rows = self.option_weights(name).unbind(0)
+            weights = (OptionWeights(row, row.unbind(0)) for row in rows)
+            found.update(zip(group.choices, weights, strict=True))
+        return found
+
+    def _draw(self, group: str, stream: str) -> Draw:
+        index = list(self.groups_of_choices).index(group)
+        allowed: Tensor = getattr(self, f"allowed_{group.replace('.', '_')}")
+        name = f"{stream}/{group}" if stream else group
+        return Draw(self.policies[index], allowed, self._moment, self.seed, name)
+
+    def _cells_of(self, picks: dict[ChoiceId, int]) -> Cells:
+        """Return the cells of the plan that picks amount to; all batches of an evaluation make the same."""
+        if self._fixed is None or self._fixed[0] != picks:
+            fixed = self.space.fixed(picks)
+            walk = Walk(fixed, self.heads, fragments_of(tuple(j.join for j in fixed.joins), fixed.backbone))
+            outputs = walk.run()
+            cells = Cells(walk.numbering, outputs, self.operators, self.space.table, self._kept_at, self.mixing)
+            self._fixed = (picks, cells)
+        return self._fixed[1]
+
+    def _kept_at(self, wanted: Origin | Leading) -> Origin | Leading:
+        """Return where a weight is kept that a plan's model, or a cell, asks for.
+
+        Instances are one set each, whoever reaches them; a statistic is the one of the column that reads it.
+        """
+        if isinstance(wanted, Leading):
+            inner = self._kept_at(wanted.weight)
+            assert not isinstance(inner, Leading)
+            return Leading(inner, wanted.axis, wanted.size)
+        if not isinstance(wanted, BackboneWeight):
+            return wanted
+        key = (wanted.name, wanted.instance, wanted.channels, wanted.column)
+        if key in self._statistics:
+            return self._statistics[key]
+        return BackboneWeight(wanted.name, wanted.instance)
+
+
+def _as_asked(wanted: Origin | Leading) -> Origin | Leading:
+    """While choices are open, every weight is kept under the origin that its cell names."""
+    return wanted

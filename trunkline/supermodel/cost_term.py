@@ -1,0 +1,77 @@
+"""The cost term of a search, by what it counts: multiply-accumulates, parameters, or milliseconds of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from trunkline.errors import InvalidConfig
+from trunkline.graph.computed_weights import computes_weight, stored_inputs_of
+from trunkline.graph.cost import Cost, node_costs
+from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.roles import is_parameter, size_of
+from trunkline.sharing.cost_table import CostTable
+from trunkline.sharing.space import Space
+from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
+from trunkline.supermodel.stored_work import stored_work
+from trunkline.supermodel.workload import workload
+
+Count = Literal["macs", "parameters", "milliseconds"]
+CostTerm = ExpectedCost | ExpectedParameters
+
+
+def cost_term(space: Space, heads: Mapping[str, Graph], count: Count, table: Path | None = None) -> CostTerm:
+    """Return the expected cost of the model that a policy over ``space`` will be lowered to.
+
+    Args:
+        space: What is open.
+        heads: By task; what no head reads is not run.
+        count: What is counted.
+        table: A cost table, for ``milliseconds``; it times operators, so the space must be one of operators.
+
+    Raises:
+        InvalidConfig: The table is not for this backbone, or cannot say what the space's units cost.
+    """
+    if count == "milliseconds":
+        return _milliseconds(space, heads, table)
+    costs = node_costs(space.backbone.graph)
+    if count == "parameters" and space.tie:
+        alone = Cost.total(costs.values()).parameters
+        return ExpectedParameters(space, stored_work(space, heads), alone)
+    if count == "parameters":
+        return _untied_parameters(space, heads)
+    macs = {name: float(cost.macs) for name, cost in costs.items()}
+    skips = [0.0 if skip is None else float(skip.macs) for skip in space.table.skips]
+    return ExpectedCost(space, workload(space, heads), macs, skips)
+
+
+def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -> CostTerm:
+    if path is None:
+        raise InvalidConfig('`cost = "milliseconds"` needs `cost_table`', place="search.cost_table")
+    table = CostTable.load(path, space.backbone)
+    if space.table.granularity == "operator":
+        skips = [table.units[name].skip_ms for name in space.table.names]
+        return ExpectedCost(space, workload(space, heads), table.node_ms, skips)
+    # A block takes as long as the operators in it; what stands in for a block is the identity, which takes no time.
+    return ExpectedCost(space, workload(space, heads), table.node_ms, [0.0] * len(space.table.units))
+
+
+def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
+    """Every execution of an untied space has weights of its own, so stored numbers follow executed nodes."""
+    sizes: dict[str, float] = {}
+    owners: dict[str, int | None] = {}
+    for node in space.backbone.graph.nodes:
+        unit = None if computes_weight(node) else space.table.of_node.get(name_of(node))
+        for value in stored_inputs_of(node) if not computes_weight(node) else ():
+            if not is_parameter(value):
+                continue
+            name = name_of(value)
+            if name in owners and owners[name] != unit:
+                text = f"{name!r} belongs to several units, so it is not known how often an untied plan stores it"
+                raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')
+            if name not in owners:
+                sizes[name_of(node)] = sizes.get(name_of(node), 0.0) + size_of(value)
+            owners[name] = unit
+    skips = [0.0] * len(space.table.units)
+    return ExpectedCost(space, workload(space, heads), sizes, skips)
