@@ -21,7 +21,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.recipe import Optimiser, Phase, Turn
 from trunkline.train.data.base import DataSets
-from trunkline.train.data.scenes import Scenes
+from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import Lookahead, split_data
 from trunkline.train.loop.device import Compute
@@ -32,7 +32,7 @@ from trunkline.train.progress.progress import Bar, Lines, Silence, make_progress
 from trunkline.train.progress.step_report import Rate, StepReport
 from trunkline.train.run_folder.metrics_log import MetricsLog
 from trunkline.train.run_folder.run_folder import open_run
-from trunkline.train.tasks.base import make_task
+from trunkline.train.tasks.registry import make_task
 from trunkline.twins.twin import Twin
 
 
