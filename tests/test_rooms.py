@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+pytestmark = pytest.mark.golden
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "trunkline"
 GROUND = {"errors", "limits", "text", "seeds", "recipe", "files", "scan", "spinning", "collector", "version"}

@@ -10,6 +10,8 @@ from trunkline.train.data.open import open_data, read_data_config
 from trunkline.train.data.sets.scenes import ScenesConfig
 from trunkline.train.data.splits import Subset
 
+pytestmark = pytest.mark.abuse
+
 
 def problems(config):
     with pytest.raises(InvalidConfig) as error:

@@ -16,6 +16,8 @@ from trunkline.train.data.sets.folder.dataset import Folder
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
 from trunkline.train.data.sets.nyuv2.dataset import NYUv2
 
+pytestmark = pytest.mark.golden
+
 SIZE = (12, 16)
 CLASSES = ["sky", "road", "tree"]
 DATA = Path(os.environ.get("TRUNKLINE_DATA", Path(__file__).parents[3] / "shared" / "data"))

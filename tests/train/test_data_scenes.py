@@ -14,6 +14,8 @@ from trunkline.train.data.sets.scenes.rays import cast, pixel_rays, project, scr
 from trunkline.train.data.sets.scenes.render import _look, render
 from trunkline.train.data.sets.scenes.room import draw_room
 
+pytestmark = pytest.mark.parity
+
 SIZE = (32, 48)
 
 

@@ -18,6 +18,8 @@ from trunkline.train.data.files import read_numbers, read_rgb
 from trunkline.train.data.sets.folder.dataset import Folder
 from trunkline.train.data.sets.nyuv2.dataset import NYUv2
 
+pytestmark = pytest.mark.golden
+
 SIZE = (4, 8)
 NUMBERS = np.arange(32, dtype=np.uint8).reshape(SIZE) % 2
 """Two classes, pixel by pixel in turn."""

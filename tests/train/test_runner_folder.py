@@ -35,6 +35,8 @@ from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.registry import make_task
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.golden
+
 
 def test_a_run_folder_tells_how_it_was_made(tmp_path):
     for _ in range(2):

@@ -25,6 +25,8 @@ from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.schedule.presets import preset, search_phases
 from trunkline.train.tasks.registry import make_task
 
+pytestmark = pytest.mark.properties
+
 
 def backbone() -> Graph:
     build = GraphBuilder("two")

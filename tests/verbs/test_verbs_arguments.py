@@ -16,6 +16,8 @@ from trunkline.cli.tasks_argument import parse_tasks, usual_channels
 from trunkline.errors import InvalidConfig
 from trunkline.pipeline.config import load_config, parse_config, search_numbers, train_numbers
 
+pytestmark = pytest.mark.properties
+
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,20}", fullmatch=True)
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
