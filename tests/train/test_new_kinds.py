@@ -1,4 +1,4 @@
-"""Kinds of task and of data set are found by scanning, and those of docs/kinds.md run a pipeline as they stand there."""
+"""Kinds of task and of data set are found by scanning; those of docs/kinds.md run a pipeline as they stand there."""
 
 from __future__ import annotations
 

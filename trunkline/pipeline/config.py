@@ -43,7 +43,7 @@ class TaskConfig(_Table):
     """``[tasks.NAME]``: a task of the data set, its head and its loss.
 
     Attributes:
-        head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn``, ``linear`` or a model file; the pipeline's ``head`` if absent.
+        head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn``, ``linear`` or a model file; the pipeline's if absent.
         weight: λ of its loss; the preset's if absent.
         options: Of the task's kind, such as ``{space = "paper"}`` for normals.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -96,7 +96,7 @@ class MapLabel(LabelKind):
         """Say which pixels count; for vectors without their axis."""
         counted: Values = label != self.ignore
         is_vector = self.channels is not None and self.channels > 1
-        return counted.any(-3) if is_vector else counted
+        return cast(Values, counted.any(-3)) if is_vector else counted
 
     def cut(self, label: np.ndarray, window: Window) -> np.ndarray:
         """Return the window of ``[..., H, W]`` by nearest neighbour; beyond the picture no pixel counts."""
