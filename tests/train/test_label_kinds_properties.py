@@ -86,12 +86,11 @@ def test_a_head_of_another_form_is_refused(kind: str) -> None:
     known = task_kind(kind)
     channels = known.usual_channels
     label = known.label
-    right: list[object] = ["N", channels, *(8 for _ in label.output_axes)]
+    right = ["N", channels, *(8 for _ in label.output_axes)]
     assert label.fits(right, channels)
     assert not label.fits(right, channels + 1)
-    assert not label.fits([*right, 8], channels) and not label.fits(
-        right[:2] if right[2:] else [*right, 8, 8], channels
-    )
+    for axes in range(4):
+        assert label.fits(["N", channels, *[8] * axes], channels) == (axes == len(label.output_axes))
     assert label.output_text(channels).startswith(f"[N, {channels}")
 
 

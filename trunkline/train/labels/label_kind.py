@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -95,8 +95,11 @@ class MapLabel(LabelKind):
     def counted(self, label: Values) -> Values:
         """Say which pixels count; for vectors without their axis."""
         counted: Values = label != self.ignore
-        is_vector = self.channels is not None and self.channels > 1
-        return cast(Values, counted.any(-3)) if is_vector else counted
+        if self.channels is None or self.channels == 1:
+            return counted
+        of_vectors: Any = counted.any(-3)  # numpy's types say that this may be a single bool
+        along_pixels: Values = of_vectors
+        return along_pixels
 
     def cut(self, label: np.ndarray, window: Window) -> np.ndarray:
         """Return the window of ``[..., H, W]`` by nearest neighbour; beyond the picture no pixel counts."""
