@@ -30,7 +30,7 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "table for text": (("[tasks.depth]", "[tasks.depth]\nhead = { a = 1 }"), ("tasks.depth.head",)),
     "text for a table": (("[export]\nparity_inputs = 2", 'export = "a"'), ("search.export",)),
     "kind of data": (('kind = "scenes"', 'kind = "scene"'), ("data.kind", 'did you mean "scenes"?')),
-    "no kind of data": (('kind = "scenes"\n', ""), ("data.kind", "scenes, nyuv2, folder")),
+    "no kind of data": (('kind = "scenes"\n', ""), ("data.kind", "folder, nyuv2, scenes")),
     "image too small": (("size = [32, 48]", "size = [4, 48]"), ("data.size.0", "greater than or equal to 8")),
     "half a size": (("size = [32, 48]", "size = [32]"), ("data.size.1",)),
     "broken": (("seed = 3", "seed = = 3"), ("this is not TOML", "line 2, column 8")),

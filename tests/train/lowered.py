@@ -14,14 +14,15 @@ from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.data.base import DataSets
-from trunkline.train.data.scenes import Scenes
-from trunkline.train.data.scenes.dataset import INFO
+from trunkline.train.data.sets.scenes import Scenes
+from trunkline.train.data.sets.scenes.dataset import INFO
 from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.loop.trainable import TaskModel
 from trunkline.train.run_folder.run_folder import open_run
-from trunkline.train.tasks.base import Task, make_task
+from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.registry import make_task
 from trunkline.twins.twin import Twin
 
 SIZE = (32, 48)

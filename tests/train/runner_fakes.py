@@ -17,7 +17,7 @@ from trunkline.train.loop.batch_feed import SplitData
 from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.progress.progress import Silence
 from trunkline.train.run_folder.run_folder import open_run
-from trunkline.train.tasks.base import make_task
+from trunkline.train.tasks.registry import make_task
 from trunkline.twins.components import Component
 
 TASKS = [make_task("depth", "depth", 1), make_task("edges", "edges", 1, weight=2.0)]

@@ -1,11 +1,16 @@
 """Random scale, crop and mirror: image and labels move together, and padding counts for nothing."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.train.data.augment import Augmentation, Window, cut_image, cut_label, draw_window, whole
-from trunkline.train.data.folder.boundaries import label_boundaries
+from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.sets.folder.boundaries import label_boundaries
+from trunkline.train.labels.window import Window, whole
+from trunkline.train.tasks.registry import task_kind
+
+pytestmark = pytest.mark.properties
 
 sizes = st.tuples(st.integers(4, 40), st.integers(4, 40))
 quick = settings(max_examples=60, deadline=None)
@@ -31,8 +36,8 @@ def test_labels_follow_the_picture(native, size, seed):
     rgb = np.stack([6 * rows, 6 * columns, 0 * rows], -1).astype(np.uint8)
     window = draw_window(Augmentation(), native, size, 0, seed)
     image = cut_image(rgb, window)
-    label = cut_label("segmentation", (rows + 0 * columns).astype(np.uint8), window)
-    depth = cut_label("depth", (columns[None] + 1).astype(np.float32), window)[0]
+    label = task_kind("segmentation").label.cut((rows + 0 * columns).astype(np.uint8), window)
+    depth = task_kind("depth").label.cut((columns[None] + 1).astype(np.float32), window)[0]
     inside = label != 255
     assert np.array_equal(inside, depth > 0)
     assert inside.any()
@@ -44,23 +49,23 @@ def test_labels_follow_the_picture(native, size, seed):
 
 def test_the_whole_window_is_a_plain_nearest_resize():
     label = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    assert np.array_equal(cut_label("segmentation", label, whole((4, 6))), label)
-    assert np.array_equal(cut_label("segmentation", label, whole((8, 12))), label.repeat(2, 0).repeat(2, 1))
-    assert np.array_equal(cut_label("segmentation", label, whole((2, 2))), label[1::2, 1::3])
+    assert np.array_equal(task_kind("segmentation").label.cut(label, whole((4, 6))), label)
+    assert np.array_equal(task_kind("segmentation").label.cut(label, whole((8, 12))), label.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(task_kind("segmentation").label.cut(label, whole((2, 2))), label[1::2, 1::3])
 
 
 def test_mirroring_negates_the_normals_x():
     normals = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
     window = Window((4, 6), 0, 0, (4, 6), mirrored=True)
     assert np.array_equal(
-        cut_label("normals", normals, window), normals[..., ::-1] * np.array([-1, 1, 1])[:, None, None]
+        task_kind("normals").label.cut(normals, window), normals[..., ::-1] * np.array([-1, 1, 1])[:, None, None]
     )
 
 
 def test_padding_by_kind():
     window = Window((2, 2), -1, -1, (4, 4))
     for kind, fill in (("segmentation", 255), ("edges", 255), ("keypoints", 255), ("depth", 0), ("normals", 0)):
-        cut = cut_label(kind, np.ones((3, 2, 2), np.float32), window)
+        cut = task_kind(kind).label.cut(np.ones((3, 2, 2), np.float32), window)
         assert cut[:, 1:3, 1:3].min() == 1
         assert (cut[:, 0] == fill).all()
         assert (cut[..., 3] == fill).all()

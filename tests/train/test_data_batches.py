@@ -11,6 +11,8 @@ from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.batches import Batches, in_order
 from trunkline.train.data.splits import Subset, split
 
+pytestmark = pytest.mark.properties
+
 
 class Numbers:
     """Sample i is a picture full of i; augmentation adds a number drawn from the seed; task "rare" is often absent."""

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from trunkline.errors import InvalidConfig
-from trunkline.train.data.config import ScenesConfig, read_data_config
-from trunkline.train.data.open import open_data
+from trunkline.train.data.open import open_data, read_data_config
+from trunkline.train.data.sets.scenes import ScenesConfig
 from trunkline.train.data.splits import Subset
+
+pytestmark = pytest.mark.abuse
 
 
 def problems(config):
@@ -39,7 +41,7 @@ def test_toml_lists_become_tuples():
 @pytest.mark.parametrize(
     ("config", "place", "words"),
     [
-        ({}, "data.kind", "known kinds: scenes, nyuv2, folder"),
+        ({}, "data.kind", "known kinds: folder, nyuv2, scenes"),
         ({"kind": "scene"}, "data.kind", 'did you mean "scenes"?'),
         ({"kind": 3}, "data.kind", "known kinds"),
         ({"kind": "scenes", "lenght": 3}, "data.lenght", 'did you mean "length"?'),

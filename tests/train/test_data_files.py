@@ -11,10 +11,12 @@ from PIL import Image
 
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.augment import Augmentation
-from trunkline.train.data.folder.dataset import Folder
-from trunkline.train.data.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
-from trunkline.train.data.nyuv2.dataset import NYUv2
 from trunkline.train.data.open import open_data
+from trunkline.train.data.sets.folder.dataset import Folder
+from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
+from trunkline.train.data.sets.nyuv2.dataset import NYUv2
+
+pytestmark = pytest.mark.golden
 
 SIZE = (12, 16)
 CLASSES = ["sky", "road", "tree"]

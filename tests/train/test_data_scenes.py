@@ -4,30 +4,33 @@ import numpy as np
 import pytest
 
 from trunkline.errors import InvalidConfig
-from trunkline.train.data.base import KINDS, random_generator
-from trunkline.train.data.nyuv2.classes import CLASSES_13
-from trunkline.train.data.scenes import Scenes
-from trunkline.train.data.scenes.labels import edges
-from trunkline.train.data.scenes.parts import Shape
-from trunkline.train.data.scenes.rays import cast, pixel_rays, project, screen_windows
-from trunkline.train.data.scenes.render import _look, render
-from trunkline.train.data.scenes.room import draw_room
+from trunkline.train.data.base import random_generator
+from trunkline.train.data.sets.nyuv2.classes import CLASSES_13
+from trunkline.train.data.sets.scenes import Scenes
+from trunkline.train.data.sets.scenes.dataset import TASKS
+from trunkline.train.data.sets.scenes.labels import edges
+from trunkline.train.data.sets.scenes.parts import Shape
+from trunkline.train.data.sets.scenes.rays import cast, pixel_rays, project, screen_windows
+from trunkline.train.data.sets.scenes.render import _look, render
+from trunkline.train.data.sets.scenes.room import draw_room
+
+pytestmark = pytest.mark.parity
 
 SIZE = (32, 48)
 
 
 def same(a, b):
-    return all(np.array_equal(a.labels[k], b.labels[k]) for k in KINDS) and np.array_equal(a.image, b.image)
+    return all(np.array_equal(a.labels[k], b.labels[k]) for k in TASKS) and np.array_equal(a.image, b.image)
 
 
 def test_a_scene_is_a_function_of_its_numbers():
-    first, again = (Scenes(SIZE, 4, seed=3, tasks=KINDS) for _ in range(2))
+    first, again = (Scenes(SIZE, 4, seed=3, tasks=TASKS) for _ in range(2))
     again.sample(0)
     assert same(first.sample(2), again.sample(2))
     assert same(first.sample(2, seed=5), again.sample(2, seed=5))
     assert not same(first.sample(2), first.sample(1))
-    assert not same(first.sample(2), Scenes(SIZE, 4, seed=4, tasks=KINDS).sample(2))
-    cached = Scenes(SIZE, 4, seed=3, tasks=KINDS, cache=True)
+    assert not same(first.sample(2), Scenes(SIZE, 4, seed=4, tasks=TASKS).sample(2))
+    cached = Scenes(SIZE, 4, seed=3, tasks=TASKS, cache=True)
     assert same(cached.sample(2), first.sample(2))
     assert same(cached.sample(2), first.sample(2))
 
@@ -39,8 +42,8 @@ def test_train_and_val_share_no_scene():
 
 
 def test_labels_have_the_promised_form():
-    data = Scenes(SIZE, 3, tasks=KINDS)
-    assert tuple(data.tasks) == KINDS
+    data = Scenes(SIZE, 3, tasks=TASKS)
+    assert tuple(data.tasks) == TASKS
     assert data.tasks["segmentation"].classes == CLASSES_13
     for seed in (None, 1, 2):
         sample = data.sample(1, seed=seed)
@@ -60,7 +63,7 @@ def test_labels_have_the_promised_form():
 
 
 def test_augmentation_mirrors_labels_with_the_picture():
-    data = Scenes(SIZE, 1, tasks=KINDS)
+    data = Scenes(SIZE, 1, tasks=TASKS)
     plain = data.sample(0)
     both = set()
     for seed in range(12):
@@ -181,15 +184,15 @@ def test_edges_separate_exactly_what_differs():
 
 
 def test_a_scene_is_the_same_at_another_size():
-    small = render(0, 0, 5, (20, 30), KINDS)
-    large = render(0, 0, 5, (60, 90), KINDS)  # every third pixel centre falls on a centre of the small one
+    small = render(0, 0, 5, (20, 30), TASKS)
+    large = render(0, 0, 5, (60, 90), TASKS)  # every third pixel centre falls on a centre of the small one
     assert (small.labels["segmentation"] == large.labels["segmentation"][1::3, 1::3]).mean() > 0.995
     assert np.median(np.abs(small.labels["depth"] - large.labels["depth"][1::3, 1::3])) < 1e-4
 
 
 def test_supersampling_leaves_labels_alone():
-    one, two = (render(0, 0, 1, SIZE, KINDS, k) for k in (1, 2))
-    assert all(np.array_equal(one.labels[kind], two.labels[kind]) for kind in KINDS)
+    one, two = (render(0, 0, 1, SIZE, TASKS, k) for k in (1, 2))
+    assert all(np.array_equal(one.labels[kind], two.labels[kind]) for kind in TASKS)
     assert not np.array_equal(one.image, two.image)
 
 

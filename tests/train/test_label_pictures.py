@@ -15,8 +15,10 @@ from PIL import Image
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.class_map import class_map
 from trunkline.train.data.files import read_numbers, read_rgb
-from trunkline.train.data.folder.dataset import Folder
-from trunkline.train.data.nyuv2.dataset import NYUv2
+from trunkline.train.data.sets.folder.dataset import Folder
+from trunkline.train.data.sets.nyuv2.dataset import NYUv2
+
+pytestmark = pytest.mark.golden
 
 SIZE = (4, 8)
 NUMBERS = np.arange(32, dtype=np.uint8).reshape(SIZE) % 2

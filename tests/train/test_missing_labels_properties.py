@@ -12,13 +12,14 @@ from lowered import SIZE, data, plan, tasks, twin
 
 from trunkline.recipe import Optimiser, Turn
 from trunkline.supermodel.methods.automtl import AutoMTL
-from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo, empty_label
+from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.batches import Batch, collate
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.optimisers import NamedOptimiser
 from trunkline.train.loop.step import Stepper, Values
 from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.registry import task_kind
 
 pytestmark = pytest.mark.properties
 
@@ -29,7 +30,7 @@ OPTIMISERS = {"adam": Optimiser(weight_decay=0.1), "sgd": Optimiser(kind="sgd", 
 def without(batch: Batch, task: str, samples: tuple[int, ...] = (0, 1)) -> Batch:
     """The batch as it is collated where some samples have no label for ``task``."""
     label = batch.labels[task].clone()
-    label[list(samples)] = torch.from_numpy(empty_label(task, SIZE))
+    label[list(samples)] = torch.from_numpy(task_kind(task).label.empty(SIZE))
     has = tuple(index not in samples for index in range(len(batch)))
     return replace(batch, labels={**batch.labels, task: label}, labelled={**batch.labelled, task: has})
 

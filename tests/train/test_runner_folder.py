@@ -21,7 +21,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.recipe import Optimiser, Phase, Turn
 from trunkline.train.data.base import DataSets
-from trunkline.train.data.scenes import Scenes
+from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import PrefetchedBatches, split_data
 from trunkline.train.loop.device import Compute
@@ -32,8 +32,10 @@ from trunkline.train.progress.progress import Bar, Lines, Silence, make_progress
 from trunkline.train.progress.step_report import Rate, StepReport
 from trunkline.train.run_folder.metrics_log import MetricsLog
 from trunkline.train.run_folder.run_folder import open_run
-from trunkline.train.tasks.base import make_task
+from trunkline.train.tasks.registry import make_task
 from trunkline.twins.twin import Twin
+
+pytestmark = pytest.mark.golden
 
 
 def test_a_run_folder_tells_how_it_was_made(tmp_path):

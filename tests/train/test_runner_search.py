@@ -15,7 +15,7 @@ from trunkline.graph.graph import Graph
 from trunkline.recipe import Phase
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.train.data.base import DataSets
-from trunkline.train.data.scenes import Scenes
+from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import split_data
 from trunkline.train.loop.interrupt import Interrupted
@@ -23,7 +23,9 @@ from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.schedule.presets import preset, search_phases
-from trunkline.train.tasks.base import make_task
+from trunkline.train.tasks.registry import make_task
+
+pytestmark = pytest.mark.properties
 
 
 def backbone() -> Graph:

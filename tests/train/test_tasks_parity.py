@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trunkline.errors import InvalidConfig, InvalidModel
-from trunkline.train.tasks.base import make_task
+from trunkline.train.tasks.registry import make_task
 
 pytestmark = pytest.mark.parity
 

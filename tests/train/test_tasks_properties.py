@@ -1,4 +1,4 @@
-"""Laws that hold for every kind of task: ignored pixels do not count, and metrics are pooled."""
+"""Laws that hold for every kind of task: what is ignored does not count, metrics are pooled, and halves add up."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.train.tasks.base import make_task
+from trunkline.train.tasks.registry import make_task, task_kinds
 
 pytestmark = pytest.mark.properties
 
-CHANNELS = {"segmentation": 4, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
+CHANNELS = {"segmentation": 4, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1, "classification": 4}
+MAPS = [kind for kind in CHANNELS if kind != "classification"]
 SIZE = (5, 7)
 seeds = st.integers(0, 2**31)
 few = settings(max_examples=20, deadline=None)
 
 
 def draw(kind, seed, count):
-    """Return outputs, labels and the mask of ignored pixels."""
+    """Return outputs, labels and the mask of what is ignored."""
     generator = torch.Generator().manual_seed(seed)
+    if kind == "classification":
+        ignored = torch.rand(count, generator=generator) < 0.3
+        label = torch.randint(0, 4, (count,), generator=generator).masked_fill(ignored, -1)
+        return 2 * torch.randn(count, 4, generator=generator), label, ignored[:, None]
     output = 2 * torch.randn(count, CHANNELS[kind], *SIZE, generator=generator)
     ignored = torch.rand(count, 1, *SIZE, generator=generator) < 0.3
     if kind == "segmentation":
@@ -61,7 +66,53 @@ def test_metrics_are_pooled(kind, seed, cut):
     assert parts == pytest.approx(together, rel=1e-9, nan_ok=True)
 
 
+def measured(task, output, label):
+    metric = task.metric()
+    metric.update(output, label)
+    return metric
+
+
 @pytest.mark.parametrize("kind", CHANNELS)
+@given(seed=seeds, cut=st.integers(0, 5))
+@few
+def test_halves_merge_to_the_whole(kind, seed, cut):
+    """Merging states is counting the batches together: whole numbers exactly, sums of fractions up to rounding."""
+    task = make_task("t", kind, CHANNELS[kind])
+    output, label, _ = draw(kind, seed, 5)
+    whole = measured(task, output, label)
+    halves = [measured(task, output[part], label[part]) for part in (slice(cut), slice(cut, None))]
+    before = [half.state() for half in halves]
+    merged = task.metric()
+    for half in halves:
+        merged.merge(half.state())
+    assert merged.state().keys() == whole.state().keys()
+    for name, total in whole.state().items():
+        torch.testing.assert_close(merged.state()[name], total, rtol=1e-9 if total.is_floating_point() else 0, atol=0)
+    assert merged.compute() == pytest.approx(whole.compute(), rel=1e-9, nan_ok=True)
+    for half, state in zip(halves, before, strict=True):
+        assert all(torch.equal(half.state()[name], total) for name, total in state.items())
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+@given(seed=seeds, cut=st.integers(0, 5))
+@few
+def test_loss_sums_of_halves_add_up(kind, seed, cut):
+    """So a step over several processes can divide the sum of all by the count of all."""
+    options = {"positive_weight": 0.8} if kind == "edges" else {}  # "balanced" weighs by the whole batch
+    task = make_task("t", kind, CHANNELS[kind], **options)
+    output, label, _ = draw(kind, seed, 5)
+    total, count = task.loss_sum(output, label)
+    parts = [task.loss_sum(output[part], label[part]) for part in (slice(cut), slice(cut, None))]
+    assert sum(int(part) for _, part in parts) == int(count)
+    assert sum(float(part) for part, _ in parts) == pytest.approx(float(total), rel=1e-5, abs=1e-5)
+    assert float(task.loss(output, label)) == pytest.approx(float(total) / max(1, int(count)), rel=1e-6)
+
+
+def test_every_kind_is_tested_here():
+    assert set(CHANNELS) == set(task_kinds())
+
+
+@pytest.mark.parametrize("kind", MAPS)
 @given(seed=seeds)
 @few
 def test_mirroring_both_changes_nothing(kind, seed):
@@ -106,7 +157,7 @@ def test_memory_of_metrics_does_not_grow():
     before = None
     for _ in range(3):
         metric.update(output, label)
-        held = sum(t.numel() for angles in metric._angles.values() for t in vars(angles).values() if torch.is_tensor(t))
+        held = sum(total.numel() for total in metric.state().values())
         assert before in (None, held)
         before = held
     assert np.isfinite(list(metric.compute().values())).all()

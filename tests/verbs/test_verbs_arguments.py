@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 import trunkline
 from trunkline.cli.console import parse_size
-from trunkline.cli.tasks_argument import CHANNELS, parse_tasks
+from trunkline.cli.tasks_argument import parse_tasks, usual_channels
 from trunkline.errors import InvalidConfig
 from trunkline.pipeline.config import load_config, parse_config, search_numbers, train_numbers
+
+pytestmark = pytest.mark.properties
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,20}", fullmatch=True)
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -31,7 +33,12 @@ def test_tasks_are_read_in_their_order(tasks: dict[str, int | None]) -> None:
     found = parse_tasks(text)
     assert list(found) == list(tasks)
     for name, channels in tasks.items():
-        assert found[name] == (channels or CHANNELS.get(name, 1))
+        assert found[name] == (channels or usual_channels(name))
+
+
+def test_tasks_called_by_their_kind_have_its_channels() -> None:
+    found = parse_tasks("segmentation,depth,normals,edges,keypoints,flow")
+    assert found == {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1, "flow": 1}
 
 
 @given(st.text(max_size=40))

@@ -6,9 +6,7 @@ import re
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import check_task_names
-
-CHANNELS = {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
-"""Output channels of the known tasks (13 classes as in NYUv2's short list); any other task has one."""
+from trunkline.train.tasks.registry import task_kinds
 
 _CHANNELS = re.compile(r"[0-9]{1,5}")
 
@@ -26,9 +24,15 @@ def parse_tasks(text: str) -> dict[str, int]:
     return {name: _channels(name, given) for name, _, given in pairs}
 
 
+def usual_channels(name: str) -> int:
+    """Return the output channels of a task that is called by its kind; any other task has one."""
+    kind = task_kinds().get(name)
+    return 1 if kind is None else kind.usual_channels
+
+
 def _channels(name: str, given: str) -> int:
     if not given:
-        return CHANNELS.get(name, 1)
+        return usual_channels(name)
     if not _CHANNELS.fullmatch(given) or not 0 < int(given) <= 65536:
         advice = "give a whole number from 1 to 65536"
         raise InvalidConfig(f"task {name!r} has {given[:40]!r} output channels", place="--tasks", advice=advice)

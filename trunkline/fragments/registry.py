@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.fragments.joins.base import JoinKind, Size
 from trunkline.graph.graph import Graph
-from trunkline.siblings import siblings
+from trunkline.scan import kinds_in
 
 
 @cache
 def join_kinds() -> Mapping[str, type[JoinKind]]:
     """Return all kinds of joins by name."""
-    return siblings("trunkline.fragments.joins", JoinKind)  # type: ignore[type-abstract]  # the interface itself
+    return kinds_in("trunkline.fragments.joins", JoinKind)  # type: ignore[type-abstract]  # the interface itself
 
 
 def make_join(kind: str, inputs: Sequence[Size], settings: Mapping[str, Any]) -> Graph:

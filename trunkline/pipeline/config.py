@@ -10,14 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+)
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.files.read import read_own
 from trunkline.fragments.heads.make_head import KINDS
 from trunkline.sharing.baselines import PATTERN
 from trunkline.supermodel.methods.automtl import AutoMTLOptions
-from trunkline.train.data.config import DataConfig, ScenesConfig, read_data_config
+from trunkline.train.data.config import DataSetConfig
+from trunkline.train.data.open import data_set_kinds, read_data_config
+from trunkline.train.data.sets.scenes import ScenesConfig
 from trunkline.train.schedule.presets import Preset, preset
 
 Count = Annotated[int, Field(ge=1)]
@@ -33,7 +43,7 @@ class TaskConfig(_Table):
     """``[tasks.NAME]``: a task of the data set, its head and its loss.
 
     Attributes:
-        head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn`` or a model file; the pipeline's ``head`` if absent.
+        head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn``, ``linear`` or a model file; the pipeline's if absent.
         weight: λ of its loss; the preset's if absent.
         options: Of the task's kind, such as ``{space = "paper"}`` for normals.
     """
@@ -109,6 +119,20 @@ class BenchConfig(_Table):
     limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
 
 
+def _data_table(value: Any) -> DataSetConfig:
+    """Check a ``[data]`` table whose kind is known by the model of its kind."""
+    if isinstance(value, DataSetConfig):
+        return value
+    kind = data_set_kinds().get(str(value.get("kind"))) if isinstance(value, dict) else None
+    if kind is None:
+        raise ValueError(f"expected a table with a `kind`: {' or '.join(data_set_kinds())}")
+    return kind.model_validate_json(json.dumps(value, default=str), strict=True)
+
+
+DataTable = Annotated[SerializeAsAny[DataSetConfig], PlainValidator(_data_table)]
+"""Not a union of models: a kind of data set may be added after this file is read."""
+
+
 class PipelineConfig(_Table):
     """A whole run.
 
@@ -140,7 +164,7 @@ class PipelineConfig(_Table):
     policy_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     augment: bool = True
     tasks: dict[str, TaskConfig] = {}
-    data: Annotated[DataConfig, Field(discriminator="kind")] = ScenesConfig(kind="scenes")
+    data: DataTable = ScenesConfig(kind="scenes")
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
@@ -204,8 +228,6 @@ def _placed(make: Callable[[], T], before: str) -> T:
 
 def _problem(item: Any, place: str) -> Problem:
     path = [str(part) for part in item["loc"]]
-    if path[:1] == ["data"] and len(path) > 1:
-        del path[1]  # the kind of data set, by which pydantic tells the tables apart
     where = f"{place}: {'.'.join(path)}" if place else ".".join(path)
     if item["type"] == "extra_forbidden":
         known = _fields_at(path[:-1])
@@ -243,8 +265,7 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
     if options.cost_table is not None:
         options = options.model_copy(update={"cost_table": (folder / options.cost_table).absolute()})
         changes["search"] = config.search.model_copy(update={"options": options})
-    if not isinstance(config.data, ScenesConfig):
-        changes["data"] = config.data.model_copy(update={"path": (folder / config.data.path).absolute()})
+    changes["data"] = config.data.anchored(folder)
     changes["tasks"] = {
         name: task.model_copy(update={"head": task.head and _anchored_head(task.head, folder)})
         for name, task in config.tasks.items()

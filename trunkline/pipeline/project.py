@@ -19,10 +19,8 @@ from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig, TaskConfig
-from trunkline.train.data.base import KINDS, NORMALISATION, DataSets
-from trunkline.train.data.config import DataConfig, ScenesConfig
+from trunkline.train.data.base import NORMALISATION, DataSets
 from trunkline.train.data.inventory import Inventory
-from trunkline.train.data.open import open_data
 from trunkline.train.data.record import DATA, record_of, take_stock
 from trunkline.train.data.remarks import check_labels_suffice, remarks
 from trunkline.train.data.splits import Split, split
@@ -30,7 +28,8 @@ from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.run_folder.run_folder import RunFolder, open_run
 from trunkline.train.schedule.presets import Preset
-from trunkline.train.tasks.base import Task, make_task
+from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.registry import make_task
 
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
 REPORTING = "test"
@@ -63,12 +62,12 @@ class Project:
     @cached_property
     def data(self) -> DataSets:
         """The opened data sets."""
-        return open_data(self._data_config())
+        return self.config.data.for_tasks(self.config.tasks).open()
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Task names in output order."""
-        known = KINDS if isinstance(self.config.data, ScenesConfig) else tuple(self.data.train.tasks)
+        known = self.config.data.on_demand or tuple(self.data.train.tasks)
         problems = [
             Problem("the data set has no such task", f"tasks.{name}", did_you_mean(name, known) or _listing(known))
             for name in self.config.tasks
@@ -111,18 +110,18 @@ class Project:
     @cached_property
     def heads(self) -> dict[str, Graph]:
         """A head per task."""
-        channels = {name: self.data.train.tasks[name].channels for name in self.tasks}
+        infos = {name: self.data.train.tasks[name] for name in self.tasks}
         kinds = self._head_kinds
-        heads = {name: make_head(kinds[name], self.backbone, channels[name], self.limits) for name in self.tasks}
+        heads = {name: make_head(kinds[name], self.backbone, infos[name].channels, self.limits) for name in self.tasks}
         shapes = {name: shape_of(head.outputs[0]) for name, head in heads.items()}
         problems = [
             Problem(
-                f"{kinds[name]!r} gives {list(shape)}, {name} needs [N, {channels[name]}, h, w]",
+                f"{kinds[name]!r} gives {list(shape)}, {name} needs {info.label.output_text(info.channels)}",
                 f"tasks.{name}.head",
-                "give a head that predicts a map with as many channels as the task has",
+                f"give a head that predicts a {info.label.output} with as many channels as the task has",
             )
-            for name, shape in shapes.items()
-            if len(shape) != 4 or shape[1] != channels[name]
+            for (name, info), shape in zip(infos.items(), shapes.values(), strict=True)
+            if not info.label.fits(shape, info.channels)
         ]
         if problems:
             raise InvalidConfig(problems)
@@ -230,19 +229,12 @@ class Project:
             table["head"] = table["head"] and Path(table["head"]).name
         options = content["search"]["options"]
         options["cost_table"] = options["cost_table"] and Path(options["cost_table"]).name
-        content["data"].pop("path", None)  # its folder may have any name: what it holds is compared
+        for key in self.config.data.paths:
+            del content["data"][key]  # its folder may have any name: what it holds is compared
         return content
 
     def _task(self, name: str) -> TaskConfig:
         return self.config.tasks.get(name, TaskConfig())
-
-    def _data_config(self) -> DataConfig:
-        """Scenes render only the labels that are asked for; folders hold what they hold."""
-        config = self.config.data
-        asked = tuple(kind for kind in KINDS if kind in self.config.tasks)
-        if isinstance(config, ScenesConfig) and asked:
-            return config.model_copy(update={"tasks": asked})
-        return config
 
 
 def _listing(known: Iterable[str]) -> str:

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from trunkline.files.write import atomic_write
 from trunkline.spinning import spin_only_when_quiet
-from trunkline.train.data.base import NORMALISATION, DataSet, empty_label
+from trunkline.train.data.base import NORMALISATION, DataSet
 from trunkline.train.tasks.base import Task
-from trunkline.train.tasks.resize import output_to
 from trunkline.twins.twin import Twin
 
 GAP, TITLE_HEIGHT, WIDTH = 4, 18, 192
@@ -52,15 +50,11 @@ def _row(twin: Twin, data: DataSet, tasks: list[Task], index: int) -> np.ndarray
     for task in tasks:
         label = sample.labels.get(task.name)
         if label is None:  # an image may lack one
-            label = empty_label(task.kind, data.size)
-        tiles += [task.picture(label), task.picture(_prediction(task, outputs[task.name], label))]
+            label = task.label.empty(data.size)
+        predicted = task.predict_for(outputs[task.name], data.size)[0].cpu().numpy()
+        # What holds for the whole image is one colour, and fills its tile.
+        tiles += [np.broadcast_to(task.picture(shown), tiles[0].shape) for shown in (label, predicted)]
     return np.concatenate([_framed(_enlarged(tile)) for tile in tiles], axis=1)
-
-
-def _prediction(task: Task, output: Tensor, label: np.ndarray) -> np.ndarray:
-    size = (label.shape[-2], label.shape[-1])
-    predicted: np.ndarray = task.predict(output_to(output.float(), size, "bilinear"))[0].cpu().numpy()
-    return predicted
 
 
 def _titles(titles: list[str], width: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 from trunkline.errors import InvalidConfig
 from trunkline.pipeline.config import BenchConfig, PipelineConfig, SearchConfig, TaskConfig, TrainConfig
 from trunkline.supermodel.methods.automtl import AutoMTLOptions, TemperatureOptions
-from trunkline.train.data.config import ScenesConfig
+from trunkline.train.data.sets.scenes import ScenesConfig
 from trunkline.verbs.run import RunResult, Say, run
 
 

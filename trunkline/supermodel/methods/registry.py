@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.siblings import siblings
+from trunkline.scan import kinds_in
 from trunkline.supermodel.methods.base import Method
 
 
@@ -18,7 +18,7 @@ def methods() -> Mapping[str, type[Method[Any]]]:
     >>> "automtl" in methods()
     True
     """
-    return siblings("trunkline.supermodel.methods", Method)  # type: ignore[type-abstract]  # the interface itself
+    return kinds_in("trunkline.supermodel.methods", Method)  # type: ignore[type-abstract]  # the interface itself
 
 
 def method_named(name: str) -> type[Method[Any]]:

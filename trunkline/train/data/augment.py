@@ -1,7 +1,7 @@
 """Random scale, crop and mirror, drawn once per sample and applied to the image and to every label alike.
 
-The image is resized bilinearly, labels by nearest neighbour; where a crop reaches beyond the picture the image is
-padded with the ImageNet mean (0 after normalising) and labels with their ignore value.
+The image is resized bilinearly, labels as their kind says; where a crop reaches beyond the picture the image is padded
+with the ImageNet mean (0 after normalising).
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from trunkline.train.data.base import IGNORE, IMAGENET_MEAN, Kind, random_generator
-
-Size = tuple[int, int]
+from trunkline.train.data.base import IMAGENET_MEAN, random_generator
+from trunkline.train.labels.window import Size, Window
 
 _STREAM = 19
 _PADDING = tuple(round(255 * value) for value in IMAGENET_MEAN)
@@ -37,32 +36,6 @@ class Augmentation:
     mirror: bool = True
     crop_from: Literal["size", "native"] = "size"
     scale_depth: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The part of a resized picture that becomes the sample.
-
-    Attributes:
-        resized: Height and width the whole picture is resized to.
-        top: Row of the resized picture at which the sample begins; negative where it is padded.
-        left: Column likewise.
-        size: Height and width of the sample.
-        mirrored: Whether left and right change places.
-        scale: The random scale drawn, 1 where nothing is augmented.
-    """
-
-    resized: Size
-    top: int
-    left: int
-    size: Size
-    mirrored: bool = False
-    scale: float = 1.0
-
-
-def whole(size: Size) -> Window:
-    """Return the window that shows the whole picture at ``size``, for validation."""
-    return Window(resized=size, top=0, left=0, size=size)
 
 
 def draw_window(augmentation: Augmentation, native: Size, size: Size, index: int, seed: int) -> Window:
@@ -101,29 +74,3 @@ def _overlap(start: int, length: int, wanted: int) -> tuple[slice, slice]:
     """Return where the picture lies in the sample, and which part of the picture that is."""
     begin, end = max(0, -start), min(wanted, length - start)
     return slice(begin, end), slice(begin + start, end + start)
-
-
-def cut_label(kind: Kind, label: np.ndarray, window: Window) -> np.ndarray:
-    """Return the sample's label from one of the picture's native size, ``[..., H, W]``.
-
-    Mirroring negates the x component (channel 0) of normals.
-    """
-    rows, inside_rows = _nearest(window.top, window.resized[0], window.size[0], label.shape[-2])
-    columns, inside_columns = _nearest(window.left, window.resized[1], window.size[1], label.shape[-1])
-    taken = label[..., rows[:, None], columns[None, :]]
-    fill = 0 if kind in ("depth", "normals") else IGNORE
-    taken[..., ~(inside_rows[:, None] & inside_columns[None, :])] = fill
-    if not window.mirrored:
-        return taken
-    flipped = np.ascontiguousarray(taken[..., ::-1])
-    if kind == "normals":
-        flipped[0] *= -1
-    return flipped
-
-
-def _nearest(start: int, resized: int, wanted: int, native: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each position in the sample, the native position and whether it lies in the picture."""
-    position = np.arange(wanted) + start
-    inside = (position >= 0) & (position < resized)
-    source = ((2 * position + 1) * native) // (2 * resized)  # floor((position + 1/2) * native / resized)
-    return np.clip(source, 0, native - 1), inside

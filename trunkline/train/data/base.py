@@ -1,33 +1,21 @@
 """What a data set is: samples of one image and its labels, by task; and how images are normalised.
 
-Labels, by kind of task:
-
-* segmentation: int64 ``[H, W]``, 255 = ignore;
-* depth: float32 ``[1, H, W]`` in metres, 0 = invalid;
-* normals: float32 ``[3, H, W]`` unit vectors, (0, 0, 0) = invalid;
-* edges: float32 ``[1, H, W]`` in {0, 1}, 255 = ignore;
-* keypoints: float32 ``[1, H, W]`` heat map in [0, 1], 255 = ignore.
+What a label is, the task's kind says (:attr:`trunkline.train.tasks.base.Task.label`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from trunkline.train.labels.label_kind import LabelKind
+from trunkline.train.tasks.registry import task_kind
+
 if TYPE_CHECKING:
     from trunkline.train.data.file_set import FileSet
-
-Kind = Literal["segmentation", "depth", "normals", "edges", "keypoints"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-CLASSES_TASK: Kind = "segmentation"
-"""The kind of task whose labels are classes."""
-
-IGNORE = 255
-"""Label value of pixels that count neither in losses nor in metrics (segmentation, edges, keypoints)."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -65,16 +53,21 @@ class TaskInfo:
     """What a task's labels are.
 
     Attributes:
-        kind: One of :data:`KINDS`.
+        kind: A kind of task, one of :func:`trunkline.train.tasks.registry.task_kinds`.
         channels: Channels a head must put out: the number of classes, 3 for normals, otherwise 1.
         classes: Class names in label order; empty where the kind has none.
         options: Options that the labels demand of the task, e.g. ``{"space": "paper"}``.
     """
 
-    kind: Kind
+    kind: str
     channels: int
     classes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> LabelKind:
+        """The form of the labels, which the kind decides."""
+        return task_kind(self.kind).label
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +132,6 @@ class DataSets:
         """The parts that there are, by name."""
         found = {"train": self.train, "val": self.val, "test": self.test}
         return {name: part for name, part in found.items() if part is not None}
-
-
-def empty_label(kind: Kind, size: tuple[int, int]) -> np.ndarray:
-    """Return a label in which every pixel is ignored, for samples that a task has no label for."""
-    if kind == "segmentation":
-        return np.full(size, IGNORE, np.int64)
-    if kind == "normals":
-        return np.zeros((3, *size), np.float32)
-    return np.full((1, *size), 0 if kind == "depth" else IGNORE, np.float32)
 
 
 def random_generator(*numbers: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig
-from trunkline.train.data.base import DataSet, empty_label, random_generator
+from trunkline.train.data.base import DataSet, random_generator
 
 _ORDER_STREAM = 11
 _AUGMENT_STREAM = 13
@@ -25,9 +25,9 @@ class Batch:
 
     Attributes:
         image: ``[N, 3, H, W]``.
-        labels: By task name, ``[N, ...]`` as :mod:`trunkline.train.data.base` describes.
-        labelled: By task name, which samples have a label: one of which a pixel at least counts. A task that is not
-            named has one everywhere. It lies in Python, so that asking never waits for a device.
+        labels: By task name, ``[N, ...]`` as the task's kind describes.
+        labelled: By task name, which samples have a label: one of which something counts. A task that is not named
+            has one everywhere. It lies in Python, so that asking never waits for a device.
     """
 
     image: Tensor
@@ -116,15 +116,15 @@ class Batches:
 
 
 def collate(dataset: DataSet, indices: Sequence[int], seeds: Sequence[int | None]) -> Batch:
-    """Load samples and stack them; a sample without a label for a task gets an all-ignored one."""
+    """Load samples and stack them; a sample without a label for a task gets one in which nothing counts."""
     samples = [dataset.sample(index, seed=seed) for index, seed in zip(indices, seeds, strict=True)]
     image = torch.from_numpy(np.stack([sample.image for sample in samples]))
     labels, labelled = {}, {}
     for name, info in dataset.tasks.items():
-        empty = empty_label(info.kind, dataset.size)
+        empty = info.label.empty(dataset.size)
         stack = [sample.labels.get(name, empty) for sample in samples]
         labels[name] = torch.from_numpy(np.stack(stack))
-        labelled[name] = tuple(not np.array_equal(label, empty) for label in stack)
+        labelled[name] = tuple(info.label.is_labelled(label) for label in stack)
     return Batch(image, labels, labelled)
 
 

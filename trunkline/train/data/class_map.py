@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.train.data.base import IGNORE
 from trunkline.train.data.files import has_colours, outside, read_colours, read_numbers
+from trunkline.train.labels.label_kind import IGNORE
 
 IGNORED = "ignore"
 """The word for a value that counts for nothing, where no class is called so."""

@@ -21,6 +21,25 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassPictures:
+    """Labels that are pictures of classes.
+
+    Attributes:
+        task: The task whose label files they are.
+        meaning: What their pixels mean.
+        learners: The tasks that learn from them, so that a picture of one class is of no use.
+    """
+
+    task: str
+    meaning: ClassMap
+    learners: tuple[str, ...]
+
+    def path_in(self, entry: Entry) -> Path | None:
+        """Return the picture of a sample, if it has one."""
+        return entry.labels.get(self.task)
+
+
+@dataclass(frozen=True, slots=True)
 class FileSet:
     """All files of a data set.
 
@@ -28,14 +47,14 @@ class FileSet:
         root: The folder that they are in.
         entries: The files of each sample, in the order of the samples.
         tasks: The tasks that entries have labels for, though not every entry for every task.
-        class_map: What the label pictures of "segmentation" mean.
+        classes: Its labels that are pictures of classes, if any are.
         unused: Files that lie beside them and belong to no sample.
     """
 
     root: Path
     entries: Sequence[Entry]
     tasks: tuple[str, ...]
-    class_map: ClassMap
+    classes: ClassPictures | None = None
     unused: Sequence[Path] = ()
 
     def name(self, path: Path) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.base import CLASSES_TASK
 from trunkline.train.data.check import raise_all
 from trunkline.train.data.class_map import ClassMap
 from trunkline.train.data.file_set import FileSet
@@ -69,11 +68,14 @@ class Inventory:
         return {part: _digest(files, self.facts) for part, files in self.parts.items()}
 
     def values(self, part: str) -> Counter[int]:
-        """Return how many pixels of the class labels of a part have each stored value."""
+        """Return how many pixels of the class labels of a part have each stored value; none where it has no such."""
         files, total = self.parts[part], Counter[int]()
+        if files.classes is None:
+            return total
         for entry in files.entries:
-            if CLASSES_TASK in entry.labels:
-                total.update(self.facts[files.name(entry.labels[CLASSES_TASK])].values or {})
+            path = files.classes.path_in(entry)
+            if path is not None:
+                total.update(self.facts[files.name(path)].values or {})
         return total
 
     def images(self, part: str) -> list[str]:
@@ -95,8 +97,10 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
     wanted: dict[str, tuple[Path, ClassMap | None]] = {}
     for files in parts.values():
         for entry in files.entries:
-            classes = entry.labels.get(CLASSES_TASK)
-            wanted |= {files.name(path): (path, files.class_map if path == classes else None) for path in entry}
+            wanted |= {files.name(path): (path, None) for path in entry}
+            picture = files.classes.path_in(entry) if files.classes else None
+            if files.classes and picture:
+                wanted[files.name(picture)] = (picture, files.classes.meaning)
     problems: list[Problem] = []
     facts: dict[str, Facts] = {}
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -1,107 +1,90 @@
-"""Opens the data sets that a configuration names, and sees to it that what chooses is not what reports."""
+"""From a ``[data]`` table to opened data sets, of the kinds that lie in :mod:`trunkline.train.data.sets`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_args
 
-from trunkline.errors import InvalidConfig
-from trunkline.train.data.augment import Augmentation
-from trunkline.train.data.base import DataSet, DataSets
-from trunkline.train.data.config import DataConfig, FolderConfig, NYUv2Config, ScenesConfig, read_data_config
-from trunkline.train.data.folder.dataset import Folder, splits_of
-from trunkline.train.data.nyuv2.dataset import NYUv2
-from trunkline.train.data.nyuv2.lists import ALL, list_of, listed_splits
-from trunkline.train.data.scenes import Scenes
-from trunkline.train.data.splits import Subset, cut
+from pydantic import BaseModel, ValidationError
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.scan import classes_of, modules_in
+from trunkline.train.data import sets
+from trunkline.train.data.base import DataSets
+from trunkline.train.data.config import DataSetConfig
 
 
-def open_data(config: Mapping[str, Any] | DataConfig) -> DataSets:
+def data_set_kinds() -> Mapping[str, type[DataSetConfig]]:
+    """Return the kinds of data set by name, sorted."""
+    return _kinds_in(tuple(sets.__path__))
+
+
+@cache
+def _kinds_in(_path: tuple[str, ...]) -> Mapping[str, type[DataSetConfig]]:
+    kinds: dict[str, type[DataSetConfig]] = {}
+    for module in modules_in(sets):
+        tables = [found for found in classes_of(module) if issubclass(found, DataSetConfig)]
+        if len(tables) != 1:
+            raise ValueError(f"{module.__name__} defines {len(tables)} data sets' tables, expected one")
+        name = tables[0].kind_name()
+        if name in kinds:
+            raise ValueError(f"{module.__name__}: {name!r} is a kind of {kinds[name].__module__} already")
+        kinds[name] = tables[0]
+    return dict(sorted(kinds.items()))
+
+
+def open_data(config: Mapping[str, Any] | DataSetConfig) -> DataSets:
     """Open the parts that train, choose and report.
 
-    What the data calls "test" reports, or "val" where there is no "test". What it calls "val" chooses where both are
-    there; else ``val_fraction`` of the training samples are held out for that.
-
     Args:
-        config: ``kind`` ("scenes", "nyuv2" or "folder") and that kind's options; see
-            :mod:`trunkline.train.data.config`.
+        config: ``kind`` and that kind's options, checked or as TOML gives them.
 
     Raises:
         InvalidConfig: an unknown kind or key, a wrong value, or a faulty folder.
     """
-    checked = read_data_config(config) if isinstance(config, Mapping) else config
-    if isinstance(checked, ScenesConfig):
-        return _scenes(checked)
-    return _nyuv2(checked) if isinstance(checked, NYUv2Config) else _folder(checked)
+    return (read_data_config(config) if isinstance(config, Mapping) else config).open()
 
 
-def _scenes(config: ScenesConfig) -> DataSets:
-    options: dict[str, Any] = config.model_dump(exclude={"kind", "length", "val_length", "test_length"})
-    reported = config.val_length if config.test_length is None else config.test_length
-    return DataSets(
-        train=Scenes(length=config.length, split="train", **options),
-        val=Scenes(length=config.val_length, split="val", **options),
-        test=Scenes(length=reported, split="test", **options),
-        origin=dict.fromkeys(("train", "val", "test"), f"generated with seed {config.seed}, a stream of its own"),
-    )
+def read_data_config(config: Mapping[str, Any], place: str = "data") -> DataSetConfig:
+    """Check a plain mapping, as TOML gives it.
+
+    Args:
+        config: The table.
+        place: The table's name, for messages.
+
+    Raises:
+        InvalidConfig: all unknown keys and wrong values at once.
+    """
+    kind, known = config.get("kind"), data_set_kinds()
+    if not isinstance(kind, str) or kind not in known:
+        advice = did_you_mean(str(kind), known) or f"known kinds: {', '.join(known)}"
+        found = "no kind of data set is given" if kind is None else f'unknown kind of data set "{kind}"'
+        raise InvalidConfig(found, place=f"{place}.kind", advice=advice)
+    try:
+        return known[kind].model_validate(dict(config))
+    except ValidationError as error:
+        raise InvalidConfig([_problem(detail, known[kind], place) for detail in error.errors()]) from error
 
 
-def _nyuv2(config: NYUv2Config) -> DataSets:
-    options: dict[str, Any] = config.model_dump(
-        exclude={"kind", "augmentation", "val_fraction", "test_fraction", "seed"}
-    )
-    options["augmentation"] = Augmentation(**config.augmentation.model_dump())
-    roles, seed = _roles(listed_splits(config.path)), config.seed
-    if roles:
-        parts: dict[str, DataSet] = {part: NYUv2(split=name, **options) for part, name in roles.items()}
-        origin = {part: list_of(config.path, name) for part, name in roles.items()}
-        return _complete(parts, origin, config.val_fraction, seed)
-    everything = NYUv2(split=ALL, **options)
-    rest, reported = cut(len(everything), seed, config.test_fraction, "test_fraction")
-    drawn = f"{_percent(config.test_fraction)} of all samples, drawn with seed {seed}"
-    return _complete(
-        {"train": Subset(everything, rest), "test": Subset(everything, reported)},
-        {"train": "the other samples", "test": drawn},
-        config.val_fraction,
-        seed,
-    )
+def _problem(detail: Any, model: type[BaseModel], place: str) -> Problem:
+    """Turn one of pydantic's findings into a located problem."""
+    path = [str(part) for part in detail["loc"]]
+    where = ".".join([place, *path])
+    if detail["type"] == "extra_forbidden":
+        known = _table_at(path[:-1], model).model_fields
+        return Problem("unknown key", where, did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}")
+    if detail["type"] == "missing":
+        return Problem("this key is needed", where)
+    return Problem(f"{detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}", where)
 
 
-def _folder(config: FolderConfig) -> DataSets:
-    options: dict[str, Any] = config.model_dump(exclude={"kind", "augmentation", "val_fraction", "seed"})
-    options["augmentation"] = Augmentation(**config.augmentation.model_dump())
-    there = splits_of(config.path)
-    missing = [*(["train"] if "train" not in there else []), *(["val"] if not {"val", "test"} & set(there) else [])]
-    if missing:
-        raise InvalidConfig(
-            f"no {' and no '.join(missing)} split: expected {missing[0]}/images/ and {missing[0]}/labels/",
-            place=str(config.path),
-            advice=f"splits there: {', '.join(there) or 'none'}",
-        )
-    roles = _roles(there)
-    parts = {part: Folder(split=name, **options) for part, name in roles.items()}
-    return _complete(parts, {part: f"{name}/" for part, name in roles.items()}, config.val_fraction, config.seed)
-
-
-def _roles(there: Sequence[str]) -> dict[str, str]:
-    """Return which of the splits that the data names is which part; nothing where it names none."""
-    if not there:
-        return {}
-    if "test" not in there:
-        return {"train": "train", "test": "val"}
-    return {name: name for name in ("train", "val", "test") if name in there or name == "train"}
-
-
-def _complete(parts: Mapping[str, DataSet], origin: Mapping[str, str], fraction: float, seed: int) -> DataSets:
-    """Hold out the samples that choose, where the data has no part for that."""
-    train, val, test = parts["train"], parts.get("val"), parts["test"]
-    if val is not None or fraction == 0:
-        return DataSets(train, val, test, origin)
-    rest, chosen = cut(len(train), seed, fraction, "val_fraction")
-    held_out = f"{_percent(fraction)} of {origin['train']}, held out with seed {seed}"
-    origin = {**origin, "train": f"{origin['train']} without what is held out", "val": held_out}
-    return DataSets(Subset(train, rest), Subset(train, chosen), test, origin)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:g} %"
+def _table_at(path: list[str], model: type[BaseModel]) -> type[BaseModel]:
+    """Return the model of the table at ``path`` inside a table."""
+    for part in path:
+        field = model.model_fields.get(part)
+        hint = field.annotation if field else None
+        for inner in (hint, *get_args(hint)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return model

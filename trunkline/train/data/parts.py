@@ -1,65 +1,46 @@
-"""Parts of the training samples, as phases name them: a stretch of the samples in an order of their own.
-
-A policy that were trained on the samples its weights have seen would prefer whatever over-fits them, so searches train
-the two on disjoint parts (AdaShare and AutoMTL keep ``train1`` and ``train2``, 80 % and 20 %).
-"""
+"""Which part of a data set trains, which chooses and which reports: what chooses is not what reports."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
 
-from trunkline.errors import InvalidConfig
-from trunkline.recipe import Part
-from trunkline.train.data.base import DataSet, random_generator
-from trunkline.train.data.batches import Batches
-
-_ORDER_STREAM = 7_001
-_REMIX_STREAM = 7_004
+from trunkline.train.data.base import DataSet, DataSets
+from trunkline.train.data.splits import Subset, cut
 
 
-def batches_of(dataset: DataSet, part: Part, *, batch_size: int, seed: int, augment: bool = True) -> Batches:
-    """Return endless batches of a part of ``dataset``.
+def roles(there: Sequence[str]) -> dict[str, str]:
+    """Return which of the splits that the data names is which part; nothing where it names none.
+
+    What it calls "test" reports, or "val" where there is no "test". "val" chooses where both are there.
+    """
+    if not there:
+        return {}
+    if "test" not in there:
+        return {"train": "train", "test": "val"}
+    return {name: name for name in ("train", "val", "test") if name in there or name == "train"}
+
+
+def with_held_out(parts: Mapping[str, DataSet], origin: Mapping[str, str], fraction: float, seed: int) -> DataSets:
+    """Return the parts; where none of them chooses, ``fraction`` of the training samples are held out for that.
+
+    Args:
+        parts: "train", "test" and maybe "val".
+        origin: Where each comes from, in words.
+        fraction: 0 holds out nothing.
+        seed: Decides which samples are held out.
 
     Raises:
-        InvalidConfig: The data set has too few samples to be cut.
+        InvalidConfig: There are too few samples to hold any out.
     """
-    if part.is_all:
-        return Batches(dataset, None, batch_size, seed, augment)
-    if len(dataset) < 2:
-        text = f"{len(dataset)} training sample(s) cannot be cut in two parts, at least 2 are needed"
-        raise InvalidConfig(text, place="policy_fraction")
-    if part.remix:
-        return _Remixed(dataset, part, batch_size, seed, augment)
-    order = random_generator(seed, _ORDER_STREAM).permutation(len(dataset))
-    return Batches(dataset, sorted(_stretch(order, part).tolist()), batch_size, seed, augment)
+    train, val, test = parts["train"], parts.get("val"), parts["test"]
+    if val is not None or fraction == 0:
+        return DataSets(train, val, test, origin)
+    rest, chosen = cut(len(train), seed, fraction, "val_fraction")
+    held_out = f"{percent(fraction)} of {origin['train']}, held out with seed {seed}"
+    origin = {**origin, "train": f"{origin['train']} without what is held out", "val": held_out}
+    return DataSets(Subset(train, rest), Subset(train, chosen), test, origin)
 
 
-class _Remixed(Batches):
-    """A part whose samples are drawn again for every pass over it."""
-
-    def __init__(self, dataset: DataSet, part: Part, batch_size: int, seed: int, augment: bool) -> None:
-        self._part = part
-        super().__init__(dataset, self._of_epoch(len(dataset), seed, 0).tolist(), batch_size, seed, augment)
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        return self._of_epoch(len(self.dataset), self.seed, epoch)
-
-    def _of_epoch(self, length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-        # Parts of one order never overlap, so two turns that read halves of it stay apart in every pass.
-        return _stretch(random_generator(seed, _REMIX_STREAM, epoch).permutation(length), self._part)
-
-
-def _stretch(order: NDArray[np.int64], part: Part) -> NDArray[np.int64]:
-    begin, end = (_boundary(len(order), bound) for bound in part.share)
-    if begin >= end:
-        text = f"{len(order)} training samples have none from {part.share[0]:g} to {part.share[1]:g}"
-        raise InvalidConfig(text, place="policy_fraction", advice="give more samples, or a larger part")
-    return order[begin:end]
-
-
-def _boundary(length: int, bound: float) -> int:
-    """Return where a stretch begins or ends; one that is not the whole leaves at least one sample on either side."""
-    if bound in (0.0, 1.0):
-        return round(bound) * length
-    return min(max(1, round(length * bound)), length - 1)
+def percent(fraction: float) -> str:
+    """Return a fraction as people write it."""
+    return f"{100 * fraction:g} %"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.base import IGNORE
+from trunkline.train.data.class_map import ClassMap
 from trunkline.train.data.file_set import FileSet
 from trunkline.train.data.inventory import Inventory
+from trunkline.train.labels.label_kind import IGNORE
 
-_LEARNT_FROM_CLASSES = frozenset(("segmentation", "edges"))
 _LISTED = 12
 _WORDS = {"train": "training", "val": "choosing", "test": "reporting"}
 
@@ -32,13 +33,13 @@ def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
         raise InvalidConfig(
             [Problem(f"no image for training has a {task} label", str(files.root)) for task in unlabelled]
         )
-    if _LEARNT_FROM_CLASSES & set(tasks):
-        _check_classes(files, inventory.values("train"))
+    if files.classes and set(files.classes.learners) & set(tasks):
+        _check_classes(files.root, files.classes.meaning, inventory.values("train"))
 
 
 def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
     """Return, in words, classes without a pixel, tasks without a label, images in several parts, and unused files."""
-    found = _missing_classes(inventory) if inventory.parts and _LEARNT_FROM_CLASSES & set(tasks) else []
+    found = _missing_classes(inventory, tasks) if inventory.parts else []
     for part, files in inventory.parts.items():
         found += [f"no image for {_WORDS[part]} has a {task} label" for task in _without_labels(files, tasks)]
     return [*found, *_common_images(inventory), *_unused_files(inventory)]
@@ -49,8 +50,7 @@ def _without_labels(files: FileSet, tasks: Collection[str]) -> list[str]:
     return [task for task in files.tasks if task in tasks and task not in there]
 
 
-def _check_classes(files: FileSet, values: Mapping[int, int]) -> None:
-    class_map = files.class_map
+def _check_classes(root: Path, class_map: ClassMap, values: Mapping[int, int]) -> None:
     counts = _by_class(values, class_map.meaning)
     present = [name for number, name in enumerate(class_map.classes) if counts[number]]
     if len(present) > 1:
@@ -59,11 +59,14 @@ def _check_classes(files: FileSet, values: Mapping[int, int]) -> None:
     if present:
         found = f'the training labels hold one class only, "{present[0]}"'
     advice = "" if class_map.fixed else f"say what the values mean: {class_map.example(sorted(values))}"
-    raise InvalidConfig(found + _ignored(values, class_map.meaning), place=str(files.root), advice=advice)
+    raise InvalidConfig(found + _ignored(values, class_map.meaning), place=str(root), advice=advice)
 
 
-def _missing_classes(inventory: Inventory) -> list[str]:
-    class_map = inventory.parts["train"].class_map
+def _missing_classes(inventory: Inventory, tasks: Collection[str]) -> list[str]:
+    classes = inventory.parts["train"].classes
+    if classes is None or not set(classes.learners) & set(tasks):
+        return []
+    class_map = classes.meaning
     trained = inventory.values("train")
     every = sum((inventory.values(part) for part in inventory.parts), Counter[int]())
     if not every:

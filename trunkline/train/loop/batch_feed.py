@@ -14,7 +14,7 @@ from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.recipe import Part
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.batches import Batch, Batches, in_order
-from trunkline.train.data.parts import batches_of
+from trunkline.train.data.training_parts import batches_of
 
 
 class BatchSource(Protocol):

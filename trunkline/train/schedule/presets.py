@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.recipe import Count, Mode, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
-from trunkline.train.data.base import Kind
+from trunkline.train.tasks.registry import KindName
 
 REGULARIZATION = "regularization"
 CONSTANT = Schedule()
@@ -58,7 +58,7 @@ class Preset:
     steps: tuple[Count, Count, Count]
     alternate: tuple[Count, Count]
     regularization: NotNegative
-    loss_weights: Mapping[Kind, NotNegative]
+    loss_weights: Mapping[KindName, NotNegative]
     weight_lr: Positive = 1e-3
     search_lr: Positive = 1e-3
     search_kind: Literal["adam", "sgd"] = "sgd"
@@ -67,16 +67,16 @@ class Preset:
     decay: Schedule = HALVED
     decay_everywhere: bool = True
     joint: bool = True
-    search_loss_weights: Mapping[Kind, NotNegative] | None = None
+    search_loss_weights: Mapping[KindName, NotNegative] | None = None
     batch_size: Count = 16
     eval_every: Count = 200
     checkpoint_every: Count = 200
     clip_norm: Positive | None = None
 
 
-_CITYSCAPES: Mapping[Kind, float] = {"segmentation": 1.0, "depth": 1.0}
-_NYUV2: Mapping[Kind, float] = {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
-_TASKONOMY: Mapping[Kind, float] = {"segmentation": 1.0, "normals": 3.0, "depth": 2.0, "keypoints": 7.0, "edges": 7.0}
+_CITYSCAPES: Mapping[str, float] = {"segmentation": 1.0, "depth": 1.0}
+_NYUV2: Mapping[str, float] = {"segmentation": 5.0, "normals": 20.0, "depth": 5.0}
+_TASKONOMY: Mapping[str, float] = {"segmentation": 1.0, "normals": 3.0, "depth": 2.0, "keypoints": 7.0, "edges": 7.0}
 
 
 def _policy_drop(after: int) -> Schedule:

@@ -9,15 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trunkline.train.tasks.base import Task
+from trunkline.train.labels.label_kind import MapLabel, Values
+from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.pictures import heat_colours
 from trunkline.train.tasks.resize import masked_sum
+from trunkline.train.tasks.summed_metric import SummedMetric
 
 _LEAST_METRES = 1e-3
 
 
+class Metres(MapLabel):
+    """Depth in metres; what is not positive is no depth."""
+
+    def counted(self, label: Values) -> Values:
+        """Say which pixels have a depth."""
+        return label > 0
+
+
 @dataclass(frozen=True, kw_only=True)
-class Depth(Task):
+class Depth(MapTask):
     """Depth in metres; label 0 is invalid.
 
     Attributes:
@@ -27,10 +37,11 @@ class Depth(Task):
     picture_metres: float = 8.0
 
     kind = "depth"
+    label = Metres(channels=1, dtype=np.dtype(np.float32), ignore=0)
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the absolute errors of valid pixels, summed, and their number."""
-        return masked_sum((output - label).abs(), label > 0)
+        return masked_sum((output - label).abs(), self.label.counted(label))
 
     def metric(self) -> DepthErrors:
         """Return empty sums."""
@@ -58,7 +69,7 @@ class Depth(Task):
         return coloured
 
 
-class DepthErrors:
+class DepthErrors(SummedMetric):
     """Pooled depth errors over valid pixels, with prediction p and label g in metres.
 
     * ``abs_error``: mean |p - g|; ``rel_error``: mean |p - g| / g; ``rmse``: root of mean (p - g)².
@@ -67,26 +78,24 @@ class DepthErrors:
     """
 
     def __init__(self, task: Depth) -> None:
+        super().__init__(errors=torch.zeros(6, dtype=torch.float64), count=torch.tensor(0))
         self._task = task
-        self._sums = torch.zeros(6, dtype=torch.float64)
-        self._count = 0
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add one batch."""
         predicted = self._task.at_label_size(output, label)
-        valid = label > 0
+        valid = self._task.label.counted(label)
         p, g = predicted[valid].double(), label[valid].double()
         error = (p - g).abs()
         positive = p.clamp(min=_LEAST_METRES)
         ratio = torch.maximum(positive / g, g / positive)
         rows = [error, error / g, *((ratio < 1.25**k).double() for k in (1, 2, 3)), error**2]
-        self._sums += torch.stack([row.sum() for row in rows]).cpu()
-        self._count += int(g.numel())
+        self.add(errors=torch.stack([row.sum() for row in rows]), count=valid.sum())
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far."""
         names = ("abs_error", "rel_error", "delta_1", "delta_2", "delta_3")
-        if not self._count:
+        if not self.sums["count"]:
             return dict.fromkeys((*names, "rmse"), float("nan"))
-        means = (self._sums / self._count).tolist()
+        means = (self.sums["errors"] / self.sums["count"]).tolist()
         return {**dict(zip(names, means[:5], strict=True)), "rmse": means[5] ** 0.5}

@@ -11,16 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trunkline.train.data.base import IGNORE
-from trunkline.train.tasks.base import Task
+from trunkline.train.labels.label_kind import MapLabel
+from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.pictures import grey
 from trunkline.train.tasks.resize import masked_sum
+from trunkline.train.tasks.summed_metric import SummedMetric
 
 _BINS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edges(Task):
+class Edges(MapTask):
     """Edge or no edge; label 255 is ignored.
 
     Attributes:
@@ -33,10 +34,11 @@ class Edges(Task):
     positive_weight: float | Literal["balanced"] = "balanced"
 
     kind = "edges"
+    label = MapLabel(channels=1, dtype=np.dtype(np.float32))
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses of valid pixels, summed, and their number."""
-        valid = label != IGNORE
+        valid = self.label.counted(label)
         if self.objective == "l1":
             return masked_sum((output - label).abs(), valid)
         edge = (label == 1).float()
@@ -72,7 +74,7 @@ class Edges(Task):
         return edge.new_tensor(float(self.positive_weight))
 
 
-class EdgeScores:
+class EdgeScores(SummedMetric):
     """Pixel-wise scores over all valid pixels.
 
     * ``pixel_f``: F = 2·TP / (2·TP + FP + FN) of pixels at the best of the thresholds 0.01 … 0.99 for the whole data
@@ -81,27 +83,30 @@ class EdgeScores:
     """
 
     def __init__(self, task: Edges) -> None:
+        bins = torch.zeros(_BINS, dtype=torch.int64)
+        super().__init__(edges=bins, others=bins.clone(), error=torch.tensor(0.0, dtype=torch.float64))
         self._task = task
-        self._edges = torch.zeros(_BINS, dtype=torch.int64)
-        self._others = torch.zeros(_BINS, dtype=torch.int64)
-        self._error = 0.0
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add one batch."""
         strength = self._task.predict(self._task.at_label_size(output, label).double())
-        valid = label != IGNORE
+        valid = self._task.label.counted(label)
         p, g = strength[valid].double(), label[valid].double()
-        self._error += float((p - g).abs().sum())
         bins = (p * _BINS).long().clamp(min=0, max=_BINS - 1)
-        self._edges += torch.bincount(bins[g == 1], minlength=_BINS).cpu()
-        self._others += torch.bincount(bins[g != 1], minlength=_BINS).cpu()
+        self.add(
+            edges=torch.bincount(bins[g == 1], minlength=_BINS),
+            others=torch.bincount(bins[g != 1], minlength=_BINS),
+            error=(p - g).abs().sum(),
+        )
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far."""
-        count = int((self._edges + self._others).sum())
+        edges, others = self.sums["edges"], self.sums["others"]
+        count = int((edges + others).sum())
         if not count:
             return {"pixel_f": float("nan"), "l1": float("nan")}
-        found, false = (histogram.flip(0).cumsum(0).flip(0)[1:].double() for histogram in (self._edges, self._others))
-        missed = self._edges.sum() - found
+        # Entry k: how many pixels are edges by threshold (k + 1) / 100, rightly or wrongly.
+        found, false = (histogram.flip(0).cumsum(0).flip(0)[1:].double() for histogram in (edges, others))
+        missed = edges.sum() - found
         f = 2 * found / (2 * found + false + missed).clamp(min=1)
-        return {"pixel_f": float(f.max()), "l1": self._error / count}
+        return {"pixel_f": float(f.max()), "l1": float(self.sums["error"]) / count}

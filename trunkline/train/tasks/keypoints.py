@@ -6,23 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from trunkline.train.data.base import IGNORE
-from trunkline.train.tasks.base import Task
+from trunkline.train.labels.label_kind import MapLabel
+from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.pictures import grey
 from trunkline.train.tasks.resize import masked_sum
+from trunkline.train.tasks.summed_metric import SummedMetric
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyPoints(Task):
+class KeyPoints(MapTask):
     """A heat map in [0, 1]; label 255 is ignored."""
 
     kind = "keypoints"
+    label = MapLabel(channels=1, dtype=np.dtype(np.float32))
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the absolute errors of valid pixels, summed, and their number."""
-        return masked_sum((output - label).abs(), label != IGNORE)
+        return masked_sum((output - label).abs(), self.label.counted(label))
 
     def metric(self) -> HeatError:
         """Return an empty sum."""
@@ -42,21 +45,19 @@ class KeyPoints(Task):
         return grey(array)
 
 
-class HeatError:
+class HeatError(SummedMetric):
     """``l1``: mean |p - g| over all valid pixels; p is not clamped."""
 
     def __init__(self, task: KeyPoints) -> None:
+        super().__init__(error=torch.tensor(0.0, dtype=torch.float64), count=torch.tensor(0))
         self._task = task
-        self._error = 0.0
-        self._count = 0
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add one batch."""
-        valid = label != IGNORE
+        valid = self._task.label.counted(label)
         error = (self._task.at_label_size(output, label)[valid].double() - label[valid].double()).abs()
-        self._error += float(error.sum())
-        self._count += int(error.numel())
+        self.add(error=error.sum(), count=valid.sum())
 
     def compute(self) -> dict[str, float]:
         """Return the metric over all batches so far."""
-        return {"l1": self._error / self._count if self._count else float("nan")}
+        return {"l1": float(self.sums["error"] / self.sums["count"])}

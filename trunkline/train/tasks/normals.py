@@ -16,16 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trunkline.train.tasks.base import Task
+from trunkline.train.labels.label_kind import MapLabel
+from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.resize import masked_sum
+from trunkline.train.tasks.summed_metric import SummedMetric
 
 _SHORTEST = 1e-4
 _BINS_PER_DEGREE = 100
+_BINS = 180 * _BINS_PER_DEGREE
 _WITHIN = (11.25, 22.5, 30.0)
 
 
+class Directions(MapLabel):
+    """Vectors whose first component points to the right, (0, 0, 0) where invalid."""
+
+    def mirrored(self, label: np.ndarray) -> np.ndarray:
+        """Return the mirrored vectors: what pointed to the right points to the left."""
+        flipped = super().mirrored(label)
+        flipped[0] *= -1
+        return flipped
+
+
 @dataclass(frozen=True, kw_only=True)
-class Normals(Task):
+class Normals(MapTask):
     """Unit vectors, (0, 0, 0) where invalid; the length of the output does not matter.
 
     Attributes:
@@ -35,11 +48,14 @@ class Normals(Task):
     space: Literal["decoded", "paper"] = "decoded"
 
     kind = "normals"
+    label = Directions(channels=3, dtype=np.dtype(np.float32), ignore=0)
+    possible_channels = range(3, 4)
+    usual_channels = 3
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return 1 - cos of valid pixels, summed, and their number."""
         cosine = (_unit(output) * _unit(label)).sum(1)
-        return masked_sum(1 - cosine, label.ne(0).any(1))
+        return masked_sum(1 - cosine, self.label.counted(label))
 
     def metric(self) -> NormalErrors:
         """Return empty angle histograms."""
@@ -69,7 +85,7 @@ class Normals(Task):
         return coloured
 
 
-class NormalErrors:
+class NormalErrors(SummedMetric):
     """Pooled angles, in degrees, per space: ``angle_mean``, ``angle_median`` and ``within_…`` (fractions).
 
     The median comes from a histogram of 0.01 degree bins, so memory is bounded and the value is exact to 0.005
@@ -78,61 +94,61 @@ class NormalErrors:
 
     def __init__(self, task: Normals) -> None:
         self._task = task
-        self._angles = {task.space: Angles()}
-        if task.space == "decoded":
-            self._angles["paper"] = Angles()
+        self._spaces = ("decoded", "paper") if task.space == "decoded" else ("paper",)
+        super().__init__(**{name + _suffix(space): zero for space in self._spaces for name, zero in _no_angles()})
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add one batch."""
         predicted = self._task.at_label_size(output, label)
-        valid = label.ne(0).any(1)
+        valid = self._task.label.counted(label)
         p, g = (vectors.movedim(1, -1)[valid].double() for vectors in (predicted, label))
-        self._angles[self._task.space].add(p, g)
+        self._add(self._task.space, p, g)
         if self._task.space == "decoded":
             unit = p / p.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-            self._angles["paper"].add(unit + 1, g + 1)
+            self._add("paper", unit + 1, g + 1)
+
+    def _add(self, space: str, p: Tensor, g: Tensor) -> None:
+        """Add the angles between matching rows of ``[M, 3]``."""
+        # atan2 keeps its precision near 0 and 180 degrees, where acos of the cosine loses half of the digits
+        angle = torch.rad2deg(torch.atan2(torch.linalg.cross(p, g).norm(dim=-1), (p * g).sum(-1)))
+        bins = (angle * _BINS_PER_DEGREE).long().clamp(min=0, max=_BINS - 1)
+        amounts = {
+            "histogram": torch.bincount(bins, minlength=_BINS),
+            "total": angle.sum(),
+            "within": torch.stack([(angle < limit).sum() for limit in _WITHIN]),
+        }
+        self.add(**{name + _suffix(space): amount for name, amount in amounts.items()})
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far."""
-        return {
-            name + _suffix(space): value
-            for space, angles in self._angles.items()
-            for name, value in angles.compute().items()
-        }
+        return {name: value for space in self._spaces for name, value in self._computed(_suffix(space)).items()}
+
+    def _computed(self, suffix: str) -> dict[str, float]:
+        """Return mean, median and fractions within the three limits, in one space."""
+        names = [name + suffix for name in _names()]
+        histogram = self.sums["histogram" + suffix]
+        count = int(histogram.sum())
+        if not count:
+            return dict.fromkeys(names, float("nan"))
+        mean = float(self.sums["total" + suffix]) / count
+        within = (self.sums["within" + suffix].double() / count).tolist()
+        return dict(zip(names, [mean, _median(histogram), *within], strict=True))
 
 
-class Angles:
-    """A running summary of angles between vectors ``[M, 3]``."""
+def _no_angles() -> list[tuple[str, Tensor]]:
+    return [
+        ("histogram", torch.zeros(_BINS, dtype=torch.int64)),
+        ("total", torch.tensor(0.0, dtype=torch.float64)),
+        ("within", torch.zeros(len(_WITHIN), dtype=torch.int64)),
+    ]
 
-    def __init__(self) -> None:
-        self._histogram = torch.zeros(180 * _BINS_PER_DEGREE, dtype=torch.int64)
-        self._sum = 0.0
-        self._within = torch.zeros(len(_WITHIN), dtype=torch.int64)
-        self._count = 0
 
-    def add(self, p: Tensor, g: Tensor) -> None:
-        """Add the angles between matching rows."""
-        # atan2 keeps its precision near 0 and 180 degrees, where acos of the cosine loses half of the digits
-        angle = torch.rad2deg(torch.atan2(torch.linalg.cross(p, g).norm(dim=-1), (p * g).sum(-1)))
-        bins = (angle * _BINS_PER_DEGREE).long().clamp(min=0, max=self._histogram.numel() - 1)
-        self._histogram += torch.bincount(bins, minlength=self._histogram.numel()).cpu()
-        self._sum += float(angle.sum())
-        self._within += torch.stack([(angle < limit).sum() for limit in _WITHIN]).cpu()
-        self._count += int(angle.numel())
-
-    def compute(self) -> dict[str, float]:
-        """Return mean, median and fractions within the three limits."""
-        if not self._count:
-            return dict.fromkeys(_names(), float("nan"))
-        within = (self._within.double() / self._count).tolist()
-        return dict(zip(_names(), [self._sum / self._count, self._median(), *within], strict=True))
-
-    def _median(self) -> float:
-        """Return the middle angle; of an even number of angles the mean of the middle two."""
-        cumulated = self._histogram.cumsum(0)
-        ranks = torch.tensor([(self._count - 1) // 2, self._count // 2])
-        bins = torch.searchsorted(cumulated, ranks, right=True).double()
-        return float(((bins + 0.5) / _BINS_PER_DEGREE).mean())
+def _median(histogram: Tensor) -> float:
+    """Return the middle angle; of an even number of angles the mean of the middle two."""
+    count = int(histogram.sum())
+    ranks = torch.tensor([(count - 1) // 2, count // 2])
+    bins = torch.searchsorted(histogram.cumsum(0), ranks, right=True).double()
+    return float(((bins + 0.5) / _BINS_PER_DEGREE).mean())
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from trunkline.train.data.base import IGNORE
+from trunkline.train.labels.label_kind import IGNORE
 
 _GOLDEN = 0.618033988749895
 # Equally spaced stops of a scale from dark violet over red to pale yellow, monotone in lightness.

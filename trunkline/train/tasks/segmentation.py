@@ -10,21 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trunkline.train.data.base import IGNORE
-from trunkline.train.tasks.base import Task
+from trunkline.train.labels.label_kind import IGNORE, MapLabel
+from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.pictures import class_colours
+from trunkline.train.tasks.summed_metric import SummedMetric
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segmentation(Task):
+class Segmentation(MapTask):
     """Class per pixel; the output holds one logit per class, pixels labelled 255 are ignored."""
 
     kind = "segmentation"
+    label = MapLabel(channels=None, dtype=np.dtype(np.int64))
+    possible_channels = range(2, IGNORE + 1)
+    usual_channels = 13  # the short list of NYUv2's classes
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of the pixels that are not ignored, summed, and their number."""
         total = F.cross_entropy(output, label, ignore_index=IGNORE, reduction="sum")
-        return total, (label != IGNORE).sum()
+        return total, self.label.counted(label).sum()
 
     def metric(self) -> Confusion:
         """Return an empty confusion matrix."""
@@ -51,7 +55,7 @@ class Segmentation(Task):
         return class_colours(self.channels)[numbers.astype(np.uint8)]
 
 
-class Confusion:
+class Confusion(SummedMetric):
     """Counts (label, prediction) pairs over all pixels.
 
     * ``miou``: mean of TP / (TP + FP + FN) over the classes that occur in labels or predictions.
@@ -61,20 +65,21 @@ class Confusion:
     """
 
     def __init__(self, task: Segmentation) -> None:
+        # [K, K]: rows are labels, columns are predictions.
+        super().__init__(counts=torch.zeros(task.channels, task.channels, dtype=torch.int64))
         self._task = task
-        self.counts = torch.zeros(task.channels, task.channels, dtype=torch.int64)
-        """``[K, K]``: rows are labels, columns are predictions."""
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Count one batch."""
         predicted = self._task.at_label_size(output, label).argmax(1)
-        valid = label != IGNORE
-        pairs = label[valid] * self._task.channels + predicted[valid]
-        self.counts += torch.bincount(pairs, minlength=self.counts.numel()).reshape(self.counts.shape).cpu()
+        valid = self._task.label.counted(label)
+        classes = self._task.channels
+        pairs = label[valid] * classes + predicted[valid]
+        self.add(counts=torch.bincount(pairs, minlength=classes**2).reshape(classes, classes))
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far."""
-        counts = self.counts.double().numpy()
+        counts = self.sums["counts"].double().numpy()
         right, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
         iou = right / np.maximum(union, 1)
         return {

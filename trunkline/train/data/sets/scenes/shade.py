@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from trunkline.train.data.scenes.classes import INDEX
-from trunkline.train.data.scenes.rays import cast
-from trunkline.train.data.scenes.room import Room
-from trunkline.train.data.scenes.surface import Surface
-from trunkline.train.data.scenes.texture import albedo
+from trunkline.train.data.sets.scenes.classes import INDEX
+from trunkline.train.data.sets.scenes.rays import cast
+from trunkline.train.data.sets.scenes.room import Room
+from trunkline.train.data.sets.scenes.surface import Surface
+from trunkline.train.data.sets.scenes.texture import albedo
 
 _SHADOW_MARGIN = 1 - 2e-3
 

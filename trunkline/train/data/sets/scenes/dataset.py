@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.train.data.base import KINDS, NORMALISATION, Kind, Sample, TaskInfo, random_generator
-from trunkline.train.data.nyuv2.classes import CLASSES_13
-from trunkline.train.data.scenes.render import Scene, render
+from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo, random_generator
+from trunkline.train.data.sets.nyuv2.classes import CLASSES_13
+from trunkline.train.data.sets.scenes.render import Scene, render
+from trunkline.train.labels.label_kind import LabelKind
 
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 _MIRRORED_STREAM = 17
 _SMALLEST = 8
 _GAIN = 0.15
 
-INFO: dict[Kind, TaskInfo] = {
+SceneTask = Literal["segmentation", "depth", "normals", "edges", "keypoints"]
+TASKS: tuple[SceneTask, ...] = get_args(SceneTask)
+INFO: dict[SceneTask, TaskInfo] = {
     "segmentation": TaskInfo("segmentation", len(CLASSES_13), CLASSES_13),
     "depth": TaskInfo("depth", 1),
     "normals": TaskInfo("normals", 3),
@@ -61,7 +64,7 @@ class Scenes:
         self.name = "scenes"
         self.size = size
         self.normalisation = NORMALISATION
-        self.tasks: Mapping[str, TaskInfo] = {kind: INFO[kind] for kind in KINDS if kind in tasks}
+        self.tasks: Mapping[str, TaskInfo] = {task: INFO[task] for task in TASKS if task in tasks}
         self._length = length
         self._seed = seed
         self._stream = _STREAMS[split]
@@ -98,30 +101,26 @@ class Scenes:
             image = np.clip(image * gain + 0.5, 0, 255).astype(np.uint8)
         if mirrored:
             image = image[:, ::-1]
-        labels = {kind: _finish(kind, scene.labels[kind], mirrored) for kind in self.tasks}
+        labels = {task: _finish(info.label, scene.labels[task], mirrored) for task, info in self.tasks.items()}
         return Sample(self.normalisation.apply(image), labels)
 
 
-def _finish(kind: str, label: np.ndarray, mirrored: bool) -> np.ndarray:
-    """Bring a compact label into the form that :mod:`trunkline.train.data.base` describes."""
-    if mirrored:
-        label = label[:, ::-1]
-    if kind == "segmentation":
-        return label.astype(np.int64)
-    if kind == "normals":
-        sign = np.array([-1 if mirrored else 1, 1, 1], np.float32)
-        return np.ascontiguousarray((label * sign).transpose(2, 0, 1))
-    return np.ascontiguousarray(label[None], np.float32)
+def _finish(kind: LabelKind, compact: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Bring a compact label, ``[H, W]`` or ``[H, W, 3]``, into the form of its kind."""
+    planes = compact.transpose(2, 0, 1) if compact.ndim == 3 else compact
+    size = (compact.shape[0], compact.shape[1])
+    label = np.ascontiguousarray(planes.reshape(kind.shape(size)), kind.dtype)
+    return kind.mirrored(label) if mirrored else label
 
 
 def _check(size: tuple[int, int], length: int, seed: int, tasks: Sequence[str], split: str, supersample: int) -> None:
     problems = [
-        Problem(f'unknown kind of task "{task}"', "tasks", did_you_mean(task, KINDS) or f"known: {', '.join(KINDS)}")
+        Problem(f'unknown kind of task "{task}"', "tasks", did_you_mean(task, TASKS) or f"known: {', '.join(TASKS)}")
         for task in tasks
-        if task not in KINDS
+        if task not in TASKS
     ]
     if not tasks:
-        problems.append(Problem("no tasks", "tasks", f"choose from {', '.join(KINDS)}"))
+        problems.append(Problem("no tasks", "tasks", f"choose from {', '.join(TASKS)}"))
     if split not in _STREAMS:
         problems.append(Problem(f'unknown split "{split}"', "split", f"known: {', '.join(_STREAMS)}"))
     if min(size) < _SMALLEST:

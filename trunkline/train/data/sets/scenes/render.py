@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.scenes.labels import edges, keypoints
-from trunkline.train.data.scenes.rays import cast, pixel_rays, screen_windows
-from trunkline.train.data.scenes.room import Room, draw_room
-from trunkline.train.data.scenes.shade import shade
-from trunkline.train.data.scenes.surface import Surface, surface
+from trunkline.train.data.sets.scenes.labels import edges, keypoints
+from trunkline.train.data.sets.scenes.rays import cast, pixel_rays, screen_windows
+from trunkline.train.data.sets.scenes.room import Room, draw_room
+from trunkline.train.data.sets.scenes.shade import shade
+from trunkline.train.data.sets.scenes.surface import Surface, surface
 
 _SENSOR_NOISE = 0.012
+_LABELS: Mapping[str, Callable[[Room, Surface, np.ndarray], np.ndarray]] = {
+    "segmentation": lambda room, seen, depth: seen.label,
+    "depth": lambda room, seen, depth: depth,
+    "normals": lambda room, seen, depth: seen.normal @ room.camera.axes.T,
+    "edges": lambda room, seen, depth: edges(seen),
+    "keypoints": lambda room, seen, depth: keypoints(room, (depth.shape[0], depth.shape[1])),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ def render(
     picture = _picture(room, seen, size, supersample)
     noise = rng.standard_normal(picture.shape, np.float32) * np.float32(_SENSOR_NOISE)
     image = np.clip((picture + noise) * 255 + 0.5, 0, 255).astype(np.uint8)
-    return Scene(image, {kind: _label(kind, room, seen, depth, size) for kind in kinds})
+    return Scene(image, {kind: _LABELS[kind](room, seen, depth) for kind in kinds})
 
 
 def _look(room: Room, size: tuple[int, int]) -> tuple[Surface, np.ndarray]:
@@ -61,16 +68,3 @@ def _picture(room: Room, seen: Surface, size: tuple[int, int], supersample: int)
     blocks = shade(room, fine).reshape(size[0], supersample, size[1], supersample, 3)
     averaged: np.ndarray = blocks.mean((1, 3))
     return averaged
-
-
-def _label(kind: str, room: Room, seen: Surface, depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if kind == "segmentation":
-        return seen.label
-    if kind == "depth":
-        return depth
-    if kind == "normals":
-        in_camera: np.ndarray = seen.normal @ room.camera.axes.T
-        return in_camera
-    if kind == "edges":
-        return edges(seen)
-    return keypoints(room, size)

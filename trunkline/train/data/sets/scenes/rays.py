@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.scenes.parts import Geometry, Shape
-from trunkline.train.data.scenes.room import Camera
+from trunkline.train.data.sets.scenes.parts import Geometry, Shape
+from trunkline.train.data.sets.scenes.room import Camera
 
 _FAR = np.float32(1e9)
 _TINY = np.float32(1e-9)

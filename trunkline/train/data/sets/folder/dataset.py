@@ -9,15 +9,18 @@ from typing import Literal
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.augment import Augmentation, cut_image, cut_label, draw_window, whole
-from trunkline.train.data.base import CLASSES_TASK, NORMALISATION, Sample, TaskInfo
+from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels
 from trunkline.train.data.class_map import class_map
-from trunkline.train.data.file_set import Entry, FileSet
+from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
 from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb, visible_files
-from trunkline.train.data.folder.boundaries import label_boundaries
+from trunkline.train.data.sets.folder.boundaries import label_boundaries
+from trunkline.train.labels.window import whole
 
 LABEL_SUFFIX = ".png"
+_CLASSES = "segmentation"
+"""The task that label files are of."""
 
 
 class Folder:
@@ -66,31 +69,33 @@ class Folder:
     def files(self) -> FileSet:
         """The images and their label pictures."""
         used = {path for entry in self._entries for path in entry}
-        beside = {path for entry in self._entries for path in (entry.image.parent, entry.labels[CLASSES_TASK].parent)}
+        beside = {path for entry in self._entries for path in (entry.image.parent, entry.labels[_CLASSES].parent)}
         unused = [path for folder in sorted(beside) for path in visible_files(folder) if path not in used]
-        return FileSet(self._root, self._entries, (CLASSES_TASK,), self._class_map, unused)
+        # Edges lie between classes, so they too need labels of more than one.
+        classes = ClassPictures(_CLASSES, self._class_map, (_CLASSES, "edges"))
+        return FileSet(self._root, self._entries, (_CLASSES,), classes, unused)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def problems(self) -> list[Problem]:
         """Return missing label files, unreadable headers and sizes that differ from the image's."""
-        pairs = [(entry.image, entry.labels[CLASSES_TASK]) for entry in self._entries]
+        pairs = [(entry.image, entry.labels[_CLASSES]) for entry in self._entries]
         others = {path.stem: path for path in visible_files(pairs[0][1].parent) if path.suffix != LABEL_SUFFIX}
         return [problem for image, label in pairs for problem in _problems(image, label, others.get(image.stem))]
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one image; see :class:`trunkline.train.data.base.DataSet`."""
         entry = self._entries[index]
-        path = entry.labels[CLASSES_TASK]
+        path = entry.labels[_CLASSES]
         image, label = read_rgb(entry.image), self._class_map.labels(self._class_map.stored(path), path)
         if label.shape != image.shape[:2]:
             raise InvalidConfig(_wrong_size(path, label.shape, image.shape))
         window = whole(self.size)
         if seed is not None:
             window = draw_window(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
-        classes = cut_label("segmentation", label, window)
-        labels = {"segmentation": classes.astype(np.int64)}
+        classes = self.tasks[_CLASSES].label.cut(label, window)
+        labels = {_CLASSES: classes.astype(np.int64)}
         if "edges" in self.tasks:
             labels["edges"] = label_boundaries(classes)[None].astype(np.float32)
         return Sample(self.normalisation.apply(cut_image(image, window)), labels)
@@ -102,7 +107,7 @@ def splits_of(path: Path) -> list[str]:
 
 
 def _tasks(classes: tuple[str, ...], edges: str | None) -> dict[str, TaskInfo]:
-    tasks = {"segmentation": TaskInfo("segmentation", len(classes), classes)}
+    tasks = {_CLASSES: TaskInfo("segmentation", len(classes), classes)}
     return tasks if edges is None else {**tasks, "edges": TaskInfo("edges", 1)}
 
 
@@ -113,7 +118,7 @@ def _entries(folder: Path) -> list[Entry]:
         raise InvalidConfig(
             "the folder holds no .jpg or .png image", place=str(folder / "images"), advice=f"splits there: {there}"
         )
-    return [Entry(path, {CLASSES_TASK: folder / "labels" / f"{stem}{LABEL_SUFFIX}"}) for stem, path in images.items()]
+    return [Entry(path, {_CLASSES: folder / "labels" / f"{stem}{LABEL_SUFFIX}"}) for stem, path in images.items()]
 
 
 def _problems(image: Path, label: Path, other: Path | None) -> list[Problem]:

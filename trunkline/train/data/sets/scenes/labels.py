@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trunkline.train.data.scenes.parts import Shape
-from trunkline.train.data.scenes.rays import cast, corners, project
-from trunkline.train.data.scenes.room import Room
-from trunkline.train.data.scenes.surface import FACES, Surface
+from trunkline.train.data.sets.scenes.parts import Shape
+from trunkline.train.data.sets.scenes.rays import cast, corners, project
+from trunkline.train.data.sets.scenes.room import Room
+from trunkline.train.data.sets.scenes.surface import FACES, Surface
 
 _CREASE_COSINE = float(np.cos(np.radians(10)))
 _STEP_METRES = 0.01

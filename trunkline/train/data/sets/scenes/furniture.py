@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.scenes.classes import INDEX, PALETTE, RGB
-from trunkline.train.data.scenes.parts import Material, Parts, Place, Shape, Vector
+from trunkline.train.data.sets.scenes.classes import INDEX, PALETTE, RGB
+from trunkline.train.data.sets.scenes.parts import Material, Parts, Place, Shape, Vector
 
 
 @dataclass(slots=True)

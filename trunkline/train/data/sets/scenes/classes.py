@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.train.data.nyuv2.classes import CLASSES_13
+from trunkline.train.data.sets.nyuv2.classes import CLASSES_13
 
 INDEX = {name: index for index, name in enumerate(CLASSES_13)}
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.train.data.augment import Augmentation, Window, cut_image, cut_label, draw_window, whole
-from trunkline.train.data.base import IGNORE, NORMALISATION, Kind, Sample, TaskInfo
+from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels, raise_all
 from trunkline.train.data.class_map import ClassMap
-from trunkline.train.data.file_set import Entry, FileSet
+from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
 from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb
-from trunkline.train.data.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
-from trunkline.train.data.nyuv2.lists import entries, expected_label
+from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
+from trunkline.train.data.sets.nyuv2.lists import entries, expected_label
+from trunkline.train.labels.label_kind import IGNORE
+from trunkline.train.labels.window import Window, whole
 
 Space = Literal["decoded", "paper"]
 
-TASKS: tuple[Kind, ...] = ("segmentation", "depth", "normals")
+NYUv2Task = Literal["segmentation", "depth", "normals"]
+TASKS: tuple[NYUv2Task, ...] = get_args(NYUv2Task)
 _SHORTEST_NORMAL = 0.5
 _FARTHEST_METRES = 100.0
 
@@ -81,7 +84,8 @@ class NYUv2:
     def files(self) -> FileSet:
         """The images, and the labels of the tasks."""
         used = [Entry(e.image, {t: path for t, path in e.labels.items() if t in self.tasks}) for e in self._entries]
-        return FileSet(self._root, used, tuple(self.tasks), self._class_map)
+        classes = ClassPictures("segmentation", self._class_map, ("segmentation",))
+        return FileSet(self._root, used, tuple(self.tasks), classes)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -98,19 +102,19 @@ class NYUv2:
         if seed is not None:
             window = draw_window(self._augmentation, (image.shape[0], image.shape[1]), self.size, index, seed)
         labels = {}
-        for task, info in self.tasks.items():
+        for task in self.tasks:
             if task in entry.labels:
-                labels[task] = self._label(info.kind, entry, image.shape[:2], window)
+                labels[task] = self._label(task, entry, image.shape[:2], window)
         return Sample(self.normalisation.apply(cut_image(image, window)), labels)
 
-    def _label(self, kind: Kind, entry: Entry, size: tuple[int, ...], window: Window) -> np.ndarray:
-        path = entry.labels[kind]
-        if kind == "segmentation":
-            return cut_label(kind, _classes(path, size, self._class_map), window).astype(np.int64)
-        if kind == "depth":
-            depth = cut_label(kind, _depth(path, size)[None], window)
+    def _label(self, task: str, entry: Entry, size: tuple[int, ...], window: Window) -> np.ndarray:
+        path, kind = entry.labels[task], self.tasks[task].label
+        if task == "segmentation":
+            return kind.cut(_classes(path, size, self._class_map), window).astype(np.int64)
+        if task == "depth":
+            depth = kind.cut(_depth(path, size)[None], window)
             return depth / np.float32(window.scale) if self._augmentation.scale_depth else depth
-        normals = cut_label(kind, _normals(path, size), window)
+        normals = kind.cut(_normals(path, size), window)
         if self._space == "decoded":
             return _to_unit(normals)
         valid = normals.any(0)
@@ -136,7 +140,7 @@ class NYUv2:
         return found
 
 
-def _info(task: Kind, classes: int, space: Space) -> TaskInfo:
+def _info(task: NYUv2Task, classes: int, space: Space) -> TaskInfo:
     if task == "segmentation":
         names = CLASSES_13 if classes == 13 else CLASSES_40
         return TaskInfo(task, len(names), names)

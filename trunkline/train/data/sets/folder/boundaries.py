@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trunkline.train.data.base import IGNORE
+from trunkline.train.labels.label_kind import IGNORE
 
 
 def label_boundaries(label: np.ndarray) -> np.ndarray:

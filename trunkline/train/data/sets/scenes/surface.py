@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.scenes.classes import INDEX
-from trunkline.train.data.scenes.parts import Geometry, Shape
-from trunkline.train.data.scenes.rays import Hits, bounds
-from trunkline.train.data.scenes.room import Room
+from trunkline.train.data.sets.scenes.classes import INDEX
+from trunkline.train.data.sets.scenes.parts import Geometry, Shape
+from trunkline.train.data.sets.scenes.rays import Hits, bounds
+from trunkline.train.data.sets.scenes.room import Room
 
 FACES = 6
 """Faces per solid in :attr:`Surface.face`: 2·axis + (1 on the positive side); a sphere has face 0 only."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.scenes.classes import INDEX
-from trunkline.train.data.scenes.furniture import (
+from trunkline.train.data.sets.scenes.classes import INDEX
+from trunkline.train.data.sets.scenes.furniture import (
     FOOTPRINT,
     Maker,
     Workshop,
@@ -21,7 +21,7 @@ from trunkline.train.data.scenes.furniture import (
     sofa,
     table,
 )
-from trunkline.train.data.scenes.parts import Geometry, Material, Parts, Place, Shape
+from trunkline.train.data.sets.scenes.parts import Geometry, Material, Parts, Place, Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trunkline.train.data.scenes.parts import Material
-from trunkline.train.data.scenes.room import Room
-from trunkline.train.data.scenes.surface import Surface
+from trunkline.train.data.sets.scenes.parts import Material
+from trunkline.train.data.sets.scenes.room import Room
+from trunkline.train.data.sets.scenes.surface import Surface
 
 Pattern = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from trunkline.train.data.scenes.classes import RGB
+from trunkline.train.data.sets.scenes.classes import RGB
 
 
 class Shape(IntEnum):
@@ -21,7 +21,7 @@ class Shape(IntEnum):
 
 
 class Material(IntEnum):
-    """Surface patterns, see :mod:`trunkline.train.data.scenes.texture`."""
+    """Surface patterns, see :mod:`trunkline.train.data.sets.scenes.texture`."""
 
     PLAIN = 0
     WOOD = 1

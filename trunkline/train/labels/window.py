@@ -1,0 +1,54 @@
+"""Which part of a picture becomes the sample, for its image and for every label alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a resized picture that becomes the sample.
+
+    Attributes:
+        resized: Height and width the whole picture is resized to.
+        top: Row of the resized picture at which the sample begins; negative where it is padded.
+        left: Column likewise.
+        size: Height and width of the sample.
+        mirrored: Whether left and right change places.
+        scale: The random scale drawn, 1 where nothing is augmented.
+    """
+
+    resized: Size
+    top: int
+    left: int
+    size: Size
+    mirrored: bool = False
+    scale: float = 1.0
+
+    def take_nearest(self, pixels: np.ndarray, fill: float) -> np.ndarray:
+        """Return the window of a picture ``[..., H, W]`` of any size, by nearest neighbour and not yet mirrored.
+
+        Where the window reaches beyond the picture, pixels are ``fill``.
+        """
+        rows, inside_rows = _nearest(self.top, self.resized[0], self.size[0], pixels.shape[-2])
+        columns, inside_columns = _nearest(self.left, self.resized[1], self.size[1], pixels.shape[-1])
+        taken = pixels[..., rows[:, None], columns[None, :]]
+        taken[..., ~(inside_rows[:, None] & inside_columns[None, :])] = fill
+        return taken
+
+
+def whole(size: Size) -> Window:
+    """Return the window that shows the whole picture at ``size``, for validation."""
+    return Window(resized=size, top=0, left=0, size=size)
+
+
+def _nearest(start: int, resized: int, wanted: int, native: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each position in the sample, the native position and whether it lies in the picture."""
+    position = np.arange(wanted) + start
+    inside = (position >= 0) & (position < resized)
+    source = ((2 * position + 1) * native) // (2 * resized)  # floor((position + 1/2) * native / resized)
+    return np.clip(source, 0, native - 1), inside
