@@ -1,6 +1,6 @@
 """How far a window may reach beyond its input: Caffe's padding, and that of the Synopsys fork.
 
-Caffe pads both ends of an axis alike: ``pad``, or ``pad_h`` and ``pad_w``. The Synopsys fork, which converters from
+Caffe pads both ends of an axis equally: ``pad``, or ``pad_h`` and ``pad_w``. The Synopsys fork, which converters from
 TensorFlow write for, has a number for each side (``pad_l``, ``pad_r``, ``pad_t``, ``pad_b``) and ``pad_type: 1``,
 TensorFlow's SAME. Source: synopsys-caffe, ``base_conv_layer.cpp``, ``im2col.cpp`` and ``pooling_layer.cpp``.
 """
@@ -55,6 +55,7 @@ def padding_of(layer: Layer, fields: Fields, kernel: Pair, stride: Pair) -> Padd
     if kind > 1:
         raise layer.fault(f"{layer.text} has pad_type {kind}", "pad_type", "0 is none, 1 is SAME", fields)
     given = next((name for name in _EQUAL if fields.has(name)), "")
+    # A side of 0, the fork's default for each, is no second form.
     if any(sides) and (given or kind):
         message = f"{layer.text} gives {given or 'pad_type'} and pad_l/pad_r/pad_t/pad_b"
         raise layer.fault(message, given or "pad_type", "keep one form", fields)
@@ -68,6 +69,7 @@ def padding_of(layer: Layer, fields: Fields, kernel: Pair, stride: Pair) -> Padd
 def _same(layer: Layer, kernel: Pair, stride: Pair) -> Padding:
     """Return the padding with which ⌈size / stride⌉ windows just fit; an odd one is added at the end."""
     total = [_missing(*axis) for axis in zip(layer.image()[1:], kernel, stride, strict=True)]
+    # As in TensorFlow: where an odd number is missing, the end gets the larger part.
     begin = total[0] // 2, total[1] // 2
     return Padding(begin, (total[0] - begin[0], total[1] - begin[1]), is_same=True)
 
