@@ -24,7 +24,7 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
     """Return the filler that the block ``name`` of a layer's parameters describes, or the default.
 
     Caffe's own default for weights, constant 0, cannot train; that is why the caller gives another. A filler
-    says how a fresh start begins and no more, so one that is not known here is noted and replaced.
+    only matters to a fresh start, so one that is not known here is noted and replaced.
     """
     if not owner.has(name):
         return default

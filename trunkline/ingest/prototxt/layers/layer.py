@@ -29,7 +29,7 @@ Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
 class Translator:
     """How one layer type becomes ONNX nodes, and how many blobs it takes (``None``: any number).
 
-    ``reads_masks`` says whether a bottom may be the mask of a pooling: positions, not features.
+    With ``reads_masks`` a bottom may be the mask of a pooling: positions, not features.
     """
 
     translate: Translate

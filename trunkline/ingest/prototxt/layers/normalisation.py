@@ -85,7 +85,7 @@ def _settings(layer: Layer) -> tuple[dict[str, float | int], bool]:
     if fields.has("scale_bias") and layer.dialect.affine_batch_norm:
         message = f"{layer.text} has NVIDIA's scale_bias, in a file that is otherwise in AutoMTL's dialect"
         raise layer.fault(message, "scale_bias", "add use_global_stats: true if the file is Caffe's", fields)
-    # AutoMTL's norm has a scale and a shift unless it says that it has none, or a Scale layer brings them.
+    # AutoMTL's norm has a scale and a shift, unless the field is false or a Scale layer brings them.
     affine = fields.flag("affine", layer.dialect.affine_batch_norm and layer.scale is None)
     own = fields.flag("scale_bias", False) or affine
     return {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}, own

@@ -21,7 +21,7 @@ _EQUAL = ("pad", "pad_h", "pad_w")
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """What is added before and after (height, width); ``is_same`` says that it follows from ``pad_type: 1``."""
+    """Pixels added before and after (height, width); with ``is_same`` they follow from ``pad_type: 1``."""
 
     begin: Pair
     end: Pair
@@ -63,7 +63,9 @@ def padding_of(layer: Layer, fields: Fields, kernel: Pair, stride: Pair) -> Padd
         raise layer.fault(f"{layer.text} gives {given} and pad_type", "pad_type", "keep one form", fields)
     if kind:
         return _same(layer, kernel, stride)
-    return Padding((sides[0], sides[1]), (sides[2], sides[3])) if any(sides) else Padding(equal, equal)
+    if any(sides):
+        return Padding((sides[0], sides[1]), (sides[2], sides[3]))
+    return Padding(equal, equal)
 
 
 def _same(layer: Layer, kernel: Pair, stride: Pair) -> Padding:

@@ -101,7 +101,7 @@ def _size(layer: Layer, axes: Pair) -> Pair:
 
 
 def _target(layer: Layer, fields: Fields, size: Pair) -> Pair:
-    """Return height and width of the result: as given, or what a factor in single precision leaves of it."""
+    """Return height and width of the result: as given, or the input's times a factor, in single precision."""
     factors = fields.number("scale_height", 1.0), fields.number("scale_width", 1.0)
     height = fields.integer("output_height", 1, minimum=1) if fields.has("output_height") else None
     width = fields.integer("output_width", 1, minimum=1) if fields.has("output_width") else None

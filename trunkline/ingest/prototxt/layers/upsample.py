@@ -72,7 +72,7 @@ def _repeat(layer: Layer, fields: Fields) -> ir.Value:
 
 
 def _segnet_size(layer: Layer, fields: Fields) -> Pair:
-    """Return ``upsample_h`` x ``upsample_w``, or the input times ``scale``, less one where ``pad_out`` says so."""
+    """Return ``upsample_h`` x ``upsample_w``, or the input times ``scale``, less one where ``pad_out`` is set."""
     _, height, width = layer.image()
     scale = pair(layer, fields, "scale", ("scale_h", "scale_w"), default=2)
     less = fields.flag("pad_out_h", False), fields.flag("pad_out_w", False)
@@ -135,7 +135,7 @@ def _pooling_of(layer: Layer) -> ir.Node:
 def _window(pool: ir.Node, pooled: Pair, size: Pair) -> dict[str, tuple[int, ...]]:
     """Return the window that makes MaxUnpool's result ``size``, whatever the batch.
 
-    The window has no other meaning: values go where the mask says. The pooling's own stride is kept where a
+    The window has no other meaning: values go to the places in the mask. The pooling's own stride is kept where a
     window of at least 1 fits it; a pooling that enlarged its padded input is undone by cutting both ends.
     """
     strides = tuple(attribute(pool, "strides"))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trunkline.ingest.prototxt.network.net import LayerText
+from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.report import Report
 
 FORK_FIELDS = ("track_running_stats", "affine", "momentum")
@@ -46,8 +47,8 @@ def detect(layers: Sequence[LayerText], report: Report) -> Dialect:
     """
     batch_norms = [layer for layer in layers if layer.type == "BatchNorm"]
     norms = [layer.fields.block("batch_norm_param") for layer in batch_norms]
-    fork = [name for name in FORK_FIELDS if any(norm.has(name) for norm in norms)]
-    caffe = any(norm.has(name) for norm in norms for name in _CAFFE_FIELDS)
+    fork = _given(norms, FORK_FIELDS)
+    caffe = bool(_given(norms, _CAFFE_FIELDS))
     # Files for Caffe give a BatchNorm param blocks with lr_mult 0, so that the solver leaves the statistics alone.
     caffe = caffe or any(layer.fields.has("param") for layer in batch_norms)
     scaled = any(layer.type == "Scale" for layer in layers)
@@ -56,3 +57,8 @@ def detect(layers: Sequence[LayerText], report: Report) -> Dialect:
     reason = f"BatchNorm has {fork[0]}" if fork else "BatchNorm without any Scale layer"
     report.note(f"AutoMTL dialect ({reason}): BatchNorm has its own scale and shift, pooling rounds down by default")
     return AUTOMTL
+
+
+def _given(norms: Sequence[Fields], names: Sequence[str]) -> list[str]:
+    """Return those of the fields that any BatchNorm has."""
+    return [name for name in names if any(norm.has(name) for norm in norms)]

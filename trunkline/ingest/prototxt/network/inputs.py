@@ -90,7 +90,7 @@ def image_input(
         names = ", ".join(quoted(item.name) for item in used)
         advice = "give it one image; --features cuts off what reads anything else"
         report.error(f"the network reads {len(used)} inputs: {names}", used[1].at, advice)
-        if size is None and _lacks_size(used[0]):  # it will be asked for once the others are cut off
+        if size is None and _lacks_size(used[0]):  # the next error, once the others are cut off: reported now
             _ask_for_size(used[0], report)
         return None
     return _sized(used[0], report, size)

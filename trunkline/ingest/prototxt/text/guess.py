@@ -1,4 +1,4 @@
-"""Which name a misspelt one stands for, offered only where both mean the same.
+"""Which name a misspelt one was meant to be, offered only where both mean the same.
 
 Forks of Caffe differ from it by a word or a letter: ``pad_l`` is no misspelt ``pad_w``, ``AutoCrop`` no ``Crop``,
 ``AVE_TF`` no ``AVE``. Whoever follows such a guess gets a net that runs and computes something else. So a guess

@@ -113,6 +113,7 @@ class _Parser:
         self.advance()
 
     def field(self, name: Token, message: Message) -> None:
+        """Read a name, and the value or the opening of the block or list after it."""
         if name.kind != "word" or not _NAME.fullmatch(name.text):
             raise self.source.error(f"expected a field name, found {quoted(name.text)}", name.at)
         self.advance()

@@ -14,7 +14,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def clip(to: Emitter, node: ir.Node) -> None:
     """Clip → Clip, which needs both bounds. ReLU6 is one too: a layer of that name exists in forks only."""
-    # The largest float32 stands in for an open side: it bounds no number.
+    # An open side becomes the largest float32, which bounds no number.
     low, high = _bound(to, node, 1, -_LARGEST), _bound(to, node, 2, _LARGEST)
     to.layer(node, "Clip", block("clip_param", {"min": low, "max": high}))
 

@@ -67,7 +67,8 @@ def _combine(to: Emitter, node: ir.Node, operation: str, setting: str, kind: str
 
 def _eltwise(to: Emitter, node: ir.Node, settings: dict[str, Setting], coefficients: tuple[float, ...] = ()) -> None:
     values = [to.data(node, index) for index in range(len(node.inputs))]
-    if any(sizes(value) != sizes(values[0]) for value in values) or len(values) < 2:
+    same_sizes = all(sizes(value) == sizes(values[0]) for value in values)
+    if not same_sizes or len(values) < 2:  # Caffe's Eltwise takes two bottoms at least
         shapes = " and ".join(str(value.shape) for value in values)
         raise InexpressibleError(f"its inputs {shapes} differ; Caffe spreads only leading axes of the second one")
     blocks = [block("eltwise_param", {**settings, "coeff": coefficients})] if settings or coefficients else []

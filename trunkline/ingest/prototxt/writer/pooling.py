@@ -110,7 +110,8 @@ def _covers_all(to: Emitter, node: ir.Node) -> bool:
 
 def _write(to: Emitter, node: ir.Node, data: ir.Value, choices: Sequence[tuple[str, Pads]]) -> None:
     """Write a pooling with the first kind and padding that give its size, rounded up if possible."""
-    if len(sizes(data)) != 4 or any(size != 1 for size in attribute(node, "dilations", [1])):
+    is_dilated = any(step != 1 for step in attribute(node, "dilations", [1]))
+    if len(sizes(data)) != 4 or is_dilated:
         raise InexpressibleError("it is no pooling of a feature map without dilation")
     kernel, stride = attribute(node, "kernel_shape"), attribute(node, "strides", [1, 1])
     wanted = sizes(node.outputs[0])[2:]

@@ -64,7 +64,7 @@ def _write_simple(to: Emitter, node: ir.Node, before: tuple[int, ...], after: tu
 
 
 def _of_synopsys(node: ir.Node, axes: Sequence[tuple[int, int]]) -> tuple[str, Coordinates]:
-    """Return the layer type of the Synopsys fork, and the flag that says where its pixels lie."""
+    """Return the layer type of the Synopsys fork, and its flag for where pixels lie."""
     mode, where = attribute(node, "mode", "nearest"), attribute(node, "coordinate_transformation_mode", "half_pixel")
     rounding = attribute(node, "nearest_mode", "round_prefer_floor")
     if attribute(node, "antialias", 0):
