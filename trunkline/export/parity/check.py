@@ -168,7 +168,7 @@ class _Trial:
         return f"onnxruntime's {operators} is known to be less exact; every node is right on its own inputs"
 
     def _locate(self, probe: Probe) -> Divergence | None:
-        # Several outputs have the same worst probe, and each search runs the file some log2(nodes) times.
+        # Outputs may share their worst probe, and a search runs the model once in the runtime and twice in torch.
         if probe.index not in self._located:
             self._located[probe.index] = locate(self._model, self._truth, probe.image)
         return self._located[probe.index]
