@@ -29,7 +29,7 @@ def draw_predictions(
     Args:
         twin: A trained model whose outputs are named by task.
         data: Where images come from; ``first`` is the index of the first.
-        tasks: What to show.
+        tasks: The tasks to show, in the order of the columns.
         path: The file to write.
         images: Number of rows.
         first: Index of the first image.
@@ -51,13 +51,15 @@ def _row(twin: Twin, data: DataSet, tasks: list[Task], index: int) -> np.ndarray
     tiles = [NORMALISATION.undo(sample.image)]
     for task in tasks:
         label = sample.labels.get(task.name)
-        if label is None:  # an image may lack one
+        # An image may lack one.
+        if label is None:
             label = empty_label(task.kind, data.size)
         tiles += [task.picture(label), task.picture(_prediction(task, outputs[task.name], label))]
     return np.concatenate([_framed(_enlarged(tile)) for tile in tiles], axis=1)
 
 
 def _prediction(task: Task, output: Tensor, label: np.ndarray) -> np.ndarray:
+    # Heads predict at their own stride; they are compared at the label's size, as the metrics are.
     size = (label.shape[-2], label.shape[-1])
     predicted: np.ndarray = task.predict(output_to(output.float(), size, "bilinear"))[0].cpu().numpy()
     return predicted
