@@ -16,8 +16,8 @@ class Macs:
     """Multiply-accumulates that are really executed for one image.
 
     Attributes:
-        backbone: All but the heads.
-        heads: Nodes of task heads.
+        backbone: Those of all nodes but the heads'.
+        heads: Those of the task heads.
     """
 
     backbone: int
@@ -41,8 +41,8 @@ class Candidate:
     """A named competitor.
 
     Attributes:
-        name: As the report shows it.
-        sessions: Run in this order; N independent single-task models are one candidate of N sessions.
+        name: Its name in the report.
+        sessions: What is run, in this order; N independent single-task models are one candidate of N sessions.
         macs: Executed work, where it could be counted.
     """
 
@@ -56,7 +56,7 @@ class Candidate:
 
     @property
     def provider(self) -> str:
-        """What executes it; joined where sessions differ."""
+        """Name of what executes it; several are joined by commas."""
         return ", ".join(dict.fromkeys(session.provider for session in self.sessions))
 
     @property
@@ -66,9 +66,9 @@ class Candidate:
 
     @property
     def spinning(self) -> bool | None:
-        """Whether any session's idle threads spin; ``None`` where none says."""
-        said = [session.spinning for session in self.sessions if session.spinning is not None]
-        return any(said) if said else None
+        """Whether any session's idle threads spin; ``None`` where that is known of none."""
+        known = [session.spinning for session in self.sessions if session.spinning is not None]
+        return any(known) if known else None
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -78,8 +78,8 @@ class Candidate:
     @property
     def region(self) -> str:
         """What is timed, in words."""
-        region = self.sessions[0].region
-        return region if len(self.sessions) == 1 else f"{len(self.sessions)} sessions one after another, each: {region}"
+        region, count = self.sessions[0].region, len(self.sessions)
+        return region if count == 1 else f"{count} sessions one after another, each: {region}"
 
     def feed(self, index: int) -> None:
         """Choose the same input for every session."""
@@ -97,7 +97,7 @@ class Candidate:
 
 
 class OutputCheck:
-    """Sees to it that a candidate computes the same finite numbers while it is timed as it did before.
+    """Makes sure that a candidate computes the same finite numbers while it is timed as it did before.
 
     A run that returns early, from a cache or with stale memory would otherwise win.
     """
@@ -135,8 +135,10 @@ class OutputCheck:
             )
 
     def _differs(self, array: Array, expected: Array) -> bool:
+        # A detector may find nothing; there is no largest value then.
         if array.size == 0:
             return False
+        # In float64: a difference of float16 could overflow, one of unsigned integers wrap around.
         first, second = expected.astype(np.float64), array.astype(np.float64)
         scale = float(np.max(np.abs(first)))
         return bool(np.max(np.abs(first - second)) > self._tolerance * scale)

@@ -19,8 +19,8 @@ class Ratio:
     """One candidate against the first.
 
     Attributes:
-        name: The candidate.
-        against: The first candidate.
+        name: Name of the candidate.
+        against: Name of the first candidate.
         ratio: Median over rounds of its time divided by the first one's; below 1 is faster.
         ci: Interval of ``ratio`` at 99 %.
         verdict: What the interval proves, beyond a margin of 2 %.
@@ -57,6 +57,7 @@ class Ratio:
             "ratio": self.ratio,
             "ci": list(self.ci),
             "speed_up": self.speed_up,
+            # The reciprocal turns the ends of an interval round.
             "speed_up_ci": [1 / self.ci[1], 1 / self.ci[0]],
             "verdict": self.verdict,
             "different": self.different,
@@ -72,7 +73,7 @@ class Bound:
     The first candidate sets the rate, so a value below 1 is possible and means a better rate than the first's.
 
     Attributes:
-        name: The candidate.
+        name: Name of the candidate.
         macs_ratio: Its work divided by the first one's.
         bound_ms: The first one's p50 times ``macs_ratio``.
         time_over_bound: Paired time ratio divided by ``macs_ratio``; 1 means that all work saved is time saved.
@@ -97,12 +98,12 @@ class Comparison:
     """The result of one measurement.
 
     Attributes:
-        latencies: In the order given; the first is the baseline.
+        latencies: One for each candidate, in the order given; the first is the baseline.
         ratios: Of every other candidate against the first.
         macs: Executed work by name, where it could be counted.
-        bounds: By name, where the work of both is known.
+        bounds: Bounds by name, where the work of both is known.
         settings: How it was measured.
-        environment: Where.
+        environment: The machine and the software it was measured on.
     """
 
     latencies: tuple[Latency, ...]
@@ -128,9 +129,10 @@ class Comparison:
         }
 
     def _model(self, latency: Latency) -> dict[str, Any]:
-        """One environment serves all models, so it is told once."""
+        # All models share one environment, so it is written once, beside them.
         row = {key: value for key, value in latency.to_json().items() if key != "environment"}
         macs, bound = self.macs.get(latency.name), self.bounds.get(latency.name)
+        # A row has all keys, with None for what is not known: readers then need not test for them.
         row |= macs.to_json() if macs else dict.fromkeys(("macs", "backbone_macs", "head_macs"))
         return row | (bound.to_json() if bound else dict.fromkeys(("macs_ratio", "bound_ms", "time_over_bound")))
 
@@ -170,16 +172,19 @@ def bench(
 
 def _ratio(first: Latency, other: Latency) -> Ratio:
     estimate = paired_ratio(first.samples_ms, other.samples_ms)
-    reason = "; ".join(f"{latency.name}: {latency.reason}" for latency in (first, other) if not latency.stable)
+    unsteady = [latency for latency in (first, other) if not latency.stable]
+    reason = "; ".join(f"{latency.name}: {latency.reason}" for latency in unsteady)
     return Ratio(other.name, first.name, estimate.value, estimate.interval, verdict(estimate), reason)
 
 
 def _bounds(first: Latency, ratios: Mapping[str, float], macs: Mapping[str, Macs]) -> dict[str, Bound]:
+    # A network of nothing but activations has no MACs, and so no rate.
     base = macs.get(first.name)
     if base is None or base.total == 0:
         return {}
-    shares = {name: macs[name].total / base.total for name in ratios if name in macs and macs[name].total > 0}
-    return {
-        name: Bound(name, share, bound_ms=first.p50_ms * share, time_over_bound=ratios[name] / share)
-        for name, share in shares.items()
-    }
+    bounds = {}
+    for name, ratio in ratios.items():
+        if name in macs and macs[name].total > 0:
+            share = macs[name].total / base.total
+            bounds[name] = Bound(name, share, bound_ms=first.p50_ms * share, time_over_bound=ratio / share)
+    return bounds

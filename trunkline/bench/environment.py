@@ -27,8 +27,8 @@ class Environment:
         cores: Logical cores this process may use.
         gpu: Name and driver of each GPU, joined by ``;``; empty where none was found.
         system: Operating system, kernel and architecture.
-        wait_policy: What the user's environment says about OpenMP threads that wait for each other; ``default`` if
-            nothing. The bench changes nothing about it.
+        wait_policy: What the user's environment variables set for OpenMP threads that wait for each other; ``default``
+            where there are none. The bench changes nothing about it.
         load: Mean number of runnable tasks over the last minute, at the start; ``None`` where unknown.
         versions: Installed version by package.
     """
@@ -54,12 +54,14 @@ def read_environment() -> Environment:
         gpu=_gpus(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         wait_policy=wait_policy(),
+        # Windows has no load average.
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions={"python": platform.python_version(), **_versions(_PACKAGES)},
     )
 
 
 def _cpu_model(info: Path = Path("/proc/cpuinfo")) -> str:
+    # On Linux, platform.processor() is empty or only names the architecture.
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
@@ -69,6 +71,7 @@ def _cpu_model(info: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _usable_cores() -> int:
+    # A container or taskset may allow fewer cores than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -81,7 +84,8 @@ def _gpus() -> str:
     try:
         answer = subprocess.run([tool, *_GPU_QUERY], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
     except (subprocess.SubprocessError, OSError):
-        return ""  # a broken driver is reported by the provider that needs it
+        # A broken driver is reported by the provider that needs it.
+        return ""
     return "; ".join(line.strip() for line in answer.stdout.splitlines() if line.strip())
 
 

@@ -15,21 +15,21 @@ from trunkline.bench.statistics import percentile_with_interval
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What was measured, what it means, and under which conditions.
+    """The latency of one candidate: what was measured, what it means, and under which conditions.
 
     Attributes:
-        name: The candidate's.
-        samples_ms: One a round, in the order of the rounds, which all candidates of a measurement share.
-        p50_ms: Median.
+        name: Name of the candidate.
+        samples_ms: The times, one a round, in the order of the rounds, which all candidates of a measurement share.
+        p50_ms: Their median.
         p50_ci_ms: Its interval at 99 %.
         p90_ms: 90th percentile; ``None`` below 64 samples.
         p99_ms: 99th percentile; ``None`` below 662 samples.
-        provider: What executed it, as read back.
+        provider: What executed it, as the runtime reports it afterwards.
         threads: Threads inside one operator.
         spinning: Whether idle threads burn cycles; ``None`` where the runtime does not say.
         region: What lies inside the timed region.
         stable: Whether the samples describe one steady latency.
-        reason: Why not; empty when stable.
+        reason: Why they do not; empty where they do.
         inputs: What it was fed with, session by session.
         runtime: The runtime's name, version and options.
         environment: The machine and the software.
@@ -81,7 +81,7 @@ def summarise(
     Args:
         candidate: What was run.
         samples_ms: In the order they were taken, at least 11.
-        environment: Where.
+        environment: The machine and the software.
         warm_up_reason: Why warming up ended early; reported beside any reason found in the samples.
 
     Raises:
@@ -92,6 +92,8 @@ def summarise(
         raise ValueError(f"{len(samples_ms)} samples are too few for a median")
     tail = {p: percentile_with_interval(samples_ms, p) for p in (0.90, 0.99)}
     unsteady = instability(samples_ms)
+    # Steady samples overrule a warm-up that ended early; where they are not steady, it is part of the reason.
+    reasons = [unsteady, warm_up_reason] if unsteady else []
     return Latency(
         name=candidate.name,
         samples_ms=samples_ms,
@@ -104,8 +106,9 @@ def summarise(
         spinning=candidate.spinning,
         region=candidate.region,
         stable=not unsteady,
-        reason="; ".join(part for part in (unsteady, warm_up_reason) if part) if unsteady else "",
+        reason="; ".join(filter(None, reasons)),
         inputs=candidate.inputs,
+        # All sessions of a candidate are made by one runtime.
         runtime=candidate.sessions[0].describe(),
         environment=environment,
     )

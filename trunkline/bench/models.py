@@ -77,6 +77,7 @@ def open_candidate(
     sessions, counts = [], []
     for model in models:
         session = runtime.prepare(model, settings)
+        # Entered at once, so that a later model that does not load leaves no session open.
         stack.callback(session.close)
         sessions.append(session)
         counts.append(count_macs(model, limits, filled_size(session.inputs) or settings.input_size))
@@ -100,6 +101,7 @@ def count_macs(model: Path | Graph, limits: Limits | None = None, size: InputSiz
         graph = model if isinstance(model, Graph) else _read(model, limits, size)
         costs = node_costs(graph)
     except (TrunklineError, ValueError):
+        # See above: what cannot be read can still be measured.
         return None
     in_heads = nodes_of_heads(graph)
     heads = sum(cost.macs for name, cost in costs.items() if name in in_heads)
@@ -115,7 +117,11 @@ def split_group(path: Path | str) -> tuple[Path, ...]:
 
 
 def names_of(groups: Sequence[Sequence[Path]]) -> list[str]:
-    """Return a short, distinct name for every candidate: file stems, numbered where they repeat."""
+    """Return a short, distinct name for every candidate: file stems, numbered where they repeat.
+
+    >>> names_of([(Path("a/net.onnx"),), (Path("b/net.onnx"),), (Path("edges.onnx"), Path("depth.onnx"))])
+    ['net#1', 'net#2', 'edges+depth']
+    """
     names = ["+".join(path.stem for path in group) for group in groups]
     counts, seen = Counter(names), Counter[str]()
     distinct = []
@@ -135,13 +141,14 @@ def _require_files(groups: Sequence[Sequence[Path]]) -> None:
 
 
 def _require_meant(settings: Settings, candidates: Sequence[Candidate]) -> None:
-    """A size for an axis that no model has would be a typing mistake without consequences."""
+    """Refuse a size for an axis that no model has: a typing mistake would otherwise go unnoticed."""
     inputs = [one.declared for candidate in candidates for one in candidate.inputs]
     if settings.input_size is not None and not any(one.is_image for one in inputs):
         advice = f"give the sizes of its axes with --axis NAME=SIZE; there are: {', '.join(map(str, inputs))}"
         raise InvalidConfig("no model has an input with the four axes of an image", place="--input-size", advice=advice)
     names = {name for one in inputs for name in one.names if name}
-    known = names | {one.numbered(axis) for one in inputs for axis in range(len(one.shape))}
+    numbered = {one.numbered(axis) for one in inputs for axis in range(len(one.shape))}
+    known = names | numbered
     advice = f"free axes with a name: {', '.join(sorted(names)) or 'none'}; any axis is also INPUT:INDEX"
     problems = [
         Problem(f'no model has an axis "{axis}"', "--axis", did_you_mean(axis, known) or advice)
@@ -153,6 +160,7 @@ def _require_meant(settings: Settings, candidates: Sequence[Candidate]) -> None:
 
 
 def _sum(counts: Sequence[Macs | None]) -> Macs | None:
+    # A sum that leaves a model out would make its candidate look cheap.
     known = [count for count in counts if count is not None]
     return sum(known, Macs(0)) if len(known) == len(counts) else None
 

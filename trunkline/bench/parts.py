@@ -27,8 +27,11 @@ def part_of(graph: Graph, nodes: Collection[str], name: str) -> Graph:
     """
     builder = GraphBuilder(name)
     values: dict[ir.Value, ir.Value] = {}
-    chosen = [node for node in graph.nodes if name_of(node) in nodes]
-    wanted = {*chosen, *(before for node in chosen for before in computation_of(node))}
+    wanted: set[ir.Node] = set()
+    for node in graph.nodes:
+        if name_of(node) in nodes:
+            wanted |= {node, *computation_of(node)}
+    # In the Graph's order, so that every value is there before a node reads it.
     for node in graph.nodes:
         if node in wanted:
             inputs = [None if value is None else _input(builder, value, values) for value in node.inputs]
@@ -57,6 +60,7 @@ def nothing() -> Graph:
 
 def _input(builder: GraphBuilder, value: ir.Value, known: dict[ir.Value, ir.Value]) -> ir.Value:
     if value not in known:
+        # A weight is copied with its marks: its role, and a filler that it is still to be drawn by.
         if value.const_value is not None:
             known[value] = builder.tensor(name_of(value), value.const_value)
             known[value].metadata_props.update(value.metadata_props)

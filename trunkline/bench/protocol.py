@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 _NANOSECONDS_PER_MS = 1e6
 _NANOSECONDS_PER_S = 1e9
 _CHECKED_SHARE = 0.125
-"""Share of rounds, after the first, whose outputs are looked at; looking moves data, so not every time."""
+"""Share of rounds, after the first, whose outputs are compared; that moves data, so it is not done every time."""
 
 
 def measure(
@@ -52,7 +52,7 @@ def measure(
 
     Raises:
         InvalidConfig: There is no candidate, or two share a name.
-        WorkFailed: An output is not finite or not repeatable, or the clock stands still.
+        WorkFailed: An output is not finite or not repeatable, or the clock does not advance.
     """
     settings = settings or Settings()
     _require_distinct(candidates)
@@ -78,13 +78,16 @@ class _Bench:
         self._generator = np.random.default_rng(settings.seed)
 
     def warm_up(self) -> str:
-        """Run every candidate, interleaved, until all running medians are flat; say so if that never came."""
+        """Run every candidate, interleaved, until all running medians are flat; return why if they never were."""
         series: list[list[float]] = [[] for _ in self._candidates]
         start = self._clock()
+        # The first outputs of each input are what later ones are compared with.
         for turn in range(self._settings.inputs):
             self._turn(turn, series, checked=True)
         turn = self._settings.inputs
+        # Flat is not enough: a quick model has the samples of two medians within a millisecond.
         while not (all(map(is_flat, series)) and self._since(start) >= self._settings.warm_up_seconds):
+            # A noisy machine may never be flat; the reason then goes into the result.
             if self._since(start) >= self._settings.warm_up_limit_seconds:
                 limit = self._settings.warm_up_limit_seconds
                 return f"the running median was not flat after {limit:g} s of warm-up"
@@ -97,8 +100,8 @@ class _Bench:
         series: list[list[float]] = [[] for _ in self._candidates]
         start = self._clock()
         while not self._enough(len(series[0]), self._since(start)):
-            chosen = not series[0] or self._generator.random() < _CHECKED_SHARE
-            self._turn(len(series[0]), series, checked=bool(chosen))
+            is_checked = not series[0] or self._generator.random() < _CHECKED_SHARE
+            self._turn(len(series[0]), series, checked=bool(is_checked))
             if progress:
                 progress(len(series[0]), self._settings.minimum_samples)
         return series
@@ -108,6 +111,7 @@ class _Bench:
         index = turn % self._settings.inputs
         for position in self._generator.permutation(len(self._candidates)):
             series[position].append(self._time(self._candidates[position], index))
+            # Outside the timed region, as everything but the run itself.
             if checked:
                 self._checks[position](index)
 
@@ -116,11 +120,13 @@ class _Bench:
         start = self._clock()
         candidate.run()
         elapsed = self._clock() - start
+        # A coarse clock would make ratios infinite, and every speed-up a winner.
         if elapsed <= 0:
             raise WorkFailed("the clock did not advance during a run", place=candidate.name)
         return elapsed / _NANOSECONDS_PER_MS
 
     def _enough(self, count: int, seconds: float) -> bool:
+        # Without these there is no median to report, however long it takes.
         if count < minimum_samples(0.5):
             return False
         wanted = count >= self._settings.minimum_samples and seconds >= self._settings.minimum_seconds
@@ -141,6 +147,7 @@ def _require_distinct(candidates: Sequence[Candidate]) -> None:
 
 @contextmanager
 def _garbage_collector_paused() -> Iterator[None]:
+    # A collection inside the timed region would be counted as the candidate's time. What there is goes first.
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -18,14 +18,14 @@ class Settings:
     """What is run, on what, and for how long.
 
     Attributes:
-        batch: Images a run.
+        batch: Number of images in one run.
         input_size: Height and width, or channels, height and width, of images whose size the file leaves open.
         axes: Sizes of other free axes, by name, or by ``INPUT:INDEX`` for one that has none.
         provider: ``cpu``, ``cuda`` or ``tensorrt``.
         threads: Threads inside one operator; the bench never lets a runtime choose.
         spinning: Whether idle threads burn cycles while they wait. Off: it flatters whoever runs last.
         inputs: Number of different random inputs, used in turn, so that no cache can answer.
-        seed: Of inputs, of the order within a round, and of the rounds whose outputs are checked.
+        seed: Seed of the inputs, of the order within a round, and of the rounds whose outputs are checked.
         minimum_samples: Rounds to run at least. With 100, a difference of 10 % is found 95 times in 100 even where
             each run varies by 8 % and a neighbour hits one in twenty; p90 needs 64, p99 needs 662.
         minimum_seconds: Time to measure at least, over all candidates.
@@ -60,6 +60,7 @@ class Settings:
         return asdict(self)
 
     def _numbers_at_fault(self) -> list[Problem]:
+        # Below the samples of a median no result could be reported.
         least = {"batch": 1, "threads": 1, "inputs": 1, "seed": 0, "minimum_samples": minimum_samples(0.5)}
         least |= {"minimum_seconds": 0, "limit_seconds": 0, "warm_up_seconds": 0, "warm_up_limit_seconds": 0}
         least |= {"output_tolerance": 0}
@@ -69,6 +70,7 @@ class Settings:
         return [
             Problem(f"{value:g} is less than {bound}", place=f"bench.{key}", advice=f"use {bound} or more")
             for key, value, bound in found
+            # Written this way round, NaN is at fault too.
             if not value >= bound
         ]
 

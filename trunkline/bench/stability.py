@@ -32,6 +32,11 @@ def is_flat(samples: Sequence[float], *, window: int = WINDOW, tolerance: float 
 def instability(samples: Sequence[float], *, drift: float = DRIFT_TOLERANCE, spread: float = SPREAD_TOLERANCE) -> str:
     """Return why the samples do not describe one steady latency, or an empty string where they do.
 
+    >>> instability([1.0] * 50)
+    ''
+    >>> instability([1.0] * 25 + [2.0] * 25)
+    'slowed down during the measurement: p50 of part 1 of 4 was 1 ms, of part 3 2 ms'
+
     Two signs are looked for: blocks of the series whose medians differ beyond both chance and ``drift``
     (throttling, a neighbour that came or went), and an interval of the median wider than ``spread``.
 
@@ -43,6 +48,7 @@ def instability(samples: Sequence[float], *, drift: float = DRIFT_TOLERANCE, spr
     median = percentile_with_interval(samples, 0.5)
     if median is None:
         return f"{len(samples)} samples are fewer than the {minimum_samples(0.5)} that a median needs"
+    # Drift is the better explanation where both are seen: it also widens the interval.
     moved = _drift(samples, drift)
     if moved:
         return moved
@@ -52,12 +58,14 @@ def instability(samples: Sequence[float], *, drift: float = DRIFT_TOLERANCE, spr
 
 
 def _drift(samples: Sequence[float], tolerance: float) -> str:
+    """Return how the fastest and the slowest block differ, or an empty string where that may be chance."""
     blocks = _blocks(samples)
     if not blocks:
         return ""
     fast = min(range(len(blocks)), key=lambda index: blocks[index].value)
     slow = max(range(len(blocks)), key=lambda index: blocks[index].value)
     beyond_chance = blocks[slow].low > blocks[fast].high
+    # With many samples even a change too small to matter is beyond chance.
     if not beyond_chance or blocks[slow].value <= blocks[fast].value * (1 + tolerance):
         return ""
     start, end = sorted((fast, slow))

@@ -81,6 +81,7 @@ def measure_units(
     with ExitStack() as stack:
         candidates = []
         for (kind, name), graph in parts.items():
+            # Optimised as at export, so that a unit's normalisation is folded.
             session = runtime.prepare(optimise(graph), settings)
             stack.callback(session.close)
             candidates.append(Candidate(f"{kind} {name}".strip(), (session,)))
@@ -93,30 +94,35 @@ def _parts(backbone: Graph) -> Iterator[tuple[_Key, Graph]]:
     units = find_units(backbone)
     for unit, skip in zip(units, skips_of(backbone, units), strict=True):
         yield ("unit", unit.name), part_of(backbone, unit.nodes, unit.name)
+        # An identity runs nothing, so it needs no measurement: its time is 0.
         if skip is not None and not skip.is_identity:
             yield ("skip", unit.name), skip_of(backbone, unit, skip, f"{unit.name}.skip")
     inside = {name for unit in units for name in unit.nodes}
+    # Products of two computed values (attention) belong to no unit, but take time.
     for node in backbone.nodes:
         if node_macs(node) and name_of(node) not in inside:
             yield ("node", name_of(node)), part_of(backbone, [name_of(node)], name_of(node))
 
 
 def _table(backbone: Graph, found: dict[_Key, Latency]) -> CostTable:
+    """Return the table of a search from the latencies of all parts, less that of the one that does nothing."""
     idle = found[_NOTHING]
+    # Noise can make a tiny part quicker than nothing; rounded to a nanosecond, so that files stay readable.
     ms = {key: round(max(0.0, latency.p50_ms - idle.p50_ms), 6) for key, latency in found.items()}
     height, width = shape_of(backbone.input)[2:]
     assert height is not None and width is not None
     software = " ".join(idle.runtime.get(key, "") for key in ("runtime", "provider"))
+    units, nodes = {}, {}
+    for (kind, name), latency in found.items():
+        time_ms, is_stable = ms[kind, name], latency.stable
+        if kind == "unit":
+            units[name] = UnitTime(ms=time_ms, skip_ms=ms.get(("skip", name), 0.0), stable=is_stable)
+        if kind == "node":
+            nodes[name] = NodeTime(ms=time_ms, stable=is_stable)
     return CostTable(
         backbone=BackboneId(name=backbone.name, fingerprint=fingerprint(backbone)),
         input_size=(height, width),
         device=f"{idle.environment.cpu}; {software}; threads {idle.threads}",
-        units={
-            name: UnitTime(ms=ms[kind, name], skip_ms=ms.get(("skip", name), 0.0), stable=found[kind, name].stable)
-            for kind, name in found
-            if kind == "unit"
-        },
-        nodes={
-            name: NodeTime(ms=ms[kind, name], stable=found[kind, name].stable) for kind, name in found if kind == "node"
-        },
+        units=units,
+        nodes=nodes,
     )

@@ -61,6 +61,7 @@ def count_file(model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1) -
     """
     proto = _load(model)
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    # A runtime computes what depends on stored tensors alone (a standardised weight) once, when it loads the file.
     shapes, at_load = _shapes(proto, batch), stored_values(proto.graph)
     return FileCount(
         macs=sum(node_macs(node, shapes) for node in proto.graph.node if not at_load.issuperset(node.output)),
@@ -73,15 +74,18 @@ def count_file(model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1) -
 
 def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
     """Return a node's multiply-accumulates: per weight element of one output, or (transposed) of one input."""
+    # One number of the output takes a product for each number of its filter [C/group, h, w].
     if node.op_type == "Conv":
         return math.prod(_shape(shapes, node.output[0])) * math.prod(_shape(shapes, node.input[1])[1:])
+    # Here one number of the input is spread over the output, by a filter [M/group, h, w].
     if node.op_type == "ConvTranspose":
         return math.prod(_shape(shapes, node.input[0])) * math.prod(_shape(shapes, node.input[1])[1:])
     if node.op_type == "MatMul":
         return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[-1]
     if node.op_type == "Gemm":
         transposed = any(item.name == "transA" and item.i for item in node.attribute)
-        return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[0 if transposed else 1]
+        summed = 0 if transposed else 1
+        return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[summed]
     if node.op_type == "Einsum":
         equation = next(item.s.decode() for item in node.attribute if item.name == "equation")
         return einsum_macs(equation, [_shape(shapes, name) for name in node.input])
@@ -100,7 +104,7 @@ def _load(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
-    """Infer every shape afresh with the batch axis fixed; shapes the file states about values are not believed."""
+    """Infer every shape with the batch axis fixed; the shapes that the file declares for its values are not used."""
     proto.graph.ClearField("value_info")
     for value in (*proto.graph.input, *proto.graph.output):
         for dim in value.type.tensor_type.shape.dim:
@@ -110,6 +114,7 @@ def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
         if math.prod(tensor.dims) > _SMALL:
             _forget_content(tensor)
     inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
+    # Initializers need not be among the inputs since IR version 4, so inference lists no shape for them.
     shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -117,7 +122,7 @@ def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
 
 
 def _forget_content(tensor: onnx.TensorProto) -> None:
-    """Type and dims stay; a copy of gigabytes is not needed to infer shapes."""
+    """Keep only type and dims: inference copies the whole message, and weights may be gigabytes."""
     for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data"):
         tensor.ClearField(field)
     tensor.ClearField("data_location")
@@ -129,14 +134,19 @@ def _parameters(proto: onnx.ModelProto) -> set[str]:
     A number without axes in arithmetic is part of a formula, and so is what the file marks as constant.
     """
     roles = marked({item.key: item.value for item in proto.metadata_props}, ROLE_KEY)
-    stored = {t.name: len(t.dims) for t in proto.graph.initializer if t.data_type in _FLOATS}
-    stored = {name: axes for name, axes in stored.items() if roles.get(name) != CONSTANT}
+    axes = {}
+    for tensor in proto.graph.initializer:
+        if tensor.data_type in _FLOATS and roles.get(tensor.name) != CONSTANT:
+            axes[tensor.name] = len(tensor.dims)
     used = set()
     for node in proto.graph.node:
         passive = (*_SETTINGS.get(node.op_type, ()), *_STATISTICS.get(node.op_type, ()))
         for index, name in enumerate(node.input):
-            in_formula = node.op_type in ARITHMETIC and not stored.get(name) and name not in roles
-            if name in stored and index not in passive and not in_formula:
+            if name not in axes or index in passive:
+                continue
+            # A scale that trains may have no axes either; then the file marks it as a parameter.
+            in_formula = node.op_type in ARITHMETIC and not axes[name] and name not in roles
+            if not in_formula:
                 used.add(name)
     return used
 

@@ -67,14 +67,26 @@ def export_model(
         InvalidModel: The weights do not fit the Graph.
         ParityFailure: The file computes something else; there is no file under ``path`` then.
         WorkFailed: onnxruntime is missing, the disk is full, or the result is not valid ONNX.
+
+    >>> import tempfile
+    >>> from trunkline.graph.builder import GraphBuilder
+    >>> builder = GraphBuilder("net")
+    >>> graph = builder.finish([builder.node("Relu", [builder.image("image", (3, 4, 4))], name="task")])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = export_model(graph, None, Path(folder) / "model.onnx", parity_inputs=1)
+    >>> result.path.name, result.nodes, result.macs, result.parity.passed
+    ('model.onnx', 1, 0, True)
     """
+    # First of all: without onnxruntime there is no parity, and so no delivery.
     require_onnxruntime()
     final = Path(path)
     with staged(final) as target:
         model = finished(graph, weights, fold=fold, reuse=reuse, metadata=metadata)
         write_unchecked(model, target, external_bytes=external_bytes)
         check_file(target)
+        # Against the Graph as it was given, not as it was optimised: a wrong pass must show.
         parity = check_parity(target, graph, weights=weights, inputs=parity_inputs, seed=seed)
+        # Leaving the block by an exception publishes nothing.
         parity.raise_if_failed()
         count = count_file(target)
         file_bytes = sum(file.stat().st_size for file in target.parent.iterdir())

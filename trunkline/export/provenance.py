@@ -1,4 +1,4 @@
-"""What an exported file says about where it came from.
+"""What an exported file records about where it came from.
 
 No times, hosts or paths: equal inputs give equal bytes.
 """
@@ -42,7 +42,7 @@ class Provenance:
 
 
 def stamp() -> dict[str, str]:
-    """Return what every exported file carries."""
+    """Return the metadata of every exported file: the version of Trunkline."""
     return {PREFIX + "version": __version__}
 
 

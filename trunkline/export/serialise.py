@@ -18,6 +18,7 @@ from trunkline.files.wire import head
 from trunkline.graph.graph import name_of
 
 LARGE_WEIGHT_BYTES = 2**16
+"""Weights from this size on are written one by one; smaller ones stay in the messages, which cost little then."""
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
@@ -30,10 +31,12 @@ def write_model(model: ir.Model, file: BinaryIO) -> None:
     shell = _without(model, large)
     graph = shell.graph.SerializeToString(deterministic=True)
     shell.ClearField("graph")
+    # A length-delimited field needs its size first, so the graph's is added up before any weight is read.
     size = len(graph)
     for value, start in zip(large, heads, strict=True):
         inner = len(start) + _tensor(value).nbytes
         size += len(head(_GRAPH_INITIALIZER, inner)) + inner
+    # Protobuf merges a repeated field wherever its items lie, so the large weights may follow the rest of the graph.
     file.write(shell.SerializeToString(deterministic=True) + head(_MODEL_GRAPH, size) + graph)
     for value, start in zip(large, heads, strict=True):
         file.write(head(_GRAPH_INITIALIZER, len(start) + _tensor(value).nbytes) + start)
@@ -52,6 +55,7 @@ def _without(model: ir.Model, large: list[ir.Value]) -> onnx.ModelProto:
     for value in large:
         del stored[name_of(value)]
     shell = ir.to_proto(model)
+    # All of them are taken out: one that is put back alone would go to the end.
     for name in list(stored):
         del stored[name]
     for value in order:
@@ -69,11 +73,13 @@ def _tensor_head(value: ir.Value) -> bytes:
 
 
 def _content(value: ir.Value) -> memoryview:
-    """Return the numbers of a weight as ONNX stores them: little-endian, the last axis first."""
+    """Return the numbers of a weight as ONNX stores them: little-endian, the last axis counting fastest."""
     tensor = _tensor(value)
+    # A folded or transposed weight may be a view in another order.
     array = np.ascontiguousarray(tensor.numpy())
     if sys.byteorder == "big":
         array = array.byteswap()
+    # Types below a byte are packed in ONNX, and a byte each in numpy: such a file would be corrupt.
     if array.nbytes != tensor.nbytes:
         raise ValueError(f"{name_of(value)}: {array.nbytes} bytes for a tensor of {tensor.nbytes}")
     return array.reshape(-1).view(np.uint8).data

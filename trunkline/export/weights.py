@@ -33,6 +33,7 @@ def with_weights(graph: Graph, weights: Weights) -> Graph:
         value = result.initializers[name]
         assert value.dtype is not None
         value.const_value = ir.Tensor(np.asarray(array).astype(value.dtype.numpy()), name=name)
+        # A trained weight is no longer to be drawn.
         value.metadata_props.pop(FILLER_KEY, None)
     return result
 
@@ -40,8 +41,11 @@ def with_weights(graph: Graph, weights: Weights) -> Graph:
 def completed(graph: Graph, weights: Weights | None) -> Weights:
     """Return ``weights`` with the Graph's own, drawn where they are lazy, for what is not given."""
     given = weights or {}
-    own = {name: value for name, value in graph.initializers.items() if role_of(value) != "static"}
-    return {name: given[name] if name in given else array_of(value) for name, value in own.items()}
+    complete = {}
+    for name, value in graph.initializers.items():
+        if role_of(value) != "static":
+            complete[name] = given[name] if name in given else array_of(value)
+    return complete
 
 
 def _missing(graph: Graph, weights: Weights) -> Iterator[Problem]:

@@ -23,13 +23,19 @@ def convolution(
     group: int = 1,
     bias: bool = True,
 ) -> ir.Value:
-    """Add a size-keeping convolution with weight ``<name>.weight`` and, if asked, ``<name>.bias``."""
-    weight = builder.weight(
-        f"{name}.weight", (channels, int(shape_of(x)[1] or 0) // group, kernel, kernel), Filler("msra")
-    )
+    """Add a size-keeping convolution with weight ``<name>.weight`` and, with ``bias``, ``<name>.bias``.
+
+    >>> builder = GraphBuilder("head")
+    >>> x = builder.image("features", (64, 8, 8))
+    >>> shape_of(convolution(builder, x, "conv", 10, kernel=3, dilation=2))
+    (None, 10, 8, 8)
+    """
+    depth = int(shape_of(x)[1] or 0) // group
+    weight = builder.weight(f"{name}.weight", (channels, depth, kernel, kernel), Filler("msra"))
     inputs = [x, weight]
     if bias:
         inputs.append(builder.weight(f"{name}.bias", (channels,), Filler("constant", 0.0)))
+    # Half the window's extent less one: with an odd kernel the size stays, whatever the dilation.
     pad = dilation * (kernel - 1) // 2
     attributes: dict[str, Attribute] = {
         "kernel_shape": [kernel, kernel],
@@ -60,16 +66,18 @@ def normalised(
     dilation: int = 1,
     depthwise: bool = False,
 ) -> ir.Value:
-    """Add a convolution, BatchNormalization and ReLU; ``depthwise`` puts a convolution a channel, alike, before it.
+    """Add a convolution, BatchNormalization and ReLU.
 
-    A depthwise convolution takes kernel and dilation over, and a 1×1 convolution follows: an atrous separable
-    convolution (Chen et al. 2018, Sec. 3.1).
+    With ``depthwise``, a depthwise convolution of this kernel and dilation comes first, and the convolution itself
+    is 1×1: an atrous separable convolution (Chen et al. 2018, Sec. 3.1).
     """
     if depthwise:
         alone = int(shape_of(x)[1] or 0)
         x = convolution(builder, x, f"{name}.depth", alone, kernel=kernel, dilation=dilation, group=alone, bias=False)
         x = builder.node("Relu", [batch_norm(builder, x, f"{name}.depth.norm")], name=f"{name}.depth.relu")
+        # The depthwise convolution has looked around; what follows only mixes channels.
         kernel = dilation = 1
+    # The normalisation behind it has a bias of its own.
     x = convolution(builder, x, name, channels, kernel=kernel, dilation=dilation, bias=False)
     return builder.node("Relu", [batch_norm(builder, x, f"{name}.norm")], name=f"{name}.relu")
 
@@ -77,7 +85,7 @@ def normalised(
 def resized(
     builder: GraphBuilder, x: ir.Value, size: tuple[int, int], name: str, mode: Literal["nearest", "linear"]
 ) -> ir.Value:
-    """Bring a map to ``size`` (height, width); one that has it is returned as it is."""
+    """Resize a map to ``size`` (height, width); one of this size is returned as it is."""
     before = shape_of(x)
     if before[2:] == size:
         return x

@@ -1,4 +1,4 @@
-"""Formats that are not read, told by their first bytes, each with what to do about it. Nothing is unpacked."""
+"""Formats that are not read, by their first bytes, each with what to do about it. Nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNPACK = "unpack it first"
 
 
 class Foreign(NamedTuple):
-    """A format and what to do with a file of it."""
+    """A format, named as in "is a pickle", and what to do with a file of it."""
 
     what: str
     advice: str
@@ -25,6 +25,7 @@ class Foreign(NamedTuple):
 _MAGIC: Sequence[tuple[int, bytes, Foreign]] = (
     (0, b"version https://git-lfs", Foreign("a pointer of Git LFS, not the file", "fetch the file: git lfs pull")),
     (0, b"PK\x05\x06", Foreign("an empty zip archive", _DOWNLOAD)),
+    # A pickle of protocol 2 or later begins with its protocol's number.
     (0, b"\x80\x02", Foreign("a pickle", _PICKLE)),
     (0, b"\x80\x03", Foreign("a pickle", _PICKLE)),
     (0, b"\x80\x04", Foreign("a pickle", _PICKLE)),
@@ -35,6 +36,7 @@ _MAGIC: Sequence[tuple[int, bytes, Foreign]] = (
     (0, b"(\xb5/\xfd", Foreign("compressed with Zstandard", f"{_UNPACK}: unzstd")),
     (0, b"7z\xbc\xaf", Foreign("a 7-Zip archive", _UNPACK)),
     (0, b"Rar!", Foreign("a RAR archive", _UNPACK)),
+    # A tar archive begins with its first file's name and rights.
     (257, b"ustar", Foreign("a tar archive", f"{_UNPACK}: tar xf")),
     (0, b"\x93NUMPY", Foreign("a NumPy array", _WEIGHTS)),
     (0, b"\x89HDF\r\n", Foreign("a Keras or HDF5 file", _TENSORFLOW)),
@@ -42,6 +44,7 @@ _MAGIC: Sequence[tuple[int, bytes, Foreign]] = (
     (0, b"MATLAB 5.0", Foreign("a MATLAB file", _WEIGHTS)),
     (0, b"ftrt", Foreign("a TensorRT engine", _ORIGINAL)),
     (0, b"ptrt", Foreign("a TensorRT engine", _ORIGINAL)),
+    # FlatBuffers have the place of their root first, then four letters for their schema.
     (4, b"TFL", Foreign("a TensorFlow Lite model", f"{_ORIGINAL}, or {_TENSORFLOW}")),
     (4, b"ORTM", Foreign("a model in ONNX Runtime's own format", _ORIGINAL)),
     (4, b"ET12", Foreign("an ExecuTorch program", _EXPORT)),
@@ -52,6 +55,7 @@ _MAGIC: Sequence[tuple[int, bytes, Foreign]] = (
     (0, b"\x7fELF", Foreign("a program or library", _ORIGINAL)),
     (0, b"MZ", Foreign("a program or library", _ORIGINAL)),
     (0, b"#!", Foreign("a script", "give the model file itself; nothing is run")),
+    # ncnn's param files are text that begins with this number.
     (0, b"7767517", Foreign("an ncnn network", _ORIGINAL)),
     (0, b"\xff\xfe", Foreign("text in UTF-16", "save it as UTF-8")),
     (0, b"\xfe\xff", Foreign("text in UTF-16", "save it as UTF-8")),
@@ -65,7 +69,7 @@ _ZIPPED: Sequence[tuple[bytes, Foreign]] = (
     (b".npy", Foreign("a NumPy archive", _WEIGHTS)),
     (b"", Foreign("a zip archive", f"{_UNPACK}; {_PICKLE}")),
 )
-"""By a name inside the archive, as it stands in its head."""
+"""By a name inside the archive, which its first bytes show. The first one found counts; the last fits any."""
 _TEXT: Sequence[tuple[re.Pattern[bytes], Foreign]] = (
     (
         re.compile(rb"<\s*(?:ir_version|opset_import)\b"),
@@ -90,7 +94,13 @@ _TEXT: Sequence[tuple[re.Pattern[bytes], Foreign]] = (
 
 
 def foreign(head: bytes) -> Foreign | None:
-    """Return the format of a file that begins with ``head``, if it is one that is known and not read."""
+    """Return the format of a file that begins with ``head``, if it is one that is known and not read.
+
+    >>> foreign(b"GGUF")
+    Foreign(what='a GGUF file: weights of a language model', advice='give the network; weights alone are not one')
+    >>> foreign(b'name: "a prototxt"') is None
+    True
+    """
     for offset, magic, kind in _MAGIC:
         if head.startswith(magic, offset):
             return kind
@@ -101,7 +111,8 @@ def foreign(head: bytes) -> Foreign | None:
 
 
 def _protobuf(head: bytes) -> Foreign | None:
-    """Tell other programs' protobuf files by how their first field goes on."""
+    """Return which program's protobuf file this is, by what its first field holds."""
+    # A first field 1 that is itself a message: ONNX has a number there, and a Caffe network a name.
     number, start = _length(head, 1)
     inner = head[start : start + 1]
     if head.startswith(b"\x0a") and number and inner == b"\x0a":
@@ -116,7 +127,7 @@ def _protobuf(head: bytes) -> Foreign | None:
 
 
 def _length(head: bytes, at: int) -> tuple[int, int]:
-    """Return a length of protobuf's variable form, and where what it measures begins."""
+    """Return the length that protobuf wrote at ``at`` as a varint, and where the content that long begins."""
     value = 0
     for index, byte in enumerate(head[at : at + 5]):
         value |= (byte & 0x7F) << 7 * index

@@ -1,15 +1,15 @@
 """Weights by name from a safetensors file: a header of names, types and shapes, then raw numbers. No code in it.
 
 The file may be of a Graph, as checkpoints are, or of the torch module that the Graph was read from: then it may
-hold running counts that nobody needs, buffers, and matrices whose axes the Graph has in another order.
+hold counts of batches, which no Graph has, buffers, and matrices whose axes the Graph has in another order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +24,9 @@ _FLOATS = ("F64", "F32", "F16")
 _COUNTS = ".num_batches_tracked"
 """What torch's BatchNorm counts besides its statistics."""
 
+Order = Literal["graph", "module", "unknown"]
+"""Whose order of axes a file has for the matrices that a Graph keeps in another order than its module."""
+
 Heads = Mapping[str, tuple[str, Sequence[int]]]
 """Type and shape by name."""
 
@@ -33,9 +36,9 @@ class _Entry:
     """A weight of the Graph that the file has.
 
     Attributes:
-        value: The Graph's.
-        shape: As the file has it.
-        axes: Which of its author's axes each axis of the weight is, where the Graph has them in another order.
+        value: The weight in the Graph.
+        shape: Its shape in the file.
+        axes: For each axis of the weight, the index it had in the module; empty where the Graph keeps their order.
     """
 
     value: ir.Value
@@ -43,16 +46,19 @@ class _Entry:
     axes: tuple[int, ...]
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the file may have it as the Graph does; a stack of channels may be a column of numbers there."""
+    def fits_graph(self) -> bool:
+        """Whether the file's shape is the Graph's; ``[C]`` counts as ``[C, 1, 1]``."""
         wanted = shape_of(self.value)
-        return self.shape == wanted or (not self.axes and _without_ones(self.shape) == _without_ones(wanted))
+        if self.axes:  # axes of size 1 may have moved, so they must not be left out
+            return self.shape == wanted
+        return _without_ones(self.shape) == _without_ones(wanted)
 
     @property
-    def is_authors(self) -> bool:
-        """Whether the file may have it as its author does."""
-        found = len(self.axes) == len(self.shape) and tuple(self.shape[axis] for axis in self.axes)
-        return bool(self.axes) and found == shape_of(self.value)
+    def fits_module(self) -> bool:
+        """Whether the file's shape is that of the module, whose axes are in another order."""
+        if not self.axes or len(self.axes) != len(self.shape):
+            return False
+        return tuple(self.shape[axis] for axis in self.axes) == shape_of(self.value)
 
 
 def match_safetensors(graph: Graph, path: Path, limits: Limits) -> Matched:
@@ -67,14 +73,12 @@ def match_safetensors(graph: Graph, path: Path, limits: Limits) -> Matched:
         budget.charge(f"{path}: {name}", shape)
     stored = {name: value for name, value in graph.initializers.items() if is_weight(value) and name in heads}
     found = {name: _entry(value, heads[name][1]) for name, value in stored.items()}
-    turned = _is_of_author(found)
-    problems = dict(_problems(found, heads, turned, path))
-    return Matched(
-        {name: _lazy(name, entry, bool(turned), path) for name, entry in found.items() if name not in problems},
-        tuple(name for name in heads if name not in stored and not name.endswith(_COUNTS)),
-        tuple(problems.values()),
-        frozenset(problems),
-    )
+    order = _order_of_axes(found.values())
+    problems = dict(_problems(found, heads, order, path))
+    fitting = {name: entry for name, entry in found.items() if name not in problems}
+    tensors = {name: _lazy(name, entry, order, path) for name, entry in fitting.items()}
+    unused = tuple(name for name in heads if name not in stored and not name.endswith(_COUNTS))
+    return Matched(tensors, unused, tuple(problems.values()), frozenset(problems))
 
 
 def _heads(path: Path) -> Heads:
@@ -94,36 +98,47 @@ def _entry(value: ir.Value, shape: Sequence[int]) -> _Entry:
     return _Entry(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
 
 
-def _is_of_author(found: Mapping[str, _Entry]) -> bool | None:
-    """Whether the file has matrices in their author's order of axes; ``None`` where their shapes do not tell."""
-    turned = [entry for entry in found.values() if entry.axes]
-    votes = {entry.is_authors for entry in turned if entry.is_authors != entry.is_ours}
-    return votes.pop() if len(votes) == 1 else None if turned else False
+def _order_of_axes(entries: Iterable[_Entry]) -> Order:
+    """Return whose order of axes the file's matrices have, by all whose shapes fit only one of the two.
+
+    A square matrix fits both, so it cannot decide; two matrices that disagree leave it unknown.
+    """
+    transposed = [entry for entry in entries if entry.axes]
+    if not transposed:
+        return "graph"
+    votes = {entry.fits_module for entry in transposed if entry.fits_module != entry.fits_graph}
+    if len(votes) != 1:
+        return "unknown"
+    return "module" if votes.pop() else "graph"
 
 
-def _problems(
-    found: Mapping[str, _Entry], heads: Heads, turned: bool | None, path: Path
-) -> Iterator[tuple[str, Problem]]:
+def _problems(found: Mapping[str, _Entry], heads: Heads, order: Order, path: Path) -> Iterator[tuple[str, Problem]]:
+    """Yield what is wrong with weights of the file, by name."""
     for name, entry in found.items():
         kind = heads[name][0]
         if kind not in _FLOATS:
             advice = f"save it as one of {', '.join(_FLOATS)}"
             yield name, Problem(f"{quoted(name)} is of type {kind}", str(path), advice)
-        elif not (entry.is_authors if entry.axes and turned else entry.is_ours):
+        elif not _fits(entry, order):
             message = f"{quoted(name)} has shape {list(entry.shape)}; the network expects {list(shape_of(entry.value))}"
             yield name, Problem(message, str(path))
-        elif entry.axes and turned is None:
+        elif entry.axes and order == "unknown":
             message = f"{quoted(name)} is stored transposed in the network; its shape does not tell how the file has it"
             yield name, Problem(message, str(path), "load the file into the torch module, and read the module")
 
 
-def _lazy(name: str, entry: _Entry, turned: bool, path: Path) -> ir.LazyTensor:
-    """Return a tensor in the Graph's element type and order of axes that reads its numbers whenever it is asked."""
+def _fits(entry: _Entry, order: Order) -> bool:
+    return entry.fits_module if entry.axes and order == "module" else entry.fits_graph
+
+
+def _lazy(name: str, entry: _Entry, order: Order, path: Path) -> ir.LazyTensor:
+    """Return a tensor in the Graph's element type and order of axes, which reads its numbers whenever wanted."""
     dtype, shape = entry.value.dtype or ir.DataType.FLOAT, shape_of(entry.value)
 
     def read() -> ir.TensorProtocol:
         content = _read(name, path).astype(dtype.numpy())
-        content = np.ascontiguousarray(content.transpose(entry.axes)) if entry.axes and turned else content
+        if entry.axes and order == "module":
+            content = np.ascontiguousarray(content.transpose(entry.axes))
         return ir.Tensor(content.reshape([size or 1 for size in shape]), name=name)
 
     return ir.LazyTensor(read, dtype, ir.Shape(shape), cache=False, name=name)
@@ -140,6 +155,7 @@ def _read(name: str, path: Path) -> np.ndarray[Any, Any]:
         with safe_open(path, framework="np") as file:
             array: np.ndarray[Any, Any] = file.get_tensor(name)
     except (SafetensorError, OSError) as error:
+        # The file was read before, so it has changed or gone since.
         raise InvalidModel(f"{quoted(name)} cannot be read any more: {error}", place=str(path)) from error
     if not np.isfinite(array).all():
         advice = "the training diverged: use an earlier checkpoint"

@@ -1,4 +1,4 @@
-"""Trained weights from a file beside the network: a caffemodel or safetensors, told by content, read lazily."""
+"""Trained weights from a file beside the network: a caffemodel or safetensors, recognised by content, read lazily."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def apply_weights(
         graph: The network. A caffemodel's layers must have the names that its prototxt gives them.
         path: A caffemodel, or a safetensors file of weights under the Graph's names.
         limits: What the file may ask for.
-        allow_missing: Weights that the file lacks start as the network says, with a note, not an error.
+        allow_missing: Weights that the file lacks start as the network describes, with a note, not an error.
 
     Raises:
         InvalidModel: The file is damaged or of another format; or weights are missing or do not fit: all of them.
@@ -47,27 +47,28 @@ def apply_weights(
     problems = list(found.problems)
     if missing and not allow_missing:
         problems.append(_missing_problem(graph.name, missing, len(wanted), file, advice))
-        problems += [Problem(f"not used are {_listed(found.unused)}", str(file))] if found.unused else []
+        if found.unused:  # a missing weight is often among these, under another name
+            problems.append(Problem(f"not used are {_listed(found.unused)}", str(file)))
     if problems:
         raise InvalidModel(problems)
     return _with_tensors(graph, found.tensors, _notes(file, missing, found.unused))
 
 
 def require_finite(graph: Graph) -> None:
-    """Read every weight once, one at a time, so that a bad one is told before work begins.
+    """Read every weight once, one at a time, so that a bad one is reported before work begins.
 
     Raises:
         InvalidModel: A weight of the file that :func:`apply_weights` was given holds NaN or infinity.
     """
     for value in graph.initializers.values():
-        if FILLER_KEY not in value.metadata_props:
-            array_of(value)
+        if FILLER_KEY not in value.metadata_props:  # one that is still to be drawn comes from no file
+            array_of(value)  # the tensor's own reader checks it
 
 
 def _matched(graph: Graph, file: Path, limits: Limits) -> tuple[Matched, str]:
     """Read the file and return what it has, with advice for a Graph that it has nothing for."""
     head = read_bytes(file, limit_bytes=limits.file_bytes, head_bytes=_HEAD_BYTES)
-    if head[8:10] == b'{"':
+    if head[8:10] == b'{"':  # safetensors: the length of its header, then the header, which is JSON
         found = match_safetensors(graph, file, limits)
         wanted = next(iter(graph.initializers), "")
         return found, did_you_mean(wanted, found.unused) or "its names must be those that `trunkline inspect` shows"
@@ -77,6 +78,7 @@ def _matched(graph: Graph, file: Path, limits: Limits) -> tuple[Matched, str]:
 
 
 def _refuse_foreign(head: bytes, file: Path) -> None:
+    """Raise if the file is of a format that holds no weights by name, or one that runs code."""
     kind = foreign(head)
     if kind is not None:
         is_pickle = "pickle" in kind.what or "torch" in kind.what
@@ -86,7 +88,7 @@ def _refuse_foreign(head: bytes, file: Path) -> None:
 
 
 def _missing_problem(network: str, missing: Sequence[str], total: int, file: Path, advice: str) -> Problem:
-    if len(missing) == total:
+    if len(missing) == total:  # most likely the file of another network, so no list of names
         return Problem(f"no weight of {quoted(network)} is in this file", str(file), advice)
     message = f"{len(missing)} of {total} weights are missing: {_listed(missing)}"
     return Problem(message, str(file), "--allow-missing lets them start as the network says")
@@ -112,5 +114,5 @@ def _with_tensors(graph: Graph, tensors: Mapping[str, ir.TensorProtocol], notes:
         value = copy.initializers[name]
         assert tuple(tensor.shape.numpy()) == shape_of(value)  # what did not fit was refused
         value.const_value = tensor
-        value.metadata_props.pop(FILLER_KEY, None)
+        value.metadata_props.pop(FILLER_KEY, None)  # or the weight would be drawn all the same
     return Graph(copy.model, (*graph.notes, *notes))

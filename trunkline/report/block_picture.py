@@ -1,6 +1,6 @@
 """A picture of a network's blocks and branching points, as one SVG that needs nothing else.
 
-Blocks stand below each other, because that is what they are: a chain, cut where one tensor is all that goes on.
+Blocks are drawn below each other, because they form a chain: it is cut where one tensor is all that goes on.
 The circles between them are the branching points. The bars show each block's share of the MACs and parameters.
 """
 
@@ -23,14 +23,16 @@ def block_picture(title: str, blocks: Sequence[Block], summaries: Sequence[str],
 
     Args:
         title: The network's name.
-        blocks: In order.
+        blocks: The network's blocks, from the image on.
         summaries: What each block holds, in a few words.
         taps: Names of outputs; the blocks that write them are marked.
     """
     height = _TOP + _ROW * len(blocks) + 40
     body = [*_heading(title, blocks), *_chain(len(blocks))]
     for index, (block, summary) in enumerate(zip(blocks, summaries, strict=True)):
-        body += _block(index, block, summary, blocks, bool(set(taps) & {block.output, *block.nodes}))
+        # A tap may lie inside a block; it is then known by a node's name.
+        is_tapped = bool(set(taps) & {block.output, *block.nodes})
+        body += _block(index, block, summary, blocks, is_tapped)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
@@ -79,6 +81,7 @@ def _block(index: int, block: Block, summary: str, blocks: Sequence[Block], tapp
 
 def _bar(y: float, colour: str, part: int, parts: Sequence[int]) -> Iterator[str]:
     """Draw a bar as long as ``part`` is next to the largest of ``parts``, with its share of their sum."""
+    # A block without any still shows a line, and a network of no MACs at all does not divide by zero.
     width = max(1.0, _BAR_WIDTH * part / max(1, *parts))
     yield f'<rect x="{_BARS}" y="{y}" width="{width:.1f}" height="9" rx="2" fill="{colour}"/>'
     yield _text(_BARS + width + 6, y + 8, f"{100 * part / max(1, sum(parts)):.1f}", size=10, colour=_FAINT)
@@ -91,6 +94,7 @@ def _totals(blocks: Sequence[Block]) -> tuple[int, int]:
 def _text(
     x: float, y: float, text: str, *, size: int = 12, weight: str = "normal", colour: str = _INK, tip: str = ""
 ) -> str:
+    # A tip shows what was shortened; the whole text in the picture needs none.
     title = f"<title>{_clean(tip)}</title>" if tip not in text else ""
     return (
         f'<text x="{x:.1f}" y="{y}" font-size="{size}" font-weight="{weight}" fill="{colour}">'
@@ -104,6 +108,7 @@ def _clean(text: str) -> str:
 
 
 def _short(text: str, length: int) -> str:
+    # Names of nodes differ at their ends, so the middle is left out.
     return text if len(text) <= length else text[: length // 2] + "…" + text[-(length // 2) :]
 
 

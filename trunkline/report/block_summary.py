@@ -11,13 +11,10 @@ from trunkline.graph.graph import Graph, attribute, name_of, shape_of
 
 _MOST = 4
 _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
-_SMALL = frozenset(
-    {
-        *("BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSwish", "HardSigmoid", "Dropout"),
-        *("Mul", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split"),
-    }
-)
-"""Operators that say little about a block; they are named where it holds nothing else."""
+_ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSwish", "HardSigmoid"}
+_MOVES = {"Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split"}
+_SMALL = frozenset({*_ACTIVATIONS, *_MOVES, "BatchNormalization", "Dropout", "Mul"})
+"""Operators that tell little about a block; they are named where it holds nothing else."""
 
 
 def summaries(graph: Graph, blocks: tuple[Block, ...]) -> tuple[str, ...]:
@@ -30,19 +27,23 @@ def _summary(nodes: list[ir.Node]) -> str:
     telling = [node for node in nodes if node.op_type not in _SMALL] or nodes
     counts = Counter(_label(node) for node in telling)
     shown = [label if count == 1 else f"{count} {label}" for label, count in counts.items()]
-    return ", ".join(shown[:_MOST]) + (", …" if len(shown) > _MOST else "")
+    if len(shown) > _MOST:
+        return ", ".join([*shown[:_MOST], "…"])
+    return ", ".join(shown)
 
 
 def _label(node: ir.Node) -> str:
     if node.op_type not in _WINDOWS:
         return node.op_type
     kernel = "x".join(str(size) for size in attribute(node, "kernel_shape", []))
-    stride = max(attribute(node, "strides", [1]))
     kind = "depthwise" if _is_depthwise(node) else node.op_type
-    return f"{kind} {kernel}" + (f"/{stride}" if stride > 1 else "")
+    stride = max(attribute(node, "strides", [1]))
+    return f"{kind} {kernel}/{stride}" if stride > 1 else f"{kind} {kernel}"
 
 
 def _is_depthwise(node: ir.Node) -> bool:
     read = node.inputs[0]
     groups = attribute(node, "group", 1)
-    return node.op_type == "Conv" and groups > 1 and read is not None and groups == shape_of(read)[1]
+    if node.op_type != "Conv" or groups == 1 or read is None:
+        return False
+    return bool(groups == shape_of(read)[1])

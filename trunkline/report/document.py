@@ -28,8 +28,8 @@ class Report:
 
     Attributes:
         path: The Markdown file.
-        tables: Its tables.
-        pictures: Its PNG files.
+        tables: The tables in it, in order.
+        pictures: The PNG files that it shows.
     """
 
     path: Path
@@ -59,16 +59,22 @@ def write_report(run: Path) -> Report:
     path = run / "report.md"
     with _from(run / "train*.json"):
         trained = how_trained(models) if models else []
+    # Last of all, so that no report shows pictures that could not be drawn.
     atomic_write(path, _document(run, found, trained, tables, pictures).encode())
     return Report(path, tuple(tables), tuple(run / name for name in pictures.values()))
 
 
 def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
     """Return what the trainings wrote, the run's model first; nothing where it is not trained yet."""
-    return [found["train"], *(_read(path) for path in sorted(run.glob("train-*.json")))] if found["train"] else []
+    if not found["train"]:
+        return []
+    # Baselines; sorted, so that equal runs give equal reports.
+    baselines = sorted(run.glob("train-*.json"))
+    return [found["train"], *map(_read, baselines)]
 
 
 def _tables(run: Path, found: Mapping[str, Any], models: list[Any], compared: list[Way]) -> list[Table]:
+    """Return a table for each stage that is done, the comparison of all ways of sharing first."""
     tables = []
     if compared:
         tables.append(trade_off_table(compared, found["bench"]))
@@ -96,7 +102,7 @@ def _compared(run: Path, found: Mapping[str, Any], models: list[Any]) -> list[Wa
 
 
 def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[str, str]:
-    """Draw what there is to draw; returns file names by caption."""
+    """Draw what the finished stages allow, and return the file names by caption."""
     pictures = {}
     if compared:
         draw_trade_off(compared, found["bench"], run / "trade_off.png")
@@ -109,7 +115,9 @@ def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[
         with _from(run / "policy.json"):
             draw_policy(found["policy"], run / "policy.png")
         pictures["What the search learned"] = "policy.png"
-    records = [record for stage in ("search", "train") for record in read_records(run / stage / "metrics.jsonl")]
+    records: list[dict[str, Any]] = []
+    for stage in ("search", "train"):
+        records += read_records(run / stage / "metrics.jsonl")
     if draw_losses(records, run / "losses.png"):
         pictures["Losses"] = "losses.png"
     if (run / PREDICTIONS).is_file():
@@ -128,18 +136,20 @@ def _document(
     parts = [
         f"# {escaped(plan['backbone']['name'])}: {', '.join(plan['tasks'])}\n",
         f"Method: {escaped(plan['method'])}. {verdict}",
-        *(["\n".join(trained) + "\n"] if trained else []),
-        *(table.to_markdown() for table in tables),
-        *(f"### {caption}\n\n![{caption}]({name})\n" for caption, name in pictures.items()),
     ]
+    if trained:
+        parts.append("\n".join(trained) + "\n")
+    parts += [table.to_markdown() for table in tables]
+    parts += [f"### {caption}\n\n![{caption}]({name})\n" for caption, name in pictures.items()]
     return "\n".join(parts)
 
 
 @contextmanager
 def _from(path: Path) -> Iterator[None]:
-    """Blame a run's file that holds JSON of another form."""
+    """Raise InvalidConfig, naming the run's file, where its JSON has another form."""
     try:
         yield
+    # What it takes to find that out: a missing key, a list or None for an object, text for a number.
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         advice = "run the stage again; it goes on from its checkpoint"
         raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error

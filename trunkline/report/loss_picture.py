@@ -21,6 +21,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 record = json.loads(line)
             except ValueError:
+                # What a kill leaves of the last line; resuming drops it.
                 continue
             if isinstance(record, dict):
                 yield record
@@ -28,6 +29,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 def losses_by_phase(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """Return ``phase → task → [(step, loss)]`` in the order of the records."""
+    # A non-finite loss is written as null, which no line can show.
     series: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for record in records:
         for task, loss in (record.get("losses") or {}).items():
@@ -42,6 +44,7 @@ def draw_losses(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
     series = losses_by_phase(records)
     if not series:
         return False
+    # In the order of their first records, so that a task has one colour in all panels.
     tasks = list(dict.fromkeys(task for phase in series.values() for task in phase))
     with figure(max(6.0, 3.6 * len(series)), 3.0, path) as drawn:
         panels = drawn.subplots(1, len(series), squeeze=False)[0]
@@ -55,6 +58,7 @@ def draw_losses(records: Sequence[Mapping[str, Any]], path: Path) -> bool:
             axes.set_xlabel("step", fontsize=8)
             axes.tick_params(labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
+            # A logarithmic axis drops what is not positive, as the loss of a likelihood may be.
             if all(loss > 0 for points in by_task.values() for _, loss in points):
                 axes.set_yscale("log")
         panels[0].set_ylabel("loss", fontsize=8)
@@ -66,6 +70,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
     """Return the exponential running mean, without the start's pull towards zero."""
     smoothed, total, weight = [], 0.0, 0.0
     for value in values:
-        total, weight = SMOOTHING * total + (1 - SMOOTHING) * value, SMOOTHING * weight + (1 - SMOOTHING)
+        total = SMOOTHING * total + (1 - SMOOTHING) * value
+        # The weights of all values so far; dividing by their sum corrects the start, as in Adam (Kingma & Ba 2015).
+        weight = SMOOTHING * weight + (1 - SMOOTHING)
         smoothed.append(total / weight)
     return smoothed

@@ -27,7 +27,7 @@ def draw_predictions(
     Args:
         twin: A trained model whose outputs are named by task.
         data: Where images come from; ``first`` is the index of the first.
-        tasks: What to show.
+        tasks: The tasks to show, in the order of the columns.
         path: The file to write.
         images: Number of rows.
         first: Index of the first image.

@@ -22,16 +22,10 @@ def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
     with figure(_width(len(units)), 1.5 + 0.42 * len(tasks), path) as drawn:
         axes = drawn.add_subplot()
         for x, unit in enumerate(units):
-            row = plan["units"][unit]
-            users: dict[object, list[int]] = {}
-            for y, task in enumerate(tasks):
-                users.setdefault(row[task], []).append(y)
-            for y, task in enumerate(tasks):
-                _cell(axes, x, y, _colour(row[task], users[row[task]]))
+            _draw_unit(axes, x, [plan["units"][unit][task] for task in tasks])
         _label(axes, units, tasks)
-        axes.set_title(
-            plain(f"Sharing pattern of {plan['backbone']['name']} ({plan['method']})", 90), fontsize=10, loc="left"
-        )
+        title = f"Sharing pattern of {plan['backbone']['name']} ({plan['method']})"
+        axes.set_title(plain(title, 90), fontsize=10, loc="left")
         handles = [Patch(color=SHARED, label="shared"), Patch(color=SKIPPED, label="skip")]
         handles += [Patch(color=task_colour(i), label=f"own: {plain(task)}") for i, task in enumerate(tasks)]
         drawn.legend(handles=handles, ncols=len(handles), fontsize=7, frameon=False, loc="outside lower left")
@@ -61,16 +55,27 @@ def draw_policy(policy: Mapping[str, Any], path: Path) -> None:
         _unit_ticks(panels[-1], units)
 
 
+def _draw_unit(axes: Axes, x: int, instances: Sequence[object]) -> None:
+    """Draw the column of one unit: an instance, or ``skip``, for each task."""
+    users: dict[object, list[int]] = {}
+    for y, instance in enumerate(instances):
+        users.setdefault(instance, []).append(y)
+    for y, instance in enumerate(instances):
+        _cell(axes, x, y, _colour(instance, users[instance]))
+
+
 def _width(units: int) -> float:
+    # Between what a title needs and what a page shows; beyond that, columns get narrower.
     return max(6.0, min(22.0, 2.0 + 0.24 * units))
 
 
 def _colour(instance: object, users: Sequence[int]) -> str:
     if instance == "skip":
         return SKIPPED
-    if instance == 0 or len(users) > 1:
-        return SHARED if instance == 0 else task_colour(users[0] + 3)
-    return task_colour(users[0])
+    if instance == 0:
+        return SHARED
+    # A group that shares an instance of its own gets another colour than its first task alone would have.
+    return task_colour(users[0] + 3) if len(users) > 1 else task_colour(users[0])
 
 
 def _cell(axes: Axes, x: int, y: int, colour: str) -> None:
@@ -81,6 +86,7 @@ def _cell(axes: Axes, x: int, y: int, colour: str) -> None:
 
 def _label(axes: Axes, units: Sequence[str], tasks: Sequence[str]) -> None:
     axes.set_xlim(-0.6, len(units) - 0.4)
+    # Downwards, so that the first task is the top row.
     axes.set_ylim(len(tasks) - 0.4, -0.6)
     axes.set_yticks(range(len(tasks)), [plain(task, 20) for task in tasks], fontsize=8)
     _unit_ticks(axes, units)
@@ -88,7 +94,9 @@ def _label(axes: Axes, units: Sequence[str], tasks: Sequence[str]) -> None:
 
 
 def _unit_ticks(axes: Axes, units: Sequence[str]) -> None:
-    step = max(1, len(units) // 60 + (len(units) > 60))
+    # At most 60 names can be read.
+    count = len(units)
+    step = count // 60 + 1 if count > 60 else 1
     shown = range(0, len(units), step)
     axes.set_xticks(list(shown), [plain(units[i], 22) for i in shown], rotation=90, fontsize=6, color=INK)
 

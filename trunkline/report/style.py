@@ -27,6 +27,7 @@ def task_colour(index: int) -> str:
 @contextmanager
 def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
     """Give a figure of ``width`` × ``height`` inches and write it to ``path`` as PNG, atomically."""
+    # Without pyplot: that would look for a display, and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -41,5 +42,6 @@ def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
 
 def plain(text: str, limit: int = 40) -> str:
     """Return text that matplotlib draws as it is: no formulas, no control characters, no endless names."""
+    # matplotlib takes text between dollars for a formula.
     safe = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"

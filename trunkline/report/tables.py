@@ -16,10 +16,18 @@ class Table:
     """A table: the first column names, the others hold numbers with their units in the heading.
 
     Attributes:
-        title: Of the table.
-        columns: Their headings.
-        rows: As many cells each.
+        title: The heading above it.
+        columns: The headings of its columns.
+        rows: The cells of each row, as many as there are columns.
         notes: What its marks mean, one line each; shown below it.
+
+    >>> print(Table("Cost", ("model", "MACs (M)"), (("shared", "1.0"),)).to_markdown())
+    ### Cost
+    <BLANKLINE>
+    | model | MACs (M) |
+    | --- | ---: |
+    | shared | 1.0 |
+    <BLANKLINE>
     """
 
     title: str
@@ -61,13 +69,16 @@ def accuracy_table(models: Sequence[Json], deltas: Mapping[str, Mapping[str, flo
 
     Δ of a model that was not trained as they were is marked.
     """
-    keys = [(task, metric) for task, metrics in models[0]["metrics"].items() for metric in metrics]
-    rows = [
-        (f"{task} {metric}", *(_figure(model["metrics"].get(task, {}).get(metric)) for model in models))
-        for task, metric in keys
-    ]
+    rows = []
+    for task, metrics in models[0]["metrics"].items():
+        for metric in metrics:
+            # A single-task model has the metrics of its own task only.
+            figures = [_figure(model["metrics"].get(task, {}).get(metric)) for model in models]
+            rows.append((f"{task} {metric}", *figures))
     if deltas:
-        rows.append(("Δ mean (%)", *(_change(model, deltas.get(model["name"], {}).get("mean")) for model in models)))
+        changes = [deltas.get(model["name"], {}).get("mean") for model in models]
+        cells = [_change(model, change) for model, change in zip(models, changes, strict=True)]
+        rows.append(("Δ mean (%)", *cells))
     reported = models[0]["splits"]["report"]
     title = f"Accuracy on {reported['split']} ({reported['samples']} samples)"
     return Table(title, ("metric", *(model["name"] for model in models)), tuple(rows))
@@ -84,7 +95,7 @@ def latency_table(bench: Json) -> Table:
     for model in bench["models"]:
         name, (low, high) = model["name"], model["p50_ci_ms"]
         time_mark = f" {UNSTABLE}" if name in reasons else ""
-        ratio_mark = f" {UNSTABLE}" if name in speed_ups and reasons.keys() & {name, first["name"]} else ""
+        ratio_mark = mark_of_ratio(name, first["name"], bench)
         rows.append(
             (
                 name,
@@ -106,17 +117,27 @@ def unstable(bench: Json) -> dict[str, str]:
     return {model["name"]: model["reason"] for model in bench["models"] if not model["stable"]}
 
 
+def mark_of_ratio(name: str, first: str, bench: Json) -> str:
+    """Return the mark behind a model's speed-up; empty where both latencies are steady, or it is the baseline."""
+    has_ratio = any(ratio["name"] == name for ratio in bench["ratios"])
+    is_unsteady = not unstable(bench).keys().isdisjoint({name, first})
+    return f" {UNSTABLE}" if has_ratio and is_unsteady else ""
+
+
 def unstable_notes(first: str, reasons: Mapping[str, str]) -> list[str]:
     """Return why latencies cannot be relied on, in sentences; ``first`` is what speed-ups are against."""
-    ratios = ", and so are all speed-ups and bounds, which are against it"
-    return [
-        f"{UNSTABLE} {name} is unstable{ratios if name == first else ''}: {reason}" for name, reason in reasons.items()
-    ]
+    notes = []
+    for name, reason in reasons.items():
+        consequence = ", and so are all speed-ups and bounds, which are against it" if name == first else ""
+        notes.append(f"{UNSTABLE} {name} is unstable{consequence}: {reason}")
+    return notes
 
 
 def _unknown_notes(bench: Json) -> list[str]:
     names = ", ".join(model["name"] for model in bench["models"] if model["macs"] is None)
-    return [f"{UNKNOWN}: the MACs of {names}; `trunkline inspect` says why they cannot be counted"] if names else []
+    if not names:
+        return []
+    return [f"{UNKNOWN}: the MACs of {names}; `trunkline inspect` says why they cannot be counted"]
 
 
 def parity_table(export: Json) -> Table:
@@ -138,6 +159,7 @@ def parity_table(export: Json) -> Table:
 def _cost_row(name: str, mine: Json, theirs: Json) -> tuple[str, ...]:
     row = [name]
     for key, unit in (("macs", 1e6), ("parameters", 1e3)):
+        # Tasks without heads run nothing there, in either model.
         ratio = mine[key] / theirs[key] if theirs[key] else 1.0
         row += [f"{mine[key] / unit:,.1f}", f"{theirs[key] / unit:,.1f}", f"{ratio:.3f}"]
     return tuple(row)
@@ -160,6 +182,7 @@ def _known(value: float | None, mark: str = "") -> str:
 def escaped(text: str) -> str:
     """Show text from files as text: no markup, no line breaks, no table bars."""
     safe = "".join(c if c.isprintable() else " " for c in text)
+    # The ampersand first, or those of the other replacements would be escaped once more.
     for mark, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`")):
         safe = safe.replace(mark, shown)
     return safe

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.report.style import INK, SHARED, figure, plain, task_colour
-from trunkline.report.tables import UNSTABLE, Table, unstable, unstable_notes
+from trunkline.report.tables import UNSTABLE, Table, mark_of_ratio, unstable, unstable_notes
 
 Json = Mapping[str, Any]
 
@@ -22,9 +22,9 @@ class Way:
     """One way of sharing, trained and measured.
 
     Attributes:
-        name: As the measurement has it.
+        name: Its name in the measurement.
         change: Mean Δ in percent against single-task models.
-        changes: Δ by task.
+        changes: Δ in percent, by task.
         alike: Whether it was trained as the single-task models were.
         latency: Its row of the measurement.
     """
@@ -37,7 +37,7 @@ class Way:
 
     @property
     def interval_ms(self) -> tuple[float, float]:
-        """Return the 99 % interval of the median latency."""
+        """The 99 % interval of the median latency."""
         low, high = self.latency["p50_ci_ms"]
         return low, high
 
@@ -48,6 +48,7 @@ def ways(models: Sequence[Json], deltas: Mapping[str, Mapping[str, float]], benc
     changes = {_SEARCHED if name == _MODEL else name: row for name, row in deltas.items()}
     if not changes:
         return []
+    # The single-task models are what Δ is against, so theirs is 0 and in no file.
     changes[SINGLE_TASK] = dict.fromkeys(next(iter(changes.values())), 0.0)
     found = []
     for latency in bench["models"]:
@@ -61,26 +62,26 @@ def ways(models: Sequence[Json], deltas: Mapping[str, Mapping[str, float]], benc
 def trade_off_table(found: Sequence[Way], bench: Json) -> Table:
     """Return Δ next to MACs, latency and speed-up, one row for each way of sharing."""
     reasons, first = unstable(bench), bench["models"][0]["name"]
-    speed_ups = {ratio["name"]: ratio["speed_up"] for ratio in bench["ratios"]}
-    rows = []
-    for way in found:
-        time_mark = f" {UNSTABLE}" if way.name in reasons else ""
-        ratio_mark = f" {UNSTABLE}" if way.name in speed_ups and reasons.keys() & {way.name, first} else ""
-        macs = way.latency["macs_ratio"]
-        rows.append(
-            (
-                way.name,
-                "–" if macs is None else f"{macs:.3f}",
-                f"{way.latency['p50_ms']:.2f}{time_mark}",
-                f"{speed_ups.get(way.name, 1.0):.2f}{ratio_mark}",
-                *(f"{change:+.2f}" for change in way.changes.values()),
-                f"{way.change:+.2f}" if way.alike else f"{way.change:+.2f} (not alike)",
-            )
-        )
-    tasks = list(found[0].changes)
-    columns = ("model", "MACs", "p50 (ms)", "speed-up", *(f"Δ {task} (%)" for task in tasks), "Δ mean (%)")
+    rows = [_row(way, first, bench) for way in found]
+    changes = [f"Δ {task} (%)" for task in found[0].changes]
+    columns = ("model", "MACs", "p50 (ms)", "speed-up", *changes, "Δ mean (%)")
     title = "What sharing saves, and what it costs, against single-task models"
     return Table(title, columns, tuple(rows), tuple(unstable_notes(first, reasons)))
+
+
+def _row(way: Way, first: str, bench: Json) -> tuple[str, ...]:
+    # The first model has no ratio against itself: its speed-up is 1.
+    speed_ups = {ratio["name"]: ratio["speed_up"] for ratio in bench["ratios"]}
+    time_mark = f" {UNSTABLE}" if way.name in unstable(bench) else ""
+    macs = way.latency["macs_ratio"]
+    return (
+        way.name,
+        "–" if macs is None else f"{macs:.3f}",
+        f"{way.latency['p50_ms']:.2f}{time_mark}",
+        f"{speed_ups.get(way.name, 1.0):.2f}{mark_of_ratio(way.name, first, bench)}",
+        *(f"{change:+.2f}" for change in way.changes.values()),
+        f"{way.change:+.2f}" if way.alike else f"{way.change:+.2f} (not alike)",
+    )
 
 
 def draw_trade_off(found: Sequence[Way], bench: Json, path: Path) -> None:

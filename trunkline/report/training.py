@@ -1,4 +1,4 @@
-"""How the models of a report were trained, in sentences: what reports, what chose, and who had more than others."""
+"""How the models of a report were trained, in sentences: what reports, what chose, and who had more steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Json = Mapping[str, Any]
 
 
 def how_trained(models: Sequence[Json]) -> list[str]:
-    """Return sentences about ``train*.json``, the run's model first."""
+    """Return sentences about the contents of ``train*.json``, the run's model first."""
     splits, best_by = models[0]["splits"], models[0]["best_by"]
     sentences = [f"Metrics are of {_part(splits['report'])}."]
     if best_by is None:
@@ -19,6 +19,7 @@ def how_trained(models: Sequence[Json]) -> list[str]:
     else:
         chosen = f"`{escaped(best_by)}` on {_part(splits['choose'])}"
         sentences.append(f"Weights were chosen by {chosen}; models that share nothing chose each for itself.")
+    # A model that went on from its search had more steps than any baseline, which a reader of Δ must know.
     return [*sentences, *(_not_alike(model) for model in models if not model["alike"])]
 
 

@@ -1,7 +1,7 @@
 """Components: the parts of a multi-task model that no common weight joins.
 
-N independent models in one Graph are N components, a fully shared model is one, and a searched plan is what it is.
-Training must not couple components: each stands for a model that could have been trained alone.
+N independent models in one Graph are N components, a fully shared model is one, and a searched plan is anything
+between. Training must not couple components: each is a model that could have been trained alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Component:
 
     @property
     def name(self) -> str:
-        """The tasks, joined by ``+``; unlike task names themselves it may name a component of several."""
+        """The tasks' names joined by ``+``, a character that no task name holds."""
         return "+".join(self.tasks)
 
 
@@ -33,11 +33,19 @@ def components_of(reads: Mapping[str, Collection[str]]) -> tuple[Component, ...]
 
     Args:
         reads: By task, the names of the weights and statistics that its output is computed from.
+
+    >>> reads = {"depth": ["trunk", "a"], "edges": ["b"], "normals": ["trunk", "c"]}
+    >>> [component.name for component in components_of(reads)]
+    ['depth+normals', 'edges']
     """
     order, found = list(reads), list[Component]()
     for task, names in reads.items():
+        # One task may read from several components that had nothing in common before: all of them become one.
         joined = [part for part in found if not part.weights.isdisjoint(names)]
-        tasks = sorted([task, *(other for part in joined for other in part.tasks)], key=order.index)
-        weights = frozenset(names).union(*(part.weights for part in joined))
-        found = [*(part for part in found if part not in joined), Component(tuple(tasks), weights)]
+        tasks, weights = [task], set(names)
+        for part in joined:
+            tasks += part.tasks
+            weights |= part.weights
+        apart = [part for part in found if part not in joined]
+        found = [*apart, Component(tuple(sorted(tasks, key=order.index)), frozenset(weights))]
     return tuple(sorted(found, key=lambda part: order.index(part.tasks[0])))

@@ -1,6 +1,6 @@
 """Operators that only onnx2torch knows.
 
-It is asked last, and only for operators without weights: its modules copy the weights they find, so a shared
+It is tried last, and only for operators without weights: its modules copy the weights they find, so a shared
 weight would silently become two. It needs a torchvision that matches torch, which is why it is an extra and is
 imported here, at the moment it is needed.
 """
@@ -47,16 +47,19 @@ def foreign_op(node: ir.Node) -> Op:
         raise _unsupported(node, f"it is not asked for operators with weights ({', '.join(weights)})")
     try:
         registry = importlib.import_module("onnx2torch.node_converters.registry")
+        # The converters enter themselves into the registry when they are imported.
         importlib.import_module("onnx2torch.node_converters")
     except ModuleNotFoundError as error:
         raise _unsupported(node, f"{error.name} is not installed (pip install 'trunkline[onnx2torch]')") from error
     except (ImportError, OSError, RuntimeError) as error:
+        # A torchvision built for another torch fails while it registers its C++ operators, with any of these.
         reason = str(error).splitlines()[0]
         raise _unsupported(node, f"it does not load ({reason}); install a torchvision that matches torch") from error
     return _convert(node, registry)
 
 
 def _convert(node: ir.Node, registry: Any) -> Op:
+    """Return onnx2torch's module for ``node``, from the registry of its converters."""
     graph_module = importlib.import_module("onnx2torch.onnx_graph")
     onnx_graph = graph_module.OnnxGraph(_lone_graph(node))
     onnx_node = next(iter(onnx_graph.nodes.values()))
@@ -65,8 +68,10 @@ def _convert(node: ir.Node, registry: Any) -> Op:
         converted = converter(onnx_node, onnx_graph)
     except (NotImplementedError, KeyError, ValueError) as error:
         raise _unsupported(node, f"it cannot either ({error})") from error
-    names = [value.name if value is not None else "" for value in node.inputs]
-    return ForeignOp(converted.torch_module, tuple(names.index(name) for name in converted.onnx_mapping.inputs if name))
+    names = ["" if value is None else value.name for value in node.inputs]
+    # Static arguments are inside the module by now: it is called with the remaining inputs, known by name.
+    reads = [names.index(name) for name in converted.onnx_mapping.inputs if name]
+    return ForeignOp(converted.torch_module, tuple(reads))
 
 
 def _lone_graph(node: ir.Node) -> onnx.GraphProto:

@@ -36,6 +36,7 @@ class Op(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the function and its settings."""
+        # A factory fixes the settings of a function with functools.partial.
         settings: dict[str, object] = getattr(self.function, "keywords", {})
         name = getattr(getattr(self.function, "func", self.function), "__name__", "function").strip("_")
         return ", ".join([name, *(f"{key}={value}" for key, value in settings.items())])

@@ -1,7 +1,7 @@
 """Convolutions and products in float64, on weights that are stored in float32: the truth that parity compares with.
 
-A float64 copy of a network takes twice its memory. So weights stay as they are, and what takes large ones casts them a
-block of output channels at a time. A float64 image asks for this; see :meth:`trunkline.twins.twin.Twin`.
+A float64 copy of a network takes twice its memory. So weights stay as they are, and operators with large weights cast
+them a block of output channels at a time. This is done for a float64 image; see :class:`trunkline.twins.twin.Twin`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def convolution(
 ) -> Tensor:
     """Return the convolution of float64 ``x`` by a weight ``[M, C/groups, ...]`` of any float type."""
     bias = None if bias is None else bias.double()
+    # Rows of a grouped weight read different channels of the image, so only a dense one is cut into blocks.
     if groups == 1:
         parts = [
             convolve(x, block, None if bias is None else bias[rows], strides, padding, dilations)
@@ -56,6 +57,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Return the product of two operands, one of which at least is in float64."""
+    # Only a large stored weight comes here in another type: whatever is computed or small is cast before.
     if b.dim() == 2 and b.dtype != torch.float64:
         return linear(a.double(), b.t())
     return torch.matmul(a.double(), b.double())
@@ -65,6 +67,7 @@ def _blocks(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield a weight in float64 by blocks of its first axis, with the rows of each."""
     height = weight.shape[0]
     if weight.dtype != torch.float64 and weight.numel() > BLOCK_NUMBERS:
+        # A single row may hold more numbers than a block should.
         height = max(1, BLOCK_NUMBERS * height // weight.numel())
     for start in range(0, weight.shape[0], height):
         rows = slice(start, start + height)

@@ -1,4 +1,4 @@
-"""Which nodes to run for the outputs that are asked for, and when a value may be forgotten."""
+"""Which nodes to run for the wanted outputs, and when a value may be forgotten."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def schedule(steps: Sequence[Step], outputs: Sequence[str], stored: Collection[s
         steps: All steps of the Graph, in topological order.
         outputs: Names of the wanted values; these are never dropped.
         stored: Names of the weights, which are never dropped either.
+
+    >>> steps = [Step(0, ("image",), ("a",)), Step(1, ("image",), ("unused",)), Step(2, ("a", "w"), ("y",))]
+    >>> [(step.op, step.drops) for step in schedule(steps, ["y"], stored=["w"])]
+    [(0, ('image',)), (2, ('a',))]
     """
     needed = set(outputs)
     kept = {*outputs, *stored}
@@ -39,7 +43,11 @@ def schedule(steps: Sequence[Step], outputs: Sequence[str], stored: Collection[s
             continue
         reads = [name for name in step.reads if name is not None]
         needed.update(reads)
-        drops = tuple(dict.fromkeys(name for name in (*reads, *step.writes) if name not in kept))
+        # Going backwards, the first step that reads a value is the last to run, so it drops the value. Results that
+        # no step reads are dropped at once.
+        last_use = [name for name in (*reads, *step.writes) if name not in kept]
+        # A node may read a value twice, as x · x does.
+        drops = tuple(dict.fromkeys(last_use))
         kept.update(drops)
         chosen.append(Step(step.op, step.reads, step.writes, drops))
     return tuple(reversed(chosen))

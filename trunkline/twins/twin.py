@@ -38,11 +38,21 @@ class Twin(WeightStore):
     Args:
         graph: A verified Graph. The twin keeps no reference to it.
         seed: Seed of the weights that are drawn; a weight depends on its name and the seed alone.
-        weights: Content that replaces the initial one, by ONNX name; the rest starts as the Graph says.
+        weights: Content that replaces the initial one, by ONNX name; other weights start as the Graph defines.
 
     Raises:
         UnsupportedOp: Operators without a twin, all of them at once.
         InvalidModel: An unknown name or a wrong shape in ``weights``.
+
+    >>> from trunkline.graph.builder import GraphBuilder
+    >>> from trunkline.graph.fillers import Filler
+    >>> builder = GraphBuilder("net")
+    >>> image, weight = builder.image("image", (3, 4, 4)), builder.weight("conv/w:0", (8, 3, 1, 1), Filler("msra"))
+    >>> twin = Twin(builder.finish([builder.node("Conv", [image, weight], name="maps")]))
+    >>> twin(torch.zeros(2, 3, 4, 4))["maps"].shape
+    torch.Size([2, 8, 4, 4])
+    >>> list(twin.state_dict())
+    ['conv/w:0']
     """
 
     @collector_paused()
@@ -85,11 +95,11 @@ class Twin(WeightStore):
 
     def components(self) -> tuple[Component, ...]:
         """Return the parts of the model that no common weight joins, by outputs."""
-        stored = self.weights()
-        reads = {
-            output: {name for step in self._schedule((output,)) for name in step.reads if name in stored}
-            for output in self.output_names
-        }
+        stored = self.weights().keys()
+        reads = {}
+        for output in self.output_names:
+            read = {name for step in self._schedule((output,)) for name in step.reads}
+            reads[output] = stored & read
         return components_of(reads)
 
     def users(self) -> dict[str, frozenset[str]]:
@@ -138,12 +148,14 @@ class Twin(WeightStore):
         if precise:
             inputs = [None if tensor is None else _precise(tensor, operator) for tensor in inputs]
         result = operator(*inputs)
+        # Not strict: a node may declare outputs that nothing reads, and the operator then computes only the first.
         values.update(zip(step.writes, (result,) if isinstance(result, Tensor) else result, strict=False))
 
     def _read(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         return values[name] if name in values else self.tensor(name)
 
     def _schedule(self, outputs: tuple[str, ...]) -> tuple[Step, ...]:
+        # The same few sets of outputs are wanted in every step of a training.
         if outputs not in self._schedules:
             self._check_outputs(outputs)
             self._schedules[outputs] = schedule(self._steps, outputs)
@@ -153,10 +165,12 @@ class Twin(WeightStore):
         for name, value in graph.initializers.items():
             role = role_of(value)
             if role == "static":
+                # Settings are fixed in the operators by now; constants and integers that are data are still read.
                 if not is_setting(value):
                     self.keep_constant(name, initial_tensor(value, seed))
                 continue
             keep = self.keep_parameter if role == "parameter" else self.keep_statistic
+            # Content that is replaced at once is neither drawn nor read from the file.
             keep(name, _empty(value) if name in given else initial_tensor(value, seed))
         self.load_weights(given, strict=False)
 
@@ -171,9 +185,8 @@ class Twin(WeightStore):
         known = {self.input_name, *(name for step in self._steps for name in step.writes)}
         unknown = [name for name in outputs if name not in known]
         if unknown:
-            raise InvalidConfig(
-                [Problem("the model has no such output", name, did_you_mean(name, known)) for name in unknown]
-            )
+            problems = [Problem("the model has no such output", name, did_you_mean(name, known)) for name in unknown]
+            raise InvalidConfig(problems)
 
 
 def _precise(tensor: Tensor, operator: nn.Module) -> Tensor:
@@ -192,7 +205,7 @@ def _step(index: int, node: ir.Node) -> Step:
 
 
 def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:
-    """Build all operators; what is not supported is reported together, each complaint once."""
+    """Build all operators; what is not supported is reported together, each kind of problem once."""
     ops: list[Op] = []
     problems: dict[str, list[Problem]] = {}
     for node in nodes:
@@ -202,16 +215,17 @@ def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:
             for problem in error.problems:
                 problems.setdefault(problem.message, []).append(problem)
     if problems:
-        raise UnsupportedOp([_merged(alike) for alike in problems.values()])
+        raise UnsupportedOp([_merged(repeated) for repeated in problems.values()])
     return ops
 
 
-def _merged(alike: Sequence[Problem]) -> Problem:
-    first, more = alike[0], len(alike) - 1
+def _merged(repeated: Sequence[Problem]) -> Problem:
+    first, more = repeated[0], len(repeated) - 1
     return replace(first, place=f"{first.place} and {more} more") if more else first
 
 
 def _empty(value: ir.Value) -> Tensor:
+    """Return a tensor of an initializer's shape and type, without drawing or reading its content."""
     assert value.const_value is not None
     kind = to_tensor(np.zeros(0, value.const_value.dtype.numpy())).dtype
     return torch.empty(value.const_value.shape.numpy(), dtype=kind)

@@ -68,7 +68,9 @@ class WeightStore(nn.Module):
             InvalidModel: A name is unknown or missing, or a shape differs; nothing is changed then.
         """
         own = self.weights()
-        problems = [*_unknown(weights, own), *_misshapen(weights, own), *(_missing(weights, own) if strict else [])]
+        problems = [*_unknown(weights, own), *_misshapen(weights, own)]
+        if strict:
+            problems += _missing(weights, own)
         if problems:
             raise InvalidModel(problems)
         with torch.no_grad():
@@ -78,7 +80,9 @@ class WeightStore(nn.Module):
     def _safe(self, name: str) -> str:
         if name in self._attribute or name in self._constants:
             raise ValueError(f"weight {name!r} is already stored")
+        # The prefix keeps clear of nn.Module's own attributes: a weight may be called `training`.
         base = "w_" + re.sub(r"\W", "_", name)
+        # Names that differ only in such characters (`a.b`, `a/b`) meet here, and are numbered.
         candidate, count = base, 1
         while hasattr(self, candidate):
             count += 1
@@ -102,15 +106,16 @@ class WeightStore(nn.Module):
         error_msgs: list[str],
     ) -> None:
         """Take what is ours out of ``state_dict``, so that no child mistakes a dotted name for its own."""
-        found = {
-            prefix + attribute: state_dict.pop(prefix + name)
-            for name, attribute in self._attribute.items()
-            if prefix + name in state_dict
-        }
+        found = {}
+        for name, attribute in self._attribute.items():
+            if prefix + name in state_dict:
+                # torch hands in a copy of the caller's mapping, so taking a tensor out changes nothing for the caller.
+                found[prefix + attribute] = state_dict.pop(prefix + name)
         missing: list[str] = []
         super()._load_from_state_dict(
             {**state_dict, **found}, prefix, local_metadata, strict, missing, unexpected_keys, error_msgs
         )
+        # torch reports attributes; users know only the ONNX names.
         names = {prefix + attribute: prefix + name for name, attribute in self._attribute.items()}
         missing_keys.extend(names.get(key, key) for key in missing)
 
@@ -120,11 +125,12 @@ def _unknown(given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Proble
 
 
 def _misshapen(given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Problem]:
-    return [
-        Problem(f"the shape is {list(content.shape)}, but the model needs {list(own[name].shape)}", name)
-        for name, content in given.items()
-        if name in own and tuple(content.shape) != tuple(own[name].shape)
-    ]
+    problems = []
+    for name, content in given.items():
+        if name in own and tuple(content.shape) != tuple(own[name].shape):
+            text = f"the shape is {list(content.shape)}, but the model needs {list(own[name].shape)}"
+            problems.append(Problem(text, name))
+    return problems
 
 
 def _missing(given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Problem]:

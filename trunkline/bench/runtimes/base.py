@@ -1,4 +1,4 @@
-"""What the bench asks of a runtime: a session whose timed region is stated and whose settings are read back."""
+"""What the bench needs of a runtime: a session whose timed region is stated and whose settings are read back."""
 
 from __future__ import annotations
 

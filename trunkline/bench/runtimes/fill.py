@@ -1,4 +1,4 @@
-"""Give every axis of a model's inputs a size: the file's own, or what was asked for. What neither says is refused."""
+"""Give every axis of a model's inputs a size: the file's own, or a given one. An axis without either is refused."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ Sizes = Sequence[int | None]
 def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tuple[Input, ...]:
     """Return a model's inputs with the size of every axis.
 
-    A free axis gets what ``settings.axes`` says; else, in an image, what ``settings.input_size`` says; else, if it is
-    the first, the batch.
+    A free axis gets its size from the first of these that has one:
+
+    1. ``settings.axes``, by the axis' name or number;
+    2. ``settings.input_size``, for the channels, height and width of an image;
+    3. ``settings.batch``, for the first axis.
 
     Args:
         declared: All inputs of one model.
@@ -24,12 +27,13 @@ def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tup
         place: The model, for the messages.
 
     Raises:
-        InvalidModel: Axes are fixed to other sizes than were asked for, or are still free; all of them at once.
+        InvalidModel: Axes are fixed to other sizes than the given ones, or are still free; all of them at once.
     """
     sizes = [_sizes(one, settings) for one in declared]
     pairs = list(zip(declared, sizes, strict=True))
     problems = [problem for one in declared for problem in _fixed_axes(one, settings)]
     problems += [*_other_images(pairs, settings.input_size), *_other_batches(pairs, settings.batch)]
+    # Sizes that do not fit come first: they may also be why an axis is still free.
     problems = problems or [_free_axes(one, found) for one, found in pairs if None in found]
     if problems:
         raise InvalidModel([Problem(problem.message, place, problem.advice) for problem in problems])
@@ -37,39 +41,43 @@ def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tup
 
 
 def _sizes(one: Declared, settings: Settings) -> list[int | None]:
+    """Return the size of each axis by the rules of :func:`fill`; ``None`` where there is none."""
     sizes = one.sizes
+    # Rule 1.
     for axis, name in enumerate(one.names):
         if sizes[axis] is None:
             sizes[axis] = settings.axes.get(name, settings.axes.get(one.numbered(axis)))
+    # Rule 2; but not halfway: an image that is fixed to other sizes is another image of the model.
     if one.is_image and not _differences(one, sizes, settings.input_size):
-        for axis, asked in zip(one.image_axes, _asked(settings.input_size), strict=True):
-            sizes[axis] = sizes[axis] or asked
+        for axis, given in zip(one.image_axes, _given(settings.input_size), strict=True):
+            sizes[axis] = sizes[axis] or given
+    # Rule 3; a scalar has no axes.
     if sizes:
         sizes[0] = sizes[0] or settings.batch
     return sizes
 
 
-def _asked(size: InputSize | None) -> tuple[int | None, int | None, int | None]:
-    """Return channels, height and width, each ``None`` where it was not asked for."""
+def _given(size: InputSize | None) -> tuple[int | None, int | None, int | None]:
+    """Return channels, height and width, each ``None`` where it is not given."""
     height, width = pixels_of(size) or (None, None)
     return channels_of(size), height, width
 
 
 def _differences(one: Declared, sizes: Sizes, size: InputSize | None) -> list[str]:
-    """Say which sizes of an image are known to be others than those of ``size``."""
+    """Return, in words, which sizes of an image are known to be others than those of ``size``."""
     words = ("channels", "height", "width")
-    return [
-        f"{word} {sizes[axis]}, not {asked}"
-        for word, axis, asked in zip(words, one.image_axes, _asked(size), strict=True)
-        if None not in (sizes[axis], asked) and sizes[axis] != asked
-    ]
+    differences = []
+    for word, axis, given in zip(words, one.image_axes, _given(size), strict=True):
+        if None not in (sizes[axis], given) and sizes[axis] != given:
+            differences.append(f"{word} {sizes[axis]}, not {given}")
+    return differences
 
 
 def _fixed_axes(one: Declared, settings: Settings) -> Iterator[Problem]:
     for axis, size in enumerate(one.sizes):
-        asked = settings.axes.get(one.numbered(axis), size)
-        if asked != size and size is not None:
-            yield Problem(f"{one}: axis {axis} is fixed to {size}, not {asked}", advice="leave this --axis out")
+        given = settings.axes.get(one.numbered(axis), size)
+        if given != size and size is not None:
+            yield Problem(f"{one}: axis {axis} is fixed to {size}, not {given}", advice="leave this --axis out")
 
 
 def _free_axes(one: Declared, sizes: Sizes) -> Problem:
@@ -87,7 +95,7 @@ def _advice(one: Declared, names: Sequence[str]) -> str:
 
 
 def _other_images(pairs: Sequence[tuple[Declared, Sizes]], size: InputSize | None) -> list[Problem]:
-    """Where a model has images, one of them must be of the size that was asked for."""
+    """Return the images that are not of the given size, where a model has images and none of them is."""
     images = [(one, _differences(one, sizes, size)) for one, sizes in pairs if one.is_image]
     if any(not differences for _, differences in images):
         return []
@@ -96,9 +104,10 @@ def _other_images(pairs: Sequence[tuple[Declared, Sizes]], size: InputSize | Non
 
 
 def _other_batches(pairs: Sequence[tuple[Declared, Sizes]], batch: int) -> list[Problem]:
-    """The first axis of an image is the batch. Another input's may be something else, as in ``[layers, N, C]``.
+    """Return the inputs whose first axis is fixed to another size than the batch, where that is a fault.
 
-    But a batch that somebody asked for must be that of some input.
+    The first axis of an image is the batch. Another input's may be something else, as in ``[layers, N, C]``; but a
+    batch of more than 1 was set by the user, so it must be that of some input.
     """
     others = [(one, sizes[0]) for one, sizes in pairs if sizes and sizes[0] != batch]
     nowhere = batch > 1 and len(others) == len(pairs)

@@ -73,8 +73,8 @@ class Input:
     """An input as it is measured.
 
     Attributes:
-        declared: As the model has it.
-        shape: With the size of every axis.
+        declared: The input as the model declares it.
+        shape: Its shape, with the size of every axis.
     """
 
     declared: Declared
@@ -87,6 +87,7 @@ class Input:
 
 def filled_size(inputs: Sequence[Input]) -> InputSize | None:
     """Return the image size of a model whose file leaves it open: channels, height and width of its only input."""
+    # Trunkline reads networks of one image, so only then it has to know the size.
     if len(inputs) != 1 or not inputs[0].declared.is_image:
         return None
     axes, sizes = inputs[0].declared.image_axes, inputs[0].declared.sizes
@@ -104,21 +105,26 @@ def make_feeds(inputs: Sequence[Input], settings: Settings, *, place: str) -> Fe
     Raises:
         InvalidModel: An input is neither a number nor a truth value.
     """
-    return tuple(
-        {
-            one.declared.name: _draw(one, np.random.default_rng([settings.seed, turn, position]), place)
-            for position, one in enumerate(inputs)
-        }
-        for turn in range(settings.inputs)
-    )
+    feeds = []
+    for turn in range(settings.inputs):
+        feed = {}
+        for position, one in enumerate(inputs):
+            # Seeded by position and not by name: two exports of a network may call its image differently.
+            generator = np.random.default_rng([settings.seed, turn, position])
+            feed[one.declared.name] = _draw(one, generator, place)
+        feeds.append(feed)
+    return tuple(feeds)
 
 
 def _draw(one: Input, generator: np.random.Generator, place: str) -> Array:
     dtype = one.declared.dtype
     if dtype.kind == "f":
+        # float16 has no generator of its own.
         return generator.standard_normal(one.shape, dtype=np.float32).astype(dtype)
+    # Bytes are pixels.
     if dtype == np.uint8:
         return generator.integers(0, 256, one.shape, dtype=np.uint8)
+    # Other integers may be indices or lengths: 0 and 1 are valid for nearly any model.
     if dtype.kind in "iub":
         return generator.integers(0, 2, one.shape).astype(dtype)
     raise InvalidModel(f'input "{one.declared.name}" has type {dtype}, which the bench cannot draw', place=place)

@@ -32,7 +32,8 @@ _TYPES = {
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
 }
-_SILENT = 4  # of ONNX Runtime's severities 0 (verbose) to 4 (fatal); what matters is raised as an error
+# Of ONNX Runtime's severities 0 (verbose) to 4 (fatal); what matters is raised as an error.
+_SILENT = 4
 
 _ADVICE_SIZE = "the sizes given may not fit each other or the network; many want multiples of 32"
 _ADVICE_DEVICE = "every node must run on the provider asked for; measure on cpu, or replace the node"
@@ -57,7 +58,8 @@ class OrtSession:
         self.spinning: bool | None = settings.spinning
         where = "host memory" if self._device == "cpu" else "device memory, no copies from or to the host"
         self.region = f"one run of the session, inputs and outputs bound in {where}, until the outputs are complete"
-        self._held: list[Any] = []  # a binding does not keep the host arrays behind its values alive
+        # A binding does not keep the host arrays behind its values alive.
+        self._held: list[Any] = []
         self._bindings = [self._bind(feed) for feed in feeds]
         self._binding = self._bindings[0]
         self.run()
@@ -69,6 +71,7 @@ class OrtSession:
     def run(self) -> None:
         """Run once and wait for the device."""
         self._session.run_with_iobinding(self._binding)
+        # A GPU returns before it has finished.
         if self._device != "cpu":
             self._binding.synchronize_outputs()
 
@@ -95,6 +98,7 @@ class OrtSession:
 
     def _bind(self, feed: dict[str, Array]) -> Any:
         """Bind one set of inputs, and outputs of the shapes that one run of it gives."""
+        # Outputs whose shapes depend on numbers, as a detector's, are only known from a run.
         results = self._session.run(None, feed)
         binding = self._session.io_binding()
         for name, array in feed.items():
@@ -132,7 +136,8 @@ class OrtRuntime:
 
 def _import(provider: str) -> ModuleType:
     try:
-        import onnxruntime  # optional, and slow to load
+        # Optional, and slow to load.
+        import onnxruntime
     except ImportError as error:
         extra = "cpu" if provider == "cpu" else "gpu"
         raise WorkFailed("onnxruntime is not installed", advice=f"pip install trunkline[{extra}]") from error
@@ -151,8 +156,8 @@ def _require_provider(ort: ModuleType, provider: str) -> None:
 
 def _load(ort: ModuleType, model: Path | Graph, settings: Settings) -> Any:
     content = _serialised(model) if isinstance(model, Graph) else str(model)
-    said = io.StringIO()  # the binding prints its fall-backs; what it did is read back instead
-    with contextlib.redirect_stdout(said):
+    # The binding prints its fall-backs; what it did is read back instead.
+    with contextlib.redirect_stdout(io.StringIO()):
         return ort.InferenceSession(
             content, _options(ort, settings), providers=[_PROVIDERS[settings.provider]], enable_fallback=0
         )
@@ -166,13 +171,14 @@ def _options(ort: ModuleType, settings: Settings) -> Any:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
+    # Otherwise nodes that the GPU's provider lacks would run on the CPU, and the time would be of neither.
     if settings.provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
 
 def _require_loaded(session: Any, provider: str, place: str) -> None:
-    """The list of *available* providers proves nothing; what the session holds does."""
+    """Refuse a session that runs elsewhere. The list of *available* providers proves nothing; the session's does."""
     loaded = session.get_providers()
     if loaded and loaded[0] == _PROVIDERS[provider]:
         return
@@ -199,6 +205,7 @@ def _translated(ort: ModuleType, place: str, settings: Settings, action: str) ->
     """Turn the runtime's own exceptions into ours: the file's fault, or the runtime's."""
     state = ort.capi.onnxruntime_pybind11_state
     files = (state.NoSuchFile, state.InvalidProtobuf, state.InvalidGraph, state.NoModel, state.InvalidArgument)
+    # Many networks run at some sizes only, so after a size was given that is the likeliest reason.
     sized = action == "run" and (settings.input_size is not None or bool(settings.axes))
     work = (state.Fail, state.RuntimeException, state.EPFail, state.NotImplemented, state.EngineError, RuntimeError)
     try:
@@ -215,11 +222,13 @@ def _translated(ort: ModuleType, place: str, settings: Settings, action: str) ->
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _serialised(graph: Graph) -> bytes:
-    import onnx_ir as ir  # only needed for models that are not files
+    # Only needed for models that are not files.
+    import onnx_ir as ir
 
     content: bytes = ir.to_proto(graph.model).SerializeToString()
     return content

@@ -1,4 +1,4 @@
-"""Eager torch as a bench runtime: the trainable twin of a Graph, as it stands before any deployment."""
+"""Eager torch as a bench runtime: the trainable twin of a Graph, before any deployment."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class TorchSession:
 
     def feed(self, index: int) -> None:
         """Choose an input; the thread count is torch's own and process-wide, so it is set again each time."""
+        # Another candidate's session may have changed it in between.
         self._torch.set_num_threads(self.threads)
         self._image = self._images[index % len(self._images)]
 
@@ -48,6 +49,7 @@ class TorchSession:
         """Run once and wait for the device."""
         with self._torch.inference_mode():
             self._results = self._twin(self._image)
+        # CUDA kernels are only queued when the call returns.
         if self.provider != "cpu":
             self._torch.cuda.synchronize()
 
@@ -89,6 +91,7 @@ class TorchRuntime:
         feeds = make_feeds(inputs, settings, place=graph.name)
         images = [torch.from_numpy(feed[declared.name]).to(device) for feed in feeds]
         session = TorchSession(_twin(graph).eval().to(device), inputs, images, settings)
+        # A first run, so that a model that cannot run is reported now and by name.
         session.feed(0)
         session.run()
         return session

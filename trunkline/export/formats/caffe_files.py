@@ -54,7 +54,8 @@ def export_caffe(
     final = Path(path)
     source = optimise(graph, fold=fold, reuse=reuse) if fold or reuse else graph
     computed = [name_of(node) for node in source.nodes if computes_weight(node)]
-    if computed:  # Caffe's layers read blobs, and compute none
+    # Caffe's layers read blobs and compute none.
+    if computed:
         source = source.copy()
         fold_stored(source)
     net = to_caffe(source)
@@ -64,6 +65,7 @@ def export_caffe(
         with weights.open("wb") as file:
             write_caffemodel(net, file)
             os.fsync(file.fileno())
+        # Judged by what a reader makes of the files, not by what was meant to be written.
         back = read(target, weights=weights)
         _compare_weights(net, source, back)
         parity = _parity(back, source, parity_inputs, seed)
@@ -71,8 +73,10 @@ def export_caffe(
         cost = graph_cost(back)
         file_bytes = target.stat().st_size + weights.stat().st_size
     result = ExportResult(final, parity, len(net.layers), cost.parameters, cost.macs, file_bytes)
-    text = f"weights that {len(computed)} nodes compute are written as what they come to"
-    return result, (*net.notes, *([text] if computed else []))
+    notes = list(net.notes)
+    if computed:
+        notes.append(f"weights that {len(computed)} nodes compute are written as what they come to")
+    return result, tuple(notes)
 
 
 def _compare_weights(net: CaffeNet, source: Graph, back: Graph) -> None:
@@ -81,13 +85,15 @@ def _compare_weights(net: CaffeNet, source: Graph, back: Graph) -> None:
     problems = []
     for layer in net.layers:
         roles = targets.of(layer.name)
+        # An absorbed Scale layer; the layer that it shares its blobs with is compared.
         if not roles and layer.shared and all(layer.shared):
-            continue  # an absorbed Scale layer; the layer it shares with is compared
+            continue
         order = order_of(roles, len(layer.blobs)) or ()
         for role, blob in zip(order, layer.blobs, strict=bool(order)):
             if role == FACTOR:
                 continue
             kept, given = array_of(roles[role]), array_of(source.initializers[blob.weight])
+            # Compared as integers: a NaN equals itself then, and 0.0 does not equal -0.0.
             if not np.array_equal(kept.ravel().view(np.uint32), given.ravel().view(np.uint32)):
                 problems.append(Problem(f"weight {quoted(blob.weight)} came back with other bits", layer.name))
         if not order and layer.blobs:

@@ -79,6 +79,7 @@ def finished(
     model.ir_version = IR_VERSION
     model.graph.opset_imports.clear()
     model.graph.opset_imports[""] = OPSET
+    # The producer of the user's file did not write this one.
     model.producer_name, model.producer_version = "trunkline", stamp()[PREFIX + "version"]
     model.doc_string = model.graph.doc_string = None
     _replace(model.metadata_props, {**metadata, **stamp(), **owners_of(model), **marks_of(model.graph)})
@@ -92,7 +93,8 @@ def finished(
 
 def write_unchecked(model: ir.Model, target: Path, *, external_bytes: int = EXTERNAL_BYTES) -> None:
     """Serialise ``model`` to ``target``, with its weights beside it where they are too many for one file."""
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    stored = (value.const_value for value in model.graph.initializers.values())
+    size = sum(tensor.nbytes for tensor in stored if tensor is not None)
     try:
         if size > external_bytes:
             ir.save(model, target, format="protobuf", external_data=f"{target.name}.data")
@@ -104,13 +106,14 @@ def write_unchecked(model: ir.Model, target: Path, *, external_bytes: int = EXTE
 
 
 def check_file(path: Path) -> None:
-    """Load a written file as a stranger would and check it against the ONNX specification.
+    """Load a written file as another program would, and check it against the ONNX specification.
 
     Raises:
         WorkFailed: It is not valid ONNX; this is a fault of the export, not of the user's input.
     """
     shell, own = open_shell(path)
     try:
+        # A large file is checked without its weights, a small one as it lies on the disk.
         if own.places:
             _declare(shell.graph, own.places)
             onnx.checker.check_model(shell, full_check=True)
@@ -123,7 +126,8 @@ def check_file(path: Path) -> None:
 
 def _declare(graph: onnx.GraphProto, weights: Collection[str]) -> None:
     """Make large weights inputs of their type and shape: the checker would copy their numbers several times."""
-    for tensor in [tensor for tensor in graph.initializer if tensor.name in weights]:
+    large = [tensor for tensor in graph.initializer if tensor.name in weights]
+    for tensor in large:
         graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
         graph.initializer.remove(tensor)
 
@@ -131,6 +135,7 @@ def _declare(graph: onnx.GraphProto, weights: Collection[str]) -> None:
 def _clean_node(node: ir.Node) -> None:
     """Keep our own metadata, sorted; other tools leave stack traces with absolute paths here."""
     kept = {key: text for key, text in sorted(node.metadata_props.items()) if key.startswith(PREFIX)}
+    # No absolute paths in a delivered file: of the user's path and line, only the file's own name stays.
     if SOURCE_KEY in kept:
         kept[SOURCE_KEY] = re.split(r"[/\\]", kept[SOURCE_KEY])[-1]
     _replace(node.metadata_props, kept)

@@ -1,6 +1,6 @@
 """Build a TensorRT engine from an exported ONNX file.
 
-Networks are strongly typed, the only kind TensorRT 11 has: the precision is what the file says. An engine fits one
+Networks are strongly typed, the only kind TensorRT 11 has: the precision is that of the file. An engine fits one
 GPU model, driver and TensorRT version, so all of them are part of its key, and the key is part of its name.
 """
 
@@ -23,8 +23,8 @@ class EngineKey:
     """Everything an engine depends on; one that was built under another key must not be loaded.
 
     Attributes:
-        model_sha256: Of the ONNX file and the external data beside it.
-        tensorrt: Version.
+        model_sha256: SHA-256 of the ONNX file and of the external data beside it.
+        tensorrt: Version of TensorRT.
         gpu: Name of the GPU.
         driver: Version of its driver.
         max_batch: Largest batch it accepts.
@@ -57,7 +57,7 @@ class Engine:
     Attributes:
         path: The engine; a JSON file of the same name with ``.json`` holds its key and hash.
         key: What it was built for.
-        sha256: Of its bytes, to be compared before it is loaded.
+        sha256: SHA-256 of its bytes, to be compared before it is loaded.
     """
 
     path: Path
@@ -74,7 +74,7 @@ def build_engine(model: str | Path, *, max_batch: int = 1, tf32: bool = False) -
         tf32: Allow TF32, which is faster and outside the parity tolerance.
 
     Raises:
-        WorkFailed: TensorRT or a GPU is missing, or TensorRT refuses the model; the message says which.
+        WorkFailed: TensorRT or a GPU is missing, or TensorRT refuses the model; the message names the reason.
     """
     if max_batch < 1:
         raise InvalidConfig(f"max_batch must be at least 1, not {max_batch}", place="max_batch")
@@ -128,6 +128,7 @@ def _device() -> tuple[str, str]:
 
 def _hash_model(path: Path) -> str:
     digest = hashlib.sha256()
+    # Large weights lie in a second file (see formats/onnx_model.py); a missing model still raises here.
     for file in (path, Path(f"{path}.data")):
         if file == path or file.exists():
             with file.open("rb") as handle:
@@ -144,11 +145,14 @@ def _build(trt: Any, path: Path, key: EngineKey) -> bytes:
         found = [parser.get_error(index) for index in range(parser.num_errors)]
         raise WorkFailed([Problem(f"TensorRT cannot read the model: {escaped(error.desc(), 400)}") for error in found])
     config = builder.create_builder_config()
+    # TensorRT allows TF32 by default; its 10 bits of mantissa would not pass parity.
     if not key.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     config.add_optimization_profile(_profile(builder, network, key.max_batch))
     timing = path.with_name(key.timing_name)
+    # Kernels that an earlier build has timed need not be timed again.
     cache = config.create_timing_cache(timing.read_bytes() if timing.exists() else b"")
+    # A cache of another device or version is refused, not adapted: its times do not hold here.
     config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -161,7 +165,7 @@ def _build(trt: Any, path: Path, key: EngineKey) -> bytes:
 
 
 def _profile(builder: Any, network: Any, max_batch: int) -> Any:
-    """Batches from 1 to ``max_batch`` are accepted, and the kernels are chosen for the largest."""
+    """Return a profile that accepts batches from 1 to ``max_batch`` and is tuned for the largest."""
     image = network.get_input(0)
     rest = tuple(image.shape)[1:]
     profile = builder.create_optimization_profile()

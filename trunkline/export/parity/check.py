@@ -58,6 +58,7 @@ class ParityReport:
         """Raise a ParityFailure that carries the failed outputs and the first wrong node."""
         if self.passed:
             return
+        # Exposing every value keeps the runtime from fusing nodes, so a wrong fusion cannot be found this way.
         failed = [Problem(_row(output)) for output in self.outputs if not output.passed]
         where = "every exposed value agrees: the runtime's own fusion of nodes is wrong"
         headline = f"{len(failed)} of {len(self.outputs)} outputs do not compute what the trained twin computes"
@@ -83,6 +84,7 @@ def check_parity(
     """
     if inputs < 1:
         raise InvalidConfig(f"parity needs at least 1 input, not {inputs}", place="parity.inputs", advice="32 is usual")
+    # Before the twin is made, which takes longer than to find this out.
     require_onnxruntime()
     trial = _Trial(model, reference, weights, [*probes(inputs, _image_shape(reference), seed=seed)])
     verdicts = tuple(trial.verdicts())
@@ -107,10 +109,12 @@ class _Trial:
             self._compare(probe, found)
 
     def verdicts(self) -> Iterator[OutputParity]:
-        """Yield the verdict on each output, asking for more where the first figures fail it."""
+        """Yield the verdict on each output, with more comparisons where the first ones fail it."""
         for name in self._truth.outputs:
+            # 1. torch's own error in float32, which is known for one probe of each class so far, on all of the class.
             for amplitude in self._tally.failed(name):
-                self._ask_torch(amplitude)
+                self._add_all_of_torch(amplitude)
+            # 2. What the runtime's less exact operators may add, where every node is right by itself.
             notes = [self._excuse(name, amplitude) for amplitude in self._tally.failed(name)]
             yield self._tally.verdict(name, notes[-1] if notes else "")
 
@@ -120,6 +124,7 @@ class _Trial:
         return None if failed is None else self._locate(self._tally.worst(failed, self._tally.hardest(failed)))
 
     def _compare(self, probe: Probe, found: Mapping[str, Array] | ParityFailure) -> None:
+        # A file that does not load or run is a failed comparison of every output, not an error of the check.
         if isinstance(found, ParityFailure):
             for name in self._truth.outputs:
                 self._tally.add(name, probe, Errors(fault=found.problems[0].message), "")
@@ -135,9 +140,9 @@ class _Trial:
         if is_new:
             self._add_torch(probe, truth)
 
-    def _ask_torch(self, amplitude: Amplitude) -> None:
+    def _add_all_of_torch(self, amplitude: Amplitude) -> None:
         for probe in self._batches:
-            if probe.amplitude == amplitude and not self._tally.was_asked(probe):
+            if probe.amplitude == amplitude and not self._tally.has_torch(probe):
                 self._add_torch(probe, self._truth.double(probe.image))
 
     def _add_torch(self, probe: Probe, truth: Mapping[str, Array]) -> None:
@@ -146,20 +151,24 @@ class _Trial:
             self._tally.add_torch(name, probe, single[name], double)
 
     def _excuse(self, name: str, amplitude: Amplitude) -> str:
-        """Allow for the runtime's own operators, if nothing but them can be the reason, and say which they are."""
+        """Allow for the runtime's own operators if nothing but them can be the reason, and return which they are."""
+        # NaN or a wrong shape is never a matter of precision.
         if self._tally.errors[name][amplitude].fault:
             return ""
         probe = self._tally.worst(name, amplitude)
         limited = limited_nodes(load_without_data(self._model)[0])
-        # A defect as small as what the runtime misses on this image stands out on others.
+        if not limited:
+            return ""
+        # A defect as small as what the runtime misses on this image shows on others.
         others = (self._tally.worst(name, other) for other in self._tally.errors[name])
-        if not limited or any(self._locate(each) is not None for each in (probe, *others)):
+        if any(self._locate(each) is not None for each in (probe, *others)):
             return ""
         self._tally.allow(name, amplitude, MARGIN * disturbances(self._truth, probe.image, limited)[name])
         operators = ", ".join(sorted({node.op_type for node in limited}))
         return f"onnxruntime's {operators} is known to be less exact; every node is right on its own inputs"
 
     def _locate(self, probe: Probe) -> Divergence | None:
+        # Outputs may share their worst probe, and a search runs the model once in the runtime and twice in torch.
         if probe.index not in self._located:
             self._located[probe.index] = locate(self._model, self._truth, probe.image)
         return self._located[probe.index]
@@ -182,4 +191,5 @@ def _row(output: OutputParity) -> str:
 
 
 def _finite(item: Any) -> Any:
+    # JSON has no NaN and no infinity.
     return None if isinstance(item, float) and not math.isfinite(item) else item

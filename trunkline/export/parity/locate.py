@@ -53,11 +53,14 @@ def locate(model: Model, reference: Reference, image: Array) -> Divergence | Non
     """
     proto, folder = load_without_data(model)
     count, values = _longest_run(proto, folder, image)
-    single, double = (_own_results(reference, image, values, double=precise) for precise in (False, True))
+    single = _own_results(reference, image, values, double=False)
+    double = _own_results(reference, image, values, double=True)
     for node in proto.graph.node[:count]:
         for name in node.output:
+            # Values that only the file has (merged, folded, added by a pass) cannot be judged.
             if name in double and (reason := _reason(node, name, values, single[name], double[name])):
                 return _divergence(node, name, reason)
+    # All that ran is right, but the next node does not run: then that one is the fault.
     if count < len(proto.graph.node):
         node = proto.graph.node[count]
         return _divergence(node, node.output[0], "onnxruntime cannot run the node")
@@ -73,7 +76,8 @@ def _own_results(reference: Reference, image: Array, values: Mapping[str, Array]
         if found is None:
             return value
         results[name] = value
-        # A value of a wrong shape is reported, but no later node could go on with it.
+        # Later nodes read what the model found, so that each is judged on its own inputs. A value of a wrong shape is
+        # reported, but no later node could go on with it.
         return found.astype(value.dtype) if found.shape == value.shape else value
 
     reference.values(image, compare, double=double)
@@ -104,6 +108,7 @@ def load_without_data(model: Model) -> tuple[onnx.ModelProto, Path | None]:
 
 def _longest_run(proto: onnx.ModelProto, folder: Path | None, image: Array) -> tuple[int, Mapping[str, Array]]:
     """Return how many nodes run, from the first on, and all their values."""
+    # A bisection, but the whole model first: nearly always it runs, and only its numbers are wrong.
     works, values = 0, dict[str, Array]()
     fails = len(proto.graph.node) + 1
     tried = fails - 1
@@ -121,8 +126,10 @@ def _run_prefix(proto: onnx.ModelProto, count: int, folder: Path | None, image: 
     prefix = onnx.ModelProto()
     prefix.CopyFrom(proto)
     del prefix.graph.node[count:]
+    # Shapes and outputs of nodes that are cut off would be refused.
     prefix.graph.ClearField("value_info")
     prefix.graph.ClearField("output")
+    # An optional output may be absent, with an empty name.
     names = [name for node in prefix.graph.node for name in node.output if name]
     prefix.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return Session(prefix.SerializeToString(), folder=folder).run(image)

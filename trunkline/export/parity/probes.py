@@ -41,11 +41,15 @@ def probes(count: int, shape: tuple[int, ...], *, seed: int = 0) -> Iterator[Pro
     """Yield ``count`` probes of images ``[C, H, W]``: all kinds in turn, batches of one and two in turn.
 
     A probe is a pure function of its index, the shape and the seed. The first one is all zeros.
+
+    >>> [(probe.kind, probe.image.shape) for probe in probes(2, (3, 8, 8))]
+    [('zeros', (1, 3, 8, 8)), ('noise', (2, 3, 8, 8))]
     """
     kinds = list(_KINDS.items())
     for index in range(count):
         kind, (amplitude, draw) = kinds[index % len(kinds)]
         rng = np.random.default_rng(seed_of(f"probe/{index}", seed))
+        # The number of kinds is even: without the second term each kind would keep the same batch for ever.
         batch = 1 + (index + index // len(kinds)) % 2
         yield Probe(index, kind, amplitude, draw(rng, (batch, *shape)).astype(np.float32))
 

@@ -16,7 +16,7 @@ from trunkline.twins.twin import Twin
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Watch = Callable[[str, Array], Array]
-"""Is shown a value's name and content, and returns what later nodes read in its place."""
+"""Called with a value's name and content; returns what later nodes read in its place."""
 
 
 class Reference:
@@ -33,6 +33,7 @@ class Reference:
         if isinstance(source, Graph):
             twin = Twin(source, weights=_settled(source, weights))
         else:
+            # The caller goes on training its twin, on its own device and in its own mode.
             twin = copy.deepcopy(source).cpu().float()
         self._twin: Twin = twin.eval()
 

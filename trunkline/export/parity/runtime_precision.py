@@ -2,9 +2,9 @@
 
 A few of its float32 operators are exact to a few units of 1, not of their result: a Sigmoid that should be 3e-6 may be
 1e-7 off, which is 3 % of it. Torch's is exact to 1e-13 there, so torch's error is no yardstick for a detector's
-probability map. And an InstanceNormalization of even channels finds their means less exactly than torch's does. These
-operators are known by name. How much they may move an output is found by disturbing the float64 twin by as much, at
-every such operator, and looking at its outputs.
+probability map. And an InstanceNormalization of constant channels finds their means less exactly than torch's does.
+These operators are known by name. How much they may move an output is found by disturbing the float64 twin by as much,
+at every such operator, and looking at its outputs.
 
 That alone would let a real defect of the same size pass. So it is used only for a file in which *every node, on
 the very numbers that the runtime gave it*, is right to its ordinary tolerance (:mod:`trunkline.export.parity.locate`):
@@ -42,7 +42,7 @@ their own result.
 _NORMALISING = "InstanceNormalization"
 _UNITS_OF_MEAN = 4.0
 _UNITS_BY_NUMBER = 1 / 24
-"""onnxruntime adds a channel up in float32 to find its mean. An even channel is rounded the same way at every step, and
+"""onnxruntime adds a channel up in float32 to find its mean. A constant channel is rounded the same way at every step:
 its mean is off by up to 3 units + H·W / 32 units of itself, measured to 512x512; a test measures it again."""
 _LEAST_SPREAD = 1e-6
 
@@ -57,6 +57,7 @@ def operator_error(node: onnx.NodeProto, inputs: Mapping[str, Array], result: Ar
     """
     if node.op_type == _NORMALISING:
         return _error_of_mean(inputs.get(node.input[0]), result, _setting(node, "epsilon", 1e-5))
+    # Elu is alpha · (exp(x) - 1), so its error grows with alpha; the table was measured with 1.
     alpha = abs(_setting(node, "alpha", 1.0)) if node.op_type == "Elu" else 1.0
     return np.asarray(OPERATOR_ERROR.get(node.op_type, 0.0) * max(1.0, alpha))
 
@@ -96,6 +97,7 @@ def disturbances(reference: Reference, image: Array, nodes: Sequence[onnx.NodePr
     for draw in (_up, _either):
         inputs: dict[str, Array] = {}
 
+        # The file's nodes are known to the twin by the values that they write.
         def disturb(name: str, value: Array, draw: Draw = draw, inputs: dict[str, Array] = inputs) -> Array:
             if name in makers:
                 value = value + operator_error(makers[name], inputs, value) * draw(name, value)

@@ -51,8 +51,11 @@ class Session:
     def __init__(self, model: Model, *, folder: Path | None = None) -> None:
         runtime = require_onnxruntime()
         options = runtime.SessionOptions()
+        # Errors only: what matters is raised, and warnings would be printed into the user's terminal.
         options.log_severity_level = 3
+        # Spinning threads of the runtime would take the cores from the twin, which computes in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A model given as bytes has no path that its external data could lie beside.
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         content = model if isinstance(model, bytes) else str(Path(model).absolute())
@@ -95,17 +98,22 @@ def run_file(model: Model, batches: Sequence[Probe]) -> Iterator[tuple[Probe, di
             session = Session(model)
             for probe in chain([first], waiting):
                 held.append((probe, session.run(probe.image)))
-                if sum(array.nbytes for _, found in held for array in found.values()) > HELD_BYTES:
+                if _size_of(held) > HELD_BYTES:
                     break
         except ParityFailure as error:
             yield from held
             yield probe, error
             return
+        # Freed before anything is yielded: the caller then runs the twin, which holds the weights itself.
         del session
         yield from held
 
 
+def _size_of(held: Sequence[tuple[Probe, dict[str, Array]]]) -> int:
+    return sum(array.nbytes for _, found in held for array in found.values())
+
+
 def _refused(action: str, error: Exception) -> ParityFailure:
-    """The error types of onnxruntime share no base but ``Exception``; this is ours for them."""
+    """Return our error for one of onnxruntime's, whose types share no base but ``Exception``."""
     reason = escaped(str(error), 400) or type(error).__name__
     return ParityFailure(f"onnxruntime cannot {action} the exported model: {reason}")

@@ -19,8 +19,8 @@ class OutputParity:
         name: The output.
         max_abs: Largest absolute error against the float64 twin.
         max_rel: ``max_abs`` as a part of the output's largest magnitude.
-        torch_error: Largest absolute error of the float32 twin, where it was asked: on one input of each class, and on
-            all of a class that would fail without.
+        torch_error: Largest absolute error of the float32 twin, on the inputs it was run on: one of each class, and all
+            of a class that would fail without.
         tolerance: Largest ``max_abs`` that passes; see :mod:`trunkline.export.parity.tolerance`.
         passed: The verdict.
         note: Where it failed, why no numbers could be compared: NaN, infinity, a wrong shape, a missing output. Where
@@ -43,7 +43,7 @@ class Tally:
         self.errors: dict[str, dict[Amplitude, Errors]] = {name: {} for name in outputs}
         self._dtype: dict[str, str] = {}
         self._worst: dict[tuple[str, Amplitude], tuple[float, Probe]] = {}
-        self._asked: set[int] = set()
+        self._with_torch: set[int] = set()
 
     def is_new(self, amplitude: Amplitude) -> bool:
         """Whether no probe of this class was added yet."""
@@ -55,6 +55,7 @@ class Tally:
             errors = Errors(fault=f"{errors.fault} on input {probe.index} ({probe.kind})")
         self._join(name, probe.amplitude, errors)
         self._dtype[name] = dtype
+        # A fault has no size: it counts as the worst that can be.
         size = math.inf if errors.fault else errors.error
         key = name, probe.amplitude
         if key not in self._worst or size > self._worst[key][0]:
@@ -62,16 +63,16 @@ class Tally:
 
     def add_torch(self, name: str, probe: Probe, single: Array, double: Array) -> None:
         """Add what torch's float32 misses on ``probe``."""
-        self._asked.add(probe.index)
+        self._with_torch.add(probe.index)
         self._join(name, probe.amplitude, with_torch(Errors(), single, double))
 
     def allow(self, name: str, amplitude: Amplitude, runtime_error: float) -> None:
         """Allow for so much error of the runtime's own operators, in one class of probes."""
         self._join(name, amplitude, Errors(runtime_error=runtime_error))
 
-    def was_asked(self, probe: Probe) -> bool:
-        """Whether torch's float32 was asked on ``probe``."""
-        return probe.index in self._asked
+    def has_torch(self, probe: Probe) -> bool:
+        """Whether the error of torch's float32 on ``probe`` is counted already."""
+        return probe.index in self._with_torch
 
     def failed(self, name: str) -> list[Amplitude]:
         """Return the classes of probes in which output ``name`` is not as good as it must be, so far."""
@@ -87,11 +88,12 @@ class Tally:
         return max(self.errors[name], key=lambda amplitude: self._strain(name, amplitude))
 
     def verdict(self, name: str, note: str) -> OutputParity:
-        """Return the verdict on output ``name``; ``note`` says what it takes into account."""
+        """Return the verdict on output ``name``; ``note`` is what it takes into account."""
         errors = self.errors[name][self.hardest(name)]
         tolerance = errors.allowed(self._dtype[name])
         part = errors.error / errors.scale if errors.scale else 0.0
         passed = errors.passed(self._dtype[name])
+        # A failed output shows why its numbers mean nothing; what would have been allowed for is of no interest then.
         note = note if passed else errors.fault
         return OutputParity(name, errors.error, part, errors.torch_error, tolerance, passed, note)
 
@@ -105,6 +107,7 @@ class Tally:
         if errors.fault:
             return math.inf
         allowed = errors.allowed(self._dtype[name])
+        # Integer outputs have no floor, and torch may be exact: then any error at all is too much.
         if allowed == 0:
             return math.inf if errors.error else 0.0
         return errors.error / allowed

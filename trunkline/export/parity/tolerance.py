@@ -33,7 +33,7 @@ class Errors:
 
     Attributes:
         error: Largest absolute difference of the exported model.
-        torch_error: Largest absolute difference of the float32 twin, where it was asked.
+        torch_error: Largest absolute difference of the float32 twin; 0 where it was not run.
         scale: Largest magnitude of the float64 twin.
         runtime_error: What the runtime's own operators may add.
         fault: What makes a comparison of numbers pointless: NaN, infinity, another shape; empty where nothing does.
@@ -46,7 +46,11 @@ class Errors:
     fault: str = ""
 
     def allowed(self, dtype: str) -> float:
-        """Return the largest error that passes for an exported value of element type ``dtype``."""
+        """Return the largest error that passes for an exported value of element type ``dtype``.
+
+        >>> Errors(torch_error=1e-6, scale=2.0).allowed("float32")
+        3e-05
+        """
         return MARGIN * self.torch_error + FLOOR.get(dtype, 0.0) * self.scale + self.runtime_error
 
     def passed(self, dtype: str) -> bool:
@@ -68,6 +72,7 @@ def measure(exported: Array, double: Array) -> Errors:
     """Compare one value of an exported model with the float64 twin."""
     if exported.shape != double.shape:
         return Errors(fault=f"shape {list(exported.shape)} instead of {list(double.shape)}")
+    # A NaN on both sides is a failure too: the file is to be used, and computes nothing there.
     for who, array in (("the exported model", exported), ("the float64 twin", double)):
         if fault := _not_finite(who, array):
             return Errors(fault=fault)

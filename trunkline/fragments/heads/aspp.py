@@ -21,6 +21,7 @@ def aspp(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
     """Return the head for ``features`` ``[C, h, w]``; the output is ``[N, channels, h, w]``."""
     builder = GraphBuilder("aspp")
     x = builder.image("features", features)
+    # One setting for all Dropouts: an input since opset 12.
     ratio = builder.tensor("dropout.ratio", np.array(0.5, dtype=np.float32))
     total: ir.Value | None = None
     for index, rate in enumerate(RATES):
@@ -31,6 +32,7 @@ def aspp(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
 
 
 def _branch(builder: GraphBuilder, x: ir.Value, ratio: ir.Value, name: str, rate: int, channels: int) -> ir.Value:
+    # Padded by its own rate, every branch keeps the map's size, so that the branches can be added.
     y = convolution(builder, x, f"{name}.conv1", WIDTH, kernel=3, dilation=rate)
     y = builder.node("Relu", [y], name=f"{name}.relu1")
     y = builder.node("Dropout", [y, ratio], name=f"{name}.dropout1")

@@ -1,9 +1,10 @@
 """DeepLabv3+'s decoder (Chen et al. 2018, Sec. 3.1): coarse features with context, sharpened by fine ones.
 
 1. ASPP on the coarsest map: one 1×1 and three atrous separable 3×3 convolutions, and the image's mean, joined by a
-1×1 convolution. The mean joins by addition after a 1×1 convolution of its own, which is the same as the paper's
-concatenation of its up-sampled copy, without the copy. 2. The result is up-sampled to the finest map's size and
-concatenated with that map, projected to 48 channels. 3. Two separable 3×3 convolutions and the prediction.
+   1×1 convolution. The mean joins by addition after a 1×1 convolution of its own, which is the same as the paper's
+   concatenation of its up-sampled copy, without the copy.
+2. The result is up-sampled to the finest map's size and concatenated with that map, projected to 48 channels.
+3. Two separable 3×3 convolutions and the prediction.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ def deeplabv3plus(taps: Sequence[tuple[int, int, int]], channels: int, stride: i
         )
     builder = GraphBuilder("deeplabv3plus")
     maps = [builder.image(f"features{index}", size) for index, size in enumerate(taps)]
+    # Rule 1.
     factor = 1 if stride >= 16 else 2
     x = _aspp(builder, maps[-1], [rate * factor for rate in RATES])
+    # Rule 2: the many channels of a fine map would outweigh the coarse one, so they are reduced (Sec. 3.1).
     x = resized(builder, x, taps[0][1:], "upsample", "linear")
     low = normalised(builder, maps[0], "low", LOW_WIDTH)
     x = builder.node("Concat", [x, low], name="join", attributes={"axis": 1})
+    # Rule 3.
     for index in (1, 2):
         x = normalised(builder, x, f"decoder{index}", WIDTH, kernel=3, depthwise=True)
     return builder.finish([convolution(builder, x, "prediction", channels)])
@@ -62,8 +66,11 @@ def _aspp(builder: GraphBuilder, x: ir.Value, rates: Sequence[int]) -> ir.Value:
         name = f"aspp.atrous{index}"
         branches.append(normalised(builder, x, name, WIDTH, kernel=3, dilation=dilation, depthwise=True))
     joined = builder.node("Concat", branches, name="aspp.concat", attributes={"axis": 1})
+    # A 1×1 convolution of a concatenation is a sum of 1×1 convolutions: the mean's part is taken out of it, and stays
+    # one pixel until Add broadcasts it.
     joined = convolution(builder, joined, "aspp.join", WIDTH, bias=False)
     mean = builder.node("GlobalAveragePool", [x], name="aspp.mean")
+    # Without BatchNormalization: a batch of one image has one value a channel here, which cannot be normalised.
     mean = builder.node("Relu", [convolution(builder, mean, "aspp.image", WIDTH)], name="aspp.image.relu")
     mean = convolution(builder, mean, "aspp.image.join", WIDTH, bias=False)
     total = builder.node("Add", [joined, mean], name="aspp.sum")

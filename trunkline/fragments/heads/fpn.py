@@ -1,9 +1,11 @@
 """A feature pyramid with a merged head: FPN (Lin et al. 2017, Sec. 3) as a dense predictor (Kirillov et al. 2019).
 
 1. Top-down: every map is projected to one width by a 1×1 convolution, the coarser sum is up-sampled by repetition
-and added, and a 3×3 convolution smooths each sum (Lin et al., Fig. 3). 2. Merged: every level is brought to the
-finest one's size, by 3×3 convolutions with a bilinear up-sampling after each, and all are added (Kirillov et al.,
-Fig. 3). BatchNormalization stands for their GroupNormalization, as everywhere in a model that will be folded.
+   and added, and a 3×3 convolution smooths each sum (Lin et al., Fig. 3).
+2. Merged: every level is resized to the finest one's size, by 3×3 convolutions with a bilinear up-sampling after
+   each, and all are added (Kirillov et al., Fig. 3).
+
+BatchNormalization replaces their GroupNormalization, because it can be folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Gra
     Args:
         taps: Sizes of the feature maps, the finest first.
         channels: Output channels.
-        stride: Unused; every head is made alike.
+        stride: Not used; all heads of several maps are made by the same call.
 
     Raises:
         InvalidConfig: There is only one feature map.
@@ -44,6 +46,7 @@ def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Gra
     builder = GraphBuilder("fpn")
     maps = [builder.image(f"features{index}", size) for index, size in enumerate(taps)]
     sizes = [size[1:] for size in taps]
+    # Rule 2, from the coarsest level on, each through the sizes of all finer ones.
     total: ir.Value | None = None
     for index, level in reversed(list(enumerate(_top_down(builder, maps, sizes)))):
         merged = _to_finest(builder, level, sizes[: index + 1], f"merge{index}")
@@ -53,7 +56,7 @@ def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Gra
 
 
 def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[Size]) -> list[ir.Value]:
-    """Return the pyramid's levels, the finest first."""
+    """Return the pyramid's levels by rule 1, the finest first."""
     levels: list[ir.Value] = []
     above: ir.Value | None = None
     for index in reversed(range(len(maps))):
@@ -61,13 +64,14 @@ def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[S
         if above is not None:
             up = resized(builder, above, sizes[index], f"down{index}", "nearest")
             total = builder.node("Add", [total, up], name=f"down{index}.sum")
+        # The next finer map adds the sum itself, not what its 3×3 convolution makes of it.
         above = total
         levels.append(convolution(builder, total, f"level{index}", PYRAMID_WIDTH, kernel=3))
     return levels[::-1]
 
 
 def _to_finest(builder: GraphBuilder, x: ir.Value, sizes: Sequence[Size], name: str) -> ir.Value:
-    """Bring a level of the last of ``sizes`` to the first, stage by stage; the finest has one convolution too."""
+    """Resize a level from the last of ``sizes`` to the first, stage by stage; the finest has one convolution too."""
     for stage, size in enumerate(reversed(sizes[:-1] or sizes)):
         x = normalised(builder, x, f"{name}.conv{stage}", WIDTH, kernel=3)
         x = resized(builder, x, size, f"{name}.up{stage}", "linear")

@@ -19,6 +19,7 @@ def light(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
 
     The output is ``[N, channels, h·r, w·r]`` with r = stride / 8, at least 1.
     """
+    # Features that are finer than the output stride stay as they are.
     scale = max(1, stride // OUTPUT_STRIDE)
     builder = GraphBuilder("light")
     x = builder.image("features", features)
@@ -27,5 +28,6 @@ def light(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
     x = builder.node("Relu", [x], name="relu1")
     x = convolution(builder, x, "conv2", channels * scale * scale, kernel=3)
     if scale > 1:
+        # CRD is the order of torch's PixelShuffle: the r×r pixels of one channel lie together.
         x = builder.node("DepthToSpace", [x], name="upsample", attributes={"blocksize": scale, "mode": "CRD"})
     return builder.finish([x])

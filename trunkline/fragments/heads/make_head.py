@@ -1,8 +1,8 @@
 """Heads: Graph fragments that turn a backbone's features into a task's prediction.
 
 A head is a Graph whose inputs are the last of the backbone's feature maps, ``[N, C, h, w]``, the finest first: one,
-several or all. Its weights and nodes get the prefix ``head.<task>.`` in the multi-task
-model, and reports count it apart from the backbone.
+several or all. Its weights and nodes get the prefix ``head.<task>.`` in the multi-task model, and reports count it
+apart from the backbone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None)
 def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
     if isinstance(kind, Graph):
         return len(kind.model.graph.inputs) > 1
-    return kind in READING_ALL or (str(kind) not in KINDS and Path(kind).exists() and maps_read(Path(kind), limits) > 1)
+    if kind in READING_ALL:
+        return True
+    # A misspelt kind is no file either; it is refused where the head is made.
+    is_file = str(kind) not in KINDS and Path(kind).exists()
+    return is_file and maps_read(Path(kind), limits) > 1
 
 
 def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
@@ -57,6 +61,15 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
 
     Raises:
         InvalidConfig: The kind is unknown, or the features do not fit it.
+
+    >>> from trunkline.graph.builder import GraphBuilder
+    >>> builder = GraphBuilder("backbone")
+    >>> image = builder.image("image", (3, 64, 64))
+    >>> pooling = {"kernel_shape": [16, 16], "strides": [16, 16]}
+    >>> backbone = builder.finish([builder.node("MaxPool", [image], name="features", attributes=pooling)])
+    >>> head = make_head("light", backbone, channels=5)
+    >>> shape_of(head.input), shape_of(head.outputs[0])
+    ((None, 3, 4, 4), (None, 5, 8, 8))
     """
     sizes = _sizes(backbone)
     taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
@@ -68,6 +81,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
             f"{kind!r} is neither a kind of head nor a file",
             advice=did_you_mean(kind, [*KINDS, "none"]) or f"kinds are {', '.join(KINDS)} and none",
         )
+    # Rounded: a map's size was itself rounded, so the quotient need not be whole.
     stride = max(1, round(int(shape_of(backbone.input)[2] or 1) / sizes[-1][1]))
     if kind in READING_ALL:
         return READING_ALL[kind](sizes, channels, stride)
@@ -78,6 +92,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
 
 def _sizes(backbone: Graph) -> list[Size]:
     shapes = [shape_of(value) for value in backbone.outputs]
+    # A backbone with its classifier still on ends in [N, classes].
     for shape in shapes:
         if len(shape) != 4:
             raise InvalidConfig(

@@ -38,8 +38,10 @@ def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limit
     try:
         head = read_head(path, [size for _, size in read], limits)
     except InvalidModel as error:
+        # The sizes are ours, not the file's, so a message about them must name where they come from.
         maps = ", ".join(f"{name!r} {list(size)}" for name, size in read)
         fed = f"the head is fed the feature maps {maps}"
+        # The same kind of error, so that an unsupported operator stays one.
         raise type(error)([replace(item, advice=item.advice or fed) for item in error.problems]) from error
     return checked(head, read, channels, str(path))
 
@@ -54,14 +56,12 @@ def checked(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, place:
     if len(inputs) > len(taps):
         text = f"the head reads {len(inputs)} feature maps; the backbone gives {len(taps)}"
         raise InvalidConfig(text, place=place, advice="name as many with --features, the finest first")
-    problems = [
-        Problem(
-            f"its input {name_of(value)!r} reads {_text(shape_of(value))}; the feature map {tap!r} is {_text(size)}",
-            place,
-        )
-        for value, (tap, size) in zip(inputs, taps[-len(inputs) :], strict=True)
-        if shape_of(value)[1:] != size
-    ]
+    problems = []
+    for value, (tap, size) in zip(inputs, taps[-len(inputs) :], strict=True):
+        shape = shape_of(value)
+        if shape[1:] != size:
+            text = f"its input {name_of(value)!r} reads {_text(shape)}; the feature map {tap!r} is {_text(size)}"
+            problems.append(Problem(text, place))
     if len(head.outputs) != 1:
         problems.append(Problem(f"a head has one output, this has {len(head.outputs)}", place))
     elif (shape := shape_of(head.outputs[0]))[1:2] != (channels,):
@@ -73,8 +73,6 @@ def checked(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, place:
 
 
 def _text(shape: Shape) -> str:
-    return (
-        "["
-        + ", ".join("N" if size is None else str(size) for size in (shape if len(shape) != 3 else (None, *shape)))
-        + "]"
-    )
+    # A tap's size [C, h, w] is shown like an input's shape, with the batch.
+    whole = (None, *shape) if len(shape) == 3 else shape
+    return f"[{', '.join('N' if size is None else str(size) for size in whole)}]"

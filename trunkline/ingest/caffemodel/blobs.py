@@ -17,6 +17,7 @@ _LEGACY = (1, 2, 3, 4)  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
 _DIM = 1
 _LARGEST = 2**48
+"""Elements that no tensor has. NumPy refuses a shape of not much more, even one without any numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,12 @@ class Blob:
     """A tensor whose numbers stay in the file until :meth:`array` asks for them.
 
     Attributes:
-        shape: As the file gives it; four sizes in the legacy form.
-        runs: Where the numbers are.
-        is_double: Whether they are float64; Caffe then rounds them to float32 on loading, and so does this.
-        offset: Where the blob starts in the file.
-        place: What errors call it.
+        shape: Sizes of its axes as in the file; four of them in the legacy form.
+        runs: Where in the file its numbers are.
+        is_double: Whether they are float64; Caffe rounds them to float32 on loading, and so does :meth:`array`.
+        offset: The byte at which it starts in the file.
+        place: File, layer and index, for errors.
+        data: The file.
     """
 
     shape: tuple[int, ...]
@@ -60,6 +62,7 @@ class Blob:
         """
         kind = np.dtype("<f8" if self.is_double else "<f4")
         result, start = np.empty(self.size, np.float32), 0
+        # A float64 too large for float32 becomes infinity here, which the check below finds.
         with np.errstate(over="ignore", invalid="ignore"):
             for run in self.runs:
                 view = np.ndarray((run.count,), kind, self.data, run.offset, (run.stride,))
@@ -77,8 +80,8 @@ def read_blob(wire: Wire, message: Field, place: str, most_axes: int) -> Blob:
     Args:
         wire: The file.
         message: The field that holds the blob.
-        place: What errors call the blob.
-        most_axes: Axes it may have.
+        place: The blob's name in errors.
+        most_axes: Number of axes it may have.
 
     Raises:
         WireFault: The bytes are wrong, or shape and data disagree.
@@ -94,7 +97,7 @@ def read_blob(wire: Wire, message: Field, place: str, most_axes: int) -> Blob:
         at = item.end
         if item.number in _LEGACY:
             legacy[item.number] = item.signed(32)
-        elif item.number == _SHAPE:
+        elif item.number == _SHAPE:  # protobuf joins the parts of a message that comes in several
             shape = _dims(wire, item, shape or [], most_axes)
         elif item.number in (_DATA, _DOUBLE_DATA):
             width, runs = (4, single) if item.number == _DATA else (8, double)
@@ -115,14 +118,15 @@ def _run(wire: Wire, item: Field, width: int, end: int) -> tuple[Run, int]:
         raise WireFault(f"{length:,} bytes of data are no whole number of {width}-byte numbers", item.at)
     if item.wire == BYTES:
         return Run(item.start, length // width, width), item.end
+    # Not packed: each number is a field with a tag. Equal tags are counted by NumPy, because there may be millions.
     stride = item.end - item.at
     count = _equal_tags(wire.data, item.at, stride, item.start - item.at, end)
     return Run(item.start, count, stride), item.at + count * stride
 
 
 def _equal_tags(data: memoryview, at: int, stride: int, width: int, end: int) -> int:
-    """Return how many fields of ``stride`` bytes with the same tag of ``width`` bytes stand in a row from ``at`` on."""
-    most, count, step = (end - at) // stride, 1, 64
+    """Return how many fields of ``stride`` bytes, with the same tag of ``width`` bytes, come one after another."""
+    most, count, step = (end - at) // stride, 1, 64  # the step doubles: a short row costs little, a long one few steps
     tag = np.frombuffer(data[at : at + width], np.uint8)
     while count < most:
         step = min(2 * step, most - count)
@@ -155,12 +159,14 @@ def _dims(wire: Wire, message: Field, known: list[int], most: int) -> list[int]:
 
 
 def _check(shape: tuple[int, ...], count: int, at: int, *, known: bool) -> None:
+    """Raise unless ``shape`` is one that a file may have, and the number of its elements is ``count``."""
     if not known:
         raise WireFault(f"a blob of {count:,} numbers without a shape", at)
     shown = "[" + ", ".join(map(str, shape)) + "]"
     if any(size < 0 for size in shape):
         raise WireFault(f"a blob of shape {shown}; a size cannot be negative", at)
-    if count == 0 and math.prod(size for size in shape if size) > _LARGEST:  # 0 numbers, but in no array's shape
+    # With a size of 0 any shape agrees with no numbers, also one that no array can have (found by fuzzing).
+    if count == 0 and math.prod(size for size in shape if size) > _LARGEST:
         raise WireFault(f"a blob of shape {shown}; no tensor is that large", at)
     if math.prod(shape) != count:
         advice = "the file is damaged, or keeps its numbers in a form of a fork (raw_data of NVCaffe)"

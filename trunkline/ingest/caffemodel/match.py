@@ -25,9 +25,9 @@ class Matched:
 
     Attributes:
         tensors: Lazy float32 tensors by weight name.
-        unused: Layers of the file that fill nothing.
-        problems: Blobs that do not fit.
-        misfits: The weights that ``problems`` are about.
+        unused: Names of what the file has and the Graph does not use: layers, or weights.
+        problems: One for each blob or weight of the file that does not fit.
+        misfits: Names of the weights that ``problems`` are about; they are not missing as well.
     """
 
     tensors: Mapping[str, ir.TensorProtocol]
@@ -60,8 +60,9 @@ class _Matching:
         return Matched(tensors, tuple(self.unused), tuple(self.problems), frozenset(self.misfits))
 
     def _layer(self, layer: Layer) -> None:
+        """Find the weights that one layer's blobs are, or note why they are none."""
         roles = self.targets.of(layer.name)
-        if not roles:
+        if not roles:  # Caffe, too, passes over layers that the network does not have
             self.unused.append(layer.name)
             return
         order, count = order_of(roles, len(layer.blobs)), len(layer.blobs)
@@ -86,6 +87,7 @@ class _Matching:
             self._problem(f"{quoted(name)} is {found} in the file; the network expects {wanted}", blob.offset, [value])
             return
         known = self.sources.get(name)
+        # Caffe stores a shared blob with each of its layers; different numbers come from a net that did not share it.
         if known is not None and not np.array_equal(known[0].array().ravel(), blob.array().ravel()):
             self._problem(f"the layers that share {quoted(name)} hold different blobs for it", blob.offset, [value])
         self.sources[name] = blob, factor
@@ -98,7 +100,7 @@ class _Matching:
 def nearest(names: Sequence[str], model: Caffemodel) -> str:
     """Return advice for a network none of whose weights the file has: layers of both, and a close name."""
     layers = [layer.name for layer in model.layers]
-    first = names[0].rpartition(".")[0] if names else ""
+    first = names[0].rpartition(".")[0] if names else ""  # of <layer>.<role>
     shown = ", ".join(map(quoted, layers[:5])) + ("…" if len(layers) > 5 else "")
     return f"the file has layers {shown}; {did_you_mean(first, layers[:500]) or 'is it of another network?'}"
 
@@ -109,7 +111,7 @@ def _fits(found: Sequence[int], wanted: Sequence[int]) -> bool:
 
 
 def _lazy(name: str, shape: tuple[int, ...], blob: Blob, factor: Blob | None) -> ir.LazyTensor:
-    """Return a tensor that reads its numbers anew whenever it is asked: the file is their one lasting copy."""
+    """Return a tensor that reads its numbers each time they are wanted, so that the file is their only lasting copy."""
 
     def read() -> ir.TensorProtocol:
         return ir.Tensor(_scaled(blob.array(), factor).reshape(shape), name=name)

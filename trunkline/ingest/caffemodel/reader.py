@@ -1,4 +1,4 @@
-"""caffemodel → layers with blobs: the door of this folder.
+"""caffemodel → layers with blobs.
 
 Field numbers are those of Caffe's schema, ``caffe.proto``: ``NetParameter.layer`` holds today's layers,
 ``NetParameter.layers`` those of before 2014 (``V1LayerParameter``), inside which the oldest files keep a
@@ -36,7 +36,7 @@ _V2, _V1, _V0 = _Schema(1, 7), _Schema(4, 6), _Schema(1, 50)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer that holds blobs; ``offset`` is where it starts in the file."""
+    """A layer that holds blobs; ``offset`` is the byte at which it starts in the file."""
 
     name: str
     blobs: tuple[Blob, ...]
@@ -62,7 +62,16 @@ def read_caffemodel(path: Path, limits: Limits | None = None) -> Caffemodel:
 
 
 def read_caffemodel_bytes(data: bytes, limits: Limits | None = None, label: str = "<bytes>") -> Caffemodel:
-    """Read the weights of a caffemodel from memory; see :func:`read_caffemodel`."""
+    r"""Read the weights of a caffemodel from memory; see :func:`read_caffemodel`.
+
+    >>> from trunkline.files.wire import FIXED32, head, message, varint
+    >>> number = varint(5 << 3 | FIXED32) + bytes.fromhex("0000803f")  # data: 1.0, in a field of its own
+    >>> blob = message(7, message(1, b"\x01")) + number  # of shape [1]
+    >>> layer = message(1, b"scale1") + message(7, blob)
+    >>> model = read_caffemodel_bytes(message(100, layer))
+    >>> model.layers[0].name, model.layers[0].blobs[0].array()
+    ('scale1', array([1.], dtype=float32))
+    """
     limits = limits or Limits()
     if len(data) > limits.file_bytes:
         raise InvalidModel(f"holds {len(data):,} bytes; at most {limits.file_bytes:,} are read", place=label)
@@ -96,9 +105,9 @@ class _Reader:
                 if item.number in (_NET_V1, _NET_V2):
                     found += 1
                     self._layer(item)
-                if len(self.problems) >= _MOST_PROBLEMS:
+                if len(self.problems) >= _MOST_PROBLEMS:  # so many faults have one cause
                     return
-        except WireFault as fault:
+        except WireFault as fault:  # between two layers: where the next one begins is not known any more
             self._report(fault, "")
             return
         if not self.problems and not self.layers:
@@ -130,7 +139,7 @@ class _Reader:
                 name = self._text(item)
             elif item.number == schema.blobs:
                 blobs.append(item)
-            elif schema is _V1 and item.number == _V0_IN_V1:
+            elif schema is _V1 and item.number == _V0_IN_V1:  # field 1 is a string in V2, and a message in V1 only
                 item.expect(BYTES)
                 inner, more = self._parts(item, _V0)
                 name, blobs = name or inner, [*blobs, *more]
@@ -140,6 +149,7 @@ class _Reader:
         item.expect(BYTES)
         if item.end - item.start > _NAME_BYTES:
             raise WireFault(f"a layer name of {item.end - item.start:,} bytes", item.at)
+        # proto2, which Caffe's schema is written in, does not check that a string is UTF-8.
         return bytes(self.wire.data[item.start : item.end]).decode("utf-8", "backslashreplace")
 
     def _add(self, name: str, fields: list[Field], at: int) -> None:
@@ -155,7 +165,7 @@ class _Reader:
                 self._report(fault, name, f"blob {index} of ")
             except InvalidModel as error:
                 self.problems.extend(error.problems)
-        if not fields:
+        if not fields:  # a layer without weights matches nothing, so its name does not matter
             return
         if name in self.layers:
             other = self.layers[name].offset

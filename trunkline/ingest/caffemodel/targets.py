@@ -1,8 +1,8 @@
 """Which weights of a Graph the blobs of a Caffe layer fill, and in which order.
 
 A prototxt's weights are named ``<layer>.<role>``, so the layer's name finds them. Only a weight that layers share
-has the name of its first layer; there the layer's own nodes tell. Which blob is which follows from the roles a
-layer has, as each kind of layer stores its blobs in one order:
+has the name of the first of them; the others find it through their own nodes. Which blob is which follows from the
+roles a layer has, because each kind of layer stores its blobs in one order:
 
 * mean, variance, scale factor: Caffe's BatchNorm; then scale and shift in NVIDIA's fork with ``scale_bias``;
 * scale, shift, mean, variance: the BN of PSPNet's fork; only the first two in SegNet's;
@@ -39,7 +39,7 @@ _OPERANDS: Mapping[str, Sequence[str]] = {
     "Add": ("", "bias"),
     "BatchNormalization": ("", *_NORMALISATION),
 }
-"""What each input of a node is to its layer."""
+"""The role that each input of a node has in its layer; empty for the data."""
 
 Roles = Mapping[str, ir.Value]
 
@@ -48,8 +48,8 @@ class Targets:
     """The weights of one Graph, by Caffe layer.
 
     Args:
-        graph: The Graph.
-        layers: Names of all layers that hold blobs.
+        graph: The Graph to be filled.
+        layers: Names of all layers of the file that hold blobs.
     """
 
     def __init__(self, graph: Graph, layers: Iterable[str]) -> None:
@@ -75,16 +75,21 @@ class Targets:
 
     def _owner(self, node: str) -> str:
         """Return the layer that a node called ``layer`` or ``layer/part`` belongs to."""
+        # A layer's own name may hold a slash ("inception_3a/1x1"), so it comes before the form with a part.
         return node if node in self._layers else node.rpartition("/")[0]
 
     def _shared(self, node: ir.Node) -> Iterable[tuple[str, ir.Value]]:
-        for role, value in zip(_OPERANDS.get(node.op_type, ()), node.inputs, strict=False):
-            if role and value is not None and value.name in self.weights and not self._is_absorbed(node, role):
+        """Yield the weights that a node reads, by role; shared ones have the name of another layer."""
+        roles = _OPERANDS.get(node.op_type, ())
+        for role, value in zip(roles, node.inputs, strict=False):  # a node may lack its last inputs
+            is_weight = value is not None and value.name in self.weights
+            if role and value is not None and is_weight and not self._is_absorbed(node, role):
                 yield role, value
 
     def _is_absorbed(self, node: ir.Node, role: str) -> bool:
         """Whether a scale or shift belongs to the Scale layer that a BatchNorm has taken in."""
         scale = node.inputs[1] if node.op_type == "BatchNormalization" else None
+        # A BatchNorm's own scale is <layer>.scale; one that came from a Scale layer is <that layer>.weight.
         return role in ("scale", "bias") and scale is not None and not name_of(scale).endswith(".scale")
 
 
@@ -92,7 +97,8 @@ def order_of(roles: Roles, blobs: int) -> Sequence[str] | None:
     """Return the role of each of a layer's ``blobs``, or ``None`` where the layer takes another number of them."""
     if "mean" in roles and "var" in roles:
         order = _STATISTICS.get(blobs, ())
-        return order if order and all(role in roles or role == FACTOR for role in order) else None
+        fits = all(role in roles or role == FACTOR for role in order)
+        return order if order and fits else None
     order = [role for role in _PLAIN if role in roles]
     return order if len(order) == blobs else None
 

@@ -19,13 +19,14 @@ _MOST_BYTES = 2**31 - 1
 
 
 def write_caffemodel(net: CaffeNet, file: BinaryIO) -> None:
-    """Write the weights of ``net`` in Caffe's V2 format, float32, bit for bit; a lazy one is read when its turn comes.
+    """Write the weights of ``net`` in Caffe's V2 format, float32, bit for bit; each is read just before it is written.
 
     Raises:
         InvalidModel: They are more than a caffemodel can hold.
     """
+    # A message's length comes before its content, so all sizes are known before any number is read.
     layers = [(layer, _head(layer)) for layer in net.layers]
-    sizes = [len(start) + sum(_blob_bytes(blob) for blob in layer.blobs) for layer, start in layers]
+    sizes = [len(start) + sum(map(_blob_bytes, layer.blobs)) for layer, start in layers]
     total = sum(sizes)
     if total > _MOST_BYTES:
         advice = "convert to ONNX instead, which keeps weights beside the file"
@@ -53,6 +54,7 @@ def _parts(blobs: Sequence[CaffeBlob]) -> Iterator[bytes | memoryview]:
 
 
 def _blob_head(blob: CaffeBlob) -> bytes:
+    # Packed, and left out where there are no axes, as protobuf writes it.
     shape = message(_DIM, b"".join(map(varint, blob.shape))) if blob.shape else b""
     return message(_SHAPE, shape) + head(_DATA, 4 * blob.size)
 

@@ -13,7 +13,7 @@ SILENCE = "Silence"
 
 _NEEDS = "it needs"
 _LOSS_ENDINGS = ("Loss", "LossLayer", "Accuracy", "AccuracyLayer")
-"""Every fork has losses of its own; they are told by their names, and end the network all the same."""
+"""Every fork has losses of its own; their names show that they are such, and they end the network as Caffe's do."""
 
 
 def deployed(net: Net, labels: frozenset[str], report: Report) -> list[LayerText]:
@@ -36,13 +36,14 @@ def deployed(net: Net, labels: frozenset[str], report: Report) -> list[LayerText
             report.note(f"{layer} was dropped: {reason}")
             if layer.type == SILENCE:
                 kept.append(layer)
+            # What is computed from labels exists in training alone, as they do; what reads a dropped result is a fault.
             if reason.startswith(_NEEDS):
                 labels_here.update(tops)
             else:
                 dropped.update(dict.fromkeys(tops, layer))
             continue
         _refuse_readers(layer, dropped, report)
-        labels_here.difference_update(tops)
+        labels_here.difference_update(tops)  # a blob that the deployed network writes is no label any more
         kept.append(layer)
     if all(layer.type == SILENCE for layer in kept):
         if not report.count:
@@ -52,6 +53,7 @@ def deployed(net: Net, labels: frozenset[str], report: Report) -> list[LayerText
 
 
 def _reason(layer: LayerText, labels: set[str]) -> str:
+    """Return why a layer has no part in the deployed network, or an empty string where it has one."""
     if layer.type in DROPPED:
         return DROPPED[layer.type]
     if layer.type.endswith(_LOSS_ENDINGS):
@@ -59,16 +61,17 @@ def _reason(layer: LayerText, labels: set[str]) -> str:
     for name, _ in layer.bottoms:
         if name in labels:
             return f"{_NEEDS} {quoted(name)}, which only training data has"
+    # A Python layer has no type that shows what it is; Caffe itself knows a loss among them by its loss_weight.
     if layer.type == "Python" and any(layer.fields.numbers("loss_weight")):
         return "it is a loss"
     return ""
 
 
 def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: Report) -> None:
-    """A layer that computes on from a loss or a class number would be lost with it; say so instead."""
+    """Report a layer that reads a loss or a class number: it would be lost without a word."""
     for name, at in layer.bottoms:
         if name in dropped:
             message = f"{layer} reads blob {quoted(name)}, but {dropped[name]} has no part in the deployed network"
             report.error(message, at, "remove the two layers, or cut the network before them with --features")
-    for name, _ in layer.tops:
+    for name, _ in layer.tops:  # later readers mean this layer's blob
         dropped.pop(name, None)

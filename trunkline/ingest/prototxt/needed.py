@@ -14,7 +14,7 @@ _FEW = 8
 """Features that a user can be expected to write."""
 
 Wanted = tuple[Blob, str]
-"""A blob that becomes an output, and the feature's name by which it was asked for, if it was."""
+"""A blob that becomes an output, and the feature's name; empty for the outputs of the file itself."""
 
 
 def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> tuple[list[Wired], list[Wanted]]:
@@ -28,7 +28,8 @@ def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> 
         Without features: all layers, and the blobs that nothing reads.
     """
     if not features:
-        return _heard(layers)
+        return _without_silenced(layers)
+    # Reversed, so that of several values or layers of one name the first counts.
     values = {top.name: top for layer in reversed(layers) for top in layer.tops}
     results = {layer.text.name: layer.tops[0] for layer in reversed(layers) if layer.tops}
     known = {**results, **values}
@@ -46,17 +47,15 @@ def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> 
 def readable_features(layers: Sequence[Wired], known: Container[str]) -> list[str]:
     """Return the features that end a network just before its layers of unknown types.
 
-    They are the results that only unknown layers, or what follows from them, go on with. If that leaves less than
-    half of the network, or takes many features to say, there are none: the layers are not at its end.
+    They are the results that no other readable layer reads. Where that leaves less than half of the network, or gives
+    too many features to write, the unknown layers are not at its end, and there are none.
     """
     lost: set[int] = set()
     clear: set[int] = set()
     for layer in layers:
-        if (
-            layer.text.type in known
-            and not layer.faults
-            and not any(blob is None or id(blob) in lost for blob in layer.bottoms)
-        ):
+        is_known = layer.text.type in known and not layer.faults
+        reads_lost = any(blob is None or id(blob) in lost for blob in layer.bottoms)
+        if is_known and not reads_lost:
             clear.add(id(layer))
         else:
             lost.update(id(top) for top in layer.tops)
@@ -68,7 +67,7 @@ def readable_features(layers: Sequence[Wired], known: Container[str]) -> list[st
 
 
 def _features_of(layer: Wired) -> Sequence[Blob]:
-    """Return what a layer computes but for the mask of a Pooling, which is no feature."""
+    """Return what a layer computes, without the mask of a Pooling, which is no feature."""
     return layer.tops[:1] if layer.text.type == "Pooling" else layer.tops
 
 
@@ -76,25 +75,37 @@ def _is_read(top: Blob, clear: set[int]) -> bool:
     return any(id(reader) in clear for reader in top.readers)
 
 
-def _heard(layers: Sequence[Wired]) -> tuple[list[Wired], list[Wanted]]:
-    """Leave out the Silence layers and what leads to them alone. If nothing else is left, they count for nothing."""
+def _without_silenced(layers: Sequence[Wired]) -> tuple[list[Wired], list[Wanted]]:
+    """Leave out the Silence layers and what leads to them alone; if that is everything, only the Silence layers."""
     silent: set[int] = set()
-    for layer in reversed(layers):
-        if layer.text.type == SILENCE or (layer.tops and all(_is_unheard(top, silent) for top in layer.tops)):
+    for layer in reversed(layers):  # so all readers of a layer come before it
+        leads_to_silence = bool(layer.tops) and all(_is_silenced(top, silent) for top in layer.tops)
+        if layer.text.type == SILENCE or leads_to_silence:
             silent.add(id(layer))
     kept = [layer for layer in layers if id(layer) not in silent]
-    ends = [top for layer in kept for top in layer.tops if not top.readers]
+    ends = _unread_tops(kept)
     for layer in layers:
-        for blob in layer.bottoms if layer.text.type == SILENCE else ():
-            if blob is not None and layer in blob.readers:
-                blob.readers.remove(layer)
+        if layer.text.type == SILENCE:
+            _forget_reader(layer)
     if not kept:
         kept = [layer for layer in layers if layer.text.type != SILENCE]
-        ends = [top for layer in kept for top in layer.tops if not top.readers]
+        ends = _unread_tops(kept)
     return kept, [(top, "") for top in ends]
 
 
-def _is_unheard(top: Blob, silent: set[int]) -> bool:
+def _unread_tops(layers: Sequence[Wired]) -> list[Blob]:
+    """Return the blobs that nothing reads, which are a Caffe network's outputs."""
+    return [top for layer in layers for top in layer.tops if not top.readers]
+
+
+def _forget_reader(layer: Wired) -> None:
+    """Take a layer that is left out from the readers of its bottoms."""
+    for blob in layer.bottoms:
+        if blob is not None and layer in blob.readers:
+            blob.readers.remove(layer)
+
+
+def _is_silenced(top: Blob, silent: set[int]) -> bool:
     return bool(top.readers) and all(id(reader) in silent for reader in top.readers)
 
 

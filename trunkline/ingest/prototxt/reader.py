@@ -1,4 +1,4 @@
-"""prototxt → Graph: the door of this folder.
+"""prototxt → Graph.
 
 The steps, each in its own file: text → tokens → located tree (:mod:`lexer`, :mod:`tree`) → layers of the
 deployed network (:mod:`net`, :mod:`phase`, :mod:`deployed`) → inputs and dialect → single-assignment wiring
@@ -49,7 +49,7 @@ def read_prototxt(
             translated, so they may be of any type.
 
     Returns:
-        The Graph, whose ``notes`` tell every repair and every dropped layer. Its outputs are the features in
+        The Graph, whose ``notes`` list every repair and every dropped layer. Its outputs are the features in
         the order given; without any, the blobs that nothing reads, in the order of the file.
 
     Raises:
@@ -69,17 +69,38 @@ def parse_prototxt(
     limits: Limits | None = None,
     features: Sequence[str] = (),
 ) -> Graph:
-    """Read a prototxt from a text; ``path_label`` stands for the path in errors. See :func:`read_prototxt`."""
+    """Read a prototxt from a text; errors name ``path_label`` as its path. See :func:`read_prototxt`.
+
+    >>> text = '''
+    ... name: "one_layer"
+    ... input: "image" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }
+    ... layer {
+    ...   name: "conv1" type: "Convolution" bottom: "image" top: "conv1"
+    ...   convolution_param { num_output: 8 kernel_size: 3 stride: 2 pad: 1 }
+    ... }
+    ... '''
+    >>> graph = parse_prototxt(text)
+    >>> [(node.op_type, node.name) for node in graph.nodes]
+    [('Conv', 'conv1')]
+    >>> sorted(graph.initializers)
+    ['conv1.bias', 'conv1.weight']
+    """
     limits = limits or Limits()
     if len(text) > limits.text_bytes:
         raise InvalidModel(f"the text is longer than {limits.text_bytes:,} bytes", place=path_label)
-    source = decode(text.encode(errors="replace"), path_label)
+    source = decode(text.encode(errors="replace"), path_label)  # Python's strings may hold what UTF-8 cannot
     return _read(source, Path(path_label).stem, _Wish(input_size, features, limits))
 
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What the caller asks for beyond the file."""
+    """What the caller wants besides the file.
+
+    Attributes:
+        size: The size of the image, to use instead of the file's.
+        features: Names of values, blobs or layers to end the network at.
+        limits: What the file may ask for.
+    """
 
     size: InputSize | None
     features: Sequence[str]
@@ -98,13 +119,15 @@ def _read(source: Source, stem: str, wish: _Wish) -> Graph:
 
 
 def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
+    """Return the Graph of a network, or ``None`` where that was impossible, which is then in the report."""
     inputs = declared_inputs(net, report)
-    if net.layers:
+    if net.layers:  # a file without layers has that one fault; its fields would be many more
         net.fields.finish()
     layers = deployed(net, labels_of(net), report)
     if not layers:
         return None
     alias = wiring.alias_undefined_input(layers, inputs, report)
+    # Blobs keep their names in the Graph, so these are taken before any weight or step is named.
     names = Names({item.name for item in inputs} | {top for layer in layers for top, _ in layer.tops})
     blobs, wired = wiring.wire(layers, [names.reserved(item.name) for item in inputs], alias, names)
     kept, wanted = needed(wiring.absorb_scales(wired), wish.features, report)
@@ -117,6 +140,7 @@ def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
     kind = dialect.detect(layers, report)
     site = Site(builder, report, names, node_names, kind, wish.limits, size_was_given=wish.size is not None)
     translate(kept, values, site)
+    # Some networks do fit an image of 1 x 1, so a placeholder is a fault only where another was found.
     if image and report.count and wish.size is None:
         refuse_placeholder(image, report)
     outputs = _outputs(wanted, values, report)
@@ -133,7 +157,7 @@ def _outputs(wanted: Sequence[Wanted], values: dict[wiring.Blob, ir.Value], repo
         if value is None:
             continue
         if value.producer() is not None and value.dtype == ir.DataType.FLOAT:
-            found[id(value)] = value
+            found[id(value)] = value  # once: Split gives one value several names
         elif name:
             what = "the input" if value.producer() is None else "a mask of positions"
             report.error(f"feature {quoted(name)} is {what}", Span(1, 1), "name a blob that holds features")

@@ -22,7 +22,7 @@ _OTHERWISE = "replace it, rewrite it with supported layers, or cut the network b
 
 
 def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Report) -> None:
-    """Report every layer that cannot stand where it does: its blobs do not exist, or its type has no translator."""
+    """Report every layer that has no place in the network: its blobs do not exist, or its type has no translator."""
     for wired in layers:
         for fault in wired.faults:
             known = (name for layer in reversed(layers) for name, _ in layer.text.tops)
@@ -42,8 +42,7 @@ def _refuse_type(layer: LayerText, report: Report) -> None:
 def translate(layers: Sequence[Wired], values: Values, site: Site) -> None:
     """Emit the nodes of all layers, in the order of the file, adding what they write to ``values``.
 
-    A layer that reads what an earlier fault left without a value is passed over: its faults would only be
-    consequences.
+    A layer that reads what an earlier fault left without a value is skipped: its faults would only be consequences.
     """
     for wired in layers:
         inputs = [values[blob] for blob in wired.bottoms if blob is not None and blob in values]
@@ -56,12 +55,14 @@ def translate(layers: Sequence[Wired], values: Values, site: Site) -> None:
         except LayerFaultError as fault:
             site.report.error(fault.message, fault.at, fault.advice)
             continue
+        # After the translator, which has read every field that it knows.
         wired.text.fields.finish()
         if site.report.count == known:
             values.update(zip(wired.tops, results, strict=False))  # no value for a mask that nothing reads
 
 
 def _results(layer: Layer) -> Sequence[ir.Value]:
+    """Translate one layer and return the values of its tops."""
     translator = TRANSLATORS[layer.text.type]
     _check_count(layer, "bottom", len(layer.inputs), translator.bottoms)
     _check_count(layer, "top", layer.top_count, translator.tops)
@@ -83,7 +84,9 @@ def _check_count(layer: Layer, what: str, found: int, allowed: tuple[int, int | 
     lowest, highest = allowed
     if found >= lowest and (highest is None or found <= highest):
         return
-    expected = (
-        f"{lowest}" if lowest == highest else f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
-    )
+    expected = f"{lowest} to {highest}"
+    if highest is None:
+        expected = f"{lowest} or more"
+    elif lowest == highest:
+        expected = f"{lowest}"
     raise layer.fault(f"{layer.text} has {found} {what}s; expected {expected}", what)

@@ -1,4 +1,4 @@
-"""torch's own exporter, told what its defaults lose.
+"""torch's own exporter, with settings for what its defaults lose.
 
 Dropout is written as Dropout: an exporter for inference would leave it out, and the twin would train without it.
 Pooling to one pixel is written as GlobalAveragePool, not as the strided views that torch decomposes it into, and a
@@ -33,6 +33,7 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
     """
     import torch
 
+    # eval() below changes every submodule, also those that the caller had set one by one.
     was_training = {child: child.training for child in module.modules()}
     advice = "export it to an ONNX file yourself, and read that"
     try:
@@ -41,9 +42,9 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
                 module.eval(),
                 (example.to(next(module.parameters(), example).device),),
                 dynamo=True,
-                optimize=False,
+                optimize=False,  # see the module's text
                 opset_version=OPSET,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),  # the batch stays free, and only the batch
                 custom_translation_table=translations(),
                 verbose=False,
             )
@@ -63,11 +64,12 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
 
 
 def _refuse_places(program: Any, label: str) -> None:
-    """Adaptive pooling is written without telling where the largest pixels were."""
+    """Raise if the module uses the places of an adaptive pooling's maxima, which are not written."""
     import torch
 
     pools = [node for node in program.graph.nodes if node.target is torch.ops.aten.adaptive_max_pool2d.default]
-    if any(part.args[1] == 1 and part.users for node in pools for part in node.users):
+    places = [part for node in pools for part in node.users if part.args[1] == 1]  # the second of its two results
+    if any(part.users for part in places):
         raise UnsupportedOp("adaptive max pooling with return_indices is not supported", place=label)
 
 
@@ -83,7 +85,7 @@ def _kept_dropout() -> Iterator[None]:
     import torch
 
     def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002
-        if p == 0.0:
+        if p == 0.0:  # a Dropout that drops nothing would be a node for nothing
             return input
         ratio = torch.tensor(p)
         kept: Tensor = torch.onnx.ops.symbolic(
@@ -97,7 +99,7 @@ def _kept_dropout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """The exporter speaks of packages it would also know, which says nothing about the user's module."""
+    """Silence the exporter's remarks, which are about packages that are not installed, not about the module."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -111,7 +113,7 @@ def quiet_exporter() -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     """Return the first line of what went wrong first: the exporter wraps that in errors of its own."""
-    while error.__cause__ is not None:
+    while error.__cause__ is not None:  # the cause is the module's own error, or torch's reason
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

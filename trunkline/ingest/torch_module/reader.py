@@ -48,6 +48,7 @@ def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: L
     if example.dim() != 4 or not example.dtype.is_floating_point:
         shape = f"{example.dtype} {list(example.shape)}"
         raise InvalidModel(f"the example is {shape}; one image batch [N, C, H, W] of float was expected", place=label)
+    # Two images: torch.export takes a batch of one for a fixed size.
     model = export_module(module, example[:1].float().repeat(2, 1, 1, 1).cpu(), label)
     parameters = noted_parameters(model.graph)
     frozen = [name for name, tensor in _parameters(module).items() if name in parameters and not tensor.requires_grad]
@@ -55,6 +56,7 @@ def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: L
     mark_kinds(model.graph, frozen)
     limits = limits or Limits()
     run_passes(model.graph, [LiftConstants(Budget(limits))])
+    # What has no role by now was a constant in the module's code, which does not train.
     for value in model.graph.initializers.values():
         value.metadata_props.setdefault(ROLE_KEY, CONSTANT)
     _note_modules(model.graph, label)
@@ -66,7 +68,7 @@ def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: L
 def _note_modules(graph: ir.Graph, label: str) -> None:
     """Note for each node the submodule that computes it, and drop the exporter's own notes."""
     for node in graph:
-        scopes: list[str] = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        scopes: list[str] = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))  # a list as Python writes it
         node.metadata_props.clear()
         node.metadata_props[SOURCE_KEY] = f"{label}:{scopes[-2] if len(scopes) > 1 else ''}"
 
@@ -91,7 +93,7 @@ def _free(name: str, taken: set[str | None]) -> str:
 
 
 def _parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return all parameters by every name they have."""
+    """Return all parameters under every name they have: a shared one has several."""
     return dict(module.named_parameters(remove_duplicate=False))
 
 
@@ -105,7 +107,10 @@ def _frozen_notes(graph: ir.Graph, frozen: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unused_notes(module: nn.Module, used: Sequence[str]) -> tuple[str, ...]:
-    """A module may keep what it computes from a parameter, and give that out as long as it does not train."""
+    """Return a note about parameters that the exported network lacks, if there are any.
+
+    A module may compute something from a parameter once and use that as long as it does not train.
+    """
     seen = {id(tensor) for name, tensor in _parameters(module).items() if name in used}
     unused = {name: tensor for name, tensor in module.named_parameters() if id(tensor) not in seen}
     if not unused:

@@ -58,42 +58,46 @@ def conv_transpose2d(
 
 
 def adaptive_avg_pool2d(self: Any, output_size: Sequence[int]) -> Any:
-    """Average over windows of as equal a size as there is: window i of o begins at ⌊i·n/o⌋ and ends before ⌈(i+1)·n/o⌉.
+    """Average over windows of nearly equal size: of n pixels, window i of o is ⌊i·n/o⌋ up to, without, ⌈(i+1)·n/o⌉.
 
-    1. To one pixel: GlobalAveragePool. 2. Along axes that the windows divide: AveragePool. 3. Along others: a product
-    with the matrix of the windows, of which each row holds one.
+    1. To one pixel: GlobalAveragePool.
+    2. Along axes where o divides n: AveragePool.
+    3. Along other axes: a product with a matrix that has a window in each row.
     """
     op = _opset()
-    if list(output_size) == [1, 1]:
+    if list(output_size) == [1, 1]:  # rule 1
         return op.GlobalAveragePool(self)
-    steps = [size // wanted if size % wanted == 0 else 0 for size, wanted in _axes(self, output_size)]
+    steps = _whole_steps(self, output_size)
     pooled = self
-    if any(step > 1 for step in steps):
+    if any(step > 1 for step in steps):  # rule 2
         kernel = [max(1, step) for step in steps]
         pooled = op.AveragePool(self, kernel_shape=kernel, strides=kernel)
     for axis, (step, (size, wanted)) in enumerate(zip(steps, _axes(self, output_size), strict=True)):
         if step:
             continue
-        windows = _constant(np.stack([_shares(*window, size) for window in _windows(size, wanted)]))
+        windows = _constant(np.stack([_mean_weights(*window, size) for window in _windows(size, wanted)]))  # rule 3
         pooled = op.MatMul(windows, pooled) if axis == 0 else op.MatMul(pooled, op.Transpose(windows, perm=[1, 0]))
     return op.Identity(self) if pooled is self else pooled
 
 
 def adaptive_max_pool2d(self: Any, output_size: Sequence[int]) -> Any:
-    """Take the largest of each window; a window that is smaller than others names its last pixel again."""
+    """Take the largest of each window; a smaller one repeats its last pixel, which changes no maximum."""
     op = _opset()
-    nowhere = op.Identity(self)  # where the pixels were is asked for by no module that gets here
+    nowhere = op.Identity(self)  # in place of the maxima's positions: export_module refuses modules that use them
     if list(output_size) == [1, 1]:
         return op.GlobalMaxPool(self), nowhere
     sizes = [size for size, _ in _axes(self, output_size)]
-    steps = [size // wanted if size % wanted == 0 else 0 for size, wanted in _axes(self, output_size)]
+    steps = _whole_steps(self, output_size)
     pooled = self
     if all(steps):
         return op.MaxPool(self, kernel_shape=steps, strides=steps)[0], nowhere
     for axis, wanted in enumerate(output_size):
         windows = [range(*window) for window in _windows(sizes[axis], wanted)]
         longest = max(map(len, windows))
-        pixels = [window[min(index, len(window) - 1)] for window in windows for index in range(longest)]
+        pixels: list[int] = []
+        for window in windows:
+            missing = longest - len(window)
+            pixels += [*window, *[window[-1]] * missing]
         picked = op.Gather(pooled, op.Constant(value_ints=pixels), axis=2 + axis)
         apart = [0, 0, wanted, longest, -1] if axis == 0 else [0, 0, -1, wanted, longest]
         split = op.Reshape(picked, op.Constant(value_ints=apart))
@@ -106,19 +110,21 @@ def slice_scatter(
 ) -> Any:
     """Put ``src`` in the place of a slice of ``self``, as ``y[:, :4] += 1`` does.
 
-    All of an axis is replaced by ``src``, a run of it by joining what is before, ``src``, and what is behind. Only
-    the whole of the batch can be replaced.
+    1. Where ``src`` replaces the whole axis, it is the result. Along the batch nothing else is possible.
+    2. A run of indices is replaced by joining what is before it, ``src``, and what is behind it.
+    3. Every so many indices are replaced by choosing from ``self`` and ``src``, one behind the other.
     """
     op = _opset()
     size = self.shape[dim]
     last = size if isinstance(size, int) else _END
-    if not start and step == 1 and (end is None or end >= last):
+    if not start and step == 1 and (end is None or end >= last):  # rule 1
         return op.Identity(src)
     if not isinstance(size, int):
         raise NotImplementedError("it writes to some images of a batch")
     places = range(size)[slice(start, end, step)]
-    if step == 1:
+    if step == 1:  # rule 2
         return _joined(self, src, dim, places.start, places.stop)
+    # Rule 3: in the two joined, index i of `self` is still i, and index j of `src` is size + j.
     order = list(range(size))
     for index, place in enumerate(places):
         order[place] = size + index
@@ -136,10 +142,11 @@ def select_scatter(self: Any, src: Any, dim: int, index: int) -> Any:
 
 
 _END = 2**31 - 1
+"""An end from here on is the end of any axis: torch writes 2**63 - 1 where a slice is open."""
 
 
 def _opset() -> Any:
-    """Return ONNX's operators as functions; the package is needed for modules only."""
+    """Return ONNX's operators as functions. The package is imported late: only reading a module needs it."""
     from onnxscript import opset18
 
     return opset18
@@ -169,11 +176,18 @@ def _axes(self: Any, output_size: Sequence[int]) -> list[tuple[int, int]]:
     return [(int(size), int(wanted)) for size, wanted in zip(self.shape[-2:], output_size, strict=True)]
 
 
+def _whole_steps(self: Any, output_size: Sequence[int]) -> list[int]:
+    """Return the pixels of a window along each axis, or 0 where the windows differ in size."""
+    return [size // wanted if size % wanted == 0 else 0 for size, wanted in _axes(self, output_size)]
+
+
 def _windows(size: int, wanted: int) -> list[tuple[int, int]]:
+    """Return where each of ``wanted`` windows begins and ends."""
     return [(index * size // wanted, -(-(index + 1) * size // wanted)) for index in range(wanted)]
 
 
-def _shares(first: int, last: int, size: int) -> np.ndarray[Any, Any]:
+def _mean_weights(first: int, last: int, size: int) -> np.ndarray[Any, Any]:
+    """Return the row of factors that averages the pixels from ``first`` to ``last``."""
     row = np.zeros(size)
     row[first:last] = 1 / (last - first)
     return row
@@ -184,7 +198,7 @@ def _geometry(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[
 
 
 def _present(x: Any, weight: Any, bias: Any) -> list[Any]:
-    """Leave out an absent bias: torch's exporter writes zeros in its place, and they would train."""
+    """Leave out an absent bias: torch's exporter writes zeros in its place, which would train."""
     return [x, weight] if bias is None else [x, weight, bias]
 
 

@@ -47,7 +47,7 @@ def _basic_block(sheet: Sheet, name: str, channels: int, stride: int, dilation: 
     if stride != 1 or channels != width:
         sheet.conv(f"{name}_shortcut", channels, kernel=1, stride=stride)
         shortcut = sheet.blob
-        sheet.blob = start
+        sheet.blob = start  # the block's own convolutions read the same input
     sheet.conv(f"{name}_conv1", channels, kernel=3, stride=stride, dilation=dilation)
     sheet.activation(f"{name}_relu1", "ReLU")
     sheet.conv(f"{name}_conv2", channels, kernel=3, dilation=dilation)
@@ -77,7 +77,7 @@ def _inverted_block(sheet: Sheet, name: str, stage: InvertedStage, stride: int, 
         sheet.activation(f"{name}_expand_relu", activation)
     sheet.conv(f"{name}_depthwise", hidden, stage.kernel, stride, group=hidden)
     sheet.activation(f"{name}_depthwise_relu", activation)
-    sheet.conv(f"{name}_project", stage.channels, kernel=1)
+    sheet.conv(f"{name}_project", stage.channels, kernel=1)  # without an activation: a linear bottleneck
     if stride == 1 and stage.channels == width:
         sheet.add(f"{name}_add", start)
 

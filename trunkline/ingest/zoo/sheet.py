@@ -14,9 +14,22 @@ Value = int | float | bool | str | Mapping[str, "Value"]
 
 
 class Sheet:
-    """A prototxt under construction. Every method adds layers that read ``blob`` and move it on.
+    r"""A prototxt under construction. Every method adds layers that read ``blob`` and then set it to their own result.
 
-    BatchNorm is written affine, with the field that says so, and stands alone without a Scale layer.
+    A BatchNorm is written with ``affine: true``, AutoMTL's field for a scale and a shift of its own, so that no Scale
+    layer follows it.
+
+    >>> sheet = Sheet("one_layer", image=(3, 64, 96))
+    >>> sheet.activation("relu1", "ReLU")
+    >>> sheet.blob, sheet.channels
+    ('relu1', 3)
+    >>> print("\n".join(sheet.text().splitlines()[-6:]))
+    layer {
+      name: "relu1"
+      type: "ReLU"
+      bottom: "image"
+      top: "relu1"
+    }
     """
 
     def __init__(self, name: str, image: tuple[int, int, int]) -> None:
@@ -38,7 +51,7 @@ class Sheet:
             "bias_term": False,
             "kernel_size": kernel,
             "stride": stride,
-            "pad": dilation * (kernel // 2),
+            "pad": dilation * (kernel // 2),  # so that an odd kernel keeps the size
             "dilation": dilation,
             "group": group,
             "weight_filler": {"type": "msra"},
@@ -82,5 +95,6 @@ def _block(name: str, settings: Mapping[str, Value]) -> Field:
 def _field(name: str, value: Value) -> Field:
     if isinstance(value, Mapping):
         return _block(name, value)
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return Field(name, Scalar(text, isinstance(value, str) and not isinstance(value, Word), _NOWHERE), _NOWHERE)
+    text = str(value).lower() if isinstance(value, bool) else str(value)  # protobuf writes true, Python True
+    is_quoted = isinstance(value, str) and not isinstance(value, Word)
+    return Field(name, Scalar(text, is_quoted, _NOWHERE), _NOWHERE)

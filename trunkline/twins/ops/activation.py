@@ -24,7 +24,7 @@ def relu(node: ir.Node) -> Op:
 
 @register("LeakyRelu")
 def leaky_relu(node: ir.Node) -> Op:
-    """A fixed slope ``alpha`` below zero."""
+    """Return x, or below zero ``alpha`` · x."""
     return Op(partial(F.leaky_relu, negative_slope=attribute(node, "alpha", 0.01)))
 
 
@@ -101,6 +101,7 @@ def hard_swish(node: ir.Node) -> Op:
 @register("Softplus")
 def softplus(node: ir.Node) -> Op:
     """Return log(1 + exp(x)); from the threshold on the difference to x is below double precision."""
+    # torch's own threshold of 20 would be 2e-9 off, which parity in double precision sees.
     return Op(partial(F.softplus, threshold=40.0))
 
 
@@ -119,6 +120,7 @@ def mish(node: ir.Node) -> Op:
 @register("Softmax")
 def softmax(node: ir.Node) -> Op:
     """Softmax over one axis."""
+    # ONNX's default is -1 since opset 13; files before that are rewritten by the reader's adapters.
     return Op(partial(torch.softmax, dim=attribute(node, "axis", -1)))
 
 
@@ -135,19 +137,32 @@ def hardmax(node: ir.Node) -> Op:
 
 
 def _stored_bound(node: ir.Node, index: int) -> float | int | None:
-    """Return the one number in a stored bound, of the type it is stored in."""
+    """Return the one number in a stored bound; ``None`` where there is none, or where it is computed.
+
+    Raises:
+        UnsupportedOp: It holds several numbers.
+    """
     value = input_at(node, index)
-    if value is None or not is_stored(node, index) or array_of(value).size == 0:
+    if value is None or not is_stored(node, index):
         return None
-    return cast("float | int", array_of(value).item()) if array_of(value).size == 1 else number(node, index, 0.0)
+    bound = array_of(value)
+    if bound.size == 0:
+        return None
+    if bound.size > 1:
+        return number(node, index, 0.0)
+    # An integer stays one: clamping integers by a float would change their type.
+    return cast("float | int", bound.item())
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    # F.prelu takes one slope, or one a channel; ONNX's slope broadcasts.
     return torch.where(x < 0, slope * x, x)
 
 
 def _clip(x: Tensor, *bounds: Tensor | None, low: float | None, high: float | None) -> Tensor:
+    # Absent inputs at the end may be left out. A static bound is fixed in `low` or `high`, and its input is None.
     computed_low, computed_high = (*bounds, None, None)[:2]
+    # The upper bound comes last, as in ONNX's Min(max, Max(x, min)): it wins where the bounds are crossed.
     x = _at_least(x, computed_low if low is None else low)
     return _at_most(x, computed_high if high is None else high)
 
@@ -161,6 +176,7 @@ def _at_most(x: Tensor, bound: Tensor | float | None) -> Tensor:
 
 
 def _selu(x: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    # F.selu has the paper's numbers built in; in ONNX they are attributes.
     return gamma * F.elu(x, alpha)
 
 
@@ -170,8 +186,10 @@ def _shrink(x: Tensor, *, threshold: float, bias: float) -> Tensor:
 
 
 def _hardmax(x: Tensor, *, axis: int) -> Tensor:
+    # argmax gives the first of several maxima, which is the one that ONNX marks.
     return torch.zeros_like(x).scatter(axis, x.argmax(axis, keepdim=True), 1)
 
 
 def _hard_sigmoid(x: Tensor, *, alpha: float, beta: float) -> Tensor:
+    # F.hardsigmoid has the slope 1/6 built in.
     return (alpha * x + beta).clamp(0.0, 1.0)

@@ -44,9 +44,8 @@ def cast(node: ir.Node) -> Op:
     """The same numbers in another type; a fraction is cut off where the type has none."""
     wanted = ir.DataType(attribute(node, "to"))
     if wanted not in _TYPES:
-        raise unsupported(
-            node, f"the type {wanted.name}", f"supported: {', '.join(sorted(kind.name for kind in _TYPES))}"
-        )
+        known = ", ".join(sorted(kind.name for kind in _TYPES))
+        raise unsupported(node, f"the type {wanted.name}", f"supported: {known}")
     return Op(partial(_cast, dtype=_TYPES[wanted]))
 
 

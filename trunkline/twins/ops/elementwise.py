@@ -68,6 +68,7 @@ def divide(node: ir.Node) -> Op:
 @register("Mod")
 def modulo(node: ir.Node) -> Op:
     """Remainder, with the sign of the divisor, or with ``fmod`` that of the dividend."""
+    # ONNX: without fmod the sign is the divisor's, as in Python; with it the dividend's, as in C.
     return Op(torch.fmod if attribute(node, "fmod", 0) else torch.remainder)
 
 
@@ -80,11 +81,13 @@ def mean(node: ir.Node) -> Op:
 @register("Pow")
 def power(node: ir.Node) -> Op:
     """Inputs: base, exponent. A stored exponent is a setting: its gradient does not exist below zero."""
+    # Rule of graph/roles.py: a stored exponent is static, and the twin is then called without it.
     if not is_stored(node, 1):
         return Op(_pow)
     value = input_at(node, 1)
     assert value is not None
     exponent = array_of(value)
+    # One number in more axes than the base has, as [[2]] over a vector, would add axes to the result.
     if exponent.size == 1 and exponent.ndim <= len(_shape(node)):
         return Op(partial(_pow_number, exponent=exponent.item()))
     return Op(partial(_pow_numbers, exponent=tuple(exponent.ravel().tolist()), shape=exponent.shape))
@@ -101,7 +104,10 @@ def _fold(*inputs: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tens
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
-    return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+    if a.is_floating_point():
+        return a / b
+    # torch's quotient of integers is a float; ONNX's is cut off towards 0.
+    return torch.div(a, b, rounding_mode="trunc")
 
 
 def _mean(*inputs: Tensor) -> Tensor:
@@ -114,10 +120,12 @@ def _pow(x: Tensor, exponent: Tensor) -> Tensor:
 
 
 def _pow_number(x: Tensor, *_static: Tensor | None, exponent: float) -> Tensor:
+    # An integer base to a float power is a float in torch; in ONNX it keeps the base's type.
     return x.pow(exponent).to(x.dtype)
 
 
 def _pow_numbers(x: Tensor, *_static: Tensor | None, exponent: tuple[float, ...], shape: tuple[int, ...]) -> Tensor:
+    # Made here and not kept: a setting is no part of the twin's state, and must lie where the data lies.
     return _pow(x, torch.tensor(exponent, device=x.device).reshape(shape))
 
 

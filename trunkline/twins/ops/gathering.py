@@ -15,6 +15,7 @@ from trunkline.twins.ops.common.static_inputs import input_at, is_stored, rank_o
 from trunkline.twins.registry import register
 
 _TORCH_REDUCTION = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+"""ONNX's names of reductions, and torch's."""
 
 
 @register("Gather")
@@ -61,10 +62,13 @@ def _reduction(node: ir.Node) -> str:
 
 
 def _gather(x: Tensor, *_static: Tensor | None, axis: int, indices: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    # Negative indices count from the end, which a twin only knows here: the axis may be the batch.
     size = x.shape[axis]
+    # An index without axes takes the axis away.
     if not shape:
         return x.select(axis, indices[0] % size)
-    picked = x.index_select(axis, torch.tensor([i % size for i in indices], device=x.device, dtype=torch.long))
+    positions = torch.tensor([i % size for i in indices], device=x.device, dtype=torch.long)
+    picked = x.index_select(axis, positions)
     return picked.reshape((*x.shape[:axis], *shape, *x.shape[axis + 1 :]))
 
 
@@ -78,7 +82,7 @@ def _gather_elements(x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
 
 
 def _gather_nd(x: Tensor, indices: Tensor, *, batch: int) -> Tensor:
-    """The axes in common are indexed by counting along them."""
+    """Index with one tensor per axis; the batch axes, which data and indices share, are counted through."""
     common = [
         torch.arange(size, device=x.device).reshape(-1, *[1] * (indices.dim() - 2 - axis))
         for axis, size in enumerate(indices.shape[:batch])
@@ -95,6 +99,7 @@ def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str) 
     depth = indices.shape[-1]
     sizes = x.shape[:depth]
     place = torch.zeros(indices.shape[:-1], dtype=torch.long, device=x.device)
+    # scatter works along one axis, so the k indexed axes become a single one, counted row by row.
     for axis, size in enumerate(sizes):
         place = place * size + _wrapped(indices[..., axis], size)
     rows = x.reshape(math.prod(sizes), -1)
@@ -105,6 +110,7 @@ def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str) 
 def _put(x: Tensor, axis: int, indices: Tensor, updates: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return x.scatter(axis, indices, updates)
+    # The data takes part in the reduction, in ONNX as by torch's default (include_self).
     return x.scatter_reduce(axis, indices, updates, _TORCH_REDUCTION[reduction])
 
 

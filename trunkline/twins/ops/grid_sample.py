@@ -13,13 +13,14 @@ from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.static_inputs import rank_of
 from trunkline.twins.registry import register
 
+# torch calls the interpolation of volumes bilinear too, and has no cubic one.
 _MODES = {4: ("bilinear", "nearest", "bicubic"), 5: ("bilinear", "nearest")}
 _PADDINGS = ("zeros", "border", "reflection")
 
 
 @register("GridSample")
 def grid_sample(node: ir.Node) -> Op:
-    """Inputs: data ``[N, C, H, W]``, positions ``[N, H', W', 2]`` as x and y from -1 to 1; or volumes likewise."""
+    """Inputs: data ``[N, C, H, W]``, positions ``[N, H', W', 2]`` as x and y from -1 to 1; or volumes, by x, y, z."""
     mode, padding = attribute(node, "mode", "bilinear"), attribute(node, "padding_mode", "zeros")
     modes = _MODES.get(rank_of(node))
     if modes is None:

@@ -30,6 +30,7 @@ class Cut:
 def slice_(node: ir.Node) -> Op:
     """Inputs: data, starts, ends, axes, steps."""
     starts, ends = ints(node, 1) or [], ints(node, 2) or []
+    # ONNX: without axes the cuts are of the first ones, in order; without steps every element is taken.
     axes = ints(node, 3) or list(range(len(starts)))
     steps = ints(node, 4) or [1] * len(starts)
     rank = rank_of(node)
@@ -46,19 +47,26 @@ def _slice(x: Tensor, *_static: Tensor | None, cuts: tuple[Cut, ...]) -> Tensor:
 def _cut(x: Tensor, cut: Cut) -> Tensor:
     """Torch has no negative steps: cut the same pixels forwards, then flip."""
     start, stop = _bounds(cut, x.shape[cut.axis])
+    # Rounded up for steps of either sign: a last, shorter step still gives an element.
     count = max(0, -((start - stop) // cut.step))
     if cut.step > 0:
         return x[_along(cut.axis, slice(start, start + count * cut.step, cut.step))]
+    # Without elements `first` would lie before the axis, where Python counts from its end.
     first = start + (count - 1) * cut.step
-    return x[_along(cut.axis, slice(first, start + 1, -cut.step) if count else slice(0, 0))].flip(cut.axis)
+    pixels = slice(first, start + 1, -cut.step) if count else slice(0, 0)
+    return x[_along(cut.axis, pixels)].flip(cut.axis)
 
 
 def _bounds(cut: Cut, size: int) -> tuple[int, int]:
-    """Return first and past-the-last pixel, clamped as ONNX has it (not quite as Python: a start stays inside)."""
+    """Return the first pixel and the one past the last, clamped by ONNX's rules.
+
+    They are not quite Python's: going backwards, a start before the axis is its first pixel.
+    """
     start = cut.start + size if cut.start < 0 else cut.start
     stop = cut.end + size if cut.end < 0 else cut.end
     if cut.step > 0:
         return min(max(start, 0), size), min(max(stop, 0), size)
+    # Going backwards, "as far as it goes" is past the first pixel.
     if cut.end in _TO_THE_END:
         stop = -1
     return min(max(start, 0), size - 1), min(max(stop, -1), size - 1)

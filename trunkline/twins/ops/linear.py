@@ -17,7 +17,7 @@ from trunkline.twins.registry import register
 
 @register("Gemm")
 def gemm(node: ir.Node) -> Op:
-    """Inputs A, B and optional C: ``alpha`` · A'B' + ``beta`` · C, where ' transposes if told to."""
+    """Inputs A, B, optional C: ``alpha`` · A'B' + ``beta`` · C, where ' transposes under ``transA`` and ``transB``."""
     settings = {
         "alpha": attribute(node, "alpha", 1.0),
         "beta": attribute(node, "beta", 1.0),
@@ -34,7 +34,7 @@ def matmul(node: ir.Node) -> Op:
 
 @register("Einsum")
 def einsum(node: ir.Node) -> Op:
-    """Any number of inputs, multiplied and summed as ``equation`` says."""
+    """Any number of inputs, multiplied and summed by ``equation``."""
     return Op(partial(_einsum, equation=attribute(node, "equation").replace(" ", "")))
 
 
@@ -50,8 +50,10 @@ def _gemm(
     a: Tensor, b: Tensor, c: Tensor | None = None, *, alpha: float, beta: float, transposed: tuple[bool, bool]
 ) -> Tensor:
     a = a.t() if transposed[0] else a
+    # F.linear wants the weight as [outputs, inputs], which is B transposed.
     weight = b if transposed[1] else b.t()
     linear = precise.linear if a.dtype == torch.float64 else F.linear
+    # F.linear adds a bias of one number an output, and nothing else that C may be: it broadcasts to the result.
     if alpha == 1.0 and beta == 1.0 and (c is None or c.shape == weight.shape[:1]):
         return linear(a, weight, c)
     product = alpha * linear(a, weight)

@@ -35,6 +35,7 @@ def _power(node: ir.Node) -> int:
 
 
 def _lp_pool(x: Tensor, *, window: Window, p: int) -> Tensor:
+    # torch's own lp_pool has neither padding nor dilation.
     sizes = x.shape[2:]
     begins, ends = window.padding(sizes)
     more = window.overhang(sizes, begins, ends)
@@ -47,9 +48,8 @@ def _lp_pool(x: Tensor, *, window: Window, p: int) -> Tensor:
 
 def _window_sums(x: Tensor, window: Window) -> Tensor:
     """Sum over windows, one axis after the other."""
-    for axis, (extent, stride, dilation) in enumerate(
-        zip(window.extents, window.strides, window.dilations, strict=True), start=2
-    ):
+    spatial = zip(window.extents, window.strides, window.dilations, strict=True)
+    for axis, (extent, stride, dilation) in enumerate(spatial, start=2):
         x = x.unfold(axis, extent, stride)[..., ::dilation].sum(-1)
     return x
 

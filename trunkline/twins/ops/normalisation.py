@@ -42,7 +42,7 @@ def instance_normalization(node: ir.Node) -> Op:
 def layer_normalization(node: ir.Node) -> Op:
     """Inputs: data, scale, bias, which broadcast to the axes from ``axis`` on (Ba et al. 2016).
 
-    Mean and inverse deviation are given too, where something reads them.
+    Mean and inverse deviation are further outputs, computed where something reads them.
     """
     if attribute(node, "stash_type", 1) != 1:
         raise unsupported(node, f"stash_type {attribute(node, 'stash_type')}", "statistics are taken in float32 (1)")
@@ -86,6 +86,7 @@ def _batch_norm(
 ) -> Tensor:
     if training:
         require_spread(x, place=name)
+    # torch's momentum is the weight of the new statistics, ONNX's that of the old ones.
     return F.batch_norm(x, mean, var, scale, bias, training, 1.0 - momentum, epsilon)
 
 
@@ -104,12 +105,13 @@ def require_spread(x: Tensor, *, place: str) -> None:
 
 
 def _instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float) -> Tensor:
-    """F.instance_norm would refuse an image of one pixel, whose answer is the bias."""
+    """Normalise each map by itself. F.instance_norm would refuse a map of one pixel, whose result is the bias."""
     return torch.instance_norm(x, scale, bias, None, None, True, 0.0, epsilon, torch.backends.cudnn.enabled)
 
 
 def _layer_norm(x: Tensor, scale: Tensor, bias: Tensor | None = None, *, axis: int, epsilon: float) -> Tensor:
     sizes = x.shape[axis:]
+    # F.layer_norm takes weights of exactly these sizes; ONNX's broadcast to them.
     if scale.shape == sizes and (bias is None or bias.shape == sizes):
         return F.layer_norm(x, sizes, scale, bias, epsilon)
     y = F.layer_norm(x, sizes, eps=epsilon) * scale
@@ -120,6 +122,7 @@ def _layer_norm_and_statistics(
     x: Tensor, scale: Tensor, bias: Tensor | None = None, *, axis: int, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the result, mean and inverse deviation; the normalised axes stay with size 1."""
+    # ONNX: stash_type 1 means that the statistics are float32, whatever the data is.
     variance, mean = torch.var_mean(x.float(), tuple(range(axis, x.dim())), correction=0, keepdim=True)
     inverse = (variance + epsilon).rsqrt()
     return _layer_norm(x, scale, bias, axis=axis, epsilon=epsilon), mean, inverse
@@ -127,15 +130,18 @@ def _layer_norm_and_statistics(
 
 def _lp_norm(x: Tensor, *, p: int, axis: int) -> Tensor:
     norm = torch.linalg.vector_norm(x, p, axis, keepdim=True)
+    # Zeros divided by their norm would not be numbers; runtimes leave them zero.
     return x / torch.where(norm == 0, 1.0, norm)
 
 
 def _lrn(x: Tensor, *, size: int, alpha: float, beta: float, bias: float) -> Tensor:
-    """ONNX puts the odd neighbour of an even ``size`` after the channel, torch before it."""
+    """Divide by the squares around. ONNX has the odd neighbour of an even ``size`` behind the channel, torch before."""
     channels = x.shape[1]
+    # A window may be wider than all channels together.
     before, behind = min((size - 1) // 2, channels - 1), min(size // 2, channels - 1)
     squares = F.pad(x.square(), [0, 0] * (x.dim() - 2) + [before, behind])
     total = squares.narrow(1, 0, channels)
+    # Each shift of the padded squares gives every channel one more neighbour.
     for shift in range(1, before + 1 + behind):
         total = total + squares.narrow(1, shift, channels)
     return x / (bias + alpha / size * total).pow(beta)

@@ -31,7 +31,9 @@ def pad(node: ir.Node) -> Op:
     if mode == "reflect":
         _check_mirror(node, pads)
     if mode == "constant" or _torch_pads_it(pads):
-        flat = tuple(torch_pads(*zip(*(pads if mode == "constant" else pads[2:]), strict=True)))
+        # torch fills with a constant on any axes, and repeats pixels only behind batch and channels.
+        padded = pads if mode == "constant" else pads[2:]
+        flat = tuple(torch_pads(*zip(*padded, strict=True)))
         return Op(partial(_pad, pads=flat, mode=_TORCH_MODE[mode], value=number(node, 2, 0.0)))
     return Op(partial(_repeat_outwards, pads=pads, mirrored=mode == "reflect"))
 
@@ -46,8 +48,10 @@ def center_crop_pad(node: ir.Node) -> Op:
 
 
 def _all_pads(node: ir.Node) -> Pads:
+    """Return the pads of every axis, given for the axes that input 3 names, or for all."""
     rank = rank_of(node)
     axes = ints(node, 3) or list(range(rank))
+    # ONNX: first what goes before each named axis, then what goes behind them.
     pads = ints(node, 1) or []
     begins, ends = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
@@ -56,16 +60,18 @@ def _all_pads(node: ir.Node) -> Pads:
 
 
 def _torch_pads_it(pads: Pads) -> bool:
-    """Torch repeats pixels on one to three axes after batch and channels, and cuts nothing meanwhile."""
-    most = 5
-    return 2 < len(pads) <= most and not any(map(any, pads[:2])) and min(map(min, pads)) >= 0
+    """Whether torch can repeat pixels here: on one to three axes after batch and channels, without cutting any."""
+    has_spatial_axes = 3 <= len(pads) <= 5
+    outer_stay = not any(map(any, pads[:2]))
+    return has_spatial_axes and outer_stay and min(map(min, pads)) >= 0
 
 
 def _check_mirror(node: ir.Node, pads: Pads) -> None:
-    """A mirror reaches as far as the axis it stands on; runtimes refuse more."""
+    """Refuse to mirror further than the axis is long, which runtimes refuse too."""
     read = node.inputs[0]
     assert read is not None
     for axis, (size, pair) in enumerate(zip(shape_of(read), pads, strict=True)):
+        # Negative pads cut first, and the mirror sees what is left. A free batch has no length to rely on.
         left = 0 if size is None else size + min(0, pair[0]) + min(0, pair[1])
         if max(pair) > 0 and max(pair) >= left:
             raise unsupported(
@@ -94,6 +100,7 @@ def _mirror(at: Tensor, size: int) -> Tensor:
 def _center(x: Tensor, *_static: Tensor | None, wanted: tuple[tuple[int, int], ...]) -> Tensor:
     for axis, size in wanted:
         more = size - x.shape[axis]
+        # The smaller half goes before, both for padding and (negative) for cutting.
         before = more // 2 if more > 0 else -(-more // 2)
         x = F.pad(x, [0, 0] * (x.dim() - 1 - axis) + [before, more - before])
     return x

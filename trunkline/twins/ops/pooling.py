@@ -21,7 +21,7 @@ _AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 
 
 @register("MaxPool")
 def max_pool(node: ir.Node) -> Op:
-    """Input ``[N, C, ...]``; pads count as minus infinity. A second output in use is where the maxima stand."""
+    """Input ``[N, C, ...]``; pads count as minus infinity. The second output, if read, holds the maxima's positions."""
     if any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
         by_column = bool(attribute(node, "storage_order", 0))
         return Op(partial(_max_pool_with_positions, window=_window(node), by_column=by_column))
@@ -30,7 +30,7 @@ def max_pool(node: ir.Node) -> Op:
 
 @register("AveragePool")
 def average_pool(node: ir.Node) -> Op:
-    """Input ``[N, C, ...]``; ``count_include_pad`` says whether pads count in the mean."""
+    """Input ``[N, C, ...]``; with ``count_include_pad``, pads count in the mean."""
     return Op(partial(_average_pool, window=_window(node), count_pads=bool(attribute(node, "count_include_pad", 0))))
 
 
@@ -54,8 +54,9 @@ def _window(node: ir.Node) -> Window:
 
 
 def _torch_pads_it(window: Window) -> bool:
-    """Torch pads both sides alike, and by half the kernel at most."""
-    return window.is_symmetric and all(2 * pad <= k for pad, k in zip(window.begins, window.kernel, strict=True))
+    """Whether torch can pad: both sides of an axis by the same number, half the kernel at most."""
+    is_narrow = all(2 * pad <= size for pad, size in zip(window.begins, window.kernel, strict=True))
+    return window.is_symmetric and is_narrow
 
 
 def _max_pool(x: Tensor, *, window: Window) -> Tensor:
@@ -65,10 +66,10 @@ def _max_pool(x: Tensor, *, window: Window) -> Tensor:
     sizes = x.shape[2:]
     begins, ends = window.padding(sizes)
     more = window.overhang(sizes, begins, ends)
+    # What ceil_mode reaches beyond the image is padded here, so torch has nothing left to round up.
     ends = [end + extra for end, extra in zip(ends, more, strict=True)]
-    return pool(
-        F.pad(x, torch_pads(begins, ends), value=-float("inf")), window.kernel, window.strides, 0, window.dilations
-    )
+    padded = F.pad(x, torch_pads(begins, ends), value=-float("inf"))
+    return pool(padded, window.kernel, window.strides, 0, window.dilations)
 
 
 def _max_pool_with_positions(x: Tensor, *, window: Window, by_column: bool) -> tuple[Tensor, Tensor]:
@@ -79,13 +80,16 @@ def _max_pool_with_positions(x: Tensor, *, window: Window, by_column: bool) -> t
     sizes = x.shape[2:]
     begins, ends = window.padding(sizes)
     more = window.overhang(sizes, begins, ends)
-    padded = F.pad(x, torch_pads(begins, [e + m for e, m in zip(ends, more, strict=True)]), value=-float("inf"))
+    ends = [end + extra for end, extra in zip(ends, more, strict=True)]
+    padded = F.pad(x, torch_pads(begins, ends), value=-float("inf"))
     pool = _MAX[len(window.kernel)]
     maxima, found = pool(padded, window.kernel, window.strides, 0, window.dilations, return_indices=True)
+    # Take torch's position apart axis by axis, the last one first, and drop the padding before the first pixel.
     places: list[tuple[Tensor, int]] = []
     for size, full, begin in zip(reversed(sizes), reversed(padded.shape[2:]), reversed(begins), strict=True):
         places.append((found % full - begin, size))
         found = found // full
+    # Put it together again by the image's own sizes; ONNX's storage_order 1 counts columns first.
     position, step = torch.zeros_like(found), 1
     for place, size in reversed(places) if by_column else places:
         position, step = position + place * step, step * size
@@ -94,7 +98,7 @@ def _max_pool_with_positions(x: Tensor, *, window: Window, by_column: bool) -> t
 
 
 def _average_pool(x: Tensor, *, window: Window, count_pads: bool) -> Tensor:
-    """Where torch cannot, divide the mean of the padded image by the mean of what counts in each window."""
+    """Let torch pad where it can; else divide the mean of the padded image by the counted part of each window."""
     pool = _AVERAGE[len(window.kernel)]
     if _torch_pads_it(window):
         return pool(x, window.kernel, window.strides, window.begins, window.ceil_mode, count_pads)
@@ -102,6 +106,7 @@ def _average_pool(x: Tensor, *, window: Window, count_pads: bool) -> Tensor:
     begins, ends = window.padding(sizes)
     more = window.overhang(sizes, begins, ends)
     counted = F.pad(x.new_ones((1, 1, *sizes)), torch_pads(begins, ends), value=float(count_pads))
+    # Pixels beyond the padding, which only ceil_mode reaches, never count; onnxruntime has it so too.
     counted = F.pad(counted, torch_pads([0] * len(more), more))
     whole = torch_pads(begins, [end + extra for end, extra in zip(ends, more, strict=True)])
     return pool(F.pad(x, whole), window.kernel, window.strides) / pool(counted, window.kernel, window.strides)

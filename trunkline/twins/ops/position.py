@@ -1,4 +1,4 @@
-"""Where the largest or smallest element of an axis stands."""
+"""The position of the largest or smallest element along an axis."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def _search(node: ir.Node) -> Op:
 
 
 def _position(x: Tensor, *, search: Callable[..., Tensor], axis: int, keep: bool, last: bool) -> Tensor:
+    # torch finds the first of equal elements, so the last one is looked for from the end.
     if not last:
         return search(x, dim=axis, keepdim=keep)
     return x.shape[axis] - 1 - search(x.flip(axis), dim=axis, keepdim=keep)

@@ -22,7 +22,7 @@ def _norm_1(x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
 
 
 def _norm_2(x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
-    """Torch's own norm has the gradient 0 at 0, where that of a square root of squares is not a number."""
+    # torch's own norm has the gradient 0 at 0, where that of a square root of squares is not a number.
     norm: Tensor = torch.linalg.vector_norm(x, 2.0, dim, keepdim)
     return norm
 
@@ -36,7 +36,7 @@ def _sum_square(x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
 
 
 def _product(x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
-    """Torch multiplies along one axis at a time; the last one goes first, so that the others keep their numbers."""
+    # torch multiplies along one axis at a time; the last one goes first, so that the others keep their numbers.
     for axis in sorted(dim, reverse=True):
         x = x.prod(axis, keepdim)
     return x
@@ -55,8 +55,9 @@ _REDUCE: dict[str, Callable[..., Tensor]] = {
     "ReduceSumSquare": _sum_square,
 }
 _OF_FRACTIONS = frozenset({"ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean"})
+"""Over integers these would have fractions for results, which an integer type cannot hold."""
 _CHANGES_EACH = frozenset({"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceSumSquare"})
-"""Over no axis at all these would still change each number, or leave it: runtimes do not agree."""
+"""Over no axis at all, runtimes do not agree on these: some change each number (x², |x|), some leave it."""
 
 
 @register("CumSum")
@@ -69,15 +70,17 @@ def cumulative_sum(node: ir.Node) -> Op:
     return Op(partial(_cumulative_sum, axis=axis[0] % rank_of(node), exclusive=exclusive, reverse=reverse))
 
 
-def _reduction(node: ir.Node) -> Op:
+def _refuse_integers(node: ir.Node) -> None:
     read = node.inputs[0]
-    if (
-        node.op_type in _OF_FRACTIONS
-        and read is not None
-        and read.dtype is not None
-        and not read.dtype.is_floating_point()
-    ):
+    if node.op_type not in _OF_FRACTIONS or read is None or read.dtype is None:
+        return
+    if not read.dtype.is_floating_point():
         raise unsupported(node, f"the type {read.dtype.name}", "cast to float first")
+
+
+def _reduction(node: ir.Node) -> Op:
+    """Reduce over stored axes; over all of them where none are given, unless ``noop_with_empty_axes``."""
+    _refuse_integers(node)
     rank = rank_of(node)
     axes = tuple(axis % rank for axis in ints(node, 1) or [])
     if len(set(axes)) != len(axes):
@@ -91,6 +94,7 @@ def _reduction(node: ir.Node) -> Op:
 
 
 def _reduce(x: Tensor, *_static: Tensor | None, reduction: Callable[..., Tensor], axes: Axes, keep: bool) -> Tensor:
+    # torch adds integers up in int64; ONNX's result has the type of the data.
     return reduction(x, dim=axes, keepdim=keep).to(x.dtype)
 
 

@@ -60,6 +60,7 @@ def squeeze(node: ir.Node) -> Op:
     if axes is None:
         data = node.inputs[0]
         assert data is not None
+        # The batch is free, so it stays, also in a run of one image.
         axes = [axis for axis, size in enumerate(shape_of(data)) if size == 1]
     return Op(partial(_squeeze, axes=tuple(axes)))
 
@@ -80,13 +81,13 @@ def expand(node: ir.Node) -> Op:
 
 @register("Tile")
 def tile(node: ir.Node) -> Op:
-    """Repeat whole axes; input 1 says how often, for each axis."""
+    """Repeat whole axes; input 1 holds the number of times for each axis."""
     return Op(partial(_tile, times=tuple(ints(node, 1) or ())))
 
 
 @register("DepthToSpace")
 def depth_to_space(node: ir.Node) -> Op:
-    """``[N, C·b², H, W]`` to ``[N, C, H·b, W·b]``; ``mode`` says whether the blocks or C are outermost."""
+    """``[N, C·b², H, W]`` to ``[N, C, H·b, W·b]``; in mode ``DCR`` the blocks are outermost, in ``CRD`` C."""
     blocks_first = attribute(node, "mode", "DCR") == "DCR"
     return Op(partial(_depth_to_space, block=attribute(node, "blocksize"), blocks_first=blocks_first))
 
@@ -98,6 +99,7 @@ def space_to_depth(node: ir.Node) -> Op:
 
 
 def _even_sizes(node: ir.Node, axis: int) -> Sequence[int]:
+    """Return the sizes of equal parts; by ONNX's rule the last one is smaller where they do not come out even."""
     data = input_at(node, 0)
     assert data is not None
     size = shape_of(data)[axis]
@@ -116,10 +118,13 @@ def _split(x: Tensor, *_static: Tensor | None, sizes: tuple[int, ...], axis: int
 
 
 def _reshape(x: Tensor, *_static: Tensor | None, sizes: tuple[int, ...], keep_zeros: bool) -> Tensor:
-    return x.reshape([x.shape[i] if size == 0 and not keep_zeros else size for i, size in enumerate(sizes)])
+    if keep_zeros:
+        return x.reshape(sizes)
+    return x.reshape([x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)])
 
 
 def _flatten(x: Tensor, *, axis: int) -> Tensor:
+    # The product of no sizes is 1: axis 0 gives a single row.
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
@@ -132,12 +137,14 @@ def _squeeze(x: Tensor, *_static: Tensor | None, axes: tuple[int, ...]) -> Tenso
 
 
 def _unsqueeze(x: Tensor, *_static: Tensor | None, axes: tuple[int, ...]) -> Tensor:
+    # Ascending, so that each axis is inserted where the output will have it.
     for axis in axes:
         x = x.unsqueeze(axis)
     return x
 
 
 def _expand(x: Tensor, *_static: Tensor | None, sizes: tuple[int, ...]) -> Tensor:
+    # ONNX broadcasts in both directions: a 1 in the shape keeps the input's size, which torch's expand would refuse.
     rank = max(x.dim(), len(sizes))
     own = [1] * (rank - x.dim()) + list(x.shape)
     wanted = [1] * (rank - len(sizes)) + list(sizes)

@@ -1,4 +1,4 @@
-"""MaxUnpool: every number goes back to where its maximum stood; all else is zero."""
+"""MaxUnpool: every number goes back to where its maximum was found; all else is zero."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def max_unpool(node: ir.Node) -> Op:
     """
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         raise unsupported(node, "output_shape", "leave it out: kernel_shape, strides and pads say the size")
+    # The reader has inferred the result's shape from kernel, strides and pads; only its batch is free.
     sizes = tuple(size or 1 for size in shape_of(node.outputs[0])[1:])
     return Op(partial(_max_unpool, sizes=sizes))
 
 
 def _max_unpool(x: Tensor, positions: Tensor, *, sizes: tuple[int, ...]) -> Tensor:
+    # ONNX counts positions over the whole result, batch included.
     empty = x.new_zeros(x.shape[0] * math.prod(sizes))
     return empty.scatter(0, positions.flatten(), x.flatten()).reshape(x.shape[0], *sizes)

@@ -50,6 +50,7 @@ TRANSLATORS: dict[str, Translator] = {
 
 _MEASURES, _WRITES = "it measures a result", "it only passes a result on"
 
+# Types that end in Loss or Accuracy are dropped whatever their name; those listed here are in docs/prototxt.md too.
 DROPPED: Mapping[str, str] = {
     **dict.fromkeys(("Accuracy", "DetectionEvaluate", "SegAccuracy"), _MEASURES),
     **dict.fromkeys(("CenterLoss", "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss"), _MEASURES),

@@ -7,35 +7,45 @@ import onnx_ir as ir
 from trunkline.graph.fillers import Filler
 from trunkline.ingest.prototxt.layers.initial import filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translate, Translator
+from trunkline.ingest.prototxt.text.fields import Fields
 
 
 def relu(layer: Layer) -> ir.Value:
     """ReLU → Relu, or LeakyRelu with ``negative_slope``; Clip after it for the bounds of the Synopsys fork.
 
-    There ``relu6`` bounds the result by 6, ``maximum`` by itself if it is positive, and then ``minimum`` from
+    There ``relu6`` bounds the result by 6, ``maximum`` by its own value if that is positive, and ``minimum`` from
     below unless it is 0. Source: synopsys-caffe, ``relu_layer.cpp``.
     """
     fields = layer.fields.block("relu_param")
     slope = fields.number("negative_slope", 0.0)
     op, settings = ("LeakyRelu", {"alpha": slope}) if slope else ("Relu", {})
-    highest = [6.0] if fields.flag("relu6", False) else []
-    highest += [maximum] if (maximum := fields.number("maximum", 0.0)) > 0 else []
-    minimum = fields.number("minimum", 0.0)
-    if not highest and not minimum:
+    highest, minimum = _upper_bound(fields), fields.number("minimum", 0.0)
+    if highest is None and not minimum:
         return layer.node(op, layer.inputs, settings)
-    if highest and minimum > min(highest):
-        message = f"{layer.text} has minimum {minimum:g} and maximum {min(highest):g}"
+    if highest is not None and minimum > highest:
+        message = f"{layer.text} has minimum {minimum:g} and maximum {highest:g}"
         raise layer.fault(message, "minimum", "the minimum must not exceed it", fields)
-    if not slope and not minimum:
-        return layer.node("Clip", [layer.inputs[0], layer.number("min", 0), layer.number("max", min(highest))])
+    if highest is not None and not slope and not minimum:
+        # Clip from 0 is the ReLU too: one node does both.
+        return layer.node("Clip", [layer.inputs[0], layer.number("min", 0), layer.number("max", highest)])
     value = layer.step("relu", op, layer.inputs, settings)
     low = layer.number("min", minimum) if minimum else None
-    high = layer.number("max", min(highest)) if highest else None
+    high = None if highest is None else layer.number("max", highest)
     return layer.node("Clip", [value, *_until_last(low, high)])
 
 
+def _upper_bound(fields: Fields) -> float | None:
+    """Return the smaller of ``relu6`` and ``maximum``, or ``None`` where neither bounds anything."""
+    bounds = [6.0] if fields.flag("relu6", False) else []
+    maximum = fields.number("maximum", 0.0)
+    if maximum > 0:  # 0 is the fork's default, and bounds nothing
+        bounds.append(maximum)
+    return min(bounds, default=None)
+
+
 def _until_last(*operands: ir.Value | None) -> list[ir.Value | None]:
-    """Return the operands up to the last that is given."""
+    """Return the operands up to the last one that is given."""
+    # ONNX leaves out absent inputs at the end of a node; one before another input is an empty place.
     last = max(index for index, operand in enumerate(operands) if operand is not None)
     return list(operands[: last + 1])
 
@@ -49,7 +59,7 @@ def relu6(layer: Layer) -> ir.Value:
 def prelu(layer: Layer) -> ir.Value:
     """PReLU → PRelu; slope ``<layer>.weight`` of ``[C, 1, 1]``, or one number with ``channel_shared``."""
     fields = layer.fields.block("prelu_param")
-    start = filler(fields, "filler", Filler("constant", 0.25))
+    start = filler(fields, "filler", Filler("constant", 0.25))  # Caffe's default, from He et al. 2015
     shape = [1] * max(1, len(layer.shape()))
     if not fields.flag("channel_shared", False):
         shape[0] = (layer.shape() or (1,))[0]
@@ -108,6 +118,7 @@ def dropout(layer: Layer) -> ir.Value:
     """
     fields = layer.fields.block("dropout_param")
     ratio = fields.number("dropout_ratio", 0.5)
+    # At a ratio of 1 Caffe's factor 1 / (1 − ratio) is no number.
     if not 0 <= ratio < 1:
         raise layer.fault(f"{layer.text} drops {ratio:g} of its input", "dropout_ratio", "0 ≤ ratio < 1", fields)
     if fields.flag("sample_weights_test", False):
@@ -142,6 +153,7 @@ LAYERS = {
     "Sigmoid": Translator(_plain("Sigmoid", "sigmoid_param")),
     "TanH": Translator(_plain("Tanh", "tanh_param")),
     "AbsVal": Translator(_plain("Abs", "absval_param")),
+    # log(1 + exp(x)), the binomial normal log likelihood
     "BNLL": Translator(_plain("Softplus", "bnll_param")),
     "Swish": Translator(swish),
     "Mish": Translator(mish),

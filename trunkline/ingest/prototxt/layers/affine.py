@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -40,9 +42,12 @@ def bias(layer: Layer) -> ir.Value:
 
 def fits_batch_norm(norm: Layer, text: LayerText) -> bool:
     """Whether a Scale layer scales each channel by one factor, as a BatchNormalization can."""
-    shape = norm.shape()
-    per_channel = (*shape[:1], *(1 for _ in shape[1:]))
-    return _spread(norm.absorbed(text), text.fields.block("scale_param")) == per_channel
+    return _spread(norm.absorbed(text), text.fields.block("scale_param")) == per_channel(norm.shape())
+
+
+def per_channel(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that spreads one number a channel over ``sizes``: ``(C, 1, 1)`` for ``(C, H, W)``."""
+    return (*sizes[:1], *(1 for _ in sizes[1:]))
 
 
 def scale_weights(norm: Layer, text: LayerText, channels: int) -> tuple[ir.Value, ir.Value]:
@@ -50,7 +55,7 @@ def scale_weights(norm: Layer, text: LayerText, channels: int) -> tuple[ir.Value
 
     Without ``bias_term`` the shift is a constant 0: BatchNormalization always has one.
     """
-    absorbed = norm.absorbed(text)
+    absorbed = norm.absorbed(text)  # so that the weights are named after the Scale layer, which holds them in Caffe
     fields = text.fields.block("scale_param")
     start, offset = filler(fields, "filler", ONE), filler(fields, "bias_filler", ZERO)
     weight = absorbed.weight("weight", (channels,), start, blob=0)
@@ -70,16 +75,19 @@ def _spread(layer: Layer, fields: Fields) -> tuple[int, ...]:
     """Return the broadcasting shape of a weight that starts at ``axis`` and spans ``num_axes`` (-1: to the end)."""
     axis, count = layer.axis(fields), fields.integer("num_axes", 1, minimum=-1)
     sizes = layer.shape()
-    end = len(sizes) if count < 0 else axis - 1 + count
+    start = axis - 1  # the sizes are those without the batch axis
+    end = len(sizes) if count < 0 else start + count
     if end > len(sizes):
         raise layer.fault(f"{layer.text} spans {count} axes of an input {layer.written()}", "num_axes", within=fields)
-    return tuple(size if axis - 1 <= index < end else 1 for index, size in enumerate(sizes))
+    ones_before, ones_after = (1,) * start, (1,) * (len(sizes) - end)
+    return (*ones_before, *sizes[start:end], *ones_after)
 
 
 def _second(layer: Layer, fields: Fields) -> ir.Value:
     """Return the second bottom, shaped to broadcast: it covers the first axes of the first one."""
     fields.ignore("num_axes")  # the second bottom's own number of axes counts
     first, second = layer.shape(0), layer.shape(1)
+    # Caffe lays the second bottom onto the first from `axis` on. Both begin with the batch, so only axis 0 fits.
     if fields.integer("axis", 1, minimum=-8) not in (0, -len(first) - 1):
         raise layer.fault(f"{layer.text} with two bottoms needs axis: 0", "axis", "both start with the batch", fields)
     if first[: len(second)] != second:
@@ -92,7 +100,8 @@ def spread(layer: Layer, index: int, rank: int) -> ir.Value:
     sizes = layer.shape(index)
     if len(sizes) == rank:
         return layer.inputs[index]
-    shape = np.array([0, *sizes, *(1 for _ in range(rank - len(sizes)))], dtype=np.int64)
+    ones = [1] * (rank - len(sizes))
+    shape = np.array([0, *sizes, *ones], dtype=np.int64)  # 0 copies the batch
     return layer.step("spread", "Reshape", [layer.inputs[index], layer.constant("shape", shape)], {"allowzero": 0})
 
 

@@ -25,7 +25,7 @@ def power(layer: Layer) -> ir.Value:
 
 
 def exp(layer: Layer) -> ir.Value:
-    """Exp: base ^ (shift + scale · x) → Exp of a multiple of x, times base ^ shift; base -1 stands for e."""
+    """Exp: base ^ (shift + scale · x) → Exp of a multiple of x, times base ^ shift; base -1 means e."""
     fields = layer.fields.block("exp_param")
     logarithm = _log_of_base(layer, fields)
     scale, shift = fields.number("scale", 1.0), fields.number("shift", 0.0)
@@ -33,13 +33,14 @@ def exp(layer: Layer) -> ir.Value:
         factor = math.exp(logarithm * shift)
     except OverflowError:
         raise layer.fault(f"{layer.text} overflows: base to the power of {shift:g}", "shift", within=fields) from None
+    # The shift becomes a factor: base ^ (shift + scale · x) = exp(ln base · scale · x) · base ^ shift.
     inner = affine_steps(layer, logarithm * scale, 0.0)
     outer = [] if factor == 1 else [Step("Mul", layer.number("factor", factor))]
     return chain(layer, layer.inputs[0], [*inner, Step("Exp"), *outer])
 
 
 def log(layer: Layer) -> ir.Value:
-    """Log: the logarithm of shift + scale · x to a base → Log over the base's logarithm; base -1 stands for e."""
+    """Log: the logarithm of shift + scale · x to a base → Log over the base's logarithm; base -1 means e."""
     fields = layer.fields.block("log_param")
     logarithm = _log_of_base(layer, fields)
     if logarithm == 0:
@@ -62,6 +63,7 @@ def clip(layer: Layer) -> ir.Value:
 
 
 def _constant_power(layer: Layer, fields: Fields, shift: float, exponent: float) -> float:
+    """Return shift ^ exponent, the one number that a Power layer without x writes."""
     try:
         return math.pow(shift, exponent)
     except (ValueError, OverflowError):
@@ -70,8 +72,9 @@ def _constant_power(layer: Layer, fields: Fields, shift: float, exponent: float)
 
 
 def _log_of_base(layer: Layer, fields: Fields) -> float:
+    """Return the natural logarithm of the layer's base."""
     base = fields.number("base", -1.0)
-    if base == -1:
+    if base == -1:  # the default in Caffe's schema
         return 1.0
     if base <= 0:
         raise layer.fault(f"{layer.text} has base {base:g}", "base", "it must be positive, or -1 for e", fields)

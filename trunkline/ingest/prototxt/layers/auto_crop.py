@@ -2,9 +2,10 @@
 
 Both blobs come from a common one. A layer moves pixel x of its input to pixel a · x + b of its result:
 
-- convolution and pooling of a window of k pixels: a = 1 / stride, b = (pad − (k − 1) / 2) / stride;
-- deconvolution: a = stride, b = (k − 1) / 2 − pad;
-- a cut: a = 1, b = −offset; functions of one number: a = 1, b = 0.
+1. convolution and pooling of a window of k pixels: a = 1 / stride, b = (pad − (k − 1) / 2) / stride;
+2. deconvolution: a = stride, b = (k − 1) / 2 − pad;
+3. a cut: a = 1, b = −offset;
+4. functions of one number: a = 1, b = 0.
 
 Put together along both ways, they take a pixel of the first blob to the one of the second that it belongs to:
 x − offset, where the offset must be a whole number. Source: yun-liu/RCF, ``auto_crop_layer.cpp`` and the
@@ -56,6 +57,7 @@ def _offset(layer: Layer, axis: int) -> int:
     """Return the pixels to cut off before height (axis 0) or width (axis 1)."""
     first, second = _way(layer.inputs[0]), _way(layer.inputs[1])
     known = {id(value) for value in first}
+    # The nearest one: whatever lies before it moves the pixels of both bottoms by the same amount.
     common = next((value for value in second if id(value) in known), None)
     if common is None:
         raise layer.fault(f"{layer.text}: its two bottoms have no blob in common", "bottom", _ADVICE)
@@ -91,24 +93,26 @@ def _moved(layer: Layer, way: list[ir.Value], common: ir.Value, axis: int) -> St
 
 
 def _step(layer: Layer, node: ir.Node | None, axis: int) -> Step:
+    """Return where one node moves the pixels of its input, by the rules of the module's text."""
     assert node is not None
-    if node.op_type in _POINTWISE:
+    if node.op_type in _POINTWISE:  # rule 4
         return _STAYS
-    if node.op_type in _WINDOWS:
+    if node.op_type in _WINDOWS:  # rule 1
         stride, reach = _window(node, axis)
         return Fraction(1) / stride, -reach / stride
-    if node.op_type == "ConvTranspose":
+    if node.op_type == "ConvTranspose":  # rule 2
         return _window(node, axis)
-    if node.op_type == "Slice":
+    if node.op_type == "Slice":  # rule 3
         starts, axes = (array_of(operand).tolist() for operand in (node.inputs[1], node.inputs[3]) if operand)
-        return Fraction(1), -Fraction(dict(zip(axes, starts, strict=True)).get(axis + 2, 0))
+        offsets = dict(zip(axes, starts, strict=True))
+        return Fraction(1), -Fraction(offsets.get(axis + 2, 0))  # height is axis 2 of N x C x H x W
     message = f"{layer.text}: what {node.op_type} before it does to the places of pixels is not defined"
     raise layer.fault(message, "bottom", _ADVICE)
 
 
 def _window(node: ir.Node, axis: int) -> Step:
     """Return stride, and (k − 1) / 2 − pad for the extent k of the window."""
-    dilation = attribute(node, "dilations", [1, 1])[axis]
+    dilation = attribute(node, "dilations", [1, 1])[axis]  # AveragePool has none before opset 19
     reach = dilation * (attribute(node, "kernel_shape")[axis] - 1)
     return Fraction(attribute(node, "strides")[axis]), Fraction(reach, 2) - attribute(node, "pads")[axis]
 

@@ -30,7 +30,9 @@ def depthwise(layer: Layer) -> ir.Value:
     """
     fields = layer.fields.block("convolution_param")
     channels, count = layer.image()[0], num_output(layer, fields)
-    if count % channels or (layer.text.type == "ConvolutionDepthwise" and count != channels):
+    one_filter_each = layer.text.type == "ConvolutionDepthwise"
+    fits = count == channels if one_filter_each else count % channels == 0
+    if not fits:
         message = f"{layer.text}: num_output {count} does not go with {channels} channels"
         raise layer.fault(message, "num_output", "it must be the number of channels", fields)
     if fields.integer("group", channels, minimum=1) != channels:
@@ -54,6 +56,7 @@ def deconvolution(layer: Layer) -> ir.Value:
         raise layer.fault(
             f"{layer.text} has pad_type 1, which only says how to pad an input", "pad_type", within=fields
         )
+    # Its output has stride · (n − 1) + extent − padding pixels, which must be one at least.
     axes = zip(layer.image()[1:], shape.extent, shape.padding.total, shape.stride, strict=True)
     if any(stride * (size - 1) + extent <= total for size, extent, total, stride in axes):
         raise layer.fault(f"{layer.text}: {shape.padding} leaves nothing of its output", "pad", within=fields)
@@ -69,6 +72,7 @@ def num_output(layer: Layer, fields: Fields) -> int:
 
 
 def _group(layer: Layer, fields: Fields, channels: int, count: int) -> int:
+    """Return the number of groups, which must divide the channels of input and output."""
     group = fields.integer("group", 1, minimum=1)
     _refuse_unusual(layer, fields)
     if channels % group:
@@ -81,13 +85,13 @@ def _group(layer: Layer, fields: Fields, channels: int, count: int) -> int:
 
 
 def _refuse_unusual(layer: Layer, fields: Fields) -> None:
-    fields.ignore("engine", "force_nd_im2col")
+    fields.ignore("engine", "force_nd_im2col")  # they choose among implementations of one result
     if fields.integer("axis", 1, minimum=-8) not in (1, -3):
         raise layer.fault(f"{layer.text} must have its channels on axis 1", "axis", within=fields)
 
 
 def _bias(layer: Layer, fields: Fields, count: int) -> Sequence[ir.Value]:
-    start = filler(fields, "bias_filler", ZERO)
+    start = filler(fields, "bias_filler", ZERO)  # read first: it may be left over beside bias_term: false
     if not fields.flag("bias_term", True):
         return []
     return [layer.weight("bias", (count,), start, blob=1)]
@@ -99,6 +103,7 @@ def _weight(layer: Layer, fields: Fields, shape: tuple[int, ...]) -> ir.Value:
     if shape[2] != shape[3]:
         raise layer.fault(f"{layer.text}: a bilinear filler needs a square kernel", "weight_filler", within=fields)
     builder = layer.site.builder
+    # No kind of Filler describes these kernels, so the numbers themselves are stored.
     return layer.stored("weight", shape, lambda name: builder.tensor(name, bilinear(shape)), blob=0)
 
 
@@ -113,7 +118,7 @@ def _attributes(shape: Window, group: int) -> Mapping[str, int | Sequence[int]]:
 
 
 def _for_each(translate: Callable[[Layer], ir.Value]) -> Translator:
-    """Return the translator of a layer that treats each of its bottoms alike, with one set of weights."""
+    """Return the translator of a layer that does the same to each of its bottoms, with one set of weights."""
 
     def translate_all(layer: Layer) -> Sequence[ir.Value]:
         if layer.top_count != len(layer.inputs):

@@ -20,6 +20,7 @@ def crop(layer: Layer) -> ir.Value:
     axes = range(_first_axis(layer, fields), len(first) + 1)
     offsets = _offsets(layer, fields, len(axes))
     starts = dict(zip(axes, offsets, strict=True))
+    # The batch may be among the axes, since it has the size of the reference already.
     if starts.pop(0, 0):
         raise layer.fault(f"{layer.text} cuts the batch axis, which stays free", "offset", within=fields)
     for axis, start in starts.items():
@@ -39,6 +40,7 @@ def cut(layer: Layer, starts: Mapping[int, int], sizes: Mapping[int, int]) -> ir
 
 
 def _first_axis(layer: Layer, fields: Fields) -> int:
+    # Not Layer.axis, which refuses the batch axis: a Crop may begin there and cut nothing of it.
     rank = len(layer.shape()) + 1
     given = fields.integer("axis", 2, minimum=-8)
     axis = given + rank if given < 0 else given

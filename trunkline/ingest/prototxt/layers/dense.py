@@ -27,13 +27,16 @@ def inner_product(layer: Layer) -> ir.Value:
     start = filler(fields, "bias_filler", ZERO)
     if fields.flag("bias_term", True):
         weights.append(layer.weight("bias", (count,), start, blob=1))
-    return _one_product(layer, weights, transpose) if axis == 1 else _many_products(layer, weights, transpose, axis)
+    if axis == 1:
+        return _one_product(layer, weights, transpose)
+    return _many_products(layer, weights, transpose, axis)
 
 
 def _one_product(layer: Layer, weights: list[ir.Value], transpose: bool) -> ir.Value:
     data = layer.inputs[0]
     if len(layer.shape()) > 1:
         data = layer.step("flatten", "Flatten", [data], {"axis": 1})
+    # Without `transpose` Caffe keeps [num_output, K], the transpose of what the product needs.
     attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": int(not transpose)}
     return layer.node("Gemm", [data, *weights], attributes)
 
@@ -43,8 +46,8 @@ def _many_products(layer: Layer, weights: list[ir.Value], transpose: bool, axis:
     if axis < len(layer.shape()):
         sizes = [0, *layer.shape()[: axis - 1], math.prod(layer.shape()[axis - 1 :])]
         target = layer.constant("shape", np.array(sizes, np.int64))
-        data = layer.step("flatten", "Reshape", [data, target], {"allowzero": 0})
-    if not transpose:
+        data = layer.step("flatten", "Reshape", [data, target], {"allowzero": 0})  # so 0 copies the batch
+    if not transpose:  # MatMul has no transB
         matrix = layer.step("transpose", "Transpose", [matrix], {"perm": (1, 0)})
     if not biases:
         return layer.node("MatMul", [data, matrix])

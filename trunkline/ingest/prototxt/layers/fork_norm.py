@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.fillers import Filler
+from trunkline.ingest.prototxt.layers.affine import per_channel
 from trunkline.ingest.prototxt.layers.formula import Step, chain
 from trunkline.ingest.prototxt.layers.initial import ONE, ZERO, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
@@ -23,6 +24,7 @@ _SEGNET_EPSILON = 1e-9
 def fork_norm(layer: Layer) -> ir.Value:
     """BN → BatchNormalization; SegNet's ``INFERENCE`` → Mul, Add. The fields tell the fork."""
     fields = layer.fields.block("bn_param")
+    # PSPNet's first release comes before SegNet: it has scale_filler and shift_filler too.
     if any(map(fields.has, _FIRST_PSPNET)):
         return _first_pspnet(layer, fields)
     if any(map(fields.has, _SEGNET)):
@@ -33,7 +35,7 @@ def fork_norm(layer: Layer) -> ir.Value:
 
 
 def _first_pspnet(layer: Layer, fields: Fields) -> ir.Value:
-    """``decay`` is the new part of the statistics, ONNX's momentum the old one."""
+    """Read the fields of PSPNet's first release, whose ``decay`` is 1 − momentum: the weight of the new batch."""
     starts = filler(fields, "scale_filler", ONE), filler(fields, "shift_filler", ZERO)
     if fields.integer("axis", 1) != 1:
         raise layer.fault(f"{layer.text} must normalise axis 1", "axis", within=fields)
@@ -44,13 +46,13 @@ def _first_pspnet(layer: Layer, fields: Fields) -> ir.Value:
 
 
 def _segnet(layer: Layer, fields: Fields) -> ir.Value:
-    """``INFERENCE`` is scale · x + shift, the statistics being folded in; ``LEARN`` normalises by the batch."""
+    """Read SegNet's fields. ``LEARN`` normalises by the batch; ``INFERENCE`` has folded that into scale · x + shift."""
     starts = filler(fields, "scale_filler", ONE), filler(fields, "shift_filler", ZERO)
     if fields.choice("bn_mode", ("LEARN", "INFERENCE"), "LEARN") == "LEARN":
+        # A SegNet file keeps no mean and variance: they start as 0 and 1, and are collected in training here.
         _note_batch(layer)
         return _norm(layer, fields, starts, _SEGNET_EPSILON, 0.9)
-    sizes = layer.shape()
-    shape = (*sizes[:1], *(1 for _ in sizes[1:]))
+    shape = per_channel(layer.shape())
     scale, shift = layer.weight("scale", shape, starts[0], blob=0), layer.weight("bias", shape, starts[1], blob=1)
     return chain(layer, layer.inputs[0], [Step("Mul", scale), Step("Add", shift)])
 
@@ -59,6 +61,7 @@ def _norm(layer: Layer, fields: Fields, starts: tuple[Filler, Filler], epsilon: 
     if epsilon < 0 or not 0 <= momentum <= 1:
         raise layer.fault(f"{layer.text} has eps {epsilon:g} and momentum {momentum:g}", within=fields)
     channels = (layer.shape() or (1,))[:1]
+    # The order of the blobs in PSPNet's fork; SegNet's has the first two.
     roles = zip(("scale", "bias", "mean", "var"), (*starts, ZERO, ONE), strict=True)
     weights = [layer.weight(role, channels, start, blob=blob) for blob, (role, start) in enumerate(roles)]
     attributes = {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}

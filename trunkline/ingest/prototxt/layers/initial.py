@@ -16,6 +16,7 @@ ZERO = Filler("constant", 0.0)
 ONE = Filler("constant", 1.0)
 
 _KINDS = ("constant", "gaussian", "uniform", "xavier", "msra", "bilinear")
+# In the order of Caffe's enum VarianceNorm, whose numbers a file may give.
 _FANS: dict[str, Literal["in", "out", "average"]] = {"FAN_IN": "in", "FAN_OUT": "out", "AVERAGE": "average"}
 
 
@@ -23,7 +24,7 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
     """Return the filler that the block ``name`` of a layer's parameters describes, or the default.
 
     Caffe's own default for weights, constant 0, cannot train; that is why the caller gives another. A filler
-    says how a fresh start begins and no more, so one that is not known here is noted and replaced.
+    only matters to a fresh start, so one that is not known here is noted and replaced.
     """
     if not owner.has(name):
         return default
@@ -49,6 +50,7 @@ def filler(owner: Fields, name: str, default: Filler) -> Filler:
         case "msra":
             return Filler("msra", fan=fan)
     meant = guess(kind, _KINDS)
+    # "bilinear" is spelt right, but only a convolution's weight can start so: see is_bilinear.
     if meant and kind != "bilinear":
         block.error("type", f"there is no filler {quoted(kind)}", meant)
     block.note(f"filler {quoted(kind)} is not kept here: fresh weights start as {default.kind} instead")

@@ -64,10 +64,11 @@ def _size(layer: Layer, fields: Fields, inner: Pair) -> Pair:
     numbers = fields.integer("height", 0), fields.integer("width", 0)
     zoom, shrink = fields.integer("zoom_factor", 1, minimum=1), fields.integer("shrink_factor", 1, minimum=1)
     by_factor = fields.has("zoom_factor") or fields.has("shrink_factor")
-    if (len(layer.inputs) == 2) + (max(numbers) > 0) + by_factor != 1:
+    by_second, by_numbers = len(layer.inputs) == 2, max(numbers) > 0
+    if [by_second, by_numbers, by_factor].count(True) != 1:
         message = f"{layer.text} needs its size given in one way"
         raise layer.fault(message, advice="height and width, or zoom_factor/shrink_factor, or a second bottom")
-    if len(layer.inputs) == 2:
+    if by_second:
         return _size_of_second(layer)
     if by_factor:
         return _scaled(inner[0], zoom, shrink), _scaled(inner[1], zoom, shrink)
@@ -85,6 +86,7 @@ def _size_of_second(layer: Layer) -> Pair:
 
 def _scaled(size: int, zoom: int, shrink: int) -> int:
     """Return the number of pixels when all distances between pixels shrink, then zoom."""
+    # Corners are aligned, so n pixels are n − 1 distances.
     size = (size - 1) // shrink + 1
     return size + (size - 1) * (zoom - 1)
 

@@ -12,6 +12,7 @@ from trunkline.ingest.prototxt.layers.affine import spread
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Translator
 from trunkline.ingest.prototxt.text.source import quoted
 
+# In the order of Caffe's enum, whose numbers a file may give.
 _OPS = {"PROD": "Mul", "SUM": "Add", "MAX": "Max"}
 
 
@@ -21,12 +22,16 @@ def eltwise(layer: Layer) -> ir.Value:
     operation = fields.choice("operation", tuple(_OPS), "SUM")
     weights = fields.numbers("coeff")
     _same_shapes(layer, {"SUM": "add", "PROD": "multiply", "MAX": "compare"}[operation])
+    # Caffe takes coefficients for sums alone, too.
     if weights and (operation != "SUM" or len(weights) != len(layer.inputs)):
         message = f"{layer.text} has {len(weights)} coefficients for {len(layer.inputs)} bottoms of {operation}"
         raise layer.fault(message, "coeff", "give SUM one per bottom", fields)
-    if weights == [1.0, -1.0]:
+    if weights == [1.0, -1.0]:  # what the writer makes of a Sub
         return layer.node("Sub", layer.inputs)
-    return _chain(layer, _OPS[operation], [_weighted(layer, i, w) for i, w in enumerate(weights)] or layer.inputs)
+    values = layer.inputs
+    if weights:
+        values = [_weighted(layer, index, weight) for index, weight in enumerate(weights)]
+    return _chain(layer, _OPS[operation], values)
 
 
 def axpy(layer: Layer) -> ir.Value:
@@ -34,7 +39,8 @@ def axpy(layer: Layer) -> ir.Value:
     factor, x, y = (layer.shape(index) for index in range(3))
     if x != y:
         raise _mismatch(layer, "add", 2, 1)
-    if not x or factor[:1] != x[:1] or any(size != 1 for size in factor[1:]) or len(factor) > len(x):
+    one_per_channel = bool(x) and factor[:1] == x[:1] and all(size == 1 for size in factor[1:])
+    if not one_per_channel or len(factor) > len(x):
         message = f"{layer.text} needs one factor per channel of {layer.written(1)}, found {layer.written(0)}"
         raise layer.fault(message, "bottom", "N x C, or N x C x 1 x 1")
     product = layer.step("mul", "Mul", [layer.inputs[1], spread(layer, 0, len(x))])
@@ -46,6 +52,7 @@ def concat(layer: Layer) -> ir.Value:
     fields = layer.fields.block("concat_param")
     if fields.has("axis") and fields.has("concat_dim"):
         raise layer.fault(f"{layer.text} gives axis and concat_dim", "concat_dim", "keep axis", fields)
+    # concat_dim is the older name, from when every blob had four axes; Caffe still reads it.
     axis = layer.axis(fields, name="concat_dim" if fields.has("concat_dim") else "axis")
     for index in range(1, len(layer.inputs)):
         if _without(layer.shape(index), axis) != _without(layer.shape(), axis):
@@ -54,7 +61,7 @@ def concat(layer: Layer) -> ir.Value:
 
 
 def split(layer: Layer) -> Sequence[ir.Value]:
-    """Split copies its bottom; a Graph just reads the value several times."""
+    """Split copies its bottom, for Caffe's own sake; in a Graph a value may have several readers."""
     return [layer.inputs[0]] * layer.top_count
 
 
@@ -66,9 +73,12 @@ def slice_(layer: Layer) -> Sequence[ir.Value]:
     axis = layer.axis(fields, name="slice_dim" if fields.has("slice_dim") else "axis")
     size, count = layer.shape()[axis - 1], layer.top_count
     points = fields.integers("slice_point", minimum=1)
-    bounds = [0, *points, size] if points else [size * part // count for part in range(count + 1)]
+    bounds = [0, *points, size]
+    if not points:  # Caffe then cuts equal parts
+        bounds = [size * part // count for part in range(count + 1)]
     sizes = [end - start for start, end in pairwise(bounds)]
-    if len(sizes) != count or min(sizes) < 1 or (not points and size % count):
+    is_even = bool(points) or size % count == 0
+    if len(sizes) != count or min(sizes) < 1 or not is_even:
         where = f"at {points}" if points else "of equal size"
         raise layer.fault(f"{layer.text} cannot cut axis {axis} ({size}) into {count} parts {where}", within=fields)
     if count == 1:
@@ -85,7 +95,7 @@ def _chain(layer: Layer, op: str, values: Sequence[ir.Value]) -> ir.Value:
 
 
 def _weighted(layer: Layer, index: int, weight: float) -> ir.Value:
-    if weight == 1:
+    if weight == 1:  # a factor that changes nothing gets no node
         return layer.inputs[index]
     return layer.step(f"scale{index}", "Mul", [layer.inputs[index], layer.number(f"coeff{index}", weight)])
 

@@ -29,7 +29,7 @@ Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
 class Translator:
     """How one layer type becomes ONNX nodes, and how many blobs it takes (``None``: any number).
 
-    ``reads_masks`` says whether a bottom may be the mask of a pooling: positions, not features.
+    With ``reads_masks`` a bottom may be the mask of a pooling: positions, not features.
     """
 
     translate: Translate
@@ -48,7 +48,19 @@ class LayerFaultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all layers of a file share while it is translated; the size of its image is the file's, or was given."""
+    """What all layers of a file share while it is translated.
+
+    Attributes:
+        builder: The Graph under construction.
+        report: Where problems and notes go.
+        names: Hands out names of values and weights.
+        node_names: Hands out names of nodes, of which a layer may need several.
+        dialect: The program that the file was written for.
+        limits: What the file may ask for.
+        size_was_given: Whether the caller gave the size of the image, so that it is not the file's.
+        shared: Weights by the ``param`` name under which layers share them.
+        owners: The first layer of each name that has weights.
+    """
 
     builder: GraphBuilder
     report: Report
@@ -108,9 +120,9 @@ class Layer:
 
     def fault(self, message: str, field: str = "", advice: str = "", within: Fields | None = None) -> LayerFaultError:
         """Return the error for a layer that makes no sense, at one of its fields if named."""
-        owner = within or self.fields
-        at = owner.where(field) if field else within.at if within else self.text.at
-        return LayerFaultError(message, at, advice)
+        if field:
+            return LayerFaultError(message, (within or self.fields).where(field), advice)
+        return LayerFaultError(message, within.at if within else self.text.at, advice)
 
     def missing(self, fields: Fields, name: str, advice: str) -> LayerFaultError:
         """Return the error for a required field that is absent, pointing at its misspelling if there is one."""
@@ -136,7 +148,7 @@ class Layer:
         """Return an axis field, counted from the front; the batch axis is refused."""
         rank = len(self.shape()) + 1
         given = fields.integer(name, default, minimum=-8)
-        axis = given + rank if given < 0 else given
+        axis = given + rank if given < 0 else given  # Caffe, too, counts negative axes from the end
         if axis == 0:
             raise self.fault(f"{self.text} works on the batch axis, which stays free", name, within=fields)
         if not 0 < axis < rank:
@@ -156,7 +168,10 @@ class Layer:
         if math.prod(shape) > self.site.limits.tensor_elements:
             advice = allow("tensor_elements", math.prod(shape))
             raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers", advice=advice)
-        shared, at = self._param_names[blob] if 0 <= blob < len(self._param_names) else ("", self.text.at)
+        shared, at = "", self.text.at
+        if 0 <= blob < len(self._param_names):  # a file gives as many params as it cares to, from the first blob on
+            shared, at = self._param_names[blob]
+        # Either layers share the blob by name, or a layer of several bottoms has made it for an earlier one.
         known = self.site.shared.get(shared) or self._made.get(role)
         if known is None:
             self._own_name()
@@ -164,6 +179,7 @@ class Layer:
             if shared:
                 self.site.shared[shared] = value
             return value
+        # Caffe's share_mode STRICT. PERMISSIVE compares only the number of elements; a weight of a Graph has one shape.
         if known.shape != ir.Shape(shape):
             found = " x ".join(map(str, shape))
             shares = f"shares {quoted(shared)}" if shared else "has one weight for all its bottoms"
@@ -236,9 +252,10 @@ class Layer:
         source = self.site.report.place(self.text.at)
         try:
             value = self.site.builder.node(op, inputs, name=name, attributes=attributes, outputs=outputs, source=source)
-        except TrunklineError as error:
+        except TrunklineError as error:  # of shape inference, which knows no place in the file
             raise self.fault(f"{self.text}: {error.problems[0].message}") from error
-        if (elements := math.prod(size or 1 for size in shape_of(value))) > self.site.limits.tensor_elements:
+        elements = math.prod(size or 1 for size in shape_of(value))  # of one image: the batch is free
+        if elements > self.site.limits.tensor_elements:
             message = f"{self.text} would write a blob {value.shape}, too large for any device"
             raise self.fault(message, advice=allow("tensor_elements", elements))
         return value
@@ -247,7 +264,7 @@ class Layer:
     def _param_blocks(fields: Fields) -> list[Fields]:
         blocks = fields.blocks("param")
         for block in blocks:
-            block.ignore("lr_mult", "decay_mult", "share_mode")
+            block.ignore("lr_mult", "decay_mult", "share_mode")  # they matter to Caffe's solver, not to a result
         return blocks
 
 

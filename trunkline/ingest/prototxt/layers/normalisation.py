@@ -18,17 +18,19 @@ def batch_norm(layer: Layer) -> ir.Value:
     a weight is always named after the layer that holds it in a Caffe file. Where the file has neither they are
     the constants 1 and 0.
     """
-    channels = (layer.shape() or (1,))[0]
-    layer.refuse_partly_shared(3)
+    channels = (layer.shape() or (1,))[0]  # Caffe gives an input of one axis one channel
+    layer.refuse_partly_shared(3)  # mean, variance and the factor that divides both: one cannot change alone
     attributes, own = _settings(layer)
-    follower, merges = layer.scale, False
-    if follower is not None:
-        merges = not own and fits_batch_norm(layer, follower)
+    follower = layer.scale
+    # A norm with a scale of its own, or a Scale of another shape than one factor a channel, leaves two layers.
+    merges = follower is not None and not own and fits_batch_norm(layer, follower)
     if follower is not None and merges:
         scale, bias = scale_weights(layer, follower, channels)
         follower.fields.finish()
+    elif own:
+        scale, bias = _own_affine(layer, channels)
     else:
-        scale, bias = _own_affine(layer, channels) if own else _no_affine(layer, channels)
+        scale, bias = _no_affine(layer, channels)
     mean = layer.weight("mean", (channels,), ZERO, blob=0)
     operands = [layer.inputs[0], scale, bias, mean, layer.weight("var", (channels,), ONE, blob=1)]
     if follower is None or merges:
@@ -42,10 +44,12 @@ def _own_affine(layer: Layer, channels: int) -> tuple[ir.Value, ir.Value]:
     """Declare the layer's own scale and shift; a fork with ``scale_bias`` stores them after the statistics."""
     fields = layer.fields.block("batch_norm_param")
     start, offset = filler(fields, "scale_filler", ONE), filler(fields, "bias_filler", ZERO)
+    # Blob 2 is the factor that Caffe divides its statistics by, no weight of the Graph.
     return layer.weight("scale", (channels,), start, blob=3), layer.weight("bias", (channels,), offset, blob=4)
 
 
 def _no_affine(layer: Layer, channels: int) -> tuple[ir.Value, ir.Value]:
+    """Store scale 1 and shift 0, which never train; with a note where no Scale layer follows either."""
     if layer.scale is None:
         layer.site.report.note(f"{layer.text} has no scale and shift: it only normalises")
     scale = layer.constant("scale", np.ones(channels, np.float32))
@@ -67,7 +71,7 @@ def _settings(layer: Layer) -> tuple[dict[str, float | int], bool]:
     if not fields.flag("add_eps_before_sqrt", True):
         message = f"{layer.text} adds eps after the square root, as only the Synopsys fork can"
         raise layer.fault(message, "add_eps_before_sqrt", "only sqrt(variance + eps) is supported", fields)
-    momentum = 1 - fields.number("momentum", 0.1)
+    momentum = 1 - fields.number("momentum", 0.1)  # torch's default
     if fields.has("moving_average_fraction"):
         momentum = fields.number("moving_average_fraction", momentum)
     epsilon = fields.number("eps", 1e-5)
@@ -81,6 +85,7 @@ def _settings(layer: Layer) -> tuple[dict[str, float | int], bool]:
     if fields.has("scale_bias") and layer.dialect.affine_batch_norm:
         message = f"{layer.text} has NVIDIA's scale_bias, in a file that is otherwise in AutoMTL's dialect"
         raise layer.fault(message, "scale_bias", "add use_global_stats: true if the file is Caffe's", fields)
+    # AutoMTL's norm has a scale and a shift, unless the field is false or a Scale layer brings them.
     affine = fields.flag("affine", layer.dialect.affine_batch_norm and layer.scale is None)
     own = fields.flag("scale_bias", False) or affine
     return {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}, own

@@ -23,6 +23,7 @@ def pad(layer: Layer) -> ir.Value:
         raise layer.fault(message, "paddings", "give two numbers for each axis, the batch included", fields)
     if any(paddings[:2]):
         raise layer.fault(f"{layer.text} pads the batch axis, which stays free", "paddings", within=fields)
+    # The file goes axis by axis, before and after; ONNX has all that is before, then all that is after.
     pads = layer.constant("pads", np.array([*paddings[::2], *paddings[1::2]], np.int64))
     filled_with = fields.number("constant_values", 0.0)
     border = [layer.number("border", filled_with)] if filled_with else []

@@ -1,6 +1,6 @@
 """How far a window may reach beyond its input: Caffe's padding, and that of the Synopsys fork.
 
-Caffe pads both ends of an axis alike: ``pad``, or ``pad_h`` and ``pad_w``. The Synopsys fork, which converters from
+Caffe pads both ends of an axis equally: ``pad``, or ``pad_h`` and ``pad_w``. The Synopsys fork, which converters from
 TensorFlow write for, has a number for each side (``pad_l``, ``pad_r``, ``pad_t``, ``pad_b``) and ``pad_type: 1``,
 TensorFlow's SAME. Source: synopsys-caffe, ``base_conv_layer.cpp``, ``im2col.cpp`` and ``pooling_layer.cpp``.
 """
@@ -21,7 +21,7 @@ _EQUAL = ("pad", "pad_h", "pad_w")
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """What is added before and after (height, width); ``is_same`` says that it follows from ``pad_type: 1``."""
+    """Pixels added before and after (height, width); with ``is_same`` they follow from ``pad_type: 1``."""
 
     begin: Pair
     end: Pair
@@ -55,6 +55,7 @@ def padding_of(layer: Layer, fields: Fields, kernel: Pair, stride: Pair) -> Padd
     if kind > 1:
         raise layer.fault(f"{layer.text} has pad_type {kind}", "pad_type", "0 is none, 1 is SAME", fields)
     given = next((name for name in _EQUAL if fields.has(name)), "")
+    # A side of 0, the fork's default for each, is no second form.
     if any(sides) and (given or kind):
         message = f"{layer.text} gives {given or 'pad_type'} and pad_l/pad_r/pad_t/pad_b"
         raise layer.fault(message, given or "pad_type", "keep one form", fields)
@@ -62,12 +63,15 @@ def padding_of(layer: Layer, fields: Fields, kernel: Pair, stride: Pair) -> Padd
         raise layer.fault(f"{layer.text} gives {given} and pad_type", "pad_type", "keep one form", fields)
     if kind:
         return _same(layer, kernel, stride)
-    return Padding((sides[0], sides[1]), (sides[2], sides[3])) if any(sides) else Padding(equal, equal)
+    if any(sides):
+        return Padding((sides[0], sides[1]), (sides[2], sides[3]))
+    return Padding(equal, equal)
 
 
 def _same(layer: Layer, kernel: Pair, stride: Pair) -> Padding:
     """Return the padding with which ⌈size / stride⌉ windows just fit; an odd one is added at the end."""
     total = [_missing(*axis) for axis in zip(layer.image()[1:], kernel, stride, strict=True)]
+    # As in TensorFlow: where an odd number is missing, the end gets the larger part.
     begin = total[0] // 2, total[1] // 2
     return Padding(begin, (total[0] - begin[0], total[1] - begin[1]), is_same=True)
 

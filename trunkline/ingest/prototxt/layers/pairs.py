@@ -9,7 +9,18 @@ Pair = tuple[int, int]
 
 
 def pair(layer: Layer, fields: Fields, name: str, sides: tuple[str, str], default: int) -> Pair:
-    """Read one size for both axes, or one for each."""
+    """Read one size for both axes, or one for each.
+
+    Args:
+        layer: The layer, which errors name.
+        fields: The block that holds the size.
+        name: The field for both axes, such as ``pad``.
+        sides: The fields for height and width, such as ``pad_h`` and ``pad_w``.
+        default: The size of an axis for which the file gives none.
+
+    Raises:
+        LayerFaultError: The file uses both forms, or gives more than two sizes.
+    """
     both = fields.integers(name)
     if fields.has(sides[0]) or fields.has(sides[1]):
         if both:
@@ -18,4 +29,4 @@ def pair(layer: Layer, fields: Fields, name: str, sides: tuple[str, str], defaul
     if len(both) > 2:
         raise layer.fault(f"{layer.text} has {len(both)} values for {name}", name, "an image has two axes", fields)
     both = both or [default]
-    return both[0], both[-1]
+    return both[0], both[-1]  # Caffe repeats the field once an axis; a single value holds for both

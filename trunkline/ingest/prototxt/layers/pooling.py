@@ -27,6 +27,7 @@ from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
 from trunkline.ingest.prototxt.text.fields import Fields
 
+# In the order of the enum, whose numbers a file may give: Caffe's three, then the fork's.
 _KINDS = ("MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF")
 
 
@@ -52,28 +53,37 @@ def pooling(layer: Layer) -> ir.Value | Sequence[ir.Value]:
     if fields.flag("global_pooling", False):
         return _global(layer, fields, kind)
     shape = window(layer, fields)
+    # With SAME the windows just fit, so there is nothing to round.
     round_up = _rounds_up(layer, fields) and not shape.padding.is_same
     _refuse(layer, fields, shape, round_up)
     if kind == "MAX":
         return _maximum(layer, shape, round_up)
-    return _average(layer, shape, round_up) if kind == "AVE" else _average_of_pixels(layer, shape, round_up)
+    if kind == "AVE":
+        return _average(layer, shape, round_up)
+    return _average_of_pixels(layer, shape, round_up)
 
 
 def output_size(size: int, kernel: int, stride: int, pads: Pair, round_up: bool) -> int:
-    """Return Caffe's number of windows along one axis, a last one that begins beyond the input dropped.
+    """Return Caffe's number of windows along one axis, without a last one that begins beyond the input.
 
-    Caffe drops it only where there is padding; without any such a pooling is refused.
+    Caffe drops that one only where there is padding; without any, such a pooling is refused.
 
     Args:
-        size: Pixels.
-        kernel: Those of a window.
-        stride: Those from one window to the next.
-        pads: Those added before and after.
-        round_up: Whether a last window may be incomplete.
+        size: Pixels of the input.
+        kernel: Pixels of a window.
+        stride: Pixels from one window to the next.
+        pads: Pixels added before and after the input.
+        round_up: Whether the last window may be incomplete.
+
+    >>> output_size(112, 3, 2, (0, 0), round_up=True)
+    56
+    >>> output_size(112, 3, 2, (0, 0), round_up=False)
+    55
     """
     steps = (size + sum(pads) - kernel) / stride
     count = (math.ceil(steps) if round_up else math.floor(steps)) + 1
-    return count - 1 if (count - 1) * stride >= size + pads[0] else count
+    last = (count - 1) * stride
+    return count - 1 if last >= size + pads[0] else count  # n + p of the module's text: the end padding begins there
 
 
 def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence[ir.Value]:
@@ -90,6 +100,7 @@ def _average(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
     rounding = _rounding(layer, shape, round_up)
     within = rounding.ceil_mode == 0 and rounding.overhang == (0, 0)
     padded = any(shape.padding.pads)
+    # No window leaves the padded input, or there is no padding to count: ONNX divides by the same number as Caffe.
     if within or not padded:
         attributes = _attributes(shape, shape.padding.pads, rounding)
         return layer.node("AveragePool", layer.inputs, {**attributes, "count_include_pad": int(padded)})
@@ -107,6 +118,7 @@ def _average_of_pixels(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
 
 
 def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
+    """Return how ONNX gets Caffe's number of windows: by rounding down, by rounding up, or by more end padding."""
     overhang, is_floor, is_ceiling = [], True, True
     pads = zip(shape.padding.begin, shape.padding.end, strict=True)
     for size, kernel, stride, ends in zip(layer.image()[1:], shape.kernel, shape.stride, pads, strict=True):
@@ -119,6 +131,7 @@ def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
         return _Rounding(0, (0, 0))
     if is_ceiling:
         return _Rounding(1, (0, 0))
+    # One axis rounds up and the other does not, or dropped a window, which ONNX cannot say with one ceil_mode.
     return _Rounding(0, (overhang[0], overhang[1]))
 
 
@@ -137,17 +150,18 @@ def _global(layer: Layer, fields: Fields, kind: str) -> ir.Value:
     sizes = [name for name in ("kernel_size", "kernel_h", "kernel_w") if fields.has(name)]
     if sizes:
         raise layer.fault(f"{layer.text} is global and has a {sizes[0]}", sizes[0], "remove one of the two", fields)
+    # Caffe, too, refuses a stride or padding beside global_pooling.
     for name, neutral in (("stride", 1), ("pad", 0), ("pad_type", 0), *((side, 0) for side in SIDES)):
         if fields.integer(name, neutral) != neutral:
             raise layer.fault(f"{layer.text} is global, but has {name}", name, f"remove {name}", fields)
-    fields.ignore("round_mode", "ceil_mode")
+    fields.ignore("round_mode", "ceil_mode")  # with one window there is nothing to round
     return layer.node("GlobalMaxPool" if kind == "MAX" else "GlobalAveragePool", layer.inputs)
 
 
 def _rounds_up(layer: Layer, fields: Fields) -> bool:
     """Read ``round_mode``, or ``ceil_mode`` as some forks spell it."""
-    default = layer.dialect.pooling_rounds_up
-    mode = fields.choice("round_mode", ("CEIL", "FLOOR"), "CEIL" if default else "FLOOR") == "CEIL"
+    default = "CEIL" if layer.dialect.pooling_rounds_up else "FLOOR"
+    mode = fields.choice("round_mode", ("CEIL", "FLOOR"), default) == "CEIL"
     ceil = fields.flag("ceil_mode", mode)
     if fields.has("round_mode") and ceil != mode:
         raise layer.fault(f"{layer.text}: round_mode and ceil_mode disagree", "ceil_mode", "keep one", fields)
@@ -155,19 +169,22 @@ def _rounds_up(layer: Layer, fields: Fields) -> bool:
 
 
 def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None:
+    """Raise if the windows are none that Caffe accepts and ONNX can say."""
     if shape.dilation != (1, 1):
         raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
     if round_up and not any(shape.padding.pads):
         _refuse_empty_windows(layer, shape)
+    # Caffe checks this too: such a window could lie in the padding alone.
     if any(pad >= kernel for pad, kernel in zip(shape.padding.pads, shape.kernel * 2, strict=True)):
         raise layer.fault(f"{layer.text}: pad must be smaller than the kernel", "pad", within=fields)
     refuse_large(layer, shape)
 
 
 def _refuse_empty_windows(layer: Layer, shape: Window) -> None:
-    """Refuse what rounding up without padding does where the stride jumps beyond the input: a window of nothing."""
+    """Refuse a last window that begins beyond the input, which Caffe drops only where there is padding."""
     for size, kernel, stride in zip(layer.image()[1:], shape.kernel, shape.stride, strict=True):
-        if -(-max(0, size - kernel) // stride) * stride >= size:
+        steps = -(-max(0, size - kernel) // stride)
+        if steps * stride >= size:
             message = f"{layer.text}: its last window begins beyond the {size} pixels of its input"
             raise layer.fault(message, advice="add round_mode: FLOOR to leave this window out")
 

@@ -30,12 +30,15 @@ def reshape(layer: Layer) -> ir.Value:
     dims = fields.block("shape").integers("dim", minimum=-1)
     before = (0, *layer.shape())
     start = fields.integer("axis", 0, minimum=-8)
-    start = start + len(before) + 1 if start < 0 else start
+    start = start + len(before) + 1 if start < 0 else start  # as in Caffe, -1 is behind the last axis
     count = fields.integer("num_axes", -1, minimum=-1)
     end = len(before) if count < 0 else start + count
     if not 0 <= start <= end <= len(before):
         raise layer.fault(f"{layer.text}: axis and num_axes do not fit its input {layer.written()}", within=fields)
-    copied = [before[start + i] if d == 0 and start + i < len(before) else d for i, d in enumerate(dims)]
+    copied = []
+    for position, size in enumerate(dims, start):
+        is_copy = size == 0 and position < len(before)  # 0 is Caffe's sign for "as it was"
+        copied.append(before[position] if is_copy else size)
     if start == 0 and dims and dims[0] != 0:
         copied[0] = 0  # the file's batch size, or the rest: either way the batch, which the count below confirms
     after = [*before[:start], *copied, *before[end:]]
@@ -47,7 +50,7 @@ def permute(layer: Layer) -> ir.Value:
     fields = layer.fields.block("permute_param")
     order = fields.integers("order")
     rank = len(layer.shape()) + 1
-    order += [axis for axis in range(rank) if axis not in order]
+    order += [axis for axis in range(rank) if axis not in order]  # as in the SSD fork, where this layer comes from
     if sorted(order) != list(range(rank)) or order[0] != 0:
         raise layer.fault(f"{layer.text} has order {order}", "order", "name each axis once, 0 first", fields)
     return layer.node("Transpose", layer.inputs, {"perm": order})
@@ -98,7 +101,8 @@ def _resolved(layer: Layer, after: Sequence[int]) -> list[int]:
     known = math.prod(size for size in sizes if size != -1)
     if sizes.count(-1) == 1 and known and total % known == 0:
         sizes[sizes.index(-1)] = total // known
-    if not after or after[0] != 0 or -1 in sizes or math.prod(sizes) != total:
+    keeps_batch = bool(after) and after[0] == 0
+    if not keeps_batch or -1 in sizes or math.prod(sizes) != total:
         found = " x ".join(map(str, after)) or "nothing"
         advice = "keep the batch on the first axis (dim: 0), and the element count"
         raise layer.fault(f"{layer.text} cannot make {found} of {layer.written()}", "reshape_param", advice)

@@ -12,7 +12,7 @@ from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
 _UNSET = "0"
 _OPERATIONS = (_UNSET, "SUM", "ASUM", "SUMSQ", "MEAN")
-"""In the order of Caffe's enum, which counts from 1."""
+"""In the order of Caffe's enum, which counts from 1, so that number 0 is none of them."""
 
 
 def reduce(layer: Layer) -> ir.Value:
@@ -21,10 +21,11 @@ def reduce(layer: Layer) -> ir.Value:
     operation = fields.choice("operation", _OPERATIONS, "SUM")
     if operation == _UNSET:
         raise layer.fault(f"{layer.text} has no operation 0", "operation", "SUM is 1", fields)
+    # Caffe's default axis 0 reduces the batch too, which Layer.axis refuses.
     axis, factor = layer.axis(fields, default=0), fields.number("coeff", 1.0)
     axes = range(axis, len(layer.shape()) + 1)
     value = layer.inputs[0]
-    before = [Step("Abs")] if operation == "ASUM" else [Step("Mul", value)] if operation == "SUMSQ" else []
+    before = {"ASUM": [Step("Abs")], "SUMSQ": [Step("Mul", value)]}.get(operation, [])
     total = reduction(layer, "ReduceMean" if operation == "MEAN" else "ReduceSum", axes, keepdims=False)
     after = [] if factor == 1 else [Step("Mul", layer.number("coeff", factor))]
     return chain(layer, value, [*before, total, *after])

@@ -36,7 +36,7 @@ def window(layer: Layer, fields: Fields) -> Window:
         LayerFaultError: There is no kernel, or one size is given in two ways.
     """
     kernel = pair(layer, fields, "kernel_size", ("kernel_h", "kernel_w"), default=0)
-    if min(kernel) < 1:
+    if min(kernel) < 1:  # absent, or written as 0
         raise layer.missing(fields, "kernel_size", "add the size of its window")
     stride = pair(layer, fields, "stride", ("stride_h", "stride_w"), default=1)
     if min(stride) < 1:
@@ -60,9 +60,10 @@ def refuse_large(layer: Layer, shape: Window) -> None:
 
 def _dilation(layer: Layer, fields: Fields) -> Pair:
     """Read ``dilation``, which DeepLab called ``hole`` before Caffe had it."""
-    name, other = ("hole", "dilation") if any(map(fields.has, ("hole", "hole_h", "hole_w"))) else ("dilation", "hole")
+    has_hole = any(map(fields.has, ("hole", "hole_h", "hole_w")))
+    name = "hole" if has_hole else "dilation"
     dilation = pair(layer, fields, name, (f"{name}_h", f"{name}_w"), default=1)
-    if name == "hole" and any(map(fields.has, (other, f"{other}_h", f"{other}_w"))):
+    if has_hole and any(map(fields.has, ("dilation", "dilation_h", "dilation_w"))):
         raise layer.fault(f"{layer.text} gives hole and dilation", name, "keep one: they mean the same", fields)
     if min(dilation) < 1:
         raise layer.fault(f"{layer.text} has {name} 0", name, "1 means none", fields)

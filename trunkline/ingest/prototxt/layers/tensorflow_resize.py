@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 import numpy as np
 import onnx_ir as ir
@@ -29,6 +28,7 @@ from trunkline.ingest.prototxt.layers.pairs import Pair
 from trunkline.ingest.prototxt.layers.too_small import too_small
 from trunkline.ingest.prototxt.text.fields import Fields
 
+# The fork's flag → ONNX's coordinate_transformation_mode, and nearest_mode.
 _BILINEAR: Mapping[Coordinates, str] = {
     "align_corners": "align_corners",
     "half_pixel_centers": "half_pixel",
@@ -62,10 +62,11 @@ def nearest(layer: Layer) -> ir.Value:
     target = _target(layer, fields, size)
     rows, rows_agree = nearest_pixels(size[0], target[0], chosen)
     columns, columns_agree = nearest_pixels(size[1], target[1], chosen)
-    if not (rows_agree and columns_agree):
-        picked = [layer.constant(role, np.array(pixels)) for role, pixels in (("rows", rows), ("columns", columns))]
-        tall = layer.step("rows", "Gather", [layer.inputs[0], picked[0]], {"axis": axes[0]})
-        return layer.node("Gather", [tall, picked[1]], {"axis": axes[1]})
+    if not (rows_agree and columns_agree):  # the pixels are named one by one, so that no runtime has to round
+        chosen_rows = layer.constant("rows", np.array(rows))
+        chosen_columns = layer.constant("columns", np.array(columns))
+        tall = layer.step("rows", "Gather", [layer.inputs[0], chosen_rows], {"axis": axes[0]})
+        return layer.node("Gather", [tall, chosen_columns], {"axis": axes[1]})
     where, rounding = _NEAREST[chosen]
     settings: dict[str, Attribute] = {"mode": "nearest", "coordinate_transformation_mode": where}
     operands = [layer.inputs[0], None, None, _stored(layer, target)]
@@ -73,7 +74,8 @@ def nearest(layer: Layer) -> ir.Value:
 
 
 def _coordinates(layer: Layer, fields: Fields, known: Sequence[Coordinates]) -> Coordinates:
-    given = [name for name in get_args(Coordinates) if name in known and name and fields.flag(name, False)]
+    flags = [name for name in known if name]
+    given = [name for name in flags if fields.flag(name, False)]
     if len(given) > 1:
         raise layer.fault(f"{layer.text} has {given[0]} and {given[1]}", given[1], "keep one of the two", fields)
     return given[0] if given else ""
@@ -99,7 +101,7 @@ def _size(layer: Layer, axes: Pair) -> Pair:
 
 
 def _target(layer: Layer, fields: Fields, size: Pair) -> Pair:
-    """Return height and width of the result: as given, or what a factor in single precision leaves of it."""
+    """Return height and width of the result: as given, or the input's times a factor, in single precision."""
     factors = fields.number("scale_height", 1.0), fields.number("scale_width", 1.0)
     height = fields.integer("output_height", 1, minimum=1) if fields.has("output_height") else None
     width = fields.integer("output_width", 1, minimum=1) if fields.has("output_width") else None
@@ -114,6 +116,7 @@ def _scaled(layer: Layer, fields: Fields, name: str, size: int, factor: float) -
     if not 0 < factor * size <= most:
         message = f"{layer.text} cannot make {factor * size:,.0f} pixels of {size}"
         raise layer.fault(message, name, f"give a factor above 0, and at most {most:,} pixels", fields)
+    # In float32, as in the fork: the rounding may decide whether there is a last pixel.
     target = math.floor(np.float32(size) * np.float32(factor))
     if target < 1:
         raise too_small(layer, f"{layer.text} leaves nothing of {size} pixels by {name} {factor:g}")

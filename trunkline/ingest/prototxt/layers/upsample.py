@@ -23,7 +23,9 @@ def upsample(layer: Layer) -> ir.Value:
     """Upsample → MaxUnpool where it has a mask (SegNet), else Resize by repetition (YOLO)."""
     fields = layer.fields.block("upsample_param")
     _refuse_mask_alone(layer)
-    return _repeat(layer, fields) if len(layer.inputs) == 1 else _unpool(layer, fields, _segnet_size(layer, fields))
+    if len(layer.inputs) == 1:
+        return _repeat(layer, fields)
+    return _unpool(layer, fields, _segnet_size(layer, fields))
 
 
 def unpooling(layer: Layer) -> ir.Value:
@@ -53,9 +55,10 @@ def _refuse_mask_alone(layer: Layer) -> None:
 
 def _repeat(layer: Layer, fields: Fields) -> ir.Value:
     layer.image()
+    # Beside a stride, the factor in Darknet, scale multiplies the numbers; without one, scale is the factor.
     name = "stride" if fields.has("stride") else "scale"
     for other in ("upsample_h", "upsample_w", "pad_out_h", "pad_out_w"):
-        if fields.has(other) and fields.string(other) not in ("0", "false"):
+        if fields.has(other) and fields.string(other) not in ("0", "false"):  # these are SegNet's, for masks
             message = f"{layer.text} without a mask repeats by a whole factor, but has {other}"
             raise layer.fault(message, other, "use scale, or add the mask", fields)
     factors = pair(layer, fields, name, ("scale_h", "scale_w"), default=0)
@@ -69,7 +72,7 @@ def _repeat(layer: Layer, fields: Fields) -> ir.Value:
 
 
 def _segnet_size(layer: Layer, fields: Fields) -> Pair:
-    """Return ``upsample_h`` x ``upsample_w``, or the input times ``scale``, less one where ``pad_out`` says so."""
+    """Return ``upsample_h`` x ``upsample_w``, or the input times ``scale``, less one where ``pad_out`` is set."""
     _, height, width = layer.image()
     scale = pair(layer, fields, "scale", ("scale_h", "scale_w"), default=2)
     less = fields.flag("pad_out_h", False), fields.flag("pad_out_w", False)
@@ -78,18 +81,20 @@ def _segnet_size(layer: Layer, fields: Fields) -> Pair:
         return given
     if max(given) > 0:
         raise layer.fault(f"{layer.text} gives only one of upsample_h and upsample_w", within=fields)
+    # pad_out undoes a pooling of an odd size, one row or column less; SegNet has it for factor 2 alone, too.
     for name, pad, factor in zip(("pad_out_h", "pad_out_w"), less, scale, strict=True):
         if pad and factor != 2:
             raise layer.fault(f"{layer.text} has {name} and scale {factor}", name, "it goes with scale: 2", fields)
-    return height * scale[0] - less[0], width * scale[1] - less[1]
+    return height * scale[0] - int(less[0]), width * scale[1] - int(less[1])
 
 
 def _unpool(layer: Layer, fields: Fields, size: Pair) -> ir.Value:
-    """Put every number back where its maximum stood; a taller result gets rows of zeros below, as in Caffe."""
+    """Put every number back where its maximum was; a taller result gets rows of zeros below, as in Caffe."""
     pool = _pooling_of(layer)
     read = pool.inputs[0]
     assert read is not None
     height, width = (shape_of(read)[axis] or 1 for axis in (2, 3))
+    # A mask counts row by row, so another width would put the numbers elsewhere; more rows only add zeros.
     if size[1] != width or size[0] < height:
         message = f"{layer.text} makes {size[0]} x {size[1]} of a mask that points into {height} x {width}"
         raise layer.fault(message, advice=f"upsample_h: {height} upsample_w: {width}", within=fields)
@@ -105,9 +110,11 @@ def _undo(layer: Layer, fields: Fields) -> ir.Value:
     """Undo the pooling that made the mask, whose window the layer repeats."""
     pool = _pooling_of(layer)
     given = window(layer, fields)
-    begin = tuple(attribute(pool, "pads"))[:2]
-    same = given.kernel == tuple(attribute(pool, "kernel_shape")) and given.stride == tuple(attribute(pool, "strides"))
-    if fields.choice("pool", ("MAX", "AVE"), "MAX") != "MAX" or not same or given.padding.begin != begin:
+    begin = tuple(attribute(pool, "pads"))[:2]  # what is added at the end depends on the rounding, not on the file
+    same_kernel = given.kernel == tuple(attribute(pool, "kernel_shape"))
+    same_stride = given.stride == tuple(attribute(pool, "strides"))
+    is_same = same_kernel and same_stride and given.padding.begin == begin
+    if fields.choice("pool", ("MAX", "AVE"), "MAX") != "MAX" or not is_same:
         message = f"{layer.text} gives another window than the pooling that made its mask"
         raise layer.fault(message, advice="repeat kernel_size, stride and pad of the pooling", within=fields)
     read = pool.inputs[0]
@@ -128,7 +135,7 @@ def _pooling_of(layer: Layer) -> ir.Node:
 def _window(pool: ir.Node, pooled: Pair, size: Pair) -> dict[str, tuple[int, ...]]:
     """Return the window that makes MaxUnpool's result ``size``, whatever the batch.
 
-    The window has no other meaning: values go where the mask says. The pooling's own stride is kept where a
+    The window has no other meaning: values go to the places in the mask. The pooling's own stride is kept where a
     window of at least 1 fits it; a pooling that enlarged its padded input is undone by cutting both ends.
     """
     strides = tuple(attribute(pool, "strides"))
@@ -136,6 +143,7 @@ def _window(pool: ir.Node, pooled: Pair, size: Pair) -> dict[str, tuple[int, ...
     if min(kernel) < 1:
         strides = (1, 1)
         kernel = _kernel(pooled, size, strides)
+    # Pads of MaxUnpool cut its result, so a wider window with pads gives the same size.
     cut = tuple(max(0, 1 - width) for width in kernel)
     kernel = tuple(width + 2 * less for width, less in zip(kernel, cut, strict=True))
     return {"kernel_shape": kernel, "strides": strides, "pads": (*cut, *cut)}

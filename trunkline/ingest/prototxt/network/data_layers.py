@@ -41,33 +41,46 @@ def is_data(layer: LayerText) -> bool:
 
 
 def labels_of(layer: LayerText) -> frozenset[str]:
-    """Return the blobs of a data layer that are labels, told by their names; the first one is most often the image."""
+    """Return the blobs of a data layer that are labels, recognised by their names."""
+    # Caffe's own data layers write the image first, so a first blob needs the plain word to count as a label.
     first = {name for name, _ in layer.tops[:1] if "label" in name.lower()}
-    later = {name for name, _ in layer.tops[1:] if any(word in name.lower() for word in _LABEL_WORDS) or name == "gt"}
+    later = {name for name, _ in layer.tops[1:] if _is_label_name(name)}
     return frozenset(first | later)
+
+
+def _is_label_name(name: str) -> bool:
+    return name == "gt" or any(word in name.lower() for word in _LABEL_WORDS)
 
 
 def changes_of(layer: LayerText) -> list[str]:
     """Return the settings by which a data layer changes the numbers of an image, as written."""
-    blocks = [layer.fields.block(name) for name in ("transform_param", _own_block(layer))]
-    written = [(name, [value for value, _ in block.strings(name)]) for block in blocks for name in _CHANGES]
-    return [" ".join([name, *values]) for name, values in written if values]
+    changes = []
+    # Before transform_param came, the data layer's own block held these settings.
+    for block in (layer.fields.block("transform_param"), layer.fields.block(_own_block(layer))):
+        for name in _CHANGES:
+            values = [value for value, _ in block.strings(name)]
+            if values:
+                changes.append(" ".join([name, *values]))
+    return changes
 
 
 def shape_of_image(layer: LayerText) -> tuple[int, ...]:
-    """Return ``(N, C, H, W)`` as far as the layer says it; empty where the image's file would."""
+    """Return ``(N, C, H, W)`` if the layer gives it, or an empty tuple: then each image's file decides."""
     transform, own = layer.fields.block("transform_param"), layer.fields.block(_own_block(layer))
     if layer.type == "MemoryData" and own.has("height"):
         return tuple(own.integer(name, 1) for name in ("batch_size", "channels", "height", "width"))
     if layer.type == "DummyData" and (own.has("shape") or own.has("height")):
         return _dummy_shape(own)
+    # A crop is taken after resizing to new_height x new_width, so it decides where a file has both.
     crop = transform.integer("crop_size", 0) or own.integer("crop_size", 0)
     height, width = crop or own.integer("new_height", 0), crop or own.integer("new_width", 0)
-    return (1, 1 if is_grey(layer) else 3, height, width) if height and width else ()
+    if not (height and width):
+        return ()
+    return 1, 1 if is_grey(layer) else 3, height, width
 
 
 def is_grey(layer: LayerText) -> bool:
-    """Whether the layer says that its images have one channel."""
+    """Whether the layer declares that its images have one channel."""
     transform, own = layer.fields.block("transform_param"), layer.fields.block(_own_block(layer))
     return transform.flag("force_gray", False) or not own.flag("is_color", True)
 
@@ -78,6 +91,7 @@ def dims_of(block: Fields) -> tuple[int, ...]:
 
 
 def _dummy_shape(own: Fields) -> tuple[int, ...]:
+    """Return the shape of a DummyData layer's first top; each top has one, in a block or in four repeated fields."""
     shapes = own.blocks("shape")
     if shapes:
         return dims_of(shapes[0])
@@ -85,5 +99,5 @@ def _dummy_shape(own: Fields) -> tuple[int, ...]:
 
 
 def _own_block(layer: LayerText) -> str:
-    """Return the name of the block that holds the layer's own settings; forks reuse that of another layer."""
+    """Return the name of the block that holds the layer's own settings; forks reuse the block of another layer."""
     return next(filter(layer.fields.has, _OWN_BLOCKS), "data_param")

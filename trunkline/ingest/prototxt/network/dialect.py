@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trunkline.ingest.prototxt.network.net import LayerText
+from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.report import Report
 
 FORK_FIELDS = ("track_running_stats", "affine", "momentum")
@@ -19,7 +20,13 @@ _CAFFE_FIELDS = ("use_global_stats", "moving_average_fraction", "scale_bias", "s
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What the two dialects disagree on."""
+    """What the two dialects disagree on.
+
+    Attributes:
+        name: The program that the file was written for.
+        affine_batch_norm: Whether a BatchNorm has a scale and a shift of its own unless it gives ``affine: false``.
+        pooling_rounds_up: Whether a pooling that does not give its rounding rounds up.
+    """
 
     name: str
     affine_batch_norm: bool
@@ -31,20 +38,27 @@ AUTOMTL = Dialect("AutoMTL", affine_batch_norm=True, pooling_rounds_up=False)
 
 
 def detect(layers: Sequence[LayerText], report: Report) -> Dialect:
-    """Tell the dialect of a file from its BatchNorm layers, and note the AutoMTL one.
+    """Return the dialect of a file, seen from its BatchNorm layers; AutoMTL's is noted.
 
-    A field of the fork decides. Without one, a file with BatchNorm layers but neither a Scale layer nor a
-    Caffe-only field can only mean affine normalisation. ``param`` blocks in a BatchNorm are Caffe's too: they
-    keep its solver from the statistics.
+    1. A field of the fork decides.
+    2. Without one, a file with BatchNorm layers but neither a Scale layer nor a field that only Caffe has can only
+       mean affine normalisation, so it is AutoMTL's.
+    3. Any other file is Caffe's.
     """
     batch_norms = [layer for layer in layers if layer.type == "BatchNorm"]
     norms = [layer.fields.block("batch_norm_param") for layer in batch_norms]
-    fork = [name for name in FORK_FIELDS if any(norm.has(name) for norm in norms)]
-    caffe = any(norm.has(name) for norm in norms for name in _CAFFE_FIELDS)
+    fork = _given(norms, FORK_FIELDS)
+    caffe = bool(_given(norms, _CAFFE_FIELDS))
+    # Files for Caffe give a BatchNorm param blocks with lr_mult 0, so that the solver leaves the statistics alone.
     caffe = caffe or any(layer.fields.has("param") for layer in batch_norms)
     scaled = any(layer.type == "Scale" for layer in layers)
-    if not fork and (not norms or caffe or scaled):
+    if not fork and (not norms or caffe or scaled):  # rule 3
         return CAFFE
     reason = f"BatchNorm has {fork[0]}" if fork else "BatchNorm without any Scale layer"
     report.note(f"AutoMTL dialect ({reason}): BatchNorm has its own scale and shift, pooling rounds down by default")
     return AUTOMTL
+
+
+def _given(norms: Sequence[Fields], names: Sequence[str]) -> list[str]:
+    """Return those of the fields that any BatchNorm has."""
+    return [name for name in names if any(norm.has(name) for norm in norms)]

@@ -18,10 +18,10 @@ class Input:
     """A declared input.
 
     Attributes:
-        name: Of its blob.
-        at: Where it is declared.
-        dims: Those of the file, batch first; empty where it gives none.
-        channels: What is known of an image without dims.
+        name: Name of its blob.
+        at: Where in the file it is declared.
+        dims: Its sizes in the file, batch first; empty where the file gives none.
+        channels: Channels of an image without ``dims``, where its data layer gives them.
     """
 
     name: str
@@ -52,10 +52,13 @@ def declared_inputs(net: Net, report: Report) -> list[Input]:
             found += _input_layer(layer, report)
         elif data_layers.is_data(layer):
             found += _data_layer(layer, report)
-    for layer in () if found else net.left_out:
-        if not found and data_layers.is_data(layer):
-            found += _data_layer(layer, report)
-    return found
+    if found:
+        return found
+    for layer in filter(data_layers.is_data, net.left_out):
+        found = _data_layer(layer, report)
+        if found:
+            return found
+    return []
 
 
 def image_input(
@@ -79,7 +82,7 @@ def image_input(
         if item not in used:
             report.note(f"input {quoted(item.name)} is read by nothing that is deployed, and was dropped")
     if not used:
-        if not net.fields.has("input"):  # else its fault is known
+        if not net.fields.has("input"):  # otherwise _legacy has reported what is wrong with it
             advice = 'add input: "data" input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }'
             report.error("the file declares no input", net.fields.at, advice)
         return None
@@ -87,7 +90,7 @@ def image_input(
         names = ", ".join(quoted(item.name) for item in used)
         advice = "give it one image; --features cuts off what reads anything else"
         report.error(f"the network reads {len(used)} inputs: {names}", used[1].at, advice)
-        if size is None and _lacks_size(used[0]):  # it will be asked for once the others are cut off
+        if size is None and _lacks_size(used[0]):  # the next error, once the others are cut off: reported now
             _ask_for_size(used[0], report)
         return None
     return _sized(used[0], report, size)
@@ -104,11 +107,13 @@ def _ask_for_size(item: Input, report: Report) -> None:
 
 
 def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
-    dims, pixels, asked = item.dims, pixels_of(size), channels_of(size)
-    known = item.channels if len(dims) != 4 else dims[1] if dims[1] >= 0 else None
-    if None not in (known, asked) and known != asked:
+    """Settle the sizes of the image: the caller's height and width before the file's, but the file's channels."""
+    dims, pixels, given = item.dims, pixels_of(size), channels_of(size)
+    known = _known_channels(item)
+    # The first convolution's weights are made for the file's channels, so these cannot be overruled.
+    if None not in (known, given) and known != given:
         report.error(
-            f"the channels of input {quoted(item.name)} are {known}, not {asked}", item.at, "give --input-size H,W"
+            f"the channels of input {quoted(item.name)} are {known}, not {given}", item.at, "give --input-size H,W"
         )
         return None
     if known == 0:
@@ -122,8 +127,17 @@ def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
         report.error(f"input {quoted(item.name)} must be N x C x H x W, found {found}", item.at)
         return None
     height, width = pixels or (dims[2], dims[3])
-    channels = asked if known is None else known
-    return replace(item, dims=(_three(item, report) if channels is None else channels, height, width))
+    channels = given if known is None else known
+    if channels is None:
+        channels = _three(item, report)
+    return replace(item, dims=(channels, height, width))
+
+
+def _known_channels(item: Input) -> int | None:
+    """Return the channels that the file gives an input, or ``None`` where it leaves them open, as by -1."""
+    if len(item.dims) != 4:
+        return item.channels
+    return item.dims[1] if item.dims[1] >= 0 else None
 
 
 def refuse_placeholder(image: Input, report: Report) -> None:
@@ -140,11 +154,16 @@ def _three(item: Input, report: Report) -> int:
 
 
 def _legacy(fields: Fields, report: Report) -> list[Input]:
+    """Return the inputs that the file itself declares, as was done before Caffe had Input layers.
+
+    Their sizes are in ``input_dim``, four numbers an input in one flat list, or later in ``input_shape`` blocks.
+    """
     names = fields.names("input")
     flat = fields.integers("input_dim", minimum=-1)
     shapes = [data_layers.dims_of(block) for block in fields.blocks("input_shape")]
-    if flat and not shapes and len(flat) % 4 and len(flat) // (len(names) or 1) > 4:
-        message = f"an input has {len(flat) // (len(names) or 1)} axes; only images N x C x H x W are supported"
+    axes = len(flat) // (len(names) or 1)
+    if flat and not shapes and len(flat) % 4 and axes > 4:  # forks for video, such as C3D's, write five
+        message = f"an input has {axes} axes; only images N x C x H x W are supported"
         report.error(message, fields.where("input_dim"), "3-D and video networks cannot be read")
         return []
     if flat and not shapes:
@@ -171,7 +190,7 @@ def _input_layer(layer: LayerText, report: Report) -> list[Input]:
 
 
 def _data_layer(layer: LayerText, report: Report) -> list[Input]:
-    """The first top is the image, as in Caffe; labels after it concern no deployed layer."""
+    """Return the image of a data layer, its first top as in Caffe, and later tops that are no labels."""
     blobs = [(name, at) for name, at in layer.tops if name not in data_layers.labels_of(layer)]
     if not blobs:
         return []

@@ -45,7 +45,14 @@ class LayerText:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """What a file says: the layers of the deployed network, and those whose rules leave them out of it."""
+    """A file as a network.
+
+    Attributes:
+        name: The network's name; empty where the file gives none.
+        fields: The fields of the file itself, with the inputs.
+        layers: The layers of the deployed network.
+        left_out: Layers whose ``include`` and ``exclude`` rules leave them out of it.
+    """
 
     name: str
     fields: Fields
@@ -65,7 +72,10 @@ def read_net(root: Message, report: Report, limits: Limits) -> Net:
     left_out: list[LayerText] = []
     for count, block in enumerate(_blocks(root), 1):
         layer = _layer(block, report, limits, position=count)
-        (layers if is_deployed(layer.fields, state) else left_out).append(layer)
+        if is_deployed(layer.fields, state):
+            layers.append(layer)
+        else:
+            left_out.append(layer)
     fields.ignore("layer", "layers")
     if not layers and not left_out and not report.count:
         report.error("the file declares no layers", root.at, "a network is a list of layer { … } blocks")
@@ -81,6 +91,7 @@ def _blocks(root: Message) -> Iterator[Message]:
 
 
 def _layer(block: Message, report: Report, limits: Limits, position: int) -> LayerText:
+    # Errors name a layer by its type and name, so these two are read first, under the layer's number.
     head = Fields(block, report, f"layer {position}", limits.size)
     kind = head.string("type")
     name = head.string("name") or f"{kind or 'layer'}_{position}"
@@ -94,6 +105,7 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
 
 def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
     untyped = [layer for layer in layers if not layer.type]
+    # In V0 a layer's type and settings lie one block deeper: layers { layer { … } bottom: … top: … }.
     nested = [layer for layer in untyped if layer.fields.has("layer")]
     if nested:
         advice = "upgrade it with Caffe's tool upgrade_net_proto_text"
@@ -104,21 +116,24 @@ def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
 
 
 def _note_left_out(layers: Sequence[LayerText], report: Report) -> None:
-    if layers:
-        names = ", ".join(map(str, layers[:_SHOWN])) + (" and others" if len(layers) > _SHOWN else "")
-        count = f"{len(layers)} layer{'s' if len(layers) > 1 else ''}"
-        report.note(f"{count} of another phase, level or stage left out: {names}")
+    if not layers:
+        return
+    names = ", ".join(map(str, layers[:_SHOWN]))
+    if len(layers) > _SHOWN:
+        names += " and others"
+    count = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+    report.note(f"{count} of another phase, level or stage left out: {names}")
 
 
 def _refuse_solver(root: Message, report: Report) -> None:
-    """A solver file is the usual wrong file to give; say so instead of listing its fields."""
+    """Refuse a solver file, the usual wrong file to give, in one error instead of one for each of its fields."""
     names = {item.name for item in root.fields}
     solver = [item for item in root.fields if item.name in _SOLVER_FIELDS]
     if solver and not names & {"layer", "layers"}:
         report.error("this is a solver file, not a network", solver[0].at, "give the network file it names")
     elif not names & {"layer", "layers"} and root.fields:
         first = root.fields[0]
-        if first.name == "item":
+        if first.name == "item":  # SSD's map from class numbers to names, which lies beside the network
             report.error("the file declares no layers: it is a label map", first.at, "give the network file")
             return
         advice = guess(first.name, ("layer", "layers", "name", "input")) or "is this a network prototxt?"

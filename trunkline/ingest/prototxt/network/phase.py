@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from trunkline.ingest.prototxt.text.fields import Fields
 
 _PHASES = ("TRAIN", "TEST")
+"""In the order of Caffe's enum, whose numbers a file may give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +19,28 @@ class State:
 
 
 def read_state(file: Fields) -> State:
-    """Read the file's ``state`` block; its phase is passed over, because deployment is phase TEST."""
+    """Read the file's ``state`` block, but not its phase, because deployment is phase TEST."""
     block = file.block("state")
     block.ignore("phase")
     return State(block.integer("level", 0), frozenset(name for name, _ in block.strings("stage")))
 
 
 def is_deployed(layer: Fields, state: State) -> bool:
-    """Whether a layer exists in phase TEST, as Caffe's rules decide.
+    """Whether a layer exists in phase TEST, by Caffe's two rules.
 
-    With ``include`` rules, one of them must match; else no ``exclude`` rule may.
+    1. A layer with ``include`` rules exists where one of them matches.
+    2. Any other exists where none of its ``exclude`` rules matches.
     """
     include = [_matches(rule, state) for rule in layer.blocks("include")]
     exclude = [_matches(rule, state) for rule in layer.blocks("exclude")]
     if include and exclude:
+        # Caffe stops at such a layer too: it has no rule for both.
         layer.error("exclude", f"{layer.owner} has both include and exclude rules", "keep one kind")
     return any(include) if include else not any(exclude)
 
 
 def _matches(rule: Fields, state: State) -> bool:
-    phase = rule.choice("phase", _PHASES, "TEST")
+    phase = rule.choice("phase", _PHASES, "TEST")  # a rule without a phase holds in every phase, so in TEST
     lowest, highest = rule.integer("min_level", 0), rule.integer("max_level", state.level)
     wanted = {name for name, _ in rule.strings("stage")}
     refused = {name for name, _ in rule.strings("not_stage")}

@@ -68,7 +68,7 @@ V1_TYPES: Mapping[str, str] = {
 
 
 def upgraded(block: Message) -> Message:
-    """Return a ``layers`` block as today's ``layer`` would be written: type renamed, param names in blocks."""
+    """Return a ``layers`` block as today's ``layer`` is written: its type renamed, its param names in blocks."""
     return Message([_upgraded(item) for item in block.fields], block.at)
 
 
@@ -76,8 +76,9 @@ def _upgraded(item: Field) -> Field:
     value = item.value
     if not isinstance(value, Scalar):
         return item
-    if item.name == "type":
+    if item.name == "type":  # a type that is not listed keeps its name, which the error then shows
         return Field(item.name, Scalar(V1_TYPES.get(value.text, value.text), value.quoted, value.at), item.at)
+    # In V1 the names under which layers share blobs are strings: param: "shared". Today each is in a block.
     if item.name == "param":
         return Field(item.name, Message([Field("name", value, value.at)], value.at), item.at)
     return item

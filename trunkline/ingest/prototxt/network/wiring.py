@@ -18,7 +18,7 @@ from trunkline.ingest.prototxt.text.source import Span, quoted
 
 @dataclass(eq=False, slots=True)
 class Blob:
-    """One value: written once, by a layer or as the input."""
+    """One value, written once: by a layer, or as the input."""
 
     name: str
     readers: list[Wired] = field(default_factory=list)
@@ -38,8 +38,8 @@ class Fault:
 class Wired:
     """A layer with its blobs. A bottom is ``None`` where it could not be resolved.
 
-    ``scale`` is the Scale layer that a Caffe BatchNorm has absorbed. ``faults`` wait here until it is known
-    whether the layer is wanted.
+    ``scale`` is the Scale layer that a Caffe BatchNorm has absorbed. ``faults`` wait here, because a layer that the
+    features do not need may have any.
     """
 
     text: LayerText
@@ -85,7 +85,7 @@ def wire(
 def absorb_scales(layers: Sequence[Wired]) -> list[Wired]:
     """Join each BatchNorm with the Scale layer that alone reads it, as Caffe users mean the pair.
 
-    The pair stands where its Scale layer stood, so that outputs keep the order of the file.
+    The pair takes the place of its Scale layer, so that outputs keep the order of the file.
     """
     norms: dict[int, Wired] = {}
     for layer in layers:
@@ -98,10 +98,16 @@ def absorb_scales(layers: Sequence[Wired]) -> list[Wired]:
 
 
 def _scale_after(layer: Wired) -> Wired | None:
-    if layer.text.type != "BatchNorm" or len(layer.tops) != 1 or len(layer.tops[0].readers) != 1:
+    """Return the Scale layer that alone reads a BatchNorm, or ``None``."""
+    if layer.text.type != "BatchNorm" or len(layer.tops) != 1:
         return None
-    reader = layer.tops[0].readers[0]
-    return reader if reader.text.type == "Scale" and len(reader.bottoms) == 1 and len(reader.tops) == 1 else None
+    readers = layer.tops[0].readers
+    if len(readers) != 1:  # another reader needs the value between the two, which the pair no longer has
+        return None
+    follower = readers[0]
+    # With two bottoms a Scale layer's factor is computed: it is no weight that a BatchNormalization could hold.
+    is_plain = len(follower.bottoms) == 1 and len(follower.tops) == 1
+    return follower if follower.text.type == "Scale" and is_plain else None
 
 
 class _Wiring:
@@ -119,12 +125,13 @@ class _Wiring:
         self.writers: dict[str, LayerText] = {}
         for layer in layers:
             for name, _ in layer.tops:
-                self.writers.setdefault(name, layer)
+                self.writers.setdefault(name, layer)  # the first one: later ones work in place
 
     def run(self) -> list[Wired]:
         wired: list[Wired] = []
         for layer in self.layers:
             item = Wired(layer, [], [])
+            # Bottoms before tops: a layer that works in place reads the blob that it then replaces.
             item.bottoms = [self.bottom(item, name, at) for name, at in layer.bottoms]
             for blob in item.bottoms:
                 if blob is not None:
@@ -141,6 +148,7 @@ class _Wiring:
 
     def top(self, layer: Wired, name: str, at: Span) -> Blob:
         in_place = any(name == bottom for bottom, _ in layer.text.bottoms)
+        # Caffe, too, allows a blob a second writer only in place.
         if name in self.current and not in_place:
             message = f"{layer.text} writes blob {quoted(name)}, which an earlier layer or the input already is"
             layer.faults.append(Fault(message, at, "rename this top"))

@@ -1,4 +1,4 @@
-"""Typed access to the fields of a block, which also finds the fields nobody understood.
+"""Typed access to the fields of a block, which also finds the fields that no reader knows.
 
 A field that Trunkline does not know might change what the network computes, so leaving one unread is an
 error. Each reader asks for the fields it knows; :meth:`Fields.finish` reports the rest.
@@ -17,13 +17,27 @@ from trunkline.ingest.prototxt.text.source import Span, quoted
 from trunkline.ingest.prototxt.text.tree import Message, Scalar
 from trunkline.limits import allow
 
+# Repeats are bounded: Python's int() refuses texts of more than 4,300 digits with an error of its own.
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,12}|[0-9]{1,15})", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,4})?[fF]?", re.ASCII)
+# The truth values of protobuf's text format.
 _FLAGS = {"true": True, "True": True, "t": True, "1": True, "false": False, "False": False, "f": False, "0": False}
 
 
 class Fields:
-    """The fields of one block. A value of the wrong type is reported and replaced by the default."""
+    """The fields of one block. A value of the wrong type is reported and replaced by the default.
+
+    >>> from trunkline.ingest.prototxt.text.source import Source
+    >>> from trunkline.ingest.prototxt.text.tree import parse
+    >>> source = Source("num_output: 8 bias_term: false colour: RED", "net.prototxt")
+    >>> report = Report(source)
+    >>> fields = Fields(parse(source), report, "Convolution", limit=1000)
+    >>> fields.integer("num_output", 1), fields.flag("bias_term", True), fields.integer("stride", 1)
+    (8, False, 1)
+    >>> fields.finish()  # nothing has read "colour"
+    >>> report.count
+    1
+    """
 
     def __init__(self, message: Message, report: Report, owner: str, limit: int) -> None:
         self.at = message.at
@@ -31,7 +45,7 @@ class Fields:
         self._report = report
         self._limit = limit
         self._message = message
-        self._asked: set[str] = set()
+        self._known: set[str] = set()
         self._blocks: dict[str, list[Fields]] = {}
         self._values: dict[str, list[Scalar | Message]] = {}
         self._tolerated = ""
@@ -40,11 +54,11 @@ class Fields:
 
     def has(self, name: str) -> bool:
         """Whether the file gives this field."""
-        self._asked.add(name)
+        self._known.add(name)
         return name in self._values
 
     def where(self, name: str) -> Span:
-        """Return where the field's first value stands, or the block itself where it is absent."""
+        """Return the place of the field's first value, or of the block where the field is absent."""
         values = self._values.get(name)
         return values[0].at if values else self.at
 
@@ -80,7 +94,8 @@ class Fields:
         value = self._single(name)
         if value is None:
             return default
-        if value.text.isascii() and value.text.isdigit() and len(value.text) < 4 and int(value.text) < len(options):
+        is_number = value.text.isascii() and value.text.isdigit() and len(value.text) < 4
+        if is_number and int(value.text) < len(options):
             return options[int(value.text)]
         if value.text not in options:
             advice = self._report.suggest(value.text, options)
@@ -108,13 +123,16 @@ class Fields:
     def block(self, name: str) -> Fields:
         """Return a nested block; an empty one where it is absent."""
         blocks = self.blocks(name)
+        # protobuf's text format, too, takes a field that is not repeated only once.
         if len(blocks) > 1:
             self._report.error(f"{self.owner} gives {quoted(name)} twice", blocks[1].at, "merge the two")
-        return blocks[0] if blocks else Fields(Message([], self.at), self._report, self._inner(name), self._limit)
+        if blocks:
+            return blocks[0]
+        return Fields(Message([], self.at), self._report, self._inner(name), self._limit)
 
     def blocks(self, name: str) -> list[Fields]:
         """Return all nested blocks of this name."""
-        self._asked.add(name)
+        self._known.add(name)
         if name not in self._blocks:
             self._blocks[name] = []
             for value in self._values.get(name, ()):
@@ -125,14 +143,15 @@ class Fields:
         return self._blocks[name]
 
     def similar(self, name: str) -> tuple[str, Span] | None:
-        """Return a field nobody has asked for that may be a misspelt ``name``, and where it stands."""
-        unread = {item.name: item.at for item in self._message.fields[:100] if item.name not in self._asked}
+        """Return a field that has not been read and may be a misspelt ``name``, with its place."""
+        # Bounded, because a broken file may hold fields without end, and has to be refused quickly.
+        unread = {item.name: item.at for item in self._message.fields[:100] if item.name not in self._known}
         close = next((word for word in unread if len(word) <= 80 and guess(word, [name])), None)
         return None if close is None else (close, unread[close])
 
     def ignore(self, *names: str) -> None:
         """Accept fields that cannot change what the network computes."""
-        self._asked.update(names)
+        self._known.update(names)
 
     def tolerate(self, reason: str) -> None:
         """Let unknown fields of this block be noted instead of refused, because all they can change is ``reason``."""
@@ -147,9 +166,9 @@ class Fields:
         self._report.note(text)
 
     def finish(self) -> None:
-        """Report every field that nobody asked for, here and in the nested blocks."""
+        """Report every field that has not been read, here and in the nested blocks."""
         for item in self._message.fields:
-            if item.name in self._asked or is_harmless(item.name):
+            if item.name in self._known or is_harmless(item.name):
                 continue
             if self._tolerated:
                 self._report.note(
@@ -157,17 +176,18 @@ class Fields:
                 )
             else:
                 otherwise = "it might change the result: remove it if it does not"
-                advice = self._report.suggest(item.name, sorted(self._asked), otherwise)
+                advice = self._report.suggest(item.name, sorted(self._known), otherwise)
                 self._report.error(f"unknown field {quoted(item.name)} in {self.owner}", item.at, advice)
         for blocks in self._blocks.values():
             for block in blocks:
                 block.finish()
 
     def _inner(self, name: str) -> str:
+        # The name of the innermost block is enough in a deep one, since an error shows its line.
         return f"{quoted(name)} of {self.owner}" if " of " not in self.owner else quoted(name)
 
     def _scalars(self, name: str) -> list[Scalar]:
-        self._asked.add(name)
+        self._known.add(name)
         values = self._values.get(name, ())
         for value in values:
             if isinstance(value, Message):
@@ -193,7 +213,7 @@ class Fields:
 
     def _number(self, name: str, value: Scalar, default: float) -> float:
         well_formed = not value.quoted and _NUMBER.fullmatch(value.text)
-        number = float(value.text.rstrip("fF")) if well_formed else math.nan
+        number = float(value.text.rstrip("fF")) if well_formed else math.nan  # protobuf reads C's 0.5f
         if not math.isfinite(number):
             self._refuse(name, value, "a finite number")
             return default

@@ -1,6 +1,6 @@
 """Fields and words of Caffe's forks that are not read, with what they mean there.
 
-Whoever meets one is told this instead of a guess. The layer types of forks are in ``layers/refused.py``. Sources:
+The error for one gives this meaning instead of a guess. The layer types of forks are in ``layers/refused.py``. Sources:
 the schema of the Synopsys fork (``src/caffe/proto/caffe.proto`` of synopsys-caffe) with its layers, and that of C3D.
 """
 

@@ -1,4 +1,4 @@
-"""Which name a misspelt one stands for, offered only where both mean the same.
+"""Which name a misspelt one was meant to be, offered only where both mean the same.
 
 Forks of Caffe differ from it by a word or a letter: ``pad_l`` is no misspelt ``pad_w``, ``AutoCrop`` no ``Crop``,
 ``AVE_TF`` no ``AVE``. Whoever follows such a guess gets a net that runs and computes something else. So a guess
@@ -21,15 +21,20 @@ def guess(word: str, known: Iterable[str], *, shortest: int = _LONG) -> str:
     """Return ``did you mean "…"?`` for the one known name that ``word`` misspells, or an empty string.
 
     Args:
-        word: What the file says.
+        word: The name in the file.
         known: The names it may mean.
         shortest: Letters that a word needs for a slip of one letter to be mended.
+
+    >>> guess("num_ouput", ["num_output", "pad"])
+    'did you mean "num_output"?'
+    >>> guess("pad_l", ["pad", "pad_h", "pad_w"])
+    ''
     """
     names = dict.fromkeys(known)
     wanted, words = _plain(word), _words(word)
     found = [name for name in names if _plain(name) == wanted]
     found = found or [name for name in names if _is_slip(words, _words(name), shortest)]
-    return f'did you mean "{found[0]}"?' if len(found) == 1 else ""
+    return f'did you mean "{found[0]}"?' if len(found) == 1 else ""  # of several, any may be meant
 
 
 def _plain(name: str) -> str:
@@ -50,7 +55,8 @@ def _is_slip(words: list[str], others: list[str], shortest: int) -> bool:
 
 
 def _slipped(word: str, other: str, shortest: int) -> bool:
-    if word.isdigit() or other.isdigit():
+    """Whether ``word`` is ``other`` with one slip of the finger, in a word long enough to tell."""
+    if word.isdigit() or other.isdigit():  # conv2 is no misspelt conv3
         return False
     if _is_swapped(word, other) or _is_doubled(word, other) or _is_doubled(other, word):
         return True
@@ -77,14 +83,17 @@ def _is_doubled(word: str, other: str) -> bool:
 
 
 def _is_one_letter_off(word: str, other: str) -> bool:
+    """Whether one letter of ``word`` is wrong, missing or too much."""
     if abs(len(word) - len(other)) > 1:
         return False
     start = _common_start(word, other)
     rest, other_rest = word[start:], other[start:]
-    return rest[1:] in (other_rest, other_rest[1:]) or rest == other_rest[1:]
+    is_extra, is_wrong = rest[1:] == other_rest, rest[1:] == other_rest[1:]
+    is_missing = rest == other_rest[1:]
+    return is_extra or is_wrong or is_missing
 
 
 def _common_start(word: str, other: str) -> int:
-    """Return how many letters two words begin with alike."""
+    """Return how many letters the beginnings of two words have in common."""
     pairs = zip(word, other, strict=False)
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(word), len(other)))

@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     (?: [ \t\f\v]++ | \#[^\n]*+ )*+
     (?:
       (?P<newline>\n)
-    | (?P<word>[-+]?[\w.](?:[\w.]|(?<=[eE])[-+](?=[0-9]))*)
+    | (?P<word>[-+]?[\w.](?:[\w.]|(?<=[eE])[-+](?=[0-9]))*)  # the sign within 1e-5 belongs to the number
     | (?P<mark>[{}<>\[\]:,;])
     | (?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+" | '[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
     | (?P<stray>.)
@@ -41,12 +41,15 @@ class Token(NamedTuple):
 
     @property
     def at(self) -> Span:
-        """Where the token stands."""
+        """The place of the token."""
         return Span(self.line, self.column, self.width)
 
 
 def tokens(source: Source, limits: Limits) -> Iterator[Token]:
     """Yield the tokens of a text, ending with one of kind ``end``.
+
+    >>> [token.text for token in tokens(Source("pad: 1  # comment", "net.prototxt"), Limits())]
+    ['pad', ':', '1', '']
 
     Raises:
         InvalidModel: A character that belongs to no token, an open or badly escaped string, or too many tokens.
@@ -75,7 +78,7 @@ def tokens(source: Source, limits: Limits) -> Iterator[Token]:
 
 
 def _stray(source: Source, char: str, at: Span) -> Exception:
-    if char in "\"'":
+    if char in "\"'":  # a closed string would have been a token
         return source.error("the string that begins here is not closed on its line", at, f"close it with {char}")
     advice = "this looks like a template: fill in its placeholders first" if char in "$%" else ""
     return source.error(f"unexpected character {quoted(char)}", at, advice)
@@ -96,7 +99,8 @@ def _unescape(source: Source, text: str, at: Span) -> str:
 def _escaped_bytes(found: re.Match[bytes]) -> bytes:
     octal, hexadecimal, unicode, simple = found.groups()
     if octal or hexadecimal:
-        return bytes([(int(octal, 8) if octal else int(hexadecimal, 16)) & 0xFF])
-    if unicode:
+        code = int(octal, 8) if octal else int(hexadecimal, 16)
+        return bytes([code & 0xFF])  # three octal digits reach 511; protobuf keeps the low byte
+    if unicode:  # half of a surrogate pair gives bytes that are no UTF-8, which the caller reports
         return chr(int(unicode, 16)).encode(errors="surrogatepass")
     return bytes([_SIMPLE_ESCAPES[simple[0]]])

@@ -1,4 +1,4 @@
-"""Collects everything wrong with a file, so that one run of Trunkline tells it all."""
+"""Collects everything wrong with a file, so that one run of Trunkline reports all of it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Report:
         self._readable: Sequence[str] = ()
 
     def error(self, message: str, at: Span, advice: str = "") -> None:
-        """Add a problem at a place in the file; saying the same again adds nothing."""
+        """Add a problem at a place in the file; the same problem a second time adds nothing."""
         if (message, at) in self._seen:
             return
         self._seen.add((message, at))
-        self.count += 1
+        self.count += 1  # also of problems that are not listed: the last line of the error gives their number
         if len(self._problems) < _SHOWN:
             self._problems.append(self.source.problem(message, at, advice))
 
@@ -44,7 +44,7 @@ class Report:
         self.error(message, at, advice)
 
     def readable(self, features: Sequence[str]) -> None:
-        """Say which features can be read although the whole network cannot."""
+        """Record which features can be read although the whole network cannot."""
         self._readable = features
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str = "") -> str:

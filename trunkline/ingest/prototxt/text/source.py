@@ -1,4 +1,4 @@
-"""A text and where things stand in it, so that every error can show the user's own line."""
+"""A text and the places in it, so that every error can show the user's own line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class Source:
     def problem(self, message: str, at: Span, advice: str = "") -> Problem:
         """Return the located problem, with the line it is about."""
         line = self._line(at.line)
-        start = max(0, at.column - 1 - _EXCERPT // 2) if len(line) > _EXCERPT else 0
+        start = 0
+        if len(line) > _EXCERPT:
+            start = max(0, at.column - 1 - _EXCERPT // 2)  # the fault is in the middle of what is shown
         excerpt = printable(line[start : start + _EXCERPT])
         column = at.column - start
         width = max(1, min(at.width, len(excerpt) - column + 1))
@@ -58,7 +60,7 @@ def decode(content: bytes, label: str) -> Source:
     Raises:
         InvalidModel: The content is binary, or not UTF-8.
     """
-    if b"\0" in content:
+    if b"\0" in content:  # no text has one, while a caffemodel's lengths and floats nearly always do
         raise InvalidModel(
             f"this is a binary file, not a text: there is a NUL byte at offset {content.index(0)}",
             place=label,
@@ -76,11 +78,11 @@ def decode(content: bytes, label: str) -> Source:
 
 
 def _without_odd_comments(content: bytes) -> bytes:
-    """Blank out comments in another encoding than UTF-8, which many files have; nobody reads them here."""
+    """Blank out comments in another encoding than UTF-8, which many files have."""
     try:
         content.decode("utf-8")
         return content
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # blanks keep every column where it was
         return _COMMENT.sub(lambda found: found.group(1) or b"#" + b" " * (len(found.group()) - 1), content)
 
 

@@ -21,7 +21,7 @@ _CLOSERS = {"{": "}", "<": ">"}
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A number, word or string as written; what type it is, the field's reader knows."""
+    """A number, word or string as written; its type is known to the field's reader alone."""
 
     text: str
     quoted: bool
@@ -60,6 +60,13 @@ def parse(source: Source, limits: Limits | None = None) -> Message:
 
     Works with an explicit stack, in time linear in the text.
 
+    >>> root = parse(Source('layer { name: "conv1" pad: [1, 2] }', "net.prototxt"))
+    >>> layer = root.fields[0]
+    >>> layer.name, layer.at
+    ('layer', Span(line=1, column=1, width=5))
+    >>> [(field.name, field.value.text) for field in layer.value.fields]
+    [('name', 'conv1'), ('pad', '1'), ('pad', '2')]
+
     Raises:
         InvalidModel: The text is not in the format, or asks for more than ``limits`` allow.
     """
@@ -78,6 +85,7 @@ class _Parser:
     def run(self) -> Message:
         while self.token.kind != "end":
             token, frame = self.token, self.stack[-1]
+            # protobuf allows one separator after a field; several, or one that is lost, do no harm.
             if token.text in (",", ";") and token.kind == "mark":
                 self.advance()
             elif token.kind == "mark" and token.text in "}>]":
@@ -105,16 +113,18 @@ class _Parser:
         self.advance()
 
     def field(self, name: Token, message: Message) -> None:
+        """Read a name, and the value or the opening of the block or list after it."""
         if name.kind != "word" or not _NAME.fullmatch(name.text):
             raise self.source.error(f"expected a field name, found {quoted(name.text)}", name.at)
         self.advance()
         colon = self.token.kind == "mark" and self.token.text == ":"
         if colon:
             self.advance()
-        elif not (self.token.kind == "mark" and self.token.text in _CLOSERS):
+        elif not (self.token.kind == "mark" and self.token.text in _CLOSERS):  # only a block may lack the colon
             raise self.source.error(
                 f'expected ":" or "{{" after {quoted(name.text)}, found {_shown(self.token)}', self.token.at
             )
+        # A list is a repeated field written short: each of its items becomes a Field of this name.
         if self.token.kind == "mark" and self.token.text == "[":
             self.push(_Open(message, "]", self.token.at, name))
         else:
@@ -134,6 +144,7 @@ class _Parser:
     def scalar(self) -> Scalar:
         first = self.advance()
         parts = [first.text]
+        # As in C, strings that follow each other are one.
         while first.kind == "string" and self.token.kind == "string":
             parts.append(self.advance().text)
         return Scalar("".join(parts), first.kind == "string", first.at)

@@ -8,8 +8,18 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t
 
 
 def write(message: Message) -> str:
-    """Return the text of a message, one field a line; reading it back gives an equal message."""
+    """Return the text of a message, one field a line; reading it back gives an equal message.
+
+    >>> from trunkline.ingest.prototxt.text.source import Source
+    >>> from trunkline.ingest.prototxt.text.tree import parse
+    >>> print(write(parse(Source('layer <type: "ReLU" top: "x">', "net.prototxt"))), end="")
+    layer {
+      type: "ReLU"
+      top: "x"
+    }
+    """
     lines: list[str] = []
+    # A stack of our own, so that no depth of blocks meets Python's limit of calls; None closes a block.
     todo: list[tuple[int, Field | None]] = [(0, item) for item in reversed(message.fields)]
     while todo:
         depth, item = todo.pop()

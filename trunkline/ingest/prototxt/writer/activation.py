@@ -14,6 +14,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def clip(to: Emitter, node: ir.Node) -> None:
     """Clip → Clip, which needs both bounds. ReLU6 is one too: a layer of that name exists in forks only."""
+    # An open side becomes the largest float32, which bounds no number.
     low, high = _bound(to, node, 1, -_LARGEST), _bound(to, node, 2, _LARGEST)
     to.layer(node, "Clip", block("clip_param", {"min": low, "max": high}))
 
@@ -22,7 +23,7 @@ def prelu(to: Emitter, node: ir.Node) -> None:
     """PRelu → PReLU with one slope per channel, or one for all."""
     slope, data = to.stored(node, 1, "slope"), to.data(node)
     spread = (1,) * (len(sizes(data)) - len(sizes(slope))) + sizes(slope)
-    if all(size == 1 for size in spread):
+    if all(size == 1 for size in spread):  # Caffe's shared slope is a blob without axes
         to.layer(node, "PReLU", block("prelu_param", {"channel_shared": True}), blobs=[blob(slope, ())])
         return
     channels = sizes(data)[1]
@@ -33,9 +34,9 @@ def prelu(to: Emitter, node: ir.Node) -> None:
 
 def softmax(to: Emitter, node: ir.Node) -> None:
     """Softmax → Softmax."""
-    axis = attribute(node, "axis", -1)
-    axis += len(sizes(to.data(node))) if axis < 0 else 0
-    to.layer(node, "Softmax", *([] if axis == 1 else [block("softmax_param", {"axis": axis})]))
+    axis = attribute(node, "axis", -1) % len(sizes(to.data(node)))
+    settings = [] if axis == 1 else [block("softmax_param", {"axis": axis})]  # 1 is Caffe's default
+    to.layer(node, "Softmax", *settings)
 
 
 def hard_sigmoid(to: Emitter, node: ir.Node) -> None:
@@ -58,6 +59,7 @@ def hard_swish(to: Emitter, node: ir.Node) -> None:
 
 
 def _bound(to: Emitter, node: ir.Node, index: int, default: float) -> float:
+    """Return a bound of a Clip, or ``default`` where the node is open on that side."""
     if index >= len(node.inputs) or node.inputs[index] is None:
         return default
     return float(array_of(to.stored(node, index, "bound")).item())

@@ -30,7 +30,7 @@ def sub(to: Emitter, node: ir.Node) -> None:
     number = _number(to, node)
     if number is None:
         _eltwise(to, node, {}, coefficients=(1.0, -1.0))
-    elif number[0] == 1:
+    elif number[0] == 1:  # x − c; otherwise c − x
         _power(to, node, {"shift": -number[1]})
     else:
         _power(to, node, {"scale": -1.0, "shift": number[1]})
@@ -53,6 +53,7 @@ def power(to: Emitter, node: ir.Node) -> None:
 
 
 def _combine(to: Emitter, node: ir.Node, operation: str, setting: str, kind: str) -> None:
+    """Write a sum or product as Power, as Scale or Bias, or as Eltwise: by what its operands are."""
     number = _number(to, node)
     if number is not None:
         _power(to, node, {setting: number[1]})
@@ -61,12 +62,13 @@ def _combine(to: Emitter, node: ir.Node, operation: str, setting: str, kind: str
     elif _is_spread(node):
         _with_spread(to, node, kind)
     else:
-        _eltwise(to, node, {} if operation == "SUM" else {"operation": operation})
+        _eltwise(to, node, {} if operation == "SUM" else {"operation": operation})  # SUM is Caffe's default
 
 
 def _eltwise(to: Emitter, node: ir.Node, settings: dict[str, Setting], coefficients: tuple[float, ...] = ()) -> None:
     values = [to.data(node, index) for index in range(len(node.inputs))]
-    if any(sizes(value) != sizes(values[0]) for value in values) or len(values) < 2:
+    same_sizes = all(sizes(value) == sizes(values[0]) for value in values)
+    if not same_sizes or len(values) < 2:  # Caffe's Eltwise takes two bottoms at least
         shapes = " and ".join(str(value.shape) for value in values)
         raise InexpressibleError(f"its inputs {shapes} differ; Caffe spreads only leading axes of the second one")
     blocks = [block("eltwise_param", {**settings, "coeff": coefficients})] if settings or coefficients else []
@@ -83,8 +85,10 @@ def _number(to: Emitter, node: ir.Node) -> tuple[int, float] | None:
         if value is None or not value.is_initializer() or len(node.inputs) != 2:
             continue
         other = to.data(node, 1 - index)
-        array = array_of(value) if role_of(value) == "static" else None
-        if array is not None and array.size == 1 and array.ndim <= len(sizes(other)):
+        if role_of(value) != "static":  # a weight must stay one: the settings of a Power do not train
+            continue
+        array = array_of(value)
+        if array.size == 1 and array.ndim <= len(sizes(other)):  # with more axes it would add some to the result
             return index, float(array.item())
     return None
 
@@ -98,14 +102,18 @@ def _with_stored(to: Emitter, node: ir.Node, kind: str) -> None:
     shape = sizes(data)
     spread = (1,) * (len(shape) - len(sizes(weight))) + sizes(weight)
     axes = [axis for axis, size in enumerate(spread) if size != 1]
+    # A single number is a blob without axes, which Caffe spreads over everything: num_axes 0.
     first, count = (axes[0], axes[-1] - axes[0] + 1) if axes else (1, 0)
     span = spread[first : first + count]
     if len(spread) != len(shape) or first == 0 or span != shape[first : first + count]:
         raise InexpressibleError(f"its operand {weight.shape} does not lie on neighbouring axes of {data.shape}")
     if role_of(weight) == "static":
         to.note(f"{name_of(weight)} never trains, but a Caffe layer's blob does")
-    settings: dict[str, Setting] = {} if first == 1 else {"axis": first}
-    settings |= {} if count == 1 else {"num_axes": count}
+    settings: dict[str, Setting] = {}
+    if first != 1:  # 1 is the default of both fields
+        settings["axis"] = first
+    if count != 1:
+        settings["num_axes"] = count
     blocks = [block(f"{kind.lower()}_param", settings)] if settings else []
     to.layer(node, kind, *blocks, blobs=[blob(weight, span)])
 
@@ -116,7 +124,10 @@ def _is_spread(node: ir.Node) -> bool:
         return False
     first, second = (sizes(value) for value in node.inputs if value is not None)
     small, large = sorted((first, second), key=lambda shape: max(shape[2:], default=0))
-    return small != large and len(small) == len(large) > 2 and small == (*large[:2], *(1 for _ in large[2:]))
+    if small == large or not len(small) == len(large) > 2:
+        return False
+    ones = (1,) * len(large[2:])
+    return small == (*large[:2], *ones)
 
 
 def _with_spread(to: Emitter, node: ir.Node, kind: str) -> None:

@@ -22,7 +22,7 @@ def convolution(to: Emitter, node: ir.Node) -> None:
 def deconvolution(to: Emitter, node: ir.Node) -> None:
     """ConvTranspose → Deconvolution; both keep the weight as ``[C, M / group, kh, kw]``."""
     weight = to.stored(node, 1, "weight")
-    if any(attribute(node, "output_padding", [0])):
+    if any(attribute(node, "output_padding", [0])):  # Caffe's output size has no such term
         raise InexpressibleError("it has output_padding")
     blobs, settings = _weights(to, node, weight, sizes(weight)[1] * attribute(node, "group", 1))
     to.layer(node, "Deconvolution", block("convolution_param", settings), blobs=blobs)
@@ -59,7 +59,7 @@ def _inner_product(to: Emitter, node: ir.Node, *, transpose: bool) -> None:
     data, weight = to.data(node), to.stored(node, 1, "weight")
     if len(shape_of(data)) != 2 or len(shape_of(weight)) != 2:
         raise InexpressibleError("it is no product of a batch of vectors with a matrix")
-    count = sizes(weight)[1 if transpose else 0]
+    count = sizes(weight)[1 if transpose else 0]  # as [K, num_output], or as [num_output, K]
     settings: dict[str, Setting] = {"num_output": count}
     blobs = [blob(weight)]
     if len(node.inputs) > 2 and node.inputs[2] is not None:
@@ -72,6 +72,7 @@ def _inner_product(to: Emitter, node: ir.Node, *, transpose: bool) -> None:
 
 
 def _weights(to: Emitter, node: ir.Node, weight: ir.Value, count: int) -> tuple[list[CaffeBlob], dict[str, Setting]]:
+    """Return the blobs and the settings that Convolution and Deconvolution have in common."""
     if len(shape_of(to.data(node))) != 4:
         raise InexpressibleError(f"its input has shape {to.data(node).shape}; Caffe's has height and width")
     shape = sizes(weight)
@@ -88,12 +89,14 @@ def _weights(to: Emitter, node: ir.Node, weight: ir.Value, count: int) -> tuple[
         settings["group"] = group
     settings |= pair_settings("stride", ("stride_h", "stride_w"), (strides[0], strides[1]), 1)
     if dilations != [1, 1]:
+        # A repeated field, one number an axis, because Caffe has no dilation_h and dilation_w.
         settings["dilation"] = dilations if dilations[0] != dilations[1] else dilations[0]
     return blobs, settings
 
 
 def _bias(to: Emitter, node: ir.Node, count: int) -> CaffeBlob:
     bias = to.stored(node, 2, "bias")
+    # Gemm's C may also be one number for all outputs, or another for each image.
     if math.prod(sizes(bias)) != count or sizes(bias)[-1:] != (count,):
         raise InexpressibleError(f"its bias has shape {bias.shape}; Caffe's has one number per output")
     return blob(bias, (count,))

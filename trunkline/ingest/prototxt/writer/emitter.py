@@ -1,4 +1,4 @@
-"""What the writers of single operators work with: the Graph, the layers so far, and names that are free."""
+"""What the writer of an operator works with: the Graph, the layers so far, and names that are free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InexpressibleError(Exception):
 
 
 class Emitter:
-    """Collects the layers of one Graph. Layers are called like their nodes, and blobs like their values."""
+    """Collects the layers of one Graph. Layers have the names of their nodes, blobs those of their values."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -61,7 +61,7 @@ class Emitter:
         return self._blobs.new(name)
 
     def note(self, text: str) -> None:
-        """Tell the user something, once."""
+        """Add something the user should know, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -104,5 +104,5 @@ def blob(value: ir.Value, shape: Sequence[int] | None = None) -> CaffeBlob:
 
 
 def sizes(value: ir.Value) -> tuple[int, ...]:
-    """Return a shape with 0 for the free batch axis, which is how Caffe says "as before" too."""
+    """Return a shape with 0 for the free batch axis; in a Caffe Reshape, too, 0 keeps an axis as it is."""
     return tuple(size or 0 for size in shape_of(value))

@@ -31,9 +31,9 @@ class CaffeBlob:
     """Numbers that a layer keeps.
 
     Attributes:
-        shape: As Caffe has it.
-        tensor: Where the numbers are; not read before they are written.
-        weight: The Graph's name for them; empty for numbers that only Caffe needs.
+        shape: Its axes as Caffe has them, which may be fewer than the Graph's.
+        tensor: The tensor that holds the numbers; not read before they are written.
+        weight: Its name in the Graph; empty for numbers that only Caffe needs.
     """
 
     shape: tuple[int, ...]
@@ -61,7 +61,7 @@ class CaffeLayer:
 
 @dataclass(frozen=True, slots=True)
 class CaffeNet:
-    """A whole network; ``notes`` tell what Caffe keeps differently."""
+    """A whole network; ``notes`` list what Caffe keeps differently, and which fork has a layer."""
 
     name: str
     image: str
@@ -71,6 +71,7 @@ class CaffeNet:
 
     def text(self) -> str:
         """Return the deploy prototxt."""
+        # Caffe needs a size for the batch; whoever runs the network may reshape it.
         sizes = Message([_scalar("dim", size) for size in (1, *self.image_shape)], _NOWHERE)
         shape = Field("shape", sizes, _NOWHERE)
         settings = (Field("input_param", Message([shape], _NOWHERE), _NOWHERE),)
@@ -80,7 +81,16 @@ class CaffeNet:
 
 
 def block(name: str, settings: Mapping[str, Setting]) -> Field:
-    """Return the field ``name { … }`` with these settings."""
+    """Return the field ``name { … }`` with these settings.
+
+    >>> pool = block("pooling_param", {"pool": "MAX", "kernel_size": [2, 3]})
+    >>> print(write(Message([pool], _NOWHERE)), end="")
+    pooling_param {
+      pool: MAX
+      kernel_size: 2
+      kernel_size: 3
+    }
+    """
     fields: list[Field] = []
     for key, value in settings.items():
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
@@ -98,6 +108,7 @@ def _message(layer: CaffeLayer) -> Message:
     fields += [_string("bottom", name) for name in layer.bottoms]
     fields += [_string("top", name) for name in layer.tops]
     if any(layer.shared):
+        # One param block a blob, in order: an empty one keeps the place of a blob that is not shared.
         for shared in layer.shared:
             inner = [_string("name", shared)] if shared else []
             fields.append(Field("param", Message(inner, _NOWHERE), _NOWHERE))

@@ -16,18 +16,18 @@ def batch_norm(to: Emitter, node: ir.Node) -> None:
 
     The scale factor, Caffe's third blob, is 1: the statistics are stored as they are.
     """
-    scale, bias, mean, var = (
-        to.stored(node, i, what) for i, what in enumerate(("scale", "shift", "mean", "variance"), 1)
-    )
+    scale, bias = to.stored(node, 1, "scale"), to.stored(node, 2, "shift")
+    mean, var = to.stored(node, 3, "mean"), to.stored(node, 4, "variance")
     settings: dict[str, Setting] = {"use_global_stats": True}
     settings["moving_average_fraction"] = float(attribute(node, "momentum", 0.9))
     epsilon = float(attribute(node, "epsilon", 1e-5))
-    if np.float32(epsilon) != np.float32(1e-5):
+    if np.float32(epsilon) != np.float32(1e-5):  # Caffe's default, which it keeps as a float32
         settings["eps"] = epsilon
     one = CaffeBlob((1,), ir.Tensor(np.ones(1, np.float32)))
     name, result = name_of(node), name_of(node.outputs[0])
     shifts = not _is_constant(bias, 0)
     scales = shifts or not _is_constant(scale, 1)
+    # Not in place, so that the value between the two layers has a name of its own.
     top = to.fresh_blob(f"{name}/norm") if scales else result
     norm = block("batch_norm_param", settings)
     to.add(name, "BatchNorm", [name_of(to.data(node))], [top], norm, blobs=[blob(mean), blob(var), one])
@@ -40,7 +40,7 @@ def batch_norm(to: Emitter, node: ir.Node) -> None:
 def lrn(to: Emitter, node: ir.Node) -> None:
     """LRN → LRN across channels; both divide alpha by the window size."""
     size = attribute(node, "size")
-    if size % 2 == 0:
+    if size % 2 == 0:  # Caffe refuses it
         raise InexpressibleError(f"its window of {size} channels is even")
     settings: dict[str, Setting] = {"local_size": size, "alpha": float(attribute(node, "alpha", 1e-4))}
     settings |= {"beta": float(attribute(node, "beta", 0.75)), "k": float(attribute(node, "bias", 1.0))}
@@ -49,7 +49,8 @@ def lrn(to: Emitter, node: ir.Node) -> None:
 
 def dropout(to: Emitter, node: ir.Node) -> None:
     """Dropout → Dropout, the identity at inference."""
-    ratio = float(array_of(to.stored(node, 1, "ratio")).item()) if len(node.inputs) > 1 and node.inputs[1] else 0.5
+    has_ratio = len(node.inputs) > 1 and node.inputs[1] is not None
+    ratio = float(array_of(to.stored(node, 1, "ratio")).item()) if has_ratio else 0.5  # the default of both
     to.layer(node, "Dropout", block("dropout_param", {"dropout_ratio": ratio}))
 
 

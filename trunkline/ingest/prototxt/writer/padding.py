@@ -1,4 +1,4 @@
-"""The padding of a window: Caffe's where both ends of an axis are alike, else the Synopsys fork's four sides."""
+"""The padding of a window: Caffe's where both ends of an axis are equal, else the Synopsys fork's four sides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Pads = tuple[int, int, int, int]
 
 
 def is_symmetric(pads: Pads) -> bool:
-    """Whether both ends of each axis are alike, which Caffe itself can write."""
+    """Whether both ends of each axis are padded equally, which Caffe itself can write."""
     return pads[:2] == pads[2:]
 
 

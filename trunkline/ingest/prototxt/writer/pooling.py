@@ -47,6 +47,7 @@ def max_pool(to: Emitter, node: ir.Node) -> None:
         global_pool("MAX")(to, node)
         return
     pads = pads_of(node)
+    # First with equal ends, which Caffe itself has, then with the file's, which only a fork has.
     _write(to, node, to.data(node), [("MAX", (*pads[:2], *pads[:2])), ("MAX", pads)])
 
 
@@ -84,7 +85,8 @@ def reduction(kind: str) -> Emit:
 
     def emit(to: Emitter, node: ir.Node) -> None:
         data, rank = to.data(node), len(sizes(to.data(node)))
-        axes = array_of(to.axes(node, 1)).ravel().tolist() if len(node.inputs) > 1 and node.inputs[1] else []
+        has_axes = len(node.inputs) > 1 and node.inputs[1] is not None
+        axes = array_of(to.axes(node, 1)).ravel().tolist() if has_axes else []
         if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
             raise InexpressibleError(f"it reduces axes {axes} of {data.shape}; Caffe pools height and width")
         settings = block("pooling_param", {"pool": kind, "global_pooling": True})
@@ -100,18 +102,16 @@ def reduction(kind: str) -> Emit:
 def _covers_all(to: Emitter, node: ir.Node) -> bool:
     """Whether the one window of a pooling reaches over the whole feature map, and its padding."""
     shape, kernel, pads = sizes(to.data(node)), attribute(node, "kernel_shape"), attribute(node, "pads", [0, 0, 0, 0])
-    if (
-        sizes(node.outputs[0])[2:] != (1, 1)
-        or len(shape) != 4
-        or any(d != 1 for d in attribute(node, "dilations", [1]))
-    ):
+    has_one_window = len(shape) == 4 and sizes(node.outputs[0])[2:] == (1, 1)
+    if not has_one_window or any(step != 1 for step in attribute(node, "dilations", [1])):
         return False
     return all(pad + size <= extent for size, extent, pad in zip(shape[2:], kernel, pads[:2], strict=True))
 
 
 def _write(to: Emitter, node: ir.Node, data: ir.Value, choices: Sequence[tuple[str, Pads]]) -> None:
     """Write a pooling with the first kind and padding that give its size, rounded up if possible."""
-    if len(sizes(data)) != 4 or any(size != 1 for size in attribute(node, "dilations", [1])):
+    is_dilated = any(step != 1 for step in attribute(node, "dilations", [1]))
+    if len(sizes(data)) != 4 or is_dilated:
         raise InexpressibleError("it is no pooling of a feature map without dilation")
     kernel, stride = attribute(node, "kernel_shape"), attribute(node, "strides", [1, 1])
     wanted = sizes(node.outputs[0])[2:]
@@ -126,7 +126,9 @@ def _write(to: Emitter, node: ir.Node, data: ir.Value, choices: Sequence[tuple[s
     settings |= pair_settings("stride", ("stride_h", "stride_w"), (stride[0], stride[1]), 1)
     settings |= pad_settings(to, pads)
     if not up:
-        settings |= {"round_mode": "FLOOR"} if kind != "AVE_EXC_PAD" and is_symmetric(pads) else {"ceil_mode": False}
+        # round_mode is Caffe's; a layer that only the Synopsys fork can read gets ceil_mode, as that fork names it.
+        is_caffe = kind != "AVE_EXC_PAD" and is_symmetric(pads)
+        settings |= {"round_mode": "FLOOR"} if is_caffe else {"ceil_mode": False}
     to.add(name_of(node), "Pooling", [name_of(data)], to.tops(node), block("pooling_param", settings))
 
 
@@ -135,7 +137,8 @@ def _fitting(
 ) -> tuple[str, Pads, bool] | None:
     """Return the first choice and rounding with which Caffe makes ``wanted`` windows, and would accept the layer."""
     for (kind, pads), up in product(choices, (True, False)):
-        axes = [_Axis(*axis) for axis in zip(size, kernel, stride, zip(pads[:2], pads[2:], strict=True), strict=True)]
+        ends = zip(pads[:2], pads[2:], strict=True)
+        axes = [_Axis(*axis) for axis in zip(size, kernel, stride, ends, strict=True)]
         if not all(axis.is_accepted for axis in axes) or (up and _has_empty_windows(axes)):
             continue
         if tuple(output_size(axis.size, axis.kernel, axis.stride, axis.pads, up) for axis in axes) == wanted:
@@ -147,7 +150,8 @@ def _has_empty_windows(axes: Sequence[_Axis]) -> bool:
     """Whether rounding up gives a window beyond the input, which Caffe drops only where there is padding."""
     if any(any(axis.pads) for axis in axes):
         return False
-    return any(-(-(axis.size - axis.kernel) // axis.stride) * axis.stride >= axis.size for axis in axes)
+    last_starts = [-(-(axis.size - axis.kernel) // axis.stride) * axis.stride for axis in axes]
+    return any(start >= axis.size for start, axis in zip(last_starts, axes, strict=True))
 
 
 WRITERS: dict[str, Emit] = {

@@ -17,7 +17,8 @@ def concat(to: Emitter, node: ir.Node) -> None:
     axis = attribute(node, "axis") % len(sizes(values[0]))
     if axis == 0:
         raise InexpressibleError("it joins batches")
-    to.layer(node, "Concat", *([] if axis == 1 else [block("concat_param", {"axis": axis})]))
+    settings = [] if axis == 1 else [block("concat_param", {"axis": axis})]  # 1 is Caffe's default
+    to.layer(node, "Concat", *settings)
 
 
 def split(to: Emitter, node: ir.Node) -> None:
@@ -26,6 +27,7 @@ def split(to: Emitter, node: ir.Node) -> None:
     if axis == 0:
         raise InexpressibleError("it splits the batch")
     lengths = [sizes(part)[axis] for part in node.outputs]
+    # ONNX gives the lengths of the parts, Caffe the places where they begin, but for the first.
     settings: dict[str, Setting] = {"slice_point": list(accumulate(lengths))[:-1]}
     if axis != 1:
         settings["axis"] = axis

@@ -30,11 +30,12 @@ def resize(to: Emitter, node: ir.Node) -> None:
     resized = [axis for axis in range(1, len(before)) if before[axis] != after[axis]]
     if len(before) != 4 or {1, 3} <= {*resized}:
         raise InexpressibleError("it resizes more than height and width")
+    # The layers of older forks first: more programs have them, but they know N x C x H x W only.
     if 1 not in resized and _write_simple(to, node, before, after):
         return
     if not _follows_sizes(node, before, after):
         raise InexpressibleError("its places do not follow from the two sizes alone")
-    axes = (1, 2) if 1 in resized else (2, 3)
+    axes = (1, 2) if 1 in resized else (2, 3)  # axis 1 is height in N x H x W x C
     kind, coordinates = _of_synopsys(node, [(before[axis], after[axis]) for axis in axes])
     to.note(f"{kind} layers were written, which the Synopsys fork of Caffe has")
     settings: dict[str, Setting] = {"output_height": after[axes[0]], "output_width": after[axes[1]]}
@@ -53,7 +54,8 @@ def _write_simple(to: Emitter, node: ir.Node, before: tuple[int, ...], after: tu
         to.layer(node, "Interp", block("interp_param", {"height": after[2], "width": after[3]}))
         return True
     factors = after[2] // before[2], after[3] // before[3]
-    whole = (before[2] * factors[0], before[3] * factors[1]) == after[2:] and factors[0] == factors[1] > 0
+    is_exact = (before[2] * factors[0], before[3] * factors[1]) == after[2:]
+    whole = is_exact and factors[0] == factors[1] > 0
     if mode != "nearest" or not whole or not _repeats(node, factors[0]):
         return False
     to.note("Upsample layers were written, which YOLO's fork of Caffe has")
@@ -62,7 +64,7 @@ def _write_simple(to: Emitter, node: ir.Node, before: tuple[int, ...], after: tu
 
 
 def _of_synopsys(node: ir.Node, axes: Sequence[tuple[int, int]]) -> tuple[str, Coordinates]:
-    """Return the layer type of the Synopsys fork, and the flag that says where its pixels lie."""
+    """Return the layer type of the Synopsys fork, and its flag for where pixels lie."""
     mode, where = attribute(node, "mode", "nearest"), attribute(node, "coordinate_transformation_mode", "half_pixel")
     rounding = attribute(node, "nearest_mode", "round_prefer_floor")
     if attribute(node, "antialias", 0):
@@ -70,21 +72,23 @@ def _of_synopsys(node: ir.Node, axes: Sequence[tuple[int, int]]) -> tuple[str, C
     if mode == "linear" and where in _LINEAR:
         return "ResizeBilinear", _LINEAR[where]
     coordinates = _NEAREST.get((where, rounding)) if mode == "nearest" else None
+    # Where a rounding error decides, the fork and ONNX's runtimes take different pixels.
     if coordinates is not None and all(nearest_pixels(*axis, coordinates)[1] for axis in axes):
         return "ResizeNearestNeighbor", coordinates
     raise InexpressibleError(f"mode {mode}, {where}, {rounding}: no fork that is known resizes so")
 
 
 def _follows_sizes(node: ir.Node, before: Sequence[int], after: Sequence[int]) -> bool:
-    """Whether scales, where the node has them, are what the sizes come to."""
+    """Whether scales, where the node has them, are exactly the quotients of the sizes."""
     scales = node.inputs[2] if len(node.inputs) > 2 else None
     if scales is None or not scales.is_initializer():
         return True
     given = array_of(scales).ravel().tolist()
+    if not given:  # an empty tensor is how a Resize leaves its scales out
+        return True
     axes = attribute(node, "axes") or range(len(before))
-    return not given or all(
-        scale == after[axis] / before[axis] for axis, scale in zip(axes, given, strict=True) if axis
-    )
+    pairs = [(axis, scale) for axis, scale in zip(axes, given, strict=True) if axis]  # without the batch
+    return all(scale == after[axis] / before[axis] for axis, scale in pairs)
 
 
 def _repeats(node: ir.Node, factor: int) -> bool:
@@ -93,11 +97,12 @@ def _repeats(node: ir.Node, factor: int) -> bool:
     rounding = attribute(node, "nearest_mode", "round_prefer_floor")
     scales = node.inputs[2] if len(node.inputs) > 2 else None
     if scales is not None and scales.is_initializer():
-        given = [float(scale) for scale in array_of(scales)][-2:]
+        given = [float(scale) for scale in array_of(scales)][-2:]  # height and width come last
         if given not in ([], [factor, factor]):  # places follow from the scale given, not from the sizes
             return False
-    if where == "asymmetric":
+    if where == "asymmetric":  # ⌊i / factor⌋
         return rounding == "floor" or factor == 1
+    # (i + 1/2) / factor − 1/2 is less than 1/2 from its pixel, so any rounding to the nearest is right.
     return bool(where == "half_pixel" and rounding.startswith("round_prefer"))
 
 

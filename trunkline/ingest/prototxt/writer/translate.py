@@ -39,7 +39,7 @@ def to_caffe(graph: Graph) -> CaffeNet:
     """Return ``graph`` as a Caffe network; no weight is read.
 
     Raises:
-        UnsupportedOp: It holds what Caffe cannot say: all of it, by operator, with the nodes.
+        UnsupportedOp: It holds what Caffe has no layer for: all of it, by operator, with the nodes.
     """
     emitter = Emitter(graph)
     refused: dict[tuple[str, str], list[str]] = {}
@@ -66,7 +66,7 @@ def _problem(op: str, reason: str, nodes: list[str]) -> Problem:
 
 
 def _finish_outputs(emitter: Emitter) -> None:
-    """Make what nothing reads an output, and nothing else, as Caffe decides it."""
+    """Make the Graph's outputs, and nothing else, the blobs that no layer reads: a Caffe network's outputs."""
     read = {name for layer in emitter.layers for name in layer.bottoms}
     outputs = {name_of(value) for value in emitter.graph.outputs}
     written, emitter.layers = emitter.layers, []
@@ -91,6 +91,7 @@ def _shared(emitter: Emitter) -> list[CaffeLayer]:
     layers = []
     for layer in emitter.layers:
         names = [blob.weight if uses[blob.weight] > 1 else "" for blob in layer.blobs]
+        # The three blobs of a BatchNorm are one thing: statistics divided by another layer's factor would be wrong.
         if layer.type == "BatchNorm" and any(names):
             mean = layer.blobs[0].weight
             names = [mean, layer.blobs[1].weight, f"{mean}.factor"] if all(names[:2]) else []

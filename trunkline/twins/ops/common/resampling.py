@@ -22,11 +22,19 @@ _FEW_TAPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How one axis is resized: by a scale, or to a size (the other is 0), or to a size that has its own scale.
+    """How one axis is resized: by a scale or to a size.
 
     Attributes:
+        index: The axis.
+        scale: Output pixels per source pixel; 0 where only a size is given.
+        size: Output pixels; 0 where only a scale is given. With both, this is the size of the result and ``scale``
+            sets the coordinates.
         coordinates: ONNX's ``coordinate_transformation_mode``.
         region: Start and end of the crop, in shares of the axis; for ``tf_crop_and_resize`` only.
+
+    >>> half = Axis(index=2, scale=0.5, size=0, coordinates="half_pixel")
+    >>> half.target(5), half.positions(4, torch.device("cpu")).tolist()
+    (2, [0.5, 2.5])
     """
 
     index: int
@@ -59,6 +67,7 @@ class Axis:
         if self.coordinates == "tf_crop_and_resize":
             return self._in_region(at, source, target)
         if self.coordinates == "align_corners":
+            # A single output pixel has no corners to align: ONNX has it look at pixel 0.
             return at * (source - 1) / (target - 1) if target > 1 else at * 0
         if self.coordinates == "pytorch_half_pixel" and target == 1:
             return at * 0
@@ -67,6 +76,7 @@ class Axis:
 
     def _in_region(self, at: Tensor, source: int, target: int) -> Tensor:
         start, end = (torch.full((1,), edge, device=at.device, dtype=torch.float32) for edge in self.region)
+        # ONNX's formula divides by target - 1, and takes the middle of the region where that is 0.
         if target == 1:
             return 0.5 * (start + end) * (source - 1)
         return start * (source - 1) + at * (end - start) * (source - 1) / (target - 1)
@@ -109,11 +119,14 @@ class Kernel:
         """Sum the taps of each output pixel; at the edge, a tap outside reads the edge pixel."""
         source = x.shape[axis.index]
         shrink = min(axis.factor(source), 1.0) if self.is_antialiased else 1.0
-        first = math.floor(-(2 if self.mode == "cubic" else 1) / shrink) + 1
+        # Linear reaches 1 pixel to each side, cubic 2; an antialiased kernel widens as much as the image shrinks.
+        reach = (2 if self.mode == "cubic" else 1) / shrink
+        first = math.floor(-reach) + 1
         taps = at.floor() + torch.arange(first, 2 - first, device=x.device).reshape(-1, 1)
         weights = self._weight((at - taps) * shrink)
         if self.excludes_outside:
             weights = weights * ((taps >= 0) & (taps < source))
+        # These kernels do not add up to 1 by themselves.
         if self.excludes_outside or self.is_antialiased:
             weights = weights / weights.sum(dim=0)
         pixels = taps.clamp(0, source - 1).long()
@@ -130,6 +143,7 @@ class Kernel:
         x = distance.abs()
         if self.mode == "linear":
             return (1 - x).clamp(min=0)
+        # Keys 1981, equation 4, with the powers of x factored out.
         a = self.coefficient
         near = ((a + 2) * x - (a + 3)) * x * x + 1
         far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
@@ -143,7 +157,7 @@ def _by_matrix(x: Tensor, axis: Axis, pixels: Tensor, weights: Tensor) -> Tensor
 
 
 def _along(row: Tensor, x: Tensor, axis: Axis) -> Tensor:
-    """Give a row of one number per pixel the axes it needs to stand along ``axis`` of ``x``."""
+    """Reshape a row of one number per pixel so that it broadcasts along ``axis`` of ``x``."""
     return row.reshape(-1, *[1] * (x.dim() - axis.index - 1))
 
 

@@ -36,7 +36,10 @@ def floats(node: ir.Node, index: int) -> list[float] | None:
         UnsupportedOp: The input is computed when the model runs.
     """
     array = _static(node, index)
-    return None if array is None or array.size == 0 else [float(number) for number in array.ravel()]
+    # Opset 11 had Resize's region and scales stored as empty tensors where they are not given.
+    if array is None or array.size == 0:
+        return None
+    return [float(number) for number in array.ravel()]
 
 
 def number(node: ir.Node, index: int, default: float) -> float:

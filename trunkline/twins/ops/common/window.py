@@ -36,7 +36,9 @@ class Window:
         """Read the window of a Conv, ConvTranspose or pooling node."""
         rank = len(kernel)
         auto_pad = attribute(node, "auto_pad", "NOTSET")
-        pads = attribute(node, "pads", [0] * 2 * rank) if auto_pad == "NOTSET" else [0] * 2 * rank
+        no_pads = [0] * 2 * rank
+        # ONNX: pads only count where auto_pad is NOTSET, though files may hold both.
+        pads = attribute(node, "pads", no_pads) if auto_pad == "NOTSET" else no_pads
         return cls(
             kernel=tuple(kernel),
             strides=tuple(attribute(node, "strides", [1] * rank)),
@@ -59,10 +61,10 @@ class Window:
         if rank_of(node) != len(kernel) + 2:
             raise unsupported(node, f"a window over {len(kernel)} of {rank_of(node) - 2} spatial axes")
         window = cls.of(node, kernel)
-        if any(pad >= extent for pad, extent in zip(window.begins + window.ends, window.extents * 2, strict=True)):
-            raise unsupported(
-                node, "padding as wide as its window", "pad the image before pooling, or widen the window"
-            )
+        both_sides = zip(window.begins + window.ends, window.extents * 2, strict=True)
+        if any(pad >= extent for pad, extent in both_sides):
+            advice = "pad the image before pooling, or widen the window"
+            raise unsupported(node, "padding as wide as its window", advice)
         return window
 
     @property
@@ -72,13 +74,14 @@ class Window:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether both sides of every axis are padded alike, whatever the image size."""
+        """Whether both sides of every axis are padded by the same number, whatever the image size."""
         return self.begins == self.ends and not self.auto_pad.startswith("SAME")
 
     def padding(self, sizes: Sequence[int]) -> tuple[list[int], list[int]]:
         """Return the padding before and after each axis for an image of these sizes."""
         if not self.auto_pad.startswith("SAME"):
             return list(self.begins), list(self.ends)
+        # ONNX: under SAME_* the output has ceil(size / stride) pixels, and padding is what that lacks.
         totals = [
             max(0, (-(-size // stride) - 1) * stride + extent - size)
             for size, stride, extent in zip(sizes, self.strides, self.extents, strict=True)
@@ -104,7 +107,7 @@ class Window:
 
 
 def split_padding(totals: Sequence[int], auto_pad: str) -> tuple[list[int], list[int]]:
-    """Divide each axis' padding between its two sides; an odd pixel goes where ``auto_pad`` says."""
+    """Divide each axis' padding between its two sides; an odd pixel goes behind under ``SAME_UPPER``, else before."""
     halves = [total // 2 for total in totals]
     rests = [total - half for total, half in zip(totals, halves, strict=True)]
     return (halves, rests) if auto_pad == "SAME_UPPER" else (rests, halves)
