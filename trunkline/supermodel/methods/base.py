@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,15 @@ class MethodOptions(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The paths in the table, by key."""
+        return {key: value for key, value in self if isinstance(value, Path)}
+
+    def anchored(self, folder: Path) -> Self:
+        """Return the table with absolute paths; relative ones are in ``folder``."""
+        return self.model_copy(update={key: (folder / path).absolute() for key, path in self.paths.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +214,8 @@ class Method(ABC, Generic[O_]):
         content = options.model_dump(mode="json")
         for key in cls.free():
             content.pop(key, None)
-        for key, value in options:
-            if isinstance(value, Path):
-                content[key] = hashlib.sha256(value.read_bytes()).hexdigest() if value.is_file() else None
+        for key, path in options.paths.items():
+            content[key] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         return content
 
     @classmethod

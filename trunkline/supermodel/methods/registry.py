@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from pydantic import ValidationError
+
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.scan import kinds_in
-from trunkline.supermodel.methods.base import Method
+from trunkline.supermodel.methods.base import Method, MethodOptions
+from trunkline.supermodel.methods.fixed import FixedMethod
 
 
 @cache
@@ -32,3 +35,32 @@ def method_named(name: str) -> type[Method[Any]]:
         advice = did_you_mean(name, known) or f"methods are {', '.join(known)}"
         raise InvalidConfig(f"there is no method {name!r}", place="search.method", advice=advice)
     return known[name]
+
+
+def baseline_named(text: str) -> tuple[type[FixedMethod[Any]], MethodOptions]:
+    """Return the fixed method that ``NAME`` or ``NAME:ARGUMENT`` stands for, with its options.
+
+    >>> method, options = baseline_named("share-until:2")
+    >>> method.name, options.block
+    ('share-until', '2')
+
+    Raises:
+        InvalidConfig: There is no such fixed method, or it takes no argument, or needs one.
+    """
+    name, colon, argument = text.partition(":")
+    known = {key: kind for key, kind in methods().items() if issubclass(kind, FixedMethod)}
+    if name not in known:
+        shown = [f"{key}:{kind.argument.upper()}" if kind.argument else key for key, kind in known.items()]
+        advice = _RENAMED.get(name) or did_you_mean(name, known) or f"baselines are {', '.join(shown)}"
+        raise InvalidConfig(f"there is no baseline {text!r}", place="train.baselines", advice=advice)
+    kind = known[name]
+    if colon and not kind.argument:
+        raise InvalidConfig(f"{name!r} takes nothing behind a colon", place="train.baselines")
+    try:
+        return kind, kind.Options.model_validate_strings({kind.argument: argument} if colon else {})
+    except ValidationError as error:
+        advice = f"write {name}:{kind.argument.upper()}"
+        raise InvalidConfig(f"{text!r}: {error.errors()[0]['msg']}", place="train.baselines", advice=advice) from error
+
+
+_RENAMED = {"independent": 'it is called "single-task"', "all-shared": 'it is called "multi-task"'}

@@ -1,0 +1,73 @@
+"""Keys that pipeline files had before a method owned its ``[search]`` table, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem
+
+_NUMBERS = {
+    "steps": "write `steps = [PRE, POLICY]` under [search], and `steps = POST` under [train]",
+    "alternate": "write it under [search] itself",
+    "regularization": "write it under [search] itself",
+    "loss_weights": "write it under [train]",
+    "search_loss_weights": "write `loss_weights` under [search]",
+    "weight_lr": "write `optimiser = { lr = … }` under [train], and `pre_optimiser = { lr = … }` under [search]",
+    "search_lr": "write `weight_optimiser = { lr = … }` under [search]",
+    "search_kind": 'write `weight_optimiser = { kind = "…" }` under [search]',
+    "policy_lr": "write `policy_optimiser = { lr = … }` under [search]",
+    "policy_decay": "write `policy_schedule` under [search]",
+    "decay": "write `schedule` under [train], and `weight_schedule` under [search] if it is for the search too",
+    "decay_everywhere": "write `weight_schedule` under [search] where the learning rate falls in the search too",
+    "joint": "write it under [train], and under [search] for the search",
+    "batch_size": "write it under [train]; it is the search's too",
+    "eval_every": "write it under [train]; it is the search's too",
+    "checkpoint_every": "write it under [train]; it is the search's too",
+    "clip_norm": "write it under [train]; it is the search's too",
+}
+_PRESETS = {
+    "paper-cityscapes": "automtl-paper-cityscapes",
+    "paper-nyuv2": "automtl-paper-nyuv2",
+    "paper-taskonomy": "automtl-paper-taskonomy",
+    "release-cityscapes": "automtl-release-cityscapes",
+    "release-nyuv2": "automtl-release-nyuv2",
+    "release-taskonomy": "automtl-release-taskonomy",
+}
+
+
+def refuse_moved_keys(content: Mapping[str, Any], place: str) -> None:
+    """Refuse what an older pipeline file says in another place, each key with what to write instead.
+
+    Raises:
+        InvalidConfig: There are such keys; all of them at once.
+    """
+    problems = list(_moved(content))
+    if problems:
+        before = f"{place}: " if place else ""
+        raise InvalidConfig([Problem(item.message, before + item.place, item.advice) for item in problems])
+
+
+def _moved(content: Mapping[str, Any]) -> Iterator[Problem]:
+    if "policy_fraction" in content:
+        yield Problem("this key has moved", "policy_fraction", "write it under [search]")
+    for table in ("search", "train"):
+        inner = content.get(table)
+        if not isinstance(inner, Mapping):
+            continue
+        if "preset" in inner:
+            name = _PRESETS.get(str(inner["preset"]), str(inner["preset"]))
+            yield Problem("this key has moved", f"{table}.preset", f'write `preset = "{name}"` above all tables')
+        yield from _numbers(inner.get("numbers"), table)
+    options = content.get("search", {}).get("options") if isinstance(content.get("search"), Mapping) else None
+    if isinstance(options, Mapping):
+        keys = ", ".join(options) or "its keys"
+        yield Problem("this table has moved", "search.options", f"write {keys} under [search] itself")
+
+
+def _numbers(numbers: Any, table: str) -> Iterator[Problem]:
+    if not isinstance(numbers, Mapping):
+        return
+    for key in numbers:
+        advice = _NUMBERS.get(key, "see docs/pipeline.md for the keys of [search] and [train]")
+        yield Problem("this key has moved", f"{table}.numbers.{key}", advice)

@@ -1,0 +1,61 @@
+"""Presets: pipeline files with the numbers of a paper, to be merged under a user's own.
+
+A preset is a TOML file of ``pipeline/presets/``, found by its name. It says where each number comes from. What the
+user's file says comes first, key by key; of ``[search]`` a preset's keys count only if it is for the same method.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from trunkline.errors import InvalidConfig, did_you_mean
+
+DEFAULT_METHOD = "automtl"
+
+
+@cache
+def presets() -> Mapping[str, str]:
+    """Return the text of every preset by name.
+
+    >>> "automtl-paper-nyuv2" in presets()
+    True
+    """
+    folder = resources.files("trunkline.pipeline").joinpath("presets")
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda item: item.name)
+    return {item.name.removesuffix(".toml"): item.read_text(encoding="utf-8") for item in files}
+
+
+def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pipeline's content with what its ``preset`` says wherever it says nothing itself.
+
+    Raises:
+        InvalidConfig: There is no such preset.
+    """
+    name = content.get("preset")
+    if name is None:
+        return dict(content)
+    if name not in presets():
+        advice = did_you_mean(str(name), presets()) or f"known: {', '.join(presets())}"
+        raise InvalidConfig(f"there is no preset {name!r}", place="preset", advice=advice)
+    below = tomllib.loads(presets()[name])
+    wanted = _method(content.get("search", {}), _method(below.get("search", {}), DEFAULT_METHOD))
+    if _method(below.get("search", {}), DEFAULT_METHOD) != wanted:
+        below.pop("search", None)
+    return _merged(below, content)
+
+
+def _method(table: Any, otherwise: str) -> str:
+    return str(table.get("method", otherwise)) if isinstance(table, Mapping) else otherwise
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        both_tables = isinstance(known, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(known, value) if both_tables and known is not None else value
+    return merged

@@ -1,0 +1,171 @@
+"""The tables of a pipeline file. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, SerializeAsAny
+
+from trunkline.errors import InvalidConfig
+from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
+from trunkline.supermodel.methods.base import MethodOptions
+from trunkline.supermodel.methods.registry import baseline_named, method_named
+from trunkline.train.data.config import DataSetConfig
+from trunkline.train.data.open import data_set_kinds
+
+Count = Annotated[int, Field(ge=1)]
+POST = "post"
+"""The phase that trains a model whose sharing is decided."""
+
+
+class Table(BaseModel):
+    """A table in which unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(Table):
+    """``[tasks.NAME]``: a task of the data set, its head and its loss.
+
+    Attributes:
+        head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn``, ``linear`` or a model file; the pipeline's if absent.
+        weight: λ of its loss; that of ``[train] loss_weights``, else 1, if absent.
+        options: Of the task's kind, such as ``{space = "paper"}`` for normals.
+    """
+
+    head: str | None = None
+    weight: NotNegative | None = None
+    options: dict[str, Any] = {}
+
+
+class SearchConfig(BaseModel):
+    """``[search]``: the method, and all that it lets one say.
+
+    Attributes:
+        method: Name of a method; `trunkline methods` lists them.
+        options: The rest of the table, which is the method's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    method: str = "automtl"
+    options: SerializeAsAny[MethodOptions]
+
+    @classmethod
+    def of(cls, method: str = "automtl", **options: Any) -> SearchConfig:
+        """Return the table of a method with some of its options.
+
+        >>> SearchConfig.of("share-until", block="2").options.block
+        '2'
+
+        Raises:
+            InvalidConfig: There is no such method.
+            ValidationError: An option is unknown or wrong.
+        """
+        return cls(method=method, options=method_named(method).Options.model_validate(options))
+
+
+def _search_table(value: Any) -> SearchConfig:
+    if isinstance(value, SearchConfig):
+        return value
+    table = dict(value)
+    method = table.pop("method", "automtl")
+    options = method_named(str(method)).Options
+    return SearchConfig(method=method, options=options.model_validate_json(json.dumps(table, default=str), strict=True))
+
+
+SearchTable = Annotated[SearchConfig, PlainValidator(_search_table)]
+"""Not a model of its own: what the table may hold is the method's to say."""
+
+
+def _baseline(name: str) -> str:
+    try:
+        baseline_named(name)
+    except InvalidConfig as error:
+        first = error.problems[0]
+        raise ValueError(f"{first.message}; {first.advice}" if first.advice else first.message) from error
+    return name
+
+
+class TrainConfig(Table):
+    """``[train]``: how a model whose sharing is decided is trained: the found one and every baseline, alike.
+
+    Attributes:
+        steps: Steps.
+        batch_size: Samples per step, in searches too.
+        optimiser: How weights move.
+        schedule: Of the learning rate.
+        per_user: Whether a weight's learning rate is divided by the number of tasks that use it.
+        joint: One step on the summed loss; false: one step a task.
+        loss_weights: λ by task, or by kind of task; 1 where neither is named.
+        clip_norm: Greatest L2 norm of a gradient, in searches too; none for no clipping.
+        eval_every: Steps between two evaluations, in searches too.
+        checkpoint_every: Steps between two checkpoints, in searches too.
+        start: ``scratch`` starts as the backbone and its weights say, and draws the rest anew, heads too; ``search``
+            goes on from what the method ended with. If absent, what the method does.
+        baselines: Fixed methods, trained alike, to compare with: ``single-task``, ``multi-task``,
+            ``share-until:BLOCK``, ``random:DRAW``, ``layout:FILE``, ``plan:FILE``.
+        best_by: Keep the weights that were best in this: ``TASK.METRIC`` or ``relative``; the last ones if absent.
+    """
+
+    steps: Count = 2_000
+    batch_size: Count = 8
+    optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
+    schedule: Schedule = Schedule(kind="poly")
+    per_user: bool = False
+    joint: bool = True
+    loss_weights: dict[str, NotNegative] = {}
+    clip_norm: Positive | None = None
+    eval_every: Count = 200
+    checkpoint_every: Count = 200
+    start: Literal["scratch", "search"] | None = None
+    baselines: tuple[Annotated[str, AfterValidator(_baseline)], ...] = ()
+    best_by: str | None = None
+
+    def phase(self, eval_split: str | None) -> Phase:
+        """Return the phase that these settings amount to."""
+        move = Move(optimiser=self.optimiser, schedule=self.schedule, per_user=self.per_user)
+        return Phase(
+            name=POST,
+            steps=self.steps,
+            turns=(Turn(moves=(move,), joint=self.joint),),
+            clip_norm=self.clip_norm,
+            eval_every=self.eval_every,
+            eval_split=eval_split,
+            checkpoint_every=self.checkpoint_every,
+            best_by=self.best_by,
+        )
+
+
+class ExportConfig(Table):
+    """``[export]``: how the file is written."""
+
+    fold: bool = True
+    parity_inputs: Count = 32
+
+
+class BenchConfig(Table):
+    """``[bench]``: how latency is measured."""
+
+    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    threads: Count = 1
+    batch: Count = 1
+    spinning: bool = False
+    samples: Annotated[int, Field(ge=11)] = 100
+    limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+
+
+def _data_table(value: Any) -> DataSetConfig:
+    """Check a ``[data]`` table whose kind is known by the model of its kind."""
+    if isinstance(value, DataSetConfig):
+        return value
+    kind = data_set_kinds().get(str(value.get("kind"))) if isinstance(value, dict) else None
+    if kind is None:
+        raise ValueError(f"expected a table with a `kind`: {' or '.join(data_set_kinds())}")
+    return kind.model_validate_json(json.dumps(value, default=str), strict=True)
+
+
+DataTable = Annotated[SerializeAsAny[DataSetConfig], PlainValidator(_data_table)]
+"""Not a union of models: a kind of data set may be added after this file is read."""
