@@ -24,6 +24,7 @@ def shapes(inputs: list[Declared], **settings: object) -> list[tuple[int, ...]]:
     return [one.shape for one in fill(inputs, Settings(**settings), place="m.onnx")]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("shape", "settings", "expected"),
     [
@@ -49,23 +50,26 @@ def shapes(inputs: list[Declared], **settings: object) -> list[tuple[int, ...]]:
         ([20, 1, 16], {}, (20, 1, 16)),
     ],
 )
-def test_a_free_axis_gets_what_was_said(shape: Shape, settings: dict[str, object], expected: tuple[int, ...]) -> None:
+def test_free_axis_gets_the_given_size(shape: Shape, settings: dict[str, object], expected: tuple[int, ...]) -> None:
     assert shapes(declared(shape), **settings) == [expected]
 
 
-def test_an_image_size_is_for_images_only() -> None:
+@pytest.mark.golden
+def test_image_size_is_for_images_only() -> None:
     """Other inputs keep their own axes; a second image of another fixed size is its own affair."""
     inputs = declared(["N", 3, "H", "W"], ["N", 10], ["N", 3, 32, 32])
     assert shapes(inputs, input_size=(8, 9), batch=2) == [(2, 3, 8, 9), (2, 10), (2, 3, 32, 32)]
 
 
-def test_a_state_before_the_batch_is_no_batch() -> None:
+@pytest.mark.golden
+def test_state_before_the_batch_is_none() -> None:
     """Layers come first in a recurrent state; some other input has the batch."""
     inputs = declared(["T", "N", 16], [2, "N", 8])
     assert shapes(inputs, axes={"N": 1, "T": 5}) == [(5, 1, 16), (2, 1, 8)]
     assert shapes(declared(["N", 20, 16], [2, "n", 8]), batch=4, axes={"n": 4}) == [(4, 20, 16), (2, 4, 8)]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("shape", "settings", "says", "advice"),
     [
@@ -89,7 +93,7 @@ def test_a_state_before_the_batch_is_no_batch() -> None:
         ([1, 3], {"batch": 2}, "batch 2 was asked for, and its first axis is 1", "--batch 1"),
     ],
 )
-def test_what_nobody_has_said_is_refused(shape: Shape, settings: dict[str, object], says: str, advice: str) -> None:
+def test_unknown_sizes_are_refused(shape: Shape, settings: dict[str, object], says: str, advice: str) -> None:
     with pytest.raises(InvalidModel, match=says) as caught:
         shapes(declared(shape), **settings)
     (problem,) = caught.value.problems
@@ -98,18 +102,21 @@ def test_what_nobody_has_said_is_refused(shape: Shape, settings: dict[str, objec
         raise InvalidModel(problem.advice)
 
 
+@pytest.mark.abuse
 def test_every_input_at_fault_is_named() -> None:
     with pytest.raises(InvalidModel) as caught:
         shapes(declared(["N", 3, "H", "W"], ["N", "T"], ["N", 7]))
     assert [problem.message.partition(" [")[0] for problem in caught.value.problems] == ['input "x"', 'input "y"']
 
 
-def test_two_images_of_which_neither_fits() -> None:
+@pytest.mark.abuse
+def test_two_images_neither_of_which_fits() -> None:
     with pytest.raises(InvalidModel) as caught:
         shapes(declared([1, 3, 8, 8], [1, 1, 16, 16]), input_size=(32, 32))
     assert len(caught.value.problems) == 2
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("inputs", "settings", "expected"),
     [
@@ -121,9 +128,7 @@ def test_two_images_of_which_neither_fits() -> None:
         ([["N", 4]], {}, None),
     ],
 )
-def test_the_image_size_that_the_reader_needs(
-    inputs: list[Shape], settings: dict[str, object], expected: object
-) -> None:
+def test_image_size_for_the_reader(inputs: list[Shape], settings: dict[str, object], expected: object) -> None:
     found = fill(declared(*inputs), Settings(**settings), place="m")
     assert filled_size(found) == expected
 
@@ -131,8 +136,9 @@ def test_the_image_size_that_the_reader_needs(
 sizes = st.integers(1, 64)
 
 
+@pytest.mark.properties
 @given(st.lists(st.one_of(sizes, st.sampled_from("abc"), st.none()), max_size=3), st.tuples(sizes, sizes, sizes))
-def test_properties_every_axis_is_what_it_is_called(shape: Shape, by_name: tuple[int, int, int]) -> None:
+def test_every_axis_is_what_it_claims(shape: Shape, by_name: tuple[int, int, int]) -> None:
     """A fixed axis stays, a name is one size wherever it stands, and an axis without a name goes by its number."""
     axes = dict(zip("abc", by_name, strict=True))
     axes |= {f"x:{index}": index + 1 for index, size in enumerate(shape) if size is None}
@@ -144,7 +150,8 @@ def test_properties_every_axis_is_what_it_is_called(shape: Shape, by_name: tuple
             assert found[index] == (size or index + 1)
 
 
-def test_abuse_sizes_below_one() -> None:
+@pytest.mark.abuse
+def test_sizes_below_one() -> None:
     with pytest.raises(InvalidConfig) as caught:
         Settings(axes={"W": 0}, input_size=(0, 5))
     assert [problem.place for problem in caught.value.problems] == ["bench.axes.W", "bench.input_size"]

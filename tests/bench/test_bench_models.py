@@ -52,8 +52,9 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parity
 @needs_ort
-def test_parity_the_session_computes_the_convolution(file: Path) -> None:
+def test_session_computes_the_convolution(file: Path) -> None:
     settings = replace(QUICK, batch=2)
     session = ort_runtime.OrtRuntime().prepare(file, settings)
     shape = (2, 3, 8, 8)
@@ -73,8 +74,9 @@ def test_parity_the_session_computes_the_convolution(file: Path) -> None:
     session.close()
 
 
+@pytest.mark.parity
 @needs_ort
-def test_parity_a_graph_and_its_file_give_the_same(file: Path) -> None:
+def test_graph_and_file_give_the_same(file: Path) -> None:
     found = []
     for model in (file, _graph()):
         session = ort_runtime.OrtRuntime().prepare(model, QUICK)
@@ -83,8 +85,9 @@ def test_parity_a_graph_and_its_file_give_the_same(file: Path) -> None:
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.golden
 @needs_ort
-def test_golden_bench_files_and_groups(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_files_and_groups(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_read", lambda *_: _graph())
     seen: list[int] = []
     found = bench_files([f"{file}+{file}", file], QUICK, progress=lambda done, planned: seen.append(done)).to_json()
@@ -98,9 +101,10 @@ def test_golden_bench_files_and_groups(file: Path, monkeypatch: pytest.MonkeyPat
     assert seen == list(range(1, 12))
 
 
+@pytest.mark.abuse
 @needs_ort
 @pytest.mark.parametrize(("content", "error"), [(b"not a model", InvalidModel), (b"", TrunklineError)])
-def test_abuse_files_that_are_no_model(tmp_path: Path, content: bytes, error: type[Exception]) -> None:
+def test_files_that_are_no_model(tmp_path: Path, content: bytes, error: type[Exception]) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
     with pytest.raises(error, match="bad.onnx"):
@@ -113,6 +117,7 @@ def _one_node(node: onnx.NodeProto, output: onnx.ValueInfoProto, *initializers: 
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
 
 
+@pytest.mark.abuse
 @needs_ort
 @pytest.mark.parametrize(
     ("op", "error", "says"),
@@ -123,9 +128,11 @@ def _one_node(node: onnx.NodeProto, output: onnx.ValueInfoProto, *initializers: 
         ("RandomNormalLike", WorkFailed, "different outputs"),
     ],
 )
-def test_abuse_models_that_do_not_run_or_repeat(
+def test_models_that_fail_or_vary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op: str, error: type[Exception], says: str
 ) -> None:
+    """Models that do not run, or do not repeat their outputs, are refused."""
+
     def unreadable(*_: object) -> Graph:
         raise InvalidModel("no")
 
@@ -141,7 +148,8 @@ def test_abuse_models_that_do_not_run_or_repeat(
         bench_files([tmp_path / "m.onnx"], QUICK)
 
 
-def test_properties_importing_the_bench_loads_no_runtime() -> None:
+@pytest.mark.properties
+def test_importing_the_bench_loads_no_runtime() -> None:
     code = (
         "import sys, trunkline.bench.models, trunkline.bench.runtimes.ort, trunkline.bench.runtimes.torch_eager;"
         "print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
@@ -151,8 +159,9 @@ def test_properties_importing_the_bench_loads_no_runtime() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.abuse
 @needs_ort
-def test_abuse_a_provider_that_is_not_there(file: Path) -> None:
+def test_provider_that_is_not_there(file: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -161,14 +170,17 @@ def test_abuse_a_provider_that_is_not_there(file: Path) -> None:
         bench_files([file], replace(QUICK, provider="cuda"))
 
 
-def test_abuse_a_provider_that_only_claims_to_be_there() -> None:
+@pytest.mark.abuse
+def test_provider_that_falls_back() -> None:
+    """A provider that is listed, but that the session does not run on, is refused."""
     fallen_back = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
     with pytest.raises(WorkFailed, match="asked for, and the session runs on CPUExecutionProvider"):
         ort_runtime._require_loaded(fallen_back, "cuda", "m.onnx")
     ort_runtime._require_loaded(fallen_back, "cpu", "m.onnx")
 
 
-def test_abuse_no_onnxruntime(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+@pytest.mark.abuse
+def test_no_onnxruntime(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(WorkFailed, match=r"pip install trunkline\[cpu\]"):
         bench_files([file], QUICK)
@@ -176,8 +188,9 @@ def test_abuse_no_onnxruntime(monkeypatch: pytest.MonkeyPatch, file: Path) -> No
         bench_files([file], replace(QUICK, provider="cuda"))
 
 
+@pytest.mark.abuse
 @needs_ort
-def test_abuse_non_finite_weights_stop_the_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_weights_stop_the_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_read", lambda *_: _graph())
     graph = _graph()
     weight = graph.initializers["conv.weight"]
@@ -187,7 +200,8 @@ def test_abuse_non_finite_weights_stop_the_bench(tmp_path: Path, monkeypatch: py
         bench_files([tmp_path / "nan.onnx"], QUICK)
 
 
-def test_abuse_missing_files_are_all_named(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_missing_files_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel) as caught:
         bench_files([tmp_path / "a.onnx", f"{tmp_path}/b.onnx+{tmp_path}/c.onnx"], QUICK)
     assert [Path(problem.place).name for problem in caught.value.problems] == ["a.onnx", "b.onnx", "c.onnx"]
@@ -195,7 +209,8 @@ def test_abuse_missing_files_are_all_named(tmp_path: Path) -> None:
         bench_files([], QUICK)
 
 
-def test_golden_names_and_groups(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_names_and_groups(tmp_path: Path) -> None:
     odd = tmp_path / "a+b.onnx"
     odd.touch()
     assert split_group(odd) == (odd,)
@@ -204,7 +219,10 @@ def test_golden_names_and_groups(tmp_path: Path) -> None:
     assert names_of(groups) == ["a#1", "a#2", "a+b"]
 
 
-def test_golden_macs_of_graphs_and_of_what_is_no_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.golden
+def test_macs_where_they_can_be_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MACs of Graphs, and of files that are none."""
+
     def unreadable(*_: object) -> Graph:
         raise InvalidModel("no")
 
@@ -213,7 +231,8 @@ def test_golden_macs_of_graphs_and_of_what_is_no_graph(tmp_path: Path, monkeypat
     assert count_macs(tmp_path / "quantised.onnx") is None
 
 
-def test_golden_sessions_are_closed(session) -> None:
+@pytest.mark.golden
+def test_sessions_are_closed(session) -> None:
     made = []
 
     class Fake:
@@ -228,7 +247,10 @@ def test_golden_sessions_are_closed(session) -> None:
     assert len(made) == 2 and all(each.closed for each in made)
 
 
-def test_properties_inputs_are_seeded_and_differ_by_turn_not_by_name() -> None:
+@pytest.mark.properties
+def test_inputs_differ_by_turn_not_name() -> None:
+    """Inputs are seeded, and differ by turn, not by name."""
+
     def draw(name: str, seed: int = 0, kind: str = "float32") -> list[np.ndarray]:
         one = Input(Declared(name, ("N", 3), np.dtype(kind)), (2, 3))
         feeds = make_feeds([one], Settings(seed=seed), place="m")
@@ -243,8 +265,9 @@ def test_properties_inputs_are_seeded_and_differ_by_turn_not_by_name() -> None:
         draw("a", kind="U1")
 
 
+@pytest.mark.parity
 @pytest.mark.skipif(not HAS_TWIN, reason="the twin is not part of this installation")
-def test_parity_eager_torch_agrees_with_onnxruntime() -> None:
+def test_eager_torch_agrees_with_onnxruntime() -> None:
     import torch
 
     before = torch.get_num_threads()
@@ -259,7 +282,8 @@ def test_parity_eager_torch_agrees_with_onnxruntime() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_abuse_torch_without_a_gpu() -> None:
+@pytest.mark.abuse
+def test_torch_without_a_gpu() -> None:
     with pytest.raises(WorkFailed, match="torch finds no GPU"):
         torch_eager._require_device(False, "cuda")
     with pytest.raises(InvalidConfig, match="not on tensorrt"):

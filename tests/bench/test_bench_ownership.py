@@ -20,6 +20,8 @@ from trunkline.ingest.read import read
 from trunkline.verbs.build import Sharing, build
 from trunkline.verbs.convert import convert
 
+pytestmark = pytest.mark.golden
+
 TASKS = {"a": 2, "b": 3}
 
 
@@ -45,14 +47,14 @@ def expected(copies: int = 2) -> Macs:
 
 
 @pytest.mark.parametrize("fold", [True, False])
-def test_a_built_file_keeps_backbone_and_heads_apart(fold: bool, tmp_path: Path) -> None:
+def test_built_file_separates_backbone_and_heads(fold: bool, tmp_path: Path) -> None:
     for sharing, copies in ((Sharing(independent=True), 2), (Sharing(all_shared=True), 1)):
         result = build(backbone(), tmp_path / "m.onnx", tasks=TASKS, sharing=sharing, fold=fold)
         assert count_macs(result.path) == expected(copies)
         assert (result.cost.backbone.macs, result.cost.heads.macs) == (expected(copies).backbone, expected().heads)
 
 
-def test_reuse_and_conversion_keep_the_owners(built: Path, tmp_path: Path) -> None:
+def test_reuse_and_conversion_keep_owners(built: Path, tmp_path: Path) -> None:
     """Equal columns become one when a file is optimised; what is left still says whose it is."""
     again = write_onnx(read(built), tmp_path / "again.onnx")
     assert count_macs(again) == expected(1)
@@ -60,7 +62,7 @@ def test_reuse_and_conversion_keep_the_owners(built: Path, tmp_path: Path) -> No
     assert count_macs(tmp_path / "converted.onnx") == expected(1)
 
 
-def test_a_file_of_others_is_all_backbone(tmp_path: Path) -> None:
+def test_foreign_file_is_all_backbone(tmp_path: Path) -> None:
     """Names that look like a head's say nothing, nor do notes on nodes of a model that does not speak of tasks."""
     path = write_onnx(backbone(), tmp_path / "m.onnx")
     assert count_macs(path) == Macs(graph_cost(backbone()).macs, 0)
@@ -71,7 +73,7 @@ def test_a_file_of_others_is_all_backbone(tmp_path: Path) -> None:
     assert count_macs(path) == Macs(graph_cost(backbone()).macs, 0)
 
 
-def test_what_is_cut_out_belongs_to_nobody(built: Path, tmp_path: Path) -> None:
+def test_cut_nodes_have_no_owner(built: Path, tmp_path: Path) -> None:
     """A piece of our file that ends inside a head is a network of its own."""
     inside = cut(read(built), ["head.a.norm1"])
     assert not any(key for node in inside.nodes for key in node.metadata_props if key != "trunkline.source")
@@ -80,7 +82,7 @@ def test_what_is_cut_out_belongs_to_nobody(built: Path, tmp_path: Path) -> None:
     assert not any(p.key == "trunkline.tasks" for node in onnx.load(path).graph.node for p in node.metadata_props)
 
 
-def test_what_was_a_head_is_backbone_in_the_next_model(built: Path, tmp_path: Path) -> None:
+def test_former_head_becomes_backbone(built: Path, tmp_path: Path) -> None:
     """Our file read as a backbone up to the inside of a head, shared by tasks of the same names."""
     again = read_backbone(built, features=["head.a.relu1"])
     assert "head.a.conv1_2" in {name_of(node) for node in again.nodes}
@@ -89,7 +91,7 @@ def test_what_was_a_head_is_backbone_in_the_next_model(built: Path, tmp_path: Pa
     assert count_macs(result.path) == Macs(result.cost.backbone.macs, result.cost.heads.macs)
 
 
-def test_outputs_of_other_names_make_another_model(built: Path, tmp_path: Path) -> None:
+def test_other_outputs_make_another_model(built: Path, tmp_path: Path) -> None:
     proto = onnx.load(built)
     proto.graph.node.append(onnx.helper.make_node("Relu", ["a"], ["mine"], name="mine"))
     proto.graph.output.append(onnx.helper.make_tensor_value_info("mine", onnx.TensorProto.FLOAT, ["N", 2, 16, 16]))

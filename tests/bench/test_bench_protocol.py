@@ -21,7 +21,8 @@ from trunkline.errors import InvalidConfig, WorkFailed
 QUICK = Settings(minimum_samples=64, minimum_seconds=0.0, warm_up_seconds=0.0)
 
 
-def test_golden_samples_are_the_clocks(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_samples_are_the_clocks(clock, session, environment: Environment) -> None:
     (latency,) = measure([Candidate("a", (session(4.0),))], QUICK, clock=clock, environment=environment)
     assert latency.samples_ms == (4.0,) * 64
     assert (latency.p50_ms, latency.p50_ci_ms, latency.p90_ms, latency.p99_ms) == (4.0, (4.0, 4.0), 4.0, None)
@@ -29,8 +30,9 @@ def test_golden_samples_are_the_clocks(clock, session, environment: Environment)
     assert latency.environment is environment
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(("count", "p90", "p99"), [(63, False, False), (64, True, False), (662, True, True)])
-def test_golden_tail_percentiles_only_with_enough_samples(
+def test_tail_percentiles_only_with_enough_samples(
     clock, session, environment: Environment, count: int, p90: bool, p99: bool
 ) -> None:
     settings = replace(QUICK, minimum_samples=count)
@@ -38,14 +40,17 @@ def test_golden_tail_percentiles_only_with_enough_samples(
     assert (len(latency.samples_ms), latency.p90_ms is not None, latency.p99_ms is not None) == (count, p90, p99)
 
 
-def test_golden_several_sessions_are_one_sample(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_several_sessions_are_one_sample(clock, session, environment: Environment) -> None:
     independent = Candidate("independent", (session(3.0), session(5.0)))
     (latency,) = measure([independent], QUICK, clock=clock, environment=environment)
     assert latency.p50_ms == 8.0
     assert latency.region == "2 sessions one after another, each: fake"
 
 
-def test_properties_candidates_take_turns_in_random_order_on_the_same_input(clock, session, environment) -> None:
+@pytest.mark.properties
+def test_candidates_take_turns_in_random_order(clock, session, environment) -> None:
+    """Candidates take turns in random order, on the same input within a round."""
     first, second = session(1.0), session(2.0)
     order: list[tuple[str, int]] = []
     for name, each in (("a", first), ("b", second)):
@@ -59,7 +64,8 @@ def test_properties_candidates_take_turns_in_random_order_on_the_same_input(cloc
     assert {index for _, index in order} == {0, 1, 2, 3}
 
 
-def test_properties_a_seed_repeats_the_order(clock, environment: Environment) -> None:
+@pytest.mark.properties
+def test_seed_repeats_the_order(clock, environment: Environment) -> None:
     from_seed = {seed: _first_runs(clock, environment, seed) for seed in (0, 1)}
     assert _first_runs(clock, environment, 0) == from_seed[0]
     assert from_seed[0] != from_seed[1]
@@ -97,13 +103,16 @@ def _first_runs(clock, environment: Environment, seed: int) -> list[str]:
     return order
 
 
-def test_golden_warm_up_ends_when_the_median_is_flat(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_warm_up_ends_when_median_is_flat(clock, session, environment: Environment) -> None:
     slow_start = itertools.chain([50.0 * 0.8**run for run in range(20)], itertools.repeat(1.0))
     (latency,) = measure([Candidate("a", (session(slow_start),))], QUICK, clock=clock, environment=environment)
     assert latency.samples_ms == (1.0,) * 64
 
 
-def test_golden_warm_up_is_bounded_and_says_so(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_warm_up_is_bounded(clock, session, environment: Environment) -> None:
+    """Warming up is bounded, and the result says so."""
     growing = (1.02**run for run in itertools.count())
     settings = replace(QUICK, warm_up_limit_seconds=0.5)
     (latency,) = measure([Candidate("a", (session(growing),))], settings, clock=clock, environment=environment)
@@ -112,19 +121,23 @@ def test_golden_warm_up_is_bounded_and_says_so(clock, session, environment: Envi
     assert latency.reason.endswith("the running median was not flat after 0.5 s of warm-up")
 
 
-def test_golden_rounds_go_on_until_the_time_is_used(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_rounds_last_for_the_least_time(clock, session, environment: Environment) -> None:
+    """Rounds go on until the time to measure is used."""
     settings = replace(QUICK, minimum_seconds=1.0)
     (latency,) = measure([Candidate("a", (session(10.0),))], settings, clock=clock, environment=environment)
     assert len(latency.samples_ms) == 100
 
 
-def test_golden_the_limit_leaves_enough_for_a_median(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_limit_leaves_enough_for_a_median(clock, session, environment: Environment) -> None:
     settings = replace(QUICK, limit_seconds=1.0, warm_up_limit_seconds=0.0)
     (latency,) = measure([Candidate("a", (session(1000.0),))], settings, clock=clock, environment=environment)
     assert len(latency.samples_ms) == 11
 
 
-def test_golden_progress_counts_rounds(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_progress_counts_rounds(clock, session, environment: Environment) -> None:
     seen: list[tuple[int, int]] = []
     measure(
         [Candidate("a", (session(1.0),))],
@@ -136,8 +149,9 @@ def test_golden_progress_counts_rounds(clock, session, environment: Environment)
     assert seen == [(done, 64) for done in range(1, 65)]
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize("was_enabled", [True, False])
-def test_properties_the_garbage_collector_is_paused_and_restored(clock, session, environment, was_enabled) -> None:
+def test_garbage_collector_is_paused_and_restored(clock, session, environment, was_enabled) -> None:
     inside: list[bool] = []
     a = session(1.0, lambda index, count: inside.append(gc.isenabled()) or np.array([float(index)]))
     before = gc.isenabled()
@@ -154,6 +168,7 @@ def _stale(index: int, count: int) -> np.ndarray:
     return np.array([float(index if count < 10 else 0)])
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -164,7 +179,7 @@ def _stale(index: int, count: int) -> np.ndarray:
         (lambda index, count: np.zeros(2 if count > 20 else 1), "different outputs"),
     ],
 )
-def test_abuse_untrustworthy_outputs_stop_the_bench(
+def test_untrustworthy_outputs_stop_the_bench(
     clock, session, environment: Environment, answer: Callable[[int, int], np.ndarray], says: str
 ) -> None:
     with pytest.raises(WorkFailed, match=says) as caught:
@@ -172,17 +187,20 @@ def test_abuse_untrustworthy_outputs_stop_the_bench(
     assert caught.value.problems[0].place == "cheat, output out"
 
 
-def test_properties_rounding_between_runs_is_tolerated(clock, session, environment: Environment) -> None:
+@pytest.mark.properties
+def test_rounding_between_runs_is_tolerated(clock, session, environment: Environment) -> None:
     wobbling = session(1.0, lambda index, count: np.array([1.0 + 1e-6 * (count % 3), 0.0]))
     assert measure([Candidate("a", (wobbling,))], QUICK, clock=clock, environment=environment)[0].stable
 
 
-def test_abuse_a_clock_that_stands_still(clock, session, environment: Environment) -> None:
+@pytest.mark.abuse
+def test_clock_that_stands_still(clock, session, environment: Environment) -> None:
     with pytest.raises(WorkFailed, match="did not advance"):
         measure([Candidate("a", (session(0.0),))], QUICK, clock=clock, environment=environment)
 
 
-def test_abuse_no_candidates_or_equal_names(clock, session) -> None:
+@pytest.mark.abuse
+def test_no_candidates_or_equal_names(clock, session) -> None:
     with pytest.raises(InvalidConfig, match="nothing to measure"):
         measure([], QUICK, clock=clock)
     with pytest.raises(InvalidConfig, match="two candidates are called a"):
@@ -191,7 +209,8 @@ def test_abuse_no_candidates_or_equal_names(clock, session) -> None:
         Candidate("a", ())
 
 
-def test_abuse_settings_name_every_problem() -> None:
+@pytest.mark.abuse
+def test_settings_name_every_problem() -> None:
     with pytest.raises(InvalidConfig) as caught:
         Settings(batch=0, minimum_samples=10, provider="cdua")
     assert [problem.place for problem in caught.value.problems] == [
@@ -202,7 +221,8 @@ def test_abuse_settings_name_every_problem() -> None:
     assert caught.value.problems[-1].advice == 'did you mean "cuda"?'
 
 
-def test_golden_comparison_against_the_first(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_comparison_against_the_first(clock, session, environment: Environment) -> None:
     noise = np.random.default_rng(0).lognormal(0, 0.02, 10_000)
     candidates = [
         Candidate("independent", (session(4.0), session(6.0))),
@@ -228,7 +248,8 @@ def test_golden_comparison_against_the_first(clock, session, environment: Enviro
     assert found.stable
 
 
-def test_golden_comparison_as_json(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_comparison_as_json(clock, session, environment: Environment) -> None:
     latencies = measure(
         [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
     )
@@ -243,23 +264,27 @@ def test_golden_comparison_as_json(clock, session, environment: Environment) -> 
     assert latencies[0].to_json()["environment"]["cpu"] == "Fake CPU"
 
 
-def test_abuse_nothing_to_compare() -> None:
+@pytest.mark.abuse
+def test_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no latency"):
         compare([])
 
 
-def test_golden_environment_of_this_machine() -> None:
+@pytest.mark.golden
+def test_environment_of_this_machine() -> None:
     found = read_environment()
     assert found.cpu and found.cores >= 1 and "numpy" in found.versions
     json.dumps(found.to_json())
 
 
-def test_golden_work_adds_up_part_by_part() -> None:
+@pytest.mark.golden
+def test_work_adds_up_part_by_part() -> None:
     assert Macs(7, 2) + Macs(10, 5) == Macs(17, 7)
     assert Macs(7, 2).to_json() == {"macs": 9, "backbone_macs": 7, "head_macs": 2}
 
 
-def test_golden_a_candidate_of_unlike_sessions(clock, session) -> None:
+@pytest.mark.golden
+def test_candidate_of_unlike_sessions(clock, session) -> None:
     """The most threads, spinning where any does, and unknown only where none says."""
     first, second, third = session(1.0), session(1.0), session(1.0)
     first.threads, second.threads, third.threads = 2, 4, 1
@@ -271,12 +296,14 @@ def test_golden_a_candidate_of_unlike_sessions(clock, session) -> None:
     assert Candidate("silent", (first,)).spinning is None
 
 
-def test_golden_an_empty_output_is_repeatable(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_empty_output_is_repeatable(clock, session, environment: Environment) -> None:
     empty = session(1.0, lambda index, count: np.zeros((0, 4)))
     assert measure([Candidate("a", (empty,))], QUICK, clock=clock, environment=environment)[0].stable
 
 
-def test_golden_a_ratio_says_which_latency_is_unsteady(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_ratio_names_the_unsteady_latency(clock, session, environment: Environment) -> None:
     """Its own two latencies, and no other."""
     growing = (1.02**run for run in itertools.count())
     candidates = [Candidate("a", (session(1.0),)), Candidate("b", (session(growing),)), Candidate("c", (session(2.0),))]
@@ -290,7 +317,8 @@ def test_golden_a_ratio_says_which_latency_is_unsteady(clock, session, environme
     assert not first.stable
 
 
-def test_golden_work_of_nothing_bounds_nothing(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_work_of_nothing_bounds_nothing(clock, session, environment: Environment) -> None:
     """What is known is told even where no share of it can be."""
     latencies = measure(
         [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
@@ -305,7 +333,8 @@ def test_golden_work_of_nothing_bounds_nothing(clock, session, environment: Envi
     assert [model["macs"] for model in alone.to_json()["models"]] == [None, 5]
 
 
-def test_golden_each_percentile_is_its_own(clock, session, environment: Environment) -> None:
+@pytest.mark.golden
+def test_each_percentile_is_its_own(clock, session, environment: Environment) -> None:
     """662 samples support all three."""
     noise = 5.0 * np.random.default_rng(0).lognormal(0, 0.05, 5000)
     settings = replace(QUICK, minimum_samples=662)

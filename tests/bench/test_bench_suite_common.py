@@ -17,7 +17,8 @@ def _common():
     return module
 
 
-def test_golden_paired_prints_the_speed_up(clock, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.golden
+def test_paired_prints_the_speed_up(clock, capsys: pytest.CaptureFixture[str]) -> None:
     def work(milliseconds: int) -> None:
         clock.now += milliseconds * 1_000_000
 
@@ -29,7 +30,8 @@ def test_golden_paired_prints_the_speed_up(clock, capsys: pytest.CaptureFixture[
     assert "30.000 ms ->     20.000 ms" in printed
 
 
-def test_abuse_paired_with_too_few_rounds(clock) -> None:
+@pytest.mark.abuse
+def test_paired_with_too_few_rounds(clock) -> None:
     def work() -> None:
         clock.now += 1_000_000
 

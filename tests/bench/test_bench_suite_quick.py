@@ -31,7 +31,8 @@ def quick(module, tmp_path: Path) -> Callable[[Sequence[str]], dict]:
     return run
 
 
-def test_golden_quick_runs_write_json_and_a_table(quick, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.golden
+def test_quick_runs_write_json_and_table(quick, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["search_reuse", "saved_memory", "ingest_speed", "shared_latency"]
     found = quick(names)
     printed = capsys.readouterr().out
@@ -52,19 +53,22 @@ def test_golden_quick_runs_write_json_and_a_table(quick, capsys: pytest.CaptureF
                 assert row["interval"][0] <= row["ratio"] <= row["interval"][1]
 
 
-def test_golden_every_benchmark_has_its_module(module) -> None:
+@pytest.mark.golden
+def test_every_benchmark_has_its_module(module) -> None:
     for name in module("__main__").BENCHMARKS:
         assert (ROOT / "bench_suite" / f"{name}.py").is_file()
 
 
-def test_parity_both_mixings_of_a_step_give_the_same_loss(module) -> None:
+@pytest.mark.parity
+def test_both_mixings_give_the_same_loss(module) -> None:
     step = module("policy_step")
     case = step.QUICK[0]
     losses = [step.Step(case, mixing, "weights")() for mixing in ("weight", "output")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_golden_a_turn_trains_its_group_alone(module) -> None:
+@pytest.mark.golden
+def test_turn_trains_its_group_alone(module) -> None:
     step = module("policy_step")
     for turn in ("weights", "policy"):
         made = step.Step(step.QUICK[0], "weight", turn)
@@ -73,7 +77,8 @@ def test_golden_a_turn_trains_its_group_alone(module) -> None:
             assert any(parameter.grad is not None for parameter in parameters.values()) == (group == turn)
 
 
-def test_properties_peak_memory_follows_what_is_alive(module) -> None:
+@pytest.mark.properties
+def test_peak_memory_follows_what_is_alive(module) -> None:
     import torch
 
     with module("saved_memory").Alive(set()) as alive:
@@ -86,7 +91,8 @@ def test_properties_peak_memory_follows_what_is_alive(module) -> None:
     assert alive.peak == 8000
 
 
-def test_properties_policies_are_distributions(module) -> None:
+@pytest.mark.properties
+def test_policies_are_distributions(module) -> None:
     reuse = module("search_reuse")
     graph = module("models").backbone("zoo:tiny")
     units = reuse.find_units(graph, "operator")
@@ -98,7 +104,8 @@ def test_properties_policies_are_distributions(module) -> None:
             assert skip is not None or p[reuse.SKIPPED] == 0
 
 
-def test_golden_a_whole_policy_shares_everything_or_nothing(module) -> None:
+@pytest.mark.golden
+def test_whole_policy_shares_all_or_nothing(module) -> None:
     import numpy as np
 
     reuse = module("search_reuse")
@@ -110,7 +117,8 @@ def test_golden_a_whole_policy_shares_everything_or_nothing(module) -> None:
     assert reuse._macs_left(net, shared + reuse.OWN, "tied") == pytest.approx(1)
 
 
-def test_golden_results_say_whether_the_target_is_met(module) -> None:
+@pytest.mark.golden
+def test_results_tell_whether_target_is_met(module) -> None:
     result = module("result")
     ours, theirs = [10.0] * 11, [15.0] * 11
     met = result.speed_up("a", ours, theirs, target=result.Target(1.4))
@@ -123,7 +131,9 @@ def test_golden_results_say_whether_the_target_is_met(module) -> None:
     assert "MISSED" not in result.table([missed], judged=False)
 
 
-def test_golden_a_target_inside_the_interval_is_a_reservation(module) -> None:
+@pytest.mark.golden
+def test_target_inside_the_interval(module) -> None:
+    """A target inside the interval is a reservation."""
     result = module("result")
     unsure = result.Result("a", 1.0, 1.6, "ms", 1.6, (1.4, 1.8), result.Target(1.5))
     assert unsure.verdict == "met, within noise"
@@ -131,13 +141,15 @@ def test_golden_a_target_inside_the_interval_is_a_reservation(module) -> None:
     assert result.Result("a", 1.0, 1.6, "ms", 1.6).verdict == ""
 
 
-def test_golden_too_few_rounds_give_a_ratio_without_interval(module) -> None:
+@pytest.mark.golden
+def test_too_few_rounds_give_no_interval(module) -> None:
     found = module("result").speed_up("a", [10.0, 20.0], [20.0, 40.0])
     assert found.ratio == pytest.approx(2)
     assert found.interval is None
 
 
-def test_golden_a_side_that_is_not_steady_is_marked_with_its_reason(module) -> None:
+@pytest.mark.golden
+def test_unsteady_side_is_marked(module) -> None:
     """Either side; and too few rounds tell nothing."""
     result = module("result")
     steady, noisy = [10.0] * 11, [10.0, 20.0] * 6
@@ -153,8 +165,9 @@ def test_golden_a_side_that_is_not_steady_is_marked_with_its_reason(module) -> N
     assert "?" not in result.table([result.speed_up("case", steady, steady), result.speed_up("few", [1.0], [9.0])])
 
 
+@pytest.mark.golden
 @pytest.mark.slow
-def test_golden_a_busy_machine_is_made_and_left_quiet(quick) -> None:
+def test_busy_machine_is_left_quiet(quick) -> None:
     """Rows without and with neighbours; whatever was started has ended."""
     found = quick(["busy_machine"])
     rows = found["benchmarks"]["busy_machine"]
@@ -167,7 +180,8 @@ def test_golden_a_busy_machine_is_made_and_left_quiet(quick) -> None:
     assert all(row["ours"] > 0 and row["theirs"] > 0 and row["ratio"] > 0 for row in rows)
 
 
-def test_abuse_unknown_benchmark(module, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.abuse
+def test_unknown_benchmark(module, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         module("__main__").main(["--only", "nothing"])
     assert stop.value.code == 2

@@ -42,8 +42,9 @@ def run(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(names, needed), strict=True))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", COSTLY)
-def test_each_part_computes_what_its_unit_computes(name: str) -> None:
+def test_parts_compute_what_their_units_compute(name: str) -> None:
     """On the values that the whole backbone computes, with normalisation folded as it is for the measurement."""
     backbone = COSTLY[name]()
     revealed = backbone.copy()
@@ -62,8 +63,9 @@ def test_each_part_computes_what_its_unit_computes(name: str) -> None:
         np.testing.assert_allclose(found[output], values[output], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ["shrinking", "residual"])
-def test_a_skips_part_reads_and_gives_the_units_shapes(name: str) -> None:
+def test_skip_part_has_the_units_shapes(name: str) -> None:
     backbone = COSTLY[name]()
     units = find_units(backbone)
     shapes = {name_of(value): value.shape for node in backbone.nodes for value in node.outputs}
@@ -79,8 +81,9 @@ def test_a_skips_part_reads_and_gives_the_units_shapes(name: str) -> None:
     assert kinds
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", COSTLY)
-def test_a_measured_table_fits_its_backbone(name: str, clock, session) -> None:
+def test_measured_table_fits_its_backbone(name: str, clock, session) -> None:
     """Every unit, skip that runs, and product between units is there, less what a model that does nothing takes."""
     backbone = COSTLY[name]()
     runtime = FakeRuntime(session)
@@ -100,7 +103,8 @@ def test_a_measured_table_fits_its_backbone(name: str, clock, session) -> None:
     assert len(result.latencies) == len(runtime.parts)
 
 
-def test_what_is_unstable_is_called_so(clock, session) -> None:
+@pytest.mark.golden
+def test_unstable_parts_are_marked(clock, session) -> None:
     """A unit whose samples drift is marked in the table and listed; the others are not."""
     backbone = COSTLY["chain"]()
     drifting = (1.0 + (count > 70) for count in range(10_000))
@@ -111,6 +115,7 @@ def test_what_is_unstable_is_called_so(clock, session) -> None:
     assert [entry.stable for entry in result.table.units.values()] == [False, True, True, True]
 
 
-def test_a_table_is_of_one_image(session) -> None:
+@pytest.mark.abuse
+def test_table_is_of_one_image(session) -> None:
     with pytest.raises(ValueError, match="one image"):
         measure_units(COSTLY["chain"](), Settings(batch=2), FakeRuntime(session))

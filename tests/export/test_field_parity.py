@@ -22,7 +22,8 @@ def outputs(nets, path: Path, image: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("bias", [6, 8, 12, 18])
-def test_a_small_probability_map_is_written_as_it_is(nets, bias: int, tmp_path: Path) -> None:
+def test_small_probability_map_is_exported(nets, bias: int, tmp_path: Path) -> None:
+    """A small probability map is written as it is."""
     path = CORPUS / "field" / "sigmoid_small_parity" / f"sat_sigmoid_{bias}.onnx"
     result = convert(path, tmp_path / "m.onnx", parity_inputs=32)
     assert result.export.parity.passed
@@ -32,7 +33,7 @@ def test_a_small_probability_map_is_written_as_it_is(nets, bias: int, tmp_path: 
         np.testing.assert_array_equal(written, own)
 
 
-def test_a_pad_before_a_pool_of_one_is_kept(tmp_path: Path) -> None:
+def test_pad_before_a_pool_is_kept(tmp_path: Path) -> None:
     """onnxruntime loads no pool whose padding is as large as its window."""
     result = convert(CORPUS / "zoo" / "pad_before_pool_of_one.onnx", tmp_path / "m.onnx", parity_inputs=4)
     assert result.export.parity.passed

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +30,8 @@ HOSTILE = ["<script>alert(1)</script>", "\x1b[31mred\x1b[0m", "\u202eright to le
 # golden: what the file says
 
 
-def test_header_batch_axis_outputs_and_tasks(nets, tmp_path):
+@pytest.mark.golden
+def test_header_batch_axis_outputs_and_tasks(nets: Any, tmp_path: Path) -> None:
     path = write_onnx(nets.columns(tied=False), tmp_path / "model.onnx")
     proto = onnx.load(path)
     assert (proto.ir_version, proto.producer_name) == (8, "trunkline")
@@ -40,7 +43,8 @@ def test_header_batch_axis_outputs_and_tasks(nets, tmp_path):
     assert tasks["block0"][TASKS_KEY] == "depth,seg"
 
 
-def test_provenance_without_paths_and_traces(nets, tmp_path):
+@pytest.mark.golden
+def test_provenance_without_paths_and_traces(nets: Any, tmp_path: Path) -> None:
     graph = nets.columns(tied=True)
     node = graph.node("block0")
     node.metadata_props.update(
@@ -62,7 +66,8 @@ def test_provenance_without_paths_and_traces(nets, tmp_path):
     assert props["block0"][SOURCE_KEY] == "deeplab.prototxt:12"
 
 
-def test_weights_are_assigned_by_name(nets, tmp_path):
+@pytest.mark.golden
+def test_weights_are_assigned_by_name(nets: Any, tmp_path: Path) -> None:
     graph = nets.columns(tied=False, own=0)
     weights = {name: array_of(value) * 2 for name, value in graph.initializers.items()}
     weights["block0.bn.var"] = weights["block0.bn.var"].astype(np.float64)
@@ -74,7 +79,9 @@ def test_weights_are_assigned_by_name(nets, tmp_path):
         assert np.array_equal(array, weights[name].astype(np.float32))
 
 
-def test_lazy_weights_are_drawn_and_their_recipe_is_not_written(nets, tmp_path):
+@pytest.mark.golden
+def test_lazy_weights_are_drawn(nets: Any, tmp_path: Path) -> None:
+    """Lazy weights are drawn, and their recipe is not written."""
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     weight = net.weight("conv.weight", (4, 3, 3, 3), nets.Filler())
@@ -84,7 +91,9 @@ def test_lazy_weights_are_drawn_and_their_recipe_is_not_written(nets, tmp_path):
     assert np.array_equal(stored, nets.Filler().draw((4, 3, 3, 3), "conv.weight"))
 
 
-def test_without_reuse_weights_that_only_start_equal_stay_apart(nets, tmp_path):
+@pytest.mark.golden
+def test_without_reuse_equal_weights_stay_apart(nets: Any, tmp_path: Path) -> None:
+    """Without reuse, weights that only start equal stay apart, because they will be trained."""
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     for name in ("a", "b"):
@@ -114,7 +123,9 @@ write_onnx(nets.columns(tied=False, tasks=("b", "a", "c")), sys.argv[2], metadat
 """
 
 
-def test_bytes_do_not_depend_on_hash_seed_folder_locale_or_time_zone(tmp_path):
+@pytest.mark.properties
+def test_bytes_depend_on_nothing_else(tmp_path: Path) -> None:
+    """The bytes of a file do not depend on hash seed, folder, locale or time zone."""
     conftest = str(__import__("pathlib").Path(__file__).with_name("conftest.py"))
     hashes = set()
     for seed, zone in (("0", "UTC"), ("1", "Asia/Tokyo"), ("4242", "America/Lima")):
@@ -126,7 +137,8 @@ def test_bytes_do_not_depend_on_hash_seed_folder_locale_or_time_zone(tmp_path):
     assert len(hashes) == 1
 
 
-def test_a_second_export_replaces_the_first(nets, tmp_path):
+@pytest.mark.golden
+def test_second_export_replaces_the_first(nets: Any, tmp_path: Path) -> None:
     first = write_onnx(nets.columns(tied=True), tmp_path / "m.onnx").read_bytes()
     again = write_onnx(nets.columns(tied=True), tmp_path / "m.onnx").read_bytes()
     other = write_onnx(nets.columns(tied=True, shared=1), tmp_path / "m.onnx").read_bytes()
@@ -134,7 +146,9 @@ def test_a_second_export_replaces_the_first(nets, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_weights_too_many_for_one_file_go_beside_it(nets, tmp_path):
+@pytest.mark.golden
+def test_too_many_weights_go_beside_it(nets: Any, tmp_path: Path) -> None:
+    """Weights that are too many for one file go into a second one beside it."""
     graph = nets.columns(tied=False)
     result = export_model(graph, None, tmp_path / "big.onnx", external_bytes=1000, parity_inputs=8)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["big.onnx", "big.onnx.data"]
@@ -150,7 +164,8 @@ def test_weights_too_many_for_one_file_go_beside_it(nets, tmp_path):
 # abuse
 
 
-def test_all_faults_of_the_weights_are_reported_at_once(nets, tmp_path):
+@pytest.mark.abuse
+def test_all_weight_faults_are_reported_at_once(nets: Any, tmp_path: Path) -> None:
     graph = nets.columns(tied=False, own=0)
     weights = {name: array_of(value) for name, value in graph.initializers.items()}
     del weights["block0.weight"], weights["block1.bn.var"]
@@ -166,8 +181,10 @@ def test_all_faults_of_the_weights_are_reported_at_once(nets, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_names_survive_and_are_escaped_in_messages(nets, tmp_path, name):
+def test_hostile_names_are_escaped_in_messages(nets: Any, tmp_path: Path, name: str) -> None:
+    """Hostile names survive the export, and are escaped in messages."""
     net = nets.Net(name)
     x = net.image(f"{name}.in", (3, 8, 8))
     weights = [net.draw(f"{name}.weight", (4, 3, 3, 3))]
@@ -185,8 +202,12 @@ def test_hostile_names_survive_and_are_escaped_in_messages(nets, tmp_path, name)
     assert "\x1b" not in str(caught.value) and "\u202e" not in str(caught.value) and len(str(caught.value)) < 2000
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("step", ["write_unchecked", "check_file"])
-def test_a_failure_leaves_the_old_file_and_nothing_else(nets, tmp_path, monkeypatch, step):
+def test_failure_leaves_only_the_old_file(
+    nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A failure leaves the old file and nothing else."""
     path = write_onnx(nets.columns(tied=True), tmp_path / "m.onnx")
     before = path.read_bytes()
 
@@ -200,7 +221,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(nets, tmp_path, monkeypa
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_an_interrupt_leaves_nothing(nets, tmp_path, monkeypatch):
+@pytest.mark.abuse
+def test_interrupt_leaves_nothing(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
@@ -210,7 +232,8 @@ def test_an_interrupt_leaves_nothing(nets, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_said_plainly(nets, tmp_path, monkeypatch):
+@pytest.mark.abuse
+def test_full_disk_is_reported(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
@@ -220,7 +243,8 @@ def test_a_full_disk_is_said_plainly(nets, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_invalid_result_is_not_delivered(nets, tmp_path):
+@pytest.mark.abuse
+def test_invalid_result_is_not_delivered(nets: Any, tmp_path: Path) -> None:
     graph = nets.columns(tied=True)
     graph.node("block0").attributes["strides"] = ir.AttrInt64s("strides", [1, 1, 1])
     with pytest.raises(WorkFailed, match="not valid ONNX"):
@@ -228,7 +252,8 @@ def test_an_invalid_result_is_not_delivered(nets, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_path_that_cannot_be_written_is_refused_first(nets, tmp_path):
+@pytest.mark.abuse
+def test_unwritable_path_is_refused_first(nets: Any, tmp_path: Path) -> None:
     for path in (tmp_path / "missing" / "m.onnx", tmp_path):
         with pytest.raises(InvalidConfig):
             write_onnx(nets.columns(tied=True), path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -38,7 +41,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("op", "kernel", "pads", "settings"), CASES)
-def test_a_padded_pool_is_exported_with_parity(nets, tmp_path, op, kernel, pads, settings):
+def test_padded_pool_passes_parity(
+    nets: Any, tmp_path: Path, op: str, kernel: int, pads: int, settings: dict[str, int]
+) -> None:
     graph = padded_pool(nets, op, kernel, pads, **settings)
     path = export_model(graph, None, tmp_path / "m.onnx", parity_inputs=8).path
     image = nets.picture((2, 3, 12, 10))
@@ -46,7 +51,7 @@ def test_a_padded_pool_is_exported_with_parity(nets, tmp_path, op, kernel, pads,
     assert all(np.allclose(optimised[name], plain[name], atol=1e-6) for name in plain)
 
 
-def test_a_written_pad_is_read_again(nets, tmp_path):
+def test_written_pad_is_read_again(nets: Any, tmp_path: Path) -> None:
     graph = padded_pool(nets, "MaxPool", 3, 1)
     path = export_model(graph, None, tmp_path / "m.onnx", parity_inputs=2).path
     again = read_onnx(path)
@@ -56,7 +61,8 @@ def test_a_written_pad_is_read_again(nets, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
 
 
-def test_only_a_pad_before_a_pool_names_its_axes(nets):
+def test_only_pads_before_pools_name_axes(nets: Any) -> None:
+    """Only a Pad before a pool names its axes."""
     graph = padded_pool(nets, "MaxPool", 3, 1).copy()
     assert name_padded_axes(graph) == 1
     pad = graph.node("pad")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,8 +27,6 @@ from trunkline.export.parity.tolerance import Errors, measure, with_torch
 from trunkline.graph.cost import graph_cost
 from trunkline.graph.roles import parameter_count
 from trunkline.twins.twin import Twin
-
-pytestmark = pytest.mark.parity
 
 
 def proto_of(graph, **options):
@@ -154,23 +154,27 @@ def assert_located(nets, defect, seed, *, fold):
     assert f'"{wrong.name}"' in str(caught.value) and caught.value.exit_code == 3
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_one_node_defect_is_found_at_its_node(nets, defect, fold):
+def test_defect_is_found_at_its_node(nets: Any, defect: Any, fold: bool) -> None:
+    """A defect of one node is found at that node."""
     assert_located(nets, defect, 0, fold=fold)
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 12))
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_two_hundred_defects_are_found_at_their_nodes(nets, defect, seed, fold):
+def test_two_hundred_defects_are_found(nets: Any, defect: Any, seed: int, fold: bool) -> None:
     assert_located(nets, defect, seed, fold=fold)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_right_files_pass(nets, seed, fold):
+def test_right_files_pass(nets: Any, seed: int, fold: bool) -> None:
     graph = varied(nets, seed)
     report = check_parity(proto_of(graph, fold=fold).SerializeToString(), graph, seed=seed)
     assert report.passed, report.table()
@@ -179,7 +183,9 @@ def test_right_files_pass(nets, seed, fold):
     report.raise_if_failed()
 
 
-def test_a_trained_twin_is_the_reference_and_is_left_as_it_is(nets, tmp_path):
+@pytest.mark.parity
+def test_trained_twin_is_left_as_it_is(nets: Any, tmp_path: Path) -> None:
+    """A trained twin is the reference, and is left as it is."""
     graph = nets.columns(tied=True)
     twin = Twin(graph).train()
     state = {name: tensor.clone() for name, tensor in twin.state_dict().items()}
@@ -192,7 +198,8 @@ def test_a_trained_twin_is_the_reference_and_is_left_as_it_is(nets, tmp_path):
     assert {tensor.dtype for tensor in twin.state_dict().values()} == {tensor.dtype for tensor in state.values()}
 
 
-def test_export_delivers_what_it_reports(nets, tmp_path):
+@pytest.mark.parity
+def test_export_delivers_what_it_reports(nets: Any, tmp_path: Path) -> None:
     graph = nets.columns(tied=False, shared=2, own=1)
     result = export_model(graph, None, tmp_path / "m.onnx")
     assert result.path == tmp_path / "m.onnx" and result.path.stat().st_size == result.file_bytes
@@ -203,7 +210,9 @@ def test_export_delivers_what_it_reports(nets, tmp_path):
     assert json.loads(json.dumps(result.parity.to_json(), allow_nan=False))["passed"] is True
 
 
-def test_a_failed_parity_leaves_no_file_and_says_where(nets, tmp_path, monkeypatch):
+@pytest.mark.abuse
+def test_failed_parity_leaves_no_file(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed parity leaves no file, and says where the fault is."""
     graph = varied(nets)
 
     def broken(*args, **kwargs):
@@ -229,8 +238,10 @@ def poisoned(nets, number, where):
     return graph
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(("number", "word"), [(np.nan, "NaN"), (np.inf, "infinity")])
-def test_nan_and_infinity_are_failures_by_name_even_on_both_sides(nets, number, word):
+def test_nan_and_infinity_fail_by_name(nets: Any, number: float, word: str) -> None:
+    """NaN and infinity are failures by name, even where both sides have them."""
     graph = poisoned(nets, number, "head.seg.out.bias")
     report = check_parity(proto_of(graph).SerializeToString(), graph, inputs=4)
     verdicts = {output.name: output for output in report.outputs}
@@ -240,7 +251,8 @@ def test_nan_and_infinity_are_failures_by_name_even_on_both_sides(nets, number, 
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["outputs"][1]["passed"] is False
 
 
-def test_a_missing_output_is_a_failure(nets):
+@pytest.mark.abuse
+def test_missing_output_is_a_failure(nets: Any) -> None:
     graph = nets.columns(tied=True)
     proto = proto_of(graph)
     del proto.graph.output[1]
@@ -249,7 +261,9 @@ def test_a_missing_output_is_a_failure(nets):
     assert "no such output" in report.table()
 
 
-def test_a_file_that_does_not_load_fails_with_the_runtimes_reason(nets):
+@pytest.mark.abuse
+def test_unloadable_file_fails_with_the_reason(nets: Any) -> None:
+    """A file that does not load fails with the runtime's reason."""
     graph = nets.columns(tied=True)
     proto = proto_of(graph)
     proto.graph.node[3].op_type = "NoSuchOperator"
@@ -258,7 +272,8 @@ def test_a_file_that_does_not_load_fails_with_the_runtimes_reason(nets):
     assert report.divergence.node == proto.graph.node[3].name
 
 
-def test_without_onnxruntime_nothing_is_written(nets, tmp_path, monkeypatch):
+@pytest.mark.abuse
+def test_without_onnxruntime_nothing_is_written(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
     def missing(name, *args, **kwargs):
@@ -272,7 +287,8 @@ def test_without_onnxruntime_nothing_is_written(nets, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_parity_on_no_inputs_is_refused(nets):
+@pytest.mark.abuse
+def test_parity_on_no_inputs_is_refused(nets: Any) -> None:
     with pytest.raises(InvalidConfig):
         check_parity(b"", nets.columns(tied=True), inputs=0)
 
@@ -280,7 +296,9 @@ def test_parity_on_no_inputs_is_refused(nets):
 # the rule and its inputs
 
 
-def test_the_rule_is_ten_times_torchs_error_and_a_floor():
+@pytest.mark.golden
+def test_tolerance_is_margin_and_floor() -> None:
+    """The rule is ten times torch's error, and a floor."""
     errors = Errors(error=1.99e-5, torch_error=1e-6, scale=1.0)
     assert errors.passed("float32") and not Errors(2.01e-5, 1e-6, 1.0).passed("float32")
     assert Errors(1e-3, 0.0, 1.0).passed("float16") and not Errors(1e-3, 0.0, 1.0).passed("float32")
@@ -288,7 +306,8 @@ def test_the_rule_is_ten_times_torchs_error_and_a_floor():
     assert not Errors(fault="NaN").passed("float32")
 
 
-def test_measuring_by_hand():
+@pytest.mark.golden
+def test_measuring_by_hand() -> None:
     double = np.array([[1.0, -4.0]])
     errors = with_torch(measure(np.array([[1.5, -4.0]], np.float32), double), np.array([[1.0, -4.25]]), double)
     assert (errors.error, errors.torch_error, errors.scale, errors.fault) == (0.5, 0.25, 4.0, "")
@@ -297,7 +316,8 @@ def test_measuring_by_hand():
     assert "float32 twin gives NaN" in with_torch(errors, double * np.nan, double).fault
 
 
-def test_probes_are_seeded_and_of_all_kinds():
+@pytest.mark.properties
+def test_probes_are_seeded_of_all_kinds() -> None:
     drawn = list(probes(32, (3, 9, 11), seed=3))
     again = list(probes(32, (3, 9, 11), seed=3))
     assert all(np.array_equal(one.image, two.image) for one, two in zip(drawn, again, strict=True))
@@ -310,7 +330,8 @@ def test_probes_are_seeded_and_of_all_kinds():
     assert any(not np.array_equal(a.image, b.image) for a, b in zip(drawn, probes(32, (3, 9, 11), seed=4), strict=True))
 
 
-def test_locating_reads_external_weights(nets, tmp_path):
+@pytest.mark.parity
+def test_locating_reads_external_weights(nets: Any, tmp_path: Path) -> None:
     graph = varied(nets)
     path = export_model(graph, None, tmp_path / "m.onnx", external_bytes=100, parity_inputs=2).path
     reference = Reference(graph)
@@ -325,7 +346,9 @@ def test_locating_reads_external_weights(nets, tmp_path):
 # counting a file
 
 
-def test_counts_agree_with_the_graphs_own_cost(nets, tmp_path):
+@pytest.mark.parity
+def test_counts_agree_with_graph_cost(nets: Any, tmp_path: Path) -> None:
+    """Counts of the file agree with the Graph's own cost."""
     graph = varied(nets)
     proto = proto_of(graph, fold=False, reuse=False)
     count = count_file(proto)
@@ -335,8 +358,9 @@ def test_counts_agree_with_the_graphs_own_cost(nets, tmp_path):
     assert count_file(proto.SerializeToString(), batch=3).macs == 3 * count.macs
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("groups", [1, 2])
-def test_counting_by_hand(nets, groups):
+def test_counting_by_hand(nets: Any, groups: int) -> None:
     net = nets.Net()
     x = net.image("image", (4, 10, 12))
     y = net.conv(x, [net.draw("a.weight", (6, 4 // groups, 3, 3))], "a", group=groups, strides=[2, 2])

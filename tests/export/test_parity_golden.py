@@ -16,7 +16,7 @@ from trunkline.export.parity.reference import Reference
 from trunkline.graph.graph import array_of, shape_of
 from trunkline.ingest.read import read
 
-pytestmark = pytest.mark.parity
+pytestmark = pytest.mark.golden
 
 GOOD = OutputParity("depth", max_abs=2e-6, max_rel=1e-7, torch_error=1e-6, tolerance=4e-5, passed=True)
 NOTED = OutputParity("score", max_abs=1e-4, max_rel=3e-2, torch_error=0.0, tolerance=2e-3, passed=True, note="excused")
@@ -31,11 +31,11 @@ TEXT = """\
 "edges" FAILED: not finite"""
 
 
-def test_a_report_as_text() -> None:
+def test_report_as_text() -> None:
     assert ParityReport((GOOD, NOTED, BAD, FAULTY), 3).table() == TEXT
 
 
-def test_a_report_as_json() -> None:
+def test_report_as_json() -> None:
     report = ParityReport((GOOD, BAD), inputs=3, seed=5, divergence=WRONG)
     row = {"name": "seg", "max_abs": None, "max_rel": 0.5, "torch_error": 1e-6, "tolerance": 4e-5, "passed": False}
     found = report.to_json()
@@ -47,7 +47,7 @@ def test_a_report_as_json() -> None:
     assert ParityReport((GOOD,), 1).to_json()["divergence"] is None
 
 
-def test_a_failure_names_outputs_and_node() -> None:
+def test_failure_names_outputs_and_node() -> None:
     ParityReport((GOOD, NOTED), 1).raise_if_failed()
     with pytest.raises(ParityFailure) as caught:
         ParityReport((GOOD, BAD, FAULTY), 1, divergence=WRONG).raise_if_failed()
@@ -57,7 +57,7 @@ def test_a_failure_names_outputs_and_node() -> None:
     assert where.startswith('the first wrong value is "conv1_out", of Conv "conv1" (net.prototxt:7): error 1')
 
 
-def test_a_file_that_cannot_run_fails_every_output(nets) -> None:
+def test_unrunnable_file_fails_every_output(nets) -> None:
     graph = nets.columns(tied=True)
     proto = ir.to_proto(finished(graph))
     proto.graph.node[0].op_type = "Nothing"
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_run_fails_every_output(nets) -> None:
     assert all(output.note for output in report.outputs)
 
 
-def test_a_reference_computes_in_both_precisions(nets) -> None:
+def test_reference_computes_in_both_precisions(nets) -> None:
     reference = Reference(nets.columns(tied=True))
     image = np.random.default_rng(0).standard_normal((2, 3, 12, 16), dtype=np.float32)
     double, single = (reference.values(image, double=precise) for precise in (True, False))
@@ -77,7 +77,7 @@ def test_a_reference_computes_in_both_precisions(nets) -> None:
         assert 0 < np.abs(single[name] - value).max() < 1e-4
 
 
-def test_a_reference_starts_as_what_is_still_to_be_drawn(nets) -> None:
+def test_reference_draws_lazy_weights(nets) -> None:
     """A weight that is a recipe has numbers in no file: the reference computes with those that a file would get."""
     graph = read("zoo:tiny")
     image = np.random.default_rng(0).standard_normal((1, *shape_of(graph.input)[1:]), dtype=np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -33,8 +35,9 @@ def check(graph: Graph) -> None:
 # golden: counts and names
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("tied", [True, False])
-def test_naive_columns_become_the_ideal_graph(nets, tied):
+def test_naive_columns_become_the_ideal_graph(nets: Any, tied: bool) -> None:
     graph = nets.columns(tied=tied, shared=2, own=1)
     assert nets.ops(graph) == {"Conv": 8, "BatchNormalization": 6, "Relu": 6}
     result = optimise(graph)
@@ -44,7 +47,9 @@ def test_naive_columns_become_the_ideal_graph(nets, tied):
     assert [output.name for output in result.outputs] == ["depth", "seg"]
 
 
-def test_folded_weights_keep_the_convolutions_names(nets):
+@pytest.mark.golden
+def test_folded_weights_keep_their_names(nets: Any) -> None:
+    """Folded weights keep the names of the convolution."""
     result = optimise(nets.columns(tied=False))
     assert sorted(result.initializers) == sorted(
         f"{name}.{part}"
@@ -54,21 +59,25 @@ def test_folded_weights_keep_the_convolutions_names(nets):
     assert result.node("block0").outputs[0].name == "block0.bn"
 
 
-def test_a_merged_node_serves_the_tasks_of_all(nets):
+@pytest.mark.golden
+def test_merged_node_serves_all_tasks(nets: Any) -> None:
+    """A merged node serves the tasks of all nodes that it replaces."""
     result = optimise(nets.columns(tied=False, tasks=("depth", "seg", "edges")))
     tasks = {node.name: node.metadata_props[TASKS_KEY] for node in result.nodes}
     assert tasks["block0"] == tasks["block1.relu"] == "depth,seg,edges"
     assert tasks["head.seg.0"] == "seg"
 
 
-def test_the_input_graph_is_not_changed(nets):
+@pytest.mark.properties
+def test_input_graph_is_not_changed(nets: Any) -> None:
     graph = nets.columns(tied=True)
     before = ir.to_proto(graph.model).SerializeToString()
     optimise(graph)
     assert ir.to_proto(graph.model).SerializeToString() == before
 
 
-def test_equal_outputs_keep_their_names(nets):
+@pytest.mark.golden
+def test_equal_outputs_keep_their_names(nets: Any) -> None:
     graph = nets.columns(tied=True, shared=2, own=0)
     head = graph.initializers["head.depth.out.weight"].const_value
     graph.initializers["head.seg.out.weight"].const_value = head
@@ -81,7 +90,9 @@ def test_equal_outputs_keep_their_names(nets):
     assert np.array_equal(outputs["depth"], outputs["seg"])
 
 
-def test_an_output_inside_a_shared_column_gives_its_name(nets):
+@pytest.mark.golden
+def test_output_inside_a_shared_column(nets: Any) -> None:
+    """An output inside a shared column gives its name to the merged value."""
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     first = net.tagged("Relu", [x], "inner", "", {})
@@ -96,7 +107,9 @@ def test_an_output_inside_a_shared_column_gives_its_name(nets):
 # deduplication
 
 
-def test_deduplication_tells_shape_type_and_sign_of_zero_apart(nets):
+@pytest.mark.golden
+def test_deduplication_compares_shape_type_and_bits(nets: Any) -> None:
+    """Tensors that differ in shape, type or the sign of a zero stay apart."""
     net = nets.Net()
     x = net.image("image", (4, 2, 2))
     arrays = {
@@ -115,7 +128,9 @@ def test_deduplication_tells_shape_type_and_sign_of_zero_apart(nets):
     assert sorted(graph.initializers) == ["a", "int", "negative", "reshaped"]
 
 
-def test_deduplication_handles_nan_scalars_and_shared_readers(nets):
+@pytest.mark.golden
+def test_deduplication_of_nan_and_scalars(nets: Any) -> None:
+    """Deduplication handles NaN, scalars, and readers of several weights."""
     net = nets.Net()
     x = net.image("image", (1, 2, 2))
     for index in range(3):
@@ -128,7 +143,9 @@ def test_deduplication_handles_nan_scalars_and_shared_readers(nets):
 # value numbering
 
 
-def test_attributes_inputs_and_order_keep_nodes_apart(nets):
+@pytest.mark.golden
+def test_different_nodes_stay_apart(nets: Any) -> None:
+    """Attributes, inputs and their order keep nodes apart."""
     net = nets.Net()
     x, y = net.image("image", (3, 8, 8)), None
     y = net.node("Neg", [x], name="y")
@@ -146,7 +163,8 @@ def test_attributes_inputs_and_order_keep_nodes_apart(nets):
     assert "e" not in {node.name for node in graph.nodes}
 
 
-def test_random_nodes_are_never_merged(nets):
+@pytest.mark.golden
+def test_random_nodes_are_never_merged(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     noise = [net.node("RandomNormalLike", [x], name=f"noise{index}") for index in range(2)]
@@ -154,7 +172,8 @@ def test_random_nodes_are_never_merged(nets):
     assert number_values(graph) == 0
 
 
-def test_merging_handles_nodes_with_several_outputs(nets):
+@pytest.mark.golden
+def test_merging_handles_nodes_with_several_outputs(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (4, 8, 8))
     halves = []
@@ -181,7 +200,8 @@ def dropout(net, x, name):
     return net.node("Dropout", [x, net.tensor(f"{name}.ratio", np.array(0.5, np.float32))], name=name)
 
 
-def test_noops_vanish_and_outputs_keep_their_names(nets):
+@pytest.mark.golden
+def test_noops_vanish_outputs_keep_names(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     y = dropout(net, net.node("Relu", [dropout(net, x, "first")], name="relu"), "second")
@@ -193,7 +213,8 @@ def test_noops_vanish_and_outputs_keep_their_names(nets):
     assert result.outputs[0].name == "out"
 
 
-def test_an_output_that_is_the_image_stays_an_identity(nets):
+@pytest.mark.golden
+def test_image_as_output_stays_an_identity(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     graph = net.finish([dropout(net, x, "a"), net.node("Identity", [x], name="b"), net.node("Neg", [x], name="c")])
@@ -203,7 +224,8 @@ def test_an_output_that_is_the_image_stays_an_identity(nets):
     assert nets.ops(result) == {"Identity": 2, "Neg": 1}
 
 
-def test_dropout_that_trains_is_kept(nets):
+@pytest.mark.golden
+def test_dropout_that_trains_is_kept(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (3, 8, 8))
     ratio, training = net.tensor("ratio", np.array(0.5, np.float32)), net.tensor("on", np.array(True))
@@ -226,6 +248,7 @@ def norm_after(nets, op, shape, *, bias, groups=1, seed=0, **attributes):
     return net.finish([net.node("Relu", [y], name="out")]), inward
 
 
+@pytest.mark.parity
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     op=st.sampled_from(["Conv", "ConvTranspose"]),
@@ -235,7 +258,9 @@ def norm_after(nets, op, shape, *, bias, groups=1, seed=0, **attributes):
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_folding_a_convolution_is_exact_in_float64(nets, op, groups, inner, outer, bias, seed):
+def test_folded_convolution_is_exact_in_float64(
+    nets: Any, op: str, groups: int, inner: int, outer: int, bias: bool, seed: int
+) -> None:
     shape = (outer * groups, inner, 2, 3) if op == "Conv" else (inner * groups, outer, 2, 3)
     graph, inward = norm_after(nets, op, shape, bias=bias, groups=groups, seed=seed, strides=[2, 1])
     folded = optimise(graph)
@@ -262,9 +287,10 @@ def folded_weight_by_hand(graph, op, groups):
     return weight
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("trans_b", [0, 1])
 @pytest.mark.parametrize("bias_shape", [None, (5,), (1, 5), (1,), ()])
-def test_folding_gemm(nets, trans_b, bias_shape):
+def test_folding_gemm(nets: Any, trans_b: int, bias_shape: tuple[int, ...] | None) -> None:
     net = nets.Net()
     x = net.image("image", (3, 2, 2))
     y = net.node("Flatten", [x], name="flat", attributes={"axis": 1})
@@ -294,11 +320,12 @@ def shared_weight(nets, norms, *, plain=False):
     return net.finish(outputs)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("norms", "plain", "left"),
     [(["bn", "bn"], False, 0), (["bn", "other"], False, 2), (["bn", "bn"], True, 2), (["bn", "other", "bn"], True, 3)],
 )
-def test_a_shared_weight_is_never_stored_twice(nets, norms, plain, left):
+def test_shared_weight_is_stored_once(nets: Any, norms: list[str], plain: bool, left: int) -> None:
     """It is folded where all that read it fold alike; else BatchNormalizations stay, for runtimes to fold."""
     graph = shared_weight(nets, norms, plain=plain)
     folded = optimise(graph)
@@ -313,7 +340,9 @@ def test_a_shared_weight_is_never_stored_twice(nets, norms, plain, left):
         assert np.array_equal(after["plain"], before["plain"])
 
 
-def test_zero_biases_merged_by_content_get_their_own_names_back(nets):
+@pytest.mark.golden
+def test_merged_zero_biases_are_separated_again(nets: Any) -> None:
+    """Zero biases that were merged by content get their own names back."""
     net = nets.Net()
     x = net.image("image", (4, 6, 6))
     for name in ("a", "b", "c"):
@@ -324,7 +353,8 @@ def test_zero_biases_merged_by_content_get_their_own_names_back(nets):
     assert sorted(folded.initializers) == sorted(f"{name}.{part}" for name in "abc" for part in ("weight", "bias"))
 
 
-def test_a_chain_of_norms_is_folded_whole(nets):
+@pytest.mark.golden
+def test_chain_of_norms_is_folded_whole(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (4, 6, 6))
     y = net.conv(x, net.weights("conv", (4, 4, 3, 3)), "conv")
@@ -336,7 +366,8 @@ def test_a_chain_of_norms_is_folded_whole(nets):
     np.testing.assert_allclose(nets.run(folded, image)["b"], nets.run(graph, image)["b"], atol=1e-5)
 
 
-def test_what_cannot_be_folded_is_left(nets):
+@pytest.mark.golden
+def test_unfoldable_norms_are_left(nets: Any) -> None:
     net = nets.Net()
     x = net.image("image", (4, 6, 6))
     lonely = net.bn(x, net.bn_weights("lonely", 4), "lonely")
@@ -348,14 +379,16 @@ def test_what_cannot_be_folded_is_left(nets):
     assert fold_batchnorm(graph) == 0
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("variance", [-1.0, float("nan")])
-def test_a_broken_variance_is_not_folded_away(nets, variance):
+def test_broken_variance_is_not_folded(nets: Any, variance: float) -> None:
     graph, _ = norm_after(nets, "Conv", (2, 3, 1, 1), bias=False)
     graph.initializers["bn.var"].const_value = ir.Tensor(np.array([variance, 1.0], np.float32), name="bn.var")
     assert fold_batchnorm(graph) == 0
 
 
-def test_an_overflow_is_not_folded_in(nets):
+@pytest.mark.abuse
+def test_overflow_is_not_folded_in(nets: Any) -> None:
     graph, _ = norm_after(nets, "Conv", (2, 3, 1, 1), bias=False)
     graph.initializers["conv.weight"].const_value = ir.Tensor(np.full((2, 3, 1, 1), 3e38, np.float32))
     graph.initializers["bn.scale"].const_value = ir.Tensor(np.full(2, 1e3, np.float32))
@@ -412,9 +445,11 @@ def distinct_values(recipe):
     return len(seen)
 
 
+@pytest.mark.properties
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recipe=random_columns())
-def test_reuse_is_bit_exact_and_leaves_one_node_per_distinct_value(nets, recipe):
+def test_reuse_is_exact_and_complete(nets: Any, recipe: list[list[tuple[str, int]]]) -> None:
+    """Reuse is exact to the bit, and leaves one node per distinct value."""
     graph = build(nets, recipe)
     result = reuse(graph)
     remove_dead_code(result)
@@ -428,9 +463,10 @@ def test_reuse_is_bit_exact_and_leaves_one_node_per_distinct_value(nets, recipe)
         assert np.array_equal(before[name], after[name])
 
 
+@pytest.mark.properties
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recipe=random_columns())
-def test_folding_keeps_values_and_never_adds_nodes(nets, recipe):
+def test_folding_keeps_values_adds_no_nodes(nets: Any, recipe: list[list[tuple[str, int]]]) -> None:
     graph = build(nets, recipe)
     result, unfolded = optimise(graph), optimise(graph, fold=False)
     check(result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -42,7 +44,7 @@ def nudged(proto, name, change):
 
 @pytest.mark.parametrize("bias", [-6.0, -8.0, -12.0, -18.0])
 @pytest.mark.parametrize("more", [{}, {"scale": 3.0}, {"after": True}])
-def test_a_small_probability_map_passes(nets, bias, more):
+def test_small_probability_map_passes(nets: Any, bias: float, more: dict[str, Any]) -> None:
     """The runtime's Sigmoid is exact to 1.2e-7 of 1 only, whatever follows it."""
     graph = probability_map(nets, bias, **more)
     report = check_parity(proto_of(graph).SerializeToString(), graph, inputs=16)
@@ -51,14 +53,14 @@ def test_a_small_probability_map_passes(nets, bias, more):
     assert "Sigmoid" in output.note
 
 
-def test_what_needs_no_allowance_gets_none(nets):
+def test_unneeded_allowance_is_not_given(nets: Any) -> None:
     graph = probability_map(nets, 0.0)
     (output,) = check_parity(proto_of(graph).SerializeToString(), graph, inputs=8).outputs
     assert output.passed and output.note == "" and output.tolerance < 1e-4
 
 
 @pytest.mark.parametrize("bias", [-8.0, -12.0])
-def test_a_wrong_bias_before_a_sigmoid_is_found(nets, bias):
+def test_wrong_bias_before_sigmoid_is_found(nets: Any, bias: float) -> None:
     """It changes the map by less than the runtime's Sigmoid does, and the score by a thousandth."""
     graph = probability_map(nets, bias)
     broken = nudged(proto_of(graph), "score.bias", lambda array: array + 1e-3)
@@ -66,14 +68,14 @@ def test_a_wrong_bias_before_a_sigmoid_is_found(nets, bias):
     assert not report.passed and report.divergence.node == "score"
 
 
-def test_a_wrong_factor_behind_a_sigmoid_is_found(nets):
+def test_wrong_factor_behind_sigmoid_is_found(nets: Any) -> None:
     graph = probability_map(nets, -12.0, scale=3.0)
     broken = nudged(proto_of(graph), "factor", lambda array: array * 1.01)
     report = check_parity(broken.SerializeToString(), graph, inputs=8)
     assert not report.passed and report.divergence.node == "scaled"
 
 
-def test_another_function_than_sigmoid_is_found(nets):
+def test_other_function_than_sigmoid_is_found(nets: Any) -> None:
     """HardSigmoid(-1.2) is 0.26 and Sigmoid(-1.2) 0.23: no allowance covers that."""
     graph = probability_map(nets, -1.2)
     proto = proto_of(graph)
@@ -93,12 +95,12 @@ TORCH = {
 }
 
 
-def test_every_limited_operator_is_measured():
+def test_every_limited_operator_is_measured() -> None:
     assert set(TORCH) == set(OPERATOR_ERROR)
 
 
 @pytest.mark.parametrize("op", sorted(OPERATOR_ERROR))
-def test_operators_are_as_exact_as_the_table_says(nets, op):
+def test_operators_are_as_exact_as_listed(nets: Any, op: str) -> None:
     """The installed runtime's operator misses no more than the table allows, beyond 6 units of its own result."""
     spread = np.geomspace(1e-20, 40, 100_000)
     x = np.concatenate([np.linspace(-40, 40, 300_000), spread, -spread]).astype(np.float32)
@@ -125,7 +127,7 @@ NUMBERS = {"scale": 1.5, "bias": 0.25}
 
 @pytest.mark.parametrize("size", [4, 28, 112])
 @pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-2, 1.0])
-def test_an_instance_normalisation_is_as_exact_as_is_said(nets, size, spread):
+def test_instance_normalisation_is_as_exact_as_listed(nets: Any, size: int, spread: float) -> None:
     """Of channels whose mean is far from 0, up to those that are the same everywhere."""
     node, model = normalisation(size)
     rng = np.random.default_rng(size)
@@ -155,7 +157,7 @@ def even_channels(nets):
     return net.finish([net.conv(x, net.weights("last", (4, 8, 3, 3)), "last")])
 
 
-def test_even_channels_pass(nets):
+def test_even_channels_pass(nets: Any) -> None:
     graph = even_channels(nets)
     report = check_parity(proto_of(graph).SerializeToString(), graph, inputs=8)
     assert report.passed
@@ -163,7 +165,8 @@ def test_even_channels_pass(nets):
 
 
 @pytest.mark.parametrize(("name", "node"), [("first.bias", "first"), ("norm.bias", "norm"), ("last.weight", "last")])
-def test_a_wrong_weight_around_an_instance_normalisation_is_found(nets, name, node):
+def test_wrong_weight_around_normalisation_is_found(nets: Any, name: str, node: str) -> None:
+    """A wrong weight before or behind an InstanceNormalization is found."""
     graph = even_channels(nets)
     broken = nudged(proto_of(graph), name, lambda array: array * 1.01)
     report = check_parity(broken.SerializeToString(), graph, inputs=8)

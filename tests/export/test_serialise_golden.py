@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +33,7 @@ def in_order(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("least", [0, 200, 10**9])
-def test_the_same_messages_are_written(nets, monkeypatch, least):
+def test_same_messages_are_written(nets: Any, monkeypatch: pytest.MonkeyPatch, least: int) -> None:
     monkeypatch.setattr(serialise, "LARGE_WEIGHT_BYTES", least)
     model = finished(nets.columns(tied=True))
     whole = in_order(ir.to_proto(model))
@@ -40,7 +42,7 @@ def test_the_same_messages_are_written(nets, monkeypatch, least):
     assert in_order(ir.to_proto(model)) == whole, "the model is as it was"
 
 
-def test_turned_weights_are_written_right(nets, monkeypatch):
+def test_turned_weights_are_written_right(nets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight may be a view whose numbers do not lie in order."""
     monkeypatch.setattr(serialise, "LARGE_WEIGHT_BYTES", 0)
     model = finished(nets.columns(tied=True))
@@ -54,7 +56,7 @@ def test_turned_weights_are_written_right(nets, monkeypatch):
         assert np.array_equal(onnx.numpy_helper.to_array(tensor), stored[tensor.name])
 
 
-def test_a_large_file_is_checked_without_its_weights(nets, tmp_path, monkeypatch):
+def test_large_file_is_checked_without_weights(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serialise, "LARGE_WEIGHT_BYTES", 0)
     path = write_onnx(nets.columns(tied=True), tmp_path / "m.onnx")
     onnx.checker.check_model(str(path), full_check=True)

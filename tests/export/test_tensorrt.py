@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import types
+from pathlib import Path
 
 import pytest
 
@@ -28,33 +29,38 @@ def importing(monkeypatch, error):
     monkeypatch.setattr(builtins, "__import__", hooked)
 
 
-def test_a_missing_package_is_named(model, monkeypatch):
+@pytest.mark.abuse
+def test_missing_package_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     importing(monkeypatch, ModuleNotFoundError("No module named 'tensorrt'"))
     with pytest.raises(WorkFailed, match="pip install tensorrt"):
         backend.build_engine(model)
     assert [file.name for file in model.parent.iterdir()] == ["m.onnx"]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("kind", [ImportError, OSError])
-def test_a_missing_library_is_named(model, monkeypatch, kind):
+def test_missing_library_is_named(model: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]) -> None:
     importing(monkeypatch, kind("libnvonnxparser.so.11: cannot open shared object file"))
     with pytest.raises(WorkFailed, match="libnvonnxparser"):
         backend.build_engine(model)
 
 
-def test_a_missing_gpu_is_named(model, monkeypatch):
+@pytest.mark.abuse
+def test_missing_gpu_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "require_tensorrt", lambda: types.SimpleNamespace(__version__="11.4.0"))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(WorkFailed, match="no NVIDIA GPU"):
         backend.build_engine(model)
 
 
-def test_an_impossible_batch_is_refused(model):
+@pytest.mark.abuse
+def test_impossible_batch_is_refused(model: Path) -> None:
     with pytest.raises(InvalidConfig):
         backend.build_engine(model, max_batch=0)
 
 
-def test_the_key_covers_every_dependency(model):
+@pytest.mark.properties
+def test_key_covers_every_dependency(model: Path) -> None:
     base = {"model_sha256": "m", "tensorrt": "11", "gpu": "g", "driver": "d", "max_batch": 1, "tf32": False}
     changed = {**base, "model_sha256": "n"}, {**base, "tensorrt": "10"}, {**base, "gpu": "h"}, {**base, "driver": "e"}
     more = {**base, "max_batch": 2}, {**base, "tf32": True}

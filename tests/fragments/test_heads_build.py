@@ -41,30 +41,38 @@ def sizes(model: onnx.ModelProto) -> list[list[int]]:
     return [[dim.dim_value for dim in value.type.tensor_type.shape.dim][1:] for value in model.graph.output]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("head", ["deeplabv3plus", "fpn"])
-def test_maps_are_chosen_for_heads_that_read_several(head: str, net: Path) -> None:
+def test_maps_are_chosen_for_heads(head: str, net: Path) -> None:
+    """Maps are chosen for heads that read several."""
     model, notes = built(net, head=head)
     assert sizes(model) == [[3, 16, 16], [1, 16, 16]]
     assert "features taken from 'c1' (stride 4), 'c2' (stride 8), 'c3' (stride 16); the" in notes[-1]
 
 
-def test_named_maps_are_read_by_heads_of_several(net: Path) -> None:
+@pytest.mark.golden
+def test_heads_read_named_maps(net: Path) -> None:
+    """Heads of several maps read the named ones."""
     model, _ = built(net, head="fpn", features=("c3", "c2"), input_size=(32, 48))
     assert sizes(model) == [[3, 4, 6], [1, 4, 6]]
 
 
-def test_heads_of_one_map_read_the_last_and_say_so(net: Path) -> None:
+@pytest.mark.golden
+def test_heads_of_one_map_read_the_last(net: Path) -> None:
+    """Heads of one map read the last of several, and say so."""
     model, notes = built(net, head="light", features=("c1", "c3"))
     assert len(model.graph.output) == 2
     assert "tasks read 'c3'; 'c1' left out" in notes
 
 
-def test_a_head_of_several_maps_needs_several(net: Path) -> None:
+@pytest.mark.abuse
+def test_head_of_several_maps_needs_several(net: Path) -> None:
     with pytest.raises(InvalidConfig, match="--features"):
         built(net, head="fpn", features=("c3",))
 
 
-def test_a_misspelt_feature_is_guessed(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.abuse
+def test_misspelt_feature_is_guessed(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InvalidModel, match="did you mean"):
         built(net, features=("c33",))
     assert run(["inspect", str(net), "--features", "c33"]) == 2
@@ -73,6 +81,7 @@ def test_a_misspelt_feature_is_guessed(net: Path, capsys: pytest.CaptureFixture[
     assert "N×6×8×8" in capsys.readouterr().out
 
 
+@pytest.mark.golden
 def test_features_of_the_command_line() -> None:
     assert features_of(None) == ()
     assert features_of("a, b,a") == ("a", "b")
@@ -80,6 +89,7 @@ def test_features_of_the_command_line() -> None:
         features_of("a,,b")
 
 
+@pytest.mark.golden
 def test_features_of_the_pipeline_file(net: Path, tmp_path: Path) -> None:
     tables = {"data": {"kind": "scenes", "size": [64, 96], "length": 4, "val_length": 2}, "backbone": str(net)}
     tasks = {"segmentation": {"head": "fpn"}, "depth": {}}

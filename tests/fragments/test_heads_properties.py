@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
+from agreement import relative, run_onnx, shaken
 from backbones import BACKBONES, conv, unit
 from plans import TASKS, choose, of_any_column, random_plan
 
@@ -29,8 +29,6 @@ from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
-
-pytestmark = pytest.mark.properties
 
 SEEDS = range(100)
 
@@ -65,27 +63,8 @@ def images(size: int = 16) -> torch.Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(7))
 
 
-def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6))
-
-
-def shaken(model: AutoMTL) -> AutoMTL:
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for tensor in model.store.weights().values():
-            tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
-            tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
-    return model.eval()
-
-
-def run_onnx(path: Path, image: torch.Tensor) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: image.numpy()}), strict=True))
-
-
-def test_a_hundred_plans_agree_everywhere(tmp_path: Path) -> None:
+@pytest.mark.properties
+def test_hundred_plans_agree_everywhere(tmp_path: Path) -> None:
     backbone = two_taps()
     heads = heads_of(backbone)
     model = shaken(AutoMTL(backbone, heads, TASKS))
@@ -103,7 +82,8 @@ def test_a_hundred_plans_agree_everywhere(tmp_path: Path) -> None:
             assert relative(exported[task], deployed[task]) < 1e-4, (seed, task)
 
 
-def test_a_task_reads_the_maps_of_its_own_column() -> None:
+@pytest.mark.properties
+def test_task_reads_its_own_maps() -> None:
     """The first task skips the block before the fine map: its head must see the skipped value, not the others'."""
     backbone = two_taps()
     head = small_head(backbone, 2)
@@ -125,6 +105,7 @@ def test_a_task_reads_the_maps_of_its_own_column() -> None:
     assert reads["skip"] != reads["run"]
 
 
+@pytest.mark.properties
 def test_unit_mixing_keeps_every_map_alive() -> None:
     backbone = two_taps()
     model = AutoMTL(backbone, heads_of(backbone), TASKS)
@@ -134,6 +115,7 @@ def test_unit_mixing_keeps_every_map_alive() -> None:
     assert {"stem.weight", "a2.weight@1", "b2.weight@1", "head.depth.low.weight"} <= moved
 
 
+@pytest.mark.properties
 def test_maps_ride_along_with_the_blocks() -> None:
     """Four maps leave ResNet-34 its 17 blocks: a cut behind a map is still one tensor for all that goes on."""
     whole = read("zoo:deeplab_resnet34", input_size=(64, 64))
@@ -144,7 +126,9 @@ def test_maps_ride_along_with_the_blocks() -> None:
     assert len(find_blocks(tapped)) == 17
 
 
-def test_a_block_with_a_map_inside_cannot_be_skipped() -> None:
+@pytest.mark.properties
+def test_block_with_a_map_is_never_skipped() -> None:
+    """A block with a feature map inside cannot be skipped."""
     backbone = two_taps()
     inside = cut(backbone, ["a1_relu", "high"])
     for graph, skippable in ((backbone, True), (inside, False)):
@@ -153,7 +137,9 @@ def test_a_block_with_a_map_inside_cannot_be_skipped() -> None:
         assert (skips_of(graph, units, "block")[index] is not None) is skippable
 
 
-def test_side_branches_of_maps_are_no_blocks_of_their_own() -> None:
+@pytest.mark.properties
+def test_side_branches_are_no_blocks() -> None:
+    """Side branches that only lead to maps are no blocks of their own."""
     b = GraphBuilder("side")
     x = unit(b, b.image("image", (3, 16, 16)), "stem", 4, stride=2)
     side = conv(b, x, "side", 4, kernel=1)
@@ -165,9 +151,10 @@ def test_side_branches_of_maps_are_no_blocks_of_their_own() -> None:
     assert sum(len(block.nodes) for block in blocks) == len(graph.nodes)
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize("kind", READING_ALL)
 @pytest.mark.parametrize("size", [(64, 64), (72, 104)])
-def test_heads_of_several_maps_predict_at_the_finest(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
+def test_heads_predict_at_the_finest_map(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
     backbone = read_backbone("zoo:mobilenetv2", input_size=size, taps=True)
     assert [shape_of(v)[2] for v in backbone.outputs] == [-(-size[0] // s) for s in (4, 8, 16, 32)]
     head = verify(make_head(kind, backbone, 5), maps=4)
@@ -186,7 +173,8 @@ def test_heads_of_several_maps_predict_at_the_finest(kind: str, size: tuple[int,
     assert relative(exported["a"], expected) < 1e-4
 
 
-def test_a_coarse_map_reaches_every_prediction() -> None:
+@pytest.mark.properties
+def test_coarse_map_reaches_every_prediction() -> None:
     """Each tap moves the output: none is left unread (the decoder reads the first and the last only)."""
     backbone = two_taps(32)
     for kind in READING_ALL:
@@ -196,6 +184,7 @@ def test_a_coarse_map_reaches_every_prediction() -> None:
         assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in lowered.trainable().values()), kind
 
 
+@pytest.mark.properties
 def test_costs_count_each_column_once() -> None:
     backbone = two_taps()
     heads = {task: small_head(backbone, 2) for task in TASKS}
@@ -206,13 +195,16 @@ def test_costs_count_each_column_once() -> None:
     assert [len(n.metadata_props["trunkline.tasks"].split(",")) for n in shared.nodes if n.name == "low"] == [3]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("kind", READING_ALL)
 def test_one_map_is_too_few(kind: str) -> None:
     with pytest.raises(InvalidConfig, match="--features|backbone gives one"):
         make_head(kind, BACKBONES["chain"](), 3)
 
 
-def test_a_head_of_another_number_of_maps_is_refused() -> None:
+@pytest.mark.abuse
+def test_wrong_number_of_maps_is_refused() -> None:
+    """A head that reads another number of maps is refused."""
     backbone = two_taps()
     head = small_head(backbone, 2)
     single = cut(backbone, ["high"])

@@ -68,8 +68,10 @@ def sizes() -> list[tuple[int, ...]]:
     return [tuple(size or 0 for size in shape_of(value)[1:]) for value in tiny().outputs]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("batch", ["n", 1])
-def test_a_head_of_two_maps_is_fed_the_last_two_in_order_parity(batch: int | str, tmp_path: Path) -> None:
+def test_head_is_fed_the_last_maps(batch: int | str, tmp_path: Path) -> None:
+    """A head of two maps is fed the last two, in order."""
     (c1, *_), (c2, *_) = sizes()[-2:]
     head = head_file(tmp_path / "h.onnx", {"fine": (batch, c1, "h", "w"), "coarse": (batch, c2, "i", "j")}, 5)
     assert need_taps([str(head)])
@@ -85,6 +87,7 @@ def test_a_head_of_two_maps_is_fed_the_last_two_in_order_parity(batch: int | str
     np.testing.assert_allclose(found, next(iter(expected.values())), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.golden
 def test_named_features_feed_the_head(tmp_path: Path) -> None:
     names, shapes = [name_of(value) for value in tiny().outputs], sizes()
     head = head_file(tmp_path / "h.onnx", {"p": ("n", *shapes[-1])}, 2)
@@ -93,7 +96,8 @@ def test_named_features_feed_the_head(tmp_path: Path) -> None:
     assert len(make_head(str(head), graph, 2).model.graph.inputs) == 1
 
 
-def test_a_graph_is_a_head_too(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_graph_is_a_head_too(tmp_path: Path) -> None:
     channels, height, width = sizes()[-1]
     head = read(nn.Conv2d(channels, 3, 1), torch.zeros(1, channels, height, width))
     result = build(
@@ -104,7 +108,9 @@ def test_a_graph_is_a_head_too(tmp_path: Path) -> None:
         make_head(head, read_backbone("zoo:tiny", input_size=(32, 32)), 3)
 
 
-def test_the_map_that_does_not_fit_is_named_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_misfit_map_is_named(tmp_path: Path) -> None:
+    """The map that does not fit is named."""
     backbone, (c1, *_), (c2, *_) = tiny(), *sizes()[-2:]
     names = [name_of(value) for value in backbone.outputs]
     wrong = head_file(tmp_path / "w.onnx", {"fine": ("n", c1 + 1, "h", "w"), "coarse": ("n", c2 + 2, "h", "w")}, 5)
@@ -116,7 +122,9 @@ def test_the_map_that_does_not_fit_is_named_abuse(tmp_path: Path) -> None:
     assert f"'{names[-2]}'" in text and f"'{names[-1]}'" in text and str(wrong) in text
 
 
-def test_maps_whose_sizes_do_not_meet_are_refused_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_maps_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
+    """Maps whose sizes do not fit each other in the head are refused."""
     (c1, *_), (c2, *_) = sizes()[-2:]
     head = head_file(tmp_path / "h.onnx", {"fine": ("n", c1, "h", "w"), "coarse": ("n", c2, "i", "j")}, 5, scale=3)
     with pytest.raises(InvalidModel, match="sum1") as caught:
@@ -124,15 +132,18 @@ def test_maps_whose_sizes_do_not_meet_are_refused_abuse(tmp_path: Path) -> None:
     assert "is fed the feature maps" in str(caught.value)
 
 
-def test_more_inputs_than_maps_are_refused_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_more_inputs_than_maps_are_refused(tmp_path: Path) -> None:
     inputs = {f"p{index}": ("n", 4, "h", "w") for index in range(5)}
     head = head_file(tmp_path / "h.onnx", inputs, 5)
     with pytest.raises(InvalidConfig, match=r"reads 5 feature maps; the backbone gives \d"):
         make_head(str(head), tiny(), 5)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("channels", [1, 4])
-def test_other_channels_than_the_task_are_refused_abuse(channels: int, tmp_path: Path) -> None:
+def test_wrong_output_channels_are_refused(channels: int, tmp_path: Path) -> None:
+    """Another number of channels than the task's is refused."""
     head = head_file(tmp_path / "h.onnx", {"p": ("n", *sizes()[-1])}, 5)
     with pytest.raises(InvalidConfig, match=rf"the task has {channels} channels") as caught:
         make_head(str(head), tiny(False), channels)

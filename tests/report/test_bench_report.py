@@ -54,14 +54,16 @@ def _unsteady(name: str) -> dict:
     return {**BENCH, "models": models}
 
 
-def test_costs_are_told_apart() -> None:
+@pytest.mark.golden
+def test_costs_of_backbone_and_heads() -> None:
     rows = {row[0]: row[1:] for row in cost_table(SEARCH).rows}
     assert rows["backbone"] == ("4.0", "8.0", "0.500", "2.0", "4.0", "0.500")
     assert rows["heads"][:3] == ("1.0", "1.0", "1.000")
     assert rows["all"][2] == "0.556"
 
 
-def test_accuracy_shows_every_model_and_the_change() -> None:
+@pytest.mark.golden
+def test_accuracy_shows_models_and_change() -> None:
     splits = {"report": {"split": "test", "samples": 7}}
     values = (("model", 0.5), ("independent", 0.4))
     models = [{"name": n, "metrics": {"a": {"miou": v}}, "splits": splits, "alike": True} for n, v in values]
@@ -70,7 +72,9 @@ def test_accuracy_shows_every_model_and_the_change() -> None:
     assert table.title == "Accuracy on test (7 samples)"
 
 
-def test_latency_shows_interval_speed_up_and_bound() -> None:
+@pytest.mark.golden
+def test_latency_shows_interval_and_bound() -> None:
+    """The table of latencies shows interval, speed-up and bound."""
     table = latency_table(BENCH)
     assert table.rows == (
         ("x", "2.00", "1.00–3.00", "1.00", "1.000", "1.000", "9"),
@@ -80,7 +84,8 @@ def test_latency_shows_interval_speed_up_and_bound() -> None:
     assert table.notes == ()
 
 
-def test_an_unstable_latency_is_marked_with_its_reason() -> None:
+@pytest.mark.golden
+def test_unstable_latency_is_marked() -> None:
     """A later model touches its own numbers only."""
     table = latency_table(_unsteady("y"))
     assert table.rows[1] == ("y", "1.00 ?", "1.00–3.00 ?", "2.00 ?", "0.500", "1.100 ?", "9")
@@ -88,7 +93,8 @@ def test_an_unstable_latency_is_marked_with_its_reason() -> None:
     assert table.notes == ("? y is unstable: y was disturbed",)
 
 
-def test_an_unstable_baseline_marks_all_ratios() -> None:
+@pytest.mark.golden
+def test_unstable_baseline_marks_all_ratios() -> None:
     table = latency_table(_unsteady("x"))
     assert table.rows == (
         ("x", "2.00 ?", "1.00–3.00 ?", "1.00", "1.000", "1.000", "9"),
@@ -99,7 +105,8 @@ def test_an_unstable_baseline_marks_all_ratios() -> None:
     assert note.startswith("? x is unstable, and so are all speed-ups and bounds") and "x was disturbed" in note
 
 
-def test_macs_that_are_unknown_are_called_so() -> None:
+@pytest.mark.golden
+def test_unknown_macs_are_called_unknown() -> None:
     unknown = dict.fromkeys(("macs", "macs_ratio", "time_over_bound"))
     models = [BENCH["models"][0], {**BENCH["models"][1], **unknown}]
     table = latency_table({**BENCH, "models": models})
@@ -107,7 +114,8 @@ def test_macs_that_are_unknown_are_called_so() -> None:
     assert table.notes == ("unknown: the MACs of y; `trunkline inspect` says why they cannot be counted",)
 
 
-def test_a_report_says_what_is_unstable_and_why(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_report_explains_what_is_unstable(tmp_path: Path) -> None:
     """Marks in the cells, and legend and reason below the table, inert as all text from files."""
     bench = _unsteady("y")
     bench["models"][1]["reason"] = "<b>noisy</b>"
@@ -119,19 +127,23 @@ def test_a_report_says_what_is_unstable_and_why(tmp_path: Path) -> None:
     assert report.to_json()["tables"][0]["notes"] == ("? y is unstable: <b>noisy</b>",)
 
 
-def test_a_report_of_steady_numbers_has_no_marks(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_steady_report_has_no_marks(tmp_path: Path) -> None:
     content = write_report(write(tmp_path, bench=BENCH)).path.read_text()
     assert "?" not in content and "unstable" not in content
 
 
-def test_names_from_files_cannot_break_out_of_a_table() -> None:
+@pytest.mark.abuse
+def test_names_stay_inside_their_cells() -> None:
+    """Names from files cannot break out of a table."""
     text = Table("t", ("a|b",), (("<b>x\n`y`",),)).to_markdown()
     assert "a\\|b" in text
     assert "<b>" not in text
     assert "&lt;b&gt;x \\`y\\`" in text
 
 
-def test_a_report_of_a_half_finished_run(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_report_of_an_unfinished_run(tmp_path: Path) -> None:
     records = [{"kind": "step", "phase": "pre", "step": i, "losses": {"a": 1.0 / i, "b": 0.0}} for i in range(1, 5)]
     (tmp_path / "search").mkdir()
     text = "\n".join(json.dumps(record) for record in records) + '\n{"torn'
@@ -145,6 +157,7 @@ def test_a_report_of_a_half_finished_run(tmp_path: Path) -> None:
     assert len(losses_by_phase(list(read_records(tmp_path / "search" / "metrics.jsonl")))["pre"]["a"]) == 4
 
 
+@pytest.mark.properties
 def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     pictures = []
     for name in ("one", "two"):
@@ -154,13 +167,15 @@ def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     assert pictures[0] == pictures[1]
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="no run in this folder"):
         write_report(tmp_path)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", ["plan", "policy", "search", "train", "export", "bench"])
 @pytest.mark.parametrize("content", ['{"a": 1}', "[1]", '"x"', "7", "{"])
-def test_a_file_of_another_form_is_blamed(tmp_path: Path, name: str, content: str) -> None:
+def test_file_of_another_form_is_named(tmp_path: Path, name: str, content: str) -> None:
     with pytest.raises(InvalidConfig, match=name):
         write_report(write(tmp_path, **{name: content}))

@@ -38,7 +38,8 @@ def run(*, noisy: str = "", alike: bool = True) -> tuple[list, dict, dict]:
     return models, deltas, bench
 
 
-def test_every_way_of_sharing_has_its_own_figures():
+def test_each_way_has_its_figures() -> None:
+    """Every way of sharing has its own figures."""
     models, deltas, bench = run()
     table = trade_off_table(ways(models, deltas, bench), bench)
     assert table.columns == ("model", "MACs", "p50 (ms)", "speed-up", "Δ depth (%)", "Δ edges (%)", "Δ mean (%)")
@@ -51,25 +52,27 @@ def test_every_way_of_sharing_has_its_own_figures():
 
 
 @pytest.mark.parametrize(("noisy", "marked"), [("searched", 1), ("independent", 4)])
-def test_what_is_not_steady_is_marked_with_its_reason(noisy: str, marked: int):
+def test_unsteady_ways_are_marked(noisy: str, marked: int) -> None:
+    """What is not steady is marked, with its reason."""
     models, deltas, bench = run(noisy=noisy)
     table = trade_off_table(ways(models, deltas, bench), bench)
     assert sum(any(" " in cell for cell in row) for row in table.rows) == marked
     assert "too noisy" in table.to_markdown()
 
 
-def test_a_model_with_more_training_is_said_to_have_it():
+def test_more_training_is_reported() -> None:
+    """A model that had more training than the others is said to have had it."""
     models, deltas, bench = run(alike=False)
     rows = {row[0]: row for row in trade_off_table(ways(models, deltas, bench), bench).rows}
     assert rows["searched"][-1] == "-2.00 (not alike)" and rows["all-shared"][-1] == "-7.00"
 
 
-def test_nothing_is_shown_without_single_task_models():
+def test_nothing_without_single_task_models() -> None:
     models, _, bench = run()
     assert ways(models, {}, bench) == []
 
 
-def test_the_picture_is_drawn(tmp_path: Path):
+def test_picture_is_drawn(tmp_path: Path) -> None:
     for noisy in ("", "searched"):
         models, deltas, bench = run(noisy=noisy)
         path = tmp_path / f"trade_off{noisy}.png"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
+from agreement import relative, run_onnx, shaken
 from backbones import BACKBONES
 from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
@@ -37,29 +37,8 @@ def images(count: int = 2, size: int = 16) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(11))
 
 
-def shaken(model: AutoMTL) -> AutoMTL:
-    """Move all weights apart, statistics too, so that no two instances are equal."""
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for tensor in model.store.weights().values():
-            tensor.mul_(1 + 0.2 * torch.rand(tensor.shape, generator=generator))
-            tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
-    return model.eval()
-
-
-def relative(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6))
-
-
 def weights_of(model: AutoMTL, lowered: Lowered) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in model.weights(lowered).items()}
-
-
-def run_onnx(path: Path, image: torch.Tensor) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: image.numpy()}), strict=True))
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from arrays import Array, normal_by
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
@@ -18,21 +19,8 @@ from trunkline.ingest.onnx_file.fragment import canonical_fragment
 from trunkline.twins.initial_weights import to_tensor
 from trunkline.twins.registry import make_op
 
-Array = np.ndarray[Any, Any]
 Stored = Sequence[Array | None]
-RNG = np.random.default_rng(0)
-
-
-def normal(*shape: int) -> Array:
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
-def ints(*numbers: int) -> Array:
-    return np.array(numbers, dtype=np.int64)
-
-
-def floats(*numbers: float) -> Array:
-    return np.array(numbers, dtype=np.float32)
+normal = normal_by(np.random.default_rng(0))
 
 
 def model(

@@ -45,19 +45,24 @@ def published() -> dict[str, tuple[int, int]]:
     return {name: (int(passed), int(total)) for name, passed, total in rows}
 
 
-def test_every_operator_with_cases_is_looked_at_or_left_out_for_a_reason(cases: dict[str, list[Case]]) -> None:
+@pytest.mark.properties
+def test_operators_with_cases_are_run_or_excused(cases: dict[str, list[Case]]) -> None:
+    """Every operator that ONNX has cases for is run, or left out for a written reason."""
     left_out = [name for names in EXCLUDED.values() for name in names]
     assert len({*chosen(), *left_out}) == len(chosen()) + len(left_out)
     assert set(cases) == {*chosen(), *left_out}
     assert set(published()) <= {name for names in CHOSEN.values() for name in names}
 
 
-def test_parity_at_each_case_s_own_opset(own: dict[str, list[Trial]]) -> None:
+@pytest.mark.parity
+def test_cases_at_their_own_opset(own: dict[str, list[Trial]]) -> None:
     assert not faults(tallied([trial for found in own.values() for trial in found]))
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", chosen())
-def test_golden_the_page_promises_no_more_than_passes(name: str, own: dict[str, list[Trial]]) -> None:
+def test_page_lists_only_what_passes(name: str, own: dict[str, list[Trial]]) -> None:
+    """docs/conformance.md promises no more than what passes."""
     floats = [trial for trial in own[name] if trial.case.is_float]
     passed, total = published().get(name, (0, 0))
     failed = [described(trial) for trial in floats if trial.outcome.kind != "pass"]
@@ -65,7 +70,8 @@ def test_golden_the_page_promises_no_more_than_passes(name: str, own: dict[str, 
     assert len(floats) - len(failed) >= passed, failed
 
 
-def test_parity_at_other_opsets(cases: dict[str, list[Case]]) -> None:
+@pytest.mark.parity
+def test_cases_at_other_opsets(cases: dict[str, list[Case]]) -> None:
     pairs = [(case, column) for name in chosen() for case in cases.get(name, []) for column in COLUMNS[1:]]
     some = random.Random(0).sample(pairs, SLICE)
     found = [trial for case, column in some for trial in trials([case], [column])]

@@ -61,7 +61,7 @@ def check(op: str, opset: int, operands: list[Array], **attributes: Any) -> None
 
 @SOME
 @given(st.sampled_from(REDUCTIONS), OPSETS, shapes(), st.data())
-def test_properties_of_reductions(kind: str, opset: int, shape: list[int], data: st.DataObject) -> None:
+def test_reductions(kind: str, opset: int, shape: list[int], data: st.DataObject) -> None:
     axes = signed(data, some_axes(data, len(shape)), len(shape)) if opset >= 11 else some_axes(data, len(shape))
     attributes: dict[str, Any] = {"keepdims": data.draw(st.integers(0, 1))}
     operands = [positive(shape)]
@@ -75,7 +75,7 @@ def test_properties_of_reductions(kind: str, opset: int, shape: list[int], data:
 
 @SOME
 @given(st.integers(7, 26), shapes(), st.sampled_from(["constant", "reflect", "edge", "wrap"]), st.data())
-def test_properties_of_padding(opset: int, shape: list[int], mode: str, data: st.DataObject) -> None:
+def test_padding(opset: int, shape: list[int], mode: str, data: st.DataObject) -> None:
     assume(mode != "wrap" or opset >= 19)
     axes = some_axes(data, len(shape), 1) if opset >= 18 else list(range(len(shape)))
     pads = data.draw(st.lists(st.integers(-1, 3), min_size=2 * len(axes), max_size=2 * len(axes)))
@@ -88,7 +88,7 @@ def test_properties_of_padding(opset: int, shape: list[int], mode: str, data: st
 
 @SOME
 @given(st.integers(11, 26), shapes(), shapes(0, 2), st.data())
-def test_properties_of_gathering(opset: int, shape: list[int], picked: list[int], data: st.DataObject) -> None:
+def test_gathering(opset: int, shape: list[int], picked: list[int], data: st.DataObject) -> None:
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     size = shape[axis]
     check("Gather", opset, [positive(shape), RNG.integers(-size, size, picked, dtype=np.int64)], axis=axis)
@@ -101,7 +101,7 @@ def test_properties_of_gathering(opset: int, shape: list[int], picked: list[int]
 
 @SOME
 @given(st.integers(18, 26), shapes(), st.sampled_from(["add", "mul", "max", "min"]), st.data())
-def test_properties_of_scattering(opset: int, shape: list[int], reduction: str, data: st.DataObject) -> None:
+def test_scattering(opset: int, shape: list[int], reduction: str, data: st.DataObject) -> None:
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     places = RNG.integers(-shape[axis], shape[axis], [min(size, 2) for size in shape], dtype=np.int64)
     operands = [positive(shape), places, positive(list(places.shape))]
@@ -113,7 +113,7 @@ def test_properties_of_scattering(opset: int, shape: list[int], reduction: str, 
 
 @SOME
 @given(st.integers(12, 26), st.data())
-def test_properties_of_einstein_sums(opset: int, data: st.DataObject) -> None:
+def test_einstein_sums(opset: int, data: st.DataObject) -> None:
     letters = st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True).map("".join)
     terms = data.draw(st.lists(letters, min_size=1, max_size=3))
     result = data.draw(st.lists(st.sampled_from(sorted(set("".join(terms)))), unique=True).map("".join))
@@ -125,7 +125,7 @@ def test_properties_of_einstein_sums(opset: int, data: st.DataObject) -> None:
 
 @SOME
 @given(st.data())
-def test_properties_of_attention(data: st.DataObject) -> None:
+def test_attention(data: st.DataObject) -> None:
     """Heads apart or in the last axis, fewer of keys than of queries, masked by numbers, by truth, by place."""
     heads, shared = data.draw(st.sampled_from([(1, 1), (2, 2), (4, 2), (3, 1)]))
     length, keys, width, depth = (data.draw(st.integers(1, 4)) for _ in range(4))

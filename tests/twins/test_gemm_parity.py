@@ -79,7 +79,7 @@ def test_what_is_frozen_has_one_instance(frozen: str, mixing: str) -> None:
 
 
 @pytest.mark.parametrize("bias", SHAPES[1:])
-def test_a_policy_learns_through_any_bias(bias: tuple[int, ...]) -> None:
+def test_policy_learns_through_any_bias(bias: tuple[int, ...]) -> None:
     """The gradient of the choices, all three of them, is the same whether kernels or outputs are mixed."""
     found = []
     for mixing in ("weight", "output"):

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from one_node import Array, Fragment, check, floats, model, normal
+from arrays import floats
+from one_node import Array, Fragment, check, model, normal
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-
-pytestmark = pytest.mark.parity
 
 pytest.importorskip("onnxruntime")
 
@@ -49,48 +48,55 @@ CASES: list[tuple[str, int, tuple[Array, ...], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("opset", "case"),
     [(opset, case) for case in CASES for opset in OPSETS if opset >= case[1]],
     ids=lambda part: part if isinstance(part, int) else part[0],
 )
-def test_parity_of_activation(opset: int, case: Any) -> None:
+def test_activation(opset: int, case: Any) -> None:
     op, _first, stored, attributes = case
     for x in (X, 30 * X, WITH_ZEROS):
         check(op, x, *stored, opset=opset, **attributes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("alpha", [1.0, 0.5, 2.0])
-def test_parity_of_swish_to_its_definition(alpha: float) -> None:
+def test_swish_by_definition(alpha: float) -> None:
     """onnxruntime has no kernel for it yet."""
     fragment = Fragment(model("Swish", X, (), 24, {"alpha": alpha}))
     want = X / (1 + np.exp(-alpha * X.astype(np.float64)))
     np.testing.assert_allclose(fragment(torch.from_numpy(X))[0].numpy(), want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("opset", [13, 18, 22])
 @pytest.mark.parametrize("axis", [-1, 0, 2])
-def test_parity_of_hardmax_where_maxima_are_equal(opset: int, axis: int) -> None:
+def test_hardmax_of_equal_maxima(opset: int, axis: int) -> None:
     check("Hardmax", np.round(X), opset=opset, axis=axis, trains=False)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("opset", [7, 11, 13, 18])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-0.5, 0.25), (None, 0.5), (0.5, None)])
-def test_parity_of_clip(opset: int, low: float | None, high: float | None) -> None:
+def test_clip(opset: int, low: float | None, high: float | None) -> None:
     bounds = [None if bound is None else np.float32(bound).reshape(()) for bound in (low, high)]
     named = {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
     stored, attributes = ((), named) if opset < 11 else (bounds, {})
     check("Clip", 6 * X, *stored, opset=opset, **attributes)
 
 
-def test_the_type_of_clipped_integers_stays() -> None:
+@pytest.mark.parity
+def test_clipped_integers_keep_their_type() -> None:
     proto = model("Clip", np.arange(6).reshape(2, 3), (np.array(1), np.array(4)), 18, {})
     got = Fragment(proto)(torch.arange(6).reshape(2, 3))[0]
     assert (got.dtype, got.tolist()) == (torch.int64, [[1, 1, 2], [3, 4, 4]])
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize(("op", "opset"), [("Gelu", 20), ("Swish", 24)])
-def test_the_constants_of_a_formula_do_not_train(op: str, opset: int) -> None:
+def test_constants_of_a_formula_do_not_train(op: str, opset: int) -> None:
+    """The constants of an activation that is written out as a formula do not train."""
     from trunkline.graph.roles import is_parameter
 
     graph = Fragment(model(op, X, (), opset, {"alpha": 2.0} if op == "Swish" else {})).graph
@@ -98,7 +104,8 @@ def test_the_constants_of_a_formula_do_not_train(op: str, opset: int) -> None:
     assert graph.num_nodes() > 1
 
 
-def test_abuse_settings_that_mean_nothing_are_refused() -> None:
+@pytest.mark.abuse
+def test_meaningless_settings_are_refused() -> None:
     with pytest.raises(UnsupportedOp, match="Celu with alpha 0"):
         Fragment(model("Celu", X, (), 18, {"alpha": 0.0}))
     with pytest.raises(InvalidModel, match="approximate 'sigmoid'"):

@@ -10,6 +10,8 @@ from torch_nets.residual import DenseNet, ResNet, ShuffleNetV2
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
+pytestmark = pytest.mark.parity
+
 SIZE = 32
 NETS = {
     "mobilenet-v3": lambda: mobilenet_v3(0.25, 5),
@@ -34,7 +36,7 @@ def step(model: torch.nn.Module, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_parity_of_a_compiled_training_step(name: str) -> None:
+def test_compiled_training_step(name: str) -> None:
     """One graph without breaks, the same loss, gradients and running statistics."""
     x = torch.randn(4, 3, SIZE, SIZE)
     plain, other = twin_of(name).eval(), twin_of(name).eval()
@@ -46,7 +48,7 @@ def test_parity_of_a_compiled_training_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_parity_under_bfloat16_autocast(name: str) -> None:
+def test_under_bfloat16_autocast(name: str) -> None:
     """As near as the type's eight bits allow, with float32 gradients for float32 parameters."""
     twin, x = twin_of(name).eval(), torch.randn(4, 3, SIZE, SIZE)
     exact = twin(x)

@@ -14,8 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 
-pytestmark = pytest.mark.parity
-
 pytest.importorskip("onnxruntime")
 
 GRID = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
@@ -45,9 +43,10 @@ def image_for(attributes: dict[str, Any], data: st.DataObject) -> Array:
     return normal(2, 4, *(data.draw(st.integers(7, 9)) for _ in attributes["kernel_shape"]))
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(), OPSETS, st.booleans(), st.data())
-def test_parity_of_convolution(attributes: dict[str, Any], opset: int, biased: bool, data: st.DataObject) -> None:
+def test_convolution(attributes: dict[str, Any], opset: int, biased: bool, data: st.DataObject) -> None:
     weight = normal(8, 4 // attributes["group"], *attributes["kernel_shape"])
     if data.draw(st.booleans()):
         del attributes["kernel_shape"]  # the weight says it
@@ -55,11 +54,10 @@ def test_parity_of_convolution(attributes: dict[str, Any], opset: int, biased: b
     check("Conv", x, weight, *([normal(8)] if biased else []), opset=opset, tolerance=1e-4, **attributes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(), OPSETS, st.booleans(), st.data())
-def test_parity_of_transposed_convolution(
-    attributes: dict[str, Any], opset: int, biased: bool, data: st.DataObject
-) -> None:
+def test_transposed_convolution(attributes: dict[str, Any], opset: int, biased: bool, data: st.DataObject) -> None:
     groups = attributes["group"]
     weight = normal(4, 3, *attributes["kernel_shape"])
     stored = (weight, normal(3 * groups)) if biased else (weight,)
@@ -68,11 +66,10 @@ def test_parity_of_transposed_convolution(
     check("ConvTranspose", image_for(attributes, data), *stored, opset=opset, tolerance=1e-4, **attributes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(), OPSETS, st.data())
-def test_parity_of_transposed_convolution_to_a_size(
-    attributes: dict[str, Any], opset: int, data: st.DataObject
-) -> None:
+def test_transposed_convolution_to_a_size(attributes: dict[str, Any], opset: int, data: st.DataObject) -> None:
     x = image_for(attributes, data)
     attributes.pop("pads", None)
     if attributes.get("auto_pad") == "VALID":
@@ -85,8 +82,9 @@ def test_parity_of_transposed_convolution_to_a_size(
     check("ConvTranspose", x, weight, opset=opset, tolerance=1e-4, **attributes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
-def test_parity_where_the_weight_is_computed(op: str) -> None:
+def test_convolution_by_a_computed_weight(op: str) -> None:
     """A weight that is scaled before use: the stored tensors train, the product is the weight."""
     x = normal(2, 4, 6, 5)
     shape = (8, 4, 3, 3) if op == "Conv" else (4, 8, 3, 3)
@@ -101,7 +99,9 @@ def test_parity_where_the_weight_is_computed(op: str) -> None:
     np.testing.assert_allclose(got.numpy(), by_onnxruntime(proto, x)[0], rtol=1e-4, atol=1e-4)
 
 
-def test_abuse_what_is_no_plain_convolution_is_refused() -> None:
+@pytest.mark.abuse
+def test_other_convolutions_are_refused() -> None:
+    """Four spatial axes and negative pads are refused."""
     x = normal(1, 2, 3, 3, 3, 3)
     with pytest.raises(UnsupportedOp, match="4 spatial axes"):
         Fragment(model("Conv", x, (normal(2, 2, 1, 1, 1, 1),), 18, {}))

@@ -40,7 +40,9 @@ def forbid(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(importlib, "import_module", fail)
 
 
-def test_abuse_without_onnx2torch_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.abuse
+def test_missing_onnx2torch_gives_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without onnx2torch the message says what to do."""
     forbid(monkeypatch, ModuleNotFoundError("No module named 'onnx2torch'", name="onnx2torch"))
     with pytest.raises(UnsupportedOp) as caught:
         make_op(node_of("Trilu"))
@@ -49,17 +51,21 @@ def test_abuse_without_onnx2torch_the_message_says_what_to_do(monkeypatch: pytes
     assert "pip install 'trunkline[onnx2torch]'" in text and "one function to one file" in text
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     "error", [RuntimeError("operator torchvision::nms does not exist"), ImportError("boom"), OSError("so")]
 )
-def test_abuse_a_torchvision_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_broken_torchvision_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A torchvision that does not load is named with its reason."""
     forbid(monkeypatch, error)
     with pytest.raises(UnsupportedOp, match="install a torchvision that matches torch") as caught:
         make_op(node_of("Trilu"))
     assert str(error) in str(caught.value)
 
 
-def test_abuse_operators_with_weights_are_never_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.abuse
+def test_weights_are_never_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operators with weights are never handed to onnx2torch, which would copy them."""
     forbid(monkeypatch, AssertionError("must not be imported"))
     b = GraphBuilder("weights")
     weights = [b.tensor("boxes", np.ones((1, 4), np.float32)), b.tensor("image", np.zeros(1, np.int64))]
@@ -95,7 +101,8 @@ def fake_onnx2torch(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return asked
 
 
-def test_a_foreign_operator_runs_inside_a_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.golden
+def test_foreign_operator_runs_in_a_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fake_onnx2torch(monkeypatch)
     b = GraphBuilder("triangle")
     x = b.node("Trilu", [b.image("x", (3, 4, 4))], name="here")
@@ -105,7 +112,8 @@ def test_a_foreign_operator_runs_inside_a_twin(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [("Trilu", 18, "")]
 
 
-def test_abuse_what_onnx2torch_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.abuse
+def test_operators_onnx2torch_lacks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_onnx2torch(monkeypatch)
     with pytest.raises(UnsupportedOp, match="it cannot either"):
         foreign_op(node_of("Cos"))

@@ -18,6 +18,7 @@ from trunkline.twins.initial_weights import draw, initial_tensor, to_tensor
 from trunkline.twins.twin import Twin
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize(
     ("filler", "std"),
     [
@@ -29,7 +30,7 @@ from trunkline.twins.twin import Twin
         (Filler("uniform", 0.3), 0.3 / math.sqrt(3)),
     ],
 )
-def test_properties_draws_have_the_spread_of_their_formula(filler: Filler, std: float) -> None:
+def test_draws_have_the_spread_of_their_filler(filler: Filler, std: float) -> None:
     tensor = draw(filler, "w", (128, 64, 3, 3), 0)
     assert tensor.dtype == torch.float32
     assert float(tensor.std()) == pytest.approx(std, rel=0.02)
@@ -38,7 +39,8 @@ def test_properties_draws_have_the_spread_of_their_formula(filler: Filler, std: 
         assert float(tensor.abs().max()) <= filler.spread((128, 64, 3, 3))
 
 
-def test_properties_draws_depend_on_name_and_seed_alone() -> None:
+@pytest.mark.properties
+def test_draws_depend_on_name_and_seed_only() -> None:
     first = draw(Filler(), "a", (16, 8, 3, 3), 0)
     torch.rand(5)
     assert torch.equal(first, draw(Filler(), "a", (16, 8, 3, 3), 0))
@@ -50,7 +52,9 @@ def never() -> ir.TensorProtocol:
     raise AssertionError("a lazy weight was evaluated")
 
 
-def test_a_filler_is_drawn_without_evaluating_the_lazy_tensor() -> None:
+@pytest.mark.properties
+def test_filler_leaves_the_lazy_tensor_alone() -> None:
+    """A filler is drawn without evaluating the lazy tensor."""
     b = GraphBuilder("lazy")
     weight = b.weight("w", (4, 3, 1, 1), Filler())
     graph = b.finish([b.node("Conv", [b.image("x", (3, 2, 2)), weight], name="conv")])
@@ -59,6 +63,7 @@ def test_a_filler_is_drawn_without_evaluating_the_lazy_tensor() -> None:
     assert torch.equal(twin.weights()["w"], draw(Filler(), "w", (4, 3, 1, 1), 3))
 
 
+@pytest.mark.golden
 def test_content_is_copied_not_shared() -> None:
     content = np.ones((2, 2), np.float32)
     value = ir.Value(name="w", const_value=ir.Tensor(content, name="w"))
@@ -67,7 +72,8 @@ def test_content_is_copied_not_shared() -> None:
     assert content.all()
 
 
-def test_float_types_that_numpy_lacks_survive() -> None:
+@pytest.mark.golden
+def test_float_types_numpy_lacks_survive() -> None:
     tensor = to_tensor(np.array([1.5, -2.0], dtype=ml_dtypes.bfloat16))
     assert tensor.dtype == torch.bfloat16 and tensor.tolist() == [1.5, -2.0]
     assert to_tensor(np.array(2.0, np.float16)).shape == ()
@@ -92,7 +98,9 @@ def trained() -> Graph:
     return b.finish([x])
 
 
-def test_given_weights_replace_initial_ones_only_where_given() -> None:
+@pytest.mark.golden
+def test_given_weights_replace_initial_ones() -> None:
+    """Given weights replace the initial ones, and only where they are given."""
     given: dict[str, np.ndarray | Tensor] = {"conv.b": np.arange(256, dtype=np.float32), "fc.b": torch.ones(512)}
     twin = Twin(trained(), weights=given)
     assert torch.equal(twin.weights()["conv.b"], torch.arange(256.0))

@@ -56,8 +56,9 @@ def by_onnxruntime(graph: Graph, weights: dict[str, Array], image: Array) -> dic
     return dict(zip(names, session.run(names, {graph.input.name: image}), strict=True))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", ALL)
-def test_parity_of_every_value_of_a_light_network(name: str) -> None:
+def test_every_value_of_a_light_network(name: str) -> None:
     graph = reader.read(LIGHT / f"{name}.onnx")
     weights = random_weights(graph)
     twin = Twin(graph, weights=weights).eval()
@@ -72,7 +73,9 @@ def test_parity_of_every_value_of_a_light_network(name: str) -> None:
         assert np.abs(mine - theirs).max() <= 1e-4 * max(np.abs(theirs).max(), 1e-6), value
 
 
-def test_light_networks_train_with_a_batch_of_two() -> None:
+@pytest.mark.properties
+def test_light_networks_train_on_two_images() -> None:
+    """Light networks train with a batch of two."""
     graph = reader.read(LIGHT / "light_shufflenet.onnx")
     twin = Twin(graph, weights=random_weights(graph)).train()
     image = torch.randn(

@@ -59,7 +59,8 @@ def linear_chain(names: list[str]) -> Graph:
 # ------------------------------------------------------------------ names
 
 
-def test_golden_state_dict_keys_are_onnx_names() -> None:
+@pytest.mark.golden
+def test_state_dict_keys_are_onnx_names() -> None:
     twin = Twin(two_heads())
     assert list(twin.state_dict()) == ["conv.weight", "bn.scale", "bn.bias", "head.weight", "bn.mean", "bn.var"]
     assert set(twin.trainable()) == {"conv.weight", "bn.scale", "bn.bias", "head.weight"}
@@ -83,7 +84,8 @@ HARD_NAMES = [
 HARD_NAMES += ["operators.0.weight", "operators", "ünïcode ☃", ".", "a.", "..b", "w_w_a", "state_dict", "type"]
 
 
-def test_hard_names_round_trip_through_state_dict() -> None:
+@pytest.mark.properties
+def test_hard_names_survive_a_state_dict() -> None:
     graph = linear_chain(HARD_NAMES)
     source, target = Twin(graph), Twin(graph)
     assert set(source.state_dict()) == set(HARD_NAMES)
@@ -95,9 +97,11 @@ def test_hard_names_round_trip_through_state_dict() -> None:
     assert all(torch.equal(target.weights()[name], tensor) for name, tensor in source.weights().items())
 
 
+@pytest.mark.properties
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.lists(st.text(st.sampled_from("aw_.2/"), min_size=1, max_size=4), min_size=1, max_size=8, unique=True))
-def test_properties_any_names_round_trip_inside_another_module(names: list[str]) -> None:
+def test_any_names_survive_in_another_module(names: list[str]) -> None:
+    """Any names come back from the state_dict of a module that contains the twin."""
     source, target = (nn.ModuleDict({"inner": Twin(linear_chain(names))}) for _ in range(2))
     assert set(source.state_dict()) == {f"inner.{name}" for name in names}
     with torch.no_grad():
@@ -107,14 +111,18 @@ def test_properties_any_names_round_trip_inside_another_module(names: list[str])
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
 
 
-def test_abuse_strict_loading_names_what_is_missing_and_what_is_too_much() -> None:
+@pytest.mark.abuse
+def test_strict_loading_names_every_misfit() -> None:
+    """Strict loading names what is missing and what is too much."""
     twin = Twin(linear_chain(["a", "a.b"]))
     state = {"a": torch.zeros(1, 1, 1), "a.c": torch.zeros(1)}
     result = twin.load_state_dict(state, strict=False)
     assert result.missing_keys == ["a.b"] and result.unexpected_keys == ["a.c"]
 
 
-def test_abuse_load_weights_reports_every_problem_and_changes_nothing() -> None:
+@pytest.mark.abuse
+def test_load_weights_reports_all_or_changes_nothing() -> None:
+    """load_weights reports every problem, and then changes nothing."""
     twin = Twin(two_heads())
     before = {name: tensor.clone() for name, tensor in twin.weights().items()}
     wrong = {name: tensor + 1 for name, tensor in before.items() if name != "bn.mean"}
@@ -126,7 +134,9 @@ def test_abuse_load_weights_reports_every_problem_and_changes_nothing() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in twin.weights().items())
 
 
-def test_load_weights_takes_numpy_and_keeps_the_parameter_object() -> None:
+@pytest.mark.golden
+def test_load_weights_keeps_the_parameter_object() -> None:
+    """load_weights takes numpy arrays, and keeps the parameter objects that an optimiser holds."""
     twin = Twin(two_heads()).double()
     parameter = twin.trainable()["conv.weight"]
     content = {name: np.full(tuple(t.shape), 0.5, np.float32) for name, t in twin.weights().items()}
@@ -138,7 +148,9 @@ def test_load_weights_takes_numpy_and_keeps_the_parameter_object() -> None:
 # ------------------------------------------------------------------ sharing and partial outputs
 
 
-def test_shared_initializer_is_one_parameter_with_summed_gradient() -> None:
+@pytest.mark.golden
+def test_shared_initializer_is_one_parameter() -> None:
+    """An initializer that two nodes read is one parameter, whose gradient is the sum."""
     tied, untied = Twin(two_heads()).eval(), Twin(two_heads(shared=False)).eval()
     untied.load_weights({**tied.weights(), "head.weight@1": tied.weights()["head.weight"]})
     for twin in (tied, untied):
@@ -149,7 +161,8 @@ def test_shared_initializer_is_one_parameter_with_summed_gradient() -> None:
     torch.testing.assert_close(tied.trainable()["conv.weight"].grad, untied.trainable()["conv.weight"].grad)
 
 
-def test_partial_outputs_compute_only_what_they_need() -> None:
+@pytest.mark.golden
+def test_partial_outputs_run_only_their_nodes() -> None:
     twin = Twin(two_heads()).eval()
     ran: list[str] = []
     for index, op in enumerate(twin.operators):
@@ -164,6 +177,7 @@ def test_partial_outputs_compute_only_what_they_need() -> None:
     assert list(twin(image(), ["image"])) == ["image"] and twin(image(), []) == {}
 
 
+@pytest.mark.properties
 def test_run_values_holds_every_value() -> None:
     twin = Twin(two_heads()).eval()
     values = twin.run_values(image())
@@ -171,7 +185,9 @@ def test_run_values_holds_every_value() -> None:
     assert torch.equal(values["depth"], twin(image())["depth"])
 
 
-def test_properties_schedule_drops_each_value_once_after_its_last_use() -> None:
+@pytest.mark.properties
+def test_values_are_dropped_after_last_use() -> None:
+    """A schedule drops each value once, after its last use."""
     steps = [
         Step(0, ("x", "w"), ("a",)),
         Step(1, ("a",), ("b", "unused")),
@@ -183,7 +199,8 @@ def test_properties_schedule_drops_each_value_once_after_its_last_use() -> None:
     assert [step.op for step in schedule(steps, ("d", "a"), stored={"w"})] == [0, 1, 3]
 
 
-def test_abuse_unknown_output_and_wrong_image_are_refused() -> None:
+@pytest.mark.abuse
+def test_unknown_output_and_wrong_image_are_refused() -> None:
     twin = Twin(two_heads())
     with pytest.raises(InvalidConfig, match='did you mean "depth"'):
         twin(image(), ["dept"])
@@ -194,8 +211,9 @@ def test_abuse_unknown_output_and_wrong_image_are_refused() -> None:
 # ------------------------------------------------------------------ training
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("momentum", [0.9, 0.25])
-def test_parity_of_batch_norm_training_to_torch(momentum: float) -> None:
+def test_batch_norm_trains_as_in_torch(momentum: float) -> None:
     b = GraphBuilder("bn")
     rng = np.random.default_rng(0)
     stats = [b.tensor(f"bn.{key}", np.abs(rng.standard_normal(4)).astype(np.float32)) for key in STATS]
@@ -216,7 +234,9 @@ def test_parity_of_batch_norm_training_to_torch(momentum: float) -> None:
     torch.testing.assert_close(twin.eval()(batch)["bn"], reference.eval()(batch))
 
 
-def test_abuse_batch_norm_on_one_value_per_channel_is_explained() -> None:
+@pytest.mark.abuse
+def test_batch_norm_of_one_value_is_explained() -> None:
+    """Training BatchNormalization on one value per channel is refused with advice."""
     b = GraphBuilder("bn")
     stats = [b.tensor(key, np.ones(4, np.float32)) for key in STATS]
     twin = Twin(b.finish([b.node("BatchNormalization", [b.image("x", (4, 1, 1)), *stats], name="bn1")])).train()
@@ -226,7 +246,9 @@ def test_abuse_batch_norm_on_one_value_per_channel_is_explained() -> None:
     assert twin(torch.zeros(2, 4, 1, 1))["bn1"].shape == (2, 4, 1, 1)
 
 
-def test_dropout_drops_in_training_only_and_follows_torchs_generator() -> None:
+@pytest.mark.properties
+def test_dropout_follows_torchs_generator() -> None:
+    """Dropout drops in training only, and draws from torch's own generator."""
     twin = Twin(two_heads()).train()
     torch.manual_seed(3)
     first = twin(image(), ["drop", "relu"])
@@ -240,7 +262,9 @@ def test_dropout_drops_in_training_only_and_follows_torchs_generator() -> None:
     assert torch.equal(values["drop"], values["relu"])
 
 
-def test_one_training_step_lowers_the_loss_and_moves_every_parameter() -> None:
+@pytest.mark.properties
+def test_training_step_moves_every_parameter() -> None:
+    """One training step lowers the loss and moves every parameter."""
     twin = Twin(two_heads()).train()
     before = {name: p.detach().clone() for name, p in twin.trainable().items()}
     optimiser = torch.optim.SGD(twin.parameters(), lr=0.01)
@@ -256,6 +280,7 @@ def test_one_training_step_lowers_the_loss_and_moves_every_parameter() -> None:
     assert all(not torch.equal(before[name], p) for name, p in twin.trainable().items())
 
 
+@pytest.mark.parity
 def test_gradcheck_of_the_whole_network() -> None:
     twin = Twin(two_heads(shared=False)).double().eval()
     parameters = list(twin.trainable().values())
@@ -270,6 +295,7 @@ def test_gradcheck_of_the_whole_network() -> None:
 # ------------------------------------------------------------------ torch's own tools
 
 
+@pytest.mark.properties
 def test_double_bfloat16_and_autocast() -> None:
     twin = Twin(two_heads()).eval()
     single = twin(image())
@@ -284,6 +310,7 @@ def test_double_bfloat16_and_autocast() -> None:
     assert copy.deepcopy(twin).bfloat16()(image(dtype=torch.bfloat16))["depth"].dtype == torch.bfloat16
 
 
+@pytest.mark.properties
 def test_deep_copies_and_pickles_are_independent() -> None:
     twin = Twin(two_heads()).eval()
     for other in (copy.deepcopy(twin), pickle.loads(pickle.dumps(twin))):
@@ -293,14 +320,16 @@ def test_deep_copies_and_pickles_are_independent() -> None:
         assert not torch.equal(other(image())["depth"], twin(image())["depth"])
 
 
-def test_parity_of_torch_compile() -> None:
+@pytest.mark.parity
+def test_torch_compile() -> None:
     twin = Twin(two_heads()).eval()
     compiled = torch.compile(twin, backend="eager", fullgraph=True)
     for name, y in compiled(image()).items():
         torch.testing.assert_close(y, twin(image())[name])
 
 
-def test_parity_of_torch_export_with_a_free_batch() -> None:
+@pytest.mark.parity
+def test_torch_export_with_a_free_batch() -> None:
     twin = Twin(two_heads()).eval()
     batch = torch.export.Dim("batch", min=1, max=16)
     program = torch.export.export(twin, (image(),), dynamic_shapes={"image": {0: batch}})
@@ -308,6 +337,7 @@ def test_parity_of_torch_export_with_a_free_batch() -> None:
         torch.testing.assert_close(y, twin(image(5))[name])
 
 
+@pytest.mark.properties
 def test_functional_call_sees_the_parameters() -> None:
     twin = Twin(two_heads()).eval()
     zeros = {name: torch.zeros_like(p) for name, p in twin.named_parameters()}
@@ -322,7 +352,8 @@ def softshrink(node: ir.Node) -> Op:
     return Op(torch.nn.functional.softshrink)
 
 
-def test_golden_an_operator_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.golden
+def test_operator_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trunkline.twins.registry._FACTORIES", {})
     register("Shrink")(softshrink)
     node = ir.node("Shrink", [ir.Value(name="x")], name="s")
@@ -339,7 +370,9 @@ def upper_triangle(x: Tensor, k: Tensor) -> Tensor:
     return torch.triu(x, int(k))
 
 
-def test_integers_that_are_data_are_kept_but_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.golden
+def test_integer_data_is_kept_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers that are data, not settings, are kept in the twin, but not in its state_dict."""
     make_op(ir.node("Relu", [ir.Value(name="x")], name="load the families first"))
     monkeypatch.setitem(registry._FACTORIES, "Trilu", trilu)
     b = GraphBuilder("triangle")
@@ -349,7 +382,8 @@ def test_integers_that_are_data_are_kept_but_not_saved(monkeypatch: pytest.Monke
     assert twin.state_dict() == {} and twin.weights() == {}
 
 
-def test_abuse_unsupported_operators_are_reported_together() -> None:
+@pytest.mark.abuse
+def test_unsupported_operators_are_reported_together() -> None:
     b = GraphBuilder("unsupported")
     x = b.image("x", (3, 4, 4))
     y = b.node("Det", [x], name="first")
@@ -359,7 +393,8 @@ def test_abuse_unsupported_operators_are_reported_together() -> None:
     assert [problem.place for problem in caught.value.problems] == ["first", "second and 1 more"]
 
 
-def test_golden_repr_shows_the_settings() -> None:
+@pytest.mark.golden
+def test_repr_shows_the_settings() -> None:
     text = repr(Twin(two_heads()).operators[1])
     assert text == "Op(batch_norm, momentum=0.8, epsilon=1e-05, name=bn)" or text.startswith(
         "Op(batch_norm, momentum=0.8"

@@ -19,7 +19,8 @@ def vector(b: GraphBuilder, name: str, size: int = 4) -> ir.Value:
     return b.tensor(name, np.ones(size, np.float32))
 
 
-def test_golden_roles() -> None:
+@pytest.mark.golden
+def test_roles() -> None:
     b = GraphBuilder("roles")
     x = b.image("x", (4, 8, 8))
     weight = b.weight("w", (4, 4, 1, 1), Filler())
@@ -40,7 +41,8 @@ def test_golden_roles() -> None:
     assert is_parameter(weight) and roles_of(weight) == {"parameter": ["conv1", "conv2"]}
 
 
-def test_abuse_one_initializer_with_two_roles_is_refused() -> None:
+@pytest.mark.abuse
+def test_initializer_with_two_roles_is_refused() -> None:
     b = GraphBuilder("merged")
     zeros, ones = vector(b, "zeros"), vector(b, "ones")
     x = b.node("BatchNormalization", [b.image("x", (4, 8, 8)), ones, zeros, zeros, ones], name="bn")
@@ -49,12 +51,14 @@ def test_abuse_one_initializer_with_two_roles_is_refused() -> None:
         role_of(graph.initializers["zeros"])
 
 
-def test_abuse_a_computed_value_has_no_role() -> None:
+@pytest.mark.abuse
+def test_computed_value_has_no_role() -> None:
     b = GraphBuilder("computed")
     with pytest.raises(ValueError, match="not an initializer"):
         role_of(b.node("Relu", [b.image("x", (1, 2, 2))], name="relu"))
 
 
+@pytest.mark.properties
 def test_parameters_do_not_import_torch() -> None:
     code = "import sys, trunkline.graph.roles; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

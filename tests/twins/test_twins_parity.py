@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from arrays import Array, floats, ints, normal_by, scalar
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -17,33 +18,15 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.twins.registry import supported_ops
 from trunkline.twins.twin import Twin
 
-pytestmark = pytest.mark.parity
-
 ort = pytest.importorskip("onnxruntime")
 
-Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
+normal = normal_by(RNG)
 RESULT = {
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), TensorProto.BOOL),
     **dict.fromkeys(("ArgMax", "ArgMin"), TensorProto.INT64),
 }
 """The types of results that are not of the image's type."""
-
-
-def normal(*shape: int) -> Array:
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
-def ints(*numbers: int) -> Array:
-    return np.array(numbers, dtype=np.int64)
-
-
-def floats(*numbers: float) -> Array:
-    return np.array(numbers, dtype=np.float32)
-
-
-def scalar(number: float) -> Array:
-    return np.array(number, dtype=np.float32)
 
 
 def by_onnxruntime(
@@ -254,20 +237,21 @@ MIXING: list[tuple[str, Array, tuple[Array | None, ...], dict[str, Any]]] = [
 """Operators that reach across the images of a batch, whose number must be fixed then."""
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("op", "x", "stored", "attributes"), MIXING, ids=[f"{i}-{c[0]}" for i, c in enumerate(MIXING)])
-def test_parity_across_the_batch(
+def test_operators_across_the_batch(
     op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]
 ) -> None:
     check(op, x, *stored, batch=x.shape[0], **attributes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("op", "x", "stored", "attributes"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
-def test_parity_of_each_operator(
-    op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]
-) -> None:
+def test_each_operator(op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]) -> None:
     check(op, x, *stored, **attributes)
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize(("op", "x", "stored", "attributes"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
 def test_each_operator_stays_on_its_device(
     op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]
@@ -279,6 +263,7 @@ def test_each_operator_stays_on_its_device(
     assert (got.device.type, got.shape, got.dtype) == ("meta", want.shape, want.dtype)
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "align_corners"])
 @pytest.mark.parametrize("sizes", [(9, 7), (12, 10)])
@@ -288,6 +273,7 @@ def test_resize_stays_on_its_device(mode: str, coordinates: str, sizes: tuple[in
     assert twin(torch.empty(X.shape, device="meta"))["y0"].shape == (2, 4, *sizes)
 
 
+@pytest.mark.properties
 def test_every_supported_operator_is_compared() -> None:
     compared = {case[0] for case in CASES}
     elsewhere = {"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Resize", "Slice", "Split"}
@@ -295,7 +281,8 @@ def test_every_supported_operator_is_compared() -> None:
     assert compared | elsewhere == set(supported_ops())
 
 
-def test_parity_of_truth_values_and_choice() -> None:
+@pytest.mark.parity
+def test_truth_values_and_choice() -> None:
     """Leaky outside of a band, written out with comparisons, as some exporters do."""
     builder = GraphBuilder("band")
     image = builder.input("x", (None, *X.shape[1:]))
@@ -313,8 +300,9 @@ def test_parity_of_truth_values_and_choice() -> None:
     assert not twin.trainable()
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize("op", ["ReduceL1", "ReduceL2", "ReduceProd", "ReduceLogSumExp", "ReduceSumSquare"])
-def test_properties_gradients_of_reductions_are_finite_at_zero(op: str) -> None:
+def test_reduction_gradients_are_finite_at_zero(op: str) -> None:
     x = torch.zeros(1, 2, 2, 2, requires_grad=True)
     twin_of(op, x.detach().numpy(), (ints(1),), 1, {})(x)["y0"].sum().backward()
     assert x.grad is not None
@@ -353,19 +341,19 @@ DOUBLE |= {
 DOUBLE_CASES = [case for case in CASES if case[0] in DOUBLE]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("op", "x", "stored", "attributes"), DOUBLE_CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(DOUBLE_CASES)]
 )
-def test_parity_in_double_precision(
-    op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]
-) -> None:
+def test_in_double_precision(op: str, x: Array, stored: tuple[Array | None, ...], attributes: dict[str, Any]) -> None:
     exact = (
         1e-6 if op in ("BatchNormalization", "Elu", "Clip") else 1e-10
     )  # their settings are single precision in ONNX
     check(op, x, *stored, dtype=np.float64, tolerance=exact, **attributes)
 
 
-def test_parity_of_lrn_with_an_even_size_to_its_definition() -> None:
+@pytest.mark.parity
+def test_lrn_of_even_size_by_definition() -> None:
     """onnxruntime refuses even sizes; ONNX's formula sums c - floor((size-1)/2) ... c + ceil((size-1)/2)."""
     size, alpha, beta, bias = 4, 0.3, 0.75, 1.0
     twin = twin_of("LRN", X, (), 1, {"size": size, "alpha": alpha})
@@ -407,20 +395,20 @@ def image_for(attributes: dict[str, Any], data: st.DataObject, channels: int = 2
     return normal(2, channels, *sizes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(ceil=False), st.sampled_from([1, 2]), st.booleans(), st.data())
-def test_parity_of_convolution(attributes: dict[str, Any], groups: int, biased: bool, data: st.DataObject) -> None:
+def test_convolution(attributes: dict[str, Any], groups: int, biased: bool, data: st.DataObject) -> None:
     x = image_for(attributes, data, channels=4)
     weight = normal(6, 4 // groups, *attributes["kernel_shape"])
     stored = (weight, normal(6)) if biased else (weight,)
     check("Conv", x, *stored, group=groups, **attributes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(ceil=False), st.sampled_from([1, 2]), st.booleans(), st.data())
-def test_parity_of_transposed_convolution(
-    attributes: dict[str, Any], groups: int, biased: bool, data: st.DataObject
-) -> None:
+def test_transposed_convolution(attributes: dict[str, Any], groups: int, biased: bool, data: st.DataObject) -> None:
     x = image_for(attributes, data, channels=4)
     weight = normal(4, 3, *attributes["kernel_shape"])
     stored = (weight, normal(3 * groups)) if biased else (weight,)
@@ -429,31 +417,35 @@ def test_parity_of_transposed_convolution(
     check("ConvTranspose", x, *stored, group=groups, **attributes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER", "SAME_LOWER"])
 @pytest.mark.parametrize("sizes", [[7, 10], [8, 9]])
-def test_parity_of_transposed_convolution_to_a_size(auto_pad: str, sizes: list[int]) -> None:
+def test_transposed_convolution_to_a_size(auto_pad: str, sizes: list[int]) -> None:
     stored = (normal(2, 3, 3, 3), normal(3))
     check("ConvTranspose", normal(2, 2, 4, 5), *stored, strides=[2, 2], output_shape=sizes, auto_pad=auto_pad)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(), st.data())
-def test_parity_of_max_pooling(attributes: dict[str, Any], data: st.DataObject) -> None:
+def test_max_pooling(attributes: dict[str, Any], data: st.DataObject) -> None:
     check("MaxPool", image_for(attributes, data), **attributes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(dilated=False), st.integers(0, 1), st.data())
-def test_parity_of_average_pooling(attributes: dict[str, Any], counted: int, data: st.DataObject) -> None:
+def test_average_pooling(attributes: dict[str, Any], counted: int, data: st.DataObject) -> None:
     check("AveragePool", image_for(attributes, data), count_include_pad=counted, **attributes)
 
 
 # ------------------------------------------------------------------ cutting and joining
 
 
+@pytest.mark.parity
 @GRID
 @given(st.data())
-def test_parity_of_slice(data: st.DataObject) -> None:
+def test_slice(data: st.DataObject) -> None:
     axes = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=3, unique=True))
     bound = st.sampled_from([-(2**63), -7, -3, -1, 0, 1, 2, 4, 9, 2**31 - 1, 2**63 - 1])
     starts = [data.draw(bound) for _ in axes]
@@ -463,11 +455,12 @@ def test_parity_of_slice(data: st.DataObject) -> None:
     check("Slice", X, ints(*starts), ints(*ends), ints(*signed), ints(*steps))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("stored", "outputs", "attributes"),
     [((ints(1, 3),), 2, {"axis": 1}), ((), 3, {"axis": -1, "num_outputs": 3}), ((), 2, {"axis": 2, "num_outputs": 2})],
 )
-def test_parity_of_split(stored: tuple[Array, ...], outputs: int, attributes: dict[str, Any]) -> None:
+def test_split(stored: tuple[Array, ...], outputs: int, attributes: dict[str, Any]) -> None:
     check("Split", normal(2, 4, 6, 8), *stored, outputs=outputs, **attributes)
 
 
@@ -489,11 +482,10 @@ def resize_inputs(data: st.DataObject, x: Array) -> tuple[tuple[Array | None, ..
     return (None, None, ints(*([] if axes else x.shape[:2]), *sizes)), axes
 
 
+@pytest.mark.parity
 @settings(GRID, max_examples=200)
 @given(COORDINATES, ROUNDINGS, st.integers(1, 9), st.integers(1, 9), st.data())
-def test_parity_of_nearest_resize(
-    coordinates: str, rounding: str, height: int, width: int, data: st.DataObject
-) -> None:
+def test_nearest_resize(coordinates: str, rounding: str, height: int, width: int, data: st.DataObject) -> None:
     x = normal(2, 3, height, width)
     stored, axes = resize_inputs(data, x)
     check(
@@ -501,24 +493,26 @@ def test_parity_of_nearest_resize(
     )
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("rounding", ["round_prefer_floor", "round_prefer_ceil"])
 @pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric"])
 @pytest.mark.parametrize("sizes", [(7, 2), (10, 12), (7, 38), (23, 14), (14, 19), (18, 39), (26, 1), (64, 24)])
-def test_parity_of_nearest_resize_a_rounding_error_away_from_a_tie(
-    rounding: str, coordinates: str, sizes: tuple[int, int]
-) -> None:
+def test_nearest_resize_next_to_a_tie(rounding: str, coordinates: str, sizes: tuple[int, int]) -> None:
+    """Positions that lie a rounding error away from a tie fall on the same side as in onnxruntime."""
     modes: dict[str, Any] = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
     check("Resize", normal(2, 3, 2, sizes[0]), None, None, ints(2, 3, 2, sizes[1]), mode="nearest", **modes)
 
 
+@pytest.mark.parity
 @settings(GRID, max_examples=200)
 @given(COORDINATES, st.integers(1, 9), st.integers(1, 9), st.data())
-def test_parity_of_linear_resize(coordinates: str, height: int, width: int, data: st.DataObject) -> None:
+def test_linear_resize(coordinates: str, height: int, width: int, data: st.DataObject) -> None:
     x = normal(2, 3, height, width)
     stored, axes = resize_inputs(data, x)
     check("Resize", x, *stored, coordinate_transformation_mode=coordinates, mode="linear", **axes)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("attributes", "named"),
     [
@@ -527,20 +521,23 @@ def test_parity_of_linear_resize(coordinates: str, height: int, width: int, data
         ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, "'half_pixel_symmetric'"),
     ],
 )
-def test_abuse_what_resize_cannot_do_is_refused_by_name(attributes: dict[str, Any], named: str) -> None:
+def test_unknown_resize_modes_are_refused(attributes: dict[str, Any], named: str) -> None:
+    """Modes that Resize does not have are refused by name."""
     stored = (floats(0, 0, 0, 0, 1, 1, 1, 1), floats(1, 1, 2, 2))
     with pytest.raises(UnsupportedOp, match=named) as caught:
         twin_of("Resize", X, stored, 1, attributes)
     assert caught.value.problems[0].place == "node"
 
 
-def test_abuse_other_refusals_name_the_node() -> None:
+@pytest.mark.abuse
+def test_other_refusals_name_the_node() -> None:
     with pytest.raises(UnsupportedOp, match="ReduceSumSquare with noop_with_empty_axes and no axes"):
         twin_of("ReduceSumSquare", X, (), 1, {"noop_with_empty_axes": 1})
     with pytest.raises(UnsupportedOp, match="Dropout with ratio 1.0"):
         twin_of("Dropout", X, (scalar(1.0),), 1, {})
 
 
-def test_abuse_a_used_second_output_is_refused() -> None:
+@pytest.mark.abuse
+def test_used_second_output_is_refused() -> None:
     with pytest.raises(UnsupportedOp, match="second output 'y1'"):
         twin_of("Dropout", X, (), 2, {})

@@ -13,8 +13,6 @@ from one_node import Array, Fragment, check, model, normal
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 
-pytestmark = pytest.mark.parity
-
 pytest.importorskip("onnxruntime")
 
 GRID = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
@@ -46,57 +44,65 @@ def image_for(attributes: dict[str, Any], data: st.DataObject) -> Array:
     return normal(2, 3, *sizes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(dilated=True), st.sampled_from([12, 18, 22]), st.data())
-def test_parity_of_max_pooling(attributes: dict[str, Any], opset: int, data: st.DataObject) -> None:
+def test_max_pooling(attributes: dict[str, Any], opset: int, data: st.DataObject) -> None:
     check("MaxPool", image_for(attributes, data), opset=opset, **attributes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(dilated=True), st.integers(0, 1), st.data())
-def test_parity_of_the_positions_of_maxima(attributes: dict[str, Any], order: int, data: st.DataObject) -> None:
+def test_positions_of_maxima(attributes: dict[str, Any], order: int, data: st.DataObject) -> None:
     for opset in (12, 18):
         x = image_for(attributes, data)
         check("MaxPool", x, opset=opset, outputs=("y", "at"), storage_order=order, **attributes)
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(dilated=False), st.integers(0, 1), st.sampled_from([11, 18]), st.data())
-def test_parity_of_average_pooling(attributes: dict[str, Any], counted: int, opset: int, data: st.DataObject) -> None:
+def test_average_pooling(attributes: dict[str, Any], counted: int, opset: int, data: st.DataObject) -> None:
     check("AveragePool", image_for(attributes, data), opset=opset, count_include_pad=counted, **attributes)
 
 
+@pytest.mark.parity
 @settings(GRID, max_examples=40)
 @given(windows(dilated=True), st.integers(0, 1), st.sampled_from([19, 22]), st.data())
-def test_parity_of_average_pooling_with_gaps(
-    attributes: dict[str, Any], counted: int, opset: int, data: st.DataObject
-) -> None:
+def test_average_pooling_with_gaps(attributes: dict[str, Any], counted: int, opset: int, data: st.DataObject) -> None:
     fragment = check("AveragePool", image_for(attributes, data), opset=opset, count_include_pad=counted, **attributes)
     has_gaps = set(attributes.get("dilations", [1])) != {1}
     assert (fragment.operators == ["AveragePool"]) is not has_gaps
 
 
+@pytest.mark.parity
 @GRID
 @given(windows(dilated=True), st.integers(1, 3), st.sampled_from([18, 22]), st.data())
-def test_parity_of_lp_pooling(attributes: dict[str, Any], p: int, opset: int, data: st.DataObject) -> None:
+def test_lp_pooling(attributes: dict[str, Any], p: int, opset: int, data: st.DataObject) -> None:
     check("LpPool", image_for(attributes, data), opset=opset, p=p, tolerance=1e-4, **attributes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("opset", [7, 11])
-def test_parity_of_lp_pooling_before_it_had_dilations(opset: int) -> None:
+def test_lp_pooling_of_older_opsets(opset: int) -> None:
+    """LpPool before it had dilations."""
     check("LpPool", normal(2, 3, 7, 8), opset=opset, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 2, 1])
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"])
 @pytest.mark.parametrize("shape", [(2, 3, 7), (2, 3, 4, 5), (2, 3, 2, 4, 3), (1, 3, 1, 1)])
-def test_parity_of_global_pooling(op: str, shape: tuple[int, ...]) -> None:
+def test_global_pooling(op: str, shape: tuple[int, ...]) -> None:
     for opset in (7, 18):
         check(op, normal(*shape), opset=opset)
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize("op", ["LpPool", "GlobalLpPool"])
 @pytest.mark.parametrize("p", [1, 2, 3])
-def test_the_gradient_of_a_norm_of_zeros_is_zero(op: str, p: int) -> None:
+def test_norm_of_zeros_has_gradient_zero(op: str, p: int) -> None:
+    """The gradient of a pooled norm of zeros is zero."""
     x = torch.zeros(1, 2, 4, 4, requires_grad=True)
     attributes: dict[str, Any] = {"kernel_shape": [2, 2]} if op == "LpPool" else {}
     Fragment(model(op, x.detach().numpy(), (), 18, {"p": p, **attributes}))(x)[0].sum().backward()
@@ -104,6 +110,7 @@ def test_the_gradient_of_a_norm_of_zeros_is_zero(op: str, p: int) -> None:
     assert not x.grad.any()
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("op", "opset", "attributes", "outputs", "text"),
     [
@@ -118,9 +125,10 @@ def test_the_gradient_of_a_norm_of_zeros_is_zero(op: str, p: int) -> None:
         ("AveragePool", 19, {"kernel_shape": [40, 1], "dilations": [2, 1]}, ("y",), "more than 32 taps"),
     ],
 )
-def test_abuse_what_has_no_agreed_meaning_is_refused(
+def test_ambiguous_pooling_is_refused(
     op: str, opset: int, attributes: dict[str, Any], outputs: tuple[str, ...], text: str
 ) -> None:
+    """What runtimes do not agree on is refused."""
     x = np.zeros((1, 2, 6, 6), np.float32)
     with pytest.raises((UnsupportedOp, InvalidModel), match=text):
         Fragment(model(op, x, (), opset, attributes, outputs))

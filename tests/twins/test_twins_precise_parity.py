@@ -48,7 +48,7 @@ def mixed_net():
 
 
 @pytest.mark.parametrize("block", [1, 20, 10**6])
-def test_a_float64_image_is_computed_in_float64(monkeypatch, block):
+def test_float64_image_is_computed_in_float64(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     for place in (precise, module):
         monkeypatch.setattr(place, "BLOCK_NUMBERS", block)
     twin = Twin(mixed_net(), seed=3).eval()
@@ -63,7 +63,7 @@ def test_a_float64_image_is_computed_in_float64(monkeypatch, block):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("padding", [0, 1, 3])
-def test_taps_add_up_to_the_convolution(stride, dilation, padding):
+def test_taps_add_up_to_the_convolution(stride: int, dilation: int, padding: int) -> None:
     generator = torch.Generator().manual_seed(1)
     x, weight = (torch.randn(size, dtype=torch.float64, generator=generator) for size in ((2, 5, 13, 9), (5, 1, 3, 2)))
     bias = torch.randn(5, dtype=torch.float64, generator=generator)

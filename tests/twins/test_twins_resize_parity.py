@@ -10,15 +10,14 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from arrays import floats, ints
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from one_node import Array, Fragment, Stored, by_onnxruntime, check, floats, ints, model, normal
+from one_node import Array, Fragment, Stored, by_onnxruntime, check, model, normal
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
-
-pytestmark = pytest.mark.parity
 
 pytest.importorskip("onnxruntime")
 
@@ -44,20 +43,22 @@ def wanted(data: st.DataObject, x: Array, coordinates: str) -> Stored:
 SIZES = st.lists(st.integers(2, 9), min_size=2, max_size=2)
 
 
+@pytest.mark.parity
 @GRID
 @given(st.sampled_from(COORDINATES), OPSETS, SIZES, st.data())
 @pytest.mark.parametrize("rounding", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
-def test_parity_of_nearest(rounding: str, coordinates: str, opset: int, sizes: list[int], data: st.DataObject) -> None:
+def test_nearest(rounding: str, coordinates: str, opset: int, sizes: list[int], data: st.DataObject) -> None:
     x = normal(2, 3, *sizes)
     modes: dict[str, Any] = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
     check("Resize", x, *wanted(data, x, coordinates), opset=opset, mode="nearest", **modes)
 
 
+@pytest.mark.parity
 @GRID
 @given(st.sampled_from(COORDINATES), OPSETS, SIZES, st.data())
 @pytest.mark.parametrize("antialias", [0, 1])
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
-def test_parity_of_linear_and_cubic(
+def test_linear_and_cubic(
     mode: str, antialias: int, coordinates: str, opset: int, sizes: list[int], data: st.DataObject
 ) -> None:
     x = normal(2, 3, *sizes)
@@ -70,25 +71,28 @@ def test_parity_of_linear_and_cubic(
     check("Resize", x, *wanted(data, x, coordinates), opset=opset, tolerance=1e-4, **modes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize(("shape", "sizes"), [((2, 3, 7), (2, 3, 11)), ((1, 2, 4, 5, 3), (1, 2, 7, 3, 6))])
-def test_parity_over_one_and_three_axes(mode: str, shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
+def test_over_one_and_three_axes(mode: str, shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
     for coordinates in COORDINATES:
         check("Resize", normal(*shape), None, None, ints(*sizes), mode=mode, coordinate_transformation_mode=coordinates)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("axes", [[2, 3], [3, 2], [-1, -2]])
-def test_parity_of_named_axes(mode: str, axes: list[int]) -> None:
+def test_named_axes(mode: str, axes: list[int]) -> None:
     for opset in (18, 19):
         check("Resize", normal(2, 3, 5, 4), None, floats(2, 3), opset=opset, mode=mode, axes=axes)
         check("Resize", normal(2, 3, 5, 4), None, None, ints(9, 3), opset=opset, mode=mode, axes=axes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
 @pytest.mark.parametrize("sizes", [(7, 8), (9, 4), (3, 3), (10, 8), (20, 5)])
-def test_parity_of_a_kept_aspect_ratio(mode: str, policy: str, sizes: tuple[int, int]) -> None:
+def test_kept_aspect_ratio(mode: str, policy: str, sizes: tuple[int, int]) -> None:
     settings_ = {"axes": [2, 3], "keep_aspect_ratio_policy": policy}
     check("Resize", normal(2, 3, 5, 4), None, None, ints(*sizes), mode=mode, tolerance=1e-4, **settings_)
 
@@ -96,10 +100,11 @@ def test_parity_of_a_kept_aspect_ratio(mode: str, policy: str, sizes: tuple[int,
 REGIONS = [(0.0, 0.0, 1.0, 1.0), (0.2, 0.1, 0.9, 0.6), (-0.3, 0.4, 0.8, 1.6), (0.9, 0.8, 0.1, 0.2)]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("sizes", [(7, 8), (3, 1), (6, 9), (1, 3)])
-def test_parity_of_crop_and_resize(mode: str, region: tuple[float, ...], sizes: tuple[int, int]) -> None:
+def test_crop_and_resize(mode: str, region: tuple[float, ...], sizes: tuple[int, int]) -> None:
     x = normal(2, 3, 5, 4)
     modes: dict[str, Any] = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 7.5}
     whole = floats(0, 0, *region[:2], 1, 1, *region[2:])
@@ -107,11 +112,10 @@ def test_parity_of_crop_and_resize(mode: str, region: tuple[float, ...], sizes: 
     check("Resize", x, floats(*region), None, ints(*sizes), mode=mode, axes=[2, 3], tolerance=1e-4, **modes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("sizes", [(10, 8), (7, 9)])
 @pytest.mark.parametrize("axes", [[0, 1, 2, 3], [2, 3], [3, 2]])
-def test_parity_of_a_crop_in_a_file_whose_batch_is_freed(
-    sizes: tuple[int, int], axes: list[int], tmp_path: Path
-) -> None:
+def test_crop_in_a_file_with_freed_batch(sizes: tuple[int, int], axes: list[int], tmp_path: Path) -> None:
     """The reader names other axes than the file does; the region must follow."""
     x = normal(1, 3, 5, 4)
     regions = {0: (0.0, 1.0), 1: (0.0, 1.0), 2: (0.2, 0.9), 3: (-0.1, 0.6)}
@@ -128,14 +132,17 @@ def test_parity_of_a_crop_in_a_file_whose_batch_is_freed(
         np.testing.assert_allclose(got.numpy(), want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("shape", [(1, 2, 5, 7), (2, 2, 4, 4)])
 @pytest.mark.parametrize("factor", [(2.0, 2.0), (3.0, 1.5), (0.5, 0.5)])
-def test_parity_of_old_tensorflow_coordinates(shape: tuple[int, ...], factor: tuple[float, float]) -> None:
+def test_old_tensorflow_coordinates(shape: tuple[int, ...], factor: tuple[float, float]) -> None:
     modes = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "mode": "nearest", "nearest_mode": "floor"}
     check("Resize", normal(*shape), floats(), floats(1, 1, *factor), opset=11, **modes)
 
 
-def test_half_pixel_symmetric_is_half_pixel_where_the_scale_is_even() -> None:
+@pytest.mark.parity
+def test_half_pixel_symmetric_with_even_scales() -> None:
+    """half_pixel_symmetric is half_pixel where sizes divide evenly."""
     x = normal(2, 3, 5, 4)
     for stored in ((None, floats(1, 1, 2, 1.5)), (None, None, ints(2, 3, 7, 9))):
         modes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}
@@ -144,9 +151,10 @@ def test_half_pixel_symmetric_is_half_pixel_where_the_scale_is_even() -> None:
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("opset", [7, 9])
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
-def test_parity_of_upsample(opset: int, mode: str) -> None:
+def test_upsample(opset: int, mode: str) -> None:
     x = normal(1, 3, 5, 4)
     stored, attributes = ((floats(1, 1, 2, 3),), {}) if opset == 9 else ((), {"scales": [1.0, 1.0, 2.0, 3.0]})
     check("Upsample", x, *stored, opset=opset, mode=mode, **attributes)
@@ -178,10 +186,10 @@ REFUSED: list[tuple[int, Stored, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(("opset", "stored", "attributes", "text"), REFUSED)
-def test_abuse_what_runtimes_do_not_agree_on_is_refused(
-    opset: int, stored: Stored, attributes: dict[str, Any], text: str
-) -> None:
+def test_ambiguous_resizing_is_refused(opset: int, stored: Stored, attributes: dict[str, Any], text: str) -> None:
+    """What runtimes do not agree on is refused."""
     with pytest.raises((UnsupportedOp, InvalidModel), match=text):
         Fragment(model("Resize", normal(2, 3, 5, 4), stored, opset, attributes))
 
@@ -191,10 +199,11 @@ def test_abuse_what_runtimes_do_not_agree_on_is_refused(
 GRIDS = 1.3 * np.tanh(normal(2, 4, 6, 2))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("corners", [0, 1])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
-def test_parity_of_grid_sample(mode: str, padding: str, corners: int) -> None:
+def test_grid_sample(mode: str, padding: str, corners: int) -> None:
     x = normal(2, 3, 5, 7)
     names = {"bilinear": "linear", "bicubic": "cubic"}
     for opset, name in ((16, mode), (20, names.get(mode, mode))):
@@ -202,15 +211,17 @@ def test_parity_of_grid_sample(mode: str, padding: str, corners: int) -> None:
         check("GridSample", x, GRIDS, opset=opset, tolerance=1e-4, **attributes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("corners", [0, 1])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("mode", ["linear", "nearest"])
-def test_parity_of_grid_sample_in_a_volume(mode: str, padding: str, corners: int) -> None:
+def test_grid_sample_of_volumes(mode: str, padding: str, corners: int) -> None:
     grid = 1.3 * np.tanh(normal(2, 2, 4, 3, 3))
     attributes = {"mode": mode, "padding_mode": padding, "align_corners": corners}
     check("GridSample", normal(2, 3, 4, 5, 6), grid, opset=20, tolerance=1e-4, **attributes)
 
 
-def test_abuse_a_cubic_sample_of_a_volume_is_refused() -> None:
+@pytest.mark.abuse
+def test_cubic_sampling_of_volumes_is_refused() -> None:
     with pytest.raises(UnsupportedOp, match="bicubic"):
         Fragment(model("GridSample", normal(1, 2, 3, 3, 3), (normal(1, 2, 2, 2, 3),), 20, {"mode": "cubic"}))

@@ -11,15 +11,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from one_node import by_onnxruntime, floats, normal
+from arrays import floats
+from one_node import by_onnxruntime, normal
 from onnx import TensorProto, helper, numpy_helper
 
 from trunkline.graph.roles import parameter_count
 from trunkline.graph.verify import verify
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
-
-pytestmark = pytest.mark.properties
 
 pytest.importorskip("onnxruntime")
 
@@ -119,14 +118,16 @@ def twin(proto: onnx.ModelProto, tmp_path: Path) -> Twin:
     return Twin(verify(read(path)))
 
 
-def test_parity_of_the_whole_network(twin: Twin, proto: onnx.ModelProto) -> None:
+@pytest.mark.parity
+def test_whole_network(twin: Twin, proto: onnx.ModelProto) -> None:
     with torch.no_grad():
         (got,) = twin.eval()(torch.from_numpy(X)).values()
     (want,) = by_onnxruntime(proto, X)
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-3, atol=1e-4)
 
 
-def test_every_parameter_gets_a_finite_gradient(twin: Twin) -> None:
+@pytest.mark.properties
+def test_every_parameter_gets_finite_gradients(twin: Twin) -> None:
     (y,) = twin.train()(torch.from_numpy(X)).values()
     (y * torch.from_numpy(normal(*y.shape))).sum().backward()
     for name, parameter in twin.trainable().items():
@@ -134,13 +135,16 @@ def test_every_parameter_gets_a_finite_gradient(twin: Twin) -> None:
         assert bool(torch.isfinite(parameter.grad).all()), name
 
 
-def test_only_the_weights_of_the_file_train(twin: Twin, proto: onnx.ModelProto, tmp_path: Path) -> None:
+@pytest.mark.properties
+def test_only_stored_weights_train(twin: Twin, proto: onnx.ModelProto, tmp_path: Path) -> None:
+    """Only the weights of the file train, not the constants that reading adds."""
     stored = {tensor.name for tensor in proto.graph.initializer}
     assert set(twin.trainable()) <= stored
     assert parameter_count(read(tmp_path / "net.onnx")) == sum(p.numel() for p in twin.trainable().values())
 
 
-def test_the_twin_compiles_without_a_break(twin: Twin) -> None:
+@pytest.mark.properties
+def test_twin_compiles_without_a_break(twin: Twin) -> None:
     torch._dynamo.reset()
     twin.eval()
     compiled = torch.compile(twin, backend="eager", fullgraph=True)
@@ -148,7 +152,8 @@ def test_the_twin_compiles_without_a_break(twin: Twin) -> None:
     torch.testing.assert_close(compiled(x), twin(x))
 
 
-def test_the_twin_trains_under_bf16(twin: Twin) -> None:
+@pytest.mark.properties
+def test_twin_trains_under_bf16(twin: Twin) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         (y,) = twin.train()(torch.from_numpy(X)).values()
         loss = y.float().square().mean()
@@ -159,6 +164,7 @@ def test_the_twin_trains_under_bf16(twin: Twin) -> None:
         assert bool(torch.isfinite(parameter.grad).all()), name
 
 
-def test_the_operators_can_be_pickled(twin: Twin) -> None:
+@pytest.mark.properties
+def test_operators_can_be_pickled(twin: Twin) -> None:
     again = pickle.loads(pickle.dumps(twin.operators))
     assert [str(op) for op in again] == [str(op) for op in twin.operators]

@@ -150,10 +150,9 @@ def _require_meant(settings: Settings, candidates: Sequence[Candidate]) -> None:
     numbered = {one.numbered(axis) for one in inputs for axis in range(len(one.shape))}
     known = names | numbered
     advice = f"free axes with a name: {', '.join(sorted(names)) or 'none'}; any axis is also INPUT:INDEX"
+    unknown = [axis for axis in settings.axes if axis not in known]
     problems = [
-        Problem(f'no model has an axis "{axis}"', "--axis", did_you_mean(axis, known) or advice)
-        for axis in settings.axes
-        if axis not in known
+        Problem(f'no model has an axis "{axis}"', "--axis", did_you_mean(axis, known) or advice) for axis in unknown
     ]
     if problems:
         raise InvalidConfig(problems)

@@ -198,9 +198,13 @@ def _precise(tensor: Tensor, operator: nn.Module) -> Tensor:
 
 
 def _step(index: int, node: ir.Node) -> Step:
-    reads = [
-        None if value is None or is_static_input(node, i) else name_of(value) for i, value in enumerate(node.inputs)
-    ]
+    reads: list[str | None] = []
+    for position, value in enumerate(node.inputs):
+        # A static argument is fixed in the operator, which is then called with None in its place.
+        if value is None or is_static_input(node, position):
+            reads.append(None)
+        else:
+            reads.append(name_of(value))
     return Step(index, tuple(reads), tuple(value.name or "" for value in node.outputs))
 
 

@@ -110,12 +110,11 @@ def _other_batches(pairs: Sequence[tuple[Declared, Sizes]], batch: int) -> list[
     batch of more than 1 was set by the user, so it must be that of some input.
     """
     others = [(one, sizes[0]) for one, sizes in pairs if sizes and sizes[0] != batch]
-    nowhere = batch > 1 and len(others) == len(pairs)
-    return [
-        Problem(
-            f"{one}: batch {batch} was asked for, and its first axis is {size}",
-            advice=f"measure it with --batch {size}, or export it with a free batch axis",
-        )
-        for one, size in others
-        if one.is_image or nowhere
-    ]
+    is_nowhere = batch > 1 and len(others) == len(pairs)
+    problems = []
+    for one, size in others:
+        if one.is_image or is_nowhere:
+            text = f"{one}: batch {batch} was asked for, and its first axis is {size}"
+            advice = f"measure it with --batch {size}, or export it with a free batch axis"
+            problems.append(Problem(text, advice=advice))
+    return problems

@@ -90,7 +90,8 @@ def limited_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 def disturbances(reference: Reference, image: Array, nodes: Sequence[onnx.NodeProto]) -> dict[str, float]:
     """Return by output how far ``nodes`` of the exported file may move it on ``image`` ``[N, C, H, W]``."""
     makers = {node.output[0]: node for node in nodes}
-    read = {name for node in nodes if node.op_type == _NORMALISING for name in node.input[:1]}
+    # Only the error of a normalisation depends on what it reads.
+    read = {node.input[0] for node in nodes if node.op_type == _NORMALISING}
     truth = reference.double(image)
     moved = dict.fromkeys(truth, 0.0)
     # Errors of one sign add up in a sum, errors of changing sign do not cancel in a difference: both are tried.

@@ -91,12 +91,15 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
 
 
 def _sizes(backbone: Graph) -> list[Size]:
-    shapes = [shape_of(value) for value in backbone.outputs]
-    # A backbone with its classifier still on ends in [N, classes].
-    for shape in shapes:
+    sizes = []
+    for value in backbone.outputs:
+        shape = shape_of(value)
+        # A backbone with its classifier still on ends in [N, classes].
         if len(shape) != 4:
             raise InvalidConfig(
                 f"a head reads features [N, C, h, w], but {backbone.name} ends in {list(shape)}",
                 advice="use `--head none`, or cut the network at a feature map with --features",
             )
-    return [(int(shape[1] or 0), int(shape[2] or 0), int(shape[3] or 0)) for shape in shapes]
+        channels, height, width = (int(size or 0) for size in shape[1:])
+        sizes.append((channels, height, width))
+    return sizes
