@@ -7,7 +7,7 @@ from trunkline.cli.console import emit, emit_table, say, shape_text
 from trunkline.pipeline.project import Project
 from trunkline.report.document import Report
 from trunkline.report.tables import Table, latency_table
-from trunkline.verbs.bench import SEARCHED
+from trunkline.verbs.bench import FOUND
 from trunkline.verbs.run import RunResult
 
 
@@ -56,8 +56,8 @@ def show_comparison(comparison: Comparison) -> None:
 
 def _latency(comparison: Comparison) -> str:
     """Say in a line how much faster than N models the run's own is, and whether that can be relied on."""
-    latency = next(each for each in comparison.latencies if each.name == SEARCHED)
-    ratio = next(each for each in comparison.ratios if each.name == SEARCHED)
+    latency = next(each for each in comparison.latencies if each.name == FOUND)
+    ratio = next(each for each in comparison.ratios if each.name == FOUND)
     high, low = (1 / end for end in ratio.ci)
     line = f"{latency.p50_ms:.2f} ms, {ratio.speed_up:.2f}× as fast as {ratio.against} [{low:.2f}, {high:.2f}]"
     return line if ratio.stable else f"{line}, unstable: {ratio.reason}"

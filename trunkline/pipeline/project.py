@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,19 @@ from trunkline.graph.fingerprint import fingerprint, weights_fingerprint
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.limits import Limits
-from trunkline.pipeline.config import PipelineConfig, TaskConfig
+from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.tables import TaskConfig
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.plan import SharingPlan
+from trunkline.supermodel.methods.base import Method, Setup
+from trunkline.supermodel.methods.registry import baseline_named, method_named
 from trunkline.train.data.base import NORMALISATION, DataSets
 from trunkline.train.data.inventory import Inventory
 from trunkline.train.data.record import DATA, record_of, take_stock
 from trunkline.train.data.remarks import check_labels_suffice, remarks
-from trunkline.train.data.splits import Split, split
 from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.run_folder.run_folder import RunFolder, open_run
-from trunkline.train.schedule.presets import Preset
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.registry import make_task
 
@@ -84,8 +87,8 @@ class Project:
         return tuple(self.config.tasks or self.data.train.tasks)
 
     @cached_property
-    def backbone(self) -> Graph:
-        """The backbone at the run's image size, cut at its features."""
+    def backbone(self) -> Backbone:
+        """The backbone at the run's image size, cut at its features; what is known about its units is found once."""
         size, asked = self.data.train.size, self.config.input_size
         if asked is not None and asked != size:
             raise InvalidConfig(
@@ -93,7 +96,7 @@ class Project:
                 place="input_size",
                 advice="leave it out, or set the size under [data]: a model is trained at the size it is built for",
             )
-        return read_backbone(
+        graph = read_backbone(
             self.config.backbone,
             features=self.config.features,
             taps=need_taps(self._head_kinds.values(), self.limits),
@@ -102,6 +105,7 @@ class Project:
             weights=self.config.backbone_weights,
             allow_missing=self.config.allow_missing,
         )
+        return Backbone(graph)
 
     @property
     def _head_kinds(self) -> dict[str, str]:
@@ -111,8 +115,8 @@ class Project:
     def heads(self) -> dict[str, Graph]:
         """A head per task."""
         infos = {name: self.data.train.tasks[name] for name in self.tasks}
-        kinds = self._head_kinds
-        heads = {name: make_head(kinds[name], self.backbone, infos[name].channels, self.limits) for name in self.tasks}
+        kinds, graph = self._head_kinds, self.backbone.graph
+        heads = {name: make_head(kinds[name], graph, infos[name].channels, self.limits) for name in self.tasks}
         shapes = {name: shape_of(head.outputs[0]) for name, head in heads.items()}
         problems = [
             Problem(
@@ -127,13 +131,14 @@ class Project:
             raise InvalidConfig(problems)
         return heads
 
-    def losses(self, numbers: Preset, *, searching: bool = False) -> list[Task]:
-        """Return the tasks with their loss weights: the pipeline's own, else the preset's, else 1."""
-        preset = (numbers.search_loss_weights if searching else None) or numbers.loss_weights
+    @cached_property
+    def losses(self) -> list[Task]:
+        """The tasks with their loss weights: their own, else those of ``[train] loss_weights``, else 1."""
+        common = self.config.train.loss_weights
         made = []
         for name in self.tasks:
             info, config = self.data.train.tasks[name], self._task(name)
-            weight = preset.get(info.kind, 1.0) if config.weight is None else config.weight
+            weight = common.get(name, common.get(info.kind, 1.0)) if config.weight is None else config.weight
             options: dict[str, Any] = {**info.options, **config.options, "weight": float(weight)}
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
@@ -152,27 +157,54 @@ class Project:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of backbone and data."""
-        return (*self.backbone.notes, *remarks(self.inventory, self.tasks))
+        return (*self.backbone.graph.notes, *remarks(self.inventory, self.tasks))
 
     @property
     def eval_split(self) -> str | None:
         """The split that chooses; None where nothing was held out."""
         return None if self.data.val is None else "val"
 
-    @property
-    def policy_split(self) -> Split:
-        """Which training samples train weights, and which the policy, while both are searched."""
-        return split(len(self.data.train), self.config.seed, self.config.policy_fraction)
+    @cached_property
+    def splits(self) -> SplitData:
+        """The batches of the run."""
+        config = self.config
+        return split_data(self.data, batch_size=config.train.batch_size, seed=config.seed, augment=config.augment)
 
-    def splits(self, numbers: Preset) -> SplitData:
-        """Return the batches of the run."""
-        return split_data(
-            self.data,
-            self.policy_split,
-            batch_size=numbers.batch_size,
+    @property
+    def setup(self) -> Setup:
+        """What a method is given."""
+        batch = self.config.train.batch_size
+        return Setup(
+            backbone=self.backbone,
+            heads=self.heads,
+            tasks=self.tasks,
+            kinds={name: self.data.train.tasks[name].kind for name in self.tasks},
             seed=self.config.seed,
-            augment=self.config.augment,
+            phase=self.config.train.phase(self.eval_split),
+            steps_an_epoch=-(-len(self.data.train) // batch),
         )
+
+    @cached_property
+    def method(self) -> Method[Any]:
+        """The method of the pipeline.
+
+        Raises:
+            InvalidConfig: Its options do not fit backbone or tasks.
+        """
+        search = self.config.search
+        return method_named(search.method)(self.setup, search.options)
+
+    def baseline(self, name: str) -> SharingPlan:
+        """Return the plan of a baseline, as ``[train] baselines`` names it.
+
+        Raises:
+            InvalidConfig: It does not fit the backbone.
+        """
+        kind, options = baseline_named(name)
+        try:
+            return kind(self.setup, options).plan()
+        except InvalidConfig as error:
+            raise InvalidConfig([replace(item, place="train.baselines") for item in error.problems]) from error
 
     @property
     def compute(self) -> Compute:
@@ -216,7 +248,7 @@ class Project:
     def _contents(self) -> dict[str, Any]:
         """What the files hold whose names alone are in the pipeline."""
         heads = {name: fingerprint(head) + weights_fingerprint(head) for name, head in self.heads.items()}
-        backbone = {"structure": fingerprint(self.backbone), "weights": weights_fingerprint(self.backbone)}
+        backbone = {"structure": self.backbone.fingerprint, "weights": weights_fingerprint(self.backbone.graph)}
         return {"backbone": backbone, "heads": heads}
 
     @property
@@ -228,7 +260,9 @@ class Project:
         for table in (content, *content["tasks"].values()):
             table["head"] = table["head"] and Path(table["head"]).name
         options = content["search"]["options"]
-        options["cost_table"] = options["cost_table"] and Path(options["cost_table"]).name
+        for key, path in self.config.search.options.paths.items():
+            options[key] = path.name
+        content["train"]["baselines"] = [name.partition(":")[0] for name in content["train"]["baselines"]]
         for key in self.config.data.paths:
             del content["data"][key]  # its folder may have any name: what it holds is compared
         return content

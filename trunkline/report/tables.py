@@ -61,7 +61,7 @@ def cost_table(search: Json) -> Table:
         "N models (k)",
         "ratio",
     )
-    return Table("What the searched model runs and stores", columns, tuple(rows))
+    return Table("What the found model runs and stores", columns, tuple(rows))
 
 
 def accuracy_table(models: Sequence[Json], deltas: Mapping[str, Mapping[str, float]]) -> Table:

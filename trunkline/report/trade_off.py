@@ -12,9 +12,7 @@ from trunkline.report.tables import UNSTABLE, Table, mark_of_ratio, unstable, un
 
 Json = Mapping[str, Any]
 
-SINGLE_TASK = "independent"
-_MODEL, _SEARCHED = "model", "searched"
-"""What the training and the measurement call the model that was found."""
+SINGLE_TASK, FOUND = "single-task", "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ class Way:
 
 def ways(models: Sequence[Json], deltas: Mapping[str, Mapping[str, float]], bench: Json) -> list[Way]:
     """Return what was both trained and measured, in the order of the measurement; nothing without Δ."""
-    trained = {_SEARCHED if model["name"] == _MODEL else model["name"]: model for model in models}
-    changes = {_SEARCHED if name == _MODEL else name: row for name, row in deltas.items()}
+    trained = {model["name"]: model for model in models}
+    changes = dict(deltas)
     if not changes:
         return []
     # The single-task models are what Δ is against, so theirs is 0 and in no file.
@@ -91,7 +89,7 @@ def draw_trade_off(found: Sequence[Way], bench: Json, path: Path) -> None:
         axes = drawn.add_subplot()
         axes.axhline(0.0, color=INK, linewidth=0.6, linestyle=":")
         for way in found:
-            colour = task_colour(0) if way.name == _SEARCHED else SHARED
+            colour = task_colour(0) if way.name == FOUND else SHARED
             fill = "none" if way.name in reasons else colour
             x, (low, high) = way.latency["p50_ms"], way.interval_ms
             axes.hlines(way.change, low, high, color=colour, linewidth=1.0)

@@ -14,13 +14,13 @@ from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.limits import Limits
-from trunkline.pipeline.config import BenchConfig
 from trunkline.pipeline.project import BENCH, Project
-from trunkline.sharing.baselines import ALL_SHARED, INDEPENDENT, baseline_plan, file_name
+from trunkline.pipeline.tables import BenchConfig
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
+from trunkline.verbs.train import file_name
 
-SEARCHED = "searched"
+SINGLE_TASK, MULTI_TASK, FOUND = "single-task", "multi-task", "model"
 
 
 def bench(
@@ -54,14 +54,13 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
         heads = {task: project.heads[task]}
         graph = lower(all_shared(project.backbone, [task]), project.backbone, heads).graph
         singles.append(write_onnx(graph, folder / f"single-{task}.onnx", fold=fold, reuse=False))
-    groups = {INDEPENDENT: singles}
-    for name in dict.fromkeys([*project.config.train.baselines, ALL_SHARED]):
-        if name != INDEPENDENT:
-            plan = baseline_plan(name, project.backbone, project.tasks)
-            shared = lower(plan, project.backbone, project.heads).graph
-            path = folder / f"{file_name(name, project.backbone)}.onnx"
+    groups = {SINGLE_TASK: singles}
+    for name in dict.fromkeys([*project.config.train.baselines, MULTI_TASK]):
+        if name != SINGLE_TASK:
+            shared = lower(project.baseline(name), project.backbone, project.heads).graph
+            path = folder / f"{file_name(project, name)}.onnx"
             groups[name] = [write_onnx(shared, path, fold=fold, reuse=False)]
-    groups[SEARCHED] = [model]
+    groups[FOUND] = [model]
     config = project.config.bench
     result = bench_groups(
         groups,

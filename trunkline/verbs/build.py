@@ -19,10 +19,12 @@ from trunkline.graph.input_size import InputSize
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 from trunkline.limits import Limits
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.plan import SharingPlan, check_plan
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import check_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Sharing:
     all_shared: bool = False
     independent: bool = False
 
-    def resolve(self, backbone: Graph, tasks: list[str]) -> SharingPlan:
+    def resolve(self, backbone: Backbone, tasks: list[str]) -> SharingPlan:
         """Return the plan for ``backbone`` and ``tasks``.
 
         Raises:
@@ -149,8 +151,9 @@ def build(
         graph = read_backbone(backbone, taps=taps, **source)
         graph = graph if taps else _one_output(graph, last=True)
         heads = {task: make_head(head, graph, channels, limits) for task, channels in tasks.items()}
-    plan = sharing.resolve(graph, list(tasks))
-    lowered = lower(plan, graph, heads).graph
+    found = Backbone(graph)
+    plan = sharing.resolve(found, list(tasks))
+    lowered = lower(plan, found, heads).graph
     metadata = Provenance(backbone=graph.name, plan_sha256=sha256_of(plan.to_json())).to_metadata()
     # What the plan holds apart stays apart, even where the file's weights start out equal.
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)

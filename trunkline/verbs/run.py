@@ -15,13 +15,12 @@ from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import RESULT, Project
 from trunkline.report.document import PREDICTIONS, Report, write_report
 from trunkline.report.predictions_picture import draw_predictions
-from trunkline.sharing.baselines import INDEPENDENT, baseline_plan
 from trunkline.twins.twin import Twin
-from trunkline.verbs.bench import bench_run, runtime_named, settings_of
+from trunkline.verbs.bench import SINGLE_TASK, bench_run, runtime_named, settings_of
 from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
 from trunkline.verbs.search import SearchResult, search
-from trunkline.verbs.train import TrainResult, final_phase, relative, tasks_of, train, train_baseline
+from trunkline.verbs.train import TrainResult, final_phase, relative, train, train_baseline
 
 Say = Callable[[str], None]
 
@@ -84,17 +83,17 @@ def run(
     _ask_ahead(project)
     for note in project.notes:
         say(f"note: {note}")
-    say("search: learning which parts to share")
+    say(f"search: {project.method.name} decides which parts are shared")
     found = search(project, quiet=quiet)
     macs, _ = found.cost.shares
     say(f"search: the model runs {100 * macs:.1f} % of the MACs of {len(project.tasks)} backbones")
     say("train: the found model")
-    trained = train(project, found.plan, found.weights, quiet=quiet)
+    trained = train(project, found.found, quiet=quiet)
     deltas = _compare_with_baselines(project, trained, quiet=quiet, say=say)
     say("export: writing and proving the ONNX file")
     exported = export(project, trained)
     twin = Twin(trained.graph, weights=trained.weights)
-    draw_predictions(twin, project.data.test, tasks_of(project), out / PREDICTIONS)
+    draw_predictions(twin, project.data.test, project.losses, out / PREDICTIONS)
     say("bench: measuring against the models that it is compared with")
     latency = bench_run(project, exported.path)
     report = write_report(out)
@@ -107,10 +106,12 @@ def _ask_ahead(project: Project) -> None:
     """Ask now for what the last stages need, so that no hours of training are spent on a run that cannot end."""
     final_phase(project)
     for name in project.config.train.baselines:
-        baseline_plan(name, project.backbone, project.tasks)
+        project.baseline(name)
     project.compute.resolve()
     require_onnxruntime()
-    runtime_named(project.config.bench.runtime).prepare(project.backbone, settings_of(project.config.bench)).close()
+    runtime_named(project.config.bench.runtime).prepare(
+        project.backbone.graph, settings_of(project.config.bench)
+    ).close()
 
 
 def _compare_with_baselines(
@@ -122,9 +123,9 @@ def _compare_with_baselines(
     for name in names:
         say(f"train: the {name} baseline, alike")
         results[name] = train_baseline(project, name, quiet=quiet)
-    if INDEPENDENT not in results:
+    if SINGLE_TASK not in results:
         return {}
-    single = results[INDEPENDENT]
+    single = results[SINGLE_TASK]
     found = {name: relative(project, result, single) for name, result in results.items() if result is not single}
     for name, delta in found.items():
         if delta.left_out:

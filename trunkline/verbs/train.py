@@ -1,40 +1,28 @@
-"""``train``: the multi-task model of a plan, from scratch or going on from the search."""
+"""``train``: the multi-task model of a plan, from scratch or going on from what the method ended with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
-from trunkline.pipeline.config import train_numbers
 from trunkline.pipeline.project import PLAN, REPORTING, TRAIN, Project
 from trunkline.recipe import Phase
-from trunkline.sharing.baselines import baseline_plan, file_name
-from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.plan import SharingPlan
+from trunkline.supermodel.methods.base import Found
+from trunkline.supermodel.methods.registry import baseline_named
 from trunkline.train.data.record import part_json
-from trunkline.train.loop.batch_feed import SplitData
-from trunkline.train.loop.evaluate import BestMetric, Metrics, evaluate, metrics_from_json
-from trunkline.train.loop.kept import Kept, keep_best
-from trunkline.train.loop.runner import Runner
-from trunkline.train.loop.trainable import TaskModel
-from trunkline.train.progress.progress import make_progress
-from trunkline.train.run_folder.run_folder import RunFolder
-from trunkline.train.schedule.presets import plain_phase
-from trunkline.train.tasks.base import Task
+from trunkline.train.loop.evaluate import BestMetric, Metrics
+from trunkline.train.loop.kept import Kept
 from trunkline.train.tasks.relative import RelativePerformance, relative_performance
-from trunkline.twins.twin import Twin
-from trunkline.verbs.search import asdict_json, search, search_steps
-
-Weights = Mapping[str, np.ndarray[Any, Any]]
-Start = Callable[[Lowered], Mapping[str, Tensor]]
-"""Gives a lowered model the weights that it starts from, every one of them, by its names."""
+from trunkline.verbs.search import search
+from trunkline.verbs.training import Recipe, TrainedPlan, newest, train_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +31,43 @@ class TrainResult:
 
     Attributes:
         name: ``model``, or the baseline's name.
-        graph: The lowered Graph, with the weights it started from.
-        weights: Trained weights by ONNX name.
-        metrics: Of these weights, on the split that reports.
-        plan: What it was lowered from.
-        kept: Where the weights are from, and their metrics on the split that chooses.
+        trained: Plan, Graph, weights and metrics.
         training: How it was trained: splits, steps, and what the weights were chosen by.
     """
 
     name: str
-    graph: Graph
-    weights: Weights
-    metrics: Metrics
-    plan: SharingPlan
-    kept: Kept
+    trained: TrainedPlan
     training: Mapping[str, Any]
 
     @property
-    def checkpoint(self) -> Path:
-        """The newest checkpoint that weights are from; all are from one unless components keep different ones."""
-        return max(self.kept.checkpoints.values(), key=lambda path: path.name)
+    def plan(self) -> SharingPlan:
+        """What it was lowered from."""
+        return self.trained.plan
+
+    @property
+    def graph(self) -> Graph:
+        """The lowered Graph, with the weights it started from."""
+        return self.trained.graph
+
+    @property
+    def weights(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Trained weights by ONNX name."""
+        return self.trained.weights
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of these weights, on the split that reports."""
+        return self.trained.reported
+
+    @property
+    def kept(self) -> Kept:
+        """Where the weights are from, and their metrics on the split that chooses."""
+        return self.trained.kept
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest checkpoint that weights are from, if they were trained at all."""
+        return newest(self.kept)
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
@@ -74,19 +79,18 @@ class TrainResult:
             "name": self.name,
             "metrics": self.metrics,
             "validation": self.kept.metrics,
-            "checkpoint": str(self.checkpoint),
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "kept": kept,
             **self.training,
         }
 
 
-def train(project: Project, plan: SharingPlan, start: Start | None = None, *, quiet: bool = False) -> TrainResult:
-    """Train the model of ``plan``.
+def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult:
+    """Train the model that a method found, as the method and the pipeline say.
 
     Args:
         project: The run.
-        plan: Who shares what.
-        start: The search's weights, used where the pipeline says ``start = "search"``.
+        found: By the method.
         quiet: Show no progress.
 
     Raises:
@@ -95,8 +99,24 @@ def train(project: Project, plan: SharingPlan, start: Start | None = None, *, qu
         WorkFailed: A loss is not finite, or the disk is full; the last checkpoint is good.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
-    given = start if project.config.train.start == "search" else None
-    return _train(project, plan, "model", TRAIN, given, quiet=quiet)
+    goes_on = goes_on_from_search(project, found)
+    phases = (final_phase(project),) if found.phases is None else found.phases
+    recipe = Recipe(phases, found.start if goes_on else None, found.terms, _settings(project))
+    trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
+    return _result(project, "model", TRAIN, trained, phases, searched=found.steps if goes_on else 0, alike=not goes_on)
+
+
+def goes_on_from_search(project: Project, found: Found) -> bool:
+    """Whether a model starts from what the method ended with.
+
+    Raises:
+        InvalidConfig: The pipeline asks for it, and the method leaves no weights.
+    """
+    asked = project.config.train.start
+    if asked == "search" and found.start is None:
+        text = f"{found.plan.method} ends with a plan, not with weights to go on from"
+        raise InvalidConfig(text, place="train.start", advice='leave it out, or write "scratch"')
+    return found.goes_on if asked is None else asked == "search"
 
 
 def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False) -> TrainResult:
@@ -108,32 +128,44 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
     path = plan or project.out / PLAN
     if not path.is_file():
         raise InvalidConfig("there is no plan yet", place=str(path), advice="run `trunkline search` or give --plan")
-    start = None
-    if project.config.train.start == "search":
-        start = search(project, quiet=quiet).weights
-    return train(project, SharingPlan.load(path), start, quiet=quiet)
+    chosen = SharingPlan.load(path)
+    # Only a method that says how its model is trained, or what it goes on from, need be asked again.
+    if project.config.train.start == "search" or (plan is None and project.method.trains_on):
+        found = search(project, quiet=quiet).found
+        return train(project, found if plan is None else _replaced(found, chosen), quiet=quiet)
+    return train(project, Found(chosen), quiet=quiet)
 
 
 def train_baseline(project: Project, name: str, *, quiet: bool = False) -> TrainResult:
-    """Train a model whose sharing was not searched for, alike in all else; see :mod:`trunkline.sharing.baselines`.
+    """Train a model whose sharing was not searched for, alike in all else.
 
     N independent columns in one Graph share no weight. They are clipped and judged apart, so training them together
     on the summed loss is training N single-task models.
     """
-    plan = baseline_plan(name, project.backbone, project.tasks)
-    return _train(project, plan, name, f"{TRAIN}-{file_name(name, project.backbone)}", None, quiet=quiet)
+    folder, phases = f"{TRAIN}-{file_name(project, name)}", (final_phase(project),)
+    trained = train_plan(
+        project, folder, project.baseline(name), Recipe(phases, settings=_settings(project)), quiet=quiet
+    )
+    return _result(project, name, folder, trained, phases, searched=0, alike=True)
+
+
+def file_name(project: Project, name: str) -> str:
+    """Return a baseline's name as files have it: blocks go by number, other arguments lose what files cannot bear."""
+    method, options = baseline_named(name)
+    if not method.argument:
+        return name
+    argument = str(getattr(options, method.argument))
+    table = project.backbone.table("block")
+    if argument in table.names:
+        argument = str(table.names.index(argument))
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(argument).name)
+    return f"{method.name}-{safe}"
 
 
 def relative(project: Project, result: TrainResult, baseline: TrainResult) -> RelativePerformance:
     """Return Δ in percent against single-task models."""
-    tasks = project.losses(train_numbers(project.config))
-    directions = {task.name: task.higher_is_better for task in tasks}
+    directions = {task.name: task.higher_is_better for task in project.losses}
     return relative_performance(result.metrics, baseline.metrics, directions)
-
-
-def tasks_of(project: Project) -> list[Task]:
-    """Return the tasks as the final training weighs them."""
-    return project.losses(train_numbers(project.config))
 
 
 def final_phase(project: Project) -> Phase:
@@ -142,76 +174,46 @@ def final_phase(project: Project) -> Phase:
     Raises:
         InvalidConfig: ``best_by`` is no metric, or there are no samples to choose by.
     """
-    config = project.config.train
-    if config.best_by is not None:
-        BestMetric(config.best_by, tasks_of(project))
-    if config.best_by is not None and project.eval_split is None:
+    best_by = project.config.train.best_by
+    if best_by is not None:
+        BestMetric(best_by, project.losses)
+    if best_by is not None and project.eval_split is None:
         advice = "set `val_fraction` above 0 under [data], or leave best_by out"
         raise InvalidConfig("no samples are held out to choose by", place="train.best_by", advice=advice)
-    changes = {"best_by": config.best_by, "eval_split": project.eval_split}
-    return plain_phase(train_numbers(project.config), "post").model_copy(update=changes)
+    return project.setup.phase
 
 
-def _train(
+def _replaced(found: Found, plan: SharingPlan) -> Found:
+    return Found(plan, found.start, found.goes_on, found.phases, found.terms, found.policy, found.steps)
+
+
+def _settings(project: Project) -> dict[str, Any]:
+    content = project.config.train.model_dump(mode="json", exclude={"baselines"})
+    return {"train": content}
+
+
+def _result(
     project: Project,
-    plan: SharingPlan,
     name: str,
-    folder_name: str,
-    start: Start | None,
+    folder: str,
+    trained: TrainedPlan,
+    phases: tuple[Phase, ...],
     *,
-    quiet: bool,
+    searched: int,
+    alike: bool,
 ) -> TrainResult:
-    numbers = train_numbers(project.config)
-    lowered = lower(plan, project.backbone, project.heads)
-    twin = Twin(lowered.graph, seed=project.config.seed + 1)
-    if start is not None:
-        twin.load_weights(start(lowered))
-    settings = {"train": project.config.train.model_dump(mode="json"), "numbers": asdict_json(numbers)}
-    folder, model, data = project.folder(folder_name), TaskModel(twin), project.splits(numbers)
-    # Making the runner checks that all it needs fits, before anything is written.
-    runner = Runner(
-        model,
-        project.losses(numbers),
-        data,
-        final_phase(project),
-        folder,
-        seed=project.config.seed,
-        compute=project.compute,
-        progress=make_progress(quiet=quiet),
-    )
-    with project.stage(folder_name, {**settings, "plan": plan.model_dump(mode="json")}):
-        kept = keep_best(twin, runner.run())
-        metrics = _reported(project, folder, model, data, kept)
-    weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
-    result = TrainResult(
-        name, lowered.graph, weights, metrics, plan, kept, _training(project, from_search=start is not None)
-    )
-    project.write_json(f"{folder_name}.json", result.to_json())
-    return result
+    """Return a trained model with how it was trained, and write that down.
 
-
-def _reported(project: Project, folder: RunFolder, model: TaskModel, data: SplitData, kept: Kept) -> Metrics:
-    """Return the metrics of the kept weights on the split that reports, evaluated once."""
-    steps = dict(kept.steps)
-    found = folder.read_result()
-    if found is not None and found.get("kept") == steps:
-        return metrics_from_json(found["metrics"])
-    metrics = evaluate(model, tasks_of(project), data.evaluation(REPORTING), project.compute)
-    folder.write_result({"kept": steps, "split": REPORTING, "metrics": metrics})
-    return metrics
-
-
-def _training(project: Project, *, from_search: bool) -> dict[str, Any]:
-    """Return how a model was trained, as plain JSON content.
-
-    A model that goes on from the search has had steps that no baseline gets. No number of further steps would make
+    A model that goes on from a search has had steps that no baseline gets. No number of further steps would make
     them alike, because the search's move other weights at other rates; so it is said, and Δ is marked.
     """
     parts = {"choose": project.eval_split, "report": REPORTING}
-    search = search_steps(project) if from_search else 0
-    return {
+    training = {
         "splits": {role: None if part is None else part_json(project.data, part) for role, part in parts.items()},
         "best_by": project.config.train.best_by,
-        "steps": {"search": search, "train": train_numbers(project.config).steps[2]},
-        "alike": not from_search,
+        "steps": {"search": searched, "train": sum(phase.steps for phase in phases)},
+        "alike": alike,
     }
+    result = TrainResult(name, trained, training)
+    project.write_json(f"{folder}.json", result.to_json())
+    return result

@@ -166,8 +166,8 @@ class Work(Protocol):
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         """Do several jobs, each in a folder of its name."""
 
-    def probe(self, name: str, trained: Trained, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
-        """Return values of a trained model's Graph for the first images that choose, ``[images, …]`` by name."""
+    def probe(self, name: str, trained: Any, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
+        """Return values of a :class:`Trained` model for the first images that choose, ``[images, …]`` by name."""
 
 
 O_ = TypeVar("O_", bound=MethodOptions)
@@ -183,6 +183,7 @@ class Method(ABC, Generic[O_]):
         units: What its plans decide about.
         needs: In words, for ``trunkline methods``.
         source: The paper.
+        trains_on: Whether its plans are trained in its own way, or go on from weights of its own.
         Options: What ``[search]`` may say.
     """
 
@@ -191,6 +192,7 @@ class Method(ABC, Generic[O_]):
     units: ClassVar[str]
     needs: ClassVar[str]
     source: ClassVar[str]
+    trains_on: ClassVar[bool] = False
     Options: ClassVar[type[MethodOptions]] = MethodOptions
 
     def __init__(self, setup: Setup, options: O_) -> None:

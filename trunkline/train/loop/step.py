@@ -19,7 +19,6 @@ from trunkline.train.loop.optimisers import TurnOptimiser
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.tasks.base import Task
 
-
 Rates = Mapping[str, float]
 """Learning rates by group."""
 

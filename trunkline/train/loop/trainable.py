@@ -28,7 +28,7 @@ class Trainable(Protocol):
     def groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """Return disjoint groups of parameters by group name, then by parameter name.
 
-        Group names have dots: a move of ``weights`` moves ``weights.backbone``, ``weights.joins`` and ``weights.heads``.
+        Group names have dots: a move of ``weights`` moves ``weights.backbone`` and ``weights.heads`` too.
         """
 
     def users(self) -> Mapping[str, frozenset[str]]:

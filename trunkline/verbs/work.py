@@ -1,0 +1,109 @@
+"""What a method asks for, done in a run's folder: every call is a named stage that is resumed where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trunkline.errors import InvalidConfig
+from trunkline.pipeline.project import SEARCH, Project
+from trunkline.recipe import Phase
+from trunkline.sharing.plan import SharingPlan
+from trunkline.supermodel.methods.base import Start, Work
+from trunkline.train.data.batches import in_order
+from trunkline.train.loop.evaluate import Metrics
+from trunkline.train.loop.runner import Runner
+from trunkline.train.progress.progress import make_progress
+from trunkline.twins.twin import Twin
+from trunkline.verbs.training import Recipe, TrainedPlan, train_plan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectWork:
+    """Work in the folder of a run.
+
+    Attributes:
+        project: The run.
+        quiet: Show no progress.
+        job: Name of the job that it belongs to, where a method does several; stages of a job have folders of their own.
+    """
+
+    project: Project
+    quiet: bool = False
+    job: str = ""
+
+    def fit(self, name: str, model: Any, phases: Sequence[Phase]) -> Metrics:
+        """Train ``model`` in place; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        project, folder = self.project, self._folder(name)
+        # Making the runners checks that all they need fits, before anything is written.
+        runners = [
+            Runner(
+                model,
+                project.losses,
+                project.splits,
+                phase,
+                project.folder(folder),
+                seed=project.config.seed,
+                compute=project.compute,
+                progress=make_progress(quiet=self.quiet),
+            )
+            for phase in phases
+        ]
+        metrics: Metrics = {}
+        with project.stage(folder, self._settings(phases)):
+            for runner in runners:
+                metrics = runner.run().metrics
+        return metrics
+
+    def train(
+        self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
+    ) -> TrainedPlan:
+        """Train the model of a plan; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        chosen = [self.project.setup.phase] if phases is None else list(phases)
+        recipe = Recipe(chosen, start, settings=self._settings(chosen))
+        return train_plan(self.project, self._folder(name), plan, recipe, quiet=self.quiet)
+
+    def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
+        """Do jobs one after the other; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        return {name: job(replace(self, job=f"{self.job}{name}-")) for name, job in jobs.items()}
+
+    def probe(
+        self, name: str, trained: TrainedPlan, values: Sequence[str], images: int
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return values of a trained model; see :class:`~trunkline.supermodel.methods.base.Work`.
+
+        Raises:
+            InvalidConfig: There are no samples to choose by.
+        """
+        chosen = self.project.data.val
+        if chosen is None:
+            text = f"{name}: no samples are held out to look at"
+            raise InvalidConfig(text, place="data", advice="set `val_fraction` above 0 under [data]")
+        twin = Twin(trained.graph, weights=trained.weights).eval()
+        indices = list(range(min(images, len(chosen))))
+        found: dict[str, list[NDArray[np.float32]]] = {value: [] for value in values}
+        with torch.no_grad():
+            for batch in in_order(chosen, self.project.config.train.batch_size, indices):
+                for value, content in twin(batch.image, values).items():
+                    found[value].append(content.numpy())
+        return {value: np.concatenate(parts) for value, parts in found.items()}
+
+    def _folder(self, name: str) -> str:
+        stage = f"{self.job}{name}"
+        return SEARCH if stage == SEARCH else f"{SEARCH}-{stage}"
+
+    def _settings(self, phases: Sequence[Phase]) -> dict[str, Any]:
+        search = self.project.config.search
+        decisive = type(self.project.method).decisive(search.options)
+        return {
+            "search": {"method": search.method, **decisive},
+            "phases": [phase.model_dump(mode="json", include={"name", "steps"}) for phase in phases],
+            "batch_size": self.project.config.train.batch_size,
+        }
