@@ -55,7 +55,8 @@ def refused(tmp_path: Path, text: str, data: bytes, *fragments: str) -> str:
     return str(caught.value)
 
 
-def test_golden_convolution_by_name(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_convolution_by_name(tmp_path: Path) -> None:
     graph = apply(tmp_path, FIRST, net(CONV1))
     found = weights(graph)
     assert np.array_equal(found["conv1.weight"], CONV)
@@ -64,8 +65,10 @@ def test_golden_convolution_by_name(tmp_path: Path) -> None:
     assert graph.notes == ()
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(("factor", "scale"), [(1.0, 1.0), (4.0, 0.25), (999.98, np.float32(1) / np.float32(999.98))])
-def test_golden_batch_norm_statistics_are_divided_by_the_factor(tmp_path: Path, factor: float, scale: float) -> None:
+def test_statistics_are_divided_by_the_factor(tmp_path: Path, factor: float, scale: float) -> None:
+    """The third blob of a BatchNorm divides mean and variance, in float32 as Caffe does it."""
     text = FIRST + layer("bn", "BatchNorm", CAFFE)
     data = net(CONV1, v2("bn", blob(EIGHT), blob(EIGHT * 2), blob(np.array([factor], np.float32))))
     found = weights(apply(tmp_path, text, data))
@@ -73,13 +76,17 @@ def test_golden_batch_norm_statistics_are_divided_by_the_factor(tmp_path: Path, 
     assert np.array_equal(found["bn.var"], EIGHT * 2 * np.float32(scale))
 
 
-def test_golden_batch_norm_that_has_seen_nothing(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_factor_zero_gives_zero_statistics(tmp_path: Path) -> None:
+    """A BatchNorm that has seen no image has a factor of 0, and Caffe then takes 0 for its statistics."""
     text = FIRST + layer("bn", "BatchNorm", CAFFE)
     data = net(CONV1, v2("bn", blob(EIGHT), blob(EIGHT), blob(np.zeros(1, np.float32))))
     assert not weights(apply(tmp_path, text, data))["bn.mean"].any()
 
 
-def test_golden_an_absorbed_scale_layer_keeps_its_blobs(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_absorbed_scale_keeps_its_blobs(tmp_path: Path) -> None:
+    """A Scale layer that became part of a BatchNorm still fills weights under its own name."""
     text = FIRST + layer("bn", "BatchNorm") + layer("sc", "Scale", "scale_param { bias_term: true }", "bn")
     statistics = v2("bn", blob(EIGHT), blob(EIGHT * 2), blob(np.ones(1, np.float32)))
     found = weights(apply(tmp_path, text, net(CONV1, statistics, v2("sc", blob(EIGHT * 3), blob(EIGHT * 4)))))
@@ -131,8 +138,9 @@ KINDS: dict[str, tuple[str, list[np.ndarray[Any, Any]], dict[str, int]]] = {
 }
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("kind", KINDS)
-def test_golden_every_layer_with_blobs(tmp_path: Path, kind: str) -> None:
+def test_every_layer_with_blobs(tmp_path: Path, kind: str) -> None:
     name, _, block = kind.partition(" ")
     _, blobs, wanted = KINDS[kind]
     graph = apply(tmp_path, FIRST + layer("x", name, block), net(CONV1, v2("x", *map(blob, blobs), kind=name)))
@@ -142,7 +150,8 @@ def test_golden_every_layer_with_blobs(tmp_path: Path, kind: str) -> None:
     assert graph.notes == parse_prototxt(HEAD + FIRST + layer("x", name, block)).notes
 
 
-def test_golden_legacy_shapes_fit_by_their_sizes(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_legacy_shapes_fit_by_their_sizes(tmp_path: Path) -> None:
     """Before 2014 every blob had four sizes: a matrix was 1 x 1 x N x K, a bias 1 x 1 x 1 x N."""
     text = FIRST + layer("fc", "InnerProduct", "inner_product_param { num_output: 3 }")
     matrix, bias = np.arange(384, dtype=np.float32).reshape(3, 128), np.arange(3, dtype=np.float32)
@@ -163,7 +172,8 @@ SHARED = (
 SQUARE = np.arange(16, dtype=np.float32).reshape(4, 4, 1, 1)
 
 
-def test_golden_shared_weights_come_from_either_layer(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_shared_weights_come_from_either_layer(tmp_path: Path) -> None:
     for layers in ([v2("a", blob(SQUARE))], [v2("b", blob(SQUARE))], [v2("a", blob(SQUARE)), v2("b", blob(SQUARE))]):
         graph = apply(tmp_path, SHARED, net(*layers))
         assert list(graph.initializers) == ["a.weight"]
@@ -171,23 +181,27 @@ def test_golden_shared_weights_come_from_either_layer(tmp_path: Path) -> None:
         assert graph.notes == ()
 
 
-def test_abuse_shared_weights_that_differ(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_shared_weights_that_differ(tmp_path: Path) -> None:
     data = net(v2("a", blob(SQUARE)), v2("b", blob(SQUARE + 1)))
     refused(tmp_path, SHARED, data, 'the layers that share "a.weight" hold different blobs', "byte")
 
 
-def test_golden_names_with_slashes_and_dots(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_names_with_slashes_and_dots(tmp_path: Path) -> None:
     text = FIRST.replace("conv1", "a/b.c")
     assert np.array_equal(
         weights(apply(tmp_path, text, net(v2("a/b.c", blob(CONV), blob(EIGHT)))))["a/b.c.bias"], EIGHT
     )
 
 
+@pytest.mark.golden
 def test_unused_layers_are_noted(tmp_path: Path) -> None:
     graph = apply(tmp_path, FIRST, net(CONV1, v2("fc8", blob(EIGHT)), v2("relu")))
     assert graph.notes == ('w.caffemodel has weights that the network does not use: "fc8"',)
 
 
+@pytest.mark.abuse
 def test_missing_weights_are_an_error_unless_allowed(tmp_path: Path) -> None:
     text = FIRST + layer("x", "PReLU")
     refused(tmp_path, text, net(CONV1), '1 of 3 weights are missing: "x.weight"', "--allow-missing")
@@ -197,7 +211,9 @@ def test_missing_weights_are_an_error_unless_allowed(tmp_path: Path) -> None:
     assert FILLER_KEY in graph.initializers["x.weight"].metadata_props
 
 
-def test_abuse_everything_that_does_not_fit_is_told_at_once(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_all_misfits_are_in_one_error(tmp_path: Path) -> None:
+    """One error lists what does not fit, what is missing and what is not used."""
     text = FIRST + layer("bn", "BatchNorm", CAFFE) + layer("x", "PReLU", bottom="bn") + layer("y", "PReLU", bottom="x")
     data = net(
         v2("conv1", blob(CONV.reshape(2, 8, 3, 3)), blob(EIGHT)),
@@ -218,24 +234,29 @@ def test_abuse_everything_that_does_not_fit_is_told_at_once(tmp_path: Path) -> N
     assert said.count("w.caffemodel") >= 5
 
 
-def test_abuse_equal_size_is_not_equal_shape(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_equal_size_is_not_equal_shape(tmp_path: Path) -> None:
     """A fully connected layer turned into a convolution has as many numbers, but Caffe refuses it, and so do we."""
     text = FIRST + layer("fc", "Convolution", "convolution_param { num_output: 3 kernel_size: 4 bias_term: false }")
     refused(tmp_path, text, net(CONV1, v2("fc", blob(np.ones((3, 128), np.float32)))), "is 3 x 128 in the file")
 
 
-def test_abuse_another_network(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    """A file that has none of the weights is called what it is, with the nearest layer name."""
     refused(tmp_path, FIRST, net(v2("conv_1", blob(CONV), blob(EIGHT))), "no weight of", 'did you mean "conv_1"?')
 
 
-def test_abuse_a_factor_that_is_no_number(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_factor_must_be_one_number(tmp_path: Path) -> None:
     text = FIRST + layer("bn", "BatchNorm", CAFFE)
     refused(tmp_path, text, net(CONV1, v2("bn", *[blob(EIGHT)] * 3)), 'scale factor of layer "bn" is 8')
 
 
+@pytest.mark.properties
 @settings(max_examples=60, deadline=None)
 @given(st.permutations([(1,), (2,), (3, 1), (1, 4)]), st.lists(st.integers(1, 4), max_size=4), st.booleans())
-def test_properties_only_sizes_of_one_may_differ(order: Any, found: list[int], padded: bool) -> None:
+def test_only_sizes_of_one_may_differ(order: Any, found: list[int], padded: bool) -> None:
     from trunkline.ingest.caffemodel.match import _fits
 
     wanted = [size for part in order for size in part]
@@ -260,15 +281,18 @@ FOREIGN: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", FOREIGN)
-def test_abuse_other_formats(tmp_path: Path, name: str) -> None:
+def test_other_formats(tmp_path: Path, name: str) -> None:
     make, pattern = FOREIGN[name]
     make(tmp_path / "w.caffemodel")
     with pytest.raises(InvalidModel, match=f"(?s){pattern}"):
         apply_weights(parse_prototxt(HEAD + FIRST), tmp_path / "w.caffemodel")
 
 
-def test_safetensors_by_name_and_by_content(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_safetensors_by_name_and_content(tmp_path: Path) -> None:
+    """The format is recognised by content, whatever the file is called; other numbers than floats are refused."""
     network, path = tmp_path / "net.prototxt", tmp_path / "w.caffemodel"
     network.write_text(HEAD + FIRST)
     save_file({"conv1.weight": CONV.astype(np.float16), "conv1.bias": EIGHT, "extra": EIGHT}, path)
@@ -281,7 +305,9 @@ def test_safetensors_by_name_and_by_content(tmp_path: Path) -> None:
         read(network, weights=path)
 
 
-def test_read_takes_weights_and_leaves_them_in_the_file(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_weights_stay_in_the_file(tmp_path: Path) -> None:
+    """Each access reads the numbers from the file again, into an array of its own."""
     network, path = tmp_path / "net.prototxt", tmp_path / "w.caffemodel"
     network.write_text(HEAD + FIRST)
     path.write_bytes(net(CONV1))
@@ -295,7 +321,9 @@ def test_read_takes_weights_and_leaves_them_in_the_file(tmp_path: Path) -> None:
     assert first.flags.writeable
 
 
-def test_weights_that_are_not_finite_are_refused_where_they_lie(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_non_finite_weights_are_located(tmp_path: Path) -> None:
+    """NaN is refused when the weight is read, with its blob and layer."""
     data = net(v2("conv1", blob(CONV), field(7, field(1, b"\x08")) + floats([np.nan] * 8)))
     graph = apply(tmp_path, FIRST, data)
     with pytest.raises(InvalidModel, match=r'blob 1 of layer "conv1".*NaN'):

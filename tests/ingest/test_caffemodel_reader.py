@@ -26,7 +26,7 @@ GOLDEN = (
     "3a12"  # blobs, 18 bytes
     "3a04 0a02 0201"  # shape { dim: 2 dim: 1 }, packed
     "2a08 0000803f 000000c0"  # data: 1 data: -2, packed
-    "5801"  # a field nobody knows
+    "5801"  # a field that no schema has
 )
 
 
@@ -50,14 +50,16 @@ def refused(data: bytes, *fragments: str, limits: Limits | None = None) -> None:
     assert all(problem.place.startswith("bad.caffemodel") for problem in caught.value.problems)
 
 
-def test_golden_bytes() -> None:
+@pytest.mark.golden
+def test_bytes_written_by_hand() -> None:
     same(contents(bytes.fromhex(GOLDEN)), [("c", [np.array([[1], [-2]], np.float32)])])
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("layer", [v0, v1, v2])
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("packed", [True, False])
-def test_golden_every_generation_and_form(layer: Any, legacy: bool, packed: bool) -> None:
+def test_every_generation_and_form(layer: Any, legacy: bool, packed: bool) -> None:
     data = net(layer("a", blob(CUBE, legacy=legacy, packed=packed)), layer("relu"), layer("b", blob(CUBE), blob(CUBE)))
     found = contents(data)
     same(found, parsed(data))
@@ -65,14 +67,17 @@ def test_golden_every_generation_and_form(layer: Any, legacy: bool, packed: bool
     assert [name for name, _ in found] == ["a", "b"]
 
 
-def test_golden_double_data_is_rounded_and_wins() -> None:
+@pytest.mark.golden
+def test_double_data_is_rounded_and_wins() -> None:
+    """As in Caffe, where a blob has numbers of both widths."""
     values = [0.1, -1e-300, 3.0]
     data = net(v2("a", field(7, field(1, varint(3))) + floats([9, 9, 9]) + floats(values, number=8, form="<d")))
     same(contents(data), [("a", [np.array(values, np.float32)])])
     same(contents(data), parsed(data))
 
 
-def test_golden_parts_of_a_blob_are_joined() -> None:
+@pytest.mark.golden
+def test_parts_of_a_blob_are_joined() -> None:
     """Protobuf lets a repeated field come in several parts, packed or not, and a message in several pieces."""
     parts = floats([0, 1]) + floats([2], packed=False) + b"\x2a\x00" + floats([3, 4, 5])
     data = net(v2("a", field(7, field(1, 2)) + parts + field(7, field(1, varint(3)))))
@@ -80,14 +85,17 @@ def test_golden_parts_of_a_blob_are_joined() -> None:
     same(contents(data), parsed(data))
 
 
-def test_golden_long_unpacked_runs() -> None:
+@pytest.mark.golden
+def test_long_unpacked_runs() -> None:
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     data = net(v2("a", blob(values, packed=False) + field(6, b"") + b""))
     same(contents(data), [("a", [values])])
     assert len(read_caffemodel_bytes(data).layers[0].blobs[0].runs) == 1
 
 
-def test_golden_a_number_is_a_scalar_blob() -> None:
+@pytest.mark.golden
+def test_empty_shape_is_a_scalar() -> None:
+    """A shape without dims is that of one number."""
     data = net(v2("a", field(7, b"") + floats([0.25])))
     same(contents(data), [("a", [np.array(0.25, np.float32)])])
     same(contents(data), parsed(data))
@@ -118,9 +126,10 @@ def models(draw: st.DrawFn) -> Any:
     return message
 
 
+@pytest.mark.properties
 @settings(max_examples=100, deadline=None)
 @given(models())
-def test_properties_equal_to_protobuf(message: Any) -> None:
+def test_equal_to_protobuf(message: Any) -> None:
     data = message.SerializeToString()
     wanted = parsed(data)
     if wanted:
@@ -144,9 +153,10 @@ def judge(data: bytes) -> None:
     same(sorted(found, key=lambda item: item[0]), sorted(parsed(data), key=lambda item: item[0]))
 
 
+@pytest.mark.properties
 @settings(max_examples=200, deadline=None)
 @given(JUNK)
-def test_properties_any_bytes_are_refused_or_read(junk: bytes) -> None:
+def test_any_bytes_are_refused_or_read(junk: bytes) -> None:
     judge(junk)
     judge(field(100, field(1, "a") + field(7, junk)))
     judge(field(2, field(4, "a") + field(6, junk)))
@@ -155,18 +165,22 @@ def test_properties_any_bytes_are_refused_or_read(junk: bytes) -> None:
 SMALL = net(v2("a", blob(CUBE), blob(CUBE, legacy=True)), v1("b", blob(CUBE, packed=False)))
 
 
-def test_abuse_truncated_at_every_byte() -> None:
+@pytest.mark.abuse
+def test_truncated_at_every_byte() -> None:
     for end in range(len(SMALL)):
         judge(SMALL[:end])
 
 
-def test_abuse_every_bit_flipped() -> None:
+@pytest.mark.abuse
+def test_every_bit_flipped() -> None:
     for index in range(len(SMALL)):
         for bit in range(8):
             judge(SMALL[:index] + bytes([SMALL[index] ^ 1 << bit]) + SMALL[index + 1 :])
 
 
-def test_the_oracle_refuses_what_is_cut() -> None:
+@pytest.mark.abuse
+def test_oracle_refuses_truncated_files() -> None:
+    """protobuf's runtime and our reader agree on a file without its last byte."""
     with pytest.raises(DecodeError):
         parsed(SMALL[:-1])
     refused(SMALL[:-1], "claims", "are left of its message")
@@ -205,8 +219,9 @@ BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", BAD)
-def test_abuse_is_located(name: str) -> None:
+def test_damage_is_located(name: str) -> None:
     data, fragments = BAD[name]
     refused(data, *fragments)
 
@@ -221,13 +236,16 @@ LIMITS: dict[str, tuple[Limits, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", LIMITS)
-def test_abuse_limits(name: str) -> None:
+def test_limits(name: str) -> None:
     limits, fragments = LIMITS[name]
     refused(SMALL, *fragments, limits=limits)
 
 
-def test_abuse_nothing_is_allocated_for_what_is_only_claimed() -> None:
+@pytest.mark.abuse
+def test_claims_allocate_nothing() -> None:
+    """A bad file may claim any size; refusing all of them takes less than 2 MB."""
     tracemalloc.start()
     for data, fragments in BAD.values():
         refused(data, *fragments)
@@ -235,12 +253,16 @@ def test_abuse_nothing_is_allocated_for_what_is_only_claimed() -> None:
     tracemalloc.stop()
 
 
-def test_abuse_a_blob_of_tiny_parts_ends_at_the_limit() -> None:
+@pytest.mark.abuse
+def test_tiny_parts_end_at_the_limit() -> None:
+    """A blob in endlessly many parts is bounded by the number of fields."""
     tiny = (b"\x2a\x00" + floats([1.0], packed=False)) * 10_000
     refused(v2("a", tiny), "more than 5,000 fields", limits=Limits(tokens=5000))
 
 
-def test_numbers_that_are_not_finite_are_refused_when_they_are_read() -> None:
+@pytest.mark.abuse
+def test_non_finite_numbers_are_refused_when_read() -> None:
+    """NaN, and a float64 that float32 cannot hold; opening the file does not look at the numbers."""
     model = read_caffemodel_bytes(net(v2("conv1", blob(np.array([1, np.nan], np.float32)))), label="w.caffemodel")
     with pytest.raises(InvalidModel, match=r'w.caffemodel: blob 0 of layer "conv1".*NaN'):
         model.layers[0].blobs[0].array()
@@ -249,6 +271,7 @@ def test_numbers_that_are_not_finite_are_refused_when_they_are_read() -> None:
         read_caffemodel_bytes(too_large).layers[0].blobs[0].array()
 
 
+@pytest.mark.properties
 def test_files_are_mapped_not_read(tmp_path: Path) -> None:
     """100 MB of weights take no memory until one is wanted, and then only that one."""
     path = tmp_path / "large.caffemodel"
@@ -271,7 +294,8 @@ def _raw(array: np.ndarray[Any, Any]) -> bytes:
     return field(7, field(1, varint(array.size))) + field(5, array.tobytes())
 
 
-def test_abuse_no_such_file_folder_or_content(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_missing_file_folder_or_content(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for name, message in (("none", "no such file"), ("empty", "empty"), (".", "folder")):
         with pytest.raises(InvalidModel, match=message):

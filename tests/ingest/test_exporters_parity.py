@@ -21,9 +21,9 @@ from trunkline.twins.twin import Twin
 pytestmark = pytest.mark.parity
 
 TRACED = (9, 11, 13, 17)
-"""Opsets that the exporter by TorchScript is asked for."""
+"""Opsets that the exporter by TorchScript writes here."""
 CAPTURED = (18, 20, 23)
-"""Opsets that the exporter by torch.export is asked for."""
+"""Opsets that the exporter by torch.export writes here."""
 IMPOSSIBLE = {
     ("unet", 9): "torch writes no ConvTranspose of that kind at opset 9",
     ("coordinates", 9): "torch writes no CumSum at opset 9",

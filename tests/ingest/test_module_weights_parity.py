@@ -20,8 +20,6 @@ from trunkline.ingest.weight_files import apply_weights
 from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert
 
-pytestmark = pytest.mark.parity
-
 NETS = {
     "resnet": (lambda: ResNet((1, 1, 1, 1), 1, 4, 5), 32),
     "convnext": (lambda: ConvNeXt((8, 8, 16, 16), (1, 1, 1, 1)), 32),
@@ -52,7 +50,7 @@ def graph_of(module: nn.Module, size: int = 16) -> Graph:
 
 
 def shaken(module: nn.Module) -> nn.Module:
-    """Change parameters, statistics and buffers alike."""
+    """Change parameters, statistics and buffers."""
     with torch.no_grad():
         for value in module.state_dict().values():
             if value.is_floating_point():
@@ -71,8 +69,10 @@ def expected_of(module: nn.Module, x: Tensor) -> list[Tensor]:
     return list(found) if isinstance(found, tuple) else [found]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", NETS)
-def test_a_modules_own_state_computes_what_the_module_does(name: str, tmp_path: Path) -> None:
+def test_state_dict_fills_the_graph(name: str, tmp_path: Path) -> None:
+    """A Graph filled from a module's own state_dict computes what the module does."""
     build, size = NETS[name]
     torch.manual_seed(0)
     graph, module = graph_of(build(), size), shaken(build())
@@ -83,8 +83,10 @@ def test_a_modules_own_state_computes_what_the_module_does(name: str, tmp_path: 
         torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("of_graph", [False, True])
-def test_a_square_matrix_lies_as_the_others_of_its_file_do(of_graph: bool, tmp_path: Path) -> None:
+def test_square_matrix_follows_the_others(of_graph: bool, tmp_path: Path) -> None:
+    """A square matrix fits both orders of axes; the other matrices of the file decide which it has."""
     module = shaken(Mixer(12))
     graph = graph_of(module)
     assert graph.initializers["square.weight"].metadata_props[AXES_KEY] == "1,0"
@@ -96,7 +98,9 @@ def test_a_square_matrix_lies_as_the_others_of_its_file_do(of_graph: bool, tmp_p
     torch.testing.assert_close(computed(filled, x)[0], expected_of(module, x)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_file_whose_shapes_do_not_tell_is_refused_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_undecidable_order_of_axes_is_refused(tmp_path: Path) -> None:
+    """If all transposed matrices are square, no shape shows whose order of axes the file has."""
     module = Mixer(8)
     with pytest.raises(InvalidModel, match="stored transposed") as caught:
         apply_weights(graph_of(module), saved(module, tmp_path))
@@ -104,12 +108,14 @@ def test_a_file_whose_shapes_do_not_tell_is_refused_abuse(tmp_path: Path) -> Non
     assert "read the module" in caught.value.problems[0].advice
 
 
-def test_a_shape_that_fits_neither_way_is_refused_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_shape_that_fits_neither_way(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r'"first.weight" has shape \[16, 8\]; the network expects \[8, 12\]'):
         apply_weights(graph_of(Mixer(12)), saved(Mixer(16), tmp_path))
 
 
-def test_the_order_of_axes_outlives_a_file(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_order_of_axes_survives_an_onnx_file(tmp_path: Path) -> None:
     module = shaken(Mixer(12))
     convert(graph_of(Mixer(12)), tmp_path / "m.onnx", parity_inputs=1)
     filled = read(tmp_path / "m.onnx", weights=saved(module, tmp_path))
@@ -117,7 +123,9 @@ def test_the_order_of_axes_outlives_a_file(tmp_path: Path) -> None:
     torch.testing.assert_close(computed(filled, x)[0], expected_of(module, x)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_buffers_of_a_written_file_still_do_not_train(tmp_path: Path) -> None:
+@pytest.mark.properties
+def test_buffers_of_a_written_file_stay_frozen(tmp_path: Path) -> None:
+    """What did not train in the module does not train in the ONNX file written from it."""
     graph = graph_of(Odd(), 32)
     convert(graph, tmp_path / "m.onnx", parity_inputs=1)
     again = read(tmp_path / "m.onnx")
@@ -125,7 +133,8 @@ def test_buffers_of_a_written_file_still_do_not_train(tmp_path: Path) -> None:
     assert np.array_equal(array_of(again.initializers["mean"]), array_of(graph.initializers["mean"]))
 
 
-def test_a_graph_keeps_its_size_abuse() -> None:
+@pytest.mark.abuse
+def test_graph_keeps_its_size() -> None:
     graph = graph_of(Mixer(8))
     assert read(graph) is graph
     assert read(graph, input_size=(16, 16)) is graph

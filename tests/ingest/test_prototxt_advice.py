@@ -1,4 +1,4 @@
-"""What an error advises must not change what the network computes; all that is missing is asked for at once."""
+"""What an error advises must not change what the network computes; one error requests all that is missing."""
 
 from __future__ import annotations
 
@@ -40,24 +40,30 @@ def last(path: Path) -> dict[str, object]:
 # --- fields and types of forks that a guess once mistook
 
 
-def test_golden_padding_of_four_sides_pads_them() -> None:
+@pytest.mark.golden
+def test_four_sides_are_padded() -> None:
     assert last(FORKS / "pad_lrtb.prototxt")["pads"] == [0, 0, 1, 1]
     assert tuple(trunkline.read(FORKS / "pad_lrtb.prototxt").outputs[0].shape)[1:] == (8, 16, 16)
 
 
-def test_golden_an_average_without_padding_divides_by_pixels() -> None:
+@pytest.mark.golden
+def test_ave_tf_divides_by_pixels() -> None:
+    """AVE_TF is an average of the pixels alone, without the padding in the divisor."""
     settings = last(FORKS / "ave_tf.prototxt")
     assert (settings["count_include_pad"], settings["pads"]) == (0, [1, 1, 1, 1])
 
 
-def test_golden_a_net_of_few_bits_is_read_as_the_float_net() -> None:
+@pytest.mark.golden
+def test_quantized_net_is_read_as_float() -> None:
+    """quantization_param is left out with a note."""
     graph = trunkline.read(FORKS / "quant_param.prototxt")
     assert [node.op_type for node in graph.nodes] == ["Conv"]
     assert "quantization_param was left out" in "\n".join(graph.notes)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("kind", ["Convolution", "Pooling", "InnerProduct", "Eltwise", "ReLU", "BatchNorm", "Scale"])
-def test_golden_any_layer_may_say_how_it_is_rounded(kind: str) -> None:
+def test_any_layer_may_have_quantization_param(kind: str) -> None:
     own = {
         "Convolution": "convolution_param { num_output: 2 kernel_size: 1 }",
         "Pooling": "pooling_param { kernel_size: 2 }",
@@ -70,24 +76,29 @@ def test_golden_any_layer_may_say_how_it_is_rounded(kind: str) -> None:
     assert [node.op_type for node in graphs[0].nodes] == [node.op_type for node in graphs[1].nodes]
 
 
-def test_golden_how_a_factor_starts_in_the_intel_fork_is_left_to_its_scale_layer() -> None:
+@pytest.mark.golden
+def test_intels_filler_is_left_to_the_scale() -> None:
+    """Intel's fork gives a BatchNorm a filler for the factor that the Scale layer after it holds."""
     norm = layer("BatchNorm", "data", "n", "batch_norm_param { filler { value: 0 } }")
     graph = parse_prototxt(INPUT + norm + layer("Scale", "n", "s"))
     assert "filler of BatchNorm was left out" in "\n".join(graph.notes)
     assert "filler" in str(refusal(INPUT + norm + layer("Power", "n", "p")))
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("AutoCropping", "replace it"), ("Region", "detector's head"), ("ConvolutionRistretto", "write Convolution")],
 )
-def test_golden_a_type_of_a_fork_is_called_what_it_is(kind: str, words: str) -> None:
+def test_types_of_forks_are_explained(kind: str, words: str) -> None:
+    """A layer type of a fork gets its own advice, not a guess at a type that computes something else."""
     error = refusal(INPUT + layer(kind, "data data", "y"))
     assert isinstance(error, UnsupportedOp)
     assert words in str(error)
     assert "did you mean" not in str(error)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [
@@ -99,25 +110,28 @@ def test_golden_a_type_of_a_fork_is_called_what_it_is(kind: str, words: str) -> 
         ("Convolution", "convolution_param { num_output: 2 kernel_size: 3 pad_left: 1 }", "might change the result"),
     ],
 )
-def test_golden_a_field_of_a_fork_is_told_with_its_meaning(kind: str, body: str, words: str) -> None:
+def test_fields_of_forks_are_explained(kind: str, body: str, words: str) -> None:
+    """A field of a fork that is not read is refused with its meaning, not with a guess."""
     text = str(refusal(INPUT + layer(kind, "data data" if kind == "Eltwise" else "data", "y", body)))
     assert words in text
     assert "did you mean" not in text
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", ["autocrop", "placeholder_1x1", "placeholder_valid_conv"])
-def test_abuse_the_command_refuses_without_a_traceback(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_refuses_without_a_traceback(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (path,) = FIELD.glob(f"*/{name}.prototxt")
     assert run(["inspect", str(path)]) == 2
-    told = capsys.readouterr()
-    assert f"{name}.prototxt:" in told.err
-    assert "Traceback" not in told.err + told.out
-    assert not any(word in told.err for word in ("did you mean", "global_pooling", "shrink"))
+    shown = capsys.readouterr()
+    assert f"{name}.prototxt:" in shown.err
+    assert "Traceback" not in shown.err + shown.out
+    assert not any(word in shown.err for word in ("did you mean", "global_pooling", "shrink"))
 
 
 # --- paddings of four sides: what makes no sense
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -130,13 +144,14 @@ def test_abuse_the_command_refuses_without_a_traceback(name: str, capsys: pytest
         ("pad_l: -1", "must be a whole number"),
     ],
 )
-def test_abuse_padding_in_two_forms(body: str, words: str) -> None:
+def test_padding_in_two_forms(body: str, words: str) -> None:
     param = f"convolution_param {{ num_output: 2 kernel_size: 3 {body} }}"
     assert words in str(refusal(INPUT + layer("Convolution", "data", "y", param)))
 
 
-def test_golden_sides_of_0_are_no_second_form() -> None:
-    """Converters write them beside pad; the fork heeds the four only where one of them is not 0."""
+@pytest.mark.golden
+def test_zero_sides_are_no_second_form() -> None:
+    """Converters write them beside pad; the fork uses the four only where one of them is not 0."""
     sides = "pad: 1 pad_l: 0 pad_r: 0 pad_t: 0 pad_b: 0"
     graph = parse_prototxt(
         INPUT + layer("Convolution", "data", "y", f"convolution_param {{ num_output: 2 kernel_size: 3 {sides} }}")
@@ -144,6 +159,7 @@ def test_golden_sides_of_0_are_no_second_form() -> None:
     assert tuple(graph.outputs[0].shape)[2:] == (8, 8)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [
@@ -166,22 +182,24 @@ def test_golden_sides_of_0_are_no_second_form() -> None:
         ("ReLU", "relu_param { relu6: true minimum: 7 }", "must not exceed"),
     ],
 )
-def test_abuse_settings_of_the_fork_that_make_no_sense(kind: str, body: str, words: str) -> None:
+def test_senseless_settings_of_the_fork(kind: str, body: str, words: str) -> None:
     error = refusal(INPUT + layer(kind, "data", "y", body))
     assert words in str(error)
     assert error.problems[0].line == 2
 
 
-def test_golden_a_resizing_without_format_is_noted() -> None:
+@pytest.mark.golden
+def test_resizing_without_format_is_noted() -> None:
     graph = net('type: "ResizeBilinear" resize_bilinear_param { scale_height: 2 }')
     assert "axes 1 and 2" in "\n".join(graph.notes)
     assert tuple(graph.outputs[0].shape)[1:] == (6, 4, 5)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("flag", "size", "target"), [("", 2, 82), ("half_pixel_centers: true", 2, 41), ("align_corners: true", 8, 47)]
 )
-def test_parity_a_rounding_error_decides_as_in_the_fork(flag: str, size: int, target: int) -> None:
+def test_rounding_error_decides_as_in_the_fork(flag: str, size: int, target: int) -> None:
     """The middle pixel lies on the border between two: single precision takes another than exact arithmetic."""
     param = f'data_format: "NCHW" output_height: {target} {flag}'
     graph = net(f'type: "ResizeNearestNeighbor" resize_nearest_neighbor_param {{ {param} }}', (1, size, 1))
@@ -198,8 +216,10 @@ def test_parity_a_rounding_error_decides_as_in_the_fork(flag: str, size: int, ta
 # --- images that are too small
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ["placeholder_1x1", "placeholder_valid_conv"])
-def test_golden_a_placeholder_is_told_what_works(name: str) -> None:
+def test_placeholder_gets_advice_that_works(name: str) -> None:
+    """Following the advice, a larger size, reads the file."""
     path = PLACEHOLDERS / f"{name}.prototxt"
     with pytest.raises(InvalidModel) as caught:
         trunkline.read(path)
@@ -209,35 +229,44 @@ def test_golden_a_placeholder_is_told_what_works(name: str) -> None:
     assert isinstance(graph, Graph)
 
 
-def test_golden_a_size_that_was_given_is_called_so() -> None:
+@pytest.mark.golden
+def test_given_size_is_named_as_such() -> None:
+    """The advice distinguishes the caller's size from the file's."""
     error = refusal(INPUT + layer("Pooling", "data", "y", "pooling_param { kernel_size: 5 }"), input_size=(4, 6))
     assert error.problems[0].advice == "the size given 4 x 6 is too small: give a larger one with --input-size H,W"
 
 
-def test_golden_a_map_that_no_image_makes_larger_is_not_told_so() -> None:
+@pytest.mark.golden
+def test_no_size_advice_after_global_pooling() -> None:
+    """Behind a global pooling no image makes the map larger, so the error does not ask for a larger one."""
     text = INPUT + layer("Pooling", "data", "p", "pooling_param { global_pooling: true }")
     error = refusal(text + layer("Convolution", "p", "y", "convolution_param { num_output: 2 kernel_size: 3 }"))
     assert "whatever the image" in error.problems[0].advice
     assert "--input-size" not in str(error)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "dims", ["", "dim: 1 dim: 3 dim: -1 dim: -1", "dim: 1 dim: 3 dim: 0 dim: 0", "dim: 1 dim: 3 dim: 8 dim: -1"]
 )
-def test_golden_a_size_left_open_is_asked_for(dims: str) -> None:
+def test_open_size_is_requested(dims: str) -> None:
+    """No dims, 0 and -1 all leave the size to the caller."""
     text = f'input: "data" {f"input_shape {{ {dims} }}" if dims else ""}\n' + layer("ReLU", "data", "y")
     assert "--input-size H,W" in refusal(text).problems[0].advice
     assert tuple(parse_prototxt(text, input_size=(8, 6)).input.shape)[1:] == (3, 8, 6)
 
 
-def test_golden_a_placeholder_is_named_whatever_does_not_fit_it() -> None:
-    """The layer at fault may be the consequence of its size; with the size given, only what is wrong itself is told."""
+@pytest.mark.golden
+def test_placeholder_is_reported_with_any_fault() -> None:
+    """Any fault may follow from the size; with the size given, only what is itself wrong is reported."""
     text = INPUT.replace("dim: 8", "dim: 1") + layer("Crop", "data data", "y", "crop_param { offset: 2 }")
     assert 'input "data" is 1 x 1, a placeholder' in str(refusal(text))
     assert "placeholder" not in str(refusal(text, input_size=(1, 1)))
 
 
-def test_golden_a_file_of_one_pixel_that_fits_is_read() -> None:
+@pytest.mark.golden
+def test_one_pixel_that_fits_is_read() -> None:
+    """An image of 1 x 1 is a placeholder only where something does not fit it."""
     graph = parse_prototxt(INPUT.replace("dim: 8", "dim: 1") + layer("ReLU", "data", "y"))
     assert tuple(graph.outputs[0].shape)[1:] == (3, 1, 1)
 
@@ -252,7 +281,9 @@ DETECTOR = (
 )
 
 
-def test_golden_features_and_size_are_asked_for_together() -> None:
+@pytest.mark.golden
+def test_features_and_size_in_one_error() -> None:
+    """Both options that a detector's file needs are in the first error."""
     text = str(refusal(DETECTOR))
     assert 'reads 2 inputs: "data", "im_info"' in text
     assert "--features score" in text
@@ -261,6 +292,8 @@ def test_golden_features_and_size_are_asked_for_together() -> None:
     assert [value.name for value in graph.outputs] == ["score"]
 
 
-def test_golden_each_is_asked_for_alone_where_the_other_is_given() -> None:
+@pytest.mark.golden
+def test_only_the_missing_option_is_requested() -> None:
+    """With one of the two options given, the error is about the other alone."""
     assert "--input-size" not in str(refusal(DETECTOR, input_size=(8, 8)))
     assert "--features" not in str(refusal(DETECTOR, features=("score",)))

@@ -55,13 +55,17 @@ def offsets(graph: Graph) -> list[list[int]]:
     return [array_of(node.inputs[1]).tolist() for node in graph.nodes if node.op_type == "Slice" and node.inputs[1]]
 
 
-def test_golden_fcn_32s_cuts_19_pixels_off() -> None:
+@pytest.mark.golden
+def test_fcn_32s_offset_is_19() -> None:
+    """FCN-32s publishes an offset of 19."""
     graph = verify(parse_prototxt(vgg() + two_up("score_fr", "up", 32) + layer("AutoCrop", "up data", "score")))
     assert offsets(graph) == [[19, 19]]
     assert tuple(graph.outputs[0].shape)[1:] == (2, 40, 40)
 
 
-def test_golden_fcn_8s_cuts_5_then_9_then_31_pixels_off() -> None:
+@pytest.mark.golden
+def test_fcn_8s_offsets_are_5_9_31() -> None:
+    """FCN-8s publishes the offsets 5, 9 and 31."""
     text = vgg() + two_up("score_fr", "up2", 2) + conv("pool4", "score_pool4")
     text += layer("AutoCrop", "score_pool4 up2", "score_pool4c") + layer("Eltwise", "up2 score_pool4c", "fuse4")
     text += two_up("fuse4", "up4", 2) + conv("pool3", "score_pool3")
@@ -71,6 +75,7 @@ def test_golden_fcn_8s_cuts_5_then_9_then_31_pixels_off() -> None:
     assert 'AutoCrop "score" cuts from 31 x 31 on' in "\n".join(graph.notes)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("way", "start"),
     [
@@ -80,7 +85,8 @@ def test_golden_fcn_8s_cuts_5_then_9_then_31_pixels_off() -> None:
         (layer("TanH", "data", "c"), 0),
     ],
 )
-def test_golden_the_image_is_cut_to_what_a_layer_leaves_of_it(way: str, start: int) -> None:
+def test_image_is_cut_to_a_layers_output(way: str, start: int) -> None:
+    """A layer without padding leaves less of the image; its middle is what AutoCrop keeps."""
     graph = parse_prototxt(image(12) + way + layer("AutoCrop", "data c", "y"))
     assert offsets(graph)[-1] == [start, start]
 
@@ -88,11 +94,10 @@ def test_golden_the_image_is_cut_to_what_a_layer_leaves_of_it(way: str, start: i
 windows = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 2), st.integers(0, 2)), min_size=1, max_size=3)
 
 
+@pytest.mark.properties
 @settings(max_examples=100, deadline=None)
 @given(windows, st.integers(0, 2), st.sampled_from(["AVE", "AVE_EXC_PAD"]))
-def test_properties_a_cut_map_lies_over_the_image(
-    poolings: list[tuple[int, int, int]], trimmed: int, kind: str
-) -> None:
+def test_cut_map_aligns_with_the_image(poolings: list[tuple[int, int, int]], trimmed: int, kind: str) -> None:
     """Averages of a ramp are the places they come from; enlarged by interpolation and cut, they are the ramp again."""
     text, blob, factor, size = image(60), "data", 1, 60
     for index, (kernel, stride, pad) in enumerate(poolings):
@@ -117,6 +122,7 @@ def test_properties_a_cut_map_lies_over_the_image(
 CROP = layer("AutoCrop", "up data", "y")
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -139,7 +145,7 @@ CROP = layer("AutoCrop", "up data", "y")
         ),
     ],
 )
-def test_abuse_blobs_that_do_not_line_up(text: str, words: str) -> None:
+def test_blobs_that_do_not_align(text: str, words: str) -> None:
     with pytest.raises(InvalidModel) as caught:
         parse_prototxt(text, "net.prototxt")
     assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""docs/prototxt.md says what the program does: the same layer types, and every field a translator reads."""
+"""docs/prototxt.md describes what the program does: the same layer types, and every field a translator reads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 import trunkline.ingest.prototxt.layers as layers
 from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.text.harmless import HARMLESS
+
+pytestmark = pytest.mark.golden
 
 DOCS = Path(__file__).parents[2] / "docs" / "prototxt.md"
 FOLDER = Path(layers.__file__).parent
@@ -72,7 +74,7 @@ def is_layer(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "layer"
 
 
-def test_golden_the_tables_name_every_layer_once() -> None:
+def test_tables_name_every_layer_once() -> None:
     headings = sections()
     ends = ("Dropped, with a note", "Refused by name")
     assert named(*(heading for heading in headings if heading not in ends)) == set(TRANSLATORS)
@@ -84,14 +86,14 @@ TRANSLATING = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in 
 
 
 @pytest.mark.parametrize("path", TRANSLATING, ids=lambda path: path.stem)
-def test_golden_the_tables_name_every_field(path: Path) -> None:
+def test_tables_name_every_field(path: Path) -> None:
     documented = set(quoted(DOCS.read_text()))
     translated = {name for name in words_read(path) if name.islower()} - set(HARMLESS)
     assert translated
     assert {name for name in translated if not SIDES.fullmatch(name)} <= documented
 
 
-def test_golden_every_field_of_the_tables_is_read() -> None:
+def test_fields_of_the_tables_are_read() -> None:
     """A name in a table's second column is written as a string in some translator, or in what they share."""
     source = "\n".join(path.read_text() for path in FOLDER.glob("*.py"))
     for rows in sections().values():

@@ -31,6 +31,7 @@ def notes(graph: Graph) -> str:
     return "\n".join(graph.notes)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("body", "note"),
     [
@@ -40,22 +41,27 @@ def notes(graph: Graph) -> str:
         ('type: "orthogonal"', '"orthogonal"'),
     ],
 )
-def test_golden_a_filler_that_cannot_be_kept_is_noted(body: str, note: str) -> None:
+def test_lost_fillers_are_noted(body: str, note: str) -> None:
+    """A filler only matters to a fresh start, so one that cannot be kept is a note, not an error."""
     graph = net(f'type: "Convolution" convolution_param {{ num_output: 2 kernel_size: 1 weight_filler {{ {body} }} }}')
     assert note in notes(graph)
 
 
-def test_golden_names_of_fillers_may_be_in_capitals() -> None:
+@pytest.mark.golden
+def test_filler_names_in_capitals() -> None:
     graph = net('type: "InnerProduct" inner_product_param { num_output: 2 weight_filler { type: "MSRA" } }')
     assert not graph.notes
 
 
-def test_abuse_a_misspelt_filler_is_an_error() -> None:
+@pytest.mark.abuse
+def test_misspelt_filler_is_an_error() -> None:
     body = 'inner_product_param { num_output: 2 weight_filler { type: "xavire" } }'
     assert 'did you mean "xavier"?' in refusal(INPUT + layer("InnerProduct", "data", "y", body))
 
 
-def test_parity_a_convolution_of_two_maps_has_one_weight() -> None:
+@pytest.mark.parity
+def test_convolution_of_two_maps() -> None:
+    """A convolution with two bottoms and two tops applies one set of weights to both."""
     before = layer("ReLU", "x", "r")
     graph = net(f'type: "Convolution" bottom: "x" bottom: "r" top: "a" top: "b" {CONV}', before=before)
     alone = net(f'type: "Convolution" {CONV}')
@@ -68,7 +74,8 @@ def test_parity_a_convolution_of_two_maps_has_one_weight() -> None:
         np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_abuse_maps_that_cannot_share_a_weight() -> None:
+@pytest.mark.abuse
+def test_maps_that_cannot_share_a_weight() -> None:
     before = layer("Concat", "data data", "wide")
     text = INPUT + before + layer("Convolution", "data wide", "a b", CONV, "c")
     assert "has one weight for all its bottoms" in refusal(text)
@@ -76,6 +83,7 @@ def test_abuse_maps_that_cannot_share_a_weight() -> None:
     assert '"c" has 2 bottoms, but 1 tops' in refusal(text)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "norm",
     [
@@ -84,7 +92,7 @@ def test_abuse_maps_that_cannot_share_a_weight() -> None:
         "batch_norm_param { scale_bias: false }",
     ],
 )
-def test_golden_a_caffe_file_without_scale_layers_is_not_automtl_s(norm: str) -> None:
+def test_caffe_file_without_scale_layers(norm: str) -> None:
     """Its BatchNorm only normalises, and its pooling rounds up."""
     pool = layer("Pooling", "n", "p", "pooling_param { kernel_size: 3 stride: 2 }")
     graph = parse_prototxt(INPUT + layer("BatchNorm", "data", "n", norm) + pool)
@@ -92,21 +100,25 @@ def test_golden_a_caffe_file_without_scale_layers_is_not_automtl_s(norm: str) ->
     assert tuple(graph.outputs[0].shape)[2:] == (4, 4)
 
 
-def test_golden_nvidia_s_own_scale_and_shift() -> None:
+@pytest.mark.golden
+def test_nvidias_scale_bias() -> None:
     fields = "scale_bias: true scale_filler { value: 2 } bias_filler { value: 1 }"
     graph = parse_prototxt(INPUT + layer("BatchNorm", "data", "n", f"batch_norm_param {{ {fields} }}"))
     assert parameter_count(graph) == 6
     assert "AutoMTL" not in notes(graph)
 
 
-def test_golden_a_mask_that_nothing_reads_is_noted() -> None:
+@pytest.mark.golden
+def test_unread_mask_is_noted() -> None:
     pool = layer("Pooling", "data", "p mask", "pooling_param { kernel_size: 2 stride: 2 }", "pool")
     graph = parse_prototxt(INPUT + pool)
     assert [value.name for value in graph.outputs] == ["p"]
     assert 'nothing reads the mask of Pooling "pool"' in notes(graph)
 
 
-def test_parity_unpooling_may_repeat_the_window_of_its_pooling() -> None:
+@pytest.mark.parity
+def test_unpooling_with_a_pooling_param() -> None:
+    """A fork's Unpooling repeats the window of the pooling that made its mask."""
     window = "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"
     before = f'layer {{ name: "p" type: "Pooling" bottom: "x" top: "p" top: "m" {window} }}'
     graph = net(f'type: "Unpooling" bottom: "p" bottom: "m" {window}', (2, 7, 7), before)
@@ -116,13 +128,15 @@ def test_parity_unpooling_may_repeat_the_window_of_its_pooling() -> None:
     np.testing.assert_array_equal(evaluate(graph, x)[0], expected)
 
 
-def test_abuse_unpooling_with_another_window() -> None:
+@pytest.mark.abuse
+def test_unpooling_with_another_window() -> None:
     pool = layer("Pooling", "data", "p m", "pooling_param { kernel_size: 2 stride: 2 }", "p")
     text = INPUT + pool + layer("Unpooling", "p m", "u", "pooling_param { kernel_size: 3 stride: 2 }")
     assert "another window than the pooling" in refusal(text)
 
 
-def test_parity_upsample_with_a_factor_of_one() -> None:
+@pytest.mark.parity
+def test_upsample_with_a_factor_of_one() -> None:
     x = image()
     found = evaluate(net('type: "Upsample" upsample_param { scale: 1 stride: 2 }'), x)[0]
     np.testing.assert_array_equal(found, x.repeat(2, axis=2).repeat(2, axis=3))
@@ -130,25 +144,31 @@ def test_parity_upsample_with_a_factor_of_one() -> None:
     assert "multiplies by its scale" in refusal(text)
 
 
-def test_golden_other_names_of_layers() -> None:
+@pytest.mark.golden
+def test_other_names_of_layers() -> None:
     depthwise = net('type: "DepthwiseConv" convolution_param { num_output: 3 kernel_size: 3 }')
     assert parameter_count(depthwise) == 3 * 9 + 3
     assert parameter_count(net('type: "BNData" bn_param { moving_average: true decay: 0.05 }')) == 6
 
 
-def test_golden_dropout_that_samples_is_deployed_as_the_identity() -> None:
+@pytest.mark.golden
+def test_sampling_dropout_is_the_identity() -> None:
+    """sample_weights_test asks for noise at inference, which is noted and left out."""
     graph = net('type: "Dropout" dropout_param { sample_weights_test: true }')
     assert "sample_weights_test" in notes(graph)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("kind", ["ImageLabelmapData", "BboxData", "CustomDataLayer"])
-def test_golden_data_layers_of_forks_are_inputs(kind: str) -> None:
+def test_data_layers_of_forks_are_inputs(kind: str) -> None:
     data = layer(kind, "", "data label", 'image_data_param { source: "list.txt" new_height: 8 new_width: 8 }', "d")
     graph = parse_prototxt(data + layer("Convolution", "data", "c", CONV))
     assert tuple(graph.input.shape)[1:] == (3, 8, 8)
 
 
-def test_golden_channels_that_no_one_gave_are_noted() -> None:
+@pytest.mark.golden
+def test_assumed_channels_are_noted() -> None:
+    """A data layer without channels becomes an image of 3, with a note."""
     text = layer("Data", "", "data label", 'data_param { source: "lmdb" }') + layer("Convolution", "data", "c", CONV)
     graph = parse_prototxt(text, input_size=(8, 8))
     assert "it has 3 here" in notes(graph)
@@ -167,7 +187,9 @@ DETECTOR = (
 )
 
 
-def test_golden_the_refusal_of_a_detector_says_what_can_be_read() -> None:
+@pytest.mark.golden
+def test_detector_refusal_offers_features() -> None:
+    """The error of a detector lists the features at which its backbone can be read."""
     message = refusal(DETECTOR)
     assert "--features score,boxes" in message
     assert 'reads 2 inputs: "data", "im_info"' in message
@@ -175,7 +197,9 @@ def test_golden_the_refusal_of_a_detector_says_what_can_be_read() -> None:
     assert [value.name for value in graph.outputs] == ["score", "boxes"]
 
 
-def test_golden_no_features_are_offered_when_most_would_be_lost() -> None:
+@pytest.mark.golden
+def test_no_features_when_most_is_lost() -> None:
+    """Where the unknown layer is the first, nothing useful is left to offer."""
     text = INPUT + layer("Python", "data", "p") + layer("ReLU", "p", "r") + layer("ReLU", "r", "s")
     assert "can be read" not in refusal(text)
 
@@ -183,6 +207,7 @@ def test_golden_no_features_are_offered_when_most_would_be_lost() -> None:
 VIDEO = f'input: "data" {"input_dim: 8 " * 5} {layer("ReLU", "data", "r")}'
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -190,10 +215,10 @@ VIDEO = f'input: "data" {"input_dim: 8 " * 5} {layer("ReLU", "data", "r")}'
         ('item { name: "none" label: 0 display_name: "background" }', "it is a label map"),
         ('layers { layer { name: "c" type: "conv" } } layers { layer { name: "r" type: "relu" } }', "V0 format"),
         (VIDEO, "5 axes"),
-        # input_dim: 8 input_dim: 8 layer { type: "ReLU" }', "5 axes"),
     ],
 )
-def test_abuse_a_file_of_another_kind_is_called_what_it_is(text: str, message: str) -> None:
+def test_other_kinds_of_files_are_named(text: str, message: str) -> None:
+    """A solver file, a label map, a file of V0 or of videos gets one error that names its kind."""
     found = refusal(text)
     assert message in found
     assert found.count("V0") <= 1

@@ -74,22 +74,25 @@ POWERS = [
 POSITIVE_POWERS = [(0.5, 1.0, 0.0), (-0.75, 0.5, 1.0), (-1.0, 1.0, 0.0), (0.3, 2.0, 0.25)]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("body", "formula"), FUNCTIONS, ids=[body for body, _ in FUNCTIONS])
-def test_parity_functions(body: str, formula: Formula) -> None:
+def test_functions(body: str, formula: Formula) -> None:
     graph, x = net(body), 3 * image()
     assert_close(evaluate(graph, x)[0], formula(x.astype(np.float64)))
     assert trainable(graph) == 0
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("body", "formula"), POSITIVE, ids=[body for body, _ in POSITIVE])
-def test_parity_logarithms(body: str, formula: Formula) -> None:
+def test_logarithms(body: str, formula: Formula) -> None:
     graph, x = net(body), image(positive=True)
     assert_close(evaluate(graph, x)[0], formula(x.astype(np.float64)))
     assert trainable(graph) == 0
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("power", "scale", "shift"), [*POWERS, *POSITIVE_POWERS])
-def test_parity_power(power: float, scale: float, shift: float) -> None:
+def test_power(power: float, scale: float, shift: float) -> None:
     text = f'type: "Power" power_param {{ power: {power} scale: {scale} shift: {shift} }}'
     if (power, scale, shift) == (1.0, 1.0, 0.0):
         with pytest.raises(InvalidModel, match="only pass the input on"):
@@ -100,7 +103,10 @@ def test_parity_power(power: float, scale: float, shift: float) -> None:
     assert trainable(graph) == 0
 
 
-def test_golden_power_emits_only_what_changes_something() -> None:
+@pytest.mark.golden
+def test_power_emits_no_idle_nodes() -> None:
+    """A factor of 1, a shift of 0 and a power of 1 get no node."""
+
     def ops(text: str) -> list[str]:
         return [node.op_type for node in net(f'type: "Power" power_param {{ {text} }}').nodes]
 
@@ -111,9 +117,10 @@ def test_golden_power_emits_only_what_changes_something() -> None:
     assert net('type: "Power" power_param { scale: 2 }').nodes[0].name == "l"
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("flat", [False, True])
-def test_parity_prelu(shared: bool, flat: bool) -> None:
+def test_prelu(shared: bool, flat: bool) -> None:
     body = f'type: "PReLU" {"bottom: " + chr(34) + "flat" + chr(34) if flat else ""} prelu_param {{ channel_shared: '
     graph = net(body + f"{str(shared).lower()} }}", before=FLAT if flat else "")
     x, w = image(), randomised(graph)["l.weight"]
@@ -131,10 +138,11 @@ REDUCTIONS: list[tuple[str, Callable[..., Array]]] = [
 ]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("axis", [1, 2, 3, -1, -3])
 @pytest.mark.parametrize("coeff", [1.0, -0.5])
 @pytest.mark.parametrize(("name", "formula"), REDUCTIONS, ids=[name for name, _ in REDUCTIONS])
-def test_parity_reduction(name: str, formula: Callable[..., Array], coeff: float, axis: int) -> None:
+def test_reduction(name: str, formula: Callable[..., Array], coeff: float, axis: int) -> None:
     graph = net(f'type: "Reduction" reduction_param {{ operation: {name} axis: {axis} coeff: {coeff} }}')
     x = image()
     axes = tuple(range(axis % 4, 4))
@@ -142,29 +150,34 @@ def test_parity_reduction(name: str, formula: Callable[..., Array], coeff: float
     assert trainable(graph) == 0
 
 
-def test_golden_reduction_reads_the_numbers_of_caffes_enum() -> None:
+@pytest.mark.golden
+def test_reduction_by_enum_number() -> None:
+    """Caffe's enum of reductions counts from 1."""
     for number, name in enumerate(("SUM", "ASUM", "SUMSQ", "MEAN"), 1):
         by_number = net(f'type: "Reduction" reduction_param {{ operation: {number} axis: 1 }}')
         by_name = net(f'type: "Reduction" reduction_param {{ operation: {name} axis: 1 }}')
         assert [node.op_type for node in by_number.nodes] == [node.op_type for node in by_name.nodes]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("axis", [1, 2, 3, -1])
 @pytest.mark.parametrize("tiles", [2, 3])
-def test_parity_tile(axis: int, tiles: int) -> None:
+def test_tile(axis: int, tiles: int) -> None:
     graph, x = net(f'type: "Tile" tile_param {{ axis: {axis} tiles: {tiles} }}'), image()
     repeats = [1, 1, 1, 1]
     repeats[axis] = tiles
     assert_close(evaluate(graph, x)[0], np.tile(x, repeats))
 
 
-def test_golden_a_tile_of_one_is_its_input() -> None:
+@pytest.mark.golden
+def test_tile_of_one_is_its_input() -> None:
     after = net('type: "ReLU" bottom: "t"', before='layer { name: "t" type: "Tile" bottom: "x" top: "t" '
                 'tile_param { tiles: 1 } }')  # fmt: skip
     assert [node.op_type for node in after.nodes] == ["Relu"]
 
 
-def test_parity_in_place_layers_of_several_nodes() -> None:
+@pytest.mark.parity
+def test_in_place_layers_of_several_nodes() -> None:
     swish = 'layer { name: "s" type: "Swish" bottom: "x" top: "x" swish_param { beta: 2 } }'
     graph = net('type: "Power" bottom: "x" top: "x" power_param { scale: 2 shift: 1 }', before=swish)
     x = image()
@@ -172,12 +185,15 @@ def test_parity_in_place_layers_of_several_nodes() -> None:
     assert graph.outputs[0].name == "l"
 
 
-def test_golden_dropout_keeps_its_ratio_where_the_twin_reads_it() -> None:
+@pytest.mark.golden
+def test_unscaled_dropout_keeps_its_ratio() -> None:
+    """A Dropout with scale_train false stays a Dropout for training; the Mul after it scales at inference."""
     graph = net('type: "Dropout" dropout_param { dropout_ratio: 0.25 scale_train: false }')
     assert [node.op_type for node in graph.nodes] == ["Dropout", "Mul"]
     assert attribute(graph.nodes[0], "seed") is None
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -204,23 +220,25 @@ def test_golden_dropout_keeps_its_ratio_where_the_twin_reads_it() -> None:
         ('type: "Tile" tile_param { tiles: 999999 }', ""),
     ],
 )
-def test_abuse_faults_have_a_place_and_a_reason(body: str, words: str) -> None:
+def test_faults_are_located(body: str, words: str) -> None:
     with pytest.raises(InvalidModel) as caught:
         net(body, shape=(3, 1024, 1024) if "999999" in body else (3, 4, 5))
     assert words in str(caught.value)
     assert caught.value.problems[0].line == 3
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     "kind", ["Python", "LSTM", "Threshold", "GELU", "ROIPooling", "BatchReindex", "Filter", "Embed"]
 )
-def test_abuse_layers_without_a_place_here_are_refused_with_advice(kind: str) -> None:
+def test_known_unsupported_layers_get_advice(kind: str) -> None:
     with pytest.raises(UnsupportedOp) as caught:
         net(f'type: "{kind}"')
     assert caught.value.problems[0].advice
 
 
-def test_golden_arg_max_is_dropped_with_a_note() -> None:
+@pytest.mark.golden
+def test_arg_max_is_dropped() -> None:
     scores = 'layer { name: "p" type: "Softmax" bottom: "x" top: "p" }'
     graph = net('type: "ArgMax" bottom: "p" argmax_param { axis: 1 }', before=scores)
     assert [value.name for value in graph.outputs] == ["p"]

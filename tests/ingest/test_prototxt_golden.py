@@ -43,16 +43,17 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", READ, ids=lambda path: path.stem)
-def test_golden_graph(path: Path) -> None:
+def test_graphs_of_the_corpus(path: Path) -> None:
     assert printed(verify(read_prototxt(path))) == path.with_suffix(".txt").read_text()
 
 
-def test_golden_all_faults_of_a_file_are_in_one_error() -> None:
+def test_all_faults_in_one_error() -> None:
     path = CORPUS / "refused_many_faults.prototxt"
     assert refusal(path) == path.with_suffix(".txt").read_text()
 
 
-def test_golden_dropping_the_unknown_layers_leaves_an_invalid_model() -> None:
+def test_faults_without_unknown_layers_are_invalid() -> None:
+    """Without its unknown layers the same file is an InvalidModel, no UnsupportedOp."""
     text = (CORPUS / "refused_many_faults.prototxt").read_text()
     kept = [line for line in text.splitlines() if not re.search('"(Warp|Relu|PriorBox)"', line)]
     with pytest.raises(InvalidModel) as caught:

@@ -12,8 +12,6 @@ from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.text.forks import FIELDS, WORDS
 from trunkline.ingest.prototxt.text.guess import guess
 
-pytestmark = pytest.mark.properties
-
 TYPES = sorted({*TRANSLATORS, *DROPPED, "Input"})
 WINDOW = (
     "dilation",
@@ -30,6 +28,7 @@ WINDOW = (
 """Fields of a convolution, as a guess sees them."""
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("word", "known", "meant"),
     [
@@ -46,10 +45,11 @@ WINDOW = (
         ("MAXX", ("MAX", "AVE"), "MAX"),
     ],
 )
-def test_golden_a_slip_is_mended(word: str, known: tuple[str, ...], meant: str) -> None:
+def test_slips_are_mended(word: str, known: tuple[str, ...], meant: str) -> None:
     assert guess(word, known) == f'did you mean "{meant}"?'
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("word", "known"),
     [
@@ -77,53 +77,63 @@ def test_golden_a_slip_is_mended(word: str, known: tuple[str, ...], meant: str) 
         ("", TYPES),
     ],
 )
-def test_golden_another_name_is_not_a_slip(word: str, known: tuple[str, ...]) -> None:
+def test_other_names_are_no_slips(word: str, known: tuple[str, ...]) -> None:
     assert guess(word, known) == ""
 
 
-def test_golden_blobs_have_short_names() -> None:
+@pytest.mark.golden
+def test_blob_names_may_be_short() -> None:
     assert guess("dat", ("data", "label"), shortest=3) == 'did you mean "data"?'
     assert guess("dat", ("data", "label")) == ""
     assert guess("res100", ("res101",), shortest=3) == ""
 
 
-def test_golden_two_names_that_fit_alike_are_not_guessed_from() -> None:
+@pytest.mark.golden
+def test_ambiguous_names_are_not_guessed() -> None:
+    """Where two known names are equally near, neither is offered."""
     assert guess("stribe", ("stride", "strife")) == ""
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("names", [TYPES, WINDOW, ("MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF")])
-def test_golden_no_known_name_passes_for_another(names: tuple[str, ...]) -> None:
+def test_known_names_are_no_slips_of_others(names: tuple[str, ...]) -> None:
     """Each is a name with a meaning of its own: were one not known, the others must not be offered for it."""
     for name in names:
         assert guess(name, [other for other in names if other != name]) == ""
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", [*FIELDS, *WORDS, *REFUSED])
-def test_golden_what_forks_mean_is_no_slip_of_what_is_read(name: str) -> None:
+def test_fork_words_are_no_slips(name: str) -> None:
+    """A word that has a meaning in a fork is never taken for one that is read."""
     assert guess(name, [*TYPES, *WINDOW, "PROD", "SUM", "MAX", "AVE"]) == ""
 
 
 words = st.lists(st.text(string.ascii_lowercase, min_size=1, max_size=9), min_size=1, max_size=4)
 
 
+@pytest.mark.properties
 @settings(max_examples=300, deadline=None)
 @given(words, words)
-def test_properties_a_guess_has_as_many_words_and_the_same_short_ones(first: list[str], second: list[str]) -> None:
+def test_guesses_keep_the_words(first: list[str], second: list[str]) -> None:
+    """A guess has as many words as the name, and the same short ones."""
     if guess("_".join(first), ["_".join(second)]) and "".join(first) != "".join(second):
         assert len(first) == len(second)
         assert all(a == b for a, b in zip(first, second, strict=True) if min(len(a), len(b)) < 3)
 
 
+@pytest.mark.properties
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=12), st.lists(st.text(max_size=12), max_size=5))
-def test_properties_any_text_may_be_asked_for(word: str, known: list[str]) -> None:
+def test_guesses_accept_any_text(word: str, known: list[str]) -> None:
     answer = guess(word, known)
     assert answer == "" or any(f'"{name}"' in answer for name in known)
 
 
+@pytest.mark.properties
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([name for name in TYPES if len(name) > 6]), st.data())
-def test_properties_a_letter_left_out_is_found_or_left_alone(name: str, data: st.DataObject) -> None:
+def test_missing_letter_is_mended_or_left(name: str, data: st.DataObject) -> None:
     """Never another layer: some letters decide whether a name is one word or two, and then nothing is offered."""
     place = data.draw(st.integers(1, len(name) - 1))
     assert guess(name[:place] + name[place + 1 :], TYPES) in ("", f'did you mean "{name}"?')

@@ -21,17 +21,19 @@ def bottoms(count: int) -> str:
     return " ".join(f'bottom: "b{index}"' for index in range(count))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("count", [2, 4, 8])
 @pytest.mark.parametrize("operation", ["PROD", "SUM", "MAX"])
-def test_parity_eltwise(operation: str, count: int) -> None:
+def test_eltwise(operation: str, count: int) -> None:
     body = f'type: "Eltwise" {bottoms(count)} eltwise_param {{ operation: {operation} stable_prod_grad: true }}'
     graph, x = net(body, SHAPE, parts(count)), image(SHAPE)
     stacked = np.stack(np.split(x.astype(np.float64), count, axis=1))
     assert_close(evaluate(graph, x)[0], {"PROD": stacked.prod, "SUM": stacked.sum, "MAX": stacked.max}[operation](0))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("coeff", [(1, -1), (0.5, 2), (-1, -1), (0, 1), (1, 1), (1, -1, 0.25, 3), (1, 1, 1, 1)])
-def test_parity_eltwise_coefficients_are_constants(coeff: tuple[float, ...]) -> None:
+def test_eltwise_coefficients_are_constants(coeff: tuple[float, ...]) -> None:
     fields = " ".join(f"coeff: {value}" for value in coeff)
     body = f'type: "Eltwise" {bottoms(len(coeff))} eltwise_param {{ {fields} }}'
     graph, x = net(body, SHAPE, parts(len(coeff))), image(SHAPE)
@@ -40,13 +42,15 @@ def test_parity_eltwise_coefficients_are_constants(coeff: tuple[float, ...]) -> 
     assert trainable(graph) == 0
 
 
-def test_parity_eltwise_of_a_blob_with_itself() -> None:
+@pytest.mark.parity
+def test_eltwise_of_a_blob_with_itself() -> None:
     x = image()
     assert_close(evaluate(net('type: "Eltwise" bottom: "x" bottom: "x" bottom: "x"'), x)[0], 3 * x)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("flat", [True, False])
-def test_parity_axpy(flat: bool) -> None:
+def test_axpy(flat: bool) -> None:
     pool = 'layer { name: "p" type: "Pooling" bottom: "b0" top: "p" pooling_param { pool: AVE global_pooling: true } }'
     flatten = 'layer { name: "f" type: "Flatten" bottom: "p" top: "f" }' if flat else ""
     body = f'type: "Axpy" bottom: "{"f" if flat else "p"}" bottom: "b0" bottom: "b1"'
@@ -55,27 +59,31 @@ def test_parity_axpy(flat: bool) -> None:
     assert_close(evaluate(graph, x)[0], first.mean((2, 3), keepdims=True) * first + second)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("field", "axis"), [("", 1), ("axis: 1", 1), ("concat_dim: 1", 1), ("axis: -1", 3), ("axis: 2", 2)]
 )
-def test_parity_concat(field: str, axis: int) -> None:
+def test_concat(field: str, axis: int) -> None:
     graph, x = net(f'type: "Concat" {bottoms(4)} concat_param {{ {field} }}', SHAPE, parts(4)), image(SHAPE)
     assert_close(evaluate(graph, x)[0], np.concatenate(np.split(x, 4, axis=1), axis=axis))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("fields", "axis", "points"),
     [("", 1, [4]), ("axis: 2", 2, [2]), ("slice_dim: 1", 1, [4]), ("slice_point: 3", 1, [3])]
     + [("axis: -1 slice_point: 1", 3, [1]), ("slice_point: 1 slice_point: 6", 1, [1, 6])],
 )
-def test_parity_slice(fields: str, axis: int, points: list[int]) -> None:
+def test_slice(fields: str, axis: int, points: list[int]) -> None:
     tops = " ".join(f'top: "y{index}"' for index in range(len(points) + 1))
     graph, x = net(f'type: "Slice" {tops} slice_param {{ {fields} }}', SHAPE), image(SHAPE)
     for found, expected in zip(evaluate(graph, x), np.split(x, points, axis=axis), strict=True):
         assert_close(found, expected)
 
 
-def test_golden_a_slice_into_one_part_and_a_split_are_their_input() -> None:
+@pytest.mark.golden
+def test_slice_of_one_and_split_are_identities() -> None:
+    """Neither a Slice into one part nor a Split needs a node."""
     before = 'layer { name: "one" type: "Slice" bottom: "x" top: "one" }'
     before += 'layer { name: "split" type: "Split" bottom: "one" top: "s0" top: "s1" }'
     before += 'layer { name: "quiet" type: "Silence" bottom: "s1" }'
@@ -84,6 +92,7 @@ def test_golden_a_slice_into_one_part_and_a_split_are_their_input() -> None:
     assert any("Silence" in note for note in graph.notes)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -103,7 +112,7 @@ def test_golden_a_slice_into_one_part_and_a_split_are_their_input() -> None:
         ('type: "Slice" top: "y" top: "z" slice_param { slice_point: 1 slice_point: 5 }', "into 2 parts"),
     ],
 )
-def test_abuse_faults_have_a_place_and_a_reason(body: str, words: str) -> None:
+def test_faults_are_located(body: str, words: str) -> None:
     with pytest.raises(InvalidModel, match=words) as caught:
         net(body, SHAPE, parts(2))
     assert caught.value.problems[0].line == 3

@@ -16,8 +16,6 @@ from caffe_reference.parity import judge
 from trunkline.errors import InvalidModel
 from trunkline.ingest.prototxt import parse_prototxt
 
-pytestmark = pytest.mark.parity
-
 MOST_REFUSED: dict[str, int] = {}
 """Cases of the whole grid that Caffe accepts and Trunkline refuses, with a place. A kind not here has none."""
 
@@ -46,32 +44,36 @@ def judged(cases: Iterable[Case]) -> tuple[Counter[str], list[str]]:
     return counts, faults
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", SAME)
-def test_parity_of_a_corner(name: str) -> None:
+def test_corner_cases(name: str) -> None:
     case = case_of(name, SAME[name])
     assert case is not None
     verdict = judge(case)
     assert verdict.status == "same", f"{verdict.detail}\n{prototxt(case.net)}"
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", REFUSED)
-def test_abuse_what_cannot_be_computed_is_refused_at_its_line(name: str) -> None:
+def test_uncomputable_nets_are_refused_with_place(name: str) -> None:
     with pytest.raises(InvalidModel) as caught:
         parse_prototxt(prototxt(REFUSED[name]), "net.prototxt")
     assert all(problem.place.startswith("net.prototxt:") for problem in caught.value.problems)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("kind", GRID)
-def test_parity_of_a_slice_of_the_grid(kind: str) -> None:
+def test_slice_of_the_grid(kind: str) -> None:
     counts, faults = judged(cases_of(kind, SLICE))
     assert not counts["different"], "\n".join(faults[:3])
     assert kind in MOST_REFUSED or not counts["refused"], "\n".join(faults[:3])
     assert counts.total() >= 3
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_parity_of_the_whole_grid(capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_grid(capsys: pytest.CaptureFixture[str]) -> None:
     totals: Counter[str] = Counter()
     refused: dict[str, int] = {}
     different: list[str] = []
@@ -95,7 +97,8 @@ def reference(kind: str, image: np.ndarray, fields: dict[str, object], tops: int
     return evaluate(net, image, weights)
 
 
-def test_golden_the_reference_keeps_the_place_of_a_maximum() -> None:
+@pytest.mark.golden
+def test_reference_pools_with_a_mask() -> None:
     """Numbers of Caffe's own test: 3 x 5, window 2 x 2."""
     image = np.array([[1, 2, 5, 2, 3], [9, 4, 1, 4, 8], [1, 2, 5, 2, 3]], float)[None, None]
     largest, mask = reference("Pooling", image, {"pooling_param": {"kernel_size": 2}}, tops=2)
@@ -103,14 +106,16 @@ def test_golden_the_reference_keeps_the_place_of_a_maximum() -> None:
     assert mask[0, 0].tolist() == [[5, 2, 2, 9], [5, 12, 12, 9]]
 
 
-def test_golden_the_reference_pools_a_padded_plane() -> None:
+@pytest.mark.golden
+def test_reference_pools_a_padded_plane() -> None:
     """Numbers of Caffe's own test: 3 x 3, window 3 x 3, stride 2, padding 2."""
     image = np.array([[1, 2, 4], [2, 3, 2], [4, 2, 1]], float)[None, None]
     fields = {"kernel_size": 3, "stride": 2, "pad": 2}
     assert reference("Pooling", image, {"pooling_param": fields})[0][0, 0].tolist() == [[1, 4, 4], [4, 4, 4], [4, 4, 1]]
 
 
-def test_golden_the_reference_averages_over_padding() -> None:
+@pytest.mark.golden
+def test_reference_averages_over_padding() -> None:
     """Numbers of Caffe's own test: a plane of 2, window 3 x 3, padding 1."""
     fields = {"pool": Word("AVE"), "kernel_size": 3, "stride": 1, "pad": 1}
     found = reference("Pooling", np.full((1, 1, 3, 3), 2.0), {"pooling_param": fields})[0][0, 0]
@@ -118,7 +123,8 @@ def test_golden_the_reference_averages_over_padding() -> None:
     np.testing.assert_allclose(found, [[corner, edge, corner], [edge, 2, edge], [corner, edge, corner]])
 
 
-def test_golden_the_reference_scatters() -> None:
+@pytest.mark.golden
+def test_reference_deconvolves() -> None:
     """Caffe's own test: 3 channels of 1, window 3 x 3, stride 2, bias 0.1; every second row and column overlaps."""
     fields = {"num_output": 4, "kernel_size": 3, "stride": 2}
     found = reference("Deconvolution", np.ones((2, 3, 6, 4)), {"convolution_param": fields})[0]
@@ -126,11 +132,12 @@ def test_golden_the_reference_scatters() -> None:
     np.testing.assert_allclose(found, np.broadcast_to(3 * np.outer(*twice) + 0.1, (2, 4, 13, 9)))
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("fields", "size"),
     [({"zoom_factor": 8}, 321), ({"shrink_factor": 8}, 6), ({"pad_end": -1, "zoom_factor": 2}, 79)],
 )
-def test_golden_the_reference_resizes_as_deeplab(fields: dict[str, int], size: int) -> None:
+def test_reference_resizes_as_deeplab(fields: dict[str, int], size: int) -> None:
     ramp = np.broadcast_to(np.arange(41.0), (1, 1, 41, 41))
     found = reference("Interp", ramp, {"interp_param": fields})[0]
     last = 40 + fields.get("pad_end", 0)

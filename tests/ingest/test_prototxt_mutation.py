@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
+
+pytestmark = pytest.mark.abuse
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "prototxt"
 FILES = [
@@ -44,7 +47,7 @@ def mutated(tokens: list[str], changes: list[tuple[int, str, str]]) -> str:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(FILES), st.lists(_mutation, min_size=1, max_size=3))
-def test_abuse_mutated_files_never_crash(tokens: list[str], changes: list[tuple[int, str, str]]) -> None:
+def test_mutated_files_never_crash(tokens: list[str], changes: list[tuple[int, str, str]]) -> None:
     try:
         verify(parse_prototxt(mutated(tokens, changes), "net.prototxt"))
     except InvalidModel as error:

@@ -29,10 +29,11 @@ def ops(graph: Graph) -> list[str]:
     return [node.op_type for node in graph.nodes]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("eps", [1e-5, 1e-3])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_parity_batch_norm_with_and_without_scale(scaled: bool, bias: bool, eps: float) -> None:
+def test_batch_norm_with_and_without_scale(scaled: bool, bias: bool, eps: float) -> None:
     before = norm(f"{CAFFE} eps: {eps}")
     body = f'type: "Scale" bottom: "n" scale_param {{ bias_term: {str(bias).lower()} }}'
     graph = net(body if scaled else 'type: "ReLU" bottom: "n"', before=before)
@@ -47,7 +48,9 @@ def test_parity_batch_norm_with_and_without_scale(scaled: bool, bias: bool, eps:
     assert trainable(graph) == (0 if not scaled else 6 if bias else 3)
 
 
-def test_parity_a_norm_without_scale_holds_the_constants_one_and_zero() -> None:
+@pytest.mark.parity
+def test_norm_without_scale_holds_constants() -> None:
+    """Without a Scale layer, scale 1 and shift 0 are constants that never train."""
     graph = net('type: "ReLU" bottom: "n"', before=norm())
     stored = graph.initializers
     assert [role_of(stored[name]) for name in ("n.scale", "n.bias", "n.mean")] == ["static", "static", "statistic"]
@@ -55,9 +58,11 @@ def test_parity_a_norm_without_scale_holds_the_constants_one_and_zero() -> None:
     assert w["n.scale"].tolist() == [1, 1, 1] and w["n.bias"].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("fields", ["axis: 2", "num_axes: 2", "num_axes: -1", "axis: -1", "num_axes: 0"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_parity_a_scale_that_no_batch_norm_can_hold_stays_apart(fields: str, bias: bool) -> None:
+def test_other_scales_stay_apart(fields: str, bias: bool) -> None:
+    """A Scale layer whose factors are not one a channel stays a node of its own."""
     body = f'type: "Scale" bottom: "n" scale_param {{ {fields} bias_term: {str(bias).lower()} }}'
     graph = net(body, before=norm())
     x, w = image(), randomised(graph)
@@ -66,7 +71,9 @@ def test_parity_a_scale_that_no_batch_norm_can_hold_stays_apart(fields: str, bia
     assert_close(evaluate(graph, x)[0], expected)
 
 
-def test_parity_a_fork_with_its_own_scale_and_shift() -> None:
+@pytest.mark.parity
+def test_scale_bias_beside_a_scale_layer() -> None:
+    """With NVIDIA's scale_bias a Scale layer after the norm is a second scale."""
     fields = f"{CAFFE} scale_bias: true scale_filler {{ value: 2 }} bias_filler {{ value: 0.5 }}"
     graph = net('type: "Scale" bottom: "n"', before=norm(fields))
     start = Filler.of(graph.initializers["n.scale"])
@@ -77,7 +84,9 @@ def test_parity_a_fork_with_its_own_scale_and_shift() -> None:
     assert trainable(graph) == 9
 
 
-def test_parity_norms_that_share_all_their_blobs_share_weights_and_statistics() -> None:
+@pytest.mark.parity
+def test_norms_share_statistics() -> None:
+    """Norms that share all three blobs by name have one mean and one variance."""
     names = " ".join(f'param {{ name: "{name}" }}' for name in ("m", "v", "f"))
     first = norm() + 'layer { name: "s" type: "Scale" bottom: "n" top: "s" param { name: "w" } }'
     second = norm(name="n2", bottom="s", top="n2")
@@ -90,13 +99,15 @@ def test_parity_norms_that_share_all_their_blobs_share_weights_and_statistics() 
     assert not {"n2.mean", "n2.var", "l.weight"} & set(graph.initializers)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(("value", "words"), [("true", "deployed"), ("false", "trained")])
-def test_golden_global_statistics_are_noted_either_way(value: str, words: str) -> None:
+def test_use_global_stats_is_noted(value: str, words: str) -> None:
     notes = net('type: "ReLU" bottom: "n"', before=norm(f"use_global_stats: {value}")).notes
     assert any(f"use_global_stats: {value} is how the file was {words}" in note for note in notes)
 
 
-def test_parity_pspnet_bn() -> None:
+@pytest.mark.parity
+def test_pspnet_bn() -> None:
     fields = "slope_filler { value: 1 } bias_filler { value: 0 } momentum: 0.95 eps: 1e-3 frozen: true"
     graph = net(f'type: "BN" bn_param {{ {fields} }}')
     x, w = image(), randomised(graph)
@@ -106,6 +117,7 @@ def test_parity_pspnet_bn() -> None:
     assert trainable(graph) == 6
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("fields", "eps", "momentum"),
     [
@@ -115,7 +127,7 @@ def test_parity_pspnet_bn() -> None:
         ("var_eps: 1e-3", 1e-3, 0.95),
     ],
 )
-def test_parity_bn_of_the_first_pspnet(fields: str, eps: float, momentum: float) -> None:
+def test_bn_of_the_first_pspnet(fields: str, eps: float, momentum: float) -> None:
     graph = net(f'type: "BN" bn_param {{ {fields} }}')
     x, w = image(), randomised(graph)
     expected = normed(x, w, "l", eps) * per_channel(w["l.scale"]) + per_channel(w["l.bias"])
@@ -124,7 +136,8 @@ def test_parity_bn_of_the_first_pspnet(fields: str, eps: float, momentum: float)
     assert attribute(graph.nodes[0], "epsilon") == pytest.approx(eps)
 
 
-def test_parity_segnet_bn() -> None:
+@pytest.mark.parity
+def test_segnet_bn() -> None:
     fillers = "scale_filler { value: 1 } shift_filler { value: 0.001 }"
     learn = net(f'type: "BN" bn_param {{ {fillers} }}')
     x, w = image(), randomised(learn)
@@ -137,11 +150,12 @@ def test_parity_segnet_bn() -> None:
     assert_close(evaluate(deployed, x)[0], x * w["l.scale"] + w["l.bias"])
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     "fields", ["", "axis: 2", "axis: -1", "num_axes: 2", "num_axes: 3", "num_axes: -1", "num_axes: 0"]
 )
 @pytest.mark.parametrize("bias", [True, False])
-def test_parity_scale_alone(fields: str, bias: bool) -> None:
+def test_scale_alone(fields: str, bias: bool) -> None:
     graph = net(f'type: "Scale" scale_param {{ {fields} bias_term: {str(bias).lower()} filler {{ value: 2 }} }}')
     axis = {"axis: 2": 2, "axis: -1": 3}.get(fields, 1)
     count = {"num_axes: 2": 2, "num_axes: 3": 3, "num_axes: -1": 3, "num_axes: 0": 0}.get(fields, 1)
@@ -152,17 +166,19 @@ def test_parity_scale_alone(fields: str, bias: bool) -> None:
     assert trainable(graph) == int(np.prod(shape)) * (1 + bias)
 
 
-def test_parity_bias_alone() -> None:
+@pytest.mark.parity
+def test_bias_alone() -> None:
     graph = net('type: "Bias" bias_param { filler { value: 2 } }')
     x, w = image(), randomised(graph)
     assert_close(evaluate(graph, x)[0], x + w["l.bias"])
     assert w["l.bias"].shape == (3, 1, 1)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("axis", [0, -4])
 @pytest.mark.parametrize("kind", ["Scale", "Bias"])
 @pytest.mark.parametrize("reduced", [1, 2, 3, 4])
-def test_parity_scale_and_bias_by_a_second_blob(kind: str, reduced: int, axis: int) -> None:
+def test_scale_and_bias_by_second_blob(kind: str, reduced: int, axis: int) -> None:
     """The second blob has the first ``reduced`` axes of the first one."""
     mean = f'layer {{ name: "r" type: "Reduction" bottom: "x" top: "r" reduction_param {{ axis: {reduced} }} }}'
     before = mean if reduced < 4 else 'layer { name: "r" type: "TanH" bottom: "x" top: "r" }'
@@ -173,8 +189,9 @@ def test_parity_scale_and_bias_by_a_second_blob(kind: str, reduced: int, axis: i
     assert_close(evaluate(graph, image())[0], x * second if kind == "Scale" else x + second, rtol=1e-4)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("kind", ["Scale", "Bias", "PReLU", "Normalize"])
-def test_parity_a_param_name_shares_the_weight_of_any_layer(kind: str) -> None:
+def test_param_name_shares_any_weight(kind: str) -> None:
     block = "norm_param { channel_shared: false }" if kind == "Normalize" else ""
     body = f'type: "{kind}" param {{ name: "w" }} {block}'
     graph = net(f'{body} bottom: "a"', before=f'layer {{ name: "a" {body} bottom: "x" top: "a" }}')
@@ -184,9 +201,10 @@ def test_parity_a_param_name_shares_the_weight_of_any_layer(kind: str) -> None:
     ]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize(("alpha", "beta", "k"), [(1.0, 0.75, 1.0), (0.5, 0.5, 2.0)])
-def test_parity_lrn_across_channels(size: int, alpha: float, beta: float, k: float) -> None:
+def test_lrn_across_channels(size: int, alpha: float, beta: float, k: float) -> None:
     shape = (6, 4, 5)
     graph = net(f'type: "LRN" lrn_param {{ local_size: {size} alpha: {alpha} beta: {beta} k: {k} }}', shape=shape)
     x = image(shape).astype(np.float64)
@@ -197,11 +215,12 @@ def test_parity_lrn_across_channels(size: int, alpha: float, beta: float, k: flo
     assert_close(evaluate(graph, image(shape))[0], x / (k + alpha / size * total) ** beta)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.75), (0.5, 0.5)])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (2, 1, 9)])
-def test_parity_lrn_within_channels(size: int, alpha: float, beta: float, shape: tuple[int, int, int]) -> None:
-    """The sum over size x size numbers, zeros beyond the edge, times alpha / size²; k is 1 whatever the file says."""
+def test_lrn_within_channels(size: int, alpha: float, beta: float, shape: tuple[int, int, int]) -> None:
+    """The sum over size x size numbers, zeros beyond the edge, times alpha / size²; k is 1 whatever the file gives."""
     region = f"norm_region: WITHIN_CHANNEL local_size: {size} alpha: {alpha} beta: {beta} k: 3"
     graph = net(f'type: "LRN" lrn_param {{ {region} }}', shape=shape)
     x, pad = image(shape).astype(np.float64), size // 2
@@ -212,11 +231,12 @@ def test_parity_lrn_within_channels(size: int, alpha: float, beta: float, shape:
     assert any("1 for k" in note for note in graph.notes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("across", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("eps", [1e-10, 0.5, 0.0])
 @pytest.mark.parametrize("flat", [True, False])
-def test_parity_normalize(across: bool, shared: bool, eps: float, flat: bool) -> None:
+def test_normalize(across: bool, shared: bool, eps: float, flat: bool) -> None:
     fields = f"across_spatial: {str(across).lower()} channel_shared: {str(shared).lower()} eps: {eps}"
     body = f'type: "Normalize" norm_param {{ {fields} scale_filler {{ value: 20 }} }}'
     before = 'layer { name: "f" type: "Flatten" bottom: "x" top: "f" }' if flat else ""
@@ -229,10 +249,11 @@ def test_parity_normalize(across: bool, shared: bool, eps: float, flat: bool) ->
     assert trainable(graph) == (1 if shared else x.shape[1])
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("across", [True, False])
 @pytest.mark.parametrize("variance", [True, False])
 @pytest.mark.parametrize("eps", [1e-9, 0.5])
-def test_parity_mvn(across: bool, variance: bool, eps: float) -> None:
+def test_mvn(across: bool, variance: bool, eps: float) -> None:
     fields = f"across_channels: {str(across).lower()} normalize_variance: {str(variance).lower()} eps: {eps}"
     graph = net(f'type: "MVN" mvn_param {{ {fields} }}')
     x = image().astype(np.float64)
@@ -244,6 +265,7 @@ def test_parity_mvn(across: bool, variance: bool, eps: float) -> None:
     assert trainable(graph) == 0
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -270,7 +292,7 @@ def test_parity_mvn(across: bool, variance: bool, eps: float) -> None:
         ('type: "LRN" lrn_param { norm_region: WITHIN_CHANNEL local_size: 2 }', "even local_size"),
     ],
 )
-def test_abuse_faults_have_a_place_and_a_reason(body: str, words: str) -> None:
+def test_faults_are_located(body: str, words: str) -> None:
     with pytest.raises(InvalidModel, match=words) as caught:
         net(body, before='layer { name: "f" type: "Flatten" bottom: "x" top: "f" }')
     assert caught.value.problems[0].line == 3

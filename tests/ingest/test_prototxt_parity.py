@@ -69,7 +69,7 @@ def deconv(x, weight, stride, pad):
     return out[:, :, pad:-pad, pad:-pad]
 
 
-def test_parity_a_block_of_caffe_layers() -> None:
+def test_block_of_caffe_layers() -> None:
     graph = parse_prototxt(BLOCK)
     w = randomised(graph)
     x = np.random.default_rng(2).normal(size=(3, 4, 9, 8)).astype(np.float32)
@@ -87,7 +87,7 @@ def test_parity_a_block_of_caffe_layers() -> None:
     np.testing.assert_allclose(evaluate(graph, x)[0], powers / powers.sum(1, keepdims=True), rtol=2e-4, atol=1e-6)
 
 
-def test_parity_deconvolution_scatters() -> None:
+def test_deconvolution_scatters() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 5
         layer { name: "up" type: "Deconvolution" bottom: "x" top: "y"
@@ -97,7 +97,8 @@ def test_parity_deconvolution_scatters() -> None:
     np.testing.assert_allclose(evaluate(graph, x)[0], deconv(x, weight, 2, 1), rtol=1e-4, atol=1e-5)
 
 
-def test_parity_a_bilinear_filler_keeps_a_ramp_a_ramp() -> None:
+def test_bilinear_filler_keeps_a_ramp() -> None:
+    """Up-sampling by a bilinear filler interpolates a ramp exactly."""
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 1 input_dim: 6 input_dim: 6
         layer { name: "up" type: "Deconvolution" bottom: "x" top: "y" convolution_param {
@@ -107,7 +108,7 @@ def test_parity_a_bilinear_filler_keeps_a_ramp_a_ramp() -> None:
     np.testing.assert_allclose(np.diff(inner, axis=1), 0.5, atol=1e-6)
 
 
-def test_parity_squeeze_and_excite_and_shuffle() -> None:
+def test_squeeze_and_excite_and_shuffle() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 6 input_dim: 3 input_dim: 3
         layer { name: "mean" type: "Pooling" bottom: "x" top: "mean" pooling_param { pool: AVE global_pooling: true } }
@@ -120,7 +121,7 @@ def test_parity_squeeze_and_excite_and_shuffle() -> None:
     np.testing.assert_allclose(evaluate(graph, x)[0], y, rtol=1e-5, atol=1e-5)
 
 
-def test_parity_layers_that_share_a_param_name_share_one_weight() -> None:
+def test_shared_param_names_share_weights() -> None:
     graph = parse_prototxt("""
         input: "x" input_dim: 1 input_dim: 2 input_dim: 4 input_dim: 4
         layer { name: "a" type: "Convolution" bottom: "x" top: "a" param { name: "w" lr_mult: 1 } param { name: "b" }
@@ -176,7 +177,7 @@ EVERY_LAYER = [
 
 
 @pytest.mark.parametrize("body", EVERY_LAYER)
-def test_parity_of_the_trainable_twin(body: str) -> None:
+def test_trainable_twin(body: str) -> None:
     """The twin computes what onnxruntime does, has the weights as parameters, and gives the image a gradient."""
     torch = pytest.importorskip("torch")
     from trunkline.twins.twin import Twin
@@ -193,7 +194,8 @@ def test_parity_of_the_trainable_twin(body: str) -> None:
     assert torch.isfinite(pixels.grad).all()
 
 
-def test_parity_dropout_that_scales_at_inference_does_not_scale_in_training() -> None:
+def test_unscaled_dropout_in_training() -> None:
+    """With scale_train false, training keeps numbers as they are, and inference multiplies by 1 − ratio."""
     torch = pytest.importorskip("torch")
     from trunkline.twins.twin import Twin
 

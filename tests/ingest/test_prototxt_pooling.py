@@ -54,9 +54,10 @@ def run(graph, x: np.ndarray) -> np.ndarray:
 axis = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3))
 
 
+@pytest.mark.parity
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["MAX", "AVE"]), axis, axis, st.booleans())
-def test_parity_pooling_is_caffes(kind: str, rows: tuple, columns: tuple, ceil: bool) -> None:
+def test_pooling_is_caffes(kind: str, rows: tuple, columns: tuple, ceil: bool) -> None:
     for n, k, s, p in (rows, columns):
         assume(p < k <= n + 2 * p)
         assume(not ceil or rows[3] or columns[3] or -(-(n - k) // s) * s < n)  # no window of nothing
@@ -69,6 +70,7 @@ def test_parity_pooling_is_caffes(kind: str, rows: tuple, columns: tuple, ceil: 
     np.testing.assert_allclose(run(graph, x), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("size", "ops", "pads", "ceil_mode", "out"),
     [
@@ -76,7 +78,7 @@ def test_parity_pooling_is_caffes(kind: str, rows: tuple, columns: tuple, ceil: 
         (9, ["MaxPool"], [0, 0, 0, 0], 0, 4),  # exact
     ],
 )
-def test_golden_max_pool_keeps_the_files_padding(size: int, ops: list, pads: list, ceil_mode: int, out: int) -> None:
+def test_max_pool_keeps_the_files_padding(size: int, ops: list, pads: list, ceil_mode: int, out: int) -> None:
     graph = parse_prototxt(net("MAX", (size, size), (3, 3), (2, 2), (0, 0), ""))
     node = graph.nodes[0]
     assert [n.op_type for n in graph.nodes] == ops
@@ -85,26 +87,31 @@ def test_golden_max_pool_keeps_the_files_padding(size: int, ops: list, pads: lis
     assert shape_of(graph.outputs[0]) == (None, 2, out, out)
 
 
-def test_golden_a_stride_beyond_the_kernel_may_round_down() -> None:
+@pytest.mark.golden
+def test_stride_beyond_the_kernel() -> None:
+    """Rounded down, no window begins beyond the input, whatever the stride."""
     graph = parse_prototxt(net("MAX", (8, 9), (1, 1), (2, 2), (0, 0), "ceil_mode: false"))
     assert shape_of(graph.outputs[0]) == (None, 2, 4, 5)
 
 
-def test_golden_a_last_window_in_the_padding_is_dropped() -> None:
+@pytest.mark.golden
+def test_window_in_the_padding_is_dropped() -> None:
     # ⌈(4 + 2 − 2) / 3⌉ + 1 = 3, but the third window would begin at 6 ≥ 4 + 1.
     graph = parse_prototxt(net("MAX", (4, 4), (2, 2), (3, 3), (1, 1), ""))
     assert shape_of(graph.outputs[0]) == (None, 2, 2, 2)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("extra", "out"),
     [("", 4), ("round_mode: CEIL", 4), ("round_mode: FLOOR", 3), ("ceil_mode: true", 4), ("ceil_mode: 0", 3)],
 )
-def test_golden_rounding_as_written(extra: str, out: int) -> None:
+def test_rounding_as_written(extra: str, out: int) -> None:
     graph = parse_prototxt(net("AVE", (8, 8), (3, 3), (2, 2), (0, 0), extra))
     assert shape_of(graph.outputs[0]) == (None, 2, out, out)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -119,7 +126,7 @@ def test_golden_rounding_as_written(extra: str, out: int) -> None:
         (net("AVE", (8, 8), (1, 1), (2, 2), (0, 0), ""), "begins beyond the 8 pixels"),
     ],
 )
-def test_abuse_pooling_that_makes_no_sense(text: str, words: str) -> None:
+def test_pooling_that_makes_no_sense(text: str, words: str) -> None:
     with pytest.raises(InvalidModel, match=words.replace("(", r"\(")) as caught:
         parse_prototxt(text, "p.prototxt")
     assert caught.value.problems[0].place.startswith("p.prototxt:")

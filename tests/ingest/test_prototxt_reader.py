@@ -46,6 +46,7 @@ def refuse(text: str) -> InvalidModel:
     return caught.value
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("file", "count", "nodes"),
     [
@@ -57,17 +58,19 @@ def refuse(text: str) -> InvalidModel:
         ("squeezenet_v1.1", 1_235_496, 66),
     ],
 )
-def test_golden_published_parameter_counts(shared_data: Path, file: str, count: int, nodes: int) -> None:
+def test_published_parameter_counts(shared_data: Path, file: str, count: int, nodes: int) -> None:
     graph = verify(read_prototxt(shared_data / "prototxt" / f"{file}.prototxt"))
     assert (parameters(graph), len(graph.nodes), len(graph.outputs)) == (count, nodes, 1)
 
 
-def test_golden_the_file_replaces_its_size_on_request(shared_data: Path) -> None:
+@pytest.mark.golden
+def test_input_size_replaces_the_files(shared_data: Path) -> None:
     path = shared_data / "prototxt" / "deeplab_resnet34_adashare.prototxt"
     assert shape_of(read_prototxt(path).outputs[0]) == (None, 512, 29, 29)
     assert shape_of(read_prototxt(path, input_size=(320, 256)).outputs[0]) == (None, 512, 41, 33)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "header",
     [
@@ -77,25 +80,30 @@ def test_golden_the_file_replaces_its_size_on_request(shared_data: Path) -> None
         'layer { name: "in" type: "MemoryData" top: "data" top: "label" transform_param { crop_size: 32 } }',
     ],
 )
-def test_golden_every_way_to_declare_the_input(header: str) -> None:
+def test_every_way_to_declare_the_input(header: str) -> None:
     graph = verify(parse_prototxt(header + "\n" + conv("c")))
     assert (graph.input.name, shape_of(graph.input)) == ("data", (None, 3, 32, 32))
 
 
-def test_golden_an_input_only_the_loss_reads_is_dropped() -> None:
+@pytest.mark.golden
+def test_input_of_the_loss_is_dropped() -> None:
+    """An input that only a dropped layer reads is no input of the Graph."""
     labels = 'input: "label" input_shape { dim: 1 dim: 1 dim: 1 dim: 1 }\n'
     graph = parse_prototxt(INPUT + labels + conv("c") + layer("SoftmaxWithLoss", "loss", "c label"))
     assert [note for note in graph.notes if '"label"' in note]
     assert [value.name for value in graph.outputs] == ["c"]
 
 
-def test_golden_a_misnamed_input_is_repaired_only_where_it_is_certain() -> None:
+@pytest.mark.golden
+def test_misnamed_input_is_repaired() -> None:
+    """A header that names the input differently is repaired, but only where nothing reads the declared name."""
     assert "taken as the input" in parse_prototxt(INPUT + conv("c", "image")).notes[0]
     # "data" has a reader, so "dat" is a misspelling and not the input.
     assert 'did you mean "data"?' in str(refuse(INPUT + conv("c") + conv("d", "dat")))
 
 
-def test_golden_in_place_layers_get_their_own_values() -> None:
+@pytest.mark.golden
+def test_in_place_layers_get_own_values() -> None:
     graph = parse_prototxt(INPUT + conv("c") + layer("ReLU", "r", "c", "c") + layer("Sigmoid", "s", "c", "c"))
     assert [(node.name, node.inputs[0].name, node.outputs[0].name) for node in graph.nodes] == [
         ("c", "data", "c"),
@@ -104,25 +112,31 @@ def test_golden_in_place_layers_get_their_own_values() -> None:
     ]
 
 
-def test_golden_names_never_clash() -> None:
+@pytest.mark.golden
+def test_names_never_clash() -> None:
     text = conv("c", top="c.weight") + layer("ReLU", "y", "c.weight", "c.weight") + layer("ReLU", "z", "c.weight", "y")
     graph = verify(parse_prototxt(INPUT + text))
     assert [node.outputs[0].name for node in graph.nodes] == ["c.weight", "y_2", "y"]
     assert graph.nodes[0].inputs[1].name == "c.weight_2"
 
 
-def test_golden_outputs_are_the_blobs_nothing_reads_in_order() -> None:
+@pytest.mark.golden
+def test_outputs_are_unread_blobs() -> None:
+    """The outputs are the blobs that nothing reads, in the order of the file."""
     text = conv("a") + layer("Split", "s", "a", "one", 'top: "two"') + layer("ReLU", "r", "one") + conv("b")
     assert [value.name for value in parse_prototxt(INPUT + text).outputs] == ["a", "r", "b"]
 
 
-def test_golden_several_uses_keep_batch_norm_and_scale_apart() -> None:
+@pytest.mark.golden
+def test_second_reader_keeps_scale_apart() -> None:
+    """A Scale layer joins its BatchNorm only if nothing else reads the value between the two."""
     text = layer("BatchNorm", "n") + layer("Scale", "s", "n") + layer("ReLU", "r", "n")
     graph = parse_prototxt(INPUT + text)
     assert [node.op_type for node in graph.nodes] == ["BatchNormalization", "Mul", "Relu"]
     assert any("no scale and shift" in note for note in graph.notes)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("norm", "dialect", "momentum", "height"),
     [
@@ -133,7 +147,7 @@ def test_golden_several_uses_keep_batch_norm_and_scale_apart() -> None:
         ("moving_average_fraction: 0.99", "", 0.99, 16),
     ],
 )
-def test_golden_dialects(norm: str, dialect: str, momentum: float, height: int) -> None:
+def test_dialects(norm: str, dialect: str, momentum: float, height: int) -> None:
     text = layer("BatchNorm", "n", body=f"batch_norm_param {{ {norm} }}")
     text += layer("Pooling", "p", "n", body="pooling_param { kernel_size: 3 stride: 2 }")
     graph = parse_prototxt(INPUT + text)
@@ -142,6 +156,7 @@ def test_golden_dialects(norm: str, dialect: str, momentum: float, height: int) 
     assert shape_of(graph.outputs[0]) == (None, 3, height, height)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [
@@ -157,34 +172,38 @@ def test_golden_dialects(norm: str, dialect: str, momentum: float, height: int) 
         ("include: { max_level: 3 }", True),
     ],
 )
-def test_golden_phase_rules(rule: str, kept: bool) -> None:
+def test_phase_rules(rule: str, kept: bool) -> None:
     graph = parse_prototxt(INPUT + conv("c") + layer("ReLU", "r", "c", body=rule))
     assert (len(graph.nodes) == 2) == kept
 
 
-def test_golden_harmless_fields_are_accepted() -> None:
+@pytest.mark.golden
+def test_harmless_fields_are_accepted() -> None:
     body = """param { lr_mult: 1 decay_mult: 0 } propagate_down: true loss_weight: 0
         convolution_param { num_output: 2 kernel_size: 1 engine: CAFFE force_nd_im2col: false }"""
     graph = parse_prototxt("force_backward: true\n" + INPUT + layer("Convolution", "c", body=body))
     assert not graph.notes
 
 
-def test_golden_reading_draws_no_weight() -> None:
+@pytest.mark.golden
+def test_reading_draws_no_weight() -> None:
     graph = parse_prototxt(INPUT + conv("c", body="num_output: 900000 kernel_size: 9 pad: 4 dilation: 1"))
     assert parameters(graph) == 900_000 * (3 * 81 + 1)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("dims", "expected"),
     [("dim: 0 dim: -1", (96,)), ("dim: -1 dim: 96", (96,)), ("dim: 1 dim: 6 dim: 16", (6, 16)),
      ("dim: 0 dim: 0 dim: -1", (6, 16)), ("dim: 0 dim: 3 dim: 2 dim: -1 dim: 4", (3, 2, 4, 4))],
 )  # fmt: skip
-def test_golden_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ...]) -> None:
+def test_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ...]) -> None:
     text = 'input: "data" input_dim: 1 input_dim: 6 input_dim: 4 input_dim: 4\n'
     graph = parse_prototxt(text + layer("Reshape", body=f"reshape_param {{ shape {{ {dims} }} }}"))
     assert shape_of(graph.outputs[0]) == (None, *expected)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -242,8 +261,8 @@ def test_golden_reshape_leaves_the_batch_free(dims: str, expected: tuple[int, ..
         (INPUT + conv("§c", body="num_output: 1000000 kernel_size: 1000 pad: 999"), "3,000,000,000,000 numbers"),
     ],
 )
-def test_abuse_every_fault_is_located(text: str, words: str) -> None:
-    """The sign § stands before the token an error must point at (inside the quotes of a string)."""
+def test_every_fault_is_located(text: str, words: str) -> None:
+    """The sign § marks the token that an error must point at (inside the quotes of a string)."""
     start = text.find("§")
     line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
     column -= text[max(0, start - 1)] in ('"', "'")
@@ -252,21 +271,26 @@ def test_abuse_every_fault_is_located(text: str, words: str) -> None:
     assert problem.place == (f"net.prototxt:{line}:{column}" if start >= 0 else "net.prototxt")
 
 
-def test_abuse_an_empty_file() -> None:
+@pytest.mark.abuse
+def test_empty_file() -> None:
     assert refuse("").problems[0].message == "the file is empty"
 
 
-def test_abuse_a_shape_for_each_input() -> None:
+@pytest.mark.abuse
+def test_shape_for_each_input() -> None:
     error = refuse('input: "a" input: "b" input_dim: 1\n' + layer("Eltwise", bottom="a b"))
     assert "names 2 inputs but gives 1 shapes" in str(error)
 
 
-def test_abuse_faults_far_apart_are_told_together_and_consequences_are_not() -> None:
+@pytest.mark.abuse
+def test_independent_faults_are_reported_together() -> None:
+    """One error lists independent faults, but not what follows from them."""
     text = INPUT + conv("a", body="kernel_size: 3") + layer("ReLU", "r", "a") + conv("b", body="num_output: 2")
     assert [problem.line for problem in refuse(text).problems] == [2, 4]
 
 
-def test_abuse_all_unknown_layers_are_in_one_report() -> None:
+@pytest.mark.abuse
+def test_unknown_layers_in_one_error() -> None:
     error = refuse(INPUT + layer("Interpolate", "i") + layer("relu", "r") + layer("Eltwis", "e"))
     assert isinstance(error, UnsupportedOp)
     advice = [problem.advice for problem in error.problems]
@@ -274,35 +298,41 @@ def test_abuse_all_unknown_layers_are_in_one_report() -> None:
     assert "Convolution" in error.problems[-1].message
 
 
-def test_abuse_shapes_that_cannot_add_are_both_named() -> None:
+@pytest.mark.abuse
+def test_mismatch_names_both_shapes() -> None:
     text = INPUT + conv("a") + conv("b", body="num_output: 4 kernel_size: 3") + layer("Eltwise", "sum", "a b")
     assert 'Eltwise "sum" cannot add "a" N x 4 x 32 x 32 and "b" N x 4 x 30 x 30' in str(refuse(text))
 
 
-def test_abuse_weights_of_other_shapes_cannot_be_shared() -> None:
+@pytest.mark.abuse
+def test_shared_weights_need_one_shape() -> None:
     shared = 'param {{ name: "w" }} convolution_param {{ num_output: {} kernel_size: 1 }}'
     text = layer("Convolution", "a", body=shared.format(4)) + layer("Convolution", "b", body=shared.format(5))
     assert 'shares "w"' in str(refuse(INPUT + text))
 
 
-def test_abuse_thousands_of_faults_give_a_short_report() -> None:
+@pytest.mark.abuse
+def test_report_of_many_faults_is_short() -> None:
     error = refuse(INPUT + "".join(conv(f"c{i}", f"x{i}") for i in range(2000)))
     assert len(error.problems) == 101
     assert error.problems[-1].message == "and 1900 more problems"
 
 
-def test_abuse_a_long_chain_needs_no_recursion() -> None:
+@pytest.mark.abuse
+def test_long_chain_needs_no_recursion() -> None:
     text = "".join(layer("ReLU", f"r{i + 1}", f"r{i}") for i in range(2000))
     assert len(parse_prototxt(INPUT.replace("data", "r0") + text).nodes) == 2000
 
 
-def test_abuse_a_file_too_large_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_large_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(INPUT + conv("c"))
     with pytest.raises(InvalidModel, match="at most 100 are read"):
         read_prototxt(path, limits=Limits(text_bytes=100))
 
 
-def test_abuse_a_missing_file_is_an_invalid_model(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_missing_file_is_invalid(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=re.escape("no such file")):
         read_prototxt(tmp_path / "none.prototxt")

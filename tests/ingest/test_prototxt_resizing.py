@@ -89,9 +89,10 @@ def unpool(values: np.ndarray, mask: np.ndarray, height: int, width: int) -> np.
     return out.reshape(*values.shape[:2], height, width)
 
 
+@pytest.mark.parity
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1))
-def test_parity_unpooling_puts_maxima_back(height: int, width: int, kernel: int, stride: int, pad: int) -> None:
+def test_unpooling_puts_maxima_back(height: int, width: int, kernel: int, stride: int, pad: int) -> None:
     assume(pad < kernel <= min(height, width) and stride <= kernel)
     pool = layer("Pooling", f"pooling_param {{ kernel_size: {kernel} stride: {stride} pad: {pad} }}", tops="p m")
     size = f"upsample_param {{ upsample_h: {height} upsample_w: {width} }}"
@@ -101,6 +102,7 @@ def test_parity_unpooling_puts_maxima_back(height: int, width: int, kernel: int,
     np.testing.assert_allclose(both(graph, x), unpool(values, mask, height, width), rtol=1e-6)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("size", "kind", "settings_"),
     [
@@ -113,7 +115,7 @@ def test_parity_unpooling_puts_maxima_back(height: int, width: int, kernel: int,
         ((7, 6), "Unpooling", "unpooling_param { unpool_h: 7 unpool_w: 6 }"),
     ],
 )
-def test_parity_unpooling_of_other_values_in_every_spelling(size: tuple, kind: str, settings_: str) -> None:
+def test_unpooling_in_every_spelling(size: tuple, kind: str, settings_: str) -> None:
     """The decoder's values go where the encoder's maxima stood, as in SegNet."""
     text = header(2, *size) + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops="p m")
     text += layer("Split", "", "m", "m1 m2") + layer("Sigmoid", "", "p", "s")
@@ -123,14 +125,16 @@ def test_parity_unpooling_of_other_values_in_every_spelling(size: tuple, kind: s
     np.testing.assert_allclose(both(graph, x), unpool(1 / (1 + np.exp(-values)), mask, *size), rtol=1e-5)
 
 
-def test_parity_a_taller_unpooling_gets_rows_of_zeros() -> None:
+@pytest.mark.parity
+def test_taller_unpooling_adds_zero_rows() -> None:
     text = header(2, 5, 4) + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops="p m")
     graph = parse_prototxt(text + layer("Upsample", "upsample_param { scale: 2 }", "p m"))
     x = image(2, 2, 5, 4)
     np.testing.assert_allclose(both(graph, x), unpool(*max_mask(x, 2, 2, 0), 6, 4), rtol=1e-6)
 
 
-def test_parity_gradients_of_unpooling_reach_the_maxima_alone() -> None:
+@pytest.mark.parity
+def test_unpooling_gradients_reach_maxima_only() -> None:
     text = header(1, 4, 4) + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops="p m")
     graph = parse_prototxt(text + layer("Upsample", "upsample_param { scale: 2 }", "p m"))
     x = image(2, 1, 4, 4)
@@ -140,23 +144,26 @@ def test_parity_gradients_of_unpooling_reach_the_maxima_alone() -> None:
     np.testing.assert_array_equal(leaf.grad.numpy(), unpool(np.ones_like(values), mask, 4, 4))
 
 
-def test_golden_a_mask_that_nothing_reads_is_not_computed() -> None:
+@pytest.mark.golden
+def test_unread_mask_is_not_computed() -> None:
     graph = parse_prototxt(header(2, 4, 4) + layer("Pooling", "pooling_param { kernel_size: 2 }", tops="y m"))
     assert [len(node.outputs) for node in graph.nodes] == [1]
     assert [value.name for value in graph.outputs] == ["y"]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("body", ["scale: 3", "stride: 3", "scale_h: 3 scale_w: 3"])
-def test_parity_upsample_without_a_mask_repeats(body: str) -> None:
+def test_upsample_without_a_mask_repeats(body: str) -> None:
     graph = parse_prototxt(header(2, 4, 5) + layer("Upsample", f"upsample_param {{ {body} }}"))
     x = image(2, 2, 4, 5)
     np.testing.assert_array_equal(both(graph, x), x.repeat(3, 2).repeat(3, 3))
     assert parameter_count(graph) == 0
 
 
+@pytest.mark.parity
 @settings(max_examples=40, deadline=None)
 @given(st.tuples(*[st.integers(1, 8)] * 2), st.tuples(*[st.integers(1, 12)] * 2))
-def test_parity_interp_to_a_size(before: tuple, after: tuple) -> None:
+def test_interp_to_a_size(before: tuple, after: tuple) -> None:
     graph = parse_prototxt(
         header(2, *before) + layer("Interp", f"interp_param {{ height: {after[0]} width: {after[1]} }}")
     )
@@ -164,6 +171,7 @@ def test_parity_interp_to_a_size(before: tuple, after: tuple) -> None:
     np.testing.assert_allclose(both(graph, x), align_corners(x, *after), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("body", "inner", "after"),
     [
@@ -174,7 +182,7 @@ def test_parity_interp_to_a_size(before: tuple, after: tuple) -> None:
         ("height: 4 width: 5 pad_beg: -1", (8, 10), (4, 5)),
     ],
 )
-def test_parity_interp_by_factors_and_after_a_cut(body: str, inner: tuple, after: tuple) -> None:
+def test_interp_by_factors_and_cuts(body: str, inner: tuple, after: tuple) -> None:
     graph = parse_prototxt(header(2, 9, 11) + layer("Interp", f"interp_param {{ {body} }}"))
     x = image(2, 2, 9, 11)
     begin = 1 if "pad_beg" in body else 0
@@ -182,7 +190,8 @@ def test_parity_interp_by_factors_and_after_a_cut(body: str, inner: tuple, after
     np.testing.assert_allclose(both(graph, x), align_corners(part, *after), rtol=1e-3, atol=1e-4)
 
 
-def test_parity_interp_to_the_size_of_a_second_bottom() -> None:
+@pytest.mark.parity
+def test_interp_to_a_second_bottom() -> None:
     text = header(2, 7, 9) + layer("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 3 }", tops="small")
     graph = parse_prototxt(text + layer("Interp", "", "small x"))
     means = parse_prototxt(text).outputs[0]
@@ -191,6 +200,7 @@ def test_parity_interp_to_the_size_of_a_second_bottom() -> None:
     assert both(graph, x).shape == x.shape
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("axis", "offsets", "expected"),
     [
@@ -202,7 +212,7 @@ def test_parity_interp_to_the_size_of_a_second_bottom() -> None:
         ("axis: 0", "offset: 0 offset: 1 offset: 2 offset: 0", np.s_[:, 1:3, 2:6, 0:5]),
     ],
 )
-def test_parity_crop(axis: str, offsets: str, expected: tuple) -> None:
+def test_crop(axis: str, offsets: str, expected: tuple) -> None:
     """The reference is 2 x 4 x 5; axes before ``axis`` keep their size."""
     window = "convolution_param { num_output: 2 kernel_h: 3 kernel_w: 4 }"
     text = header(3, 6, 8) + layer("Convolution", window, tops="ref")
@@ -213,8 +223,9 @@ def test_parity_crop(axis: str, offsets: str, expected: tuple) -> None:
     assert any("gives no offset" in note for note in graph.notes) == (not offsets)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("begin", "end"), [(1, 2), (0, 3), (-1, -2), (-2, 0), (0, 0)])
-def test_parity_padding_adds_zeros_or_cuts(begin: int, end: int) -> None:
+def test_padding_adds_zeros_or_cuts(begin: int, end: int) -> None:
     graph = parse_prototxt(header(2, 6, 7) + layer("Padding", f"padding_param {{ pad_beg: {begin} pad_end: {end} }}"))
     x = image(2, 2, 6, 7)
     widened = np.pad(x, [(0, 0), (0, 0), *[(max(0, begin), max(0, end))] * 2])
@@ -223,8 +234,9 @@ def test_parity_padding_adds_zeros_or_cuts(begin: int, end: int) -> None:
     np.testing.assert_array_equal(both(graph, x), expected)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("reverse", [False, True])
-def test_parity_reorg_moves_numbers_as_darknet_does(reverse: bool) -> None:
+def test_reorg_moves_numbers_as_darknet_does(reverse: bool) -> None:
     graph = parse_prototxt(
         header(8, 4, 6) + layer("Reorg", f"reorg_param {{ stride: 2 reverse: {str(reverse).lower()} }}")
     )
@@ -243,11 +255,12 @@ def test_parity_reorg_moves_numbers_as_darknet_does(reverse: bool) -> None:
     np.testing.assert_array_equal(both(graph, x), out.reshape(shape))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("channels", "count", "group", "dilation", "stride", "pad"),
     [(4, 6, 1, 1, 2, 1), (4, 6, 2, 1, 3, 0), (4, 4, 4, 1, 2, 1), (2, 3, 1, 2, 2, 1), (4, 2, 2, 3, 1, 2)],
 )
-def test_parity_deconvolution_scatters_by_group_and_dilation(
+def test_deconvolution_scatters_by_group_and_dilation(
     channels: int, count: int, group: int, dilation: int, stride: int, pad: int
 ) -> None:
     body = (
@@ -267,9 +280,10 @@ def test_parity_deconvolution_scatters_by_group_and_dilation(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("transpose", [False, True])
 @pytest.mark.parametrize(("axis", "bias"), [(1, True), (2, True), (3, False), (-1, True), (-2, False)])
-def test_parity_inner_product_along_any_axis(axis: int, bias: bool, transpose: bool) -> None:
+def test_inner_product_along_any_axis(axis: int, bias: bool, transpose: bool) -> None:
     body = f"num_output: 5 axis: {axis} bias_term: {str(bias).lower()} transpose: {str(transpose).lower()}"
     graph = parse_prototxt(header(2, 3, 4) + layer("InnerProduct", f"inner_product_param {{ {body} }}"))
     x = image(2, 2, 3, 4)
@@ -283,6 +297,7 @@ def test_parity_inner_product_along_any_axis(axis: int, bias: bool, transpose: b
     assert parameter_count(graph) == weight.size + 5 * bias
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("kernel", "hole"),
     [
@@ -291,14 +306,15 @@ def test_parity_inner_product_along_any_axis(axis: int, bias: bool, transpose: b
         ("kernel_size: 3", "dilation: [2, 1]"),
     ],
 )
-def test_golden_hole_is_dilation(kernel: str, hole: str) -> None:
+def test_hole_is_dilation(kernel: str, hole: str) -> None:
     body = f"num_output: 2 {kernel}"
     graph = parse_prototxt(header(1, 9, 9) + layer("Convolution", f"convolution_param {{ {body} {hole} }}"))
     dilation = tuple(graph.nodes[0].attributes["dilations"].value)
     assert dilation == ((2, 2) if hole == "hole: 2" else (2, 1))
 
 
-def test_golden_a_bilinear_filler_starts_any_convolution() -> None:
+@pytest.mark.golden
+def test_bilinear_filler_of_a_convolution() -> None:
     body = 'num_output: 2 kernel_size: 4 weight_filler { type: "bilinear" }'
     graph = parse_prototxt(header(2, 9, 9) + layer("Convolution", f"convolution_param {{ {body} }}"))
     weight = array_of(graph.initializers["y_layer.weight"])
@@ -309,6 +325,7 @@ def test_golden_a_bilinear_filler_starts_any_convolution() -> None:
 POOL = layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops="p m")
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -350,7 +367,7 @@ POOL = layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops="p m"
         (layer("Im2col", "convolution_param { kernel_size: 3 }"), "use Convolution"),
     ],
 )
-def test_abuse_sizes_that_make_no_sense(text: str, words: str) -> None:
+def test_sizes_that_make_no_sense(text: str, words: str) -> None:
     with pytest.raises(InvalidModel) as caught:
         parse_prototxt(header(2, 8, 6) + text, "net.prototxt")
     assert words in str(caught.value)

@@ -39,6 +39,7 @@ def outputs(graph: Graph) -> list[str]:
 # Data layers
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("data", "shape"),
     [
@@ -58,13 +59,15 @@ def outputs(graph: Graph) -> list[str]:
         ('type: "DummyData" dummy_data_param { num: 7 num: 1 channels: 2 height: 8 width: 9 height: 1 }', (2, 8, 9)),
     ],
 )
-def test_golden_the_image_of_a_data_layer(data: str, shape: tuple) -> None:
+def test_image_of_a_data_layer(data: str, shape: tuple) -> None:
     graph = read(f'layer {{ name: "d" top: "data" top: "label" {data} }}\n' + conv("c"))
     assert shape_of(graph.input) == (None, *shape)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("kind", ["Data", "HDF5Data", "DenseImageData", "Python", "AnnotatedData"])
-def test_golden_a_data_layer_that_hides_its_size_needs_one(kind: str) -> None:
+def test_data_layer_without_size_needs_one(kind: str) -> None:
+    """Where only the images' files know their size, the caller has to give one."""
     text = layer(kind, "d", tops="data label", body='python_param { module: "m" }' * (kind == "Python")) + conv("c")
     problem = refuse(text).problems[0]
     assert "does not say how large" in problem.message
@@ -72,6 +75,7 @@ def test_golden_a_data_layer_that_hides_its_size_needs_one(kind: str) -> None:
     assert shape_of(read(text, input_size=(10, 12)).input) == (None, 3, 10, 12)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("source", "size", "shape"),
     [
@@ -86,13 +90,15 @@ def test_golden_a_data_layer_that_hides_its_size_needs_one(kind: str) -> None:
         ('type: "Input"', (5, 10, 12), (5, 10, 12)),
     ],
 )
-def test_golden_the_channels_of_an_asked_size(source: str, size: tuple, shape: tuple) -> None:
+def test_channels_of_a_given_size(source: str, size: tuple, shape: tuple) -> None:
+    """The file's channels hold; where it gives none the caller's, or else 3 with a note."""
     graph = read(f'layer {{ name: "d" top: "data" {source} }}\n' + conv("c"), input_size=size)
     assert shape_of(graph.input) == (None, *shape)
     guessed = source in ('type: "Data"', 'type: "Input"') and len(size) == 2
     assert guessed == any("how many channels" in note for note in graph.notes)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "source",
     [
@@ -100,32 +106,39 @@ def test_golden_the_channels_of_an_asked_size(source: str, size: tuple, shape: t
         'type: "Input" input_param { shape { dim: 1 dim: 1 dim: 9 dim: 9 } }',
     ],
 )
-def test_golden_other_channels_than_the_file_says_are_refused(source: str) -> None:
+def test_channels_must_agree_with_the_file(source: str) -> None:
     problem = refuse(f'layer {{ name: "d" top: "data" {source} }}\n' + conv("c"), input_size=(3, 10, 12)).problems[0]
     assert problem.message == 'the channels of input "data" are 1, not 3'
 
 
-def test_golden_what_a_data_layer_did_to_images_is_noted() -> None:
+@pytest.mark.golden
+def test_preprocessing_is_noted() -> None:
+    """A data layer that is dropped leaves a note of how it changed the images."""
     body = "transform_param { crop_size: 16 scale: 0.017 mean_value: 104 mean_value: 117 mirror: true }"
     notes = read(layer("Data", "d", tops="data", body=body) + conv("c")).notes
     assert any("scale 0.017, mean_value 104 117" in note for note in notes)
 
 
-def test_golden_the_data_layer_of_a_training_file_is_its_input() -> None:
+@pytest.mark.golden
+def test_training_files_data_layer_is_input() -> None:
+    """A file for training alone has its image in a data layer of phase TRAIN."""
     body = "include { phase: TRAIN } transform_param { crop_size: 16 }"
     text = layer("Data", "d", tops="data label", body=body) + conv("c")
     graph = read(text + layer("SoftmaxWithLoss", "loss", "c label"))
     assert (shape_of(graph.input), outputs(graph)) == ((None, 3, 16, 16), ["c"])
 
 
-def test_golden_labels_may_come_from_a_layer_of_their_own() -> None:
+@pytest.mark.golden
+def test_labels_from_a_second_data_layer() -> None:
+    """What is computed from labels is dropped with them."""
     text = layer("Data", "d", tops="data", body="transform_param { crop_size: 16 }") + layer("Data", "l", tops="label")
     graph = read(text + conv("c") + layer("Reshape", "flat", "label", "flat") + layer("FancyLoss", "x", "c flat", "x"))
     assert outputs(graph) == ["c"]
     assert 'Reshape "flat" was dropped: it needs "label", which only training data has' in graph.notes
 
 
-def test_abuse_a_second_image_is_not_taken_for_a_label() -> None:
+@pytest.mark.abuse
+def test_second_image_is_no_label() -> None:
     text = layer("HDF5Data", "d", tops="data depth") + conv("c") + conv("e", "depth")
     assert 'reads 2 inputs: "data", "depth"' in str(refuse(text, input_size=(8, 8)))
 
@@ -133,22 +146,25 @@ def test_abuse_a_second_image_is_not_taken_for_a_label() -> None:
 # Losses
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("kind", "body"),
     [("FocalLoss", ""), ("SegAccuracy", ""), ("Python", "loss_weight: 1")],
 )
-def test_golden_losses_of_forks_are_dropped(kind: str, body: str) -> None:
+def test_losses_of_forks_are_dropped(kind: str, body: str) -> None:
     graph = read(INPUT + conv("c") + layer(kind, "l", "c", "l", body))
     assert outputs(graph) == ["c"]
 
 
-def test_abuse_computing_on_from_what_was_dropped() -> None:
+@pytest.mark.abuse
+def test_reading_a_dropped_result() -> None:
     text = INPUT + conv("c") + layer("ArgMax", "a", "c", "a") + layer("ReLU", "r", "a", "r")
     problem = refuse(text).problems[0]
     assert 'ReLU "r" reads blob "a", but ArgMax "a" has no part' in problem.message
     assert problem.line == 4
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("text", "expected", "nodes"),
     [
@@ -161,7 +177,7 @@ def test_abuse_computing_on_from_what_was_dropped() -> None:
          ["p"], 2),
     ],
 )  # fmt: skip
-def test_golden_what_silence_reads_is_no_output(text: str, expected: list, nodes: int) -> None:
+def test_silenced_blobs_are_no_outputs(text: str, expected: list, nodes: int) -> None:
     graph = read(INPUT + text)
     assert (outputs(graph), len(graph.nodes)) == (expected, nodes)
     assert all(len(node.outputs) == 1 or node.op_type == "Split" for node in graph.nodes)
@@ -170,6 +186,7 @@ def test_golden_what_silence_reads_is_no_output(text: str, expected: list, nodes
 # Phases, levels, stages
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("state", "rule", "kept"),
     [
@@ -187,14 +204,16 @@ def test_golden_what_silence_reads_is_no_output(text: str, expected: list, nodes
         ("", "exclude { }", False),
     ],
 )
-def test_golden_rules_are_held_against_the_files_own_state(state: str, rule: str, kept: bool) -> None:
+def test_rules_follow_the_files_state(state: str, rule: str, kept: bool) -> None:
+    """Rules of level and stage match the state that the file itself sets."""
     text = INPUT + conv("c") + layer("ReLU", "r", "c", "c", rule)
     graph = read((f"state {{ {state} }}\n" if state else "") + text)
     assert (len(graph.nodes) == 2) == kept
     assert any('left out: ReLU "r"' in note for note in graph.notes) == (not kept)
 
 
-def test_golden_long_lists_of_left_out_layers_are_short() -> None:
+@pytest.mark.golden
+def test_notes_shorten_long_lists() -> None:
     text = "".join(layer("ReLU", f"r{i}", "c", "c", "include { phase: TRAIN }") for i in range(30))
     assert any(note.endswith('ReLU "r3" and others') for note in read(INPUT + conv("c") + text).notes)
 
@@ -202,36 +221,42 @@ def test_golden_long_lists_of_left_out_layers_are_short() -> None:
 # The syntax before 2014
 
 
-def test_golden_v1_blocks_share_weights_by_a_plain_param() -> None:
+@pytest.mark.golden
+def test_v1_param_is_a_string() -> None:
+    """In V1, layers share weights by param: "name", without a block."""
     body = 'param: "w" param: "b" blob_share_mode: STRICT convolution_param { num_output: 3 kernel_size: 1 }'
     one = 'layers {{ name: "{0}" type: CONVOLUTION bottom: "{1}" top: "{0}" blobs_lr: 1 {2} }}\n'
     graph = read(INPUT + one.format("a", "data", body) + one.format("b", "a", body))
     assert list(graph.initializers) == ["a.weight", "a.bias"]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("kind", "node"),
     [("RELU", "Relu"), ("TANH", "Tanh"), ("ABSVAL", "Abs"), ("SIGMOID", "Sigmoid"), ("SOFTMAX", "Softmax"),
      ("FLATTEN", "Flatten"), ("LRN", "LRN"), ("DROPOUT", "Dropout"), ("PRELU", "PRelu")],
 )  # fmt: skip
-def test_golden_v1_constants(kind: str, node: str) -> None:
+def test_v1_constants(kind: str, node: str) -> None:
     graph = read(INPUT + f'layers {{ name: "l" type: {kind} bottom: "data" top: "l" }}')
     assert [each.op_type for each in graph.nodes] == [node]
 
 
-def test_abuse_a_constant_in_todays_block_gets_a_suggestion() -> None:
+@pytest.mark.abuse
+def test_v1_constant_in_a_new_block() -> None:
     assert 'did you mean "ReLU"?' in str(refuse(INPUT + layer("RELU", "r", "data", "r")))
 
 
 # Names
 
 
-def test_golden_two_layers_without_weights_may_share_a_name() -> None:
+@pytest.mark.golden
+def test_weightless_layers_may_share_names() -> None:
     graph = read(INPUT + conv("c") + layer("ReLU", "r", "c", "r1") + layer("ReLU", "r", "r1", "r2"))
     assert [node.name for node in graph.nodes] == ["c", "r", "r_2"]
 
 
-def test_abuse_two_layers_with_weights_may_not() -> None:
+@pytest.mark.abuse
+def test_layers_with_weights_may_not() -> None:
     text = INPUT + conv("c") + conv("c", "c").replace('top: "c"', 'top: "d"')
     assert 'two layers with weights are called "c"; the first is at line 2' in str(refuse(text))
 
@@ -239,22 +264,26 @@ def test_abuse_two_layers_with_weights_may_not() -> None:
 # Fields
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "field",
     ["engine: CUDNN", "cudnn_tune: 3", "force_nd_im2col: true", "inplace: true", "forward_type: FLOAT16"],
 )
-def test_golden_device_settings_are_accepted_in_any_block(field: str) -> None:
+def test_device_settings_are_harmless(field: str) -> None:
     graph = read(INPUT + conv("c", body=f"num_output: 2 kernel_size: 1 {field}", extra="debug_info: true"))
     assert not graph.notes
 
 
-def test_golden_an_unknown_filler_field_is_noted_once() -> None:
+@pytest.mark.golden
+def test_unknown_filler_field_is_noted() -> None:
     body = 'num_output: 2 kernel_size: 1 weight_filler { type: "gaussian" std: 0.1 sparse: 9 }'
     assert len(read(INPUT + conv("c", body=body)).notes) == 1
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("field", ["pre_pad: 2", "fuse_relu: true", "quantize: 8"])
-def test_abuse_a_field_that_might_change_numbers_is_an_error(field: str) -> None:
+def test_unknown_fields_are_errors(field: str) -> None:
+    """A field that is not known might change numbers."""
     assert "unknown field" in str(refuse(INPUT + conv("c", body=f"num_output: 2 kernel_size: 1 {field}")))
 
 
@@ -275,7 +304,9 @@ DETECTOR = (
 )
 
 
-def test_golden_a_detectors_backbone_is_read_without_its_head() -> None:
+@pytest.mark.golden
+def test_features_cut_off_a_detectors_head() -> None:
+    """Layers that the features do not need may be of any type, and even broken."""
     error = refuse(DETECTOR)
     assert isinstance(error, UnsupportedOp)
     assert "--features" in str(error)
@@ -285,6 +316,7 @@ def test_golden_a_detectors_backbone_is_read_without_its_head() -> None:
     assert "4 layers that the features do not need were left out" in graph.notes
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -295,27 +327,30 @@ def test_golden_a_detectors_backbone_is_read_without_its_head() -> None:
         (["pool1", "pool1"], ["pool1"]),
     ],
 )
-def test_golden_features_are_values_blobs_or_layers(names: list, expected: list) -> None:
+def test_features_are_values_blobs_or_layers(names: list, expected: list) -> None:
     graph = read(DETECTOR, features=names)
     assert outputs(graph) == expected
     whole = {value.name for node in graph.nodes for value in node.outputs}
     assert whole.issuperset(expected)
 
 
-def test_golden_a_layer_name_means_its_first_top() -> None:
+@pytest.mark.golden
+def test_layer_name_means_first_top() -> None:
     text = INPUT + layer("Convolution", "layer", "data", "blob", "convolution_param { num_output: 1 kernel_size: 1 }")
     assert outputs(read(text + conv("c", "blob"), features=["layer"])) == ["blob"]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("name", "words"),
     [("conv3", "no blob or layer is called"), ("relu_1", 'did you mean "relu1"?'), ("rois", "Proposal")],
 )
-def test_abuse_features_that_cannot_be(name: str, words: str) -> None:
+def test_impossible_features(name: str, words: str) -> None:
     assert words in str(refuse(DETECTOR, features=[name]))
 
 
-def test_abuse_a_mask_or_the_input_is_no_feature() -> None:
+@pytest.mark.abuse
+def test_masks_and_inputs_are_no_features() -> None:
     text = INPUT + layer("Pooling", "p", "data", "p m", "pooling_param { kernel_size: 2 stride: 2 }")
     text += layer("Upsample", "u", "p m", "u") + layer("Split", "s", "data", "s")
     assert 'feature "m" is a mask of positions' in str(refuse(text, features=["m"]))

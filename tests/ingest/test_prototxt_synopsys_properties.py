@@ -71,7 +71,7 @@ paddings = st.one_of(sides, st.just({"pad_type": 1}), st.fixed_dictionaries({"pa
 
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(["Convolution", "Deconvolution"]), sizes, windows, paddings)
-def test_properties_convolutions(kind: str, shape: tuple[int, int, int], window: Fields, padding: Fields) -> None:
+def test_convolutions(kind: str, shape: tuple[int, int, int], window: Fields, padding: Fields) -> None:
     compare(file_of(kind, shape, {"convolution_param": {"num_output": 3, **window, **padding}}))
 
 
@@ -83,9 +83,7 @@ def test_properties_convolutions(kind: str, shape: tuple[int, int, int], window:
     paddings,
     st.fixed_dictionaries({}, optional={"ceil_mode": st.booleans()}),
 )
-def test_properties_poolings(
-    kind: str, shape: tuple[int, int, int], window: Fields, padding: Fields, rounding: Fields
-) -> None:
+def test_poolings(kind: str, shape: tuple[int, int, int], window: Fields, padding: Fields, rounding: Fields) -> None:
     compare(file_of("Pooling", shape, {"pooling_param": {"pool": Word(kind), **window, **padding, **rounding}}))
 
 
@@ -101,7 +99,7 @@ flags = st.sampled_from(["", "align_corners", "half_pixel_centers"])
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(["bilinear", "nearest_neighbor"]), sizes, resized, flags)
-def test_properties_resizings(how: str, shape: tuple[int, int, int], fields: Fields, flag: str) -> None:
+def test_resizings(how: str, shape: tuple[int, int, int], fields: Fields, flag: str) -> None:
     kind = {"bilinear": "ResizeBilinear", "nearest_neighbor": "ResizeNearestNeighbor"}[how]
     compare(file_of(kind, shape, {f"resize_{how}_param": {**fields, **({flag: True} if flag else {})}}))
 
@@ -110,5 +108,5 @@ def test_properties_resizings(how: str, shape: tuple[int, int, int], fields: Fie
 @given(
     st.tuples(*[st.integers(1, 6)] * 3), st.lists(st.integers(0, 3), min_size=6, max_size=6), st.floats(-2, 2, width=16)
 )
-def test_properties_pads(shape: tuple[int, int, int], ends: list[int], border: float) -> None:
+def test_pads(shape: tuple[int, int, int], ends: list[int], border: float) -> None:
     compare(file_of("Pad", shape, {"pad_param": {"paddings": [0, 0, *ends], "constant_values": border}}))

@@ -53,19 +53,23 @@ def _message(values: st.SearchStrategy) -> st.SearchStrategy:
 _messages = _message(st.recursive(_scalars, lambda inner: st.one_of(inner, _message(inner)), max_leaves=12))
 
 
+@pytest.mark.properties
 @given(_messages)
-def test_properties_print_then_parse_is_the_identity(message: Message) -> None:
+def test_parse_inverts_write(message: Message) -> None:
     assert read(write(message)) == message
 
 
+@pytest.mark.properties
 @given(_messages)
-def test_properties_line_ends_do_not_matter(message: Message) -> None:
+def test_line_ends_do_not_matter(message: Message) -> None:
     text = write(message)
     assert read(text.replace("\n", "\r\n")) == message == read(text.replace("\n", "\r"))
 
 
+@pytest.mark.properties
 @given(_messages)
-def test_properties_every_token_stands_where_it_says(message: Message) -> None:
+def test_tokens_know_their_place(message: Message) -> None:
+    """The text at a token's line and column is the token."""
     source = Source(write(message), "x")
     lines = source.text.split("\n")
     for token in tokens(source, Limits()):
@@ -73,15 +77,17 @@ def test_properties_every_token_stands_where_it_says(message: Message) -> None:
             assert lines[token.line - 1][token.column - 1 :].startswith(token.text)
 
 
+@pytest.mark.abuse
 @given(st.text(alphabet=string.printable, max_size=60))
-def test_abuse_any_text_is_read_or_refused_with_its_place(text: str) -> None:
+def test_any_text_is_read_or_located(text: str) -> None:
     try:
         read(text)
     except InvalidModel as error:
         assert error.problems[0].place.startswith("net.prototxt:")
 
 
-def test_golden_every_spelling() -> None:
+@pytest.mark.golden
+def test_every_spelling() -> None:
     text = """
         # a comment { that opens nothing
         a: 1, b: 'it''s' ; c { d: [1, 2,3] e: [] } c: < f: "x\\"y\\n\\344\\270\\255" 'z' >
@@ -98,7 +104,8 @@ def test_golden_every_spelling() -> None:
     ]
 
 
-def test_golden_places_are_those_of_the_text() -> None:
+@pytest.mark.golden
+def test_places_count_from_one() -> None:
     message = read("name: 'n'\n\tlayer {\n  top: 12345\n}")
     layer = message.fields[1]
     assert (layer.at.line, layer.at.column) == (2, 2)
@@ -107,10 +114,12 @@ def test_golden_places_are_those_of_the_text() -> None:
     assert top.at == Span(3, 8, 5)
 
 
-def test_golden_a_byte_order_mark_is_no_text() -> None:
+@pytest.mark.golden
+def test_byte_order_mark_is_ignored() -> None:
     assert plain(parse(decode(b"\xef\xbb\xbfa: 1", "x"))) == [("a", "1")]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
@@ -131,27 +140,31 @@ def test_golden_a_byte_order_mark_is_no_text() -> None:
         ("a: @", "1:4", "unexpected character"),
     ],
 )
-def test_abuse_syntax_errors_have_a_place(text: str, place: str, words: str) -> None:
+def test_syntax_errors_have_a_place(text: str, place: str, words: str) -> None:
     message = refuse(text)
     assert message.startswith(f"net.prototxt:{place}: ")
     assert words in message
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("encoding", "comment"), [("gbk", "卷积层"), ("shift-jis", "畳み込み"), ("latin-1", "été"), ("utf-8", "卷积层")]
 )
-def test_golden_comments_may_be_in_any_encoding(encoding: str, comment: str) -> None:
+def test_comments_in_any_encoding(encoding: str, comment: str) -> None:
     text = f"a: 1 # {comment} \" '\nb: '#5' # {comment}\r\nc: \"it's #6\" # {comment}"
     assert plain(parse(decode(text.encode(encoding), "x"))) == [("a", "1"), ("b", "#5"), ("c", "it's #6")]
 
 
-def test_abuse_other_encodings_in_values_are_refused_at_their_line() -> None:
+@pytest.mark.abuse
+def test_values_must_be_utf_8() -> None:
+    """Only comments may be in another encoding; a value is refused at its line."""
     with pytest.raises(InvalidModel, match="not UTF-8") as caught:
         decode("# 卷积\na: '卷'".encode("gbk"), "net.prototxt")
     assert caught.value.problems[0].place == "net.prototxt:2"
 
 
-def test_abuse_the_error_shows_the_line_with_a_caret() -> None:
+@pytest.mark.abuse
+def test_error_has_line_and_caret() -> None:
     assert refuse("a: 1\nlayer { pad 12 }") == (
         'net.prototxt:2:13: expected ":" or "{" after "pad", found "12"\n'
         "     2 | layer { pad 12 }\n"
@@ -159,34 +172,41 @@ def test_abuse_the_error_shows_the_line_with_a_caret() -> None:
     )
 
 
-def test_abuse_an_error_in_a_very_long_line_shows_a_part_of_it() -> None:
+@pytest.mark.abuse
+def test_excerpts_of_long_lines_are_cut() -> None:
+    """A generated file may be one line of megabytes; the error shows the part around its fault."""
     message = refuse("a: 1 " * 10_000 + "b @ " + "c: 1 " * 10_000)
     _, excerpt, caret = message.split("\n")
     assert len(excerpt) < 120
     assert excerpt[caret.index("^")] == "@"
 
 
-def test_abuse_control_characters_do_not_reach_the_terminal() -> None:
+@pytest.mark.abuse
+def test_control_characters_are_replaced() -> None:
     assert "\x1b" not in refuse("a: '\x1b[31m' \x1b")
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("opener", ["a{", "a<", "a:{", "a:[{"])
-def test_abuse_depth_is_limited_without_recursion(opener: str) -> None:
+def test_depth_is_limited_without_recursion(opener: str) -> None:
     assert "nested deeper than 100 levels" in refuse(opener * 100_000)
 
 
-def test_abuse_just_within_the_depth_is_read() -> None:
+@pytest.mark.abuse
+def test_allowed_depth_is_read() -> None:
     assert plain(read("a{" * 100 + "}" * 100)) != []
 
 
-def test_abuse_tokens_are_limited() -> None:
+@pytest.mark.abuse
+def test_tokens_are_limited() -> None:
     assert "more than 10 tokens" in refuse("a: 1 " * 10, tokens=10)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"a: 1\0", "binary file"), (b"a: 1\nb: \xff", "not UTF-8"), ("a: 1".encode("utf-16"), "binary file")],
 )
-def test_abuse_binary_files_are_named_as_such(content: bytes, words: str) -> None:
+def test_binary_files_are_named_as_such(content: bytes, words: str) -> None:
     with pytest.raises(InvalidModel, match=words):
         decode(content, "net.prototxt")

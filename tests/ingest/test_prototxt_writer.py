@@ -240,15 +240,17 @@ CASES: dict[str, tuple[Nodes, list[onnx.TensorProto], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", CASES)
-def test_parity_every_operator(name: str, tmp_path: Path) -> None:
+def test_every_operator(name: str, tmp_path: Path) -> None:
     nodes, initializers, fragments = CASES[name]
     net = check(graph_of(tmp_path, nodes, initializers), tmp_path)
     for fragment in fragments:
         assert fragment in net.text()
 
 
-def test_parity_padding_before_an_average_is_the_poolings_own(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_pad_and_average_become_one_pooling(tmp_path: Path) -> None:
     """A pooling of Caffe whose last window leaves the padding becomes Pad and AveragePool; both go back into one."""
     text = (
         'input: "x" input_shape { dim: 1 dim: 2 dim: 8 dim: 8 } layer { name: "p" type: "Pooling" bottom: "x" '
@@ -260,7 +262,8 @@ def test_parity_padding_before_an_average_is_the_poolings_own(tmp_path: Path) ->
     assert [layer.type for layer in net.layers] == ["Pooling"]
 
 
-def test_golden_text(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_text_of_a_small_net(tmp_path: Path) -> None:
     graph = graph_of(tmp_path, [node("Conv", "x w", "c"), node("Relu", "c")], [weight("w", 2, 3, 1, 1)])
     assert to_caffe(graph).text() == (
         'name: "net"\n'
@@ -272,6 +275,7 @@ def test_golden_text(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parity
 def test_shared_weights_stay_shared(tmp_path: Path) -> None:
     nodes = [node("Conv", "x w", "a"), node("Conv", "a w", "b"), node("PRelu", "b s", "c"), node("PRelu", "c s")]
     graph = graph_of(tmp_path, nodes, [weight("w", 3, 3, 1, 1), weight("s", 3, 1, 1)])
@@ -281,6 +285,7 @@ def test_shared_weights_stay_shared(tmp_path: Path) -> None:
     assert len(back.initializers) == len(graph.initializers) == 2
 
 
+@pytest.mark.parity
 def test_shared_statistics_stay_shared(tmp_path: Path) -> None:
     nodes = [
         node("BatchNormalization", "x scale shift mean var", "a"),
@@ -293,12 +298,15 @@ def test_shared_statistics_stay_shared(tmp_path: Path) -> None:
     assert len(back.initializers) == 4
 
 
-def test_an_output_that_is_read_stays_an_output(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_read_output_stays_an_output(tmp_path: Path) -> None:
+    """Caffe's outputs are what nothing reads, so a Split keeps an output that other layers read."""
     nodes = [node("Relu", "x", "r"), node("Sigmoid", "r")]
     net = check(graph_of(tmp_path, nodes, outputs=("r", "y")), tmp_path)
     assert [layer.type for layer in net.layers] == ["ReLU", "Split", "Sigmoid"]
 
 
+@pytest.mark.golden
 def test_names_of_a_prototxt_come_back(tmp_path: Path) -> None:
     text = (
         'name: "n" input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } '
@@ -315,7 +323,9 @@ def test_names_of_a_prototxt_come_back(tmp_path: Path) -> None:
     assert to_caffe(again).text() == net.text()
 
 
-def test_constants_of_a_batch_norm_are_not_written_as_weights(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_constant_scale_is_not_written(tmp_path: Path) -> None:
+    """A BatchNorm with the constants 1 and 0 needs no Scale layer."""
     text = (
         'name: "n" input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } layer { name: "bn" type: "BatchNorm" '
         'bottom: "data" top: "bn" batch_norm_param { use_global_stats: true } }'
@@ -363,15 +373,17 @@ REFUSED: dict[str, tuple[Nodes, list[onnx.TensorProto], str]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", REFUSED)
-def test_abuse_what_caffe_lacks_is_refused(name: str, tmp_path: Path) -> None:
+def test_inexpressible_nodes_are_refused(name: str, tmp_path: Path) -> None:
     nodes, initializers, pattern = REFUSED[name]
     graph = graph_of(tmp_path, nodes, initializers)
     with pytest.raises(UnsupportedOp, match=f"(?s){pattern}"):
         to_caffe(graph)
 
 
-def test_abuse_all_operators_are_listed_at_once(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_refusals_are_in_one_error(tmp_path: Path) -> None:
     nodes = [node("Softsign", "x", "a"), node("Sin", "a", "b"), node("Softsign", "b", "c"), node("LRN", "c", size=2)]
     with pytest.raises(UnsupportedOp) as caught:
         to_caffe(graph_of(tmp_path, nodes))
@@ -381,7 +393,8 @@ def test_abuse_all_operators_are_listed_at_once(tmp_path: Path) -> None:
     assert '"a", "c": Softsign' in str(caught.value)
 
 
-def test_abuse_more_than_a_caffemodel_can_hold(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_caffemodel_has_a_largest_size(tmp_path: Path) -> None:
     from trunkline.ingest.prototxt.writer import CaffeBlob, CaffeLayer
 
     graph = graph_of(tmp_path, [node("Conv", "x w")], [W])
@@ -392,7 +405,9 @@ def test_abuse_more_than_a_caffemodel_can_hold(tmp_path: Path) -> None:
         write_caffemodel(CaffeNet("n", "x", (3, 8, 8), (huge,)), BytesIO())
 
 
-def test_matching_finds_every_blob_that_was_written(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_written_blobs_are_matched(tmp_path: Path) -> None:
+    """Every blob that is written is found again, under the weight that it came from."""
     for name in ("Conv", "BatchNormalization", "Gemm", "per channel"):
         nodes, initializers, _ = CASES[name]
         graph = graph_of(tmp_path, nodes, initializers)
@@ -403,9 +418,10 @@ def test_matching_finds_every_blob_that_was_written(tmp_path: Path) -> None:
         assert len(found.tensors) == len([item for layer in net.layers for item in layer.blobs if item.weight])
 
 
+@pytest.mark.properties
 @settings(max_examples=80, deadline=None)
 @given(st.data())
-def test_properties_pooling_is_written_right_or_refused(data: st.DataObject) -> None:
+def test_pooling_is_right_or_refused(data: st.DataObject) -> None:
     """Every pooling that ONNX can say: Caffe's reading of what is written gives the same numbers."""
     size, kernel = data.draw(st.integers(2, 9)), data.draw(st.integers(1, 4))
     begin, end = data.draw(st.integers(0, kernel - 1)), data.draw(st.integers(0, kernel - 1))
@@ -428,9 +444,10 @@ def test_properties_pooling_is_written_right_or_refused(data: st.DataObject) -> 
         check(graph, Path(folder))
 
 
+@pytest.mark.properties
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_properties_chains_of_layers(data: st.DataObject) -> None:
+def test_chains_of_layers(data: st.DataObject) -> None:
     """Random stacks of layers, branches included, come back with the same bits and compute the same."""
     nodes, initializers, last, channels = [], [], "x", 3
     for index in range(data.draw(st.integers(1, 6))):

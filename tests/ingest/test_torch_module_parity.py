@@ -1,5 +1,9 @@
 """A torch module and the twin of its Graph compute the same, train the same parameters and keep their names."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,10 +15,8 @@ from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
-pytestmark = pytest.mark.parity
 
-
-def made(build, size: int) -> tuple[nn.Module, Graph]:
+def made(build: Callable[[], nn.Module], size: int) -> tuple[nn.Module, Graph]:
     """Return a module with statistics that differ from their start, and its Graph."""
     torch.manual_seed(0)
     module = build()
@@ -26,7 +28,7 @@ def made(build, size: int) -> tuple[nn.Module, Graph]:
 
 
 @pytest.fixture(scope="module", params=NETS)
-def pair(request) -> tuple[nn.Module, Graph, int]:
+def pair(request: pytest.FixtureRequest) -> tuple[nn.Module, Graph, int]:
     build, size = NETS[request.param]
     return *made(build, size), size
 
@@ -36,7 +38,8 @@ def outputs_of(module: nn.Module, x: Tensor) -> list[Tensor]:
     return list(found) if isinstance(found, tuple) else [found]
 
 
-def test_outputs_agree_for_any_batch(pair) -> None:
+@pytest.mark.parity
+def test_outputs_agree_for_any_batch(pair: tuple[nn.Module, Graph, int]) -> None:
     module, graph, size = pair
     x = torch.randn(3, 3, size, size)
     with torch.no_grad():
@@ -46,7 +49,8 @@ def test_outputs_agree_for_any_batch(pair) -> None:
         torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
 
 
-def test_parameters_keep_their_names_and_values(pair) -> None:
+@pytest.mark.parity
+def test_parameters_keep_names_and_counts(pair: tuple[nn.Module, Graph, int]) -> None:
     module, graph, _ = pair
     twin = Twin(graph)
     parameters = dict(module.named_parameters())
@@ -54,7 +58,9 @@ def test_parameters_keep_their_names_and_values(pair) -> None:
     assert parameter_count(graph) == sum(parameter.numel() for parameter in parameters.values())
 
 
-def test_a_training_step_moves_the_same_parameters_alike(pair) -> None:
+@pytest.mark.parity
+def test_gradients_agree(pair: tuple[nn.Module, Graph, int]) -> None:
+    """A loss on module and twin gives every parameter the same gradient."""
     module, graph, size = pair
     x = torch.randn(2, 3, size, size)
     twin = Twin(graph).eval()  # evaluation, so that dropout does not part them; gradients flow all the same
@@ -69,7 +75,8 @@ def test_a_training_step_moves_the_same_parameters_alike(pair) -> None:
         torch.testing.assert_close(have, parameter.grad, rtol=1e-3, atol=1e-5 * scale)
 
 
-def test_training_moves_the_same_statistics(pair) -> None:
+@pytest.mark.parity
+def test_training_updates_the_same_statistics(pair: tuple[nn.Module, Graph, int]) -> None:
     module, graph, size = pair
     kinds = [type(layer) for layer in module.modules()]
     if nn.Dropout in kinds or not {nn.BatchNorm1d, nn.BatchNorm2d} & set(kinds):
@@ -86,6 +93,7 @@ def test_training_moves_the_same_statistics(pair) -> None:
     module.load_state_dict(before, strict=False)
 
 
+@pytest.mark.properties
 def test_dropout_drops_only_while_training() -> None:
     _, graph = made(*NETS["vgg"])
     twin, x = Twin(graph), torch.randn(2, 3, 32, 32)
@@ -96,7 +104,9 @@ def test_dropout_drops_only_while_training() -> None:
     assert not torch.equal(twin(x).popitem()[1], twin(x).popitem()[1])
 
 
-def test_shared_weights_stay_shared_and_buffers_do_not_train() -> None:
+@pytest.mark.golden
+def test_shared_weights_and_buffers() -> None:
+    """A weight that two layers read is stored once; a buffer does not train."""
     module, graph = made(*NETS["odd"])
     assert sum(any(v is not None and v.name == "shared.weight" for v in node.inputs) for node in graph.nodes) == 2
     twin = Twin(graph)
@@ -105,13 +115,15 @@ def test_shared_weights_stay_shared_and_buffers_do_not_train() -> None:
     assert "mean" not in twin.weights()
 
 
-def test_nodes_are_named_as_the_author_named_his_modules() -> None:
+@pytest.mark.golden
+def test_nodes_have_the_modules_names() -> None:
     _, graph = made(*NETS["resnet-basic"])
     names = {node.name for node in graph.nodes}
     assert {"stem.0", "layer2.0.body.0", "layer2.0.downsample.1", "layer2.0", "avgpool", "fc"} <= names
 
 
-def test_the_module_is_left_as_it_was() -> None:
+@pytest.mark.golden
+def test_module_is_left_as_it_was() -> None:
     module = NETS["vgg"][0]().train()
     module.features.eval()
     read(module, torch.zeros(1, 3, 32, 32))
@@ -125,6 +137,7 @@ class DataDependent(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("module", "example", "message"),
     [
@@ -135,13 +148,14 @@ class DataDependent(nn.Module):
         (nn.Conv2d(3, 4, 1), None, "with an example"),
     ],
 )
-def test_what_cannot_be_read_is_refused_abuse(module: nn.Module, example: Tensor | None, message: str) -> None:
+def test_unreadable_modules_are_refused(module: nn.Module, example: Tensor | None, message: str) -> None:
     with pytest.raises(InvalidModel, match=message):
         read(module, example)
 
 
+@pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameter_counts_are_the_published_ones(name: str) -> None:
+def test_published_parameter_counts(name: str) -> None:
     build, count = PUBLISHED[name]
     assert parameter_count(read(build(), torch.zeros(1, 3, 224, 224))) == count

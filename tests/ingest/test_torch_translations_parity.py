@@ -15,8 +15,6 @@ from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 from trunkline.verbs.inspect import inspect
 
-pytestmark = pytest.mark.parity
-
 Size = tuple[int | None, int | None]
 
 
@@ -64,17 +62,20 @@ SIZES: list[tuple[Size, tuple[int, int], list[str]]] = [
 ]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("size", "image", "expected"), SIZES)
-def test_averages_over_windows_to_a_size(size: Size, image: tuple[int, int], expected: list[str]) -> None:
+def test_adaptive_average_pooling(size: Size, image: tuple[int, int], expected: list[str]) -> None:
     graph = check(Behind(lambda y, x: F.adaptive_avg_pool2d(y, size)), *image)
     assert operators(graph) == ["Conv", *expected]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (3, 5), (5, 8), (9, 9)])
-def test_largest_of_windows_to_a_size(size: Size) -> None:
+def test_adaptive_max_pooling(size: Size) -> None:
     check(Behind(lambda y, x: F.adaptive_max_pool2d(y, size)), 8, 8)
 
 
+@pytest.mark.parity
 def test_pyramid_pooling_is_read() -> None:
     """Zhao et al. 2017: bins of 1, 2, 3 and 6, resized to the map and put beside it."""
 
@@ -85,7 +86,8 @@ def test_pyramid_pooling_is_read() -> None:
     check(Behind(pyramid), 10, 14)
 
 
-def test_where_the_largest_were_is_not_told() -> None:
+@pytest.mark.abuse
+def test_places_of_maxima_are_refused() -> None:
     class Places(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return F.adaptive_max_pool2d(x, 3, return_indices=True)[1]
@@ -141,16 +143,21 @@ def listed(y: Tensor, x: Tensor) -> Tensor:
 WRITES = [in_place_sum, in_the_middle, at_the_end, every_second, one_of_many, everything, listed]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("write", WRITES)
-def test_what_is_written_in_place_is_read(write: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_writes_in_place(write: Callable[[Tensor, Tensor], Tensor]) -> None:
     check(Behind(write), 8, 8)
 
 
-def test_a_sum_in_place_leaves_no_detour() -> None:
+@pytest.mark.golden
+def test_sum_in_place_leaves_no_detour() -> None:
     assert operators(check(Behind(in_place_sum), 8, 8)) == ["Conv", "Slice", "Slice", "Mul", "Add"]
 
 
-def test_writing_to_one_image_of_a_batch_is_refused_by_its_reason() -> None:
+@pytest.mark.abuse
+def test_writing_to_one_image_is_refused() -> None:
+    """It would mix images of a batch; the error gives that reason."""
+
     def first(y: Tensor, x: Tensor) -> Tensor:
         y = y.clone()
         y[0] = 0

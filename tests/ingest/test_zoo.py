@@ -39,6 +39,7 @@ def structure(graph: Graph) -> list:
     ]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "count", "output", "convolutions"),
     [
@@ -48,27 +49,30 @@ def structure(graph: Graph) -> list:
         ("tiny", 120_944, (None, 48, 16, 24), 15),
     ],
 )
-def test_golden_backbones(name: str, count: int, output: tuple, convolutions: int) -> None:
+def test_backbones(name: str, count: int, output: tuple, convolutions: int) -> None:
     graph = read(name)
     assert parameters(graph) == count
     assert [shape_of(value) for value in graph.outputs] == [output]
     assert sum(node.op_type == "Conv" for node in graph.nodes) == convolutions
 
 
-def test_golden_deeplab_dilates_its_last_two_stages() -> None:
+@pytest.mark.golden
+def test_deeplab_dilates_two_stages() -> None:
     dilations = Counter(
         attribute(node, "dilations")[0] for node in read("deeplab_resnet34").nodes if node.op_type == "Conv"
     )
     assert dilations == {1: 18, 2: 12, 4: 6}
 
 
-def test_golden_mobilenetv2_clips_at_six() -> None:
+@pytest.mark.golden
+def test_mobilenetv2_clips_at_six() -> None:
     ops = Counter(node.op_type for node in read("mobilenetv2").nodes)
     assert (ops["Clip"], ops["Relu"], ops["Add"]) == (35, 0, 10)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("ours", "released"), [("mnasnet", "mnasnet"), ("mobilenetv2", "mobilenetv2")])
-def test_parity_with_the_released_files(shared_data: Path, ours: str, released: str) -> None:
+def test_structure_of_the_released_files(shared_data: Path, ours: str, released: str) -> None:
     theirs = read_prototxt(shared_data / "prototxt" / f"{released}.prototxt")
     expected = [(op, *rest) for op, *rest in structure(theirs)]
     found = [
@@ -78,7 +82,8 @@ def test_parity_with_the_released_files(shared_data: Path, ours: str, released: 
     assert found == expected
 
 
-def test_parity_deeplab_has_the_weights_of_the_released_file(shared_data: Path) -> None:
+@pytest.mark.parity
+def test_deeplab_has_the_released_convolutions(shared_data: Path) -> None:
     theirs = read_prototxt(shared_data / "prototxt" / "deeplab_resnet34_adashare.prototxt", input_size=(224, 224))
     settings = [
         sorted(
@@ -91,17 +96,20 @@ def test_parity_deeplab_has_the_weights_of_the_released_file(shared_data: Path) 
     assert settings[0] == settings[1]
 
 
-def test_golden_the_script_writes_the_packaged_files_byte_for_byte(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_script_writes_the_packaged_files(tmp_path: Path) -> None:
     make.main(tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert written == {zoo.path(name).name: zoo.path(name).read_bytes() for name in zoo.names()}
 
 
-def test_golden_every_table_is_packaged() -> None:
+@pytest.mark.golden
+def test_every_table_is_packaged() -> None:
     assert zoo.names() == sorted(net.name for net in tables.NETS)
 
 
-def test_abuse_an_unknown_backbone() -> None:
+@pytest.mark.abuse
+def test_unknown_backbone() -> None:
     with pytest.raises(InvalidModel, match='did you mean "mobilenetv2"'):
         zoo.path("mobilenet_v2")
     with pytest.raises(InvalidModel, match="there is no packaged backbone"):

@@ -8,11 +8,12 @@ import numpy as np
 
 
 def relu(layer, bottoms, weights):
+    """max(x, 0) + slope · min(x, 0), then the Synopsys fork's bounds."""
     p = layer.param("relu_param")
     y = np.maximum(bottoms[0], 0) + p.real("negative_slope", 0.0) * np.minimum(bottoms[0], 0)
     if p.one("relu6", False):
         y = np.minimum(y, 6)
-    if p.real("maximum", 0.0) > 0:
+    if p.real("maximum", 0.0) > 0:  # 0, the default of both bounds, bounds nothing
         y = np.minimum(y, p.real("maximum", 0.0))
     if p.real("minimum", 0.0) != 0:
         y = np.maximum(y, p.real("minimum", 0.0))
@@ -26,6 +27,7 @@ def prelu(layer, bottoms, weights):
 
 
 def _prelu_blobs(layer, shapes):
+    # Caffe keeps the one slope for all channels in a blob without axes.
     return {"weight": () if layer.param("prelu_param").one("channel_shared", False) else (shapes[0][1],)}
 
 
@@ -35,10 +37,12 @@ def elu(layer, bottoms, weights):
 
 
 def sigmoid(x):
+    """1 / (1 + exp(−x)), in a form that does not overflow."""
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
 def bnll(layer, bottoms, weights):
+    """log(1 + exp(x)), in a form that does not overflow."""
     x = bottoms[0]
     return [np.maximum(x, 0) + np.log(1 + np.exp(-np.abs(x)))]
 
@@ -46,7 +50,7 @@ def bnll(layer, bottoms, weights):
 def power(layer, bottoms, weights):
     p = layer.param("power_param")
     exponent, factor, shift = p.real("power", 1.0), p.real("scale", 1.0), p.real("shift", 0.0)
-    if exponent * factor == 0:
+    if exponent * factor == 0:  # Caffe does not look at its input then; any number to the power of 0 is 1
         return [np.full_like(bottoms[0], 1.0 if exponent == 0 else np.float64(shift) ** exponent)]
     inner = factor * bottoms[0] + shift
     return [inner if exponent == 1 else inner**exponent]
@@ -55,7 +59,7 @@ def power(layer, bottoms, weights):
 def exp(layer, bottoms, weights):
     p = layer.param("exp_param")
     base, factor, shift = p.real("base", -1.0), p.real("scale", 1.0), p.real("shift", 0.0)
-    log_base = 1.0 if base == -1 else math.log(base)
+    log_base = 1.0 if base == -1 else math.log(base)  # -1 is Caffe's sign for e
     return [np.exp(log_base * (shift + factor * bottoms[0]))]
 
 
@@ -80,7 +84,7 @@ def threshold(layer, bottoms, weights):
 
 
 def dropout(layer, bottoms, weights):
-    """Nothing at TEST, unless the training did not scale; then it is made up for here."""
+    """The identity at TEST; a fork that does not scale in training multiplies by 1 − ratio here."""
     p = layer.param("dropout_param")
     return [bottoms[0] * (1.0 if p.one("scale_train", True) else 1 - p.real("dropout_ratio", 0.5))]
 

@@ -13,6 +13,7 @@ def _start(p: Param, rank: int) -> int:
 
 
 def _learned(p: Param, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a blob from ``axis`` on over ``num_axes`` axes; -1 is all of them."""
     start, count = _start(p, len(shape)), p.one("num_axes", 1)
     if count >= 0 and start + count > len(shape):
         raise Senseless("the blob extends past its input")
@@ -25,6 +26,7 @@ def _spread(blob, x, axis: int):
         return blob
     if x.shape[axis : axis + blob.ndim] != blob.shape:
         raise Senseless("the blob does not match its input")
+    # Caffe's own view of the input: what is before the blob's axes, they themselves, and what is after them.
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + blob.ndim :])
     return (blob.reshape(1, -1, 1) + 0 * x.reshape(outer, -1, inner)).reshape(x.shape)
 
@@ -48,9 +50,12 @@ def _scale_blobs(layer, shapes):
     p = layer.param("scale_param")
     if len(shapes) > 1 and p.one("bias_term", False):
         raise Senseless("the learned bias would have a batch axis")
-    shape = shapes[1] if len(shapes) > 1 else _learned(p, shapes[0])
-    blobs = {} if len(shapes) > 1 else {"weight": shape}
-    return {**blobs, "bias": shape} if p.one("bias_term", False) else blobs
+    blobs = {}
+    if len(shapes) == 1:  # with two bottoms the factor is computed, not learned
+        blobs["weight"] = _learned(p, shapes[0])
+        if p.one("bias_term", False):
+            blobs["bias"] = blobs["weight"]
+    return blobs
 
 
 def _bias_blobs(layer, shapes):

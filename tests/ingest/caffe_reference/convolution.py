@@ -22,19 +22,21 @@ def geometry(layer: Layer) -> tuple[Param, tuple, tuple, tuple]:
     """The settings, then kernel, stride and dilation as (height, width)."""
     p = layer.param("convolution_param")
     dilation = _pair(p, "dilation", "dilation", 1)
-    if p.has("hole") or p.has("hole_h"):
+    if p.has("hole") or p.has("hole_h"):  # DeepLab's name, from before Caffe had dilation
         dilation = _pair(p, "hole", "hole", 1)
     return p, _pair(p, "kernel_size", "kernel", 0), _pair(p, "stride", "stride", 1), dilation
 
 
 def _groups(layer: Layer, channels: int) -> tuple[int, int]:
     p = layer.param("convolution_param")
+    """Number of outputs, and of groups."""
     if layer.type in DEPTHWISE:
         return channels, channels
     return p.one("num_output", 0), p.one("group", 1)
 
 
 def convolve(layer, bottoms, weights):
+    """Each window times each kernel, group by group."""
     p, kernel, stride, dilation = geometry(layer)
     tops = []
     for x in bottoms:
@@ -61,6 +63,7 @@ def convolve(layer, bottoms, weights):
 
 
 def deconvolve(layer, bottoms, weights):
+    """Each number times its kernel, added up where the kernels overlap; then the padding is cut off."""
     p, kernel, stride, dilation = geometry(layer)
     tops = []
     for x in bottoms:
@@ -93,6 +96,7 @@ def _blobs(layer, shapes):
     outputs, group = _groups(layer, channels)
     if channels % group or outputs % group:
         raise Senseless("the groups do not divide the channels")
+    # Caffe's Deconvolution is a convolution run backwards: its kernels are stored from the other side.
     first, second = (channels, outputs) if layer.type == "Deconvolution" else (outputs, channels)
     blobs = {"weight": (first, second // group, *kernel)}
     return {**blobs, "bias": (outputs,)} if p.one("bias_term", True) else blobs

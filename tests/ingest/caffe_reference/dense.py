@@ -13,11 +13,12 @@ def _axis(layer, rank: int) -> int:
 
 
 def inner_product(layer, bottoms, weights):
+    """One product for each position before the axis, added up one column at a time."""
     x = bottoms[0]
     axis = _axis(layer, x.ndim)
     rows = x.reshape(math.prod(x.shape[:axis]), -1)
     matrix = weights["weight"]
-    if not layer.param("inner_product_param").one("transpose", False):
+    if not layer.param("inner_product_param").one("transpose", False):  # stored as [num_output, K]
         matrix = matrix.T
     y = np.zeros((rows.shape[0], matrix.shape[1]))
     for k in range(matrix.shape[0]):

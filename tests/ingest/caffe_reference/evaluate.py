@@ -60,15 +60,17 @@ class Weight:
 
 
 class _Owners:
-    """Who holds each blob: blobs of one ``param`` name are the blob of the first layer that says it."""
+    """Which layer holds each blob: blobs of one ``param`` name belong to the first layer that has it."""
 
     def __init__(self) -> None:
         self._shared: dict[str, tuple[str, str]] = {}
 
     def of(self, layer: Layer, bottoms: list[Array]) -> Iterator[tuple[str, tuple[str, str], Shape]]:
+        """Yield role, owner and shape of each blob of a layer, in Caffe's order."""
         blobs = BLOBS.get(layer.type)
         shapes = blobs(layer, [bottom.shape for bottom in bottoms]) if blobs else {}
         names = [param.get("name", "") for param in Param(layer.fields).many("param")]
+        # The first param is that of the first blob; a file may give fewer than there are blobs.
         for (role, shape), name in zip_longest(shapes.items(), names[: len(shapes)], fillvalue=""):
             own = (layer.name, role)
             yield role, self._shared.setdefault(name, own) if name else own, shape
@@ -91,7 +93,7 @@ def weight_shapes(net: Net) -> list[Weight]:
 
 
 def evaluate(net: Net, image: Array, weights: Mapping[tuple[str, str], Array]) -> list[Array]:
-    """What Caffe's TEST phase computes: the blobs nobody reads, in order.
+    """What Caffe's TEST phase computes: the blobs that no layer reads, in order.
 
     Args:
         net: The network.

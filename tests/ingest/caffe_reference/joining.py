@@ -8,6 +8,7 @@ from caffe_reference.net import Senseless
 
 
 def eltwise(layer, bottoms, weights):
+    """The sum with coefficients, the product, or the larger number, place by place."""
     p = layer.param("eltwise_param")
     operation = p.one("operation", "SUM")
     if any(x.shape != bottoms[0].shape for x in bottoms):
@@ -20,7 +21,7 @@ def eltwise(layer, bottoms, weights):
 
 def concat(layer, bottoms, weights):
     p = layer.param("concat_param")
-    return [np.concatenate(bottoms, p.one("concat_dim", p.one("axis", 1)))]
+    return [np.concatenate(bottoms, p.one("concat_dim", p.one("axis", 1)))]  # concat_dim is the older name
 
 
 def cut(layer, bottoms, weights):
@@ -39,6 +40,7 @@ def split(layer, bottoms, weights):
 
 
 def axpy(layer, bottoms, weights):
+    """a · x + y with one factor a for each image and channel."""
     a, x, y = bottoms
     return [a.reshape(*a.shape[:2], 1, 1) * x + y]
 

@@ -1,4 +1,4 @@
-"""A network as data: what a prototxt says, before anybody has parsed one."""
+"""A network as data, and the prototxt that describes it."""
 
 from __future__ import annotations
 
@@ -104,17 +104,17 @@ class Net:
 
     @property
     def outputs(self) -> list[str]:
-        """The blobs nobody reads, in the order they appear."""
+        """The blobs that no layer reads, in the order they appear."""
         left: dict[str, None] = {}
         for layer in self.layers:
-            for name in layer.bottoms:
+            for name in layer.bottoms:  # before the tops, because a layer in place reads and writes one name
                 left.pop(name, None)
             left.update(dict.fromkeys(layer.tops))
         return list(left)
 
 
 def prototxt(net: Net) -> str:
-    """The file that says ``net``."""
+    """The text of the file that describes ``net``."""
     dims = (1, *net.image)
     lines = ['name: "case"', *_image(net.form, dims)]
     for layer in net.layers:
@@ -133,6 +133,7 @@ def _image(form: Form, dims: Sequence[int]) -> list[str]:
         return [f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}']
     if form == "input_shape":
         return ['input: "data"', f"input_shape {{ {shape} }}"]
+    # V1 too: files before Caffe's input_shape have flat sizes.
     return ['input: "data"', *(f"input_dim: {size}" for size in dims)]
 
 

@@ -13,7 +13,7 @@ def batch_norm(layer, bottoms, weights):
     """The stored sums divided by their stored weight; Caffe's own layer learns no scale and no bias."""
     x, eps = bottoms[0], layer.param("batch_norm_param").real("eps", 1e-5)
     factor = weights["factor"].item()
-    factor = 0 if factor == 0 else 1 / factor
+    factor = 0 if factor == 0 else 1 / factor  # 0: no image was seen
     mean, var = _channels(weights["mean"] * factor, x), _channels(weights["var"] * factor, x)
     return [(x - mean) / np.sqrt(var + eps)]
 
@@ -41,11 +41,13 @@ def _bn_blobs(layer, shapes):
 
 
 def lrn(layer, bottoms, weights):
+    """x / (k + alpha · mean of squares)^beta, over neighbouring channels or neighbouring pixels."""
     p = layer.param("lrn_param")
     x, size = bottoms[0], p.one("local_size", 5)
     alpha, beta, k = p.real("alpha", 1.0), p.real("beta", 0.75), p.real("k", 1.0)
     before = (size - 1) // 2
     if p.one("norm_region", "ACROSS_CHANNELS") == "WITHIN_CHANNEL":
+        # Caffe builds this form from other layers, and puts 1 in place of k.
         return [x * (1 + alpha * _local_mean(x * x, size, before)) ** -beta]
     n, c, h, w = x.shape
     squares = np.zeros((n, c + size - 1, h, w))
@@ -69,6 +71,7 @@ def _local_mean(x, size: int, pad: int):
 
 
 def mvn(layer, bottoms, weights):
+    """x less its mean, over its deviation, per channel or per image."""
     p = layer.param("mvn_param")
     x = bottoms[0]
     axes = tuple(range(1 if p.one("across_channels", False) else 2, x.ndim))
@@ -83,10 +86,12 @@ def _root(squares, eps: float, before: bool):
 
 
 def normalize(layer, bottoms, weights):
+    """x over the root of its sum of squares, times a learned factor."""
     p = layer.param("norm_param")
     x = bottoms[0]
     axes = tuple(range(1, x.ndim)) if p.one("across_spatial", True) else (1,)
-    before = len(axes) == 1 or p.one("add_eps_before_sqrt", True)  # the fork heeds it across_spatial only
+    # The Synopsys fork reads add_eps_before_sqrt only where it sums over whole images.
+    before = len(axes) == 1 or p.one("add_eps_before_sqrt", True)
     norm = _root((x * x).sum(axes, keepdims=True), p.real("eps", 1e-10), before)
     return [x / norm * _channels(weights["weight"], x)]
 

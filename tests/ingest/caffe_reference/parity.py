@@ -58,7 +58,7 @@ def _stored(graph: Graph, case: Case) -> dict[str, np.ndarray[Any, Any]]:
     """Put the case's weights into the Graph; what Caffe does not have must be neutral."""
     weights = {}
     for (layer, role), content in case.weights.items():
-        if role == "factor":
+        if role == "factor":  # no weight of the Graph: it divides the other two, below
             continue
         value = _weight(graph, layer, role)
         factor = case.weights.get((layer, "factor"))
@@ -72,7 +72,10 @@ def _stored(graph: Graph, case: Case) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _weight(graph: Graph, layer: str, role: str) -> ir.Value:
-    names = [f"{layer}.{role}", *([f"{layer}.weight"] if role == "scale" else [])]
+    """Return the Graph's value for a blob of the reference."""
+    names = [f"{layer}.{role}"]
+    if role == "scale":
+        names.append(f"{layer}.weight")
     for name in names:
         if name in graph.initializers:
             return graph.initializers[name]
@@ -90,6 +93,7 @@ def _shape(value: ir.Value, caffe: tuple[int, ...]) -> tuple[int, ...]:
 def _runtime(graph: Graph, image: Array) -> list[Array]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # What the Graph computes is compared, not what an optimiser makes of it.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     content = ir.to_proto(graph.model).SerializeToString()
@@ -104,7 +108,7 @@ def _twin(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], image: Array) 
     declared = [(None, *shape_of(value)[1:]) for value in graph.outputs]
     found = [(None, *output.shape[1:]) for output in outputs.values()]
     if declared != found:
-        raise DifferentError(f"the Graph says {declared}, the twin makes {found}")
+        raise DifferentError(f"the Graph declares {declared}, the twin makes {found}")
     return [output.numpy() for output in outputs.values()]
 
 
@@ -113,7 +117,7 @@ def _difference(side: str, case: Case, found: Sequence[Array]) -> float:
     if shapes != expected:
         raise DifferentError(f"{side} makes {shapes}, Caffe {expected}")
     worst = max(_relative(ours, theirs) for ours, theirs in zip(found, case.expected, strict=True))
-    if not worst <= TOLERANCE[side]:
+    if not worst <= TOLERANCE[side]:  # true for NaN as well
         raise DifferentError(f"{side} differs by {worst:.3g} of the largest magnitude")
     return worst
 
@@ -121,5 +125,5 @@ def _difference(side: str, case: Case, found: Sequence[Array]) -> float:
 def _relative(ours: Array, theirs: Array) -> float:
     if not theirs.size:
         return 0.0
-    scale = float(np.abs(theirs).max()) or 1.0
+    scale = float(np.abs(theirs).max()) or 1.0  # of nothing but zeros the difference itself counts
     return float(np.abs(ours - theirs).max()) / scale

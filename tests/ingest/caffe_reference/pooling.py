@@ -21,12 +21,12 @@ def _rounds_up(p: Param) -> bool:
 
 
 def _count(size: int, kernel: int, stride: int, ends: tuple[int, int], up: bool, any_pad: bool) -> int:
-    """How many windows fit along one axis."""
+    """How many windows Caffe has along one axis."""
     pad, steps = ends[0], size + sum(ends) - kernel
     if steps < 0:
         raise Senseless("the window is larger than its padded input")
     count = (steps + stride - 1) // stride + 1 if up else steps // stride + 1
-    if any_pad and (count - 1) * stride >= size + pad:
+    if any_pad and (count - 1) * stride >= size + pad:  # Caffe drops it only where the layer is padded
         count -= 1
     if (count - 1) * stride - pad >= size:
         raise Senseless("the last window is empty")
@@ -34,6 +34,7 @@ def _count(size: int, kernel: int, stride: int, ends: tuple[int, int], up: bool,
 
 
 def pool(layer, bottoms, weights):
+    """The largest or the mean of each window, and as second top the place of the largest in its plane."""
     p = layer.param("pooling_param")
     x = bottoms[0]
     n, c, h, w = x.shape
@@ -54,6 +55,7 @@ def pool(layer, bottoms, weights):
     for i in range(rows):
         for j in range(columns):
             top, left = i * stride[0] - pad[0], j * stride[1] - pad[1]
+            # AVE divides by the part of a window within the padding; AVE_EXC_PAD and MAX see pixels alone.
             limit = (h + ends[0][1], w + ends[1][1]) if average else (h, w)
             bottom, right = min(top + kernel[0], limit[0]), min(left + kernel[1], limit[1])
             area = (bottom - top) * (right - left)
@@ -66,6 +68,7 @@ def pool(layer, bottoms, weights):
                 y[:, :, i, j] = cells.sum((2, 3)) / area
                 continue
             y[:, :, i, j] = cells.max((2, 3))
+            # Of equal numbers the first counts, row by row, as in Caffe's loop.
             best = cells.reshape(n, c, -1).argmax(2)
             mask[:, :, i, j] = (top + best // (right - left)) * w + left + best % (right - left)
     return [y, mask][: len(layer.tops)]

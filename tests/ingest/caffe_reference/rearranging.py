@@ -28,7 +28,7 @@ def reshape(layer, bottoms, weights):
     p = layer.param("reshape_param")
     x = bottoms[0]
     start, count = p.one("axis", 0), p.one("num_axes", -1)
-    start = start + x.ndim + 1 if start < 0 else start
+    start = start + x.ndim + 1 if start < 0 else start  # -1 is behind the last axis
     end = x.ndim if count == -1 else start + count
     if end > x.ndim:
         raise Senseless("there are not so many axes")
@@ -40,7 +40,8 @@ def reshape(layer, bottoms, weights):
             sizes[i] = x.shape[start + i]
     shape = [*x.shape[:start], *sizes, *x.shape[end:]]
     known = math.prod(size for size in shape if size != -1)
-    if x.size % known or (-1 not in shape and known != x.size) or shape.count(-1) > 1:
+    is_whole = x.size % known == 0 and (-1 in shape or known == x.size)
+    if not is_whole or shape.count(-1) > 1:
         raise Senseless("the counts differ")
     return [x.reshape(shape)]
 
@@ -52,6 +53,7 @@ def permute(layer, bottoms, weights):
 
 
 def shuffle(layer, bottoms, weights):
+    """Channels as a table of groups x channels a group, read column by column."""
     x, group = bottoms[0], layer.param("shuffle_channel_param").one("group", 1)
     channels = x.shape[1]
     if channels % group:
@@ -69,6 +71,7 @@ def tile(layer, bottoms, weights):
 
 
 def reduction(layer, bottoms, weights):
+    """One number for everything from ``axis`` on: a sum of x, of its magnitudes or of its squares, or the mean."""
     p = layer.param("reduction_param")
     x = bottoms[0]
     axis = _axis(p.one("axis", 0), x.ndim)

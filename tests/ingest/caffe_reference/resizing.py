@@ -8,6 +8,7 @@ from caffe_reference.net import Senseless
 
 
 def crop(layer, bottoms, weights):
+    """The part of the first bottom that has the size of the second, axis by axis."""
     p = layer.param("crop_param")
     x, like = bottoms
     axis = p.one("axis", 2)
@@ -37,12 +38,14 @@ def interp(layer, bottoms, weights):
     elif p.has("height"):
         sizes = [p.one("height", 0), p.one("width", 0)]
     else:
+        # Corners are aligned, so it is the n − 1 distances between pixels that shrink and zoom.
         sizes = [(size - 1) // p.one("shrink_factor", 1) + 1 for size in x.shape[2:]]
         sizes = [size + (size - 1) * (p.one("zoom_factor", 1) - 1) for size in sizes]
     return [_lines(_lines(x, 2, sizes[0]), 3, sizes[1])]
 
 
 def _lines(x, axis: int, size: int):
+    """Interpolate along one axis to ``size`` pixels, the first and the last staying in place."""
     old = x.shape[axis]
     places = np.arange(size) * ((old - 1) / (size - 1) if size > 1 else 0.0)
     low = np.minimum(places.astype(int), old - 1)
@@ -58,12 +61,13 @@ def padding(layer, bottoms, weights):
     x = bottoms[0][:, :, max(-before, 0) :, max(-before, 0) :]
     x = x[:, :, : x.shape[2] + min(after, 0), : x.shape[3] + min(after, 0)]
     if before * after < 0 or min(x.shape[2:]) < 1:
-        raise Senseless("nothing is left, or both are asked for")
+        raise Senseless("nothing is left, or one end is padded and the other cut")
     sides = (max(before, 0), max(after, 0))
     return [np.pad(x, ((0, 0), (0, 0), sides, sides))]
 
 
 def upsample(layer, bottoms, weights):
+    """Every number repeated; with a mask, every number at its place in the mask, and zeros around it."""
     p = layer.param("upsample_param")
     x = bottoms[0]
     n, c, h, w = x.shape

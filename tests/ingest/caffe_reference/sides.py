@@ -13,7 +13,7 @@ Ends = tuple[tuple[int, int], tuple[int, int]]
 def sides(p: Param, sizes, kernel, stride, dilation=(1, 1)) -> Ends:
     """What a file adds around a plane of ``sizes``."""
     four = [p.one(name, 0) for name in ("pad_t", "pad_b", "pad_l", "pad_r")]
-    if any(four):
+    if any(four):  # the fork reads them only where one of them is not 0
         return (four[0], four[1]), (four[2], four[3])
     if p.one("pad_type", 0) == 1:
         if tuple(dilation) != (1, 1):

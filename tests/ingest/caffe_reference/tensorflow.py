@@ -48,13 +48,14 @@ def _targets(p: Param, x):
 
 
 def _scale(p: Param, target: int, size: int) -> np.float32:
-    if p.one("align_corners", False) and target > 1:
+    if p.one("align_corners", False) and target > 1:  # with one pixel there are no corners to align
         return np.float32(size - 1) / np.float32(target - 1)
     return np.float32(size) / np.float32(target)
 
 
 def _place(p: Param, i: int, target: int, size: int) -> np.float32:
     scale = _scale(p, target, size)
+    """Where output pixel ``i`` lies in the input."""
     if p.one("pytorch_half_pixel", False) and target == 1:
         return np.float32(-0.5)
     if p.one("half_pixel_centers", False) or p.one("pytorch_half_pixel", False):
@@ -63,14 +64,18 @@ def _place(p: Param, i: int, target: int, size: int) -> np.float32:
 
 
 def _pixel(p: Param, i: int, target: int, size: int) -> int:
+    """The one pixel that output pixel ``i`` takes."""
     scale = _scale(p, target, size)
     if p.one("half_pixel_centers", False):
         return max(0, min(math.floor((np.float32(i) + np.float32(0.5)) * scale), size - 1))
     place = np.float32(i) * scale
-    return min(math.floor(place + np.float32(0.5)) if p.one("align_corners", False) else math.floor(place), size - 1)
+    if p.one("align_corners", False):  # the nearest pixel here, the one before the place otherwise
+        place = place + np.float32(0.5)
+    return min(math.floor(place), size - 1)
 
 
 def _mixed(x, axis: int, places):
+    """Mix the two pixels beside each place; beyond the border there is the border's pixel alone."""
     low = [max(math.floor(place), 0) for place in places]
     high = [min(math.ceil(place), x.shape[axis] - 1) for place in places]
     part = np.array([float(place) - math.floor(place) for place in places])

@@ -56,7 +56,7 @@ def upsample_nearest(rng: Rng) -> Iterator[Net]:
 
 
 def unpooling(rng: Rng) -> Iterator[Net]:
-    """SegNet: the mask of a max pooling says where each number goes back to."""
+    """SegNet: the mask of a max pooling holds the place that each number goes back to."""
     forms = [
         {"kernel_size": 2, "stride": 2},
         {"kernel_size": 3, "stride": 3},
