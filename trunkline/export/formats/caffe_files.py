@@ -13,7 +13,7 @@ from trunkline.export.exporter import ExportResult
 from trunkline.export.formats.onnx_model import finished, write_unchecked
 from trunkline.export.parity.check import ParityReport, check_parity
 from trunkline.export.parity.session import require_onnxruntime
-from trunkline.export.passes import fold_stored, optimise
+from trunkline.export.passes import FoldStored, optimise
 from trunkline.files.staging import staged
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.cost import graph_cost
@@ -56,7 +56,7 @@ def export_caffe(
     computed = [name_of(node) for node in source.nodes if computes_weight(node)]
     if computed:  # Caffe's layers read blobs, and compute none
         source = source.copy()
-        fold_stored(source)
+        FoldStored()(source.model.graph)
     net = to_caffe(source)
     with staged(final) as target:
         weights = target.with_suffix(SUFFIX)

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.export.passes.dead_code import remove_dead_code
-from trunkline.export.passes.rewrite import add_tasks, all_stored, fresh, remove, take_over, value_names
-from trunkline.graph.graph import Graph, array_of, attribute, name_of
+from trunkline.graph.graph import array_of, attribute, free_name, name_of
+from trunkline.graph.passes.editor import add_tasks, are_stored, input_at, store, take_over, value_names
+from trunkline.graph.passes.remove_dead import RemoveDead
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -47,29 +47,33 @@ Folded = tuple[Array, Array]
 """The weight and bias that do the work of a :class:`Pair`."""
 
 
-def fold_batchnorm(graph: Graph) -> int:
-    """Fold in place, chains of BN included, and return how many BN nodes went.
+@dataclass(frozen=True, slots=True)
+class FoldBatchNorm:
+    """Folds every BatchNormalization that can be, chains of them included. Every shape must be known.
 
     The folded weight and bias keep the names of the convolution's own, ``conv1.weight`` and ``conv1.bias``, or get
     a free name beside them where those still serve others. The node computes the value that carried BN's name.
     """
-    total = 0
-    while found := _foldable(graph):
-        pairs = [pair for group, _ in found for pair in group]
-        names = [_names(group[0].linear) for group, _ in found]
-        for pair in pairs:
-            _splice(graph, pair)
-        remove_dead_code(graph)  # what only folded nodes read is gone now, and its name is free
-        taken = value_names(graph)
-        for (group, folded), wanted in zip(found, names, strict=True):
-            _attach(graph, group, folded, wanted, taken)
-        total += len(pairs)
-    return total
+
+    def __call__(self, graph: ir.Graph) -> int:
+        """Fold in ``graph``, and return how many BN nodes went."""
+        total = 0
+        while found := _foldable(graph):
+            pairs = [pair for group, _ in found for pair in group]
+            names = [_names(group[0].linear) for group, _ in found]
+            for pair in pairs:
+                _splice(graph, pair)
+            RemoveDead()(graph)  # what only folded nodes read is gone now, and its name is free
+            taken = value_names(graph)
+            for (group, folded), wanted in zip(found, names, strict=True):
+                _attach(graph, group, folded, wanted, taken)
+            total += len(pairs)
+        return total
 
 
-def _foldable(graph: Graph) -> list[tuple[list[Pair], Folded]]:
+def _foldable(graph: ir.Graph) -> list[tuple[list[Pair], Folded]]:
     groups: dict[tuple[object, ...], list[Pair]] = {}
-    for node in graph.nodes:
+    for node in graph:
         if (pair := _pair(node)) is not None:
             groups.setdefault(pair.key, []).append(pair)
     results = [(group, _compute(group[0])) for group in groups.values() if _all_fold(group)]
@@ -82,19 +86,19 @@ def _all_fold(group: list[Pair]) -> bool:
 
 
 def _pair(norm: ir.Node) -> Pair | None:
-    if norm.op_type != "BatchNormalization" or attribute(norm, "training_mode", 0) or not all_stored(norm, 1):
+    if norm.op_type != "BatchNormalization" or attribute(norm, "training_mode", 0) or not are_stored(norm, 1):
         return None
     data = norm.inputs[0]
     linear = data.producer() if data is not None else None
     if data is None or linear is None or linear.op_type not in ("Conv", "ConvTranspose", "Gemm"):
         return None
     alone = len(data.uses()) == 1 and not data.is_graph_output()
-    return Pair(linear, norm) if alone and all_stored(linear, 1) and _bias_fits(linear) else None
+    return Pair(linear, norm) if alone and are_stored(linear, 1) and _bias_fits(linear) else None
 
 
 def _bias_fits(linear: ir.Node) -> bool:
     """A Gemm may add a whole matrix, which is no per-channel bias."""
-    bias = _input(linear, 2)
+    bias = input_at(linear, 2)
     return bias is None or bias.const_value is None or all(size == 1 for size in list(bias.const_value.shape)[:-1])
 
 
@@ -115,7 +119,7 @@ def _compute(pair: Pair) -> Folded | None:
 
 def _bias(linear: ir.Node, channels: int) -> Array:
     """Return the bias as float64 ``[channels]``, with Gemm's factor on it applied."""
-    bias = _input(linear, 2)
+    bias = input_at(linear, 2)
     if bias is None:
         return np.zeros(channels)
     factor = float(attribute(linear, "beta", 1.0)) if linear.op_type == "Gemm" else 1.0
@@ -137,17 +141,21 @@ def _aligned(scale: Array, linear: ir.Node, shape: Sequence[int]) -> Array:
     return np.repeat(scale.reshape(groups, -1), shape[0] // groups, axis=0).reshape(shape[0], shape[1], *rest)
 
 
-def _splice(graph: Graph, pair: Pair) -> None:
+def _splice(graph: ir.Graph, pair: Pair) -> None:
     """Take BN out of the graph, and the old weights from the convolution."""
     add_tasks(pair.linear, pair.norm)
     take_over(graph, pair.norm.outputs[0], pair.linear.outputs[0])
-    remove(graph, pair.norm)
+    graph.remove(pair.norm, safe=True)
     pair.linear.resize_inputs(1)
 
 
-def _attach(graph: Graph, group: list[Pair], folded: Folded, names: tuple[str, str], taken: set[str]) -> None:
+def _attach(graph: ir.Graph, group: list[Pair], folded: Folded, names: tuple[str, str], taken: set[str]) -> None:
     """Give the spliced convolutions the folded weight and bias, under these names or free ones beside them."""
-    stored = [_store(graph, array, fresh(name, taken)) for array, name in zip(folded, names, strict=True)]
+    stored = []
+    for content, wanted in zip(folded, names, strict=True):
+        name = free_name(wanted, taken)
+        taken.add(name)
+        stored.append(store(graph, name, ir.Tensor(content)))
     for pair in group:
         pair.linear.resize_inputs(3)
         for index, value in enumerate(stored, start=1):
@@ -156,30 +164,19 @@ def _attach(graph: Graph, group: list[Pair], folded: Folded, names: tuple[str, s
             pair.linear.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
 
 
-def _store(graph: Graph, content: Array, name: str) -> ir.Value:
-    tensor = ir.Tensor(content, name=name)
-    value = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.model.graph.register_initializer(value)
-    return value
-
-
 def _names(linear: ir.Node) -> tuple[str, str]:
     """Return the names the folded weight and bias should have.
 
     ``conv1.weight`` has ``conv1.bias`` beside it, and ``conv1.weight@1`` has ``conv1.bias@1``.
     """
-    weight, bias = name_of(_stored(linear, 1)), _input(linear, 2)
+    weight, bias = name_of(_stored(linear, 1)), input_at(linear, 2)
     head, dot, tail = weight.rpartition(".weight")
     if dot:
         return weight, f"{head}.bias{tail}"
     return weight, f"{weight}.bias" if bias is None else name_of(bias)
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if len(node.inputs) > index else None
-
-
 def _stored(node: ir.Node, index: int) -> ir.Value:
-    value = _input(node, index)
+    value = input_at(node, index)
     assert value is not None
     return value
