@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, number, parse_size, say
+from trunkline.cli.export_notes import say_not_folded
 from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
 from trunkline.verbs.convert import convert
@@ -43,6 +44,7 @@ def convert_command(
     )
     for note in result.notes:
         say(f"note: {note}")
+    say_not_folded(result.export)
     if json:
         emit_json(result.to_json())
         return 0

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, number
+from trunkline.cli.export_notes import say_not_folded
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
 from trunkline.pipeline.config import load_config
@@ -32,6 +33,7 @@ def export_command(
     """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
     project = Project(load_config(pipeline), out, limits_of(allow))
     result = export(project, train_in(project, plan, quiet=quiet), model)
+    say_not_folded(result)
     content = export_json(result)
     if json:
         emit_json(content)

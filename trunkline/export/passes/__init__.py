@@ -7,7 +7,10 @@ equal, *before* folding gives every convolution weights of its own; runtimes fol
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
 from trunkline.export.passes.batchnorm import FoldBatchNorm
+from trunkline.export.passes.batchnorm_pairs import NotFolded, find_pairs
 from trunkline.export.passes.deduplicate import Deduplicate
 from trunkline.export.passes.padding import NamePaddedAxes
 from trunkline.export.passes.stored import FoldStored
@@ -20,7 +23,17 @@ from trunkline.graph.passes.remove_dead import RemoveDead
 REUSE: tuple[Pass, ...] = (RemoveDead(), EliminateIdentity(inference=True), Deduplicate(), NumberValues())
 """Bit-exact: every output is the same to the last bit."""
 
-__all__ = ["REUSE", "Deduplicate", "FoldBatchNorm", "FoldStored", "NamePaddedAxes", "NumberValues", "optimise"]
+__all__ = [
+    "REUSE",
+    "Deduplicate",
+    "FoldBatchNorm",
+    "FoldStored",
+    "NamePaddedAxes",
+    "NotFolded",
+    "NumberValues",
+    "not_folded",
+    "optimise",
+]
 
 
 def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
@@ -37,3 +50,8 @@ def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
     folding: tuple[Pass, ...] = (FoldStored(), FoldBatchNorm()) if fold else ()
     run_passes(result.model.graph, [*(REUSE if reuse else ()), *folding, NamePaddedAxes(), RemoveDead()])
     return result
+
+
+def not_folded(graph: ir.Graph) -> tuple[NotFolded, ...]:
+    """Return every BatchNormalization that folding leaves in ``graph``, each with the reason."""
+    return tuple(find_pairs(graph).refused)
