@@ -522,9 +522,9 @@ def test_parity_of_linear_resize(coordinates: str, height: int, width: int, data
 @pytest.mark.parametrize(
     ("attributes", "named"),
     [
-        ({"mode": "lanczos"}, "'lanczos'"),
+        ({"mode": "lanczos"}, '"lanczos"'),
         ({"mode": "linear", "exclude_outside": 1}, "exclude_outside"),
-        ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, "'half_pixel_symmetric'"),
+        ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, '"half_pixel_symmetric"'),
     ],
 )
 def test_abuse_what_resize_cannot_do_is_refused_by_name(attributes: dict[str, Any], named: str) -> None:
@@ -542,5 +542,5 @@ def test_abuse_other_refusals_name_the_node() -> None:
 
 
 def test_abuse_a_used_second_output_is_refused() -> None:
-    with pytest.raises(UnsupportedOp, match="second output 'y1'"):
+    with pytest.raises(UnsupportedOp, match='second output "y1"'):
         twin_of("Dropout", X, (), 2, {})

@@ -6,6 +6,7 @@ import re
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import check_task_names
+from trunkline.text import quoted
 
 CHANNELS = {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
 """Output channels of the known tasks (13 classes as in NYUv2's short list); any other task has one."""
@@ -31,5 +32,7 @@ def _channels(name: str, given: str) -> int:
         return CHANNELS.get(name, 1)
     if not _CHANNELS.fullmatch(given) or not 0 < int(given) <= 65536:
         advice = "give a whole number from 1 to 65536"
-        raise InvalidConfig(f"task {name!r} has {given[:40]!r} output channels", place="--tasks", advice=advice)
+        raise InvalidConfig(
+            f"task {quoted(name)} has {quoted(given[:40])} output channels", place="--tasks", advice=advice
+        )
     return int(given)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
+from trunkline.graph.unique_names import UniqueNames
+from trunkline.text import shape_text
 from trunkline.twins.initial_weights import view_of
 
 
@@ -26,6 +28,7 @@ class WeightStore(nn.Module):
         super().__init__()
         self._attribute: dict[str, str] = {}
         self._constants: dict[str, str] = {}
+        self._attribute_names = UniqueNames()
 
     def keep_parameter(self, name: str, tensor: Tensor) -> None:
         """Store a tensor that gradients change."""
@@ -78,12 +81,8 @@ class WeightStore(nn.Module):
     def _safe(self, name: str) -> str:
         if name in self._attribute or name in self._constants:
             raise ValueError(f"weight {name!r} is already stored")
-        base = "w_" + re.sub(r"\W", "_", name)
-        candidate, count = base, 1
-        while hasattr(self, candidate):
-            count += 1
-            candidate = f"{base}_{count}"
-        return candidate
+        # nn.Module has no attribute that begins with "w_", so only our own names can be in the way.
+        return self._attribute_names.take("w_" + re.sub(r"\W", "_", name))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         own: dict[str, Any] = {}
@@ -121,7 +120,7 @@ def _unknown(given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Proble
 
 def _misshapen(given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Problem]:
     return [
-        Problem(f"the shape is {list(content.shape)}, but the model needs {list(own[name].shape)}", name)
+        Problem(f"the shape is {shape_text(content.shape)}, but the model needs {shape_text(own[name].shape)}", name)
         for name, content in given.items()
         if name in own and tuple(content.shape) != tuple(own[name].shape)
     ]

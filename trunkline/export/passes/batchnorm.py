@@ -12,9 +12,10 @@ import onnx_ir as ir
 
 from trunkline.export.passes.batchnorm_formula import Folded, Pair, stored_at
 from trunkline.export.passes.batchnorm_pairs import find_pairs
-from trunkline.graph.graph import free_name, name_of
+from trunkline.graph.graph import name_of
 from trunkline.graph.passes.editor import add_tasks, input_at, store, take_over, value_names
 from trunkline.graph.passes.remove_dead import RemoveDead
+from trunkline.graph.unique_names import UniqueNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class FoldBatchNorm:
             for pair in pairs:
                 _splice(graph, pair)
             RemoveDead()(graph)  # what only folded nodes read is gone now, and its name is free
-            taken = value_names(graph)
+            taken = UniqueNames(value_names(graph))
             for (group, folded), wanted in zip(found, names, strict=True):
                 _attach(graph, group, folded, wanted, taken)
             total += len(pairs)
@@ -49,13 +50,9 @@ def _splice(graph: ir.Graph, pair: Pair) -> None:
     pair.linear.resize_inputs(1)
 
 
-def _attach(graph: ir.Graph, group: list[Pair], folded: Folded, names: tuple[str, str], taken: set[str]) -> None:
+def _attach(graph: ir.Graph, group: list[Pair], folded: Folded, names: tuple[str, str], taken: UniqueNames) -> None:
     """Give the spliced convolutions the folded weight and bias, under these names or free ones beside them."""
-    stored = []
-    for content, wanted in zip(folded, names, strict=True):
-        name = free_name(wanted, taken)
-        taken.add(name)
-        stored.append(store(graph, name, ir.Tensor(content)))
+    stored = [store(graph, taken.take(name), ir.Tensor(content)) for content, name in zip(folded, names, strict=True)]
     for pair in group:
         pair.linear.resize_inputs(3)
         for index, value in enumerate(stored, start=1):

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.graph import array_of, attribute, free_name, name_of
+from trunkline.graph.graph import array_of, attribute, name_of
 from trunkline.graph.passes.editor import store, value_names
+from trunkline.graph.unique_names import UniqueNames
 
 Sizes = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -32,7 +33,7 @@ class NamePaddedAxes:
     def __call__(self, graph: ir.Graph) -> int:
         """Name the padded axes in ``graph``, and return how many Pads there were."""
         found = [node for node in graph if node.op_type == "Pad" and _is_merged(node)]
-        taken = value_names(graph) if found else set()
+        taken = UniqueNames(value_names(graph) if found else ())
         for node in found:
             _name_axes(graph, node, taken)
         return len(found)
@@ -47,7 +48,7 @@ def _is_merged(node: ir.Node) -> bool:
     return by_constant and any(reader.op_type in _POOLS for reader, _ in node.outputs[0].uses())
 
 
-def _name_axes(graph: ir.Graph, node: ir.Node, taken: set[str]) -> None:
+def _name_axes(graph: ir.Graph, node: ir.Node, taken: UniqueNames) -> None:
     stored = node.inputs[1]
     assert stored is not None
     begins, ends = array_of(stored).reshape(2, -1)
@@ -60,7 +61,5 @@ def _name_axes(graph: ir.Graph, node: ir.Node, taken: set[str]) -> None:
         node.replace_input_with(index, value)
 
 
-def _stored(graph: ir.Graph, name: str, content: Sizes, taken: set[str]) -> ir.Value:
-    name = free_name(name, taken)
-    taken.add(name)
-    return store(graph, name, ir.Tensor(content.astype(np.int64)))
+def _stored(graph: ir.Graph, name: str, content: Sizes, taken: UniqueNames) -> ir.Value:
+    return store(graph, taken.take(name), ir.Tensor(content.astype(np.int64)))

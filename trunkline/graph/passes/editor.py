@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.graph.graph import CONSTANT, ROLE_KEY, TASKS_KEY, Attribute, is_weight, make_attribute, name_of
+from trunkline.graph.unique_names import UniqueNames
 
 
 class Editor:
@@ -22,18 +23,12 @@ class Editor:
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self.added: set[ir.Node] = set()
-        self.nodes = {node.name for node in graph}
-        self._taken = {value.name for node in graph for value in node.outputs} | self.nodes
-        self._taken |= {value.name for value in graph.inputs} | set(graph.initializers)
+        self.nodes = {node.name for node in graph if node.name}
+        self._names = UniqueNames(value_names(graph) | self.nodes)
 
     def fresh(self, name: str) -> str:
         """Return ``name``, or the first of ``name_2``, ``name_3``… that is free, and take it."""
-        candidate, count = name, 1
-        while candidate in self._taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._taken.add(candidate)
-        return candidate
+        return self._names.take(name)
 
     def constant(self, name: str, content: Any, dtype: type[np.generic] | None = None) -> ir.Value:
         """Store ``content`` as part of a formula or as a setting, called ``name`` or the next free name."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from trunkline.errors import InvalidModel
 from trunkline.files.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, WireFault
+from trunkline.text import shape_text
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -157,7 +158,7 @@ def _dims(wire: Wire, message: Field, known: list[int], most: int) -> list[int]:
 def _check(shape: tuple[int, ...], count: int, at: int, *, known: bool) -> None:
     if not known:
         raise WireFault(f"a blob of {count:,} numbers without a shape", at)
-    shown = "[" + ", ".join(map(str, shape)) + "]"
+    shown = shape_text(shape)
     if any(size < 0 for size in shape):
         raise WireFault(f"a blob of shape {shown}; a size cannot be negative", at)
     if count == 0 and math.prod(size for size in shape if size) > _LARGEST:  # 0 numbers, but in no array's shape

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.prototxt.layers.affine import spread
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Translator
-from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.text import quoted
 
 _OPS = {"PROD": "Mul", "SUM": "Add", "MAX": "Max"}
 

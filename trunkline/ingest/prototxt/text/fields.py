@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from trunkline.ingest.prototxt.text.guess import guess
 from trunkline.ingest.prototxt.text.harmless import is_harmless
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message, Scalar
 from trunkline.limits import allow
+from trunkline.text import quoted
 
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,12}|[0-9]{1,15})", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,4})?[fF]?", re.ASCII)
