@@ -9,6 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from trunkline.text import escaped, quoted
+
+if TYPE_CHECKING:  # pydantic takes a good part of the command line's start, and most commands never meet it
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +98,66 @@ class ParityFailure(WorkFailed):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean "…"?`` for the closest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else ""
+    return f"did you mean {quoted(close[0])}?" if close else ""
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], place: str = "", table: str = "") -> list[Problem]:
+    """Return what pydantic found wrong with the content of ``model``, as one located problem each.
+
+    Args:
+        error: What validating raised.
+        model: The class that was validated; it knows the keys that an unknown one may have meant.
+        place: The file; empty where there is none.
+        table: Dotted path of the table that ``model`` describes within the file; empty for the whole file.
+    """
+    return [_problem_of(item, model, place, table) for item in error.errors()]
+
+
+def _problem_of(item: ErrorDetails, model: type[BaseModel], place: str, table: str) -> Problem:
+    path, known = _keys_of(item["loc"], model)
+    dotted = ".".join([*([table] if table else []), *path])
+    where = ": ".join(part for part in (place, dotted) if part)
+    if item["type"] == "extra_forbidden":
+        return Problem("unknown key", where, did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}")
+    if item["type"] == "missing":
+        return Problem("this key is needed", where)
+    if item["type"] == "value_error":  # a rule of ours, whose message says it all
+        return Problem(item["msg"].removeprefix("Value error, "), where)
+    message = f"{item['msg'][:1].lower()}{item['msg'][1:]}"
+    if not path:  # the input is the whole text, too much to show
+        return Problem(message, where)
+    return Problem(f"{escaped(repr(item['input']))}: {message}", where)
+
+
+def _keys_of(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], list[str]]:
+    """Return the keys of a finding as the user wrote them, and those that may stand where the last one does.
+
+    pydantic names the member of a union after the key that holds it, as ``data.scenes.size``; no file has that part.
+    """
+    path: list[str] = []
+    models, is_union = [model], False
+    for index, part in enumerate(loc):
+        if is_union and index < len(loc) - 1:
+            models = [each for each in models if part in _names_of(each)] or models
+            is_union = False
+            continue
+        path.append(str(part))
+        known = [key for each in models for key in each.model_fields]
+        fields = [each.model_fields[str(part)] for each in models if str(part) in each.model_fields]
+        found = [inner for field in fields for inner in _models_in(field.annotation)]
+        if index < len(loc) - 1 and found:
+            models, is_union = found, len(found) > 1
+    return path, list(dict.fromkeys(known)) if path else []
+
+
+def _names_of(model: type[BaseModel]) -> set[object]:
+    """Return what pydantic may call a member of a union: its class, or the value of a field that tells it apart."""
+    values = {value for field in model.model_fields.values() for value in get_args(field.annotation)}
+    return {model.__name__, *values}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that a field may hold, alone, in a union or in a collection."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trunkline.errors import InvalidModel, Problem
+from trunkline.text import shape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class Limits:
             text = f"tensor of {len(shape)} axes; at most {self.rank} are read"
             return Problem(text, place=name, advice=allow("rank", len(shape)))
         if any(size < 0 for size in shape):
-            return Problem(f"tensor of shape {_shown(shape)}; a size cannot be negative", place=name)
+            return Problem(f"tensor of shape {shape_text(shape, 8)}; a size cannot be negative", place=name)
         if math.prod(shape) > self.tensor_elements:
             return Problem(
-                f"tensor of shape {_shown(shape)} holds more than {self.tensor_elements:,} numbers",
+                f"tensor of shape {shape_text(shape, 8)} holds more than {self.tensor_elements:,} numbers",
                 place=name,
                 advice=allow("tensor_elements", math.prod(shape)),
             )
@@ -83,7 +84,3 @@ class Budget:
                 place=name,
                 advice=allow("total_elements"),
             )
-
-
-def _shown(shape: Sequence[int]) -> str:
-    return "[" + ", ".join(str(size) for size in shape[:8]) + (", …]" if len(shape) > 8 else "]")

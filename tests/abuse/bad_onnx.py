@@ -231,7 +231,7 @@ ONNX: dict[str, tuple[Make, tuple[str, ...]]] = {
     "ir_version_of_the_future": (spoilt(lambda p: setattr(p, "ir_version", 99)), (AT, "IR version 99")),
     "ir_version_0": (spoilt(lambda p: setattr(p, "ir_version", 0)), (AT, "IR version 0")),
     # names and wires
-    "missing_input": (spoilt(lambda p: p.graph.node[1].input.__setitem__(0, "no")), (AT, "relu", "reads 'no'")),
+    "missing_input": (spoilt(lambda p: p.graph.node[1].input.__setitem__(0, "no")), (AT, "relu", 'reads "no"')),
     "circle": (CIRCLE, (AT, "circle")),
     "reads_itself": (spoilt(lambda p: p.graph.node[1].input.__setitem__(0, "y")), (AT, "circle")),
     "written_twice": (spoilt(lambda p: renamed(p, 1, "c")), (AT, "c: ", "more than once")),
@@ -245,8 +245,8 @@ ONNX: dict[str, tuple[Make, tuple[str, ...]]] = {
     "output_without_a_name": (spoilt(lambda p: setattr(p.graph.output[0], "name", "")), (AT, "output")),
     "output_is_the_image": (spoilt(lambda p: setattr(p.graph.output[0], "name", "x")), (AT, "x")),
     "no_nodes": (spoilt(lambda p: p.graph.ClearField("node")), (AT, "no graph")),
-    "no_image": (spoilt(lambda p: p.graph.ClearField("input")), (AT, "'x'")),
-    "two_images": (spoilt(second_image), (AT, "'x'", "'z'", "one image was expected")),
+    "no_image": (spoilt(lambda p: p.graph.ClearField("input")), (AT, '"x"')),
+    "two_images": (spoilt(second_image), (AT, '"x"', '"z"', "one image was expected")),
     # the image
     "image_of_bytes": (spoilt(lambda p: setattr(p.graph.input[0].type.tensor_type, "elem_type", 2)), (AT, "float32")),
     "image_without_a_shape": (

@@ -11,6 +11,8 @@ import pytest
 from commands import ROOT, Said, invoke, refused
 from onnx import TensorProto, helper, numpy_helper
 
+from trunkline.text import shape_text
+
 pytestmark = pytest.mark.golden
 
 QUICK = ("--samples", 11, "--limit", 0.05)
@@ -105,7 +107,7 @@ def test_files_that_are_not_read_are_measured(make, file: str, options: tuple[ob
     assert f"unknown: the MACs of {stem};" in shown
     row = next(line for line in shown.splitlines() if line.startswith(stem))
     assert row.count("unknown") == 2
-    assert f"fed: {stem}: x {'×'.join(map(str, fed[0]))}" in shown
+    assert f"fed: {stem}: x {shape_text(fed[0])}" in shown
 
 
 @pytest.mark.parametrize("options", [("--input-size", "32,48"), ("--axis", "H=32", "--axis", "W=48")])
@@ -142,10 +144,10 @@ def test_sizes_that_are_missing_or_meant_for_nothing() -> None:
     two_inputs()
     shutil.copy(UNET, "unet.onnx")
     refused(refused_sizes(), 'two.onnx: input "x" [N, 3, H, W]', "--input-size H,W", 'input "extra" [N, ?]', "extra:1")
-    refused(refused_sizes("--input-size", "16"), "--input-size is '16'", "256,512")
-    refused(refused_sizes("--axis", "H"), "--axis: 'H' is not NAME=SIZE", "--axis x:3=320")
-    refused(refused_sizes("--axis", "=3", "--axis", "a=0", "--axis", "b=x"), "'=3'", "'a=0'", "'b=x'")
-    refused(refused_sizes("--axis", "H=3", "--axis", "H=4"), "'H' is 3 and 4")
+    refused(refused_sizes("--input-size", "16"), '--input-size is "16"', "256,512")
+    refused(refused_sizes("--axis", "H"), '--axis: "H" is not NAME=SIZE', "--axis x:3=320")
+    refused(refused_sizes("--axis", "=3", "--axis", "a=0", "--axis", "b=x"), '"=3"', '"a=0"', '"b=x"')
+    refused(refused_sizes("--axis", "H=3", "--axis", "H=4"), '"H" is 3 and 4')
     known = ("--input-size", "16,24", "--axis", "extra:1=7")
     refused(refused_sizes(*known, "--axis", "extra=7"), 'no model has an axis "extra"', 'did you mean "extra:1"?')
     refused(

@@ -90,7 +90,7 @@ def test_an_unsteady_time_is_marked_with_its_reason(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("old", "new", "fragment"),
     [
-        ("[bench]\n", '[bench]\nruntime = "torch"\n', "bench.runtime: is 'torch'; units are measured with"),
+        ("[bench]\n", '[bench]\nruntime = "torch"\n', 'bench.runtime: is "torch"; units are measured with'),
         ("[bench]\n", "[bench]\nbatch = 2\n", "bench.batch: is 2; a cost table holds the time of one image"),
         (
             "[search]\n",

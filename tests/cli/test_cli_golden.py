@@ -222,3 +222,17 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_convert_names_what_is_not_folded(tmp_path: Path) -> None:
+    """A BatchNormalization behind a sum has no convolution to go into; the first four are named, all in JSON."""
+    layers = ['layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "data" top: "x0" }']
+    layers += [f'layer {{ name: "n{i}" type: "BatchNorm" bottom: "x{i}" top: "x{i + 1}" }}' for i in range(6)]
+    head = 'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'
+    Path("net.prototxt").write_text(head + "\n".join(layers), encoding="utf-8")
+    arguments = ("convert", "net.prototxt", "net.onnx", "--fold", "--parity-inputs", 1)
+    content = only_json(invoke(*arguments, "--json"))
+    assert [left["node"] for left in content["not_folded"]] == [f"n{i}" for i in range(6)]
+    said = invoke(*arguments)
+    assert 'note: n0 is not folded: it reads Add "sum"' in said.err
+    assert "note: 2 more are not folded; --json names them all" in said.err

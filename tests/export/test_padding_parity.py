@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trunkline.export.exporter import export_model
-from trunkline.export.passes import name_padded_axes
+from trunkline.export.passes import NamePaddedAxes
 from trunkline.ingest.onnx_file.reader import read_onnx
 from trunkline.twins.twin import Twin
 
@@ -64,10 +64,10 @@ def test_written_pad_is_read_again(nets: Any, tmp_path: Path) -> None:
 def test_only_pads_before_pools_name_axes(nets: Any) -> None:
     """Only a Pad before a pool names its axes."""
     graph = padded_pool(nets, "MaxPool", 3, 1).copy()
-    assert name_padded_axes(graph) == 1
+    assert NamePaddedAxes()(graph.model.graph) == 1
     pad = graph.node("pad")
     assert [value.const_value.numpy().tolist() for value in pad.inputs[1::2]] == [[1, 0, 1, 1], [2, 3]]
-    assert name_padded_axes(graph) == 0
+    assert NamePaddedAxes()(graph.model.graph) == 0
     none = padded_pool(nets, "MaxPool", 3, 0).copy()
     none.initializers["pads"].const_value = type(none.initializers["pads"].const_value)(np.zeros(8, np.int64))
-    assert name_padded_axes(none) == 0
+    assert NamePaddedAxes()(none.model.graph) == 0

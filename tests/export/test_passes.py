@@ -11,15 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trunkline.export.passes import REUSE, deduplicate, drop_noops, fold_batchnorm, number_values, optimise
-from trunkline.export.passes.dead_code import remove_dead_code
+from trunkline.export.passes import REUSE, Deduplicate, FoldBatchNorm, NumberValues, optimise
 from trunkline.graph.graph import TASKS_KEY, Graph, array_of
+from trunkline.graph.passes.base import run_passes
+from trunkline.graph.passes.eliminate_identity import EliminateIdentity
+from trunkline.graph.passes.remove_dead import RemoveDead
 
 
 def reuse(graph: Graph) -> Graph:
     result = graph.copy()
-    for run in REUSE:
-        run(result)
+    run_passes(result.model.graph, REUSE)
     return result
 
 
@@ -29,7 +30,7 @@ def check(graph: Graph) -> None:
     names = [value.name for node in graph.nodes for value in node.outputs] + list(graph.initializers)
     assert len(names) == len(set(names))
     assert len({node.name for node in graph.nodes}) == len(graph.nodes)
-    assert remove_dead_code(graph.copy()) == 0
+    assert RemoveDead()(graph.copy().model.graph) == 0
 
 
 # golden: counts and names
@@ -124,7 +125,7 @@ def test_deduplication_compares_shape_type_and_bits(nets: Any) -> None:
         x = net.node("Add", [x, values[name]], name=f"add_{name}")
     cast = net.node("Cast", [values["int"]], name="cast", attributes={"to": 1})
     graph = net.finish([net.node("Add", [x, cast], name="out")])
-    assert deduplicate(graph) == 1
+    assert Deduplicate()(graph.model.graph) == 1
     assert sorted(graph.initializers) == ["a", "int", "negative", "reshaped"]
 
 
@@ -136,7 +137,7 @@ def test_deduplication_of_nan_and_scalars(nets: Any) -> None:
     for index in range(3):
         x = net.node("Add", [x, net.tensor(f"w{index}", np.array(np.nan, np.float32))], name=f"add{index}")
     graph = net.finish([x])
-    assert deduplicate(graph) == 2
+    assert Deduplicate()(graph.model.graph) == 2
     assert list(graph.initializers) == ["w0"]
 
 
@@ -159,7 +160,7 @@ def test_different_nodes_stay_apart(nets: Any) -> None:
         net.node("Softmax", [x], name="e"),
     ]
     graph = net.finish([net.node("Concat", parts, name="out", attributes={"axis": 1})])
-    assert number_values(graph) == 1, "axis=-1 is Softmax's default, so only d and e are equal"
+    assert NumberValues()(graph.model.graph) == 1, "axis=-1 is Softmax's default, so only d and e are equal"
     assert "e" not in {node.name for node in graph.nodes}
 
 
@@ -169,7 +170,7 @@ def test_random_nodes_are_never_merged(nets: Any) -> None:
     x = net.image("image", (3, 8, 8))
     noise = [net.node("RandomNormalLike", [x], name=f"noise{index}") for index in range(2)]
     graph = net.finish([net.node("Sub", noise, name="out")])
-    assert number_values(graph) == 0
+    assert NumberValues()(graph.model.graph) == 0
 
 
 @pytest.mark.golden
@@ -188,7 +189,7 @@ def test_merging_handles_nodes_with_several_outputs(nets: Any) -> None:
         halves += list(first.producer().outputs)
     graph = net.finish([net.node("Concat", halves, name="out", attributes={"axis": 1})])
     before = nets.run(graph, nets.picture((2, 4, 8, 8)))
-    assert number_values(graph) == 1
+    assert NumberValues()(graph.model.graph) == 1
     check(graph)
     assert np.array_equal(nets.run(graph, nets.picture((2, 4, 8, 8)))["out"], before["out"])
 
@@ -230,7 +231,7 @@ def test_dropout_that_trains_is_kept(nets: Any) -> None:
     x = net.image("image", (3, 8, 8))
     ratio, training = net.tensor("ratio", np.array(0.5, np.float32)), net.tensor("on", np.array(True))
     graph = net.finish([net.node("Dropout", [x, ratio, training], name="out")])
-    assert drop_noops(graph) == 0
+    assert EliminateIdentity(inference=True)(graph.model.graph) == 0
 
 
 # folding
@@ -376,7 +377,7 @@ def test_unfoldable_norms_are_left(nets: Any) -> None:
     shown = net.conv(seen, net.weights("shown", (4, 4, 3, 3)), "shown")
     after = net.bn(shown, net.bn_weights("after", 4), "after")
     graph = net.finish([net.node("Add", [twice, after], name="sum"), shown])
-    assert fold_batchnorm(graph) == 0
+    assert FoldBatchNorm()(graph.model.graph) == 0
 
 
 @pytest.mark.abuse
@@ -384,7 +385,7 @@ def test_unfoldable_norms_are_left(nets: Any) -> None:
 def test_broken_variance_is_not_folded(nets: Any, variance: float) -> None:
     graph, _ = norm_after(nets, "Conv", (2, 3, 1, 1), bias=False)
     graph.initializers["bn.var"].const_value = ir.Tensor(np.array([variance, 1.0], np.float32), name="bn.var")
-    assert fold_batchnorm(graph) == 0
+    assert FoldBatchNorm()(graph.model.graph) == 0
 
 
 @pytest.mark.abuse
@@ -392,7 +393,7 @@ def test_overflow_is_not_folded_in(nets: Any) -> None:
     graph, _ = norm_after(nets, "Conv", (2, 3, 1, 1), bias=False)
     graph.initializers["conv.weight"].const_value = ir.Tensor(np.full((2, 3, 1, 1), 3e38, np.float32))
     graph.initializers["bn.scale"].const_value = ir.Tensor(np.full(2, 1e3, np.float32))
-    assert fold_batchnorm(graph) == 0
+    assert FoldBatchNorm()(graph.model.graph) == 0
 
 
 # properties: random multi-column graphs
@@ -452,7 +453,7 @@ def test_reuse_is_exact_and_complete(nets: Any, recipe: list[list[tuple[str, int
     """Reuse is exact to the bit, and leaves one node per distinct value."""
     graph = build(nets, recipe)
     result = reuse(graph)
-    remove_dead_code(result)
+    RemoveDead()(result.model.graph)
     check(result)
     computing = [node for node in result.nodes if node.op_type != "Identity"]
     assert len(computing) == distinct_values(recipe)

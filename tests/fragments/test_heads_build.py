@@ -47,7 +47,7 @@ def test_maps_are_chosen_for_heads(head: str, net: Path) -> None:
     """Maps are chosen for heads that read several."""
     model, notes = built(net, head=head)
     assert sizes(model) == [[3, 16, 16], [1, 16, 16]]
-    assert "features taken from 'c1' (stride 4), 'c2' (stride 8), 'c3' (stride 16); the" in notes[-1]
+    assert 'features taken from "c1" (stride 4), "c2" (stride 8), "c3" (stride 16); the' in notes[-1]
 
 
 @pytest.mark.golden
@@ -62,7 +62,7 @@ def test_heads_of_one_map_read_the_last(net: Path) -> None:
     """Heads of one map read the last of several, and say so."""
     model, notes = built(net, head="light", features=("c1", "c3"))
     assert len(model.graph.output) == 2
-    assert "tasks read 'c3'; 'c1' left out" in notes
+    assert 'tasks read "c3"; "c1" left out' in notes
 
 
 @pytest.mark.abuse
@@ -78,7 +78,7 @@ def test_misspelt_feature_is_guessed(net: Path, capsys: pytest.CaptureFixture[st
     assert run(["inspect", str(net), "--features", "c33"]) == 2
     assert "did you mean" in capsys.readouterr().err
     assert run(["inspect", str(net), "--features", "c2"]) == 0
-    assert "N×6×8×8" in capsys.readouterr().out
+    assert "[N, 6, 8, 8]" in capsys.readouterr().out
 
 
 @pytest.mark.golden

@@ -40,7 +40,7 @@ def test_a_named_value_is_turned_too(tmp_path: Path) -> None:
     path = save(proto, tmp_path)
     graph = verify(read_backbone(path, features=["dense", "r1"]))
     assert [shape_of(value) for value in graph.outputs] == [(None, 8, 16, 16), (None, 8, 8, 8)]
-    assert any("'dense' is [N, H, W, C]" in note for note in graph.notes)
+    assert any('"dense" is [N, H, W, C]' in note for note in graph.notes)
     x = image(2, 3, *SIZE)
     expected = run(to_proto(read(path, features=["dense"])), x)["dense"]
     np.testing.assert_allclose(list(run(to_proto(graph), x).values())[1], expected.transpose(0, 3, 1, 2), atol=1e-5)
@@ -48,7 +48,7 @@ def test_a_named_value_is_turned_too(tmp_path: Path) -> None:
 
 def test_a_named_pooled_vector_is_refused(tmp_path: Path) -> None:
     path = save(channels_last_end(), tmp_path)
-    with pytest.raises(InvalidModel, match="'pooled'.*is no map.*channels") as caught:
+    with pytest.raises(InvalidModel, match='"pooled".*is no map.*channels') as caught:
         read_backbone(path, features=["pooled"])
     assert "`inspect` shows" in str(caught.value)
 
@@ -66,7 +66,7 @@ def test_the_last_map_is_not_guessed(tmp_path: Path) -> None:
     """Every build would lack the layers behind the last map that is known, so the file is refused, with the place."""
     path = save(lost(), tmp_path)
     for taps in (False, True):
-        with pytest.raises(InvalidModel, match="'deep.conv'.*is not known") as caught:
+        with pytest.raises(InvalidModel, match='"deep.conv".*is not known') as caught:
             read_backbone(path, taps=taps)
         assert "--features" in str(caught.value)
     found = inspect(path)
@@ -78,7 +78,7 @@ def test_the_last_map_is_not_guessed(tmp_path: Path) -> None:
 def test_what_is_not_known_may_be_named(tmp_path: Path) -> None:
     graph = read_backbone(save(lost(), tmp_path), features=["deep"])
     assert shape_of(graph.outputs[0]) == (None, 8, 8, 16)
-    assert any("which axis of 'deep' is which is not known" in note for note in graph.notes)
+    assert any('which axis of "deep" is which is not known' in note for note in graph.notes)
 
 
 def test_where_the_batch_moves_the_advice_works(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

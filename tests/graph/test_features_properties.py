@@ -72,20 +72,20 @@ def test_a_fixed_tail_is_no_hindrance_at_another_size(tmp_path: Path) -> None:
         read(path, input_size=(64, 48))
     for graph in (read(path, features=["r2"], input_size=(64, 48)), read_backbone(path, input_size=(64, 48))):
         assert shape_of(verify(graph).outputs[0]) == (None, 4, 8, 6)
-    assert "'r2' (stride 8); the 2 nodes after" in graph.notes[-1]
+    assert '"r2" (stride 8); the 2 nodes after' in graph.notes[-1]
 
 
 def test_taps_at_another_size(tmp_path: Path) -> None:
     path = save(classifier(), tmp_path)
     graph = read_backbone(path, taps=True, input_size=(64, 64))
     assert names(graph) == ["r1", "r2"]
-    assert "'r1' (stride 4), 'r2' (stride 8)" in graph.notes[-1]
+    assert '"r1" (stride 4), "r2" (stride 8)' in graph.notes[-1]
 
 
 def test_features_stand_from_the_finest(tmp_path: Path) -> None:
     path = save(classifier(), tmp_path)
     assert names(read_backbone(path, features=["r2", "r0", "c1"])) == ["r0", "y1", "r2"]
-    with pytest.raises(InvalidModel, match="'y' has shape"):
+    with pytest.raises(InvalidModel, match='"y" has shape'):
         read_backbone(path, features=["r2", "fc"])
 
 
@@ -124,8 +124,8 @@ def test_a_wrong_name_is_refused_with_a_guess_and_all_at_once(tmp_path: Path) ->
     with pytest.raises(InvalidModel) as caught:
         read(path, features=["c11", "x", "fc.w", "r2"])
     text = str(caught.value)
-    assert "no value or node 'c11'" in text and 'did you mean "c1"?' in text
-    assert "'x' is an input or weight" in text and "'fc.w' is an input or weight" in text
+    assert 'no value or node "c11"' in text and 'did you mean "c1"?' in text
+    assert '"x" is an input or weight' in text and '"fc.w" is an input or weight' in text
     with pytest.raises(InvalidModel, match='did you mean "c1"'):
         cut(read(path), ["c11"])
 
@@ -134,7 +134,7 @@ def test_nodes_of_one_name_must_be_told_apart(tmp_path: Path) -> None:
     proto = classifier()
     proto.graph.node[0].name = proto.graph.node[2].name = "same"
     path = save(proto, tmp_path)
-    with pytest.raises(InvalidModel, match="2 nodes are called 'same'") as caught:
+    with pytest.raises(InvalidModel, match='2 nodes are called "same"') as caught:
         read(path, features=["same"])
     assert "y0, y1" in str(caught.value)
     assert names(read(path, features=["y0"])) == ["y0"]

@@ -215,7 +215,7 @@ BAD: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "long name": (v2("a" * 2000, blob(CUBE)), ("a layer name of 2,000 bytes",)),
     "name twice": (net(v2("a", blob(CUBE)), v2("a", blob(CUBE))), ('layer "a"', "a second layer", "byte 5")),
     "all at once": (net(shaped(2), v2("d", blob(CUBE)[:-1]), shaped(-3)), ('"conv"', '"d"', "negative")),
-    "escapes": (v2("\x1b[31mred", floats([1.0])), ("?[31mred",)),
+    "escapes": (v2("\x1b[31mred", floats([1.0])), ("\\x1b[31mred",)),
 }
 
 

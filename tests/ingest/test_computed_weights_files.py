@@ -120,7 +120,7 @@ def test_a_normalisation_written_out_becomes_scale_and_shift(tmp_path: Path) -> 
     stored += [tensor("var", np.full((4, 1, 1), 2.0), np.float32), tensor("eps", 1e-5, np.float32)]
     graph = check(save(model(nodes, initializers=stored), tmp_path), {"w", "scale", "shift"})
     (note,) = graph.notes
-    assert "'scale', 'shift'" in note
+    assert '"scale", "shift"' in note
     assert "train as one tensor each" in note
 
 
@@ -165,7 +165,7 @@ def test_a_product_with_a_stored_vector_is_merged(tmp_path: Path) -> None:
     ]
     stored = [weight("w", 4, 27), weight("v", 27, 1), weight("u", 1, 4), tensor("shape", [4, 3, 3, 3])]
     graph = check(save(model(nodes, initializers=stored), tmp_path), {"divided"})
-    assert "'divided'" in graph.notes[0]
+    assert '"divided"' in graph.notes[0]
 
 
 def test_a_setting_that_is_computed_from_floats_is_no_weight(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_what_the_exporter_has_merged_is_said(tmp_path: Path) -> None:
     proto.graph.value_info.append(info)
     proto.producer_name = "pytorch"
     graph = check(save(proto, tmp_path), {"k"})
-    assert "'k' of 'conv.gain' and 'conv.weight'" in graph.notes[0]
+    assert '"k" of "conv.gain" and "conv.weight"' in graph.notes[0]
     entry.value = "__import__('os')"
     proto.graph.value_info[0].metadata_props[0].value = "__import__('os').abort()"
     assert read(save(proto, tmp_path)).notes == ()
@@ -316,4 +316,4 @@ def test_what_the_exporter_has_computed_from_buffers_alone_is_a_constant(kinds, 
     proto.graph.metadata_props.add(key="pkg.torch.export.ExportedProgram.graph_signature", value=signature)
     proto.producer_name = "pytorch"
     graph = check(save(proto, tmp_path), trained)
-    assert any("'mul' of" in note for note in graph.notes) == (not kinds)
+    assert any('"mul" of' in note for note in graph.notes) == (not kinds)

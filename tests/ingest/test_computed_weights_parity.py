@@ -154,7 +154,7 @@ def test_what_a_module_holds_frozen_does_not_train(tmp_path: Path) -> None:
     assert set(Twin(graph).trainable()) == {"0.weight", "0.bias"}
     assert inspect(graph).stored.trainable == 32
     assert inspect(graph).stored.constants == 8
-    assert any("8 numbers" in note and "'2.weight'" in note and "requires_grad" in note for note in graph.notes)
+    assert any("8 numbers" in note and '"2.weight"' in note and "requires_grad" in note for note in graph.notes)
     convert(graph, tmp_path / "m.onnx", parity_inputs=1)
     assert set(Twin(read(tmp_path / "m.onnx")).trainable()) == {"0.weight", "0.bias"}
 

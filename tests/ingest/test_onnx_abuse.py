@@ -79,21 +79,21 @@ ESCAPES: dict[str, tuple[dict[str, str], str]] = {
     "link": ({"location": "link.bin"}, "link"),
     "link to a secret": ({"location": "out.bin"}, "link"),
     "dangling link": ({"location": "dangling.bin"}, "link"),
-    "linked parent": ({"location": "way/secret.bin"}, "link 'way'"),
-    "linked parent inside": ({"location": "same/w.bin"}, "link 'same'"),
+    "linked parent": ({"location": "way/secret.bin"}, 'link "way"'),
+    "linked parent inside": ({"location": "same/w.bin"}, 'link "same"'),
     "hard link": ({"location": "hard.bin"}, "hard link"),
     "pipe": ({"location": "pipe.bin"}, "not a regular file"),
-    "negative offset": ({"location": "w.bin", "offset": "-1"}, "offset '-1'"),
-    "no number": ({"location": "w.bin", "offset": "1e3"}, "offset '1e3'"),
+    "negative offset": ({"location": "w.bin", "offset": "-1"}, 'offset "-1"'),
+    "no number": ({"location": "w.bin", "offset": "1e3"}, 'offset "1e3"'),
     "huge offset": ({"location": "w.bin", "offset": "9" * 18}, "the file has 216"),
     "endless offset": ({"location": "w.bin", "offset": "9" * 5000}, "not a whole number"),
     "beyond the end": ({"location": "w.bin", "offset": "4"}, "ends at byte 220"),
-    "negative length": ({"location": "w.bin", "length": "-216"}, "length '-216'"),
+    "negative length": ({"location": "w.bin", "length": "-216"}, 'length "-216"'),
     "short length": ({"location": "w.bin", "length": "212"}, "need 216"),
     "long length": ({"location": "w.bin", "length": "220"}, "need 216"),
     "short file": ({"location": "short.bin"}, "the file has 215"),
     "empty file": ({"location": "empty.bin"}, "the file has 0"),
-    "unknown key": ({"location": "w.bin", "base": "/"}, "unknown external data key 'base'"),
+    "unknown key": ({"location": "w.bin", "base": "/"}, 'unknown external data key "base"'),
 }
 
 
@@ -341,7 +341,7 @@ def _defects() -> dict[str, tuple[Defect, str]]:
         p.graph.node[0].name = "caf\xe9#"
 
     return {
-        "missing input": (lambda p: p.graph.node[1].input.__setitem__(0, "nowhere"), "reads 'nowhere'"),
+        "missing input": (lambda p: p.graph.node[1].input.__setitem__(0, "nowhere"), 'reads "nowhere"'),
         "circle": (lambda p: p.graph.node[0].input.__setitem__(0, p.graph.node[1].output[0]), "circle|inputs"),
         "written twice": (rename, "more than once"),
         "duplicate weight": (lambda p: p.graph.initializer.append(p.graph.initializer[0]), "more than once"),
@@ -394,7 +394,7 @@ def test_one_defect_is_one_located_error(name: str, tmp_path: Path) -> None:
 def test_two_images_are_refused(tmp_path: Path) -> None:
     proto = model([helper.make_node("Add", ["x", "z"], ["y"])])
     proto.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3, 8, 8]))
-    with pytest.raises(InvalidModel, match=r"2 inputs .*'x' .*'z'"):
+    with pytest.raises(InvalidModel, match=r'2 inputs .*"x" .*"z"'):
         read_onnx(save(proto, tmp_path))
 
 
@@ -471,8 +471,8 @@ MISFITS = {
     "instance_scale": ("InstanceNormalization", {}, [(3,), (4,)], r"input 1 of shape \[3\]; \[4\] was expected"),
     "instance_bias": ("InstanceNormalization", {}, [(4,), (1,)], "input 2"),
     "layer_scale": ("LayerNormalization", {"axis": -1}, [(7,), (6,)], r"cannot be spread over \[6\]"),
-    "layer_bias": ("LayerNormalization", {"axis": 2}, [(7, 6), (7,)], r"input 2 .* cannot be spread over \[7,6\]"),
-    "slopes": ("PRelu", {}, [(4,)], r"cannot be spread over \[N,4,7,6\]"),
+    "layer_bias": ("LayerNormalization", {"axis": 2}, [(7, 6), (7,)], r"input 2 .* cannot be spread over \[7, 6\]"),
+    "slopes": ("PRelu", {}, [(4,)], r"cannot be spread over \[N, 4, 7, 6\]"),
     "slopes_of_a_batch": ("PRelu", {}, [(2, 4, 1, 1)], "cannot be spread"),
 }
 

@@ -104,7 +104,7 @@ def test_a_file_optimised_for_onnxruntime_alone_is_refused_with_what_to_give(tmp
         ("org.pytorch.aten", "torch's exporter knew no ONNX"),
         ("mmdeploy", "plugin"),
         ("ai.onnx.ml", "classical machine learning"),
-        ("my.company", "'my.company' is not supported"),
+        ("my.company", '"my.company" is not supported'),
     ],
 )
 def test_other_domains_are_refused_by_name(domain: str, word: str, tmp_path: Path) -> None:

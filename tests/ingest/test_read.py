@@ -62,7 +62,7 @@ def test_a_bare_name_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_packaged_network_goes_by_name() -> None:
     assert read("zoo:mobilenetv2", input_size=(64, 64)).nodes
-    with pytest.raises(InvalidModel, match="no packaged backbone 'mobilenetv9'"):
+    with pytest.raises(InvalidModel, match='no packaged backbone "mobilenetv9"'):
         read("zoo:mobilenetv9")
 
 

@@ -144,7 +144,7 @@ def test_numbers_that_are_cast_and_scaled_by_hand(tmp_path: Path) -> None:
     stored = [whole("w", TensorProto.UINT8, np.arange(108).reshape(4, 3, 3, 3)), weight("zero", 4, 1, 1, 1)]
     graph = check(model(nodes, initializers=[*stored, weight("scale", 4, 1, 1, 1)]), tmp_path, 108)
     assert [node.op_type for node in graph.nodes] == ["Conv"]
-    assert "'wide'" in graph.notes[0]
+    assert '"wide"' in graph.notes[0]
 
 
 def test_a_table_of_bytes_that_is_no_weight_stays_a_constant(tmp_path: Path) -> None:

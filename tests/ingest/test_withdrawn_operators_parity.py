@@ -58,12 +58,12 @@ def test_the_file_of_a_public_report_is_read() -> None:
     ("op", "attributes", "message"),
     [
         ("ImageScaler", {"bias": [1.0, 2.0]}, "a bias of 2 numbers"),
-        ("ImageScaler", {"scale": 2, "bias": [1, 2, 3]}, r"attribute 'bias'; expected are bias \(floats\)"),
+        ("ImageScaler", {"scale": 2, "bias": [1, 2, 3]}, r'attribute "bias"; expected are bias \(floats\)'),
         ("ScaledTanh", {}, "alpha and beta were expected"),
-        ("Affine", {"alpha": "x"}, "attribute 'alpha'"),
+        ("Affine", {"alpha": "x"}, 'attribute "alpha"'),
         ("Crop", {"border": [1, 2, 3]}, r"border \[1, 2, 3\]"),
         ("Crop", {"border": [5, 0, 5, 0]}, "is empty"),
-        ("Scale", {"size": 1.0}, "attribute 'size'"),
+        ("Scale", {"size": 1.0}, 'attribute "size"'),
     ],
 )
 def test_what_does_not_fit_is_refused_abuse(op: str, attributes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_constants_of_a_formula_do_not_train(op: str, opset: int) -> None:
 def test_meaningless_settings_are_refused() -> None:
     with pytest.raises(UnsupportedOp, match="Celu with alpha 0"):
         Fragment(model("Celu", X, (), 18, {"alpha": 0.0}))
-    with pytest.raises(InvalidModel, match="approximate 'sigmoid'"):
+    with pytest.raises(InvalidModel, match='approximate "sigmoid"'):
         Fragment(model("Gelu", X, (), 20, {"approximate": "sigmoid"}))
     with pytest.raises(UnsupportedOp, match="2 numbers"):
         Fragment(model("Clip", X, (floats(0, 1),), 18, {}))

@@ -516,9 +516,9 @@ def test_linear_resize(coordinates: str, height: int, width: int, data: st.DataO
 @pytest.mark.parametrize(
     ("attributes", "named"),
     [
-        ({"mode": "lanczos"}, "'lanczos'"),
+        ({"mode": "lanczos"}, '"lanczos"'),
         ({"mode": "linear", "exclude_outside": 1}, "exclude_outside"),
-        ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, "'half_pixel_symmetric'"),
+        ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, '"half_pixel_symmetric"'),
     ],
 )
 def test_unknown_resize_modes_are_refused(attributes: dict[str, Any], named: str) -> None:
@@ -539,5 +539,5 @@ def test_other_refusals_name_the_node() -> None:
 
 @pytest.mark.abuse
 def test_used_second_output_is_refused() -> None:
-    with pytest.raises(UnsupportedOp, match="second output 'y1'"):
+    with pytest.raises(UnsupportedOp, match='second output "y1"'):
         twin_of("Dropout", X, (), 2, {})

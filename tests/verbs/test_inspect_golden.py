@@ -49,7 +49,7 @@ def test_a_classifier_shows_which_map_heads_would_read(tmp_path: Path, capsys: p
     path = classifier(tmp_path / "c.onnx")
     lines = shown(capsys, str(path))
     assert lines[0] == "small: 440 parameters, 17,320 MACs an image"
-    assert "  features  r  N×8×4×6, stride 4" in lines
+    assert "  features  r  [N, 8, 4, 6], stride 4" in lines
     assert "  pyramid   b (stride 2), r (stride 4)" in lines
     assert "  numbers   440 train" in lines
     assert any(line.startswith("3 blocks; tasks may part before each of them") for line in lines)

@@ -27,7 +27,7 @@ def test_every_block_and_branching_point_is_drawn_golden() -> None:
     assert len(list(svg.iter(f"{_SVG}circle"))) == 17 + 1
     shown = texts(svg)
     assert "deeplab_resnet34" in shown
-    assert "17 blocks · 17.30 G MACs · 21.28 M parameters · image N × 3 × 224 × 224" in shown
+    assert "17 blocks · 17.30 G MACs · 21.28 M parameters · image [N, 3, 224, 224]" in shown
     for index, block in enumerate(result.blocks):
         assert f"{index}  {block.name}" in shown
     assert result.summaries[0] == "Conv 7x7/2, MaxPool 3x3/2"

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.limits import Limits
+from trunkline.text import quoted
 
 _NAMES = tuple(field.name for field in fields(Limits))
 _VALUE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][0-9]{1,2})?)\s*(?:([KMGT])(i)?)?B?", re.ASCII)
@@ -40,10 +41,10 @@ def limits_of(allow: Sequence[str] | None) -> Limits:
         value = _number(text)
         if name not in _NAMES:
             advice = did_you_mean(name, _NAMES) or f"limits are {', '.join(_NAMES)}"
-            problems.append(Problem(f"there is no limit {name[:40]!r}", "--allow", advice))
+            problems.append(Problem(f"there is no limit {quoted(name[:40])}", "--allow", advice))
         elif value is None:
             advice = f"give a whole number from 1 on: --allow {name}=2e9, or 8GiB"
-            problems.append(Problem(f"{text[:40]!r} is no value for {name}", "--allow", advice))
+            problems.append(Problem(f"{quoted(text[:40])} is no value for {name}", "--allow", advice))
         else:
             raised[name] = value
     if problems:

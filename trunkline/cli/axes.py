@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.errors import InvalidConfig, Problem
+from trunkline.text import quoted
 
 _SIZE = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -35,9 +36,9 @@ def axes_of(given: Sequence[str] | None) -> dict[str, int]:
         name, _, size = (part.strip() for part in entry.rpartition("="))
         if not name or not _SIZE.fullmatch(size) or int(size) < 1:
             advice = "give a whole number from 1 on, for example --axis width=320 or --axis x:3=320"
-            problems.append(Problem(f"{entry[:60]!r} is not NAME=SIZE", "--axis", advice))
+            problems.append(Problem(f"{quoted(entry[:60])} is not NAME=SIZE", "--axis", advice))
         elif axes.setdefault(name, int(size)) != int(size):
-            problems.append(Problem(f"{name!r} is {axes[name]} and {int(size)}", "--axis", "give it once"))
+            problems.append(Problem(f"{quoted(name)} is {axes[name]} and {int(size)}", "--axis", "give it once"))
     if problems:
         raise InvalidConfig(problems)
     return axes

@@ -8,10 +8,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.allow import Allow, limits_of
-from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say
+from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
 from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
 from trunkline.cli.tasks_argument import parse_tasks
+from trunkline.text import with_thousands
 from trunkline.verbs.build import BuildResult, Sharing, build
 
 
@@ -66,9 +67,9 @@ def _show(result: BuildResult) -> None:
     rows = [
         [
             name,
-            number(mine.parameters),
-            number(mine.macs),
-            number(theirs.macs),
+            with_thousands(mine.parameters),
+            with_thousands(mine.macs),
+            with_thousands(theirs.macs),
             f"{mine.macs / max(1, theirs.macs):.3f}",
         ]
         for name, (mine, theirs) in parts.items()

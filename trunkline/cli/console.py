@@ -11,6 +11,7 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.input_size import InputSize
+from trunkline.text import printable, quoted
 
 _SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*(?:[,x]\s*([0-9]{1,5})\s*)?")
 
@@ -50,16 +51,6 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(table)
 
 
-def number(value: float) -> str:
-    """Return a count with thousands separators."""
-    return f"{value:,.0f}"
-
-
-def shape_text(shape: Sequence[int | None]) -> str:
-    """Return ``N×3×224×224``."""
-    return "×".join("N" if size is None else str(size) for size in shape)
-
-
 def parse_size(text: str | None) -> InputSize | None:
     """Return the size that ``H,W`` or ``C,H,W`` says.
 
@@ -72,13 +63,13 @@ def parse_size(text: str | None) -> InputSize | None:
     sizes = [int(part) for part in found.groups() if part] if found else []
     if not sizes or not all(0 < size <= 65536 for size in sizes):
         advice = "give height and width, for example 256,512, or channels too: 1,256,512"
-        raise InvalidConfig(f"--input-size is {text[:40]!r}", advice=advice)
+        raise InvalidConfig(f"--input-size is {quoted(text[:40])}", advice=advice)
     return (sizes[0], sizes[1]) if len(sizes) == 2 else (sizes[0], sizes[1], sizes[2])
 
 
 def _harmless(text: str) -> str:
     """Show escape sequences from hostile names, so that no terminal obeys them."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return printable(text, keep="\n")
 
 
 def _finite(value: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.allow import Allow, limits_of
-from trunkline.cli.console import emit, emit_json, number, parse_size, say
+from trunkline.cli.console import emit, emit_json, parse_size, say
+from trunkline.cli.export_notes import say_not_folded
 from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
+from trunkline.text import with_thousands
 from trunkline.verbs.convert import convert
 
 
@@ -43,13 +45,14 @@ def convert_command(
     )
     for note in result.notes:
         say(f"note: {note}")
+    say_not_folded(result.export)
     if json:
         emit_json(result.to_json())
         return 0
     export = result.export
     emit(
-        f"{export.path}: {export.nodes} nodes, {number(export.parameters)} parameters, "
-        f"{number(export.file_bytes)} bytes"
+        f"{export.path}: {export.nodes} nodes, {with_thousands(export.parameters)} parameters, "
+        f"{with_thousands(export.file_bytes)} bytes"
     )
     emit(f"parity passed on {parity_inputs} inputs")
     return 0

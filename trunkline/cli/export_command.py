@@ -8,12 +8,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.allow import Allow, limits_of
-from trunkline.cli.console import emit, emit_json, number
+from trunkline.cli.console import emit, emit_json
+from trunkline.cli.export_notes import say_not_folded
 from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
 from trunkline.cli.results import show_table
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
 from trunkline.report.tables import parity_table
+from trunkline.text import with_thousands
 from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
 from trunkline.verbs.train import train_in
@@ -32,10 +34,11 @@ def export_command(
     """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
     project = Project(load_config(pipeline), out, limits_of(allow))
     result = export(project, train_in(project, plan, quiet=quiet), model)
+    say_not_folded(result)
     content = export_json(result)
     if json:
         emit_json(content)
         return 0
     show_table(parity_table(content))
-    emit(f"model   {result.path}: {result.nodes} nodes, {number(result.file_bytes)} bytes")
+    emit(f"model   {result.path}: {result.nodes} nodes, {with_thousands(result.file_bytes)} bytes")
     return 0

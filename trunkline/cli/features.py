@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.errors import InvalidConfig
+from trunkline.text import quoted
 
 Features = Annotated[
     str | None,
@@ -24,5 +25,5 @@ def features_of(text: str | None) -> tuple[str, ...]:
         return ()
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise InvalidConfig(f"--features {text[:60]!r} holds an empty name", advice="for example layer1,layer4")
+        raise InvalidConfig(f"--features {quoted(text[:60])} holds an empty name", advice="for example layer1,layer4")
     return tuple(dict.fromkeys(names))

@@ -8,10 +8,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.allow import Allow, limits_of
-from trunkline.cli.console import emit, emit_json, emit_table, number, parse_size, say, shape_text
+from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
 from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import InputSize, Json, Model, Weights
 from trunkline.files.write import atomic_write
+from trunkline.text import shape_text, with_thousands
 from trunkline.verbs.inspect import Inspection, Stored, inspect
 
 
@@ -39,7 +40,8 @@ def inspect_command(
 
 
 def _show(result: Inspection) -> None:
-    emit(f"{result.name}: {number(result.cost.parameters)} parameters, {number(result.cost.macs)} MACs an image")
+    parameters, macs = with_thousands(result.cost.parameters), with_thousands(result.cost.macs)
+    emit(f"{result.name}: {parameters} parameters, {macs} MACs an image")
     for kind, shapes in (("input", result.inputs), ("output", result.outputs)):
         for name, shape in shapes.items():
             emit(f"  {kind:<10}{name}  {shape_text(shape)}")
@@ -56,10 +58,10 @@ def _show(result: Inspection) -> None:
 
 def _numbers(stored: Stored) -> str:
     """Say what training moves and what it does not."""
-    parts = [f"{number(stored.trainable)} train"]
-    parts += [f"{number(stored.statistics)} running statistics"] if stored.statistics else []
+    parts = [f"{with_thousands(stored.trainable)} train"]
+    parts += [f"{with_thousands(stored.statistics)} running statistics"] if stored.statistics else []
     ending = "" if stored.constants == 1 else "s"
-    parts += [f"{number(stored.constants)} constant{ending}"] if stored.constants else []
+    parts += [f"{with_thousands(stored.constants)} constant{ending}"] if stored.constants else []
     return ", ".join(parts)
 
 
@@ -77,7 +79,7 @@ def _show_blocks(result: Inspection) -> None:
     marked = len(result.outputs) > 1
     rows = []
     for index, (block, summary) in enumerate(zip(result.blocks, result.summaries, strict=True)):
-        row = [str(index), block.name, summary, number(block.cost.parameters), number(block.cost.macs)]
+        row = [str(index), block.name, summary, with_thousands(block.cost.parameters), with_thousands(block.cost.macs)]
         row += [f"{100 * block.cost.macs / total:.1f}", shape_text(block.output_shape)]
         rows.append([*row, ", ".join(result.gives[index])] if marked else row)
     columns = ["#", "block", "holds", "parameters", "MACs", "MACs %", "output", *(["gives"] if marked else [])]

@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 from trunkline import __version__
 from trunkline.cli.console import complain, say
 from trunkline.errors import TrunklineError, did_you_mean
+from trunkline.text import quoted
 
 INPUT_AT_FAULT = 2
 WORK_FAILED = 3
@@ -63,7 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     command = arguments[0] if arguments else ""
     if command and command not in KNOWN:
         what = "option" if command.startswith("-") else "command"
-        complain("Usage", f"there is no {what} {command!r}; {did_you_mean(command, KNOWN) or 'see `trunkline --help`'}")
+        complain(
+            "Usage", f"there is no {what} {quoted(command)}; {did_you_mean(command, KNOWN) or 'see `trunkline --help`'}"
+        )
         return INPUT_AT_FAULT
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False)

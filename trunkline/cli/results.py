@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trunkline.bench.compare import Comparison
-from trunkline.cli.console import emit, emit_table, say, shape_text
+from trunkline.cli.console import emit, emit_table, say
 from trunkline.pipeline.project import Project
 from trunkline.report.document import Report
 from trunkline.report.tables import Table, latency_table
+from trunkline.text import shape_text
 from trunkline.verbs.bench import FOUND
 from trunkline.verbs.run import RunResult
 

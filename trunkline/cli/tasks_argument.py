@@ -6,6 +6,7 @@ import re
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import check_task_names
+from trunkline.text import quoted
 from trunkline.train.tasks.registry import task_kinds
 
 _CHANNELS = re.compile(r"[0-9]{1,5}")
@@ -35,5 +36,7 @@ def _channels(name: str, given: str) -> int:
         return usual_channels(name)
     if not _CHANNELS.fullmatch(given) or not 0 < int(given) <= 65536:
         advice = "give a whole number from 1 to 65536"
-        raise InvalidConfig(f"task {name!r} has {given[:40]!r} output channels", place="--tasks", advice=advice)
+        raise InvalidConfig(
+            f"task {quoted(name)} has {quoted(given[:40])} output channels", place="--tasks", advice=advice
+        )
     return int(given)

@@ -10,6 +10,7 @@ from trunkline.export.count import count_file
 from trunkline.export.formats.onnx_model import EXTERNAL_BYTES, check_file, finished, write_unchecked
 from trunkline.export.parity.check import ParityReport, check_parity
 from trunkline.export.parity.session import require_onnxruntime
+from trunkline.export.passes import NotFolded, not_folded
 from trunkline.export.weights import Weights
 from trunkline.files.staging import staged
 from trunkline.graph.graph import Graph
@@ -28,6 +29,7 @@ class ExportResult:
         parameters: Number of distinct trained numbers in the file, BatchNormalization folded or not.
         macs: Multiply-accumulates the file executes for one image.
         file_bytes: Size on disk, with external data.
+        not_folded: Where folding was asked for: the BatchNormalizations that are left, each with the reason.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class ExportResult:
     parameters: int
     macs: int
     file_bytes: int
+    not_folded: tuple[NotFolded, ...] = ()
 
 
 def export_model(
@@ -90,4 +93,5 @@ def export_model(
         parity.raise_if_failed()
         count = count_file(target)
         file_bytes = sum(file.stat().st_size for file in target.parent.iterdir())
-    return ExportResult(final, parity, count.nodes, count.parameters, count.macs, file_bytes)
+    left = not_folded(model.graph) if fold else ()
+    return ExportResult(final, parity, count.nodes, count.parameters, count.macs, file_bytes, left)

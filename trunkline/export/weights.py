@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.graph.fillers import FILLER_KEY
 from trunkline.graph.graph import Graph, array_of, shape_of
 from trunkline.graph.roles import role_of
-from trunkline.text import escaped, quoted
+from trunkline.text import escaped, quoted, shape_text
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
 
@@ -51,7 +51,7 @@ def completed(graph: Graph, weights: Weights | None) -> Weights:
 def _missing(graph: Graph, weights: Weights) -> Iterator[Problem]:
     for name, value in graph.initializers.items():
         if name not in weights and role_of(value) != "static":
-            yield Problem(f"no trained weight is given for {quoted(name)}, shape {list(shape_of(value))}")
+            yield Problem(f"no trained weight is given for {quoted(name)}, shape {shape_text(shape_of(value))}")
 
 
 def _wrong(graph: Graph, weights: Weights) -> Iterator[Problem]:
@@ -61,7 +61,9 @@ def _wrong(graph: Graph, weights: Weights) -> Iterator[Problem]:
             advice = did_you_mean(escaped(name), map(escaped, graph.initializers))
             yield Problem(f"the model has no weight called {quoted(name)}", advice=advice)
         elif tuple(array.shape) != shape_of(value):
-            yield Problem(f"{quoted(name)} has shape {list(array.shape)}; the model expects {list(shape_of(value))}")
+            yield Problem(
+                f"{quoted(name)} has shape {shape_text(array.shape)}; the model expects {shape_text(shape_of(value))}"
+            )
         elif not np.isfinite(array).all():
             yield Problem(
                 f"{quoted(name)} holds NaN or infinity", advice="the training diverged: use an earlier checkpoint"

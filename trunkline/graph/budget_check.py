@@ -8,6 +8,7 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.cost import node_costs
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.limits import Limits, allow
+from trunkline.text import quoted
 
 
 def affordable(graph: Graph, limits: Limits, place: str) -> Graph:
@@ -38,4 +39,4 @@ def affordable(graph: Graph, limits: Limits, place: str) -> Graph:
 
 def _largest(counts: dict[str, int]) -> str:
     name = max(counts, key=counts.__getitem__, default="")
-    return f", {counts[name]:,} of them in {name!r}" if name else ""
+    return f", {counts[name]:,} of them in {quoted(name)}" if name else ""

@@ -24,10 +24,10 @@ from trunkline.graph.graph import (
     Attribute,
     Graph,
     Shape,
-    free_name,
     make_attribute,
 )
 from trunkline.graph.node_shapes import infer_node
+from trunkline.graph.unique_names import UniqueNames
 
 
 class GraphBuilder:
@@ -43,7 +43,7 @@ class GraphBuilder:
         self._initializers: dict[str, ir.Value] = {}
         self._taken: set[str] = set()
         self._node_names: set[str] = set()
-        self._not_fresh: set[str] = set()
+        self._names = UniqueNames()
 
     def image(self, name: str, shape: Sequence[int]) -> ir.Value:
         """Declare the image input with shape ``[C, H, W]``; the batch axis is added and left free."""
@@ -100,7 +100,7 @@ class GraphBuilder:
         if name in self._node_names:
             raise ValueError(f"node name {name!r} is taken")
         self._node_names.add(name)
-        self._not_fresh.add(name)
+        self._names.reserve([name])
         names = list(outputs or [name])
         for output in names:
             self._claim(output)
@@ -118,11 +118,11 @@ class GraphBuilder:
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keep names for later: :meth:`fresh` does not hand them out."""
-        self._not_fresh.update(names)
+        self._names.reserve(names)
 
     def fresh(self, name: str) -> str:
         """Return ``name``, or the first of ``name_2``, ``name_3``… that neither node nor value has or will have."""
-        return free_name(name, self._not_fresh)
+        return self._names.free(name)
 
     @property
     def last(self) -> ir.Node:
@@ -155,7 +155,7 @@ class GraphBuilder:
         if name in self._taken:
             raise ValueError(f"value name {name!r} is taken")
         self._taken.add(name)
-        self._not_fresh.add(name)
+        self._names.reserve([name])
 
 
 def _has_lost_batch(value: ir.Value) -> bool:

@@ -17,6 +17,7 @@ from trunkline.graph.maps.choice import Choice, last_map, pyramid
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.turn import turned
 from trunkline.graph.owners import settle_owners
+from trunkline.text import quoted, shape_text
 
 
 def cut(graph: Graph, names: Sequence[str]) -> Graph:
@@ -85,8 +86,8 @@ def lost_text(choice: Choice) -> str:
     assert choice.lost is not None
     value = choice.lost.outputs[0]
     return (
-        f"which axes of {name_of(value)!r}, {value.shape}, are rows and columns of the image is not known, so"
-        f" {name_of(choice.maps[-1].value)!r} may not be the last feature map"
+        f"which axes of {quoted(name_of(value))}, {shape_text(value.shape)}, are rows and columns of the image is not "
+        f"known, so {quoted(name_of(choice.maps[-1].value))} may not be the last feature map"
     )
 
 
@@ -101,7 +102,10 @@ def finest_first(graph: Graph) -> Graph:
     """
     graph = turned(graph)
     problems = [
-        Problem(f"the feature {name_of(value)!r} has shape {value.shape}", advice="name feature maps [N, C, H, W]")
+        Problem(
+            f"the feature {quoted(name_of(value))} has shape {shape_text(value.shape)}",
+            advice="name feature maps [N, C, H, W]",
+        )
         for value in graph.outputs
         if len(shape_of(value)) != 4
     ]
@@ -129,9 +133,9 @@ def with_note(backbone: Graph, choice: Choice, *, whole: int) -> Graph:
 
 
 def _described(found: FeatureMap) -> str:
-    return f"{name_of(found.value)!r}" + (f" (stride {found.stride})" if found.stride else "")
+    return f"{quoted(name_of(found.value))}" + (f" (stride {found.stride})" if found.stride else "")
 
 
 def _unknown(graph: Graph, name: str, known: Sequence[str]) -> Problem:
     advice = did_you_mean(name, known) or "`inspect` lists the nodes by name"
-    return Problem(f"{graph.name} has no value or node {name!r}", advice=advice)
+    return Problem(f"{graph.name} has no value or node {quoted(name)}", advice=advice)

@@ -17,6 +17,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import BATCH, inputs_of, name_of, shape_of
 from trunkline.graph.node_shapes import infer_node
 from trunkline.limits import Limits
+from trunkline.text import shape_text
 
 WITNESSES = (97, 101)
 """Batch sizes to try: primes, larger than any group count and unlike any channel count in use."""
@@ -82,11 +83,6 @@ def join_free(node: ir.Node, first: Sequence[Sizes], second: Sequence[Sizes]) ->
             text = f"{node.op_type}: of {read} it makes [{given}]; each image must be computed on its own"
             raise InvalidModel(text, place=name_of(node), advice=ADVICE)
         value.shape = ir.Shape(dims)
-
-
-def shape_text(shape: Sequence[int | None]) -> str:
-    """Return a shape as ``[N, 64, 7, 7]``."""
-    return "[" + ", ".join(BATCH if size is None else str(size) for size in shape) + "]"
 
 
 def name_batch(text: str, own: Collection[int] = ()) -> str:

@@ -11,6 +11,7 @@ from onnx import shape_inference
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import IR_VERSION, OPSET, attribute, name_of
 from trunkline.graph.roles import is_setting_place
+from trunkline.text import quoted, shape_text
 
 _Answer = tuple[ir.DataType | ir.TypeProtocol | None, tuple[int | str | None, ...] | None]
 """Type and dims of one output."""
@@ -84,10 +85,11 @@ def _ask_onnx(node: ir.Node, place: str, opset: int) -> list[_Answer | None]:
             schema, proto, types, data, opset_imports=_OPSETS, ir_version=IR_VERSION
         )
     except (shape_inference.InferenceError, onnx.checker.ValidationError, onnx.defs.SchemaError, ValueError) as error:
-        shapes = ", ".join(str(v.shape) for v in node.inputs if v is not None)
+        shapes = ", ".join(shape_text(v.shape) for v in node.inputs if v is not None)
         reason = str(error).replace("[ShapeInferenceError]", "").strip().splitlines()
         raise InvalidModel(
-            f"{node.op_type} {name_of(node)!r} is impossible for inputs {shapes}: {reason[0] if reason else error}",
+            f"{node.op_type} {quoted(name_of(node))} is impossible for inputs {shapes}: "
+            f"{reason[0] if reason else error}",
             place=place or name_of(node),
         ) from error
     return [_answer(inferred.get(value.name or "")) for value in node.outputs]

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from trunkline.errors import Problem
 from trunkline.graph.graph import Graph, Shape, attribute, shape_of
+from trunkline.text import shape_text
 
 _Complaints = Iterator[str]
 
@@ -33,9 +34,9 @@ def _convolution(node: ir.Node, shapes: Sequence[Shape | None]) -> _Complaints:
     outwards = node.op_type == "Conv"
     reads = (weight[1] or 0) * group if outwards else weight[0]
     if data[1] != reads:
-        yield f"reads {data[1]} channels; its weight {_text(weight)} and group {group} need {reads}"
+        yield f"reads {data[1]} channels; its weight {shape_text(weight)} and group {group} need {reads}"
     if (weight[0] or 0) % group:
-        yield f"has a weight {_text(weight)}, which {group} groups do not divide"
+        yield f"has a weight {shape_text(weight)}, which {group} groups do not divide"
     yield from _exactly(shapes, 2, (weight[0] if outwards else (weight[1] or 0) * group,))
 
 
@@ -72,7 +73,7 @@ _RULES: Mapping[str, Callable[[ir.Node, Sequence[Shape | None]], _Complaints]] =
 def _exactly(shapes: Sequence[Shape | None], index: int, wanted: Shape) -> _Complaints:
     found = shapes[index] if index < len(shapes) else None
     if found is not None and found != wanted:
-        yield f"has input {index} of shape {_text(found)}; {_text(wanted)} was expected"
+        yield f"has input {index} of shape {shape_text(found)}; {shape_text(wanted)} was expected"
 
 
 def _within(shapes: Sequence[Shape | None], index: int, target: Shape) -> _Complaints:
@@ -82,8 +83,4 @@ def _within(shapes: Sequence[Shape | None], index: int, target: Shape) -> _Compl
         return
     ends = target[len(target) - len(found) :] if len(found) <= len(target) else None
     if ends is None or any(size not in (1, other) for size, other in zip(found, ends, strict=True)):
-        yield f"has input {index} of shape {_text(found)}, which cannot be spread over {_text(target)}"
-
-
-def _text(shape: Shape) -> str:
-    return "[" + ",".join("N" if size is None else str(size) for size in shape) + "]"
+        yield f"has input {index} of shape {shape_text(found)}, which cannot be spread over {shape_text(target)}"

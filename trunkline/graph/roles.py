@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import CONSTANT, PARAMETER, ROLE_KEY, Graph, is_weight, name_of
+from trunkline.text import quoted
 
 Role = Literal["parameter", "statistic", "static"]
 
@@ -104,7 +105,7 @@ def role_of(value: ir.Value) -> Role:
     if len(roles) > 1:
         readers = "; ".join(f"a {role} of {', '.join(names)}" for role, names in roles.items())
         raise InvalidModel(
-            f"initializer {value.name!r} has more than one role: it is {readers}",
+            f"initializer {quoted(name_of(value))} has more than one role: it is {readers}",
             place=name_of(value),
             advice="store one copy for each role: a tool has merged tensors that only started equal",
         )

@@ -10,6 +10,7 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.batch_first import advice_to_cut
 from trunkline.graph.graph import BATCH, IR_VERSION, OPSET, Graph, inputs_of
 from trunkline.graph.operands import operand_problems
+from trunkline.text import quoted, shape_text
 
 _CONTAINERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
@@ -53,7 +54,7 @@ def _inputs(graph: Graph, maps: int) -> Iterator[Problem]:
 def _image(image: ir.Value) -> Iterator[Problem]:
     sizes = [] if image.shape is None else list(image.shape)
     if len(sizes) != 4 or isinstance(sizes[0], int) or not all(isinstance(size, int) for size in sizes[1:]):
-        yield Problem(f"the input has shape {image.shape}; expected [{BATCH}, C, H, W]", place=_name(image))
+        yield Problem(f"the input has shape {shape_text(image.shape)}; expected [{BATCH}, C, H, W]", place=_name(image))
     if image.dtype != ir.DataType.FLOAT:
         yield Problem(f"the input has type {image.dtype}; expected float32", place=_name(image))
 
@@ -75,14 +76,16 @@ def _order(graph: Graph) -> Iterator[Problem]:
     for node in graph.nodes:
         for value in inputs_of(node):
             if value not in known:
-                yield Problem(f"reads {_name(value)!r}, which nothing before it writes", place=_name(node))
+                yield Problem(f"reads {quoted(_name(value))}, which nothing before it writes", place=_name(node))
         known.update(node.outputs)
 
 
 def _operators(graph: Graph) -> Iterator[Problem]:
     for node in graph.nodes:
         if node.domain:
-            yield Problem(f"{node.op_type} of the domain {node.domain!r}; expected the default domain", _name(node))
+            yield Problem(
+                f"{node.op_type} of the domain {quoted(node.domain)}; expected the default domain", _name(node)
+            )
         elif node.op_type in _CONSTANTS:
             yield Problem(f"a {node.op_type} node; expected an initializer", place=_name(node))
         elif node.op_type in _CONTAINERS or any(_is_graph(a) for a in node.attributes.values()):
@@ -106,9 +109,11 @@ def _shape_problem(value: ir.Value, free: int) -> Problem | None:
     unknown = [size for size in value.shape if not isinstance(size, int)]
     if any(size.value not in (None, BATCH) for size in unknown) or len(unknown) != free:
         expected = f"one free axis {BATCH}" if free else "no free axis"
-        return Problem(f"shape {value.shape}; expected {expected}, and every other size known", place=_name(value))
+        return Problem(
+            f"shape {shape_text(value.shape)}; expected {expected}, and every other size known", place=_name(value)
+        )
     if any(isinstance(size, int) and size < 1 for size in value.shape):
-        return Problem(f"shape {value.shape}; expected sizes of at least 1", place=_name(value))
+        return Problem(f"shape {shape_text(value.shape)}; expected sizes of at least 1", place=_name(value))
     return None
 
 
@@ -118,12 +123,12 @@ def _stored(graph: Graph) -> Iterator[Problem]:
         if tensor is None:
             yield Problem("an initializer without content", place=name)
         elif value.dtype != tensor.dtype or value.shape != tensor.shape:
-            stored = f"{tensor.dtype} {tensor.shape}"
-            yield Problem(f"declared as {value.dtype} {value.shape}, but {stored} is stored", place=name)
+            stored = f"{tensor.dtype} {shape_text(tensor.shape)}"
+            yield Problem(f"declared as {value.dtype} {shape_text(value.shape)}, but {stored} is stored", place=name)
         if not value.uses():
             yield Problem("an initializer that no node reads", place=name)
         if name != value.name:
-            yield Problem(f"stored under {name!r}, but called {value.name!r}", place=name)
+            yield Problem(f"stored under {quoted(name)}, but called {quoted(_name(value))}", place=name)
 
 
 def _outputs(graph: Graph) -> Iterator[Problem]:
@@ -136,7 +141,7 @@ def _outputs(graph: Graph) -> Iterator[Problem]:
         if value not in written:
             yield Problem("an output that no node writes", place=_name(value))
         elif value.shape and isinstance(value.shape[0], int):
-            text = f"an output of shape {value.shape}; expected the batch axis first"
+            text = f"an output of shape {shape_text(value.shape)}; expected the batch axis first"
             yield Problem(text, place=_name(value), advice=advice_to_cut(value))
     for node in graph.nodes:
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):

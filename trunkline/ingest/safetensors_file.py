@@ -17,8 +17,8 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.graph import AXES_KEY, Graph, is_weight, shape_of
 from trunkline.ingest.caffemodel.match import Matched
-from trunkline.ingest.prototxt.text.source import quoted
 from trunkline.limits import Budget, Limits
+from trunkline.text import quoted, shape_text
 
 _FLOATS = ("F64", "F32", "F16")
 _COUNTS = ".num_batches_tracked"
@@ -120,7 +120,8 @@ def _problems(found: Mapping[str, _Entry], heads: Heads, order: Order, path: Pat
             advice = f"save it as one of {', '.join(_FLOATS)}"
             yield name, Problem(f"{quoted(name)} is of type {kind}", str(path), advice)
         elif not _fits(entry, order):
-            message = f"{quoted(name)} has shape {list(entry.shape)}; the network expects {list(shape_of(entry.value))}"
+            expected = shape_text(shape_of(entry.value))
+            message = f"{quoted(name)} has shape {shape_text(entry.shape)}; the network expects {expected}"
             yield name, Problem(message, str(path))
         elif entry.axes and order == "unknown":
             message = f"{quoted(name)} is stored transposed in the network; its shape does not tell how the file has it"

@@ -15,9 +15,9 @@ from trunkline.graph.roles import role_of
 from trunkline.ingest.caffemodel.match import Matched, match, nearest
 from trunkline.ingest.caffemodel.reader import read_caffemodel
 from trunkline.ingest.foreign_formats import foreign
-from trunkline.ingest.prototxt.text.source import quoted
 from trunkline.ingest.safetensors_file import match_safetensors
 from trunkline.limits import Limits
+from trunkline.text import quoted
 
 _HEAD_BYTES = 65536
 _SHOWN = 20

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from trunkline.graph.blocks import Block
-from trunkline.graph.graph import Shape
+from trunkline.text import printable, shape_text
 
 _WIDTH, _ROW, _TOP = 980, 44, 96
 _LINE, _BOX, _BOX_WIDTH, _SHAPE, _BARS, _BAR_WIDTH = 34, 58, 400, 474, 640, 250
@@ -48,7 +48,7 @@ def block_picture(title: str, blocks: Sequence[Block], summaries: Sequence[str],
 def _heading(title: str, blocks: Sequence[Block]) -> Iterator[str]:
     macs, parameters = _totals(blocks)
     yield _text(24, 30, _short(title, 70), size=17, weight="bold", tip=title)
-    first = _shape(blocks[0].input_shape) if blocks else ""
+    first = shape_text(blocks[0].input_shape) if blocks else ""
     facts = f"{len(blocks)} blocks · {_count(macs)} MACs · {_count(parameters)} parameters · image {first}"
     yield _text(24, 52, facts, colour=_FAINT)
     yield _text(_BOX, _TOP - 14, "block", colour=_FAINT)
@@ -74,7 +74,7 @@ def _block(index: int, block: Block, summary: str, blocks: Sequence[Block], tapp
     )
     yield _text(_BOX + 10, y + 15, f"{index}  {_short(block.name, _NAME_LENGTH)}", weight="bold", tip=block.name)
     yield _text(_BOX + 10, y + 30, _short(summary, _SUMMARY_LENGTH), colour=_FAINT, tip=summary)
-    yield _text(_SHAPE, y + 22, _shape(block.output_shape))
+    yield _text(_SHAPE, y + 22, shape_text(block.output_shape))
     yield from _bar(y + 7, _MACS, block.cost.macs, [each.cost.macs for each in blocks])
     yield from _bar(y + 20, _PARAMETERS, block.cost.parameters, [each.cost.parameters for each in blocks])
 
@@ -104,16 +104,12 @@ def _text(
 
 def _clean(text: str) -> str:
     """Escape what a stranger's file calls its layers; characters that XML forbids are shown as a box."""
-    return escape("".join(c if c.isprintable() else "\N{WHITE SQUARE}" for c in text))
+    return escape(printable(text, "\N{WHITE SQUARE}"))
 
 
 def _short(text: str, length: int) -> str:
     # Names of nodes differ at their ends, so the middle is left out.
     return text if len(text) <= length else text[: length // 2] + "…" + text[-(length // 2) :]
-
-
-def _shape(shape: Shape) -> str:
-    return " × ".join("N" if size is None else str(size) for size in shape)
 
 
 def _count(number: int) -> str:

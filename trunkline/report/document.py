@@ -13,7 +13,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write
 from trunkline.report.loss_picture import draw_losses, read_records
 from trunkline.report.sharing_picture import draw_plan, draw_policy
-from trunkline.report.tables import Table, accuracy_table, cost_table, escaped, latency_table, parity_table
+from trunkline.report.tables import Table, accuracy_table, cost_table, in_markdown, latency_table, parity_table
 from trunkline.report.trade_off import Way, draw_trade_off, trade_off_table, ways
 from trunkline.report.training import how_trained
 
@@ -134,8 +134,8 @@ def _document(
         passed = found["export"]["parity"]["passed"]
         verdict = f"Parity of `model.onnx`: **{'passed' if passed else 'failed'}**.\n"
     parts = [
-        f"# {escaped(plan['backbone']['name'])}: {', '.join(plan['tasks'])}\n",
-        f"Method: {escaped(plan['method'])}. {verdict}",
+        f"# {in_markdown(plan['backbone']['name'])}: {', '.join(plan['tasks'])}\n",
+        f"Method: {in_markdown(plan['method'])}. {verdict}",
     ]
     if trained:
         parts.append("\n".join(trained) + "\n")

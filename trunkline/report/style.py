@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trunkline.files.write import atomic_write
+from trunkline.text import printable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,5 +44,4 @@ def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
 def plain(text: str, limit: int = 40) -> str:
     """Return text that matplotlib draws as it is: no formulas, no control characters, no endless names."""
     # matplotlib takes text between dollars for a formula.
-    safe = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+    return shortened(printable(text, "?").replace("$", r"\$"), limit)

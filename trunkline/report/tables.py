@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trunkline.text import printable
+
 Json = Mapping[str, Any]
 
 UNSTABLE, UNKNOWN = "?", "unknown"
@@ -37,11 +39,11 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return a Markdown table; cell text from model files is escaped."""
-        head = f"| {' | '.join(map(escaped, self.columns))} |"
+        head = f"| {' | '.join(map(in_markdown, self.columns))} |"
         rule = "|" + " --- |" + " ---: |" * (len(self.columns) - 1)
-        body = [f"| {' | '.join(map(escaped, row))} |" for row in self.rows]
-        notes = [line for note in self.notes for line in (escaped(note), "")]
-        return "\n".join([f"### {escaped(self.title)}", "", head, rule, *body, "", *notes])
+        body = [f"| {' | '.join(map(in_markdown, row))} |" for row in self.rows]
+        notes = [line for note in self.notes for line in (in_markdown(note), "")]
+        return "\n".join([f"### {in_markdown(self.title)}", "", head, rule, *body, "", *notes])
 
 
 def cost_table(search: Json) -> Table:
@@ -179,9 +181,9 @@ def _known(value: float | None, mark: str = "") -> str:
     return UNKNOWN if value is None else f"{value:.3f}{mark}"
 
 
-def escaped(text: str) -> str:
+def in_markdown(text: str) -> str:
     """Show text from files as text: no markup, no line breaks, no table bars."""
-    safe = "".join(c if c.isprintable() else " " for c in text)
+    safe = printable(text, " ")
     # The ampersand first, or those of the other replacements would be escaped once more.
     for mark, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`")):
         safe = safe.replace(mark, shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trunkline.report.tables import escaped
+from trunkline.report.tables import in_markdown
 
 Json = Mapping[str, Any]
 
@@ -17,18 +17,18 @@ def how_trained(models: Sequence[Json]) -> list[str]:
     if best_by is None:
         sentences.append("Nothing was chosen: weights are those of the last step.")
     else:
-        chosen = f"`{escaped(best_by)}` on {_part(splits['choose'])}"
+        chosen = f"`{in_markdown(best_by)}` on {_part(splits['choose'])}"
         sentences.append(f"Weights were chosen by {chosen}; models that share nothing chose each for itself.")
     # A model that went on from its search had more steps than any baseline, which a reader of Δ must know.
     return [*sentences, *(_not_alike(model) for model in models if not model["alike"])]
 
 
 def _part(part: Json) -> str:
-    return f"{escaped(part['split'])} ({part['samples']} samples: {escaped(part['from'])})"
+    return f"{in_markdown(part['split'])} ({part['samples']} samples: {in_markdown(part['from'])})"
 
 
 def _not_alike(model: Json) -> str:
-    steps, name = model["steps"], escaped(model["name"])
+    steps, name = model["steps"], in_markdown(model["name"])
     return (
         f"**{name} was not trained alike**: it went on from the search, where {steps['search']} steps had moved its "
         f"weights before its own {steps['train']}. No baseline gets those, so Δ is not due to sharing alone."

@@ -32,6 +32,8 @@ from typing import TypeVar
 
 import onnx_ir as ir
 
+from trunkline.graph.graph import name_of
+from trunkline.text import quoted
 from trunkline.twins.onnx2torch_fallback import foreign_op
 from trunkline.twins.op import Op, unsupported
 
@@ -100,7 +102,7 @@ def _refuse_side_outputs(node: ir.Node) -> None:
     for output in node.outputs[1:]:
         if output.uses() or output.is_graph_output():
             raise unsupported(
-                node, f"its second output {output.name!r} in use", "use only the first output of this node"
+                node, f"its second output {quoted(name_of(output))} in use", "use only the first output of this node"
             )
 
 

@@ -15,6 +15,7 @@ from trunkline.collector import collector_paused
 from trunkline.errors import InvalidConfig, Problem, UnsupportedOp, did_you_mean
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.roles import is_setting, is_static_input, role_of, statistic_starts
+from trunkline.text import shape_text
 from trunkline.twins.components import Component, components_of
 from trunkline.twins.initial_weights import initial_tensor, to_tensor
 from trunkline.twins.op import Op
@@ -176,9 +177,9 @@ class Twin(WeightStore):
 
     def _check_image(self, image: Tensor) -> None:
         if image.dim() != len(self.image_shape) or image.shape[1] != self.image_shape[1]:
-            wanted = ", ".join("N" if size is None else str(size) for size in self.image_shape)
             raise InvalidConfig(
-                f"the image is {list(image.shape)}, but the model needs [{wanted}]", place=self.input_name
+                f"the image is {shape_text(image.shape)}, but the model needs {shape_text(self.image_shape)}",
+                place=self.input_name,
             )
 
     def _check_outputs(self, outputs: tuple[str, ...]) -> None:

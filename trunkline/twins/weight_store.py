@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
+from trunkline.graph.unique_names import UniqueNames
+from trunkline.text import shape_text
 from trunkline.twins.initial_weights import view_of
 
 
@@ -26,6 +28,7 @@ class WeightStore(nn.Module):
         super().__init__()
         self._attribute: dict[str, str] = {}
         self._constants: dict[str, str] = {}
+        self._attribute_names = UniqueNames()
 
     def keep_parameter(self, name: str, tensor: Tensor) -> None:
         """Store a tensor that gradients change."""
@@ -80,14 +83,9 @@ class WeightStore(nn.Module):
     def _safe(self, name: str) -> str:
         if name in self._attribute or name in self._constants:
             raise ValueError(f"weight {name!r} is already stored")
-        # The prefix keeps clear of nn.Module's own attributes: a weight may be called `training`.
-        base = "w_" + re.sub(r"\W", "_", name)
-        # Names that differ only in such characters (`a.b`, `a/b`) meet here, and are numbered.
-        candidate, count = base, 1
-        while hasattr(self, candidate):
-            count += 1
-            candidate = f"{base}_{count}"
-        return candidate
+        # The prefix keeps clear of nn.Module's own attributes: a weight may be called `training`. Names that differ
+        # only in such characters (`a.b`, `a/b`) meet here, and are numbered.
+        return self._attribute_names.take("w_" + re.sub(r"\W", "_", name))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         own: dict[str, Any] = {}
@@ -128,7 +126,7 @@ def _misshapen(given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Prob
     problems = []
     for name, content in given.items():
         if name in own and tuple(content.shape) != tuple(own[name].shape):
-            text = f"the shape is {list(content.shape)}, but the model needs {list(own[name].shape)}"
+            text = f"the shape is {shape_text(content.shape)}, but the model needs {shape_text(own[name].shape)}"
             problems.append(Problem(text, name))
     return problems
 

@@ -25,6 +25,7 @@ from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lower
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
+from trunkline.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,8 @@ def _one_output(graph: Graph, *, last: bool = False) -> Graph:
     if len(graph.outputs) == 1:
         return graph
     chosen = name_of(graph.outputs[-1 if last else 0])
-    others = ", ".join(repr(value.name) for value in graph.outputs if value.name != chosen)
-    return Graph(cut(graph, [chosen]).model, (*graph.notes, f"tasks read {chosen!r}; {others} left out"))
+    others = ", ".join(quoted(name_of(value)) for value in graph.outputs if value.name != chosen)
+    return Graph(cut(graph, [chosen]).model, (*graph.notes, f"tasks read {quoted(chosen)}; {others} left out"))
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:

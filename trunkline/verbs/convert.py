@@ -44,6 +44,7 @@ def export_json(result: ExportResult) -> dict[str, Any]:
         "macs": result.macs,
         "file_bytes": result.file_bytes,
         "parity": result.parity.to_json(),
+        "not_folded": [left.to_json() for left in result.not_folded],
     }
 
 

@@ -9,6 +9,7 @@ from trunkline.bench.protocol import Progress
 from trunkline.bench.unit_times import UnitTimes, measure_units
 from trunkline.errors import InvalidConfig
 from trunkline.pipeline.project import Project
+from trunkline.text import quoted
 from trunkline.verbs.bench import runtime_named, settings_of
 
 
@@ -21,7 +22,7 @@ def costs(project: Project, path: Path, *, progress: Progress | None = None) -> 
     """
     config = project.config.bench
     if config.runtime != "onnxruntime":
-        text = f"is {config.runtime!r}; units are measured with onnxruntime, which runs them by themselves"
+        text = f"is {quoted(config.runtime)}; units are measured with onnxruntime, which runs them by themselves"
         raise InvalidConfig(text, place="bench.runtime", advice="leave it out")
     if config.batch != 1:
         text = f"is {config.batch}; a cost table holds the time of one image"

@@ -13,7 +13,7 @@ from trunkline.export.exporter import ExportResult
 from trunkline.export.formats.onnx_model import finished, write_unchecked
 from trunkline.export.parity.check import ParityReport, check_parity
 from trunkline.export.parity.session import require_onnxruntime
-from trunkline.export.passes import fold_stored, optimise
+from trunkline.export.passes import FoldStored, not_folded, optimise
 from trunkline.files.staging import staged
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.cost import graph_cost
@@ -57,7 +57,7 @@ def export_caffe(
     # Caffe's layers read blobs and compute none.
     if computed:
         source = source.copy()
-        fold_stored(source)
+        FoldStored()(source.model.graph)
     net = to_caffe(source)
     with staged(final) as target:
         weights = target.with_suffix(SUFFIX)
@@ -72,7 +72,8 @@ def export_caffe(
         parity.raise_if_failed()
         cost = graph_cost(back)
         file_bytes = target.stat().st_size + weights.stat().st_size
-    result = ExportResult(final, parity, len(net.layers), cost.parameters, cost.macs, file_bytes)
+    left = not_folded(source.model.graph) if fold else ()
+    result = ExportResult(final, parity, len(net.layers), cost.parameters, cost.macs, file_bytes, left)
     notes = list(net.notes)
     if computed:
         notes.append(f"weights that {len(computed)} nodes compute are written as what they come to")

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from trunkline.text import shape_text
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MARGIN = 10.0
@@ -71,7 +73,7 @@ class Errors:
 def measure(exported: Array, double: Array) -> Errors:
     """Compare one value of an exported model with the float64 twin."""
     if exported.shape != double.shape:
-        return Errors(fault=f"shape {list(exported.shape)} instead of {list(double.shape)}")
+        return Errors(fault=f"shape {shape_text(exported.shape)} instead of {shape_text(double.shape)}")
     # A NaN on both sides is a failure too: the file is to be used, and computes nothing there.
     for who, array in (("the exported model", exported), ("the float64 twin", double)):
         if fault := _not_finite(who, array):

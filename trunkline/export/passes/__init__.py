@@ -1,37 +1,37 @@
 """Passes that make a trained Graph small and quick without changing what it computes.
 
-A pass takes a Graph that is the caller's to change, edits it in place and returns how many things it changed.
-:func:`optimise` runs all of them on a copy. Their order matters: weights are stored once, so that equal nodes are
-seen to be equal, *before* folding gives every convolution weights of its own; runtimes fold first and lose the reuse.
+They are passes like all others (:mod:`trunkline.graph.passes.base`); here is only what is about delivery.
+:func:`optimise` runs them on a copy. Their order matters: weights are stored once, so that equal nodes are seen to be
+equal, *before* folding gives every convolution weights of its own; runtimes fold first and lose the reuse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import onnx_ir as ir
 
-from trunkline.export.passes.batchnorm import fold_batchnorm
-from trunkline.export.passes.dead_code import remove_dead_code
-from trunkline.export.passes.deduplicate import deduplicate
-from trunkline.export.passes.noops import drop_noops
-from trunkline.export.passes.padding import name_padded_axes
-from trunkline.export.passes.stored import fold_stored
-from trunkline.export.passes.value_numbering import number_values
+from trunkline.export.passes.batchnorm import FoldBatchNorm
+from trunkline.export.passes.batchnorm_pairs import NotFolded, find_pairs
+from trunkline.export.passes.deduplicate import Deduplicate
+from trunkline.export.passes.padding import NamePaddedAxes
+from trunkline.export.passes.stored import FoldStored
+from trunkline.export.passes.value_numbering import NumberValues
 from trunkline.graph.graph import Graph
+from trunkline.graph.passes.base import Pass, run_passes
+from trunkline.graph.passes.eliminate_identity import EliminateIdentity
+from trunkline.graph.passes.remove_dead import RemoveDead
 
-Pass = Callable[[Graph], int]
-
-REUSE: tuple[Pass, ...] = (remove_dead_code, drop_noops, deduplicate, number_values)
+REUSE: tuple[Pass, ...] = (RemoveDead(), EliminateIdentity(inference=True), Deduplicate(), NumberValues())
 """Bit-exact: every output is the same to the last bit."""
 
 __all__ = [
     "REUSE",
-    "Pass",
-    "deduplicate",
-    "drop_noops",
-    "fold_batchnorm",
-    "fold_stored",
-    "name_padded_axes",
-    "number_values",
+    "Deduplicate",
+    "FoldBatchNorm",
+    "FoldStored",
+    "NamePaddedAxes",
+    "NotFolded",
+    "NumberValues",
+    "not_folded",
     "optimise",
 ]
 
@@ -47,7 +47,11 @@ def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
             as fresh biases, would be tied for good.
     """
     result = graph.copy()
-    folding: tuple[Pass, ...] = (fold_stored, fold_batchnorm) if fold else ()
-    for run in (*(REUSE if reuse else ()), *folding, name_padded_axes, remove_dead_code):
-        run(result)
+    folding: tuple[Pass, ...] = (FoldStored(), FoldBatchNorm()) if fold else ()
+    run_passes(result.model.graph, [*(REUSE if reuse else ()), *folding, NamePaddedAxes(), RemoveDead()])
     return result
+
+
+def not_folded(graph: ir.Graph) -> tuple[NotFolded, ...]:
+    """Return every BatchNormalization that folding leaves in ``graph``, each with the reason."""
+    return tuple(find_pairs(graph).refused)

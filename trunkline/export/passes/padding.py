@@ -12,22 +12,31 @@ exact and saves a node, so these are left to it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.export.passes.rewrite import fresh, value_names
-from trunkline.graph.graph import Graph, array_of, attribute, name_of
+from trunkline.graph.graph import array_of, attribute, name_of
+from trunkline.graph.passes.editor import store, value_names
+from trunkline.graph.unique_names import UniqueNames
+
+Sizes = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 _POOLS = frozenset({"AveragePool", "MaxPool"})
 
 
-def name_padded_axes(graph: Graph) -> int:
-    """Let every Pad before a pool name its axes, in place, and return how many there were."""
-    found = [node for node in graph.nodes if node.op_type == "Pad" and _is_merged(node)]
-    taken = value_names(graph) if found else set()
-    for node in found:
-        _name_axes(graph, node, taken)
-    return len(found)
+@dataclass(frozen=True, slots=True)
+class NamePaddedAxes:
+    """Lets every Pad before a pool name its axes, if it has none and pads by a stored amount."""
+
+    def __call__(self, graph: ir.Graph) -> int:
+        """Name the padded axes in ``graph``, and return how many Pads there were."""
+        found = [node for node in graph if node.op_type == "Pad" and _is_merged(node)]
+        taken = UniqueNames(value_names(graph) if found else ())
+        for node in found:
+            _name_axes(graph, node, taken)
+        return len(found)
 
 
 def _is_merged(node: ir.Node) -> bool:
@@ -39,7 +48,7 @@ def _is_merged(node: ir.Node) -> bool:
     return by_constant and any(reader.op_type in _POOLS for reader, _ in node.outputs[0].uses())
 
 
-def _name_axes(graph: Graph, node: ir.Node, taken: set[str]) -> None:
+def _name_axes(graph: ir.Graph, node: ir.Node, taken: UniqueNames) -> None:
     stored = node.inputs[1]
     assert stored is not None
     begins, ends = array_of(stored).reshape(2, -1)
@@ -52,9 +61,5 @@ def _name_axes(graph: Graph, node: ir.Node, taken: set[str]) -> None:
         node.replace_input_with(index, value)
 
 
-def _stored(graph: Graph, name: str, content: np.ndarray[tuple[int], np.dtype[np.int64]], taken: set[str]) -> ir.Value:
-    name = fresh(name, taken)
-    tensor = ir.Tensor(content.astype(np.int64), name=name)
-    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.model.graph.register_initializer(value)
-    return value
+def _stored(graph: ir.Graph, name: str, content: Sizes, taken: UniqueNames) -> ir.Value:
+    return store(graph, taken.take(name), ir.Tensor(content.astype(np.int64)))

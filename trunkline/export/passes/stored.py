@@ -7,14 +7,16 @@ not be computed for each. The arithmetic is that of the twins, in float64; the r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from trunkline.export.passes.dead_code import remove_dead_code
-from trunkline.export.passes.rewrite import redirect, remove
 from trunkline.graph.computed_weights import computes_weight, depends_on_image, stored_inputs_of
-from trunkline.graph.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, Graph, array_of, is_weight, name_of
+from trunkline.graph.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, array_of, is_weight, name_of
+from trunkline.graph.passes.editor import redirect, store
+from trunkline.graph.passes.remove_dead import RemoveDead
 from trunkline.graph.roles import is_parameter, is_static_input
 from trunkline.twins.initial_weights import to_tensor
 from trunkline.twins.registry import make_op
@@ -22,18 +24,22 @@ from trunkline.twins.registry import make_op
 Known = dict[ir.Value, Tensor]
 
 
-def fold_stored(graph: Graph) -> int:
-    """Replace each computed weight in place by a stored one of its name, and return how many nodes went."""
-    nodes = [node for node in graph.nodes if computes_weight(node)]
-    known: Known = {}
-    for node in nodes:
-        known.update(zip(node.outputs, _computed(node, known), strict=False))
-    read = [value for node in nodes for value in node.outputs if any(map(_runs_for_images, value.consumers()))]
-    trained = {value: _is_trained(value) for value in read}
-    for value in read:
-        _store(graph, value, known[value], is_trained=trained[value])
-    remove_dead_code(graph)
-    return len(nodes)
+@dataclass(frozen=True, slots=True)
+class FoldStored:
+    """Replaces each computed weight by a stored one of its name. Every shape must be known."""
+
+    def __call__(self, graph: ir.Graph) -> int:
+        """Store the computed weights of ``graph``, and return how many nodes went."""
+        nodes = [node for node in graph if computes_weight(node)]
+        known: Known = {}
+        for node in nodes:
+            known.update(zip(node.outputs, _computed(node, known), strict=False))
+        read = [value for node in nodes for value in node.outputs if any(map(_runs_for_images, value.consumers()))]
+        trained = {value: _is_trained(value) for value in read}
+        for value in read:
+            _store(graph, value, known[value], is_trained=trained[value])
+        RemoveDead()(graph)
+        return len(nodes)
 
 
 def _runs_for_images(node: ir.Node) -> bool:
@@ -62,17 +68,15 @@ def _content(value: ir.Value, known: Known) -> Tensor:
     return known[value]
 
 
-def _store(graph: Graph, value: ir.Value, content: Tensor, *, is_trained: bool) -> None:
+def _store(graph: ir.Graph, value: ir.Value, content: Tensor, *, is_trained: bool) -> None:
     """Put an initializer in the place of ``value``, with what is noted about the node that computed it."""
     node, name = value.producer(), name_of(value)
     assert node is not None and value.dtype is not None
-    tensor = ir.Tensor(content.numpy().astype(value.dtype.numpy()), name=name)
-    stored = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    value.name = f"{name} (computed)"
+    stored = store(graph, name, ir.Tensor(content.numpy().astype(value.dtype.numpy())))
     stored.metadata_props.update({key: text for key, text in node.metadata_props.items() if key != SOURCE_KEY})
     if not is_trained:
         stored.metadata_props[ROLE_KEY] = CONSTANT
-    value.name = f"{name} (computed)"
-    graph.model.graph.register_initializer(stored)
     redirect(value, stored)
     if not any(output.uses() for output in node.outputs):
-        remove(graph, node)
+        graph.remove(node, safe=True)

@@ -6,35 +6,40 @@ weights that are deduplicated by content it finds all reuse there is between tas
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import onnx
 import onnx_ir as ir
 
-from trunkline.export.passes.rewrite import add_tasks, redirect, remove, take_over
-from trunkline.graph.graph import OPSET, Graph
+from trunkline.graph.graph import OPSET
+from trunkline.graph.passes.editor import add_tasks, redirect, take_over
 
 Key = tuple[str, str, tuple[bytes, ...], tuple[int, ...], int]
 
 _DRAWS = frozenset({"Bernoulli", "Dropout", "Multinomial"})
 
 
-def number_values(graph: Graph) -> int:
-    """Merge equal nodes in place and return how many went.
+@dataclass(frozen=True, slots=True)
+class NumberValues:
+    """Merges equal nodes. Weights must be deduplicated first: they are compared by identity, not by content.
 
     The first node keeps its names and serves the tasks of all. Graph outputs keep their names: an output whose
     value is computed elsewhere gives that value its name, or reads it through an Identity if it has one already.
     """
-    seen: dict[Key, ir.Node] = {}
-    merged = 0
-    for node in graph.nodes:
-        if node.op_type in _DRAWS or node.op_type.startswith("Random") or _is_output_copy(node):
-            continue
-        first = seen.setdefault(_key(node), node)
-        if first is not node:
-            _merge(graph, first, node)
-            merged += 1
-    return merged
+
+    def __call__(self, graph: ir.Graph) -> int:
+        """Merge equal nodes of ``graph``, and return how many went."""
+        seen: dict[Key, ir.Node] = {}
+        merged = 0
+        for node in list(graph):
+            if node.op_type in _DRAWS or node.op_type.startswith("Random") or _is_output_copy(node):
+                continue
+            first = seen.setdefault(_key(node), node)
+            if first is not node:
+                _merge(graph, first, node)
+                merged += 1
+        return merged
 
 
 def _is_output_copy(node: ir.Node) -> bool:
@@ -75,7 +80,7 @@ def _bytes(attribute: onnx.AttributeProto) -> bytes:
     return text
 
 
-def _merge(graph: Graph, first: ir.Node, node: ir.Node) -> None:
+def _merge(graph: ir.Graph, first: ir.Node, node: ir.Node) -> None:
     add_tasks(first, node)
     for kept, value in zip(first.outputs, node.outputs, strict=True):
         if not value.is_graph_output():
@@ -85,10 +90,10 @@ def _merge(graph: Graph, first: ir.Node, node: ir.Node) -> None:
         else:
             redirect(value, kept)
             _copy_to_output(graph, node, kept, value)
-    remove(graph, node)
+    graph.remove(node, safe=True)
 
 
-def _copy_to_output(graph: Graph, node: ir.Node, kept: ir.Value, value: ir.Value) -> None:
+def _copy_to_output(graph: ir.Graph, node: ir.Node, kept: ir.Value, value: ir.Value) -> None:
     copy = ir.node("Identity", [kept], name=node.name, metadata_props=dict(node.metadata_props))
-    graph.model.graph.insert_after(node, copy)
+    graph.insert_after(node, copy)
     take_over(graph, value, copy.outputs[0])

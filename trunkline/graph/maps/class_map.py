@@ -11,6 +11,7 @@ from trunkline.graph.blocks import is_layer
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.reach import descendants
+from trunkline.text import quoted
 
 _ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu"})
 _BEHIND = frozenset(
@@ -88,6 +89,6 @@ def _normalises_convolutions(maps: Maps) -> bool:
 
 def _doubt(node: ir.Node, end: FeatureMap) -> str:
     return (
-        f"{name_of(node)!r}, a 1x1 convolution before the pooling, is taken for the classifier; if it makes features,"
-        f" name them: --features {name_of(end.value)}"
+        f"{quoted(name_of(node))}, a 1x1 convolution before the pooling, is taken for the classifier; "
+        f"if it makes features, name them: --features {name_of(end.value)}"
     )

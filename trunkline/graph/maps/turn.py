@@ -11,6 +11,7 @@ from trunkline.graph.free_shapes import infer_free
 from trunkline.graph.graph import Attribute, Graph, name_of, shape_of
 from trunkline.graph.maps.feature_map import FeatureMap, Maps, Turn
 from trunkline.graph.passes.editor import Editor
+from trunkline.text import quoted, shape_text
 
 
 def turned(graph: Graph) -> Graph:
@@ -71,7 +72,7 @@ def _added(editor: Editor, op: str, inputs: list[ir.Value], attributes: dict[str
 def turn_note(found: FeatureMap) -> str:
     """Return how a map that is turned stands in the network."""
     shape = f"[N, {found.channels}, {found.rows}, {found.columns}]"
-    return f"{name_of(found.value)!r} is {_described(found)}; it is turned into {shape} for the heads"
+    return f"{quoted(name_of(found.value))} is {_described(found)}; it is turned into {shape} for the heads"
 
 
 def _described(found: FeatureMap) -> str:
@@ -92,7 +93,7 @@ def _order(turn: Turn) -> str:
 
 
 def _taken_as_named(value: ir.Value) -> str:
-    return f"which axis of {name_of(value)!r} is which is not known; it is taken as [N, C, H, W]"
+    return f"which axis of {quoted(name_of(value))} is which is not known; it is taken as [N, C, H, W]"
 
 
 def _is_unknown(value: ir.Value, axes: Axes) -> bool:
@@ -103,7 +104,8 @@ def _problem(value: ir.Value, axes: Axes) -> Problem | None:
     """Refuse what is known to be no map; a point or a line of one, or what is not known, may be named."""
     if len(axes) != 4 or (_may_be(axes[2], ROW) and _may_be(axes[3], COLUMN)):
         return None
-    text = f"the feature {name_of(value)!r} {value.shape} is no map [N, C, H, W]: its axes are {in_words(axes)}"
+    feature = f"{quoted(name_of(value))} {shape_text(value.shape)}"
+    text = f"the feature {feature} is no map [N, C, H, W]: its axes are {in_words(axes)}"
     return Problem(text, advice="name a feature map; `inspect` shows those that are found")
 
 

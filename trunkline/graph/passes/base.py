@@ -1,4 +1,8 @@
-"""What a normalising pass is: a frozen value that mends a graph in place and says whether it did."""
+"""What a pass is: a frozen value that rewrites a graph in place and says how much it changed.
+
+Ingest runs passes towards canonical form, export runs passes towards a small and quick file. Both are of this one
+kind, so that an editor, a removal of dead code and a removal of identities serve both.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ import onnx_ir as ir
 
 
 class Pass(Protocol):
-    """One step towards canonical form. Its fields are its options."""
+    """A rewrite of a graph, as a frozen dataclass: its fields are its options, its docstring names preconditions.
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Mend ``graph`` in place and return whether anything changed."""
+    A pass finds nothing to do in what it has rewritten, unless its docstring says otherwise.
+    """
+
+    def __call__(self, graph: ir.Graph) -> int:
+        """Rewrite ``graph`` in place and return how many things were changed, 0 for none."""
         ...
 
 
-def run_passes(graph: ir.Graph, passes: Iterable[Pass]) -> bool:
-    """Run ``passes`` in order and return whether any of them changed the graph."""
-    changed = [step(graph) for step in passes]
-    return any(changed)
+def run_passes(graph: ir.Graph, passes: Iterable[Pass]) -> int:
+    """Run ``passes`` in order and return how many things they changed together."""
+    return sum([step(graph) for step in passes])

@@ -1,4 +1,4 @@
-"""The few edits that passes and opset adapters are made of, under names nobody has taken."""
+"""The edits that passes and opset adapters are made of: store, add, redirect readers, take a value's place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.graph import CONSTANT, ROLE_KEY, Attribute, is_weight, make_attribute, name_of
+from trunkline.graph.graph import CONSTANT, ROLE_KEY, TASKS_KEY, Attribute, is_weight, make_attribute, name_of
+from trunkline.graph.unique_names import UniqueNames
 
 
 class Editor:
@@ -22,18 +23,12 @@ class Editor:
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self.added: set[ir.Node] = set()
-        self.nodes = {node.name for node in graph}
-        self._taken = {value.name for node in graph for value in node.outputs} | self.nodes
-        self._taken |= {value.name for value in graph.inputs} | set(graph.initializers)
+        self.nodes = {node.name for node in graph if node.name}
+        self._names = UniqueNames(value_names(graph) | self.nodes)
 
     def fresh(self, name: str) -> str:
         """Return ``name``, or the first of ``name_2``, ``name_3``… that is free, and take it."""
-        candidate, count = name, 1
-        while candidate in self._taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._taken.add(candidate)
-        return candidate
+        return self._names.take(name)
 
     def constant(self, name: str, content: Any, dtype: type[np.generic] | None = None) -> ir.Value:
         """Store ``content`` as part of a formula or as a setting, called ``name`` or the next free name."""
@@ -44,12 +39,7 @@ class Editor:
 
     def store(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """Store a tensor as the initializer ``name``, which must be free."""
-        tensor.name = name
-        value = ir.Value(
-            name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.graph.register_initializer(value)
-        return value
+        return store(self.graph, name, tensor)
 
     def copy(self, value: ir.Value, name: str) -> ir.Value:
         """Store what the initializer ``value`` holds once more, called ``name`` or the next free name."""
@@ -83,6 +73,60 @@ class Editor:
         made.metadata_props.update(near.metadata_props)
         self.added.add(made)
         return made
+
+
+def store(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+    """Store a tensor as the initializer ``name``, which must be free."""
+    tensor.name = name
+    shape, kind = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def redirect(old: ir.Value, new: ir.Value) -> None:
+    """Make every node that reads ``old`` read ``new``; graph outputs are left alone."""
+    for node, index in old.uses():
+        node.replace_input_with(index, new)
+
+
+def take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let ``new`` become what ``old`` was: its name, its readers and its places among the outputs.
+
+    What is known of the shape and type of ``new`` stays. The producer of ``old`` must be removed next.
+    """
+    redirect(old, new)
+    for index, output in enumerate(graph.outputs):
+        if output is old:
+            graph.outputs[index] = new
+    new.name, old.name = old.name, f"{old.name} (removed)"
+    new.shape = old.shape if new.shape is None else new.shape
+    new.type = old.type if new.type is None else new.type
+
+
+def add_tasks(node: ir.Node, other: ir.Node) -> None:
+    """Let ``node`` serve the tasks of ``other`` too; the order of first mention is kept."""
+    both = [node.metadata_props.get(TASKS_KEY, ""), other.metadata_props.get(TASKS_KEY, "")]
+    tasks = dict.fromkeys(task for text in both for task in text.split(",") if task)
+    if tasks:
+        node.metadata_props[TASKS_KEY] = ",".join(tasks)
+
+
+def value_names(graph: ir.Graph) -> set[str]:
+    """Return the names of all values: the inputs, weights and node outputs."""
+    values = [*graph.inputs, *graph.initializers.values()]
+    values += [output for node in graph for output in node.outputs]
+    return {value.name for value in values if value.name}
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether a node or the graph's caller reads the value."""
+    return bool(value.uses()) or value.is_graph_output()
+
+
+def are_stored(node: ir.Node, start: int) -> bool:
+    """Whether every input from ``start`` on that is present is an initializer."""
+    return all(value.is_initializer() for value in list(node.inputs)[start:] if value is not None)
 
 
 def input_at(node: ir.Node, index: int) -> ir.Value | None:

@@ -1,4 +1,4 @@
-"""Remove nodes that no output needs, and initializers that no node reads."""
+"""Remove what no output needs: nodes that nothing reads, and initializers that nothing reads."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from trunkline.graph.passes.editor import is_read
+
 
 @dataclass(frozen=True, slots=True)
 class RemoveDead:
-    """Leaves what the outputs are computed from. The image input stays even if nothing reads it."""
+    """Leaves what the outputs are computed from. The image input stays even if nothing reads it.
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Remove what is dead in ``graph``."""
-        nodes = [node for node in reversed(graph) if _remove(graph, node)]
-        unused = [name for name, value in graph.initializers.items() if not value.uses()]
-        for name in unused:
+    Nodes must stand in topological order: the walk is backwards, so that a chain of dead nodes goes in one run.
+    """
+
+    def __call__(self, graph: ir.Graph) -> int:
+        """Remove what is dead in ``graph``, and return how many nodes and initializers went."""
+        count = 0
+        for node in reversed(graph):
+            if not any(map(is_read, node.outputs)):
+                graph.remove(node, safe=True)
+                count += 1
+        unread = [name for name, value in graph.initializers.items() if not is_read(value)]
+        for name in unread:
             del graph.initializers[name]
-        return bool(nodes or unused)
-
-
-def _remove(graph: ir.Graph, node: ir.Node) -> bool:
-    if any(value.uses() or value.is_graph_output() for value in node.outputs):
-        return False
-    graph.remove(node, safe=True)
-    return True
+        return count + len(unread)

@@ -10,6 +10,7 @@ import numpy as np
 
 from trunkline.errors import InvalidModel
 from trunkline.files.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, WireFault
+from trunkline.text import shape_text
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -162,7 +163,7 @@ def _check(shape: tuple[int, ...], count: int, at: int, *, known: bool) -> None:
     """Raise unless ``shape`` is one that a file may have, and the number of its elements is ``count``."""
     if not known:
         raise WireFault(f"a blob of {count:,} numbers without a shape", at)
-    shown = "[" + ", ".join(map(str, shape)) + "]"
+    shown = shape_text(shape)
     if any(size < 0 for size in shape):
         raise WireFault(f"a blob of shape {shown}; a size cannot be negative", at)
     # With a size of 0 any shape agrees with no numbers, also one that no array can have (found by fuzzing).

@@ -14,7 +14,7 @@ from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.caffemodel.blobs import Blob
 from trunkline.ingest.caffemodel.reader import Caffemodel, Layer
 from trunkline.ingest.caffemodel.targets import FACTOR, Targets, expected_of, order_of
-from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.text import quoted
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -14,8 +14,8 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.files.mapped import map_file
 from trunkline.files.wire import BYTES, Field, Wire, WireFault
 from trunkline.ingest.caffemodel.blobs import Blob, read_blob
-from trunkline.ingest.prototxt.text.source import quoted
 from trunkline.limits import Budget, Limits, allow
+from trunkline.text import quoted
 
 _NET_V1, _NET_V2 = 2, 100
 _V0_IN_V1 = 1

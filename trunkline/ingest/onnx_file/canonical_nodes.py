@@ -54,12 +54,14 @@ class CanonicalNodes:
     second: SecondBatch | None = None
     merged: list[str] = field(default_factory=list)
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Bring the nodes of ``graph`` to canonical form."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Bring the nodes of ``graph`` to canonical form, and return how many were looked at."""
         editor = Editor(graph)
         folder = Folder(editor, self.budget, purposes_of(graph), self.merged)
         done: dict[ir.Value, ir.Value] = {}
+        count = 0
         for node in graph:
+            count += 1
             try:
                 self._bring(node, editor, folder, done)
             except InvalidModel as error:
@@ -67,7 +69,7 @@ class CanonicalNodes:
                     raise
                 raise self.second.retold(error, node) from error
         folder.forget()
-        return True
+        return count
 
     def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:
         node.domain = ""

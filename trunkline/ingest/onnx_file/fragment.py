@@ -19,6 +19,7 @@ from trunkline.ingest.onnx_file.passes.split_roles import SplitRoles
 from trunkline.ingest.onnx_file.proto.scan import scan
 from trunkline.ingest.onnx_file.refuse_leftovers import refuse_leftovers
 from trunkline.limits import Budget, Limits
+from trunkline.text import shape_text
 
 
 def canonical_fragment(proto: onnx.ModelProto, limits: Limits | None = None) -> ir.Graph:
@@ -54,4 +55,6 @@ def _check_inputs(graph: ir.Graph) -> None:
         raise InvalidModel([Problem(text, place=name_of(value)) for value in unsized])
     empty = [value for value in graph.inputs if value.shape is not None and 0 in value.shape.numpy()]
     if empty:
-        raise InvalidModel([Problem(f"the input {value.shape} is empty", place=name_of(value)) for value in empty])
+        raise InvalidModel(
+            [Problem(f"the input {shape_text(value.shape)} is empty", place=name_of(value)) for value in empty]
+        )

@@ -15,6 +15,7 @@ from trunkline.ingest.onnx_file.one_image import only_input
 from trunkline.ingest.onnx_file.passes.channels_first import turn_image
 from trunkline.ingest.onnx_file.passes.single_precision import OTHERS
 from trunkline.limits import Limits
+from trunkline.text import quoted, shape_text
 
 _AXES = "batch, channels, height, width"
 _EXACT = frozenset({ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32})
@@ -42,10 +43,10 @@ def canonical_image(graph: ir.Graph, input_size: InputSize | None, limits: Limit
     is_cast = _is_cast_first(image)
     if has_channels_last(graph, input_size, limits):
         turn_image(graph)
-        notes.append(f"the image {name_of(image)!r} is taken as [N, C, H, W]; the file has its channels last")
+        notes.append(f"the image {quoted(name_of(image))} is taken as [N, C, H, W]; the file has its channels last")
     if image.dtype in OTHERS or (image.dtype in _EXACT and is_cast):
         notes.append(
-            f"the image {name_of(image)!r} is taken as float32, of the same values as the file's {image.dtype}"
+            f"the image {quoted(name_of(image))} is taken as float32, of the same values as the file's {image.dtype}"
         )
         image.type = ir.TensorType(ir.DataType.FLOAT)
     return tuple(notes)
@@ -124,14 +125,14 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
         text = f"the input is of type {image.dtype}; an image of float32 was expected"
         raise InvalidModel(text, place=place, advice="export the float32 network, without its preprocessing")
     if image.shape is None or len(image.shape) != 4:
-        rank = "no shape" if image.shape is None else f"shape {image.shape}"
+        rank = "no shape" if image.shape is None else f"shape {shape_text(image.shape)}"
         raise InvalidModel(f"the input has {rank}; four axes were expected: {_AXES}", place=place)
     # Paddle's exporters write −1 for a size that is free.
     batch, channels, *size = (dim if isinstance(dim, int) and dim >= 0 else None for dim in image.shape)
     problems = []
     asked = channels_of(input_size)
     if channels is None and asked is None:
-        text = f"the input's number of channels is not fixed: {image.shape}"
+        text = f"the input's number of channels is not fixed: {shape_text(image.shape)}"
         problems.append(Problem(text, place, "give it with --input-size C,H,W"))
     if None not in (channels, asked) and channels != asked:
         problems.append(
@@ -140,7 +141,7 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     channels = channels or asked
     height, width = pixels_of(input_size) or size
     if height is None or width is None:
-        text = f"the image size is not fixed: {image.shape}"
+        text = f"the image size is not fixed: {shape_text(image.shape)}"
         problems.append(Problem(text, place, "give it with --input-size H,W"))
     sizes = [WITNESSES[0] if batch is None else batch, channels or 1, height or 1, width or 1]
     if not problems and min(sizes[0], channels or 0, height or 0, width or 0) < 1:

@@ -20,6 +20,7 @@ from trunkline.graph.passes.remove_dead import RemoveDead
 from trunkline.ingest.onnx_file.canonical_nodes import CanonicalNodes
 from trunkline.ingest.onnx_file.passes.single_precision import OTHERS
 from trunkline.limits import Budget, Limits
+from trunkline.text import shape_text
 
 _CHANNELS = (1, 3, 4)
 """How many channels images come with."""
@@ -44,7 +45,8 @@ def has_channels_last(graph: ir.Graph, input_size: InputSize | None, limits: Lim
     if start is not None and _tells(start, window is not None, LAST):
         return True
     if looks_last and (start is None or not _tells(start, window is not None, FIRST)):
-        text = f"the image has shape {image.shape}: its channels seem to be last, but no window that reads it tells"
+        shape = shape_text(image.shape)
+        text = f"the image has shape {shape}: its channels seem to be last, but no window that reads it tells"
         raise InvalidModel(text, place=name_of(image), advice="export the network for images [N, C, H, W]")
     return False
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import inputs_of, name_of
 from trunkline.ingest.onnx_file.proto.cut import REARRANGING
+from trunkline.text import quoted
 
 _SHOWN = 6
 
@@ -24,13 +25,13 @@ def only_input(graph: ir.Graph) -> ir.Value:
     if not used:
         advice = "an image that nothing reads gives no features: export the network again"
         raise InvalidModel("no node reads any of the inputs; one image was expected", advice=advice)
-    shown = ", ".join(f"{name_of(value)!r} {value.shape or ''}".strip() for value in used[:_SHOWN])
+    shown = ", ".join(f"{quoted(name_of(value))} {value.shape or ''}".strip() for value in used[:_SHOWN])
     more = f" and {len(used) - _SHOWN} more" if len(used) > _SHOWN else ""
     text = f"{len(used)} inputs that must be given ({shown}{more}); one image was expected"
     images = [value for value in used if value.shape is not None and len(value.shape) == 4]
     advice = "export the network with the image as its only input, and its weights inside"
     if len(images) == 1 and (ends := _ends_of(images[0], used, graph)):
-        advice = f"cut the network where it has read {name_of(images[0])!r} only: --features {','.join(ends)}"
+        advice = f"cut the network where it has read {quoted(name_of(images[0]))} only: --features {','.join(ends)}"
     raise InvalidModel(text, advice=advice)
 
 

@@ -39,6 +39,7 @@ from trunkline.ingest.onnx_file.proto.cut import cut_at, drop_unreadable
 from trunkline.ingest.onnx_file.proto.load import load
 from trunkline.ingest.onnx_file.refuse_leftovers import refuse_leftovers
 from trunkline.limits import Budget, Limits
+from trunkline.text import quoted
 
 _SHOWN = 4
 """Weights that a note names, at most."""
@@ -179,7 +180,7 @@ def _merging_notes(graph: ir.Graph, merged: Sequence[str]) -> tuple[str, ...]:
     left = [name for name in merged if name in graph.initializers]
     if not left:
         return ()
-    shown = ", ".join(map(repr, left[:_SHOWN])) + (", …" if len(left) > _SHOWN else "")
+    shown = ", ".join(map(quoted, left[:_SHOWN])) + (", …" if len(left) > _SHOWN else "")
     return (f"weights that the file computes from stored tensors train as one tensor each: {shown}",)
 
 

@@ -6,7 +6,7 @@ from trunkline.ingest.prototxt.layers import DROPPED
 from trunkline.ingest.prototxt.network.inputs import is_source
 from trunkline.ingest.prototxt.network.net import LayerText, Net
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.text import quoted
 
 SILENCE = "Silence"
 """The layer that makes its bottoms no outputs. It stays until it is known what leads to it alone."""

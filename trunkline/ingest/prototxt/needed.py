@@ -8,7 +8,8 @@ from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.deployed import SILENCE
 from trunkline.ingest.prototxt.network.wiring import Blob, Wired
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
+from trunkline.text import quoted
 
 _FEW = 8
 """Features that a user can be expected to write."""

@@ -22,14 +22,15 @@ from trunkline.ingest.prototxt.deployed import deployed
 from trunkline.ingest.prototxt.layers.layer import Site
 from trunkline.ingest.prototxt.needed import Wanted, needed
 from trunkline.ingest.prototxt.network import dialect, wiring
+from trunkline.ingest.prototxt.network.blob_names import BlobNames
 from trunkline.ingest.prototxt.network.inputs import declared_inputs, image_input, labels_of, refuse_placeholder
 from trunkline.ingest.prototxt.network.net import Net, read_net
-from trunkline.ingest.prototxt.network.unique_names import Names
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Source, Span, decode, quoted
+from trunkline.ingest.prototxt.text.source import Source, Span, decode
 from trunkline.ingest.prototxt.text.tree import parse
 from trunkline.ingest.prototxt.translate import refuse_misplaced, translate
 from trunkline.limits import Limits
+from trunkline.text import quoted
 
 
 def read_prototxt(
@@ -128,7 +129,7 @@ def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
         return None
     alias = wiring.alias_undefined_input(layers, inputs, report)
     # Blobs keep their names in the Graph, so these are taken before any weight or step is named.
-    names = Names({item.name for item in inputs} | {top for layer in layers for top, _ in layer.tops})
+    names = BlobNames({item.name for item in inputs} | {top for layer in layers for top, _ in layer.tops})
     blobs, wired = wiring.wire(layers, [names.reserved(item.name) for item in inputs], alias, names)
     kept, wanted = needed(wiring.absorb_scales(wired), wish.features, report)
     refuse_misplaced(kept, [item.name for item in inputs], report)
@@ -136,7 +137,7 @@ def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
     image = image_input(inputs, read, net, report, wish.size)
     builder = GraphBuilder(name)
     values = {blobs[image.name]: builder.image(image.name, image.dims)} if image else {}
-    node_names = Names({layer.name for layer in layers})
+    node_names = BlobNames({layer.name for layer in layers})
     kind = dialect.detect(layers, report)
     site = Site(builder, report, names, node_names, kind, wish.limits, size_was_given=wish.size is not None)
     translate(kept, values, site)

@@ -13,7 +13,7 @@ from trunkline.ingest.prototxt.needed import readable_features
 from trunkline.ingest.prototxt.network.net import LayerText
 from trunkline.ingest.prototxt.network.wiring import Blob, Wired
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.text import quoted
 
 Values = dict[Blob, ir.Value]
 

@@ -13,11 +13,13 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, Graph
 from trunkline.graph.passes.base import run_passes
 from trunkline.graph.roles import size_of
+from trunkline.graph.unique_names import UniqueNames
 from trunkline.ingest.onnx_file.passes.lift_constants import LiftConstants
 from trunkline.ingest.onnx_file.passes.torch_kinds import mark_kinds, noted_parameters
 from trunkline.ingest.onnx_file.reader import canonical_graph
 from trunkline.ingest.torch_module.exporter import export_module
 from trunkline.limits import Budget, Limits
+from trunkline.text import quoted, shape_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +48,7 @@ def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: L
     """
     label = name or type(module).__name__
     if example.dim() != 4 or not example.dtype.is_floating_point:
-        shape = f"{example.dtype} {list(example.shape)}"
+        shape = f"{example.dtype} {shape_text(example.shape)}"
         raise InvalidModel(f"the example is {shape}; one image batch [N, C, H, W] of float was expected", place=label)
     # Two images: torch.export takes a batch of one for a fixed size.
     model = export_module(module, example[:1].float().repeat(2, 1, 1, 1).cpu(), label)
@@ -75,21 +77,12 @@ def _note_modules(graph: ir.Graph, label: str) -> None:
 
 def _name_by_module(graph: ir.Graph, label: str) -> None:
     """Name nodes and values as the module's author does: ``layer1.0.conv1``, ``layer1.0`` for the block's own sum."""
-    taken = {*graph.initializers, *(value.name for value in graph.inputs)}
+    names = UniqueNames([*graph.initializers, *(value.name for value in graph.inputs)])
     for node in graph:
         path = node.metadata_props[SOURCE_KEY].removeprefix(f"{label}:")
-        node.name = _free(path or node.op_type.lower(), taken)
+        node.name = names.take(path or node.op_type.lower())
         for index, value in enumerate(node.outputs):
-            value.name = node.name if index == 0 else _free(f"{node.name}.{index}", taken)
-
-
-def _free(name: str, taken: set[str | None]) -> str:
-    candidate, count = name, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate
+            value.name = node.name if index == 0 else names.take(f"{node.name}.{index}")
 
 
 def _parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -101,7 +94,7 @@ def _frozen_notes(graph: ir.Graph, frozen: Sequence[str]) -> tuple[str, ...]:
     if not frozen:
         return ()
     count = sum(size_of(graph.initializers[name]) for name in frozen)
-    shown = ", ".join(map(repr, frozen[:_SHOWN])) + (", …" if len(frozen) > _SHOWN else "")
+    shown = ", ".join(map(quoted, frozen[:_SHOWN])) + (", …" if len(frozen) > _SHOWN else "")
     how = "module.requires_grad_(True) before reading lets them"
     return (f"{count:,} numbers that the module holds frozen (requires_grad) do not train: {shown}; {how}",)
 
@@ -116,5 +109,5 @@ def _unused_notes(module: nn.Module, used: Sequence[str]) -> tuple[str, ...]:
     if not unused:
         return ()
     count, names = sum(tensor.numel() for tensor in unused.values()), list(unused)
-    shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+    shown = ", ".join(map(quoted, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
     return (f"{count:,} numbers of the module's parameters are not used in evaluation mode: {shown}",)

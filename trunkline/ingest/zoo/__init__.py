@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.errors import InvalidModel, did_you_mean
+from trunkline.text import quoted
 
 _FOLDER = Path(__file__).parent
 
@@ -22,5 +23,5 @@ def path(name: str) -> Path:
     """
     if name not in names():
         advice = did_you_mean(name, names()) or f"there are {', '.join(names())}"
-        raise InvalidModel(f"there is no packaged backbone {name!r}", place=f"zoo:{name}", advice=advice)
+        raise InvalidModel(f"there is no packaged backbone {quoted(name)}", place=f"zoo:{name}", advice=advice)
     return _FOLDER / f"{name}.prototxt"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import attribute, name_of
+from trunkline.text import shape_text
 from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.static_inputs import rank_of
 from trunkline.twins.registry import register
@@ -98,7 +99,7 @@ def require_spread(x: Tensor, *, place: str) -> None:
     """
     if x.numel() == x.shape[1]:
         raise InvalidConfig(
-            f"BatchNormalization cannot train on one value per channel (its input is {list(x.shape)})",
+            f"BatchNormalization cannot train on one value per channel (its input is {shape_text(x.shape)})",
             place=place,
             advice="use a batch of two images or more",
         )

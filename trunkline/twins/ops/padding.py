@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
+from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.static_inputs import ints, number, rank_of
 from trunkline.twins.ops.common.window import torch_pads
@@ -26,7 +27,7 @@ def pad(node: ir.Node) -> Op:
     """Inputs: data, pads, value, axes. Modes ``constant``, ``reflect`` and ``edge``, on any axes."""
     mode = attribute(node, "mode", "constant")
     if mode not in _TORCH_MODE:
-        raise unsupported(node, f"mode {mode!r}", f"supported modes: {', '.join(_TORCH_MODE)}")
+        raise unsupported(node, f"mode {quoted(str(mode))}", f"supported modes: {', '.join(_TORCH_MODE)}")
     pads = _all_pads(node)
     if mode == "reflect":
         _check_mirror(node, pads)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
+from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.resampling import COORDINATES, ROUNDINGS, Axis, Kernel
 from trunkline.twins.ops.common.static_inputs import floats, ints
@@ -41,15 +42,17 @@ def _kernel(node: ir.Node) -> Kernel:
     """Read how pixels are weighed; refuse modes that opset 18 does not have."""
     mode, coordinates = attribute(node, "mode", "nearest"), _coordinates(node)
     if mode not in ("nearest", "linear", "cubic"):
-        raise unsupported(node, f"mode {mode!r}", "supported: nearest, linear, cubic")
+        raise unsupported(node, f"mode {quoted(str(mode))}", "supported: nearest, linear, cubic")
     if coordinates not in COORDINATES:
-        raise unsupported(node, f"coordinates {coordinates!r}", f"supported: {', '.join(COORDINATES)}")
+        raise unsupported(node, f"coordinates {quoted(str(coordinates))}", f"supported: {', '.join(COORDINATES)}")
     rounding = attribute(node, "nearest_mode", ROUNDINGS[0])
     if rounding not in ROUNDINGS:
-        raise unsupported(node, f"nearest_mode {rounding!r}", f"supported: {', '.join(ROUNDINGS)}")
+        raise unsupported(node, f"nearest_mode {quoted(str(rounding))}", f"supported: {', '.join(ROUNDINGS)}")
     excludes_outside, is_antialiased = (bool(attribute(node, name, 0)) for name in ("exclude_outside", "antialias"))
     if excludes_outside and mode != "cubic" and not is_antialiased:
-        raise unsupported(node, f"exclude_outside in mode {mode!r}", "leave it out: it only matters to mode cubic")
+        raise unsupported(
+            node, f"exclude_outside in mode {quoted(str(mode))}", "leave it out: it only matters to mode cubic"
+        )
     return Kernel(
         mode=mode,
         rounding=rounding,
@@ -102,7 +105,9 @@ def _targets(node: ir.Node, sources: list[int | None]) -> list[tuple[float, int]
     if policy == "stretch" or len(sizes) != len(sources):
         return [(0.0, size) for size in sizes]
     if policy not in ("not_larger", "not_smaller"):
-        raise unsupported(node, f"keep_aspect_ratio_policy {policy!r}", "supported: stretch, not_larger, not_smaller")
+        raise unsupported(
+            node, f"keep_aspect_ratio_policy {quoted(str(policy))}", "supported: stretch, not_larger, not_smaller"
+        )
     fits = [size / source for size, source in zip(sizes, sources, strict=True) if source]
     if len(fits) != len(sources):
         raise unsupported(node, "a keep_aspect_ratio_policy over the batch axis", "name the spatial axes only")

@@ -11,6 +11,7 @@ from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, pop
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, number, step
 from trunkline.ingest.onnx_file.adapters.registry import since
+from trunkline.text import quoted
 
 
 @since(20, "Gelu")
@@ -18,7 +19,7 @@ def gelu(node: ir.Node, editor: Editor) -> None:
     """Say x · Φ(x), by the error function or by the hyperbolic tangent (Hendrycks and Gimpel 2016, section 2)."""
     kind = pop(node, "approximate", "none")
     if kind not in ("none", "tanh"):
-        raise InvalidModel(f"Gelu: approximate {kind!r}; expected none or tanh", place=name_of(node))
+        raise InvalidModel(f"Gelu: approximate {quoted(str(kind))}; expected none or tanh", place=name_of(node))
     x = data_of(node)
     bend = _by_tanh(node, editor, x) if kind == "tanh" else _by_erf(node, editor, x)
     raised = step(node, editor, "Add", [bend, number(node, editor, "one", 1.0)])

@@ -13,6 +13,7 @@ from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor, input_at, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, step
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.text import shape_text
 
 _MASKED = float(np.finfo(np.float32).min)
 """Added to a score that must not count: its exponential is 0, and a gradient through it is not NaN, as with −∞."""
@@ -69,7 +70,7 @@ def _check(node: ir.Node, query: ir.Value, key: ir.Value, value: ir.Value) -> No
 def _parted(node: ir.Node, editor: Editor, value: ir.Value, heads: int) -> ir.Value:
     """Turn ``[N, L, heads · d]`` into ``[N, heads, L, d]``."""
     if heads < 1 or len(shape_of(value)) != 3 or (shape_of(value)[2] or 0) % heads:
-        raise InvalidModel(f"Attention: {heads} heads of {list(shape_of(value))}", place=name_of(node))
+        raise InvalidModel(f"Attention: {heads} heads of {shape_text(shape_of(value))}", place=name_of(node))
     apart = step(node, editor, "Reshape", [value, ints(node, editor, "heads", [0, 0, heads, -1])], allowzero=0)
     return step(node, editor, "Transpose", [apart], perm=_HEADS_SECOND)
 
@@ -102,7 +103,7 @@ def _masked(node: ir.Node, editor: Editor, scores: ir.Value) -> ir.Value:
     mask = input_at(node, 3)
     if mask is not None:
         if (shape_of(mask)[-1:] or (1,))[0] not in (1, shape_of(scores)[3]):
-            raise unsupported(node, f"a mask {list(shape_of(mask))} for fewer keys", "give it for all keys")
+            raise unsupported(node, f"a mask {shape_text(shape_of(mask))} for fewer keys", "give it for all keys")
         if mask.dtype == ir.DataType.BOOL:
             mask = _added(node, editor, "mask", static(node, 3))
         scores = step(node, editor, "Add", [scores, mask])

@@ -17,6 +17,7 @@ from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, sizes_of, step
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 from trunkline.ingest.onnx_file.passes.explicit_attributes import LARGEST_WINDOW
+from trunkline.text import shape_text
 
 Pair = tuple[int, int]
 
@@ -87,7 +88,7 @@ def _plan(node: ir.Node) -> _Plan:
         value = node.inputs[index] if index < len(node.inputs) else None
         wanted = (sizes[0], groups * kernel[0] * kernel[1] * taps, *out)
         if value is not None and shape_of(value) != wanted:
-            text = f"DeformConv: input {index} is {list(shape_of(value))}; {list(wanted)} was expected"
+            text = f"DeformConv: input {index} is {shape_text(shape_of(value))}; {shape_text(wanted)} was expected"
             raise InvalidModel(text, place=name_of(node))
     pairs = ((pair[0], pair[1]) for pair in (kernel, sizes[2:], strides, dilations, pads[:2], out))
     return _Plan(groups, sizes[1] // groups, *pairs)

@@ -17,6 +17,7 @@ from trunkline.graph.passes.editor import Editor, input_at
 from trunkline.ingest.onnx_file.adapters.decompose import become
 from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
 from trunkline.ingest.onnx_file.proto.unsupported import QUANTISED
+from trunkline.text import shape_text
 
 _ANY_OPSET = 1_000
 _ROUNDED = frozenset(
@@ -93,7 +94,7 @@ def _operands(node: ir.Node) -> tuple[ir.Value, ir.TensorProtocol, ir.TensorProt
     if not (np.isfinite(scale.numpy().astype(np.float64)) & (scale.numpy() != 0)).all():
         raise InvalidModel(f"{node.op_type}: a scale that is 0 or not finite", place=name_of(node))
     if zero is not None and zero.shape != scale.shape and (zero.size, scale.size) != (1, 1):
-        text = f"{node.op_type}: the zero point is {list(zero.shape)}, the scale {list(scale.shape)}"
+        text = f"{node.op_type}: the zero point is {shape_text(zero.shape)}, the scale {shape_text(scale.shape)}"
         raise InvalidModel(text, place=name_of(node))
     return source, stored, scale, zero
 
@@ -111,7 +112,9 @@ def _spread(node: ir.Node, given: Array, sizes: tuple[int, ...]) -> Array:
         if block > 0 and given.shape == tuple(blocks):
             spread: Array = given.take(np.arange(sizes[axis]) // block, axis=axis)
             return spread
-    text = f"{node.op_type}: a scale of {list(given.shape)} for {list(sizes)}, axis {axis}, blocks of {block}"
+    text = (
+        f"{node.op_type}: a scale of {shape_text(given.shape)} for {shape_text(sizes)}, axis {axis}, blocks of {block}"
+    )
     raise InvalidModel(text, place=name_of(node))
 
 

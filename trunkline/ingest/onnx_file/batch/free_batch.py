@@ -50,8 +50,8 @@ class FreeBatch:
     budget: Budget
     second: SecondBatch | None = None
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Free the batch axis of ``graph``.
+    def __call__(self, graph: ir.Graph) -> int:
+        """Free the batch axis of ``graph``, and return how many nodes were there to free.
 
         Raises:
             InvalidModel: A node mixes the images of a batch, or works for one batch size only.
@@ -59,11 +59,13 @@ class FreeBatch:
         for image in graph.inputs:
             image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
         state = Freeing(Editor(graph), self.batch, self.second)
+        count = 0
         for node in graph:
             if node not in state.editor.added:
                 _free(node, state)
+                count += 1
         settle(graph, state, self.budget)
-        return True
+        return count
 
 
 def _free(node: ir.Node, state: Freeing) -> None:

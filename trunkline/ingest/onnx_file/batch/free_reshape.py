@@ -7,11 +7,12 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.free_shapes import WITNESSES, shape_text
+from trunkline.graph.free_shapes import WITNESSES
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import put, set_input, static
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis, places
 from trunkline.ingest.onnx_file.batch.freeing import Freeing, Sizes, refused
+from trunkline.text import shape_text
 
 
 def unflatten(node: ir.Node, state: Freeing, result: Sizes) -> None:
@@ -41,7 +42,7 @@ def free_reshape(node: ir.Node, state: Freeing, result: Sizes, second: Sizes) ->
         raise refused(node, "takes its sizes from what is computed from the image")
     shape = shape_of(data)
     if math.prod(result) != math.prod(size or state.batch for size in shape):
-        raise refused(node, f"from {shape_text(shape)} to {list(result)} changes how many numbers there are")
+        raise refused(node, f"from {shape_text(shape)} to {shape_text(result)} changes how many numbers there are")
     ahead = math.prod(size or 1 for size in shape[: axis.place])
     found = [place for place in places(result, state.batch, ahead) if _holds(place, result, second, state)]
     if not found:
@@ -79,4 +80,4 @@ def _depends(node: ir.Node, state: Freeing) -> bool:
 def _text(result: Sizes, second: Sizes) -> str:
     """Show a shape with N where its sizes follow the batch."""
     pairs = zip(result, second, strict=True)
-    return shape_text([a if a == b else None for a, b in pairs]) if result != second else str(list(result))
+    return shape_text([a if a == b else None for a, b in pairs]) if result != second else shape_text(result)

@@ -10,6 +10,7 @@ from trunkline.graph.graph import array_of, name_of, shape_of
 from trunkline.ingest.onnx_file.batch.batch_axis import batch_axis
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
 from trunkline.ingest.onnx_file.batch.freeing import Freeing, refused
+from trunkline.text import quoted
 
 SPREADING = BROADCASTING | {"PRelu"}
 """Operators that do so on several operands, of which they repeat axes of size 1."""
@@ -88,7 +89,7 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
     each = content.reshape(axis.apart(content.shape, state.batch))
     first = each.take([0], axis=axis.place)
     if not np.array_equal(each, np.broadcast_to(first, each.shape), equal_nan=content.dtype.kind == "f"):
-        raise refused(node, f"reads {name_of(value)!r}, which has other numbers for each of {state.batch} images")
+        raise refused(node, f"reads {quoted(name_of(value))}, which has other numbers for each of {state.batch} images")
     made = state.editor.store(state.editor.fresh(f"{name_of(value)}.once"), ir.Tensor(first))
     made.metadata_props.update(value.metadata_props)
     return made
@@ -100,7 +101,7 @@ def _repeated_once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAx
     data = None if expand is None or expand.op_type != "Expand" else expand.inputs[0]
     place = -1 if data is None else axis.axis - len(shape_of(value)) + len(shape_of(data))
     if data is None or axis.extra or (place >= 0 and shape_of(data)[place] != 1):
-        raise refused(node, f"reads {name_of(value)!r}, which is computed for each of {state.batch} images")
+        raise refused(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
     sizes = axis.ones([size or 1 for size in shape_of(value)])
     shape = state.editor.constant(f"{name_of(value)}.shape", sizes, np.int64)
     made = state.editor.before(node, "Expand", [data, shape], {})

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import pop, put
+from trunkline.text import quoted
 
 _KINDS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
@@ -22,7 +23,7 @@ def resolve_auto_pad(node: ir.Node) -> None:
     """
     kind = pop(node, "auto_pad", "NOTSET")
     if kind not in _KINDS:
-        raise InvalidModel(f"auto_pad {kind!r}; expected one of {', '.join(_KINDS)}", place=name_of(node))
+        raise InvalidModel(f"auto_pad {quoted(str(kind))}; expected one of {', '.join(_KINDS)}", place=name_of(node))
     if node.op_type == "ConvTranspose" and (kind.startswith("SAME") or "output_shape" in node.attributes):
         _resolve_transposed(node, kind)
     elif kind.startswith("SAME"):

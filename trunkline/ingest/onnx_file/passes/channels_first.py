@@ -41,12 +41,12 @@ class DropTurns:
     What stands between must work number by number. Shapes must be known, and constants folded.
     """
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Remove the transpositions at the start of ``graph``, or leave all as it is."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Remove the transpositions at the start of ``graph``, or leave all as it is; return how many nodes went."""
         back = next((node for node in graph.inputs[0].consumers() if _OURS in node.meta), None)
         region = None if back is None else _region(graph, back)
         if region is None:
-            return False
+            return 0
         editor = Editor(graph)
         for node in region.working:
             _turn_constants(node, editor)
@@ -55,7 +55,7 @@ class DropTurns:
             assert source is not None
             node.outputs[0].replace_all_uses_with(source)
             graph.remove(node, safe=True)
-        return True
+        return len(region.passing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import onnx_ir as ir
 class DropInitializerInputs:
     """Leaves only inputs that the caller must give. A weight that could be overridden no longer can."""
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Drop the inputs of ``graph`` that are initializers too."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Drop the inputs of ``graph`` that are initializers too, and return how many there were."""
         kept = [value for value in graph.inputs if not value.is_initializer()]
-        if len(kept) == len(graph.inputs):
-            return False
-        graph.inputs[:] = kept
-        return True
+        dropped = len(graph.inputs) - len(kept)
+        if dropped:
+            graph.inputs[:] = kept
+        return dropped

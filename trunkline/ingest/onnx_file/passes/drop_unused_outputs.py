@@ -9,7 +9,7 @@ import onnx_ir as ir
 from trunkline.errors import Problem, UnsupportedOp
 from trunkline.graph.computed_weights import comes_of_image
 from trunkline.graph.graph import name_of
-from trunkline.graph.passes.editor import put
+from trunkline.graph.passes.editor import is_read, put
 
 _NEVER_READ = {
     "BatchNormalization": "running statistics as outputs (the file was saved in training mode)",
@@ -26,17 +26,17 @@ class DropUnusedOutputs:
         UnsupportedOp: Something reads a mask, or the statistics of a batch.
     """
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Drop the optional outputs of ``graph``."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Drop the optional outputs of ``graph``, and return how many nodes had some."""
         several = [node for node in graph if node.op_type in _OPTIONAL and len(node.outputs) > 1]
-        read = [node for node in several if any(map(_is_read, node.outputs[1:]))]
+        read = [node for node in several if any(map(is_read, node.outputs[1:]))]
         if problems := [_problem(node) for node in read if node.op_type in _NEVER_READ]:
             raise UnsupportedOp(problems)
         unread = [node for node in several if node not in read]
         for node in unread:
             _note_training(node)
             node.resize_outputs(1)
-        return bool(unread)
+        return len(unread)
 
 
 def _note_training(node: ir.Node) -> None:
@@ -44,10 +44,6 @@ def _note_training(node: ir.Node) -> None:
     data = node.inputs[0] if node.inputs else None
     if node.op_type == "BatchNormalization" and data is not None and not comes_of_image(data):
         put(node, "training_mode", 1)
-
-
-def _is_read(value: ir.Value) -> bool:
-    return bool(value.uses()) or value.is_graph_output()
 
 
 def _problem(node: ir.Node) -> Problem:

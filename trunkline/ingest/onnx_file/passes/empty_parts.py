@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
+from trunkline.text import shape_text
 
 
 def may_be_left_out(node: ir.Node) -> bool:
@@ -36,7 +37,7 @@ def leave_out(graph: ir.Graph, node: ir.Node) -> bool:
     for reader in readers:
         axis = attribute(reader, "axis", 1)
         if not -len(shape) <= axis < len(shape) or shape[axis] != 0 or set(reader.inputs) == {value}:
-            raise InvalidModel(f"{node.op_type}: its output {list(shape)} is empty", place=name_of(node))
+            raise InvalidModel(f"{node.op_type}: its output {shape_text(shape)} is empty", place=name_of(node))
     for reader in readers:
         _join(reader, [read for read in reader.inputs if read is not value])
     graph.remove(node, safe=True)

@@ -29,17 +29,17 @@ class LiftConstants:
     budget: Budget
     are_formulas: bool = False
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Lift the constants of ``graph``."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Lift the constants of ``graph``, and return how many there were."""
         editor = Editor(graph)
-        changed = False
+        changed = 0
         for node in graph:
             tensor = constant_tensor(node, self.budget)
             if tensor is not None:
                 value = replace_by_tensor(editor, node, tensor)
                 if is_weight(value) and (self.are_formulas or _is_number(value)):
                     value.metadata_props[ROLE_KEY] = CONSTANT
-                changed = True
+                changed += 1
         return changed
 
 

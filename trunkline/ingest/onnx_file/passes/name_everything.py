@@ -17,19 +17,19 @@ class NameEverything:
     3. Of nodes with one name, all but the first get a number. Names that are good already stay.
     """
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Name what has no name of its own in ``graph``."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Name what has no name of its own in ``graph``, and return how many names were given."""
         editor = Editor(graph)
         seen: set[str] = set()
-        changed = False
+        changed = 0
         for number, node in enumerate(graph):
             for value in node.outputs:
                 if not value.name and (value.uses() or value.is_graph_output()):
                     value.name = editor.fresh(f"{node.op_type.lower()}_{number}")
-                    changed = True
+                    changed += 1
             if not node.name or node.name in seen:
                 node.name = _name(node, number, seen, editor)
-                changed = True
+                changed += 1
             seen.add(node.name)
         return changed
 

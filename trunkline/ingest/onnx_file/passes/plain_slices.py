@@ -31,10 +31,12 @@ class Cut:
 class PlainSlices:
     """Works on a graph whose batch axis is free."""
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Remove such Slices of ``graph``, in order, so that one behind another is seen as it then stands."""
-        changed = [_mend(graph, node) for node in graph if node.op_type == "Slice"]
-        return any(changed)
+    def __call__(self, graph: ir.Graph) -> int:
+        """Remove such Slices of ``graph``, and return how many went.
+
+        This is done in order, so that one behind another is seen as it then stands.
+        """
+        return sum([_mend(graph, node) for node in graph if node.op_type == "Slice"])
 
 
 def _mend(graph: ir.Graph, node: ir.Node) -> bool:

@@ -22,11 +22,10 @@ class SplitRoles:
     The first role keeps the name. The copies share the tensor, which is only ever replaced, not written to.
     """
 
-    def __call__(self, graph: ir.Graph) -> bool:
-        """Split the initializers of ``graph``."""
+    def __call__(self, graph: ir.Graph) -> int:
+        """Split the initializers of ``graph``, and return how many had several roles."""
         editor = Editor(graph)
-        changed = [_split(editor, value) for value in list(graph.initializers.values())]
-        return any(changed)
+        return sum([_split(editor, value) for value in list(graph.initializers.values())])
 
 
 def _split(editor: Editor, value: ir.Value) -> bool:

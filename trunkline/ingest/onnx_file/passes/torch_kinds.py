@@ -16,6 +16,7 @@ import onnx_ir as ir
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.graph import CONSTANT, PARAMETER, ROLE_KEY
 from trunkline.graph.roles import STATISTICS
+from trunkline.text import quoted
 
 _KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 _ORIGINS = "pkg.onnxscript.optimizer.folded_from"
@@ -87,7 +88,7 @@ def merging_notes(graph: ir.Graph) -> Iterator[str]:
     for name, value in graph.initializers.items():
         gone = [origin for origin in _origins(value) if _IN_MODULE.fullmatch(origin) and origin not in others]
         if len(gone) > 1:
-            found.append(f"{name!r} of {' and '.join(map(repr, gone[:_SHOWN]))}")
+            found.append(f"{quoted(name)} of {' and '.join(map(quoted, gone[:_SHOWN]))}")
     if found:
         shown = "; ".join(found[:_SHOWN]) + ("; …" if len(found) > _SHOWN else "")
         text = f"torch's exporter has computed {len(found)} tensors from others, and they train as they are: {shown}"

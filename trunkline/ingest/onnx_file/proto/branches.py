@@ -12,6 +12,7 @@ import onnx
 from trunkline.errors import Problem
 from trunkline.ingest.onnx_file.proto.tensors import is_external, tensor_problems
 from trunkline.limits import Limits
+from trunkline.text import quoted
 
 _NAMES = {"then_branch", "else_branch"}
 
@@ -59,10 +60,10 @@ def _problems(branch: onnx.GraphProto, outputs: int, outside: set[str], place: s
     if len(written) != len(set(written)) or "" in written:
         yield Problem("a branch that defines a name twice, or an empty one", place)
     for name in sorted({value.name for value in branch.output} - set(written)):
-        yield Problem(f"a branch gives {name!r}, which it does not write", place)
+        yield Problem(f"a branch gives {quoted(name)}, which it does not write", place)
     read = {name for node in branch.node for name in node.input if name}
     for name in sorted(read - outside - set(written)):
-        yield Problem(f"a branch reads {name!r}, which nothing defines", place)
+        yield Problem(f"a branch reads {quoted(name)}, which nothing defines", place)
 
 
 def _defined(graph: onnx.GraphProto) -> list[str]:

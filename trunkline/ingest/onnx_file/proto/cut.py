@@ -16,6 +16,7 @@ from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.onnx_file.proto.branches import is_fork
 from trunkline.ingest.onnx_file.proto.operators import FOLDED, SUPPORTED
 from trunkline.ingest.onnx_file.proto.unsupported import unsupported_in, why_unsupported
+from trunkline.text import quoted
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _DEFAULT = ("", "ai.onnx")
@@ -48,7 +49,7 @@ def cut_at(graph: onnx.GraphProto, features: Sequence[str], place: str) -> str:
         raise InvalidModel(problems)
     before = len(graph.node)
     _keep(graph, list(dict.fromkeys(names)))
-    return f"cut at {', '.join(map(repr, features))}: {before - len(graph.node)} of {before} nodes are left out"
+    return f"cut at {', '.join(map(quoted, features))}: {before - len(graph.node)} of {before} nodes are left out"
 
 
 def drop_unreadable(proto: onnx.ModelProto) -> str:
@@ -132,12 +133,12 @@ def _value_named(graph: onnx.GraphProto, wanted: str, place: str, problems: list
         yield nodes[0].output[0]
     elif nodes:
         values = ", ".join(name for node in islice(nodes, 5) for name in node.output)
-        problems.append(Problem(f"{len(nodes)} nodes are called {wanted!r}", place, f"name the value: {values}"))
+        problems.append(Problem(f"{len(nodes)} nodes are called {quoted(wanted)}", place, f"name the value: {values}"))
     elif any(wanted == item.name for item in (*graph.input, *graph.initializer)):
-        problems.append(Problem(f"{wanted!r} is an input or weight, not computed", place, "name a node's output"))
+        problems.append(Problem(f"{quoted(wanted)} is an input or weight, not computed", place, "name a node's output"))
     else:
         advice = did_you_mean(wanted, islice(_names(graph), _GUESSED_FROM)) or "`inspect` lists the nodes by name"
-        problems.append(Problem(f"the network has no value or node {wanted!r}", place, advice))
+        problems.append(Problem(f"the network has no value or node {quoted(wanted)}", place, advice))
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:

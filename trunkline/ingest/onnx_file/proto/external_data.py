@@ -20,6 +20,7 @@ import onnx
 
 from trunkline.errors import InvalidModel
 from trunkline.limits import Limits, allow
+from trunkline.text import quoted
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
 
@@ -51,7 +52,7 @@ class Window:
         if len(entries) != len(tensor.external_data):
             raise Refused("a key of its external data is given twice")
         if unknown := sorted(entries.keys() - _KEYS):
-            raise Refused(f"unknown external data key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}")
+            raise Refused(f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}")
         length = _count(entries, "length", nbytes)
         if length != nbytes:
             raise Refused(f"its external data has {length} bytes, its shape and type need {nbytes}")
@@ -84,25 +85,27 @@ class ExternalData:
             try:
                 self._maps[parts] = _map(self._folder, parts, self._limits.file_bytes)
             except OSError as error:
-                raise Refused(f"external data file {'/'.join(parts)!r} cannot be read: {error.strerror}") from error
+                raise Refused(
+                    f"external data file {quoted('/'.join(parts))} cannot be read: {error.strerror}"
+                ) from error
         return self._maps[parts]
 
 
 def _count(entries: dict[str, str], key: str, default: int) -> int:
     text = entries.get(key, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Refused(f"external data {key} {text[:40]!r} is not a whole number of bytes")
+        raise Refused(f"external data {key} {quoted(text[:40])} is not a whole number of bytes")
     return int(text)
 
 
 def _parts(location: str) -> tuple[str, ...]:
     if not location or "\0" in location or "\\" in location or ":" in location:
-        raise Refused(f"external data location {location!r} is not the plain name of a file")
+        raise Refused(f"external data location {quoted(location)} is not the plain name of a file")
     if location.startswith("/"):
-        raise Refused(f"external data location {location!r} is absolute; it must be in the model's folder")
+        raise Refused(f"external data location {quoted(location)} is absolute; it must be in the model's folder")
     parts = tuple(part for part in location.split("/") if part not in ("", "."))
     if not parts or ".." in parts or location.endswith(("/", "/.")):
-        raise Refused(f"external data location {location!r} does not name a file in the model's folder")
+        raise Refused(f"external data location {quoted(location)} does not name a file in the model's folder")
     return parts
 
 
@@ -135,23 +138,25 @@ def _map_file(name: str, folder: int, limit_bytes: int) -> memoryview:
 def _refuse_link(name: str, folder: int) -> os.stat_result:
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        raise Refused(f"external data goes through the link {name!r}", f"copy what it points to: cp -rL {name} COPY")
+        raise Refused(
+            f"external data goes through the link {quoted(name)}", f"copy what it points to: cp -rL {name} COPY"
+        )
     return status
 
 
 def _check(status: os.stat_result, name: str, limit_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Refused(f"external data {name!r} is not a regular file")
+        raise Refused(f"external data {quoted(name)} is not a regular file")
     if status.st_nlink > 1:
         advice = f"replace it by a copy of its own: cp {name} COPY && mv COPY {name}"
-        raise Refused(f"external data file {name!r} has another name elsewhere (a hard link)", advice)
+        raise Refused(f"external data file {quoted(name)} has another name elsewhere (a hard link)", advice)
     if status.st_size > limit_bytes:
         raise Refused(
-            f"external data file {name!r} holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
+            f"external data file {quoted(name)} holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
             allow("file_bytes", status.st_size),
         )
 
 
 def refused(error: Refused, name: str) -> InvalidModel:
     """Return ``error`` as the user's error about the tensor called ``name``."""
-    return InvalidModel(f"tensor {name!r}: {error}", place=name, advice=error.advice)
+    return InvalidModel(f"tensor {quoted(name)}: {error}", place=name, advice=error.advice)

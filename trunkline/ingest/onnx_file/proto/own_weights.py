@@ -21,6 +21,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.files.mapped import map_file
 from trunkline.files.wire import BYTES, Field, Wire, WireFault, message
+from trunkline.text import shape_text
 
 LARGE_FILE_BYTES = 2**25
 """Smaller files are parsed whole: their copies are small, and walking a file field by field takes its time."""
@@ -59,7 +60,7 @@ class OwnWeights:
         name, shape = stored.name, tuple(stored.dims)
         offset, length = self.places[name]
         if length != nbytes:
-            text = f"tensor of shape {list(shape)} needs {nbytes:,} bytes, the file holds {length:,}"
+            text = f"tensor of shape {shape_text(shape)} needs {nbytes:,} bytes, the file holds {length:,}"
             raise InvalidModel(text, place=name)
         kind = ir.DataType(stored.data_type)
 

@@ -19,6 +19,7 @@ from trunkline.ingest.onnx_file.proto.tensors import tensor_problems
 from trunkline.ingest.onnx_file.proto.unsupported import is_unheard_of, label, unsupported
 from trunkline.ingest.onnx_file.proto.utf8 import text_problems
 from trunkline.limits import Limits, allow
+from trunkline.text import quoted
 
 OLDEST_OPSET = 7
 _DEFAULT = ("", "ai.onnx")
@@ -80,19 +81,19 @@ def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:
     written = [name for node in graph.node for name in node.output if name]
     inputs = [value.name for value in graph.input]
     for name in _repeated(stored) | _repeated(inputs) | _repeated([*{*stored, *inputs}, *written]):
-        yield Problem(f"the value {name!r} is defined more than once", place=name)
+        yield Problem(f"the value {quoted(name)} is defined more than once", place=name)
     if "" in stored or "" in inputs:
         yield Problem("an input or initializer without a name")
     known_names = {*stored, *inputs, *written, ""}
     for index, node in enumerate(graph.node):
         for name in dict.fromkeys(node.input):
             if name not in known_names:
-                yield Problem(f"reads {name!r}, which nothing defines", place=label(node, index))
+                yield Problem(f"reads {quoted(name)}, which nothing defines", place=label(node, index))
     if not graph.output:
         yield Problem("the graph has no outputs; at least one was expected")
     for value in graph.output:
         if value.name not in known_names or not value.name:
-            yield Problem(f"the output {value.name!r} is written by no node", place=value.name)
+            yield Problem(f"the output {quoted(value.name)} is written by no node", place=value.name)
 
 
 def _repeated(names: list[str]) -> set[str]:
@@ -127,7 +128,7 @@ def _withdrawn_problems(node: onnx.NodeProto, place: str) -> Iterator[Problem]:
     for item in node.attribute:
         if types.get(item.name) != onnx.AttributeProto.AttributeType.Name(item.type):
             expected = ", ".join(f"{name} ({kind.lower()})" for name, kind in types.items())
-            yield Problem(f"{node.op_type}: attribute {item.name!r}; expected are {expected}", place)
+            yield Problem(f"{node.op_type}: attribute {quoted(item.name)}; expected are {expected}", place)
 
 
 def _strip_old_batchnorm(node: onnx.NodeProto) -> None:

@@ -11,6 +11,7 @@ from trunkline.errors import Problem
 from trunkline.ingest.onnx_file.proto.branches import branches_of, is_fork
 from trunkline.ingest.onnx_file.proto.operators import WITHDRAWN, WITHDRAWN_AT, known
 from trunkline.ingest.onnx_file.proto.stored_values import stored_values
+from trunkline.text import quoted
 
 _LACKED = "this operator is not supported"
 QUANTISED = "quantised values are not supported (weights that are stored as whole numbers are); give the float model"
@@ -90,7 +91,7 @@ def _why_not(op: str, domain: str) -> str:
     if not domain:
         return next((text for prefix, text in _KINDS.items() if op.startswith(prefix)), _LACKED)
     reason = next((text for prefix, text in _DOMAINS.items() if domain.startswith(prefix)), "is not supported")
-    return f"its domain {domain!r} {reason}"
+    return f"its domain {quoted(domain)} {reason}"
 
 
 def _of_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str, str]]:

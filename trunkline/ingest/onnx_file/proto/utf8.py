@@ -11,12 +11,15 @@ import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from trunkline.errors import Problem
+from trunkline.text import quoted
 
 
 def text_problems(message: Message, place: str) -> Iterator[Problem]:
     """Yield every text in ``message``, or in what it holds, that is not UTF-8."""
     if isinstance(message, onnx.AttributeProto) and not all(map(_is_text, [message.s, *message.strings])):
-        yield Problem(f"the attribute {message.name!r} holds text that is not UTF-8", place, "export the model again")
+        yield Problem(
+            f"the attribute {quoted(message.name)} holds text that is not UTF-8", place, "export the model again"
+        )
     for field, content in message.ListFields():
         items = [content] if isinstance(content, str | bytes | int | float | Message) else content
         if field.type == field.TYPE_MESSAGE:

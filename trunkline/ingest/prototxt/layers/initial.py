@@ -9,7 +9,7 @@ import numpy as np
 from trunkline.graph.fillers import Filler
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.guess import guess
-from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.text import quoted
 
 MSRA = Filler("msra")
 ZERO = Filler("constant", 0.0)

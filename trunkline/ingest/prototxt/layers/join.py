@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.prototxt.layers.affine import spread
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Translator
-from trunkline.ingest.prototxt.text.source import quoted
+from trunkline.text import quoted
 
 # In the order of Caffe's enum, whose numbers a file may give.
 _OPS = {"PROD": "Mul", "SUM": "Add", "MAX": "Max"}

@@ -13,14 +13,15 @@ from trunkline.errors import TrunklineError
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Attribute, shape_of
+from trunkline.ingest.prototxt.network.blob_names import BlobNames
 from trunkline.ingest.prototxt.network.dialect import Dialect
 from trunkline.ingest.prototxt.network.net import LayerText
-from trunkline.ingest.prototxt.network.unique_names import Names
 from trunkline.ingest.prototxt.network.wiring import Wired
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
 from trunkline.limits import Limits, allow
+from trunkline.text import quoted, shape_text
 
 Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
 
@@ -64,8 +65,8 @@ class Site:
 
     builder: GraphBuilder
     report: Report
-    names: Names
-    node_names: Names
+    names: BlobNames
+    node_names: BlobNames
     dialect: Dialect
     limits: Limits
     size_was_given: bool = False
@@ -256,7 +257,7 @@ class Layer:
             raise self.fault(f"{self.text}: {error.problems[0].message}") from error
         elements = math.prod(size or 1 for size in shape_of(value))  # of one image: the batch is free
         if elements > self.site.limits.tensor_elements:
-            message = f"{self.text} would write a blob {value.shape}, too large for any device"
+            message = f"{self.text} would write a blob {shape_text(value.shape)}, too large for any device"
             raise self.fault(message, advice=allow("tensor_elements", elements))
         return value
 

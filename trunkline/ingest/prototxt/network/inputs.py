@@ -10,7 +10,8 @@ from trunkline.ingest.prototxt.network import data_layers
 from trunkline.ingest.prototxt.network.net import LayerText, Net
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
+from trunkline.text import quoted
 
 
 @dataclass(frozen=True, slots=True)

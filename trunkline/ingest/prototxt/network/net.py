@@ -10,9 +10,10 @@ from trunkline.ingest.prototxt.network.upgrade_v1 import upgraded
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.guess import guess
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message
 from trunkline.limits import Limits
+from trunkline.text import quoted
 
 _SOLVER_FIELDS = frozenset(
     {

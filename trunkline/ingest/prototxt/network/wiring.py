@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from trunkline.ingest.prototxt.network.blob_names import BlobNames
 from trunkline.ingest.prototxt.network.inputs import Input
 from trunkline.ingest.prototxt.network.net import LayerText
-from trunkline.ingest.prototxt.network.unique_names import Names
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
+from trunkline.text import quoted
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +72,7 @@ def alias_undefined_input(layers: Sequence[LayerText], inputs: Sequence[Input], 
 
 
 def wire(
-    layers: Sequence[LayerText], inputs: Iterable[str], alias: dict[str, str], names: Names
+    layers: Sequence[LayerText], inputs: Iterable[str], alias: dict[str, str], names: BlobNames
 ) -> tuple[dict[str, Blob], list[Wired]]:
     """Resolve every bottom to the blob it reads; where that fails, the layer gets a fault.
 
@@ -116,7 +117,7 @@ class _Wiring:
         layers: Sequence[LayerText],
         declared: dict[str, Blob],
         alias: dict[str, str],
-        names: Names,
+        names: BlobNames,
     ) -> None:
         self.layers = layers
         self.current = dict(declared)

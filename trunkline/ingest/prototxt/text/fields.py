@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from trunkline.ingest.prototxt.text.guess import guess
 from trunkline.ingest.prototxt.text.harmless import is_harmless
 from trunkline.ingest.prototxt.text.report import Report
-from trunkline.ingest.prototxt.text.source import Span, quoted
+from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message, Scalar
 from trunkline.limits import allow
+from trunkline.text import quoted
 
 # Repeats are bounded: Python's int() refuses texts of more than 4,300 digits with an error of its own.
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,12}|[0-9]{1,15})", re.ASCII)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from trunkline.ingest.prototxt.text.source import Source, Span, quoted
+from trunkline.ingest.prototxt.text.source import Source, Span
 from trunkline.limits import Limits, allow
+from trunkline.text import quoted
 
 TokenKind = Literal["word", "string", "mark", "end"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
 from trunkline.errors import InvalidModel, Problem
+from trunkline.text import printable
 
 # A string (kept) or a comment; in GBK and other encodings, bytes of one character may look like quotes.
 _COMMENT = re.compile(rb"""("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+')|\#[^\n\r]*+""")
@@ -38,7 +38,8 @@ class Source:
         start = 0
         if len(line) > _EXCERPT:
             start = max(0, at.column - 1 - _EXCERPT // 2)  # the fault is in the middle of what is shown
-        excerpt = printable(line[start : start + _EXCERPT])
+        # Every character stays one wide, so that the caret below points at the right one.
+        excerpt = printable(line[start : start + _EXCERPT].replace("\t", " "), "?")
         column = at.column - start
         width = max(1, min(at.width, len(excerpt) - column + 1))
         place = f"{self.label}:{at.line}:{at.column}"
@@ -84,13 +85,3 @@ def _without_odd_comments(content: bytes) -> bytes:
         return content
     except UnicodeDecodeError:  # blanks keep every column where it was
         return _COMMENT.sub(lambda found: found.group(1) or b"#" + b" " * (len(found.group()) - 1), content)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with everything a terminal might obey replaced by ``?``; tabs become blanks."""
-    return "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in text)
-
-
-def quoted(name: str) -> str:
-    """Return a name from the file as an error shows it: quoted, on one line, of bounded length."""
-    return json.dumps(printable(name if len(name) <= 80 else name[:77] + "..."), ensure_ascii=False)

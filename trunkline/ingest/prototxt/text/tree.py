@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from trunkline.ingest.prototxt.text.lexer import Token, tokens
-from trunkline.ingest.prototxt.text.source import Source, Span, quoted
+from trunkline.ingest.prototxt.text.source import Source, Span
 from trunkline.limits import Limits, allow
+from trunkline.text import quoted
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _CLOSERS = {"{": "}", "<": ">"}

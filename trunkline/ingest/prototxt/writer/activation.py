@@ -8,6 +8,7 @@ import onnx_ir as ir
 from trunkline.graph.graph import array_of, attribute, name_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import block
+from trunkline.text import shape_text
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -28,7 +29,7 @@ def prelu(to: Emitter, node: ir.Node) -> None:
         return
     channels = sizes(data)[1]
     if spread != (1, channels, *(1 for _ in spread[2:])):
-        raise InexpressibleError(f"its slope has shape {slope.shape}; Caffe has one number per channel")
+        raise InexpressibleError(f"its slope has shape {shape_text(slope.shape)}; Caffe has one number per channel")
     to.layer(node, "PReLU", blobs=[blob(slope, (channels,))])
 
 

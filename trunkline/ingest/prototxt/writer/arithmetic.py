@@ -8,6 +8,7 @@ from trunkline.graph.graph import array_of, name_of
 from trunkline.graph.roles import role_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import Setting, block
+from trunkline.text import shape_text
 
 
 def add(to: Emitter, node: ir.Node) -> None:
@@ -106,7 +107,9 @@ def _with_stored(to: Emitter, node: ir.Node, kind: str) -> None:
     first, count = (axes[0], axes[-1] - axes[0] + 1) if axes else (1, 0)
     span = spread[first : first + count]
     if len(spread) != len(shape) or first == 0 or span != shape[first : first + count]:
-        raise InexpressibleError(f"its operand {weight.shape} does not lie on neighbouring axes of {data.shape}")
+        raise InexpressibleError(
+            f"its operand {shape_text(weight.shape)} does not lie on neighbouring axes of {shape_text(data.shape)}"
+        )
     if role_of(weight) == "static":
         to.note(f"{name_of(weight)} never trains, but a Caffe layer's blob does")
     settings: dict[str, Setting] = {}

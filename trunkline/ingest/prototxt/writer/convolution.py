@@ -10,6 +10,7 @@ from trunkline.graph.graph import attribute, shape_of
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, blob, sizes
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, Setting, block
 from trunkline.ingest.prototxt.writer.padding import Pads, pad_settings
+from trunkline.text import shape_text
 
 
 def convolution(to: Emitter, node: ir.Node) -> None:
@@ -98,7 +99,7 @@ def _bias(to: Emitter, node: ir.Node, count: int) -> CaffeBlob:
     bias = to.stored(node, 2, "bias")
     # Gemm's C may also be one number for all outputs, or another for each image.
     if math.prod(sizes(bias)) != count or sizes(bias)[-1:] != (count,):
-        raise InexpressibleError(f"its bias has shape {bias.shape}; Caffe's has one number per output")
+        raise InexpressibleError(f"its bias has shape {shape_text(bias.shape)}; Caffe's has one number per output")
     return blob(bias, (count,))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.ingest.prototxt.network.unique_names import Names
+from trunkline.ingest.prototxt.network.blob_names import BlobNames
 from trunkline.ingest.prototxt.text.tree import Field
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, CaffeLayer
 
@@ -26,8 +26,8 @@ class Emitter:
         self.layers: list[CaffeLayer] = []
         self.notes: list[str] = []
         values = {name_of(value) for node in graph.nodes for value in node.outputs}
-        self._blobs = Names({*values, name_of(graph.input)})
-        self._layers = Names({*(name_of(node) for node in graph.nodes), name_of(graph.input)})
+        self._blobs = BlobNames({*values, name_of(graph.input)})
+        self._layers = BlobNames({*(name_of(node) for node in graph.nodes), name_of(graph.input)})
 
     def layer(self, node: ir.Node, kind: str, *settings: Field, blobs: Sequence[CaffeBlob] = ()) -> None:
         """Add the one layer of ``node``, reading all its computed inputs."""

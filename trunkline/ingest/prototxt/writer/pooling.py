@@ -19,6 +19,7 @@ from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, Inexpressibl
 from trunkline.ingest.prototxt.writer.net import Setting, block
 from trunkline.ingest.prototxt.writer.pad import fused_pad, zero_pads
 from trunkline.ingest.prototxt.writer.padding import Pads, is_symmetric, pad_settings
+from trunkline.text import shape_text
 
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
@@ -88,7 +89,9 @@ def reduction(kind: str) -> Emit:
         has_axes = len(node.inputs) > 1 and node.inputs[1] is not None
         axes = array_of(to.axes(node, 1)).ravel().tolist() if has_axes else []
         if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
-            raise InexpressibleError(f"it reduces axes {axes} of {data.shape}; Caffe pools height and width")
+            raise InexpressibleError(
+                f"it reduces axes {axes} of {shape_text(data.shape)}; Caffe pools height and width"
+            )
         settings = block("pooling_param", {"pool": kind, "global_pooling": True})
         if attribute(node, "keepdims", 1):
             to.layer(node, "Pooling", settings)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from trunkline.errors import Problem, UnsupportedOp
 from trunkline.graph.graph import Graph, name_of
-from trunkline.ingest.prototxt.text.source import quoted
 from trunkline.ingest.prototxt.writer import (
     activation,
     arithmetic,
@@ -20,6 +19,7 @@ from trunkline.ingest.prototxt.writer import (
 )
 from trunkline.ingest.prototxt.writer.emitter import Emit, Emitter, InexpressibleError, sizes
 from trunkline.ingest.prototxt.writer.net import CaffeLayer, CaffeNet
+from trunkline.text import quoted
 
 WRITERS: dict[str, Emit] = {
     **activation.WRITERS,

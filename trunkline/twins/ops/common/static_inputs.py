@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.graph.graph import array_of, name_of, shape_of
+from trunkline.text import quoted
 from trunkline.twins.op import unsupported
 
 
@@ -71,10 +72,10 @@ def _static(node: ir.Node, index: int) -> np.ndarray[Any, Any] | None:
         return None
     if not value.is_initializer():
         advice = "simplify the file with a fixed image size first, so that shapes become constants"
-        raise unsupported(node, f"the computed argument {name_of(value)!r}", advice)
+        raise unsupported(node, f"the computed argument {quoted(name_of(value))}", advice)
     return array_of(value)
 
 
 def _name(node: ir.Node, index: int) -> str:
     value = input_at(node, index)
-    return f"input {index}" if value is None else repr(name_of(value))
+    return f"input {index}" if value is None else quoted(name_of(value))
