@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from trunkline.train.schedule.presets import PRESETS, plain_phase, preset, search_phases
 
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Optimiser, Phase, Schedule, Turn
-from trunkline.train.schedule.presets import PRESETS, plain_phase, preset, search_phases
 
 turns = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["a", "b"])), min_size=1, max_size=4)
 

@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 from runner_fakes import Stop, digests
+from trunkline.train.schedule.presets import preset, search_phases
 
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.graph.builder import GraphBuilder
@@ -22,7 +23,6 @@ from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.run_folder.run_folder import open_run
-from trunkline.train.schedule.presets import preset, search_phases
 from trunkline.train.tasks.registry import make_task
 
 pytestmark = pytest.mark.properties
