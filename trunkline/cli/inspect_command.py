@@ -13,7 +13,7 @@ from trunkline.cli.features import Features, features_of
 from trunkline.cli.options import InputSize, Json, Model, Weights
 from trunkline.files.write import atomic_write
 from trunkline.text import shape_text, with_thousands
-from trunkline.verbs.inspect import Inspection, Stored, inspect
+from trunkline.verbs.inspect import Inspection, StoredCounts, inspect
 
 
 def inspect_command(
@@ -56,7 +56,7 @@ def _show(result: Inspection) -> None:
         emit(f"note: {problem}")
 
 
-def _numbers(stored: Stored) -> str:
+def _numbers(stored: StoredCounts) -> str:
     """Say what training moves and what it does not."""
     parts = [f"{with_thousands(stored.trainable)} train"]
     parts += [f"{with_thousands(stored.statistics)} running statistics"] if stored.statistics else []

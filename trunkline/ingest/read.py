@@ -1,4 +1,4 @@
-"""The one door: from a path, or a packaged network's name, to a verified Graph."""
+"""Read any model: from a path, or a packaged network's name, to a verified Graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
 from trunkline.files.read import in_file, read_bytes
-from trunkline.graph.budget_check import affordable
+from trunkline.graph.budget_check import check_budget
 from trunkline.graph.features import cut
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.graph.input_size import InputSize, check_size
@@ -75,12 +75,12 @@ def read(
             graph = read_onnx(
                 file, input_size=input_size, limits=limits, features=features, readable_only=readable_only
             )
-            return affordable(verify(graph), limits, str(file))
+            return check_budget(verify(graph), limits, str(file))
     from trunkline.ingest.prototxt.reader import read_prototxt
 
     with in_file(file):
         graph = read_prototxt(file, input_size=input_size, limits=limits, features=features)
-        graph = affordable(verify(graph), limits, str(file))
+        graph = check_budget(verify(graph), limits, str(file))
     # Notes tell users about their own files; in a packaged one there is nothing for them to know or mend.
     return Graph(graph.model) if str(path).startswith(ZOO) else graph
 
@@ -98,7 +98,7 @@ def _of_module(module: nn.Module, example: Tensor | None, limits: Limits) -> Gra
     if example is None:
         advice = "trunkline.read(module, torch.zeros(1, 3, 224, 224))"
         raise InvalidModel("a torch module is read with an example of its image batch", advice=advice)
-    return affordable(verify(read_module(module, example, limits=limits)), limits, type(module).__name__)
+    return check_budget(verify(read_module(module, example, limits=limits)), limits, type(module).__name__)
 
 
 def _is_onnx(file: Path, limits: Limits) -> bool:

@@ -29,7 +29,7 @@ Heads = Mapping[str, tuple[str, Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _StoredWeight:
     """A weight of the Graph that the file has.
 
     Attributes:
@@ -89,12 +89,12 @@ def _heads(path: Path) -> Heads:
         raise InvalidModel(f"this is no safetensors file: {error}", place=str(path), advice=advice) from error
 
 
-def _entry(value: ir.Value, shape: Sequence[int]) -> _Entry:
+def _entry(value: ir.Value, shape: Sequence[int]) -> _StoredWeight:
     axes = value.metadata_props.get(AXES_KEY, "")
-    return _Entry(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
+    return _StoredWeight(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
 
 
-def _is_of_author(found: Mapping[str, _Entry]) -> bool | None:
+def _is_of_author(found: Mapping[str, _StoredWeight]) -> bool | None:
     """Whether the file has matrices in their author's order of axes; ``None`` where their shapes do not tell."""
     turned = [entry for entry in found.values() if entry.axes]
     votes = {entry.is_authors for entry in turned if entry.is_authors != entry.is_ours}
@@ -102,7 +102,7 @@ def _is_of_author(found: Mapping[str, _Entry]) -> bool | None:
 
 
 def _problems(
-    found: Mapping[str, _Entry], heads: Heads, turned: bool | None, path: Path
+    found: Mapping[str, _StoredWeight], heads: Heads, turned: bool | None, path: Path
 ) -> Iterator[tuple[str, Problem]]:
     for name, entry in found.items():
         kind = heads[name][0]
@@ -118,7 +118,7 @@ def _problems(
             yield name, Problem(message, str(path), "load the file into the torch module, and read the module")
 
 
-def _lazy(name: str, entry: _Entry, turned: bool, path: Path) -> ir.LazyTensor:
+def _lazy(name: str, entry: _StoredWeight, turned: bool, path: Path) -> ir.LazyTensor:
     """Return a tensor in the Graph's element type and order of axes that reads its numbers whenever it is asked."""
     dtype, shape = entry.value.dtype or ir.DataType.FLOAT, shape_of(entry.value)
 

@@ -14,8 +14,7 @@ from trunkline.graph.features import lost_text
 from trunkline.graph.graph import Graph, Shape, is_weight, name_of, shape_of
 from trunkline.graph.input_size import InputSize
 from trunkline.graph.maps.choice import Choice, last_map, pyramid
-from trunkline.graph.maps.feature_map import FeatureMap as FoundMap
-from trunkline.graph.maps.feature_map import Maps
+from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.turn import turn_note
 from trunkline.graph.roles import role_of, size_of
 from trunkline.ingest.read import read
@@ -26,7 +25,7 @@ from trunkline.report.block_summary import summaries
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredCounts:
     """How many floating-point numbers a model stores, by what they are for.
 
     Attributes:
@@ -41,7 +40,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureMap:
+class InspectedMap:
     """A feature map that heads may read.
 
     Attributes:
@@ -84,9 +83,9 @@ class Inspection:
     problems: tuple[str, ...]
     summaries: tuple[str, ...] = ()
     gives: tuple[tuple[str, ...], ...] = ()
-    stored: Stored = Stored()
-    features: tuple[FeatureMap, ...] = ()
-    pyramid: tuple[FeatureMap, ...] = ()
+    stored: StoredCounts = StoredCounts()
+    features: tuple[InspectedMap, ...] = ()
+    pyramid: tuple[InspectedMap, ...] = ()
 
     @property
     def branching_points(self) -> int:
@@ -173,7 +172,7 @@ def _notes_on(*choices: Choice) -> list[str]:
     return list(notes)
 
 
-def _shown(choice: Choice) -> tuple[FeatureMap, ...]:
+def _shown(choice: Choice) -> tuple[InspectedMap, ...]:
     return () if choice.lost else tuple(map(_feature_map, choice.maps))
 
 
@@ -183,19 +182,19 @@ def _outputs_in(block: Block, graph: Graph) -> tuple[str, ...]:
     return tuple(name_of(value) for value, node in found if node is not None and name_of(node) in nodes)
 
 
-def _stored(graph: Graph) -> Stored:
+def _stored(graph: Graph) -> StoredCounts:
     counts = {"parameter": 0, "statistic": 0, "static": 0}
     for value in graph.initializers.values():
         if is_weight(value):
             counts[role_of(value)] += size_of(value)
-    return Stored(counts["parameter"], counts["statistic"], counts["static"])
+    return StoredCounts(counts["parameter"], counts["statistic"], counts["static"])
 
 
-def _feature_map(found: FoundMap) -> FeatureMap:
-    return FeatureMap(name_of(found.value), found.shape, found.stride)
+def _feature_map(found: FeatureMap) -> InspectedMap:
+    return InspectedMap(name_of(found.value), found.shape, found.stride)
 
 
-def _map_json(found: FeatureMap) -> dict[str, Any]:
+def _map_json(found: InspectedMap) -> dict[str, Any]:
     return {"name": found.name, "shape": list(found.shape), "stride": found.stride}
 
 

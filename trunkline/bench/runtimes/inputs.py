@@ -69,7 +69,7 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class FedInput:
     """An input as it is measured.
 
     Attributes:
@@ -85,7 +85,7 @@ class Input:
         return {"name": self.declared.name, "shape": list(self.shape), "type": str(self.declared.dtype)}
 
 
-def filled_size(inputs: Sequence[Input]) -> InputSize | None:
+def filled_size(inputs: Sequence[FedInput]) -> InputSize | None:
     """Return the image size of a model whose file leaves it open: channels, height and width of its only input."""
     if len(inputs) != 1 or not inputs[0].declared.is_image:
         return None
@@ -96,7 +96,7 @@ def filled_size(inputs: Sequence[Input]) -> InputSize | None:
     return channels, height, width
 
 
-def make_feeds(inputs: Sequence[Input], settings: Settings, *, place: str) -> Feeds:
+def make_feeds(inputs: Sequence[FedInput], settings: Settings, *, place: str) -> Feeds:
     """Draw ``settings.inputs`` different sets of inputs.
 
     Models whose inputs agree in order, shape and type get the same numbers, whatever the inputs are called.
@@ -113,7 +113,7 @@ def make_feeds(inputs: Sequence[Input], settings: Settings, *, place: str) -> Fe
     )
 
 
-def _draw(one: Input, generator: np.random.Generator, place: str) -> Array:
+def _draw(one: FedInput, generator: np.random.Generator, place: str) -> Array:
     dtype = one.declared.dtype
     if dtype.kind == "f":
         return generator.standard_normal(one.shape, dtype=np.float32).astype(dtype)

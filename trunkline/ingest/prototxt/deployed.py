@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkline.ingest.prototxt.layers import DROPPED
 from trunkline.ingest.prototxt.network.inputs import is_source
 from trunkline.ingest.prototxt.network.net import LayerText, Net
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.text import quoted
 
 SILENCE = "Silence"
@@ -16,7 +16,7 @@ _LOSS_ENDINGS = ("Loss", "LossLayer", "Accuracy", "AccuracyLayer")
 """Every fork has losses of its own; they are told by their names, and end the network all the same."""
 
 
-def deployed(net: Net, labels: frozenset[str], report: Report) -> list[LayerText]:
+def deployed(net: Net, labels: frozenset[str], report: FileReport) -> list[LayerText]:
     """Leave out what became an input, what measures a result, and what reads labels.
 
     Args:
@@ -64,7 +64,7 @@ def _reason(layer: LayerText, labels: set[str]) -> str:
     return ""
 
 
-def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: Report) -> None:
+def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: FileReport) -> None:
     """A layer that computes on from a loss or a class number would be lost with it; say so instead."""
     for name, at in layer.bottoms:
         if name in dropped:

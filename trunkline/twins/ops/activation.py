@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import array_of, attribute
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import input_at, is_stored, number
+from trunkline.twins.ops.common.static_inputs import input_at, is_stored, static_number
 from trunkline.twins.registry import register
 
 
@@ -139,7 +139,7 @@ def _stored_bound(node: ir.Node, index: int) -> float | int | None:
     value = input_at(node, index)
     if value is None or not is_stored(node, index) or array_of(value).size == 0:
         return None
-    return cast("float | int", array_of(value).item()) if array_of(value).size == 1 else number(node, index, 0.0)
+    return cast("float | int", array_of(value).item()) if array_of(value).size == 1 else static_number(node, index, 0.0)
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:

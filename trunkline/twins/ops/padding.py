@@ -12,7 +12,7 @@ from torch import Tensor
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import ints, number, rank_of
+from trunkline.twins.ops.common.static_inputs import rank_of, static_ints, static_number
 from trunkline.twins.ops.common.window import torch_pads
 from trunkline.twins.registry import register
 
@@ -33,7 +33,7 @@ def pad(node: ir.Node) -> Op:
         _check_mirror(node, pads)
     if mode == "constant" or _torch_pads_it(pads):
         flat = tuple(torch_pads(*zip(*(pads if mode == "constant" else pads[2:]), strict=True)))
-        return Op(partial(_pad, pads=flat, mode=_TORCH_MODE[mode], value=number(node, 2, 0.0)))
+        return Op(partial(_pad, pads=flat, mode=_TORCH_MODE[mode], value=static_number(node, 2, 0.0)))
     return Op(partial(_repeat_outwards, pads=pads, mirrored=mode == "reflect"))
 
 
@@ -41,15 +41,15 @@ def pad(node: ir.Node) -> Op:
 def center_crop_pad(node: ir.Node) -> Op:
     """Inputs: data, sizes of ``axes``. The middle is kept; an odd pixel is cut, or padded, at the end."""
     rank = rank_of(node)
-    sizes = ints(node, 1) or []
+    sizes = static_ints(node, 1) or []
     axes = attribute(node, "axes") or list(range(rank))
     return Op(partial(_center, wanted=tuple(zip((axis % rank for axis in axes), sizes, strict=True))))
 
 
 def _all_pads(node: ir.Node) -> Pads:
     rank = rank_of(node)
-    axes = ints(node, 3) or list(range(rank))
-    pads = ints(node, 1) or []
+    axes = static_ints(node, 3) or list(range(rank))
+    pads = static_ints(node, 1) or []
     begins, ends = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
         begins[axis], ends[axis] = pads[i], pads[i + len(axes)]

@@ -16,7 +16,7 @@ from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.resampling import COORDINATES, ROUNDINGS, Axis, Kernel
-from trunkline.twins.ops.common.static_inputs import floats, ints
+from trunkline.twins.ops.common.static_inputs import static_floats, static_ints
 from trunkline.twins.registry import register
 
 _TORCH = {("linear", 3): "linear", ("linear", 4): "bilinear", ("linear", 5): "trilinear", ("cubic", 4): "bicubic"}
@@ -83,7 +83,7 @@ def _axes_of(node: ir.Node) -> tuple[Axis, ...]:
 
 def _targets(node: ir.Node, sources: list[int | None]) -> list[tuple[float, int]]:
     """Return scale and size of each axis; 0 for what is not given."""
-    scales, sizes = floats(node, 2), ints(node, 3) or []
+    scales, sizes = static_floats(node, 2), static_ints(node, 3) or []
     if scales:
         return [(scale, 0) for scale in scales]
     policy = attribute(node, "keep_aspect_ratio_policy", "stretch")
@@ -103,7 +103,7 @@ def _targets(node: ir.Node, sources: list[int | None]) -> list[tuple[float, int]
 def _regions(node: ir.Node, count: int) -> list[tuple[float, float]]:
     if _coordinates(node) != "tf_crop_and_resize":
         return [(0.0, 1.0)] * count
-    region = floats(node, 1) or []
+    region = static_floats(node, 1) or []
     if len(region) != 2 * count:
         raise unsupported(node, f"a region of {len(region)} numbers for {count} axes")
     return list(zip(region[:count], region[count:], strict=True))

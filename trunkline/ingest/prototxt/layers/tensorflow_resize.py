@@ -26,7 +26,7 @@ from trunkline.graph.graph import Attribute
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.nearest_pixels import Coordinates, nearest_pixels
 from trunkline.ingest.prototxt.layers.pairs import Pair
-from trunkline.ingest.prototxt.layers.too_small import too_small
+from trunkline.ingest.prototxt.layers.too_small import too_small_error
 from trunkline.ingest.prototxt.text.fields import Fields
 
 _BILINEAR: Mapping[Coordinates, str] = {
@@ -116,7 +116,7 @@ def _scaled(layer: Layer, fields: Fields, name: str, size: int, factor: float) -
         raise layer.fault(message, name, f"give a factor above 0, and at most {most:,} pixels", fields)
     target = math.floor(np.float32(size) * np.float32(factor))
     if target < 1:
-        raise too_small(layer, f"{layer.text} leaves nothing of {size} pixels by {name} {factor:g}")
+        raise too_small_error(layer, f"{layer.text} leaves nothing of {size} pixels by {name} {factor:g}")
     return target
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trunkline.ingest.prototxt.network.net import LayerText
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 
 FORK_FIELDS = ("track_running_stats", "affine", "momentum")
 _CAFFE_FIELDS = ("use_global_stats", "moving_average_fraction", "scale_bias", "scale_filler", "bias_filler")
@@ -30,7 +30,7 @@ CAFFE = Dialect("Caffe", affine_batch_norm=False, pooling_rounds_up=True)
 AUTOMTL = Dialect("AutoMTL", affine_batch_norm=True, pooling_rounds_up=False)
 
 
-def detect(layers: Sequence[LayerText], report: Report) -> Dialect:
+def detect(layers: Sequence[LayerText], report: FileReport) -> Dialect:
     """Tell the dialect of a file from its BatchNorm layers, and note the AutoMTL one.
 
     A field of the fork decides. Without one, a file with BatchNorm layers but neither a Scale layer nor a

@@ -9,7 +9,7 @@ from trunkline.ingest.prototxt.network.phase import is_deployed, read_state
 from trunkline.ingest.prototxt.network.upgrade_v1 import upgraded
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.guess import guess
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message
 from trunkline.limits import Limits
@@ -54,7 +54,7 @@ class Net:
     left_out: tuple[LayerText, ...]
 
 
-def read_net(root: Message, report: Report, limits: Limits) -> Net:
+def read_net(root: Message, report: FileReport, limits: Limits) -> Net:
     """Read the file's own fields and the heads of its layers.
 
     The inputs stay in ``fields``, for :mod:`trunkline.ingest.prototxt.network.inputs`.
@@ -81,7 +81,7 @@ def _blocks(root: Message) -> Iterator[Message]:
             yield upgraded(item.value) if item.name == "layers" else item.value
 
 
-def _layer(block: Message, report: Report, limits: Limits, position: int) -> LayerText:
+def _layer(block: Message, report: FileReport, limits: Limits, position: int) -> LayerText:
     head = Fields(block, report, f"layer {position}", limits.size)
     kind = head.string("type")
     name = head.string("name") or f"{kind or 'layer'}_{position}"
@@ -93,7 +93,7 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
     return LayerText(name, kind, head.where("name"), fields, bottoms, tops)
 
 
-def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
+def _refuse_untyped(layers: Sequence[LayerText], report: FileReport) -> None:
     untyped = [layer for layer in layers if not layer.type]
     nested = [layer for layer in untyped if layer.fields.has("layer")]
     if nested:
@@ -104,14 +104,14 @@ def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
         report.error(f"layer {quoted(layer.name)} has no type", layer.fields.at, 'add type: "…"')
 
 
-def _note_left_out(layers: Sequence[LayerText], report: Report) -> None:
+def _note_left_out(layers: Sequence[LayerText], report: FileReport) -> None:
     if layers:
         names = ", ".join(map(str, layers[:_SHOWN])) + (" and others" if len(layers) > _SHOWN else "")
         count = f"{len(layers)} layer{'s' if len(layers) > 1 else ''}"
         report.note(f"{count} of another phase, level or stage left out: {names}")
 
 
-def _refuse_solver(root: Message, report: Report) -> None:
+def _refuse_solver(root: Message, report: FileReport) -> None:
     """A solver file is the usual wrong file to give; say so instead of listing its fields."""
     names = {item.name for item in root.fields}
     solver = [item for item in root.fields if item.name in _SOLVER_FIELDS]

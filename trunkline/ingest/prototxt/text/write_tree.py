@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.tree import Message, Scalar, TextField
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
@@ -10,7 +10,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t
 def write(message: Message) -> str:
     """Return the text of a message, one field a line; reading it back gives an equal message."""
     lines: list[str] = []
-    todo: list[tuple[int, Field | None]] = [(0, item) for item in reversed(message.fields)]
+    todo: list[tuple[int, TextField | None]] = [(0, item) for item in reversed(message.fields)]
     while todo:
         depth, item = todo.pop()
         indent = "  " * depth

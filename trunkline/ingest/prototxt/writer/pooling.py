@@ -26,7 +26,7 @@ Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class _WindowAxis:
     """The windows along height or width."""
 
     size: int
@@ -138,7 +138,9 @@ def _fitting(
 ) -> tuple[str, Pads, bool] | None:
     """Return the first choice and rounding with which Caffe makes ``wanted`` windows, and would accept the layer."""
     for (kind, pads), up in product(choices, (True, False)):
-        axes = [_Axis(*axis) for axis in zip(size, kernel, stride, zip(pads[:2], pads[2:], strict=True), strict=True)]
+        axes = [
+            _WindowAxis(*axis) for axis in zip(size, kernel, stride, zip(pads[:2], pads[2:], strict=True), strict=True)
+        ]
         if not all(axis.is_accepted for axis in axes) or (up and _has_empty_windows(axes)):
             continue
         if tuple(output_size(axis.size, axis.kernel, axis.stride, axis.pads, up) for axis in axes) == wanted:
@@ -146,7 +148,7 @@ def _fitting(
     return None
 
 
-def _has_empty_windows(axes: Sequence[_Axis]) -> bool:
+def _has_empty_windows(axes: Sequence[_WindowAxis]) -> bool:
     """Whether rounding up gives a window beyond the input, which Caffe drops only where there is padding."""
     if any(any(axis.pads) for axis in axes):
         return False
