@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -83,11 +82,6 @@ class Freeing:
 def sizes_of(value: ir.Value) -> Sizes:
     """Return the sizes of a value as the file has them, before its batch is freed."""
     return tuple(size or 0 for size in shape_of(value))
-
-
-def static_values(node: ir.Node) -> Iterator[tuple[int, ir.Value]]:
-    """Yield the inputs of ``node`` that have no batch, with their index."""
-    return ((i, value) for i, value in enumerate(node.inputs) if value is not None and batch_axis(value) is None)
 
 
 def merged_text(axis: BatchAxis) -> str:
