@@ -7,11 +7,11 @@ import math
 from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.cost import node_costs
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 
-def affordable(graph: Graph, limits: Limits, place: str) -> Graph:
+def check_budget(graph: Graph, limits: Limits, place: str) -> Graph:
     """Return ``graph`` if its nodes, its weights, its image and the work for one are within ``limits``.
 
     Raises:
@@ -25,7 +25,7 @@ def affordable(graph: Graph, limits: Limits, place: str) -> Graph:
         ("macs", "multiply-accumulates for one image", sum(work.values()), limits.macs, _largest(work)),
     ]
     problems = [
-        Problem(f"asks for {count:,} {what}{most}; at most {bound:,} are read", place, allow(name, count))
+        Problem(f"asks for {count:,} {what}{most}; at most {bound:,} are read", place, how_to_raise(name, count))
         for name, what, count, bound, most in bounds
         if count > bound
     ]

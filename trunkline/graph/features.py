@@ -51,14 +51,6 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
     return copy
 
 
-def choose_features(graph: Graph, *, taps: bool = False) -> list[str]:
-    """Return the names of the values that a backbone made of ``graph`` ends at, the finest first.
-
-    See :func:`choose`.
-    """
-    return [name_of(found.value) for found in choose(graph, taps=taps).maps]
-
-
 def choose(graph: Graph, *, taps: bool = False) -> Choice:
     """Return the feature maps that a backbone made of ``graph`` ends at.
 

@@ -19,7 +19,7 @@ from trunkline.graph.node_shapes import infer_node
 from trunkline.limits import Limits
 from trunkline.text import shape_text
 
-WITNESSES = (97, 101)
+PROBE_BATCHES = (97, 101)
 """Batch sizes to try: primes, larger than any group count and unlike any channel count in use."""
 
 ADVICE = "export with a dynamic batch axis, kept first; or cut the network before this node with --features"
@@ -69,7 +69,7 @@ def infer_free(node: ir.Node) -> None:
 
 
 def join_free(node: ir.Node, first: Sequence[Sizes], second: Sequence[Sizes]) -> None:
-    """Set the shapes of the outputs of ``node`` from those it has for either of :data:`WITNESSES`.
+    """Set the shapes of the outputs of ``node`` from those it has for either of :data:`PROBE_BATCHES`.
 
     Raises:
         InvalidModel: It mixes images.
@@ -86,7 +86,7 @@ def join_free(node: ir.Node, first: Sequence[Sizes], second: Sequence[Sizes]) ->
 
 
 def name_batch(text: str, own: Collection[int] = ()) -> str:
-    """Write N where ``text`` has the first of :data:`WITNESSES`, a number that is in no file, or a multiple of it.
+    """Write N where ``text`` has the first of :data:`PROBE_BATCHES`, a number that is in no file, or a multiple of it.
 
     Args:
         text: A message about sizes.
@@ -94,7 +94,7 @@ def name_batch(text: str, own: Collection[int] = ()) -> str:
     """
 
     def name(found: re.Match[str]) -> str:
-        times, rest = divmod(int(found[0]), WITNESSES[0])
+        times, rest = divmod(int(found[0]), PROBE_BATCHES[0])
         return found[0] if rest or not times or int(found[0]) in own else _times(times)
 
     return re.sub(r"(?<![\w.'\"])\d{2,15}(?![\w'\"])", name, text)
@@ -102,7 +102,7 @@ def name_batch(text: str, own: Collection[int] = ()) -> str:
 
 def _outputs_at_each(node: ir.Node) -> tuple[list[Sizes], list[Sizes]]:
     try:
-        first, second = (_outputs_at(node, batch) for batch in WITNESSES)
+        first, second = (_outputs_at(node, batch) for batch in PROBE_BATCHES)
     except InvalidModel as error:
         own = {size for value in inputs_of(node) for size in _sizes(value) if size is not None}
         text = f"{name_batch(error.problems[0].message, own)}; for one image it may be possible, for more it is not"
@@ -123,7 +123,7 @@ def _outputs_at(node: ir.Node, batch: int) -> list[Sizes]:
 
 
 def _join(a: int | None, b: int | None) -> int | str | None:
-    if (a, b) == WITNESSES:
+    if (a, b) == PROBE_BATCHES:
         return BATCH
     return a if a == b else None
 
@@ -131,8 +131,8 @@ def _join(a: int | None, b: int | None) -> int | str | None:
 def _named(a: int | None, b: int | None) -> str:
     if a == b:
         return "?" if a is None else str(a)
-    times, rest = divmod(a or 0, WITNESSES[0])
-    return _times(times) if not rest and b == times * WITNESSES[1] else "a size that depends on N"
+    times, rest = divmod(a or 0, PROBE_BATCHES[0])
+    return _times(times) if not rest and b == times * PROBE_BATCHES[1] else "a size that depends on N"
 
 
 def _times(count: int) -> str:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from trunkline.errors import InvalidModel
 from trunkline.files.read import in_file, read_bytes
-from trunkline.graph.budget_check import affordable
+from trunkline.graph.budget_check import check_budget
 from trunkline.graph.graph import Graph
 from trunkline.graph.verify import verify
 from trunkline.ingest.file_format import HEAD_BYTES, tell_format
@@ -49,7 +49,7 @@ def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits |
         return read(path, input_size=maps[-1][1:], limits=limits)
     with in_file(path):
         graph = read_onnx(path, limits=limits, maps=maps)
-        return affordable(verify(graph, maps=len(maps)), limits, str(path))
+        return check_budget(verify(graph, maps=len(maps)), limits, str(path))
 
 
 def _is_onnx(path: Path, limits: Limits) -> bool:

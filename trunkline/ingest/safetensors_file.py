@@ -32,7 +32,7 @@ Heads = Mapping[str, tuple[str, Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _StoredWeight:
     """A weight of the Graph that the file has.
 
     Attributes:
@@ -93,9 +93,9 @@ def _heads(path: Path) -> Heads:
         raise InvalidModel(f"this is no safetensors file: {error}", place=str(path), advice=advice) from error
 
 
-def _entry(value: ir.Value, shape: Sequence[int]) -> _Entry:
+def _entry(value: ir.Value, shape: Sequence[int]) -> _StoredWeight:
     axes = value.metadata_props.get(AXES_KEY, "")
-    return _Entry(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
+    return _StoredWeight(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
 
 
 def _order_of_axes(entries: Iterable[_Entry]) -> Order:

@@ -1,8 +1,8 @@
 """What a feature map is: a value that pictures the image, whose axes are known to be batch, channels, rows and columns.
 
 Axes are known by following them from the image (:mod:`trunkline.graph.axes`). A map may have them in another order, or
-its positions on one axis, as transformers do, behind a class token perhaps; then a :class:`Turn` says how it becomes
-``[N, C, H, W]``.
+its positions on one axis, as transformers do, behind a class token perhaps; then a :class:`Rearrangement` says how it
+becomes ``[N, C, H, W]``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trunkline.graph.graph import Graph, shape_of
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Rearrangement:
     """How a value becomes ``[N, C, H, W]``: part of an axis is taken, axes are put in order, positions are laid out.
 
     Attributes:
@@ -68,7 +68,7 @@ class FeatureMap:
     rows: int
     columns: int
     stride: int | None
-    turn: Turn | None = None
+    turn: Rearrangement | None = None
 
     @property
     def size(self) -> int:
@@ -136,7 +136,7 @@ class Maps:
         if not _may_be_channels(axes[channel]):
             return None
         order = (batch, channel, *rows, *columns)
-        turn = None if order == (0, 1, 2, 3) else Turn(order)
+        turn = None if order == (0, 1, 2, 3) else Rearrangement(order)
         return self._made(value, sizes[channel], sizes[rows[0]], sizes[columns[0]], turn)
 
     def _with_positions(self, value: ir.Value, batch: int, axes: Axes, sizes: Sizes) -> FeatureMap | None:
@@ -150,11 +150,11 @@ class Maps:
         first, second = axis
         columns_first = first.kind == COLUMN
         part = None if first.size * second.size == sizes[place] else (place, start, first.size * second.size)
-        turn = Turn((batch, channel, place), part, (first.size, second.size), columns_first)
+        turn = Rearrangement((batch, channel, place), part, (first.size, second.size), columns_first)
         rows, columns = (second.size, first.size) if columns_first else (first.size, second.size)
         return self._made(value, sizes[channel], rows, columns, turn)
 
-    def _made(self, value: ir.Value, channels: int, rows: int, columns: int, turn: Turn | None) -> FeatureMap:
+    def _made(self, value: ir.Value, channels: int, rows: int, columns: int, turn: Rearrangement | None) -> FeatureMap:
         return FeatureMap(value, channels, rows, columns, _stride(self._image, (rows, columns)), turn)
 
 

@@ -9,7 +9,7 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.axes.axis import COLUMN, LEARNED, ROW, SAME, UNKNOWN, Axes, Axis, in_words, is_along, is_only
 from trunkline.graph.free_shapes import infer_free
 from trunkline.graph.graph import Attribute, Graph, name_of, shape_of
-from trunkline.graph.maps.feature_map import FeatureMap, Maps, Turn
+from trunkline.graph.maps.feature_map import FeatureMap, Maps, Rearrangement
 from trunkline.graph.passes.editor import Editor
 from trunkline.text import quoted, shape_text
 
@@ -85,7 +85,7 @@ def _described(found: FeatureMap) -> str:
     return "a sequence of positions" if turn.grid is not None else _order(turn)
 
 
-def _order(turn: Turn) -> str:
+def _order(turn: Rearrangement) -> str:
     letters = [""] * 4
     for axis, letter in zip(turn.order, "NCHW", strict=True):
         letters[axis] = letter

@@ -124,11 +124,6 @@ def is_read(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
 
 
-def are_stored(node: ir.Node, start: int) -> bool:
-    """Whether every input from ``start`` on that is present is an initializer."""
-    return all(value.is_initializer() for value in list(node.inputs)[start:] if value is not None)
-
-
 def input_at(node: ir.Node, index: int) -> ir.Value | None:
     """Return input ``index`` of a node, or ``None`` where it is absent."""
     return node.inputs[index] if index < len(node.inputs) else None

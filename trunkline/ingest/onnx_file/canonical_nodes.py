@@ -21,7 +21,7 @@ from trunkline.ingest.onnx_file.batch.second_batch import SecondBatch
 from trunkline.ingest.onnx_file.passes.empty_parts import join_what_is_there, leave_out, may_be_left_out
 from trunkline.ingest.onnx_file.passes.explicit_attributes import make_explicit
 from trunkline.ingest.onnx_file.passes.explicit_inputs import complete_inputs
-from trunkline.ingest.onnx_file.passes.fold_constants import Folder, can_fold
+from trunkline.ingest.onnx_file.passes.fold_constants import ConstantFolder, can_fold
 from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, follow_image
 from trunkline.ingest.onnx_file.passes.purposes import purposes_of
 from trunkline.ingest.onnx_file.passes.single_precision import to_single
@@ -57,7 +57,7 @@ class CanonicalNodes:
     def __call__(self, graph: ir.Graph) -> int:
         """Bring the nodes of ``graph`` to canonical form, and return how many were looked at."""
         editor = Editor(graph)
-        folder = Folder(editor, self.budget, purposes_of(graph), self.merged)
+        folder = ConstantFolder(editor, self.budget, purposes_of(graph), self.merged)
         done: dict[ir.Value, ir.Value] = {}
         count = 0
         for node in graph:
@@ -71,7 +71,7 @@ class CanonicalNodes:
         folder.forget()
         return count
 
-    def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:
+    def _bring(self, node: ir.Node, editor: Editor, folder: ConstantFolder, done: dict[ir.Value, ir.Value]) -> None:
         node.domain = ""
         if node.op_type == "If":
             self._take(node, editor)
@@ -105,7 +105,7 @@ class CanonicalNodes:
             if self.second is not None:
                 self.second.check_kept(node, read, editor, done)
 
-    def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
+    def _fold(self, node: ir.Node, editor: Editor, folder: ConstantFolder) -> bool:
         if self.second is None:
             return folder.fold(node)
         self.second.follow(node)

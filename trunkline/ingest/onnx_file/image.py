@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.onnx_file.image_axes import has_channels_last
@@ -88,7 +88,7 @@ def settle_maps(graph: ir.Graph, sizes: Sequence[tuple[int, int, int]]) -> int:
     named = {value.shape[0] for value in inputs if value.shape is not None and isinstance(value.shape[0], int)}
     if len(named) > 1:
         raise InvalidModel(f"its inputs have different batch sizes: {sorted(map(int, named))}")
-    batch = int(named.pop()) if named else WITNESSES[0]
+    batch = int(named.pop()) if named else PROBE_BATCHES[0]
     for value, size in zip(inputs, sizes, strict=True):
         value.shape = ir.Shape([batch, *size])
     return batch
@@ -143,7 +143,7 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     if height is None or width is None:
         text = f"the image size is not fixed: {shape_text(image.shape)}"
         problems.append(Problem(text, place, "give it with --input-size H,W"))
-    sizes = [WITNESSES[0] if batch is None else batch, channels or 1, height or 1, width or 1]
+    sizes = [PROBE_BATCHES[0] if batch is None else batch, channels or 1, height or 1, width or 1]
     if not problems and min(sizes[0], channels or 0, height or 0, width or 0) < 1:
         problems.append(Problem(f"the input has shape {sizes}; sizes of at least 1 were expected", place))
     if problems:

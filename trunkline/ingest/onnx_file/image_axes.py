@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel, TrunklineError
 from trunkline.graph.axes.axis import CHANNEL, COLUMN, ROW, Axes, is_along, is_only
 from trunkline.graph.axes.follow import FIRST, LAST, follow
 from trunkline.graph.axes.windows import WINDOWS
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import IR_VERSION, attribute, inputs_of, name_of
 from trunkline.graph.input_size import InputSize, pixels_of
 from trunkline.graph.passes.base import run_passes
@@ -87,7 +87,7 @@ def _start_of(graph: ir.Graph, window: ir.Node | None, input_size: InputSize | N
     height, width = pixels_of(input_size) or _TRIAL
     image.shape = ir.Shape(
         size if isinstance(size, int) and size > 0 else instead
-        for size, instead in zip(image.shape, (WITNESSES[0], height, width, _CHANNELS[1]), strict=True)
+        for size, instead in zip(image.shape, (PROBE_BATCHES[0], height, width, _CHANNELS[1]), strict=True)
     )
     if image.dtype in OTHERS:
         image.type = ir.TensorType(ir.DataType.FLOAT)

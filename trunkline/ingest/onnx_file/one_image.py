@@ -7,7 +7,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import inputs_of, name_of
 from trunkline.ingest.onnx_file.proto.cut import REARRANGING
-from trunkline.text import quoted
+from trunkline.text import quoted, shape_text
 
 _SHOWN = 6
 
@@ -25,7 +25,7 @@ def only_input(graph: ir.Graph) -> ir.Value:
     if not used:
         advice = "an image that nothing reads gives no features: export the network again"
         raise InvalidModel("no node reads any of the inputs; one image was expected", advice=advice)
-    shown = ", ".join(f"{quoted(name_of(value))} {value.shape or ''}".strip() for value in used[:_SHOWN])
+    shown = ", ".join(_described(value) for value in used[:_SHOWN])
     more = f" and {len(used) - _SHOWN} more" if len(used) > _SHOWN else ""
     text = f"{len(used)} inputs that must be given ({shown}{more}); one image was expected"
     images = [value for value in used if value.shape is not None and len(value.shape) == 4]
@@ -33,6 +33,11 @@ def only_input(graph: ir.Graph) -> ir.Value:
     if len(images) == 1 and (ends := _ends_of(images[0], used, graph)):
         advice = f"cut the network where it has read {quoted(name_of(images[0]))} only: --features {','.join(ends)}"
     raise InvalidModel(text, advice=advice)
+
+
+def _described(value: ir.Value) -> str:
+    name = quoted(name_of(value))
+    return name if value.shape is None else f"{name} {shape_text(value.shape)}"
 
 
 def _ends_of(image: ir.Value, inputs: list[ir.Value], graph: ir.Graph) -> list[str]:

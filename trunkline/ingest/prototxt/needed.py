@@ -6,8 +6,8 @@ from collections.abc import Container, Sequence
 
 from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.deployed import SILENCE
-from trunkline.ingest.prototxt.network.wiring import Blob, Wired
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.network.wiring import Wired, WiredBlob
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.text import quoted
 
@@ -18,7 +18,7 @@ Wanted = tuple[Blob, str]
 """A blob that becomes an output, and the feature's name; empty for the outputs of the file itself."""
 
 
-def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> tuple[list[Wired], list[Wanted]]:
+def needed(layers: Sequence[Wired], features: Sequence[str], report: FileReport) -> tuple[list[Wired], list[Wanted]]:
     """Cut a network to what its features need.
 
     A feature is the name of a value, as the Graph has it: a blob's name, or the name of the layer that works in
@@ -72,7 +72,7 @@ def _features_of(layer: Wired) -> Sequence[Blob]:
     return layer.tops[:1] if layer.text.type == "Pooling" else layer.tops
 
 
-def _is_read(top: Blob, clear: set[int]) -> bool:
+def _is_read(top: WiredBlob, clear: set[int]) -> bool:
     return any(id(reader) in clear for reader in top.readers)
 
 
@@ -110,7 +110,7 @@ def _is_silenced(top: Blob, silent: set[int]) -> bool:
     return bool(top.readers) and all(id(reader) in silent for reader in top.readers)
 
 
-def _ancestors(layers: Sequence[Wired], wanted: Sequence[Blob]) -> list[Wired]:
+def _ancestors(layers: Sequence[Wired], wanted: Sequence[WiredBlob]) -> list[Wired]:
     reached = {id(blob) for blob in wanted}
     kept: list[Wired] = []
     for layer in reversed(layers):

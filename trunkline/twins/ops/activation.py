@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import array_of, attribute
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import input_at, is_stored, number
+from trunkline.twins.ops.common.static_inputs import input_at, is_stored, static_number
 from trunkline.twins.registry import register
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import ints, number, rank_of
+from trunkline.twins.ops.common.static_inputs import rank_of, static_ints, static_number
 from trunkline.twins.ops.common.window import torch_pads
 from trunkline.twins.registry import register
 
@@ -43,7 +43,7 @@ def pad(node: ir.Node) -> Op:
 def center_crop_pad(node: ir.Node) -> Op:
     """Inputs: data, sizes of ``axes``. The middle is kept; an odd pixel is cut, or padded, at the end."""
     rank = rank_of(node)
-    sizes = ints(node, 1) or []
+    sizes = static_ints(node, 1) or []
     axes = attribute(node, "axes") or list(range(rank))
     return Op(partial(_center, wanted=tuple(zip((axis % rank for axis in axes), sizes, strict=True))))
 

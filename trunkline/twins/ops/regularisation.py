@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import number
+from trunkline.twins.ops.common.static_inputs import static_number
 from trunkline.twins.registry import register
 
 

@@ -16,7 +16,7 @@ from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.resampling import COORDINATES, ROUNDINGS, Axis, Kernel
-from trunkline.twins.ops.common.static_inputs import floats, ints
+from trunkline.twins.ops.common.static_inputs import static_floats, static_ints
 from trunkline.twins.registry import register
 
 _TORCH = {("linear", 3): "linear", ("linear", 4): "bilinear", ("linear", 5): "trilinear", ("cubic", 4): "bicubic"}

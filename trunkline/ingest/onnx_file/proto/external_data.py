@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 
 from trunkline.errors import InvalidModel
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
 
 
-class Refused(Exception):
+class ExternalDataFault(Exception):
     """Why a tensor's external data is not read, and what to do."""
 
     def __init__(self, message: str, advice: str = "save the model again, with its data beside it") -> None:
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ByteRange:
     """The bytes of one tensor: ``length`` bytes from ``offset`` on in the file at ``parts`` below the folder."""
 
     parts: tuple[str, ...]
@@ -42,7 +42,7 @@ class Window:
     length: int
 
     @classmethod
-    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> Window:
+    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> ByteRange:
         """Read where ``tensor``, which holds ``nbytes`` bytes, says that its data is.
 
         Raises:
@@ -50,12 +50,14 @@ class Window:
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if len(entries) != len(tensor.external_data):
-            raise Refused("a key of its external data is given twice")
+            raise ExternalDataFault("a key of its external data is given twice")
         if unknown := sorted(entries.keys() - _KEYS):
-            raise Refused(f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}")
+            raise ExternalDataFault(
+                f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}"
+            )
         length = _count(entries, "length", nbytes)
         if length != nbytes:
-            raise Refused(f"its external data has {length} bytes, its shape and type need {nbytes}")
+            raise ExternalDataFault(f"its external data has {length} bytes, its shape and type need {nbytes}")
         return cls(_parts(entries.get("location", "")), _count(entries, "offset", 0), length)
 
 
@@ -67,7 +69,7 @@ class ExternalData:
         self._limits = limits
         self._maps: dict[tuple[str, ...], memoryview] = {}
 
-    def array(self, window: Window, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    def array(self, window: ByteRange, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return a read-only view of one tensor.
 
         Raises:
@@ -76,7 +78,7 @@ class ExternalData:
         content = self._content(window.parts)
         if window.offset + window.length > len(content):
             end = window.offset + window.length
-            raise Refused(f"its external data ends at byte {end}, the file has {len(content)}")
+            raise ExternalDataFault(f"its external data ends at byte {end}, the file has {len(content)}")
         part = content[window.offset : window.offset + window.length]
         return np.frombuffer(part, dtype=dtype.newbyteorder("<")).reshape(tuple(shape))
 
@@ -85,7 +87,7 @@ class ExternalData:
             try:
                 self._maps[parts] = _map(self._folder, parts, self._limits.file_bytes)
             except OSError as error:
-                raise Refused(
+                raise ExternalDataFault(
                     f"external data file {quoted('/'.join(parts))} cannot be read: {error.strerror}"
                 ) from error
         return self._maps[parts]
@@ -94,24 +96,26 @@ class ExternalData:
 def _count(entries: dict[str, str], key: str, default: int) -> int:
     text = entries.get(key, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Refused(f"external data {key} {quoted(text[:40])} is not a whole number of bytes")
+        raise ExternalDataFault(f"external data {key} {quoted(text[:40])} is not a whole number of bytes")
     return int(text)
 
 
 def _parts(location: str) -> tuple[str, ...]:
     if not location or "\0" in location or "\\" in location or ":" in location:
-        raise Refused(f"external data location {quoted(location)} is not the plain name of a file")
+        raise ExternalDataFault(f"external data location {quoted(location)} is not the plain name of a file")
     if location.startswith("/"):
-        raise Refused(f"external data location {quoted(location)} is absolute; it must be in the model's folder")
+        raise ExternalDataFault(
+            f"external data location {quoted(location)} is absolute; it must be in the model's folder"
+        )
     parts = tuple(part for part in location.split("/") if part not in ("", "."))
     if not parts or ".." in parts or location.endswith(("/", "/.")):
-        raise Refused(f"external data location {quoted(location)} does not name a file in the model's folder")
+        raise ExternalDataFault(f"external data location {quoted(location)} does not name a file in the model's folder")
     return parts
 
 
 def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
     if os.open not in os.supports_dir_fd:
-        raise Refused("external data cannot be opened safely on this system", "save the model in one file")
+        raise ExternalDataFault("external data cannot be opened safely on this system", "save the model in one file")
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -138,7 +142,7 @@ def _map_file(name: str, folder: int, limit_bytes: int) -> memoryview:
 def _refuse_link(name: str, folder: int) -> os.stat_result:
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        raise Refused(
+        raise ExternalDataFault(
             f"external data goes through the link {quoted(name)}", f"copy what it points to: cp -rL {name} COPY"
         )
     return status
@@ -146,17 +150,17 @@ def _refuse_link(name: str, folder: int) -> os.stat_result:
 
 def _check(status: os.stat_result, name: str, limit_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Refused(f"external data {quoted(name)} is not a regular file")
+        raise ExternalDataFault(f"external data {quoted(name)} is not a regular file")
     if status.st_nlink > 1:
         advice = f"replace it by a copy of its own: cp {name} COPY && mv COPY {name}"
-        raise Refused(f"external data file {quoted(name)} has another name elsewhere (a hard link)", advice)
+        raise ExternalDataFault(f"external data file {quoted(name)} has another name elsewhere (a hard link)", advice)
     if status.st_size > limit_bytes:
-        raise Refused(
+        raise ExternalDataFault(
             f"external data file {quoted(name)} holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
-            allow("file_bytes", status.st_size),
+            how_to_raise("file_bytes", status.st_size),
         )
 
 
-def refused(error: Refused, name: str) -> InvalidModel:
+def external_data_error(error: ExternalDataFault, name: str) -> InvalidModel:
     """Return ``error`` as the user's error about the tensor called ``name``."""
     return InvalidModel(f"tensor {quoted(name)}: {error}", place=name, advice=error.advice)

@@ -8,7 +8,7 @@ import onnx
 from onnx import inliner
 
 from trunkline.errors import InvalidModel
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 
 _LONG_NAME = "ai.onnx"
 """The default domain, written out."""
@@ -22,7 +22,7 @@ Key = tuple[str, str, str]
 """What a call names its function by: domain, name, overload."""
 
 
-def write_plainly(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
+def inline_functions(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
     """Take the detours out of ``proto``; what is not one is left for the scan to judge.
 
     Raises:
@@ -80,7 +80,7 @@ def _check_growth(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
         raise InvalidModel(text, place=place, advice="export the model without functions")
     if total > limits.nodes:
         text = f"{total:,} nodes with its functions inlined; at most {limits.nodes:,} are read"
-        raise InvalidModel(text, place=place, advice=allow("nodes", total))
+        raise InvalidModel(text, place=place, advice=how_to_raise("nodes", total))
     # A call may hand a tensor down to every node of what it calls.
     copied = [node for body in bodies.values() for node in body] + [node for node in graph if _key(node) in bodies]
     bytes_each = max((node.ByteSize() for node in copied), default=0)

@@ -1,4 +1,4 @@
-"""The door for ONNX files: from a path to an onnx-ir model whose every byte has been checked.
+"""ONNX files: from a path to an onnx-ir model whose every byte has been checked.
 
 onnx-ir's own loader is not used: given a bare file name it skips every check of external data paths.
 """
@@ -18,8 +18,13 @@ from trunkline.files.mapped import map_file
 from trunkline.files.read import read_bytes
 from trunkline.graph.fillers import FILLER_KEY
 from trunkline.graph.marks import restore_marks
-from trunkline.ingest.onnx_file.proto.external_data import ExternalData, Refused, Window, refused
-from trunkline.ingest.onnx_file.proto.inline_functions import write_plainly
+from trunkline.ingest.onnx_file.proto.external_data import (
+    ByteRange,
+    ExternalData,
+    ExternalDataFault,
+    external_data_error,
+)
+from trunkline.ingest.onnx_file.proto.inline_functions import inline_functions
 from trunkline.ingest.onnx_file.proto.own_weights import LARGE_FILE_BYTES, OwnWeights, without_weights
 from trunkline.ingest.onnx_file.proto.scan import scan
 from trunkline.ingest.onnx_file.proto.tensors import bytes_of, is_external, is_packed, numpy_type
@@ -42,7 +47,7 @@ def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] 
     """
     proto, own = _opened(path, limits)
     try:
-        write_plainly(proto, limits, str(path))
+        inline_functions(proto, limits, str(path))
         prepare(proto)
         scan(proto, limits, str(path))
         arrays = _stored_elsewhere(proto.graph, path.absolute().parent.resolve(), limits, own)
@@ -93,8 +98,8 @@ def _stored_elsewhere(
             continue
         try:
             tensors[tensor.name] = _mapped(tensor, data)
-        except Refused as error:
-            problems += refused(error, tensor.name).problems
+        except ExternalDataFault as error:
+            problems += external_data_error(error, tensor.name).problems
     if problems:
         raise InvalidModel(problems)
     return tensors
@@ -102,7 +107,7 @@ def _stored_elsewhere(
 
 def _mapped(tensor: onnx.TensorProto, data: ExternalData) -> ir.TensorProtocol:
     kind, size = ir.DataType(tensor.data_type), bytes_of(tensor)
-    window = Window.of(tensor, size)
+    window = ByteRange.of(tensor, size)
     if is_packed(tensor):
         content = data.array(window, [size], np.dtype(np.uint8))
         return ir.PackedTensor(content, kind, shape=ir.Shape(tensor.dims), name=tensor.name)

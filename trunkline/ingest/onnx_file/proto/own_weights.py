@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.files.mapped import map_file
-from trunkline.files.wire import BYTES, Field, Wire, WireFault, message
+from trunkline.files.wire import BYTES, Wire, WireFault, WireField, message
 from trunkline.text import shape_text
 
 LARGE_FILE_BYTES = 2**25
@@ -121,7 +121,7 @@ def open_shell(path: Path) -> tuple[onnx.ModelProto, OwnWeights]:
     return onnx.ModelProto.FromString(data), own
 
 
-def _graph_parts(wire: Wire, graph: Field, own: OwnWeights) -> Sequence[bytes]:
+def _graph_parts(wire: Wire, graph: WireField, own: OwnWeights) -> Sequence[bytes]:
     parts = []
     for item in wire.fields(graph.start, graph.end):
         is_large = item.number == _GRAPH_INITIALIZER and item.end - item.start > _LARGE_WEIGHT_BYTES
@@ -130,7 +130,7 @@ def _graph_parts(wire: Wire, graph: Field, own: OwnWeights) -> Sequence[bytes]:
     return parts
 
 
-def _shell(wire: Wire, tensor: Field, own: OwnWeights) -> bytes | None:
+def _shell(wire: Wire, tensor: WireField, own: OwnWeights) -> bytes | None:
     """Return a tensor without its bytes, whose place is kept; ``None`` for one that does not hold plain bytes."""
     fields = list(wire.fields(tensor.start, tensor.end))
     content = [item for item in fields if item.number == _TENSOR_RAW_DATA]

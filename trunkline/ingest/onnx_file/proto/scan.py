@@ -18,7 +18,7 @@ from trunkline.ingest.onnx_file.proto.operators import WITHDRAWN, supported_text
 from trunkline.ingest.onnx_file.proto.tensors import tensor_problems
 from trunkline.ingest.onnx_file.proto.unsupported import is_unheard_of, label, unsupported
 from trunkline.ingest.onnx_file.proto.utf8 import text_problems
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 OLDEST_OPSET = 7
@@ -40,7 +40,7 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     opset = _opset(proto, place)
     if (count := count_nodes(proto.graph)) > limits.nodes:
         text = f"{count:,} nodes; at most {limits.nodes:,} are read"
-        raise InvalidModel(text, place=place, advice=allow("nodes", count))
+        raise InvalidModel(text, place=place, advice=how_to_raise("nodes", count))
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
     if problems := [*unsupported(proto, opset)]:

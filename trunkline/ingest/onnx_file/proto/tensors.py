@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from trunkline.errors import Problem
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 
 _FIELDS: Mapping[int, tuple[str, float]] = {
     TensorProto.FLOAT: ("float_data", 4),
@@ -71,7 +71,7 @@ def tensor_problems(graph: onnx.GraphProto, limits: Limits) -> Iterator[Problem]
             total += _elements(tensor)
     if total > limits.total_elements:
         text = f"the stored tensors hold {total:,} numbers; at most {limits.total_elements:,} are read"
-        yield Problem(text, advice=allow("total_elements", total))
+        yield Problem(text, advice=how_to_raise("total_elements", total))
 
 
 def _elements(tensor: TensorProto) -> int:

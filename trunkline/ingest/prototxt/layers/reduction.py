@@ -7,7 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.layers.formula import Step, chain, reduction
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, chain, reduction
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
 _UNSET = "0"
@@ -27,7 +27,7 @@ def reduce(layer: Layer) -> ir.Value:
     value = layer.inputs[0]
     before = {"ASUM": [Step("Abs")], "SUMSQ": [Step("Mul", value)]}.get(operation, [])
     total = reduction(layer, "ReduceMean" if operation == "MEAN" else "ReduceSum", axes, keepdims=False)
-    after = [] if factor == 1 else [Step("Mul", layer.number("coeff", factor))]
+    after = [] if factor == 1 else [FormulaStep("Mul", layer.number("coeff", factor))]
     return chain(layer, value, [*before, total, *after])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.graph import Attribute
-from trunkline.ingest.prototxt.layers.formula import Step, affine_steps, chain, lead, reduction
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, affine_steps, chain, lead, reduction
 from trunkline.ingest.prototxt.layers.initial import ONE, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.text.fields import Fields
@@ -58,7 +58,9 @@ def normalize(layer: Layer) -> ir.Value:
     if not fields.flag("add_eps_before_sqrt", True) and len(axes) > 1:
         root.reverse()
     norm = lead(layer, value, [*total, *root])
-    return chain(layer, value, [Step("Div", norm), Step("Mul", layer.weight("weight", shape, start, blob=0))])
+    return chain(
+        layer, value, [FormulaStep("Div", norm), FormulaStep("Mul", layer.weight("weight", shape, start, blob=0))]
+    )
 
 
 def mvn(layer: Layer) -> ir.Value:
@@ -81,7 +83,7 @@ def mvn(layer: Layer) -> ir.Value:
     root = [Step("Sqrt"), *affine_steps(layer, 1.0, epsilon)]
     if fields.flag("add_eps_before_sqrt", False):
         root.reverse()
-    deviation = lead(layer, centred, [Step("Mul", centred), mean, *root])
+    deviation = lead(layer, centred, [FormulaStep("Mul", centred), mean, *root])
     return layer.node("Div", [centred, deviation])
 
 

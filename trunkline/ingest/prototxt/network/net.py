@@ -9,7 +9,7 @@ from trunkline.ingest.prototxt.network.phase import is_deployed, read_state
 from trunkline.ingest.prototxt.network.upgrade_v1 import upgraded
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.guess import guess
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message
 from trunkline.limits import Limits
@@ -61,7 +61,7 @@ class Net:
     left_out: tuple[LayerText, ...]
 
 
-def read_net(root: Message, report: Report, limits: Limits) -> Net:
+def read_net(root: Message, report: FileReport, limits: Limits) -> Net:
     """Read the file's own fields and the heads of its layers.
 
     The inputs stay in ``fields``, for :mod:`trunkline.ingest.prototxt.network.inputs`.
@@ -104,7 +104,7 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
     return LayerText(name, kind, head.where("name"), fields, bottoms, tops)
 
 
-def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
+def _refuse_untyped(layers: Sequence[LayerText], report: FileReport) -> None:
     untyped = [layer for layer in layers if not layer.type]
     # In V0 a layer's type and settings lie one block deeper: layers { layer { … } bottom: … top: … }.
     nested = [layer for layer in untyped if layer.fields.has("layer")]

@@ -26,7 +26,7 @@ Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class _WindowAxis:
     """The windows along height or width."""
 
     size: int
@@ -149,7 +149,7 @@ def _fitting(
     return None
 
 
-def _has_empty_windows(axes: Sequence[_Axis]) -> bool:
+def _has_empty_windows(axes: Sequence[_WindowAxis]) -> bool:
     """Whether rounding up gives a window beyond the input, which Caffe drops only where there is padding."""
     if any(any(axis.pads) for axis in axes):
         return False
