@@ -155,7 +155,7 @@ class Twin(WeightStore):
     def _read(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         return values[name] if name in values else self.tensor(name)
 
-    def _schedule(self, outputs: tuple[str, ...]) -> tuple[Step, ...]:
+    def _schedule(self, outputs: tuple[str, ...]) -> tuple[ScheduledOp, ...]:
         # The same few sets of outputs are wanted in every step of a training.
         if outputs not in self._schedules:
             self._check_outputs(outputs)
@@ -198,7 +198,7 @@ def _precise(tensor: Tensor, operator: nn.Module) -> Tensor:
     return tensor.double()
 
 
-def _step(index: int, node: ir.Node) -> Step:
+def _step(index: int, node: ir.Node) -> ScheduledOp:
     reads: list[str | None] = []
     for position, value in enumerate(node.inputs):
         # A static argument is fixed in the operator, which is then called with None in its place.
@@ -206,7 +206,7 @@ def _step(index: int, node: ir.Node) -> Step:
             reads.append(None)
         else:
             reads.append(name_of(value))
-    return Step(index, tuple(reads), tuple(value.name or "" for value in node.outputs))
+    return ScheduledOp(index, tuple(reads), tuple(value.name or "" for value in node.outputs))
 
 
 def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:

@@ -17,7 +17,7 @@ from trunkline.graph.features import cut
 from trunkline.graph.graph import Graph, name_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
-from trunkline.limits import Limits
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
@@ -144,7 +144,7 @@ def build(
         taps = need_taps([head], options.limits)
         graph = read_backbone(backbone, taps=taps, options=options)
         graph = graph if taps else _one_output(graph, last=True)
-        heads = {task: make_head(head, graph, channels, limits) for task, channels in tasks.items()}
+        heads = {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
     found = Backbone(graph)
     plan = sharing.resolve(found, list(tasks))
     lowered = lower(plan, found, heads).graph

@@ -113,7 +113,7 @@ def _size_of(held: Sequence[tuple[Probe, dict[str, Array]]]) -> int:
     return sum(array.nbytes for _, found in held for array in found.values())
 
 
-def _refused(action: str, error: Exception) -> ParityFailure:
+def _session_error(action: str, error: Exception) -> ParityFailure:
     """Return our error for one of onnxruntime's, whose types share no base but ``Exception``."""
     reason = escaped(str(error), 400) or type(error).__name__
     return ParityFailure(f"onnxruntime cannot {action} the exported model: {reason}")

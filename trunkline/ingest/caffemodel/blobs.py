@@ -118,7 +118,7 @@ def _run(wire: Wire, item: WireField, width: int, end: int) -> tuple[NumberRun, 
     if length % width:
         raise WireFault(f"{length:,} bytes of data are no whole number of {width}-byte numbers", item.at)
     if item.wire == BYTES:
-        return Run(item.start, length // width, width), item.end
+        return NumberRun(item.start, length // width, width), item.end
     # Not packed: each number is a field with a tag. Equal tags are counted by NumPy, because there may be millions.
     stride = item.end - item.at
     count = _equal_tags(wire.data, item.at, stride, item.start - item.at, end)

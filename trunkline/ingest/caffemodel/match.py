@@ -59,7 +59,7 @@ class _Matching:
         }
         return Matched(tensors, tuple(self.unused), tuple(self.problems), frozenset(self.misfits))
 
-    def _layer(self, layer: Layer) -> None:
+    def _layer(self, layer: CaffemodelLayer) -> None:
         """Find the weights that one layer's blobs are, or note why they are none."""
         roles = self.targets.of(layer.name)
         if not roles:  # Caffe, too, passes over layers that the network does not have
@@ -110,7 +110,7 @@ def _fits(found: Sequence[int], wanted: Sequence[int]) -> bool:
     return [size for size in found if size != 1] == [size for size in wanted if size != 1]
 
 
-def _lazy(name: str, shape: tuple[int, ...], blob: Blob, factor: Blob | None) -> ir.LazyTensor:
+def _lazy(name: str, shape: tuple[int, ...], blob: CaffemodelBlob, factor: CaffemodelBlob | None) -> ir.LazyTensor:
     """Return a tensor that reads its numbers each time they are wanted, so that the file is their only lasting copy."""
 
     def read() -> ir.TensorProtocol:

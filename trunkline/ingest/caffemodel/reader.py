@@ -1,6 +1,6 @@
 """caffemodel → layers with blobs.
 
-Field numbers are those of Caffe's schema, ``caffe.proto``: ``NetParameter.layer`` holds today's layers,
+WireField numbers are those of Caffe's schema, ``caffe.proto``: ``NetParameter.layer`` holds today's layers,
 ``NetParameter.layers`` those of before 2014 (``V1LayerParameter``), inside which the oldest files keep a
 ``V0LayerParameter``. Everything else of the network's description is skipped: the prototxt gives it.
 """
@@ -35,7 +35,7 @@ _V2, _V1, _V0 = _Schema(1, 7), _Schema(4, 6), _Schema(1, 50)
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class CaffemodelLayer:
     """A layer that holds blobs; ``offset`` is the byte at which it starts in the file."""
 
     name: str

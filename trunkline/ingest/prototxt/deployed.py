@@ -67,7 +67,7 @@ def _reason(layer: LayerText, labels: set[str]) -> str:
     return ""
 
 
-def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: Report) -> None:
+def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: FileReport) -> None:
     """Report a layer that reads a loss or a class number: it would be lost without a word."""
     for name, at in layer.bottoms:
         if name in dropped:

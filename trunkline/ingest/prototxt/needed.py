@@ -14,7 +14,7 @@ from trunkline.text import quoted
 _FEW = 8
 """Features that a user can be expected to write."""
 
-Wanted = tuple[Blob, str]
+Wanted = tuple[WiredBlob, str]
 """A blob that becomes an output, and the feature's name; empty for the outputs of the file itself."""
 
 
@@ -67,7 +67,7 @@ def readable_features(layers: Sequence[Wired], known: Container[str]) -> list[st
     return [top.name for top in ends] if len(ends) <= _FEW else []
 
 
-def _features_of(layer: Wired) -> Sequence[Blob]:
+def _features_of(layer: Wired) -> Sequence[WiredBlob]:
     """Return what a layer computes, without the mask of a Pooling, which is no feature."""
     return layer.tops[:1] if layer.text.type == "Pooling" else layer.tops
 
@@ -94,7 +94,7 @@ def _without_silenced(layers: Sequence[Wired]) -> tuple[list[Wired], list[Wanted
     return kept, [(top, "") for top in ends]
 
 
-def _unread_tops(layers: Sequence[Wired]) -> list[Blob]:
+def _unread_tops(layers: Sequence[Wired]) -> list[WiredBlob]:
     """Return the blobs that nothing reads, which are a Caffe network's outputs."""
     return [top for layer in layers for top in layer.tops if not top.readers]
 
@@ -106,7 +106,7 @@ def _forget_reader(layer: Wired) -> None:
             blob.readers.remove(layer)
 
 
-def _is_silenced(top: Blob, silent: set[int]) -> bool:
+def _is_silenced(top: WiredBlob, silent: set[int]) -> bool:
     return bool(top.readers) and all(id(reader) in silent for reader in top.readers)
 
 

@@ -46,7 +46,7 @@ def read_prototxt(
         path: The file.
         input_size: ``(height, width)`` in pixels, or ``(channels, height, width)``, to use instead of the file's.
         limits: What the file may ask for.
-        features: Names of values, blobs or layers to end the network at. Layers that they do not need are not
+        features: BlobNames of values, blobs or layers to end the network at. Layers that they do not need are not
             translated, so they may be of any type.
 
     Returns:
@@ -99,7 +99,7 @@ class _Wish:
 
     Attributes:
         size: The size of the image, to use instead of the file's.
-        features: Names of values, blobs or layers to end the network at.
+        features: BlobNames of values, blobs or layers to end the network at.
         limits: What the file may ask for.
     """
 
@@ -119,7 +119,7 @@ def _read(source: Source, stem: str, wish: _Wish) -> Graph:
     return graph
 
 
-def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
+def _build(net: Net, name: str, wish: _Wish, report: FileReport) -> Graph | None:
     """Return the Graph of a network, or ``None`` where that was impossible, which is then in the report."""
     inputs = declared_inputs(net, report)
     if net.layers:  # a file without layers has that one fault; its fields would be many more

@@ -21,7 +21,7 @@ Values = dict[WiredBlob, ir.Value]
 _OTHERWISE = "replace it, rewrite it with supported layers, or cut the network before it with --features"
 
 
-def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Report) -> None:
+def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: FileReport) -> None:
     """Report every layer that has no place in the network: its blobs do not exist, or its type has no translator."""
     for wired in layers:
         for fault in wired.faults:

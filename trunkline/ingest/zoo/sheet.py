@@ -97,4 +97,4 @@ def _field(name: str, value: Value) -> TextField:
         return _block(name, value)
     text = str(value).lower() if isinstance(value, bool) else str(value)  # protobuf writes true, Python True
     is_quoted = isinstance(value, str) and not isinstance(value, Word)
-    return Field(name, Scalar(text, is_quoted, _NOWHERE), _NOWHERE)
+    return TextField(name, Scalar(text, is_quoted, _NOWHERE), _NOWHERE)

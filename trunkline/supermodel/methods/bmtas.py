@@ -18,7 +18,8 @@ weights of its own (``tie = false``), whatever number it chooses later.
 In the search the last normalisation of each block has no scale and offset of its own, so that instances compete at
 equal scale. Departures from paper and release: the resource loss is exact here, for any number of tasks (Eq. 6, and the
 release, count blocks as split more often than they are: 41.7 of them instead of 25.9 for five tasks of eighteen that
-share nearly all); the release adds it once for each task, so its λ counts T times; and its Adam for the weights is SGD here, as the paper has.
+share nearly all); the release adds it once for each task, so its λ counts T times; and its Adam for the weights is SGD
+here, as the paper has.
 """
 
 from __future__ import annotations

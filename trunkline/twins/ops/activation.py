@@ -149,7 +149,7 @@ def _stored_bound(node: ir.Node, index: int) -> float | int | None:
     if bound.size == 0:
         return None
     if bound.size > 1:
-        return number(node, index, 0.0)
+        return static_number(node, index, 0.0)
     # An integer stays one: clamping integers by a float would change their type.
     return cast("float | int", bound.item())
 

@@ -29,10 +29,10 @@ class AxisSlice:
 @register("Slice")
 def slice_(node: ir.Node) -> Op:
     """Inputs: data, starts, ends, axes, steps."""
-    starts, ends = ints(node, 1) or [], ints(node, 2) or []
+    starts, ends = static_ints(node, 1) or [], static_ints(node, 2) or []
     # ONNX: without axes the cuts are of the first ones, in order; without steps every element is taken.
-    axes = ints(node, 3) or list(range(len(starts)))
-    steps = ints(node, 4) or [1] * len(starts)
+    axes = static_ints(node, 3) or list(range(len(starts)))
+    steps = static_ints(node, 4) or [1] * len(starts)
     rank = rank_of(node)
     cuts = [AxisSlice(axis % rank, *rest) for axis, *rest in zip(axes, starts, ends, steps, strict=True)]
     return Op(partial(_slice, cuts=tuple(cuts)))
@@ -57,7 +57,7 @@ def _cut(x: Tensor, cut: AxisSlice) -> Tensor:
     return x[_along(cut.axis, pixels)].flip(cut.axis)
 
 
-def _bounds(cut: Cut, size: int) -> tuple[int, int]:
+def _bounds(cut: AxisSlice, size: int) -> tuple[int, int]:
     """Return the first pixel and the one past the last, clamped by ONNX's rules.
 
     They are not quite Python's: going backwards, a start before the axis is its first pixel.

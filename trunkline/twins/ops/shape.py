@@ -82,7 +82,7 @@ def expand(node: ir.Node) -> Op:
 @register("Tile")
 def tile(node: ir.Node) -> Op:
     """Repeat whole axes; input 1 holds the number of times for each axis."""
-    return Op(partial(_tile, times=tuple(ints(node, 1) or ())))
+    return Op(partial(_tile, times=tuple(static_ints(node, 1) or ())))
 
 
 @register("DepthToSpace")

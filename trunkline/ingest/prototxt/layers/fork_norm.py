@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from trunkline.graph.fillers import Filler
 from trunkline.ingest.prototxt.layers.affine import per_channel
-from trunkline.ingest.prototxt.layers.formula import Step, chain
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, chain
 from trunkline.ingest.prototxt.layers.initial import ONE, ZERO, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.text.fields import Fields

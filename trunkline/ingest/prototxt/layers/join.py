@@ -38,7 +38,7 @@ def axpy(layer: Layer) -> ir.Value:
     """Axpy: a · x + y with one factor per channel (Hu et al. 2018) → Mul, Add."""
     factor, x, y = (layer.shape(index) for index in range(3))
     if x != y:
-        raise _mismatch(layer, "add", 2, 1)
+        raise _mismatch_error(layer, "add", 2, 1)
     one_per_channel = bool(x) and factor[:1] == x[:1] and all(size == 1 for size in factor[1:])
     if not one_per_channel or len(factor) > len(x):
         message = f"{layer.text} needs one factor per channel of {layer.written(1)}, found {layer.written(0)}"

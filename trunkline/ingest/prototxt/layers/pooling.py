@@ -117,7 +117,7 @@ def _average_of_pixels(layer: Layer, shape: CaffeWindow, round_up: bool) -> ir.V
     return layer.node("AveragePool", layer.inputs, {**attributes, "count_include_pad": 0})
 
 
-def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
+def _rounding(layer: Layer, shape: CaffeWindow, round_up: bool) -> _Rounding:
     """Return how ONNX gets Caffe's number of windows: by rounding down, by rounding up, or by more end padding."""
     overhang, is_floor, is_ceiling = [], True, True
     pads = zip(shape.padding.begin, shape.padding.end, strict=True)
@@ -170,7 +170,7 @@ def _rounds_up(layer: Layer, fields: Fields) -> bool:
     return ceil
 
 
-def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None:
+def _refuse(layer: Layer, fields: Fields, shape: CaffeWindow, round_up: bool) -> None:
     """Raise if the windows are none that Caffe accepts and ONNX can say."""
     if shape.dilation != (1, 1):
         raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
@@ -182,7 +182,7 @@ def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None
     refuse_large(layer, shape)
 
 
-def _refuse_empty_windows(layer: Layer, shape: Window) -> None:
+def _refuse_empty_windows(layer: Layer, shape: CaffeWindow) -> None:
     """Refuse a last window that begins beyond the input, which Caffe drops only where there is padding."""
     for size, kernel, stride in zip(layer.image()[1:], shape.kernel, shape.stride, strict=True):
         steps = -(-max(0, size - kernel) // stride)

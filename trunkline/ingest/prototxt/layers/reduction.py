@@ -25,7 +25,7 @@ def reduce(layer: Layer) -> ir.Value:
     axis, factor = layer.axis(fields, default=0), fields.number("coeff", 1.0)
     axes = range(axis, len(layer.shape()) + 1)
     value = layer.inputs[0]
-    before = {"ASUM": [Step("Abs")], "SUMSQ": [Step("Mul", value)]}.get(operation, [])
+    before = {"ASUM": [FormulaStep("Abs")], "SUMSQ": [FormulaStep("Mul", value)]}.get(operation, [])
     total = reduction(layer, "ReduceMean" if operation == "MEAN" else "ReduceSum", axes, keepdims=False)
     after = [] if factor == 1 else [FormulaStep("Mul", layer.number("coeff", factor))]
     return chain(layer, value, [*before, total, *after])

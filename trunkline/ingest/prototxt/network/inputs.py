@@ -1,4 +1,4 @@
-"""The image input: legacy ``input`` fields, Input layers, or the first blob of a data layer."""
+"""The image input: legacy ``input`` fields, NetInput layers, or the first blob of a data layer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def image_input(
 
     Args:
         inputs: All declared inputs.
-        read: Names of the blobs that the kept layers read.
+        read: BlobNames of the blobs that the kept layers read.
         net: The file; its place carries the error when there is no input at all.
         report: Where problems go.
         size: The image size to use instead of the file's; channels have to agree, if the file names them.
@@ -107,7 +107,7 @@ def _ask_for_size(item: NetInput, report: FileReport) -> None:
     report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
 
 
-def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
+def _sized(item: NetInput, report: FileReport, size: InputSize | None) -> NetInput | None:
     """Settle the sizes of the image: the caller's height and width before the file's, but the file's channels."""
     dims, pixels, given = item.dims, pixels_of(size), channels_of(size)
     known = _known_channels(item)
@@ -134,7 +134,7 @@ def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
     return replace(item, dims=(channels, height, width))
 
 
-def _known_channels(item: Input) -> int | None:
+def _known_channels(item: NetInput) -> int | None:
     """Return the channels that the file gives an input, or ``None`` where it leaves them open, as by -1."""
     if len(item.dims) != 4:
         return item.channels
@@ -154,8 +154,8 @@ def _three(item: NetInput, report: FileReport) -> int:
     return 3
 
 
-def _legacy(fields: Fields, report: Report) -> list[Input]:
-    """Return the inputs that the file itself declares, as was done before Caffe had Input layers.
+def _legacy(fields: Fields, report: FileReport) -> list[NetInput]:
+    """Return the inputs that the file itself declares, as was done before Caffe had NetInput layers.
 
     Their sizes are in ``input_dim``, four numbers an input in one flat list, or later in ``input_shape`` blocks.
     """
@@ -190,7 +190,7 @@ def _input_layer(layer: LayerText, report: FileReport) -> list[NetInput]:
     return [NetInput(name, at, shape) for (name, at), shape in zip(layer.tops, shapes, strict=True)]
 
 
-def _data_layer(layer: LayerText, report: Report) -> list[Input]:
+def _data_layer(layer: LayerText, report: FileReport) -> list[NetInput]:
     """Return the image of a data layer, its first top as in Caffe, and later tops that are no labels."""
     blobs = [(name, at) for name, at in layer.tops if name not in data_layers.labels_of(layer)]
     if not blobs:

@@ -77,7 +77,7 @@ def _upgraded(item: TextField) -> TextField:
     if not isinstance(value, Scalar):
         return item
     if item.name == "type":  # a type that is not listed keeps its name, which the error then shows
-        return Field(item.name, Scalar(V1_TYPES.get(value.text, value.text), value.quoted, value.at), item.at)
+        return TextField(item.name, Scalar(V1_TYPES.get(value.text, value.text), value.quoted, value.at), item.at)
     # In V1 the names under which layers share blobs are strings: param: "shared". Today each is in a block.
     if item.name == "param":
         return TextField(item.name, Message([TextField("name", value, value.at)], value.at), item.at)

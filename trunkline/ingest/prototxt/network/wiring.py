@@ -18,7 +18,7 @@ from trunkline.text import quoted
 
 
 @dataclass(eq=False, slots=True)
-class Blob:
+class WiredBlob:
     """One value, written once: by a layer, or as the input."""
 
     name: str

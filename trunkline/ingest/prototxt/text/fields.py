@@ -31,7 +31,7 @@ class Fields:
     >>> from trunkline.ingest.prototxt.text.source import Source
     >>> from trunkline.ingest.prototxt.text.tree import parse
     >>> source = Source("num_output: 8 bias_term: false colour: RED", "net.prototxt")
-    >>> report = Report(source)
+    >>> report = FileReport(source)
     >>> fields = Fields(parse(source), report, "Convolution", limit=1000)
     >>> fields.integer("num_output", 1), fields.flag("bias_term", True), fields.integer("stride", 1)
     (8, False, 1)

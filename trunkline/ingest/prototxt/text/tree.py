@@ -69,7 +69,7 @@ def parse(source: Source, limits: Limits | None = None) -> Message:
     [('name', 'conv1'), ('pad', '1'), ('pad', '2')]
 
     Raises:
-        InvalidModel: The text is not in the format, or asks for more than ``limits`` allow.
+        InvalidModel: The text is not in the format, or asks for more than ``limits`` how_to_raise.
     """
     return _Parser(source, limits or Limits()).run()
 

@@ -20,7 +20,7 @@ def write(message: Message) -> str:
     """
     lines: list[str] = []
     # A stack of our own, so that no depth of blocks meets Python's limit of calls; None closes a block.
-    todo: list[tuple[int, Field | None]] = [(0, item) for item in reversed(message.fields)]
+    todo: list[tuple[int, TextField | None]] = [(0, item) for item in reversed(message.fields)]
     while todo:
         depth, item = todo.pop()
         indent = "  " * depth

@@ -80,7 +80,7 @@ class CaffeNet:
         return write(Message([_string("name", self.name), *blocks], _NOWHERE))
 
 
-def block(name: str, settings: Mapping[str, Setting]) -> Field:
+def block(name: str, settings: Mapping[str, Setting]) -> TextField:
     """Return the field ``name { … }`` with these settings.
 
     >>> pool = block("pooling_param", {"pool": "MAX", "kernel_size": [2, 3]})
@@ -91,7 +91,7 @@ def block(name: str, settings: Mapping[str, Setting]) -> Field:
       kernel_size: 3
     }
     """
-    fields: list[Field] = []
+    fields: list[TextField] = []
     for key, value in settings.items():
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         fields.extend(_scalar(key, item) for item in items)

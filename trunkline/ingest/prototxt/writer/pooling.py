@@ -141,7 +141,7 @@ def _fitting(
     """Return the first choice and rounding with which Caffe makes ``wanted`` windows, and would accept the layer."""
     for (kind, pads), up in product(choices, (True, False)):
         ends = zip(pads[:2], pads[2:], strict=True)
-        axes = [_Axis(*axis) for axis in zip(size, kernel, stride, ends, strict=True)]
+        axes = [_WindowAxis(*axis) for axis in zip(size, kernel, stride, ends, strict=True)]
         if not all(axis.is_accepted for axis in axes) or (up and _has_empty_windows(axes)):
             continue
         if tuple(output_size(axis.size, axis.kernel, axis.stride, axis.pads, up) for axis in axes) == wanted:
