@@ -37,8 +37,8 @@ def kinds_in(package: str, base: type[T]) -> dict[str, type[T]]:
     Raises:
         ValueError: Two kinds have one name.
 
-    >>> from trunkline.fragments.joins.base import JoinKind
-    >>> "mix" in kinds_in("trunkline.fragments.joins", JoinKind)
+    >>> from trunkline.supermodel.methods.base import Method
+    >>> "automtl" in kinds_in("trunkline.supermodel.methods", Method)
     True
     """
     found: dict[str, type[T]] = {}

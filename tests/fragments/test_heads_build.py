@@ -94,7 +94,7 @@ def test_features_of_the_pipeline_file(net: Path, tmp_path: Path) -> None:
     tables = {"data": {"kind": "scenes", "size": [64, 96], "length": 4, "val_length": 2}, "backbone": str(net)}
     tasks = {"segmentation": {"head": "fpn"}, "depth": {}}
     project = Project(parse_config({**tables, "tasks": tasks, "features": ["c2", "c1"]}), tmp_path / "run")
-    assert [name_of(value) for value in project.backbone.outputs] == ["c1", "c2"]
+    assert [name_of(value) for value in project.backbone.graph.outputs] == ["c1", "c2"]
     assert len(project.heads["segmentation"].model.graph.inputs) == 2
     found = Project(parse_config({**tables, "tasks": tasks}), tmp_path / "run")
     assert [name_of(value) for value in found.backbone.outputs] == ["c1", "c2", "c3"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from agreement import relative, run_onnx, shaken
+from automtl_model import AutoMTL
 from backbones import BACKBONES, conv, unit
 from plans import TASKS, choose, of_any_column, random_plan
 
@@ -27,7 +28,6 @@ from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
 SEEDS = range(100)
@@ -109,9 +109,9 @@ def test_task_reads_its_own_maps() -> None:
 def test_unit_mixing_keeps_every_map_alive() -> None:
     backbone = two_taps()
     model = AutoMTL(backbone, heads_of(backbone), TASKS)
-    model.begin_step(0, mode="average")
+    model.mode("average")
     model(images())[TASKS[0]].square().sum().backward()
-    moved = {name for name, p in model.parameter_groups()["weights"].items() if p.grad is not None}
+    moved = {name for name, p in model.weight_parameters().items() if p.grad is not None}
     assert {"stem.weight", "a2.weight@1", "b2.weight@1", "head.depth.low.weight"} <= moved
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import torch
+from automtl_model import OWN, SHARED, SKIPPED, AutoMTL
 
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.graph.graph import Graph
@@ -14,8 +15,6 @@ from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.methods.automtl import AutoMTL
 
 TASKS = ("depth", "normals", "seg")
 
@@ -43,8 +42,8 @@ def choose(model: AutoMTL, plan: SharingPlan) -> None:
     for i, unit in enumerate(model.units):
         for t, task in enumerate(plan.tasks):
             logits[i, t, option_of(plan.choice(unit.name, task))] = 1
-    model.set_policy(logits)
-    model.begin_step(0, mode="argmax")
+    model.set_logits(logits)
+    model.mode("argmax")
 
 
 def of_any_column(origin: Origin, instance: int | None = None) -> Origin:

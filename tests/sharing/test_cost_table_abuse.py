@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import BACKBONES
 from cost_backbones import attention, non_local
 from plans import light_heads, option_of, random_plan
@@ -21,7 +22,6 @@ from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import BackboneId, SharingPlan
 from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 
 pytestmark = pytest.mark.abuse
 
@@ -54,7 +54,7 @@ def sure(model: AutoMTL, plan: SharingPlan) -> None:
     for i, unit in enumerate(model.units):
         for t, task in enumerate(plan.tasks):
             logits[i, t, option_of(plan.choice(unit.name, task))] = 1000.0
-    model.set_policy(logits)
+    model.set_logits(logits)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -100,12 +100,12 @@ def test_what_a_table_charges(tmp_path: Path) -> None:
     whole = 10 + 5 * 2 + 2 * 3
     logits = torch.zeros(6, 2, 3)
     logits[..., 0] = 1000
-    model.set_policy(logits)
-    assert float(model.expected_cost.absolute(model.probabilities()).detach()) == pytest.approx(whole)
+    model.set_logits(logits)
+    assert float(model.expected_cost.absolute(model.distribution()).detach()) == pytest.approx(whole)
     assert float(model.term("cost").detach()) == pytest.approx(0.5)
     logits[0, 0] = torch.tensor([0.0, 0.0, 1000.0])
-    model.set_policy(logits)
-    assert float(model.expected_cost.absolute(model.probabilities()).detach()) == pytest.approx(2 * whole - 10 + 0.5)
+    model.set_logits(logits)
+    assert float(model.expected_cost.absolute(model.distribution()).detach()) == pytest.approx(2 * whole - 10 + 0.5)
     loss = model.term("cost")
     loss.backward()
     assert all(policy.grad is not None for policy in model.policies)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from agreement import relative, run_onnx, shaken
+from automtl_model import AutoMTL
 from backbones import BACKBONES
 from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
@@ -25,7 +26,6 @@ from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.properties

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import BACKBONES, conv, unit
 from plans import TASKS, light_heads, random_plan
 
@@ -23,8 +24,7 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight, SkipWeight, head_weight
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
-from trunkline.supermodel.plan_sampling import Sampling
+from trunkline.supermodel.decision import Sampling
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden

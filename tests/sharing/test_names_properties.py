@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 import torch
+from automtl_model import AutoMTL
 from backbones import BACKBONES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,6 @@ from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight, Origin, SkipWeight
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.properties

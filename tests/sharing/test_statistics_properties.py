@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import BACKBONES, conv, unit
 from plans import TASKS, choose, light_heads, random_plan
 
@@ -17,10 +18,10 @@ from trunkline.graph.graph import Graph, name_of
 from trunkline.graph.roles import STATISTICS
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.lowering.numbering import BackboneNode
 from trunkline.sharing.origin import BackboneWeight, head_weight
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 from trunkline.twins.weight_store import WeightStore
 
@@ -146,7 +147,7 @@ def apart_model(name: str, **options: object) -> AutoMTL:
     with torch.no_grad():
         for tensor in model.store.trainable().values():
             tensor.add_(0.1 * torch.randn(tensor.shape, generator=generator))
-    model.set_policy(2 * torch.randn(len(model.units), len(TASKS), 3, generator=generator))
+    model.set_logits(2 * torch.randn(len(model.units), len(TASKS), 3, generator=generator))
     return model
 
 
@@ -154,7 +155,7 @@ def apart_model(name: str, **options: object) -> AutoMTL:
 def test_search_statistics_fit_each_column(name: str) -> None:
     """A supermodel in evaluation loses no more than the fully shared model, although its columns differ."""
     model = apart_model(name)
-    model.begin_step(0, mode="soft")
+    model.mode("soft")
     assert gap(model, model.store) < 4 * gap_when_shared(name)
 
 
@@ -163,45 +164,55 @@ def test_search_statistics_fit_each_column(name: str) -> None:
 def test_a_step_moves_each_statistic_once(name: str, options: dict[str, object]) -> None:
     """After one step every running mean is a tenth of its own column's batch mean (momentum 0.9, from 0)."""
     model = apart_model(name, **options).train()
-    model.begin_step(0, mode="soft")
+    model.mode("soft")
     seen = batch_means(model)
     with torch.no_grad():
         model(images())
-    assert len(seen) == len(TASKS) * sum(node.op_type == "BatchNormalization" for node in model.backbone.nodes)
-    for (node, task), mean in seen.items():
-        running = model.store.at(BackboneWeight(f"{node}.mean", column=task))
-        torch.testing.assert_close(running, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    assert len(seen) == sum(node.op_type == "BatchNormalization" for node in model.backbone.nodes)
+    for node, means in seen.items():
+        # What stands before all units is the same for all tasks, and is computed once.
+        assert len(means) == (1 if node == "input_bn" else len(TASKS))
+        for task, mean in zip(TASKS, means, strict=False):
+            running = model.store.at(BackboneWeight(f"{node}.mean", column=task))
+            torch.testing.assert_close(running, 0.1 * mean, rtol=1e-4, atol=1e-6)
 
 
-def test_hard_choices_in_training_move_each_column() -> None:
-    """All columns compute the same here. Each moves its own statistics; only an evaluation reads the first one's."""
+def test_hard_choices_in_training_move_one_set() -> None:
+    """All columns compute the same here, so it is computed once, and moves the set that an evaluation reads."""
     model = apart_model("residual").train()
     choose(model, random_plan(model.backbone, TASKS, 0, sharing=1.0))
+    before = {key: tensor.clone() for key, tensor in model.statistics().items()}
     seen = batch_means(model)
     with torch.no_grad():
         model(images())
-    for (node, task), mean in seen.items():
-        running = model.store.at(BackboneWeight(f"{node}.mean", column=task))
-        torch.testing.assert_close(running, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    moved = {key for key, tensor in model.statistics().items() if not torch.equal(tensor, before[key])}
+    for node, means in seen.items():
+        assert len(means) == 1
+        running = model.store.at(BackboneWeight(f"{node}.mean", column=TASKS[0]))
+        torch.testing.assert_close(running, 0.1 * means[0], rtol=1e-4, atol=1e-6)
+    assert not any(key.endswith(f"~{task}") for key in moved for task in TASKS[1:])
 
 
-def batch_means(model: AutoMTL) -> dict[tuple[str, str], torch.Tensor]:
-    """Filled by the next forward pass: the mean of what each column feeds to each BatchNormalization."""
-    seen: dict[tuple[str, str], torch.Tensor] = {}
-    for step in model.steps:
-        if step.op.modal:
-            step.run = watched(step.run, step.writes[0], step.reads[0], seen)
+def batch_means(model: AutoMTL) -> dict[str, list[torch.Tensor]]:
+    """Filled by the next forward pass: the means of what columns feed to each BatchNormalization, in their order."""
+    seen: dict[str, list[torch.Tensor]] = {}
+    for node in model.backbone.nodes:
+        if node.op_type == "BatchNormalization":
+            operator = model.operators.of(BackboneNode(name_of(node)))
+            operator.register_forward_pre_hook(watching(seen.setdefault(name_of(node), [])))
     return seen
 
 
-def watched(
-    run: Callable[..., None], node: str, data: str, seen: dict[tuple[str, str], torch.Tensor]
-) -> Callable[..., None]:
-    def watching(values: dict[str, torch.Tensor], column: object, weights: object) -> None:
-        seen[node, column.name] = values[data].mean((0, 2, 3))
-        run(values, column, weights)
+def watching(means: list[torch.Tensor]) -> Callable[[object, tuple[torch.Tensor, ...]], None]:
+    read: list[torch.Tensor] = []
 
-    return watching
+    def watch(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        # An option more on the same input, where outputs are mixed, is no column more.
+        if not read or read[-1] is not inputs[0]:
+            means.append(inputs[0].mean((0, 2, 3)))
+        read.append(inputs[0])
+
+    return watch
 
 
 @pytest.mark.parametrize("name", [*NORMALISED, "early"])
@@ -210,7 +221,7 @@ def test_evaluation_is_that_of_the_lowered_model(name: str, batchnorm: str) -> N
     """After soft steps all columns' statistics differ; hard choices read the one that the lowered model starts from."""
     model = apart_model(name, batchnorm=batchnorm).train()
     backbone = model.backbone
-    model.begin_step(0, mode="soft")
+    model.mode("soft")
     with torch.no_grad():
         for _ in range(3):
             model(images())

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 import torch
+from automtl_model import AutoMTL
 from backbones import BACKBONES, conv
 from plans import TASKS, light_heads, random_plan
 
@@ -20,7 +21,6 @@ from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.properties
@@ -133,7 +133,7 @@ def test_weights_that_no_search_has_are_named() -> None:
     with pytest.raises(InvalidModel) as caught:
         model.weights(lower(operator_plan(backbone, 7), backbone, light_heads(backbone)))
     assert {problem.place for problem in caught.value.problems} == {
-        f"stem{key}@7" for key in (".weight", "_bn.scale", "_bn.bias")
+        f"stem{key}@7" for key in (".weight", "_bn.scale", "_bn.bias", "_bn.mean", "_bn.var")
     }
     turned = operator_plan(backbone, 3).model_copy(update={"tasks": TASKS[::-1]})
     with pytest.raises(InvalidConfig, match="the plan is for seg, normals, depth"):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import BACKBONES
 from backbones import unit as unit_of
 from plans import TASKS, light_heads
@@ -14,11 +15,11 @@ from plans import TASKS, light_heads
 from trunkline.errors import InvalidConfig
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.roles import is_parameter
+from trunkline.recipe import Moment
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
-from trunkline.supermodel.choice import Temperature, argmax, average, gumbel_noise, gumbel_softmax
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.supermodel.choices import Argmax, Average, Decay, Draw, Gumbel, Linear, gumbel_noise
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden
@@ -26,39 +27,45 @@ pytestmark = pytest.mark.golden
 ALL = torch.ones(2, 3, dtype=torch.bool)
 
 
+def draw(logits: torch.Tensor, allowed: torch.Tensor | None = None, *, step: int = 0, seed: int = 0) -> Draw:
+    """Return what a relaxation is given at a step."""
+    mask = torch.ones(logits.shape, dtype=torch.bool) if allowed is None else allowed
+    return Draw(logits, mask, Moment("p", "sample", step=step, of=100), seed, "forward/x")
+
+
 def make(**options: object) -> AutoMTL:
     backbone = BACKBONES["residual"]()
     model = AutoMTL(backbone, light_heads(backbone), TASKS, AutoMTLOptions(**options), seed=1)
     shape = (len(model.units), len(TASKS), 3)
-    model.set_policy(torch.randn(shape, generator=torch.Generator().manual_seed(2)))
+    model.set_logits(torch.randn(shape, generator=torch.Generator().manual_seed(2)))
     return model
 
 
 def test_equation_1_written_out() -> None:
     logits = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
-    noise = torch.tensor([[0.5, 1.5, -0.2], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    noise = gumbel_noise((2, 3), seed=0, step=0, stream_name="gumbel/forward/x")
     tau = 0.7
+    found = Gumbel(Decay(start=tau))(draw(logits))
     for row in range(2):
         pi = [math.exp(v) / sum(math.exp(w) for w in logits[row]) for v in logits[row]]
         e = [math.exp((g + math.log(q)) / tau) for g, q in zip(noise[row].tolist(), pi, strict=True)]
         expected = torch.tensor([v / sum(e) for v in e], dtype=torch.float64)
-        torch.testing.assert_close(gumbel_softmax(logits, ALL, noise, tau)[row], expected)
+        torch.testing.assert_close(found[row], expected)
 
 
 def test_an_absent_option_gets_nothing() -> None:
     allowed = torch.tensor([[True, True, False], [True, True, True]])
-    logits, noise = torch.zeros(2, 3), torch.zeros(2, 3)
-    for p in (gumbel_softmax(logits, allowed, noise, 1.0), average(logits, allowed), argmax(logits, allowed)):
+    given = draw(torch.zeros(2, 3), allowed)
+    for p in (Gumbel()(given), Average()(given), Argmax()(given)):
         assert p[0, 2] == 0
         torch.testing.assert_close(p.sum(-1), torch.ones(2))
-    assert argmax(logits, allowed)[:, 0].tolist() == [1, 1]  # ties go to sharing
+    assert Argmax()(given)[:, 0].tolist() == [1, 1]  # ties go to sharing
 
 
 def test_gumbel_samples_follow_the_distribution() -> None:
     """The argmax of G + log π is categorical with probabilities π (the Gumbel-max trick)."""
     logits = torch.tensor([0.0, 1.0, -0.5]).expand(20_000, 3)
-    noise = gumbel_noise((20_000, 3), seed=0, step=3, stream_name="x")
-    picks = gumbel_softmax(logits, torch.ones(20_000, 3, dtype=torch.bool), noise, 0.5).argmax(-1)
+    picks = Gumbel(Decay(start=0.5))(draw(logits, step=3)).argmax(-1)
     shares = np.bincount(picks.numpy(), minlength=3) / 20_000
     np.testing.assert_allclose(shares, torch.softmax(logits[0], -1).numpy(), atol=0.015)
 
@@ -75,20 +82,23 @@ def test_noise_is_a_pure_function_of_seed_step_and_stream() -> None:
 
 
 def test_temperature_schedules() -> None:
-    release = Temperature()
-    assert [release.at(step) for step in (0, 499, 500, 19_999)] == pytest.approx([5, 5, 4.825, 5 * 0.965**39])
-    assert Temperature(start=2.0, decay=0.5, every=1, floor=0.3).at(9) == 0.3
+    def at(schedule: Decay | Linear, step: int) -> float:
+        return schedule.at(Moment("p", "sample", step=step, of=20_000))
+
+    assert [at(Decay(), step) for step in (0, 499, 500, 19_999)] == pytest.approx([5, 5, 4.825, 5 * 0.965**39])
+    assert at(Decay(start=2.0, decay=0.5, every=1, floor=0.3), 9) == 0.3
+    assert [at(Linear(5.0, 0.1), step) for step in (0, 10_000, 20_000)] == pytest.approx([5.0, 2.55, 0.1])
 
 
 @pytest.mark.parametrize(("slope", "second"), [(1.0, False), (6.0, True)])
 def test_equation_2_written_out(slope: float, second: bool) -> None:
     """Σ_i Σ_l (L−l)/L · {ln(1+exp(s(P'(1)−P'(0)))) + ln(1+exp(s(P'(2)−P'(0))))}; no term for an absent skip."""
     model = make(slope=slope, second_sample=second)
-    model.begin_step(4, mode="sample")
+    model.mode("sample", 4)
     deepest = max(unit.depth for unit in model.units)
     expected = 0.0
     for task in range(len(TASKS)):
-        p = model.option_weights(task, stream="second" if second else "forward").tolist()
+        p = model.p(task, stream="second" if second else "forward").tolist()
         for index, unit in enumerate(model.units):
             for option in (1, 2):
                 if option == 1 or model.skips[index] is not None:
@@ -96,29 +106,29 @@ def test_equation_2_written_out(slope: float, second: bool) -> None:
                     expected += (deepest - unit.depth) / deepest * softplus
     assert float(model.term("regularization").detach()) == pytest.approx(expected, rel=1e-5)
     if second:
-        assert not torch.equal(model.option_weights(0), model.option_weights(0, stream="second"))
+        assert not torch.equal(model.p(0), model.p(0, stream="second"))
 
 
-@pytest.mark.parametrize(("mode", "guess"), [("smaple", 'did you mean "sample"'), ("", "modes are average, sample")])
+@pytest.mark.parametrize(("mode", "guess"), [("smaple", 'did you mean "sample"'), ("", "modes are average, soft")])
 def test_an_unknown_mode_is_refused(mode: str, guess: str) -> None:
     """It used to sample, and the mode before it stayed unknown to whoever had mistyped."""
     model = make()
-    model.begin_step(0, mode="average")
+    model.mode("average")
     with pytest.raises(InvalidConfig, match=guess):
-        model.begin_step(1, mode=mode)
-    assert model.option_weights(0)[0].tolist() == pytest.approx([1 / 3] * 3)
+        model.mode(mode, 1)
+    assert model.p(0)[0].tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_the_same_sample_serves_forward_pass_and_regularization() -> None:
     model = make()
-    model.begin_step(9, mode="sample")
-    assert torch.equal(model.option_weights(1), model.option_weights(1))
+    model.mode("sample", 9)
+    assert torch.equal(model.p(1), model.p(1))
 
 
 def test_pre_training_is_the_average_of_the_options() -> None:
     model = make()
-    model.begin_step(0, mode="average")
-    p = model.option_weights(0)
+    model.mode("average")
+    p = model.p(0)
     for index, skip in enumerate(model.skips):
         assert p[index].tolist() == pytest.approx([1 / 3] * 3 if skip is not None else [0.5, 0.5, 0.0])
     model(torch.zeros(1, 3, 16, 16))["seg"].sum().backward()
@@ -134,7 +144,7 @@ def test_one_image_on_one_pixel_is_refused_as_in_the_twin(batchnorm: str, mixing
     x = unit_of(b, b.image("image", (3, 4, 4)), "first", 4, stride=4, kernel=4, pad=0)
     backbone = b.finish([x])
     model = AutoMTL(backbone, {}, ("a",), AutoMTLOptions(batchnorm=batchnorm, mixing=mixing))
-    model.begin_step(0, mode=mode)
+    model.mode(mode)
     twin = Twin(lower(all_shared(backbone, ("a",)), backbone, {}).graph)
     messages = []
     for trained in (model.train(), twin.train()):
@@ -157,7 +167,7 @@ def test_own_copies_start_equal_to_the_shared_weights() -> None:
 
 def test_argmax_decides_the_most_likely_options() -> None:
     model = make()
-    plan, best = model.decide(), model.probabilities().argmax(-1)
+    plan, best = model.decide(), model.distribution().argmax(-1)
     for index, unit in enumerate(model.units):
         for t, task in enumerate(TASKS):
             assert plan.choice(unit.name, task) == (0, t + 1, "skip")[int(best[index, t])]
@@ -171,7 +181,7 @@ def test_unknown_terms_are_refused_with_a_guess() -> None:
 def test_dots_in_names_and_one_task_are_no_trouble() -> None:
     backbone = BACKBONES["chain"]()
     model = AutoMTL(backbone, light_heads(backbone, ("only",)), ("only",))
-    model.begin_step(0, mode="sample")
+    model.mode("sample")
     assert model(torch.zeros(1, 3, 16, 16))["only"].shape[1] == 1
     assert model.decide().tasks == ("only",)
 
@@ -179,6 +189,6 @@ def test_dots_in_names_and_one_task_are_no_trouble() -> None:
 def test_a_step_on_one_tasks_loss_leaves_the_other_policies_alone() -> None:
     """Adam and decay move whatever has a gradient, so the other tasks' must be None, not zero."""
     model = make()
-    model.begin_step(1, mode="sample")
+    model.mode("sample", 1)
     model(torch.ones(2, 3, 16, 16), ["normals"])["normals"].sum().backward()
     assert [policy.grad is not None for policy in model.policies] == [task == "normals" for task in TASKS]

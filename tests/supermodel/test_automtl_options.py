@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from automtl_model import OWN, SHARED, AutoMTL, AutoMTLOptions
 from backbones import residual
 from plans import TASKS, light_heads
 
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions, TemperatureOptions
+from trunkline.recipe import Phase
+from trunkline.sharing.backbone import Backbone
+from trunkline.supermodel.methods.automtl import AutoMTL as Method
+from trunkline.supermodel.methods.automtl import TemperatureOptions
+from trunkline.supermodel.methods.base import Setup
+
+pytestmark = pytest.mark.golden
 
 IMAGE = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -17,14 +23,14 @@ def make(seed: int = 1, **options: object) -> AutoMTL:
     """A model whose policy is the same for every seed, and not uniform."""
     backbone = residual()
     model = AutoMTL(backbone, light_heads(backbone), TASKS, AutoMTLOptions(**options), seed=seed)
-    shape = (len(model.units), len(TASKS), 3)
-    model.set_policy(torch.randn(shape, generator=torch.Generator().manual_seed(2)))
+    logits = torch.randn((len(model.units), len(TASKS), 3), generator=torch.Generator().manual_seed(2))
+    model.set_logits(logits[..., : model.distribution().shape[-1]])
     return model
 
 
 def sampled(model: AutoMTL, step: int = 3, task: int = 0, stream: str = "forward") -> torch.Tensor:
-    model.begin_step(step, mode="sample")
-    return model.option_weights(task, stream=stream).detach()
+    model.mode("sample", step)
+    return model.p(task, stream=stream).detach()
 
 
 def sharpness(p: torch.Tensor) -> float:
@@ -33,16 +39,16 @@ def sharpness(p: torch.Tensor) -> float:
 
 def test_a_start_may_prefer_sharing() -> None:
     backbone = residual()
-    p = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(prefer_shared=2.0)).probabilities().detach()
+    p = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(prefer_shared=2.0)).distribution().detach()
     assert p[0, 0, SHARED] / p[0, 0, OWN] == pytest.approx(torch.e**2, rel=1e-5)
-    p = AutoMTL(backbone, {}, TASKS).probabilities().detach()
+    p = AutoMTL(backbone, {}, TASKS).distribution().detach()
     assert p[0, 0, SHARED] == p[0, 0, OWN]
 
 
 def test_without_skips_none_is_taken() -> None:
     model = make(skip=False)
-    assert not model.probabilities()[..., SKIPPED].any()
-    assert not any(name.partition("@")[0].endswith(".skip") for name in model.parameter_groups()["weights"])
+    assert model.distribution().shape[-1] == 2
+    assert not any(name.partition("@")[0].endswith(".skip") for name in model.weight_parameters())
     assert all(choice != "skip" for row in model.decide().units.values() for choice in row.values())
     assert any(choice == "skip" for row in make().decide().units.values() for choice in row.values())
 
@@ -56,8 +62,8 @@ def test_a_sample_may_be_straight_through() -> None:
     assert sharpness(sampled(soft)) < 0.9
     gradients = []
     for model in (hard, soft):
-        model.begin_step(3, mode="sample")
-        model.option_weights(0)[:, SHARED].sum().backward()
+        model.mode("sample", 3)
+        model.p(0)[:, SHARED].sum().backward()
         gradients.append(model.policies[0].grad)
     torch.testing.assert_close(*gradients)
 
@@ -66,8 +72,8 @@ def test_the_temperature_falls_as_it_is_told() -> None:
     """A cold sample is nearly one-hot; the temperature in use is logged, and no other mode has one."""
     model = make(temperature=TemperatureOptions(start=4.0, decay=0.5, every=10, floor=0.25))
     for step, temperature in ((0, 4.0), (9, 4.0), (10, 2.0), (35, 0.5), (1000, 0.25)):
-        assert model.begin_step(step, mode="sample") == {"temperature": temperature}
-    assert model.begin_step(0, mode="soft") == {}
+        assert model.mode("sample", step) == {"temperature": temperature}
+    assert model.mode("soft") == {}
     warm, cold = (
         torch.cat([sampled(model, step, t) for step in steps for t in range(3)]) for steps in ((0, 1), (50, 51))
     )
@@ -76,7 +82,7 @@ def test_the_temperature_falls_as_it_is_told() -> None:
 
 def test_noise_differs_by_task_step_stream_and_seed() -> None:
     model = make()
-    model.set_policy(torch.zeros(len(model.units), len(TASKS), 3))
+    model.set_logits(torch.zeros(len(model.units), len(TASKS), 3))
     base = sampled(model)
     assert torch.equal(base, sampled(model))
     for other in (sampled(model, task=1), sampled(model, step=4), sampled(model, stream="second")):
@@ -89,7 +95,7 @@ def test_a_seed_draws_weights_and_noise() -> None:
     first, again, other = make(seed=1), make(seed=1), make(seed=2)
     for equal, model in ((True, again), (False, other)):
         assert torch.equal(sampled(first), sampled(model)) is equal
-        mine, theirs = first.parameter_groups()["weights"], model.parameter_groups()["weights"]
+        mine, theirs = first.weight_parameters(), model.weight_parameters()
         for name in ("stem.weight", "stem.skip.weight@depth"):
             assert torch.equal(mine[name], theirs[name]) is equal
 
@@ -106,7 +112,7 @@ def test_normalisation_may_be_each_tasks_own() -> None:
             for name, tensor in model.store.weights().items():
                 if name.endswith("_bn.scale@2"):
                     tensor.mul_(3)
-        model.begin_step(0, mode="argmax")
+        model.mode("argmax")
         outputs = model(IMAGE)
         same[batchnorm] = torch.equal(outputs["depth"], outputs["normals"])
     assert same == {"tied": True, "task": False}
@@ -115,18 +121,29 @@ def test_normalisation_may_be_each_tasks_own() -> None:
 def test_both_ways_of_mixing_compute_the_same_sums_in_another_order() -> None:
     by_weight, by_output = (make(mixing=mixing).eval() for mixing in ("weight", "output"))
     for model in (by_weight, by_output):
-        model.begin_step(0, mode="average")
+        model.mode("average")
     for task, value in by_weight(IMAGE).items():
         other = by_output(IMAGE)[task]
         torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5)
         assert not torch.equal(value, other)
 
 
-def test_the_policy_as_json_names_method_options_units_and_tasks() -> None:
-    model = make()
-    found = model.policy_json()
-    assert (found["method"], found["options"]) == ("automtl", ["shared", "own", "skip"])
-    assert found["units"] == [unit.name for unit in model.units]
-    assert found["tasks"] == list(TASKS)
-    assert torch.tensor(found["probabilities"]).shape == (len(model.units), len(TASKS), 3)
-    torch.testing.assert_close(torch.tensor(found["probabilities"]), model.probabilities().detach().float())
+class Untrained:
+    """Work that trains nothing, so that a method decides by what it started with."""
+
+    def fit(self, name: str, model: AutoMTL, phases: object) -> dict[str, object]:
+        return {}
+
+
+def test_policy_names_options_units_and_tasks() -> None:
+    backbone = Backbone(residual())
+    setup = Setup(backbone, {}, TASKS, dict.fromkeys(TASKS, "depth"), 1, Phase(steps=1), 1)
+    found = Method(setup, AutoMTLOptions(prefer_shared=1.0)).find(Untrained())
+    content = found.policy.to_json(found.plan.method)
+    assert (content["method"], content["options"]) == ("automtl", ["shared", "own", "skip"])
+    assert content["units"] == list(backbone.table("operator").names)
+    assert content["tasks"] == list(TASKS)
+    p = torch.tensor(content["probabilities"])
+    assert p.shape == (len(content["units"]), len(TASKS), 3)
+    torch.testing.assert_close(p.sum(-1), torch.ones(p.shape[:2]))
+    assert (p[..., SHARED] > p[..., OWN]).all()

@@ -4,36 +4,57 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from backbones import BACKBONES
+from automtl_model import OWN, SHARED, SKIPPED
+from backbones import BACKBONES, conv
 from cost_backbones import COSTLY, head_of_all_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import computes_weight
-from trunkline.graph.cost import graph_cost, node_costs
+from trunkline.graph.cost import graph_cost
 from trunkline.graph.graph import Graph, name_of
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
-from trunkline.sharing.skip import Skip, skips_of
-from trunkline.sharing.units import Unit, find_units
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.expected_cost import MAX_TASKS, ExpectedCost, ExpectedParameters
-from trunkline.supermodel.workload import Behind, Run, Workload, workload
+from trunkline.sharing.skip import Skip
+from trunkline.sharing.space import Space
+from trunkline.sharing.units import Unit
+from trunkline.supermodel.cost_term import cost_term
+from trunkline.supermodel.expected_cost import MAX_TASKS, ExpectedCost
+from trunkline.supermodel.methods.automtl import AutoMTLOptions, space_of
+from trunkline.supermodel.workload import workload
 
 pytestmark = pytest.mark.properties
 
 TERMS = ("macs", "parameters", "milliseconds")
 Choices = tuple[tuple[int, ...], ...]
 """An option for each unit and task."""
+
+
+class Term:
+    """A cost term, of probabilities of shared, own and skip, ``[units, T, 3]``."""
+
+    def __init__(self, term: nn.Module, tasks: tuple[str, ...]) -> None:
+        self.term, self.tasks = term, tasks
+
+    def __call__(self, p: torch.Tensor) -> torch.Tensor:
+        return self.term(self.policy(p))
+
+    def absolute(self, p: torch.Tensor) -> torch.Tensor:
+        return self.term.absolute(self.policy(p))
+
+    def policy(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {task: p[:, index] for index, task in enumerate(self.tasks)}
 
 
 class Case:
@@ -43,17 +64,17 @@ class Case:
         self.backbone, self.batchnorm = backbone, batchnorm
         self.tasks = tuple(f"t{i}" for i in range(tasks))
         self.heads = {task: head_of_all_maps(backbone) for task in self.tasks[:heads]}
-        self.units: list[Unit] = find_units(backbone)
-        self.skips: list[Skip | None] = skips_of(backbone, self.units)
-        work: Workload = workload(backbone, self.heads, self.tasks, self.units, self.skips, batchnorm)
-        costs = node_costs(backbone)
+        options = AutoMTLOptions(batchnorm=batchnorm)
+        self.space = space_of(Backbone(backbone), self.tasks, options)
+        self.units, self.skips = self.space.table.units, self.space.table.skips
+        work = workload(self.space, self.heads)
         self.ms, self.skip_ms = milliseconds(backbone, self.units, self.skips)
-        skip_macs = [0 if skip is None else skip.macs for skip in self.skips]
-        self.terms: Mapping[str, nn.Module] = {
-            "macs": ExpectedCost(work, {name: cost.macs for name, cost in costs.items()}, skip_macs),
-            "parameters": ExpectedParameters(work, graph_cost(backbone).parameters),
-            "milliseconds": ExpectedCost(work, self.ms, self.skip_ms),
+        terms = {
+            "macs": cost_term(self.space, self.heads, "macs"),
+            "parameters": cost_term(self.space, self.heads, "parameters"),
+            "milliseconds": ExpectedCost(self.space, work, self.ms, self.skip_ms),
         }
+        self.terms: Mapping[str, Term] = {name: Term(term, self.tasks) for name, term in terms.items()}
         self.alone = {
             "macs": graph_cost(backbone).macs,
             "parameters": graph_cost(backbone).parameters,
@@ -87,7 +108,9 @@ class Case:
         return [[SHARED, OWN, *([SKIPPED] if able else [])] for able in skippable]
 
 
-def milliseconds(backbone: Graph, units: list[Unit], skips: list[Skip | None]) -> tuple[dict[str, float], list[float]]:
+def milliseconds(
+    backbone: Graph, units: Sequence[Unit], skips: Sequence[Skip | None]
+) -> tuple[dict[str, float], list[float]]:
     """Times that a table might hold: of each unit by its name, of each node of no unit, and of each skip that runs.
 
     What computes a weight takes no time: export stores the result.
@@ -150,60 +173,67 @@ def test_soft_choices_cost_the_expectation_over_all_plans(name: str) -> None:
         assert float(made.terms[term].absolute(torch.tensor(p))) == pytest.approx(expected[term], rel=1e-12), term
 
 
-def diamond(tasks: int) -> tuple[Workload, dict[str, float], list[float]]:
-    """One stem, two arms, the product of both, and a unit behind it; the stem's skip is a projection.
-
-    The last task does not need the second arm.
-    """
-    everyone = frozenset(range(tasks))
-    before = [frozenset[int](), frozenset({0}), frozenset({0}), frozenset({0, 1, 2})]
-    needs = [everyone, everyone, everyone - {tasks - 1} or everyone, everyone]
-    work = Workload(
-        tasks=tasks,
-        units=tuple(Run((f"u{i}",), before[i], needs[i]) for i in range(4)),
-        others=(Run(("product",), before[3], everyone), Run(("relu",), before[1], everyone)),
-        behind=(Behind(skipped=False), Behind(skipped=True), Behind(), Behind(skipped=True)),
-        weights=(),
-    )
-    return work, {"u0": 7, "u1": 3, "u2": 5, "u3": 11, "product": 13}, [2, 1, 0, 3]
+def diamond() -> Graph:
+    """One stem, two arms, the product of both, and a unit behind it."""
+    b = GraphBuilder("diamond")
+    x = b.image("image", (3, 8, 8))
+    stem = conv(b, x, "u0", 4, kernel=1)
+    left, right = conv(b, stem, "u1", 4, kernel=1), conv(b, stem, "u2", 4, kernel=1)
+    product = b.node("Mul", [left, right], name="product")
+    return b.finish([left, conv(b, product, "u3", 4, kernel=1)])
 
 
-def count(work: Workload, costs: dict[str, float], skips: list[float], choices: Choices) -> float:
-    """Count the distinct executions of one assignment."""
+def count(space: Space, needs: Sequence[frozenset[int]], costs: Mapping[str, float], choices: Choices) -> float:
+    """Count the distinct executions of one assignment, written out for the diamond."""
+    before = [(), (0,), (0,), (0, 1, 2)]
+    skips = [skip is not None and skip.keeps_equal for skip in space.table.skips]
 
-    def value(task: int, units: frozenset[int]) -> tuple[tuple[int, int], ...]:
-        passed = [(choices[m][task], work.behind[m]) for m in sorted(units)]
-        alike = [option == SHARED or (option == SKIPPED and behind.skipped) for option, behind in passed]
-        return tuple((option, -1 if same else task) for (option, _), same in zip(passed, alike, strict=True))
+    def value(task: int, units: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        found = []
+        for m in units:
+            option = choices[m][task]
+            same = option == SHARED or (option == SKIPPED and skips[m])
+            found.append((option, -1 if same else task))
+        return tuple(found)
 
     total = 0.0
-    for index, unit in enumerate(work.units):
-        chosen = {task: choices[index][task] for task in unit.tasks}
-        shared = {value(task, unit.ancestors) for task, option in chosen.items() if option == SHARED}
+    for index, name in enumerate(space.table.names):
+        chosen = {task: choices[index][task] for task in needs[index]}
+        shared = {value(task, before[index]) for task, option in chosen.items() if option == SHARED}
         own = sum(option == OWN for option in chosen.values())
-        total += (len(shared) + own) * costs[f"u{index}"]
+        total += (len(shared) + own) * costs[name]
         skipping = [task for task, option in chosen.items() if option == SKIPPED]
-        alike = {value(task, unit.ancestors) for task in skipping}
-        total += (len(alike) if work.behind[index].skipped else len(skipping)) * skips[index]
-    for run in work.others:
-        total += len({value(task, run.ancestors) for task in run.tasks}) * costs.get(run.nodes[0], 0)
-    return total
+        projection = space.table.skips[index]
+        if projection is not None and not projection.is_identity:
+            total += len(skipping) * projection.macs
+    return total + len({value(task, before[3]) for task in needs[3]}) * costs["product"]
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 3])
 def test_brute_force_expectation(tasks: int) -> None:
-    work, costs, skips = diamond(tasks)
-    p = np.random.default_rng(tasks).dirichlet(np.ones(3), size=(4, tasks))
-    if tasks == 3:
-        p[3], p[2, :2], p[1, 0] = [0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+    """Every assignment of the diamond, by its probability."""
+    graph = diamond()
+    names = tuple(f"t{i}" for i in range(tasks))
+    space = space_of(Backbone(graph), names, AutoMTLOptions())
+    costs = {"u0": 7.0, "u1": 3.0, "u2": 5.0, "u3": 11.0, "product": 13.0}
+    everyone = frozenset(range(tasks))
+    skip_costs = [0.0 if skip is None or skip.is_identity else float(skip.macs) for skip in space.table.skips]
+    term = ExpectedCost(space, workload(space, {}), costs, skip_costs)
+    allowed = [[SHARED, OWN, *([SKIPPED] if skip is not None else [])] for skip in space.table.skips]
+    rng = np.random.default_rng(tasks)
+    p = np.zeros((4, tasks, 3))
+    for unit, options in enumerate(allowed):
+        p[unit, :, : len(options)] = rng.dirichlet(np.ones(len(options)), size=tasks)
     expected = 0.0
-    for flat in itertools.product(*(np.flatnonzero(p[i, t]) for i in range(4) for t in range(tasks))):
+    for flat in itertools.product(*(allowed[i] for i in range(4) for _ in range(tasks))):
         choices = tuple(flat[i * tasks : (i + 1) * tasks] for i in range(4))
         weight = math.prod(p[i, t, choices[i][t]] for i in range(4) for t in range(tasks))
-        expected += weight * count(work, costs, skips, choices)
-    term = ExpectedCost(work, costs, skips)
-    assert float(term.absolute(torch.tensor(p))) == pytest.approx(expected, rel=1e-12)
-    assert float(term(torch.tensor(p))) == pytest.approx(expected / (tasks * 39), rel=1e-12)
+        expected += weight * count(space, [everyone] * 4, costs, choices)
+    found = Term(term, names)
+    width = max(len(options) for options in allowed)
+    policy = torch.tensor(p[..., :width])
+    assert float(found.absolute(policy)) == pytest.approx(expected, rel=1e-12)
+    assert float(found(policy)) == pytest.approx(expected / (tasks * 39), rel=1e-12)
 
 
 @pytest.mark.parametrize("term", TERMS)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import InvalidConfig
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.supermodel.mixing.gradient_sum import GradientSum, SummedWeights
 
 
@@ -52,13 +52,13 @@ def test_any_backward_passes_over_any_readers(shares: list[float], data: st.Data
 
 def model_and_losses(mixing: str = "weight") -> tuple[AutoMTL, torch.Tensor]:
     model = AutoMTL(chain(), {}, ("a", "b"), AutoMTLOptions(mixing=mixing), seed=1).double()
-    model.begin_step(0, mode="sample")
+    model.mode("sample")
     image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return model, torch.stack([output.sin().sum() for output in model(image).values()])
 
 
 def weights_of(model: AutoMTL) -> list[torch.nn.Parameter]:
-    return list(model.parameter_groups()["weights"].values())
+    return list(model.weight_parameters().values())
 
 
 def test_a_pass_for_the_policy_leaves_nothing_behind() -> None:
@@ -95,12 +95,12 @@ def test_batched_gradients_of_weights_are_refused(of: str) -> None:
 def test_what_the_refusal_advises_is_right(mixing: str, group: str) -> None:
     """Batched gradients of the weights with mixed outputs, and of the policy while weights are held."""
     model, _ = model_and_losses(mixing)
-    for name, parameters in model.parameter_groups().items():
+    for name, parameters in model.groups().items():
         for parameter in parameters.values():
-            parameter.requires_grad_(name == group)
+            parameter.requires_grad_(name.startswith(group))
     image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     losses = torch.stack([output.sin().sum() for output in model(image).values()])
-    wanted = list(model.parameter_groups()[group].values())
+    wanted = weights_of(model) if group == "weights" else list(model.policies)
     every = torch.eye(2, dtype=torch.float64)
     batched = torch.autograd.grad(losses, wanted, every, is_grads_batched=True, retain_graph=True, allow_unused=True)
     for task, loss in enumerate(losses):

@@ -6,12 +6,11 @@ import zlib
 
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from cost_backbones import COSTLY, head_of_all_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import option_of, random_plan
-
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 
 pytestmark = pytest.mark.properties
 
@@ -42,13 +41,13 @@ def test_sure_probabilities_choose_like_argmax(
     for i, unit in enumerate(model.units):
         for t, task in enumerate(TASKS):
             logits[i, t, option_of(plan.choice(unit.name, task))] = SURE
-    model.set_policy(logits)
+    model.set_logits(logits)
     model.train(training)
     size = backbone.input.shape[2]
     image = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     found = []
     for mode in ("argmax", "soft"):
-        model.begin_step(0, mode=mode)
+        model.mode(mode)
         found.append(model(image))
     for task in TASKS:
         torch.testing.assert_close(found[1][task], found[0][task], rtol=1e-9, atol=1e-9)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import BACKBONES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.sharing.skip import Skip
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.supermodel.mixing.linear_operator import Geometry, apply_linear, apply_skip
 from trunkline.supermodel.mixing.mixed_kernel import Kernels, Mixture
 from trunkline.supermodel.mixing.mixed_linear import mixed_linear
@@ -33,12 +33,12 @@ def make(name: str, **options: object) -> AutoMTL:
 
 
 def gradients(model: AutoMTL, step: int, mode: str) -> dict[str, torch.Tensor]:
-    model.begin_step(step, mode=mode)
+    model.mode(mode, step)
     image = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     outputs = model(image)
     loss = sum((output.sin() * (i + 1)).sum() for i, output in enumerate(outputs.values()))
     loss.backward()
-    found = {name: p.grad for group in model.parameter_groups().values() for name, p in group.items()}
+    found = {name: p.grad for group in model.groups().values() for name, p in group.items()}
     return {
         **{n: g for n, g in found.items() if g is not None},
         **{f"output.{t}": y.detach() for t, y in outputs.items()},
@@ -75,7 +75,7 @@ def test_parity_in_evaluation(name: str) -> None:
     outputs = []
     for mixing in ("weight", "output"):
         model = make(name, mixing=mixing).eval()
-        model.begin_step(0, mode="soft")
+        model.mode("soft")
         outputs.append(model(image))
     for task in TASKS:
         torch.testing.assert_close(outputs[0][task], outputs[1][task], rtol=1e-10, atol=1e-10)
@@ -177,7 +177,7 @@ def test_less_is_saved_for_backward() -> None:
     kept = {}
     for mixing in ("weight", "output"):
         model = make("residual", mixing=mixing)
-        model.begin_step(0, mode="sample")
+        model.mode("sample")
         kept[mixing] = kept_bytes(model)
     assert kept["output"] > 1.5 * kept["weight"]
 
@@ -187,12 +187,12 @@ def test_parity_under_bfloat16_autocast() -> None:
     results = []
     for autocast in (False, True):
         model = make("residual").float()
-        model.begin_step(5, mode="sample")
+        model.mode("sample", 5)
         image = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
             outputs = model(image)
         sum(output.float().square().mean() for output in outputs.values()).backward()
-        results.append(model.parameter_groups()["weights"]["a1.weight"].grad)
+        results.append(model.weight_parameters()["a1.weight"].grad)
         assert all(policy.grad is not None for policy in model.policies)
     assert results[1].dtype == torch.float32
     assert (results[0] - results[1]).norm() < 0.15 * results[0].norm()

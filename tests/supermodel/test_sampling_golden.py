@@ -5,22 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 import pytest
+import torch
+from automtl_model import OWN, SHARED, SKIPPED
 from backbones import chain
 from cost_backbones import head_of_all_maps, pyramid
 from numpy.typing import NDArray
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
-from trunkline.supermodel.plan_sampling import Sampling, choose
+from trunkline.supermodel.decision import Sampling, choose
+from trunkline.supermodel.methods.automtl import AutoMTLOptions, space_of
 
 pytestmark = pytest.mark.golden
 
@@ -39,8 +43,17 @@ def distribution(seed: int = 0) -> NDArray[np.float64]:
     return p
 
 
+def plan_from(
+    backbone: Graph, heads: Mapping[str, Graph], tasks: tuple[str, ...], p: NDArray[np.float64], sampling: Sampling
+) -> SharingPlan:
+    """Take a plan from probabilities of shared, own and skip, ``[units, T, 3]``."""
+    space = space_of(Backbone(backbone), tasks, AutoMTLOptions())
+    policy = {task: torch.from_numpy(p[:, index].copy()) for index, task in enumerate(tasks)}
+    return choose(space, heads, policy, sampling, "test")
+
+
 def decided(p: NDArray[np.float64], **sampling: object) -> SharingPlan:
-    return choose(chain(), {}, TASKS, p, Sampling(**sampling), {"method": "test"})
+    return plan_from(chain(), {}, TASKS, p, Sampling(**sampling))
 
 
 def likelihood(p: NDArray[np.float64], plan: SharingPlan) -> float:
@@ -129,7 +142,7 @@ def test_no_plan_inside_the_budget_names_the_cheapest() -> None:
     text = f"none of 64 plans .*MACs 0\\.2, parameters None.*runs {cheapest[0]:.3f} of .* with {cheapest[1]:.3f} of"
     with pytest.raises(InvalidConfig, match=text) as caught:
         decided(p, kind="best", draws=900, max_macs=0.2)
-    assert caught.value.problems[0].place == "search.options.sampling"
+    assert caught.value.problems[0].place == "search.sampling"
 
 
 @pytest.mark.parametrize("kind", ["argmax", "draw"])
@@ -187,6 +200,6 @@ def test_a_budget_counts_what_the_heads_read() -> None:
     p[..., SHARED] = 1
     heads = {"a": head_of_all_maps(backbone)}
     limits = Sampling(max_macs=0.9)
-    assert choose(backbone, {}, ("a",), p, limits, {}).tasks == ("a",)
+    assert plan_from(backbone, {}, ("a",), p, limits).tasks == ("a",)
     with pytest.raises(InvalidConfig, match=r"the cheapest runs 1\.000 of the MACs"):
-        choose(backbone, heads, ("a",), p, limits, {})
+        plan_from(backbone, heads, ("a",), p, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from automtl_model import AutoMTL, AutoMTLOptions
 from backbones import conv
 
 from trunkline.graph.builder import GraphBuilder
@@ -12,7 +13,6 @@ from trunkline.graph.graph import Graph
 from trunkline.graph.verify import verify
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.parity
@@ -38,10 +38,10 @@ def classifier(bias: tuple[int, ...] | None, *, frozen: str = "", **settings: fl
 def trained(backbone: Graph, mixing: str) -> tuple[AutoMTL, torch.Tensor, dict[str, torch.Tensor]]:
     """A model in which every task is sure to share, with its output and gradients."""
     model = AutoMTL(backbone, {}, TASKS, AutoMTLOptions(mixing=mixing, prefer_shared=1000.0), seed=1).double()
-    model.begin_step(0, mode="soft")
+    model.mode("soft")
     outputs = model(images())
     (outputs["a"].sin() + 2 * outputs["b"].sin()).sum().backward()
-    gradients = {name: p.grad for name, p in model.parameter_groups()["weights"].items() if p.grad is not None}
+    gradients = {name: p.grad for name, p in model.weight_parameters().items() if p.grad is not None}
     return model, outputs["a"], gradients
 
 
@@ -87,7 +87,7 @@ def test_policy_learns_through_any_bias(bias: tuple[int, ...]) -> None:
         with torch.no_grad():
             for place, tensor in enumerate(model.store.weights().values()):
                 tensor.add_(0.1 * place)
-        model.begin_step(3, mode="sample")
+        model.mode("sample", 3)
         sum(output.sin().sum() for output in model(images()).values()).backward()
         found.append([policy.grad for policy in model.policies])
     for mine, reference in zip(*found, strict=True):

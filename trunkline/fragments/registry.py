@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.errors import InvalidConfig, did_you_mean, problems_of
 from trunkline.fragments.joins.base import JoinKind, Size
 from trunkline.graph.graph import Graph
 from trunkline.scan import kinds_in
@@ -39,6 +39,5 @@ def make_join(kind: str, inputs: Sequence[Size], settings: Mapping[str, Any]) ->
     try:
         checked = maker.Settings.model_validate(dict(settings))
     except ValidationError as error:
-        problems = [Problem(item["msg"], ".".join(["settings", *map(str, item["loc"])])) for item in error.errors()]
-        raise InvalidConfig(problems) from error
+        raise InvalidConfig(problems_of(error, maker.Settings, table="settings")) from error
     return maker.make(inputs, checked)

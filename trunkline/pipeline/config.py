@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import read_own
 from trunkline.fragments.heads.make_head import KINDS
 from trunkline.pipeline.moved import refuse_moved_keys
@@ -95,61 +95,44 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
         content = with_preset(content)
     except InvalidConfig as error:
         raise _behind(error, before) from error
-    if isinstance(content.get("data"), dict):
-        read_data_config(content["data"], f"{before}data")
-    if isinstance(content.get("search"), dict):
-        _check_search(content["search"], before)
+    problems = list(_problems_of_open_tables(content, place))
+    # What those tables may hold is for the kind of data set and for the method to say; the rest is checked here.
+    rest = {key: value for key, value in content.items() if not problems or key not in ("data", "search")}
     try:
         # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
-        return PipelineConfig.model_validate_json(json.dumps(content, default=str), strict=True)
+        config = PipelineConfig.model_validate_json(json.dumps(rest, default=str), strict=True)
     except ValidationError as error:
-        raise InvalidConfig([_problem(item, place, PipelineConfig) for item in error.errors()]) from error
+        raise InvalidConfig([*problems, *problems_of(error, PipelineConfig, place)]) from error
+    if problems:
+        raise InvalidConfig(problems)
+    return config
 
 
-def _check_search(table: Mapping[str, Any], before: str) -> None:
-    """Check ``[search]`` by the options of its method, so that messages name the method's keys."""
+def _problems_of_open_tables(content: Mapping[str, Any], place: str) -> Iterator[Problem]:
+    """Yield what is wrong with ``[data]`` and ``[search]``, in the words of the data set and of the method."""
+    before = f"{place}: " if place else ""
+    if isinstance(content.get("data"), dict):
+        try:
+            read_data_config(content["data"], f"{before}data")
+        except InvalidConfig as error:
+            yield from error.problems
+    search = content.get("search", {})
+    if not isinstance(search, dict):
+        return
     try:
-        options = method_named(str(table.get("method", DEFAULT_METHOD))).Options
+        options = method_named(str(search.get("method", DEFAULT_METHOD))).Options
     except InvalidConfig as error:
-        raise _behind(error, before) from error
-    own = {key: value for key, value in table.items() if key != "method"}
+        yield from _behind(error, before).problems
+        return
+    own = {key: value for key, value in search.items() if key != "method"}
     try:
         options.model_validate_json(json.dumps(own, default=str), strict=True)
     except ValidationError as error:
-        raise InvalidConfig([_problem(item, f"{before}search", options, ".") for item in error.errors()]) from error
+        yield from problems_of(error, options, place, "search")
 
 
 def _behind(error: InvalidConfig, before: str) -> InvalidConfig:
     return InvalidConfig([replace(item, place=before + item.place) for item in error.problems])
-
-
-def _problem(item: Any, place: str, root: type[BaseModel], between: str = ": ") -> Problem:
-    path = [str(part) for part in item["loc"]]
-    key = ".".join(path)
-    where = f"{place}{between}{key}" if place and key else place or key
-    if item["type"] == "extra_forbidden":
-        known = _fields_at(path[:-1], root)
-        return Problem("unknown key", where, did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}")
-    if item["type"] == "value_error":  # keys that do not go together: their rule says it all
-        return Problem(item["msg"].removeprefix("Value error, "), where)
-    return Problem(f"{item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}", where)
-
-
-def _fields_at(path: list[str], root: type[BaseModel]) -> list[str]:
-    """Return the keys that the table at ``path`` may hold."""
-    model = root
-    for part in path:
-        field = model.model_fields.get(part)
-        inner = _models_in(field.annotation) if field is not None else []
-        if inner:
-            model = inner[0]
-    return list(model.model_fields)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
 def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, SerializeAsAny
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, SerializeAsAny
 
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
@@ -75,7 +75,11 @@ def _search_table(value: Any) -> SearchConfig:
     return SearchConfig(method=method, options=options.model_validate_json(json.dumps(table, default=str), strict=True))
 
 
-SearchTable = Annotated[SearchConfig, PlainValidator(_search_table)]
+def _plain_search(table: SearchConfig) -> dict[str, Any]:
+    return {"method": table.method, "options": table.options.model_dump(mode="json")}
+
+
+SearchTable = Annotated[SearchConfig, PlainValidator(_search_table), PlainSerializer(_plain_search)]
 """Not a model of its own: what the table may hold is the method's to say."""
 
 

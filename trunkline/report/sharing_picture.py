@@ -11,8 +11,6 @@ from trunkline.report.style import INK, SHARED, SKIPPED, figure, plain, task_col
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OPTIONS = ("shared", "own", "skip")
-
 
 def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
     """Draw a plan's JSON: one column a unit, one row a task, equal colours share weights."""
@@ -35,33 +33,50 @@ def draw_policy(policy: Mapping[str, Any], path: Path) -> None:
     """Draw learned probabilities: one panel a task, one stacked bar a unit.
 
     Args:
-        policy: ``{"units": […], "tasks": […], "probabilities": [units][tasks][3]}``.
+        policy: ``{"options": […], "units": […], "tasks": […], "probabilities": [units][tasks][options]}``.
         path: The PNG file to write.
     """
-    units, tasks, p = list(policy["units"]), list(policy["tasks"]), policy["probabilities"]
+    options, units, tasks = list(policy["options"]), list(policy["units"]), list(policy["tasks"])
+    p = policy["probabilities"]
     with figure(_width(len(units)), 0.9 + 1.15 * len(tasks), path) as drawn:
         panels = drawn.subplots(len(tasks), 1, sharex=True, squeeze=False)[:, 0]
         for t, (axes, task) in enumerate(zip(panels, tasks, strict=True)):
             bottom = [0.0] * len(units)
-            for option, colour in zip(range(3), (SHARED, task_colour(t), SKIPPED), strict=True):
-                heights = [p[u][t][option] for u in range(len(units))]
-                axes.bar(range(len(units)), heights, 0.9, bottom=bottom, color=colour, label=OPTIONS[option])
+            for number, option in enumerate(options):
+                heights = [p[u][t][number] for u in range(len(units))]
+                colour = _option_colour(option, number, t)
+                axes.bar(range(len(units)), heights, 0.9, bottom=bottom, color=colour, label=option)
                 bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
             axes.set_ylim(0, 1)
             axes.set_yticks([0, 1])
             axes.set_ylabel(plain(task, 16), fontsize=8)
             _bare(axes)
-        panels[0].set_title("Learned policy: shared, own (task's colour), skip (grey)", fontsize=10, loc="left")
+        panels[0].set_title(plain(f"Learned policy: {', '.join(options)}, from below", 90), fontsize=10, loc="left")
         _unit_ticks(panels[-1], units)
 
 
-def _draw_unit(axes: Axes, x: int, instances: Sequence[object]) -> None:
-    """Draw the column of one unit: an instance, or ``skip``, for each task."""
+def _option_colour(option: str, number: int, task: int) -> str:
+    known = {"shared": SHARED, "own": task_colour(task), "skip": SKIPPED}
+    if option in known:
+        return known[option]
+    # Of numbered instances the first is the backbone's own, as in a plan.
+    return SHARED if number == 0 else task_colour(number)
+
+
+def _draw_unit(axes: Axes, x: int, choices: Sequence[object]) -> None:
+    """Draw the column of one unit: an instance, a view of one, or ``skip``, for each task."""
     users: dict[object, list[int]] = {}
-    for y, instance in enumerate(instances):
-        users.setdefault(instance, []).append(y)
-    for y, instance in enumerate(instances):
-        _cell(axes, x, y, _colour(instance, users[instance]))
+    for y, choice in enumerate(choices):
+        users.setdefault(_instance(choice), []).append(y)
+    for y, choice in enumerate(choices):
+        instance = _instance(choice)
+        # A channel view is a bar as high as the share of the channels that it runs.
+        height = choice["channels"] if isinstance(choice, Mapping) else 1.0
+        _cell(axes, x, y, _colour(instance, users[instance]), height)
+
+
+def _instance(choice: object) -> object:
+    return choice["instance"] if isinstance(choice, Mapping) else choice
 
 
 def _width(units: int) -> float:
@@ -78,10 +93,11 @@ def _colour(instance: object, users: Sequence[int]) -> str:
     return task_colour(users[0] + 3) if len(users) > 1 else task_colour(users[0])
 
 
-def _cell(axes: Axes, x: int, y: int, colour: str) -> None:
+def _cell(axes: Axes, x: int, y: int, colour: str, height: float) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - 0.46, y - 0.42), 0.92, 0.84, color=colour, linewidth=0))
+    # The axis points downwards, so a low bar hangs from the bottom of its row.
+    axes.add_patch(Rectangle((x - 0.46, y + 0.42), 0.92, -0.84 * height, color=colour, linewidth=0))
 
 
 def _label(axes: Axes, units: Sequence[str], tasks: Sequence[str]) -> None:

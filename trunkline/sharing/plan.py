@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import read_own
 from trunkline.files.write import atomic_write
 from trunkline.sharing.join import Join
@@ -123,7 +123,7 @@ class SharingPlan(BaseModel):
         try:
             return cls.model_validate_json(read_own(path, "plan"))
         except ValidationError as error:
-            raise InvalidConfig([_problem(path, item) for item in error.errors()]) from error
+            raise InvalidConfig(problems_of(error, cls, str(path))) from error
 
 
 def check_task_names(tasks: Sequence[str]) -> None:
@@ -140,11 +140,3 @@ def check_task_names(tasks: Sequence[str]) -> None:
     problems += [Problem(f"task {task!r} is given twice") for task in sorted(set(tasks)) if tasks.count(task) > 1]
     if problems:
         raise InvalidConfig(problems)
-
-
-def _problem(path: Path, item: Any) -> Problem:
-    key = ".".join(str(part) for part in item["loc"])
-    place = f"{path}: {key}" if key else str(path)
-    advice = did_you_mean(str(item["loc"][-1]), SharingPlan.model_fields) if item["type"] == "extra_forbidden" else ""
-    message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
-    return Problem(message, place=place, advice=advice)
