@@ -12,8 +12,8 @@ from commands import Finished, invoke, pipeline
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The tiny pipeline, run to its end once."""
     folder = tmp_path_factory.mktemp("finished")
-    path = pipeline(folder, ('preset = "demo"\n', 'preset = "demo"\ncost_weight = 0.1\n'))
-    path.write_text(path.read_text() + '\n[train]\nbaselines = ["independent", "all-shared"]\n')
+    baselines = ("[train]\n", '[train]\nbaselines = ["single-task", "multi-task"]\n')
+    path = pipeline(folder, ("[search]\n", "[search]\ncost_weight = 0.1\n"), baselines)
     return Finished(path, folder / "run", invoke("run", path, "--out", folder / "run", "--json"))
 
 

@@ -25,6 +25,7 @@ FEATURES = (48, 8, 12)
 ROOT = Path(trunkline.__file__).parents[1]
 
 PIPELINE = """\
+preset = "demo"
 backbone = "zoo:tiny"
 seed = 3
 
@@ -39,8 +40,14 @@ val_length = 2
 tasks = ["segmentation", "depth"]
 
 [search]
-preset = "demo"
-numbers = { steps = [2, 4, 4], alternate = [1, 1], batch_size = 2, eval_every = 4, checkpoint_every = 2 }
+steps = [2, 4]
+alternate = [1, 1]
+
+[train]
+steps = 4
+batch_size = 2
+eval_every = 4
+checkpoint_every = 2
 
 [export]
 parity_inputs = 2

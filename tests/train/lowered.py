@@ -7,16 +7,15 @@ from functools import cache
 from pathlib import Path
 
 from trunkline.fragments.heads.make_head import make_head
-from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
 from trunkline.recipe import Phase
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.data.sets.scenes.dataset import INFO
-from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.loop.trainable import TaskModel
@@ -29,8 +28,8 @@ SIZE = (32, 48)
 
 
 @cache
-def backbone() -> Graph:
-    return read_backbone("zoo:tiny", input_size=SIZE)
+def backbone() -> Backbone:
+    return Backbone(read_backbone("zoo:tiny", input_size=SIZE))
 
 
 def tasks(names: Sequence[str]) -> list[Task]:
@@ -44,13 +43,13 @@ def plan(kind: str, names: Sequence[str]) -> SharingPlan:
 
 
 def twin(sharing: SharingPlan, seed: int = 1) -> Twin:
-    heads = {name: make_head("light", backbone(), INFO[name].channels) for name in sharing.tasks}
+    heads = {name: make_head("light", backbone().graph, INFO[name].channels) for name in sharing.tasks}
     return Twin(lower(sharing, backbone(), heads).graph, seed=seed)
 
 
 def data(names: Sequence[str], seed: int = 2) -> SplitData:
     parts = (Scenes(SIZE, count, seed, names, part) for part, count in (("train", 8), ("val", 2), ("test", 2)))
-    return split_data(DataSets(*parts), split(8, seed), batch_size=2, seed=seed)
+    return split_data(DataSets(*parts), batch_size=2, seed=seed)
 
 
 def trained(folder: Path, model: Twin, phase: Phase, source: SplitData | None = None, seed: int = 2) -> Outcome:

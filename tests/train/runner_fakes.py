@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trunkline.recipe import Optimiser, Phase, Schedule, Turn
+from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.recipe import Moment, Move, Optimiser, Part, Phase, Schedule, Turn
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.batch_feed import SplitData
 from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.progress.progress import Silence
+from trunkline.train.progress.step_report import StepReport
 from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.registry import make_task
 from trunkline.twins.components import Component
 
 TASKS = [make_task("depth", "depth", 1), make_task("edges", "edges", 1, weight=2.0)]
+MODES = ("average", "sample", "argmax")
+ALL, FOR_POLICY, FOR_WEIGHTS = Part(), Part(share=(0.0, 0.25)), Part(share=(0.25, 1.0))
 
 
 class Tiny(nn.Module):
@@ -36,20 +40,34 @@ class Tiny(nn.Module):
         self.shared = nn.Conv2d(4, 4, 1)
         self.head = nn.ModuleDict({task: nn.Conv2d(4, 1, 1) for task in self.tasks})
         self.policy = nn.ParameterDict({task: nn.Parameter(torch.zeros(2)) for task in self.tasks})
-        self.mode = ""
+        self.moment = Moment("", "argmax")
         self.temperature = 1.0
         self.spoil: dict[int, str] = {}
 
-    def parameter_groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
-        named = dict(self.named_parameters())
-        policy = {name: p for name, p in named.items() if name.startswith("policy.")}
-        return {"weights": {name: p for name, p in named.items() if name not in policy}, "policy": policy}
+    def groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
+        groups: dict[str, dict[str, nn.Parameter]] = {"weights.backbone": {}, "weights.heads": {}, "policy": {}}
+        for name, parameter in self.named_parameters():
+            part = name.partition(".")[0]
+            groups[{"head": "weights.heads", "policy": "policy"}.get(part, "weights.backbone")][name] = parameter
+        return groups
+
+    def users(self) -> Mapping[str, frozenset[str]]:
+        alone = {name: task for task in self.tasks for name in self.state_dict() if f".{task}" in name}
+        return {name: frozenset([alone[name]] if name in alone else self.tasks) for name in self.state_dict()}
+
+    def statistics(self) -> Mapping[str, Tensor]:
+        return {name: tensor for name, tensor in self.named_buffers() if name.startswith("norm.")}
+
+    def reset_statistics(self) -> None:
+        self.norm.reset_running_stats()
 
     def components(self) -> tuple[Component, ...]:
         return (Component(self.tasks, frozenset(self.state_dict())),)
 
-    def begin_step(self, step: int, *, mode: str) -> Mapping[str, float]:
-        self.mode, self.temperature, self.step_number = mode, 5 * 0.9**step, step
+    def at(self, moment: Moment) -> Mapping[str, float]:
+        if moment.mode not in MODES:
+            raise InvalidConfig(f"no mode {moment.mode}", place="mode", advice=did_you_mean(moment.mode, MODES))
+        self.moment, self.temperature = moment, 5 * 0.9**moment.step
         return {"temperature": self.temperature}
 
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -57,18 +75,24 @@ class Tiny(nn.Module):
         x = nn.functional.dropout(x, 0.2, self.training)
         return {task: self._one(task, x) for task in tasks or self.tasks}
 
-    def term(self, name: str) -> Tensor:
-        assert name == "regularization"
+    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        made = {"regularization": self._regularization, "squares": lambda: sum(loss**2 for loss in losses.values())}
+        for name in names:
+            if name not in made:
+                raise InvalidConfig(f"no term {name}", place=f"terms.{name}", advice=did_you_mean(name, made))
+        return {name: made[name]() for name in names}
+
+    def _regularization(self) -> Tensor:
         value = sum(nn.functional.softplus(p[1] - p[0]) for p in self.policy.values())
-        return value * (float("nan") if self.spoil.get(self.step_number) == "term" else 1.0)
+        return value * (float("nan") if self.spoil.get(self.moment.step) == "term" else 1.0)
 
     def _one(self, task: str, x: Tensor) -> Tensor:
         p = self._choice(self.policy[task])
         out = self.head[task](p[0] * self.shared(x) + p[1] * self.own[task](x))
-        return out * float("inf") if self.spoil.get(self.step_number) == task and self.training else out
+        return out * float("inf") if self.spoil.get(self.moment.step) == task and self.training else out
 
     def _choice(self, policy: Tensor) -> Tensor:
-        if self.mode == "argmax":
+        if self.moment.mode == "argmax":
             return nn.functional.one_hot(policy.argmax(), 2).float()
         return torch.softmax((policy + torch.randn(2, device=policy.device)) / self.temperature, 0)
 
@@ -77,7 +101,8 @@ class Numbered:
     """Batches made of their number."""
 
     def __init__(self, salt: int, size: int = 2) -> None:
-        self.salt, self.size, self.asked = salt, size, []
+        self.salt, self.size = salt, size
+        self.asked: list[int] = []
 
     def batch(self, step: int) -> Batch:
         self.asked.append(step)
@@ -87,12 +112,15 @@ class Numbered:
         return Batch(image, {"depth": depth, "edges": (image[:, :1] > 0).float()})
 
 
-def data() -> SplitData:
+def data(**sources: Numbered) -> SplitData:
+    """Three parts of the training samples, some of them perhaps given: ``all``, ``weights`` or ``policy``."""
     validation = Numbered(9)
-    return SplitData(
-        {"train": Numbered(0), "train1": Numbered(1), "train2": Numbered(2)},
-        {"val": lambda: [validation.batch(0), validation.batch(1)]},
-    )
+    parts = {
+        ALL: sources.get("all") or Numbered(0),
+        FOR_WEIGHTS: sources.get("weights") or Numbered(1),
+        FOR_POLICY: sources.get("policy") or Numbered(2),
+    }
+    return SplitData(parts.__getitem__, {"val": lambda: [validation.batch(0), validation.batch(1)]})
 
 
 def search_phase(steps: int = 17, **changes: object) -> Phase:
@@ -105,17 +133,20 @@ def search_phase(steps: int = 17, **changes: object) -> Phase:
             Turn(
                 name="policy",
                 steps=2,
-                split="train2",
-                group="policy",
-                optimiser=Optimiser(lr=0.1, weight_decay=5e-4),
+                data=FOR_POLICY,
+                moves=(Move(group="policy", optimiser=Optimiser(lr=0.1, weight_decay=5e-4)),),
                 terms={"regularization": 0.01},
             ),
             Turn(
                 name="weights",
                 steps=3,
-                split="train1",
-                optimiser=Optimiser(kind="sgd", lr=0.05, weight_decay=1e-3),
-                schedule=Schedule(kind="step", size=4, gamma=0.5),
+                data=FOR_WEIGHTS,
+                moves=(
+                    Move(
+                        optimiser=Optimiser(kind="sgd", lr=0.05, weight_decay=1e-3),
+                        schedule=Schedule(kind="step", size=4, gamma=0.5),
+                    ),
+                ),
             ),
         ),
         "clip_norm": 5.0,
@@ -126,8 +157,10 @@ def search_phase(steps: int = 17, **changes: object) -> Phase:
     return Phase.model_validate({**settings, **changes})
 
 
-def train_phase(steps: int = 9, **changes: object) -> Phase:
-    turn = Turn(optimiser=Optimiser(lr=0.01, betas=(0.5, 0.999), weight_decay=1e-4), schedule=Schedule(kind="cosine"))
+def train_phase(steps: int = 9, *, joint: bool = True, **changes: object) -> Phase:
+    """Adam on all weights, with a cosine."""
+    optimiser = Optimiser(lr=0.01, betas=(0.5, 0.999), weight_decay=1e-4)
+    turn = Turn(moves=(Move(optimiser=optimiser, schedule=Schedule(kind="cosine")),), joint=joint)
     settings: dict[str, object] = {"steps": steps, "turns": (turn,), "log_every": 1, "checkpoint_every": 4}
     return Phase.model_validate({**settings, **changes})
 
@@ -148,10 +181,10 @@ def digests(checkpoint: Path) -> dict[str, str]:
 class Stop(Silence):
     """Calls `action` after step `at`."""
 
-    def __init__(self, at: int, action) -> None:
+    def __init__(self, at: int, action: Callable[[], object]) -> None:
         self.at, self.action = at, action
 
-    def step(self, report) -> None:
+    def step(self, report: StepReport) -> None:
         if report.step == self.at:
             self.action()
 
@@ -159,7 +192,7 @@ class Stop(Silence):
 class Echo(Silence):
     """Prints every step, for a parent that kills by progress."""
 
-    def step(self, report) -> None:
+    def step(self, report: StepReport) -> None:
         sys.stdout.write(f"{report.step}\n")
         sys.stdout.flush()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from lowered import plan, trained, twin
 
-from trunkline.recipe import Optimiser, Phase, Turn
+from trunkline.recipe import Move, Optimiser, Phase, Turn
 from trunkline.train.run_folder.checkpoint_file import read_checkpoint
 from trunkline.twins.components import Component, components_of
 from trunkline.twins.twin import Twin
@@ -19,7 +20,7 @@ TASKS = ("segmentation", "depth", "normals")
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -28,8 +29,8 @@ def one_thread():
 
 def phase(kind: str, *, joint: bool) -> Phase:
     """Steps that are clipped hard, and evaluated often: both must not look beyond a component."""
-    turn = Turn(optimiser=Optimiser(kind=kind, lr=0.02, weight_decay=1e-3))
-    return Phase(steps=6, turns=(turn,), joint=joint, clip_norm=0.3, eval_every=1, best_by="relative", keep=1)
+    turn = Turn(moves=(Move(optimiser=Optimiser(kind=kind, lr=0.02, weight_decay=1e-3)),), joint=joint)
+    return Phase(steps=6, turns=(turn,), clip_norm=0.3, eval_every=1, best_by="relative", keep=1)
 
 
 def column(model: Twin, index: int) -> dict[str, torch.Tensor]:
@@ -39,7 +40,8 @@ def column(model: Twin, index: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("kind", "joint"), [("adam", True), ("sgd", True), ("adam", False)])
-def test_columns_train_as_single_models_do(kind: str, joint: bool, tmp_path: Path) -> None:
+def test_columns_train_as_single_models(kind: str, joint: bool, tmp_path: Path) -> None:
+    """Weights, metrics and best steps of each column are those of a training of its own."""
     together = twin(plan("independent", TASKS))
     outcome = trained(tmp_path / "together", together, phase(kind, joint=joint))
     assert [part.tasks for part in together.components()] == [(task,) for task in TASKS]
@@ -68,6 +70,7 @@ def test_each_component_keeps_its_own_best(tmp_path: Path) -> None:
 
 
 def test_components_follow_common_weights() -> None:
+    """A chain of common weights joins tasks that have none in common."""
     reads = {"a": ["x", "y"], "b": ["p"], "c": ["z"], "d": ["y", "z"]}
     assert components_of(reads) == (Component(("a", "c", "d"), frozenset("xyz")), Component(("b",), frozenset("p")))
     trunk = twin(plan("trunk", TASKS)).components()

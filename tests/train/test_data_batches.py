@@ -1,45 +1,16 @@
 """Batches and splits: pure functions of (seed, step), every sample used, no thread left behind."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from number_samples import Numbers, numbers
 
-from trunkline.errors import InvalidConfig, WorkFailed
-from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
+from trunkline.errors import InvalidConfig
 from trunkline.train.data.batches import Batches, in_order
-from trunkline.train.data.splits import Subset, split
+from trunkline.train.data.splits import Subset
 
 pytestmark = pytest.mark.properties
-
-
-class Numbers:
-    """Sample i is a picture full of i; augmentation adds a number drawn from the seed; task "rare" is often absent."""
-
-    name = "numbers"
-    size = (2, 3)
-    normalisation = NORMALISATION
-    tasks = {"own": TaskInfo("depth", 1), "rare": TaskInfo("segmentation", 4)}
-
-    def __init__(self, length, broken=()):
-        self.length, self.broken = length, broken
-
-    def __len__(self):
-        return self.length
-
-    def sample(self, index, *, seed=None):
-        if index in self.broken:
-            raise WorkFailed(f"sample {index} is broken")
-        noise = 0 if seed is None else np.random.default_rng([seed, index]).random()
-        labels = {"own": np.full((1, 2, 3), index, np.float32)}
-        if index % 3 == 0:
-            labels["rare"] = np.ones((2, 3), np.int64)
-        return Sample(np.full((3, 2, 3), index + noise, np.float32), labels)
-
-
-def numbers(batch):
-    return batch.labels["own"][:, 0, 0, 0].int().tolist()
 
 
 @given(length=st.integers(1, 23), size=st.integers(1, 9), seed=st.integers(0, 99), step=st.integers(0, 60))
@@ -108,29 +79,6 @@ def test_abuse_of_batches(options, words):
     with pytest.raises(InvalidConfig) as error:
         Batches(Numbers(5), **options)
     assert words in str(error.value)
-
-
-@given(length=st.integers(2, 300), seed=st.integers(0, 99), fraction=st.floats(0.01, 0.99))
-@settings(max_examples=60, deadline=None)
-def test_a_split_divides_the_samples(length, seed, fraction):
-    parts = split(length, seed, fraction)
-    assert parts == split(length, seed, fraction)
-    assert sorted(parts.train1 + parts.train2) == list(range(length))
-    assert parts.train1
-    assert parts.train2
-    assert abs(len(parts.train2) - length * fraction) <= 1
-    assert parts.as_dict() == {"train1": list(parts.train1), "train2": list(parts.train2)}
-
-
-def test_golden_split():
-    assert split(10, seed=0).train2 == split(10, seed=0, policy_fraction=0.2).train2
-    assert len(split(2975, 0).train2) == 595
-
-
-@pytest.mark.parametrize(("length", "fraction"), [(1, 0.2), (10, 0.0), (10, 1.0), (10, float("nan"))])
-def test_abuse_of_split(length, fraction):
-    with pytest.raises(InvalidConfig):
-        split(length, 0, fraction)
 
 
 def test_a_subset_is_a_data_set():

@@ -8,16 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lowered import SIZE, data, plan, tasks, twin
+from lowered import SIZE, backbone, data, plan, tasks, twin
 
-from trunkline.recipe import Optimiser, Turn
-from trunkline.supermodel.methods.automtl import AutoMTL
+from trunkline.fragments.heads.make_head import make_head
+from trunkline.recipe import Moment, Move, Optimiser, Part, Turn
+from trunkline.supermodel.methods.automtl import AutoMTLModel, AutoMTLOptions, space_of
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.batches import Batch, collate
 from trunkline.train.loop.device import Compute
-from trunkline.train.loop.optimisers import NamedOptimiser
+from trunkline.train.loop.optimisers import TurnOptimiser
 from trunkline.train.loop.step import Stepper, Values
-from trunkline.train.loop.trainable import TaskModel, Trainable
+from trunkline.train.loop.trainable import TaskModel, Trainable, parameter_group
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.registry import task_kind
 
@@ -38,23 +39,28 @@ def without(batch: Batch, task: str, samples: tuple[int, ...] = (0, 1)) -> Batch
 class Training:
     """A model in the middle of its training: all optimiser state is there, and momentum points somewhere."""
 
-    def __init__(self, model: Trainable, turn: Turn, *, joint: bool, which: tuple[str, ...] = NAMES) -> None:
-        self.model, self.turn, self.batches = model, turn, data(NAMES).training["train"]
-        self.optimiser = NamedOptimiser(turn.optimiser, model.parameter_groups()[turn.group], model.components())
-        self.stepper = Stepper(model, tasks(which), Compute(), joint, clip_norm=0.5)
+    def __init__(self, model: Trainable, turn: Turn, *, which: tuple[str, ...] = NAMES) -> None:
+        self.model, self.turn, self.batches = model, turn, data(NAMES).source(Part())
+        self.optimiser = TurnOptimiser(turn, model, model.components())
+        self.rates = {move.group: move.optimiser.lr for move in turn.moves}
+        self.stepper = Stepper(model, tasks(which), Compute(), clip_norm=0.5)
         for number in range(2):
             self.step(self.batches.batch(number))
 
     def step(self, batch: Batch) -> Values:
         torch.manual_seed(0)
         self.model.train(True)
-        self.model.begin_step(0, mode="sample")
-        return self.stepper.step(self.turn, batch, self.optimiser, lr=self.turn.optimiser.lr, place="here")
+        self.model.at(Moment("train", "sample"))
+        return self.stepper.step(self.turn, batch, self.optimiser, rates=self.rates, place="here")
 
     def state(self) -> dict[str, torch.Tensor]:
         """Weights, statistics, and all that the optimiser remembers."""
         state = {**self.model.state_dict(), **self.optimiser.state()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def weights_turn(kind: str, *, joint: bool = True) -> Turn:
+    return Turn(moves=(Move(optimiser=OPTIMISERS[kind]),), joint=joint)
 
 
 def used(model: Trainable, task: str) -> set[str]:
@@ -63,7 +69,7 @@ def used(model: Trainable, task: str) -> set[str]:
     trial.twin.zero_grad()
     before = {name: tensor.clone() for name, tensor in trial.state_dict().items()}
     trial(torch.randn(2, 3, *SIZE), [task])[task].square().sum().backward()
-    reached = {name for name, p in trial.parameter_groups()["weights"].items() if p.grad is not None}
+    reached = {name for name, p in parameter_group(trial, "weights").items() if p.grad is not None}
     return reached | moved(before, trial.state_dict())
 
 
@@ -75,7 +81,8 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
 @pytest.mark.parametrize("kind", OPTIMISERS)
 @pytest.mark.parametrize("sharing", ["independent", "trunk"])
 def test_an_absent_task_does_not_move(sharing: str, kind: str, joint: bool) -> None:
-    training = Training(TaskModel(twin(plan(sharing, NAMES))), Turn(optimiser=OPTIMISERS[kind]), joint=joint)
+    """Neither its weights and statistics nor its optimisers' state; the others do."""
+    training = Training(TaskModel(twin(plan(sharing, NAMES))), weights_turn(kind, joint=joint))
     before = training.state()
     values = training.step(without(training.batches.batch(2), "depth"))
     assert list(values.losses) == ["segmentation"]
@@ -88,20 +95,21 @@ def test_an_absent_task_does_not_move(sharing: str, kind: str, joint: bool) -> N
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_the_others_step_as_if_it_did_not_exist(joint: bool) -> None:
+def test_others_step_without_the_absent_task(joint: bool) -> None:
     """With a shared trunk: the step is the one of a training that knows only the tasks with a label."""
     for which, other in ((NAMES[:1], "depth"), (NAMES[1:], "segmentation")):
-        both = Training(TaskModel(twin(plan("trunk", NAMES))), Turn(), joint=joint)
+        both = Training(TaskModel(twin(plan("trunk", NAMES))), Turn(joint=joint))
         alone = copy.deepcopy(both)
-        alone.stepper = Stepper(alone.model, tasks(which), Compute(), joint, clip_norm=0.5)
+        alone.stepper = Stepper(alone.model, tasks(which), Compute(), clip_norm=0.5)
         batch = both.batches.batch(2)
         assert both.step(without(batch, other)).losses == alone.step(batch).losses
         assert not moved(alone.state(), both.state())
 
 
-def test_a_batch_without_any_label_moves_nothing() -> None:
+def test_a_batch_without_labels_moves_nothing() -> None:
+    """Nor anything of the state."""
     for joint in (True, False):
-        training = Training(TaskModel(twin(plan("shared", NAMES))), Turn(), joint=joint)
+        training = Training(TaskModel(twin(plan("shared", NAMES))), Turn(joint=joint))
         before = training.state()
         batch = without(without(training.batches.batch(2), "depth"), "segmentation")
         assert training.step(batch).losses == {}
@@ -110,32 +118,31 @@ def test_a_batch_without_any_label_moves_nothing() -> None:
 
 def test_no_term_moves_an_absent_tasks_policy() -> None:
     """The regularisation speaks of all tasks; a task that the batch is silent about must not follow it."""
-    from lowered import backbone
-
-    from trunkline.fragments.heads.make_head import make_head
-
-    heads = {name: make_head("light", backbone(), 13 if name == "segmentation" else 1) for name in NAMES}
-    turn = Turn(group="policy", terms={"regularization": 1.0, "cost": 1.0}, optimiser=OPTIMISERS["adam"])
-    training = Training(AutoMTL(backbone(), heads, NAMES), turn, joint=True)
+    heads = {name: make_head("light", backbone().graph, 13 if name == "segmentation" else 1) for name in NAMES}
+    moves = (Move(group="policy", optimiser=OPTIMISERS["adam"]),)
+    turn = Turn(moves=moves, terms={"regularization": 1.0, "cost": 1.0})
+    options = AutoMTLOptions()
+    training = Training(AutoMTLModel(space_of(backbone(), NAMES, options), heads, options, seed=0), turn)
     before = training.state()
     training.step(without(training.batches.batch(2), "depth"))
     found = moved(before, training.state())
-    assert "policies.0" in found and "exp_avg/policy.segmentation" in found
-    assert "policies.1" not in found and "exp_avg/policy.depth" not in found
+    assert "policies.0" in found and "policy/exp_avg/policy.segmentation" in found
+    assert "policies.1" not in found and "policy/exp_avg/policy.depth" not in found
 
 
-def test_samples_with_a_label_make_the_loss() -> None:
+def test_labelled_samples_make_the_loss() -> None:
+    """As if the others were not in the batch."""
     for task in (*tasks(NAMES), *tasks(["normals", "edges", "keypoints"])):
-        source = data(["segmentation", "depth", "normals", "edges", "keypoints"]).training["train"].batch(0)
+        source = data(["segmentation", "depth", "normals", "edges", "keypoints"]).source(Part()).batch(0)
         output = torch.randn(2, task.channels, 8, 12, generator=torch.Generator().manual_seed(1))
         part = without(source, task.name, (0,))
         expected = task.loss(output[1:], source.labels[task.name][1:])
         assert torch.allclose(task.loss(output, part.labels[task.name]), expected, rtol=1e-6), task.name
 
 
-def test_a_label_that_is_lost_on_the_way_down_moves_nothing() -> None:
+def test_a_lost_label_moves_nothing() -> None:
     """One labelled pixel, and the output is so coarse that it falls between the positions that the loss looks at."""
-    training = Training(TaskModel(twin(plan("independent", NAMES))), Turn(optimiser=OPTIMISERS["adam"]), joint=True)
+    training = Training(TaskModel(twin(plan("independent", NAMES))), weights_turn("adam"))
     before = training.state()
     batch = without(training.batches.batch(2), "depth")
     batch.labels["depth"][0, 0, 1, 1] = 2.0
@@ -161,6 +168,7 @@ class Sparse:
 
 
 def test_a_batch_says_who_has_labels() -> None:
+    """By task and sample, on every device."""
     batch = collate(Sparse(), [1, 0], [None, None])
     assert batch.labelled == {"segmentation": (False, True), "depth": (False, True)}
     assert batch.has_label("depth") and batch.to("cpu").has_label("depth")

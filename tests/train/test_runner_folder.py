@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runner_fakes import Numbered, data
+from runner_fakes import ALL, FOR_POLICY, FOR_WEIGHTS, Numbered, data
 
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.files.write import json_bytes
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
-from trunkline.recipe import Optimiser, Phase, Turn
+from trunkline.graph.graph import HEAD
+from trunkline.recipe import Moment, Move, Optimiser, Part, Phase, Turn
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.sets.scenes import Scenes
-from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import PrefetchedBatches, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.evaluate import evaluate
 from trunkline.train.loop.runner import Runner
-from trunkline.train.loop.trainable import TaskModel, Trainable
+from trunkline.train.loop.trainable import TaskModel, Trainable, parameter_group
 from trunkline.train.progress.progress import Bar, Lines, Silence, make_progress
 from trunkline.train.progress.step_report import Rate, StepReport
 from trunkline.train.run_folder.metrics_log import MetricsLog
@@ -112,8 +112,11 @@ def test_json_has_no_nan_and_is_one_line():
     assert data == '{"a":null,"b":[1.5,null],"c":{"é":[1,null]}}\n'.encode()
 
 
+RATES = {"weights": 0.1, "policy": 0.02}
+
+
 def report(step: int, steps: int = 100) -> StepReport:
-    return StepReport("pre", "weights", step, steps, {"depth": 0.25}, {"cost": 1.0}, 0.1, 12.0, {"temperature": 4.5})
+    return StepReport("pre", "weights", step, steps, {"depth": 0.25}, {"cost": 1.0}, RATES, 12.0, {"temperature": 4.5})
 
 
 def test_a_record_holds_the_steps_numbers():
@@ -124,7 +127,7 @@ def test_a_record_holds_the_steps_numbers():
         "step": 3,
         "losses": {"depth": 0.25},
         "terms": {"cost": 1.0},
-        "lr": 0.1,
+        "lr": {"weights": 0.1, "policy": 0.02},
         "images_per_s": 12.0,
         "temperature": 4.5,
     }
@@ -177,22 +180,23 @@ def test_rate_counts_from_the_last_restart():
 
 def test_lookahead_gives_every_wanted_batch_in_order():
     source = data()
-    wanted = [("train1", 3), ("train2", 0), ("train1", 4), ("train", 9)]
+    salts = {ALL: 0, FOR_WEIGHTS: 1, FOR_POLICY: 2}
+    wanted = [(FOR_WEIGHTS, 3), (FOR_POLICY, 0), (FOR_WEIGHTS, 4), (ALL, 9)]
     with PrefetchedBatches(source, wanted) as batches:
         found = list(batches)
     for (part, number), batch in zip(wanted, found, strict=True):
-        assert torch.equal(batch.image, Numbered({"train": 0, "train1": 1, "train2": 2}[part]).batch(number).image)
+        assert torch.equal(batch.image, Numbered(salts[part]).batch(number).image)
 
 
 def test_lookahead_ends_its_thread_when_left_early():
     import threading
 
     before = threading.active_count()
-    source = data()
-    with PrefetchedBatches(source, (("train", number) for number in range(10**9))) as batches:
+    source = data(all=(numbered := Numbered(0)))
+    with PrefetchedBatches(source, ((ALL, number) for number in range(10**9))) as batches:
         next(batches)
     assert threading.active_count() == before
-    assert len(source.training["train"].asked) <= 3
+    assert len(numbered.asked) <= 3
 
 
 def scenes() -> DataSets:
@@ -218,15 +222,17 @@ def twin(channels: dict[str, int]) -> Twin:
 
 
 def test_split_data_has_the_splits_the_phases_ask_for():
-    source = split_data(scenes(), split(10, 3), batch_size=2, seed=3)
-    pools = {name: set(batches.pool.tolist()) for name, batches in source.training.items()}
-    assert pools["train"] == set(range(10))
-    assert pools["train1"] | pools["train2"] == pools["train"]
-    assert not pools["train1"] & pools["train2"]
-    assert len(pools["train2"]) == 2
+    source = split_data(scenes(), batch_size=2, seed=3)
+    parts = {"all": Part(), "weights": Part(share=(0.2, 1.0)), "policy": Part(share=(0.0, 0.2))}
+    pools = {name: set(source.source(part).pool.tolist()) for name, part in parts.items()}
+    assert pools["all"] == set(range(10))
+    assert pools["weights"] | pools["policy"] == pools["all"]
+    assert not pools["weights"] & pools["policy"]
+    assert len(pools["policy"]) == 2
+    assert source.source(Part(share=(0.0, 0.2))) is source.source(parts["policy"]), "made once"
     assert sum(len(batch) for batch in source.evaluation("val")) == 3
     assert sum(len(batch) for batch in source.evaluation("test")) == 2
-    without = split_data(replace(scenes(), val=None), split(10, 3), batch_size=2, seed=3)
+    without = split_data(replace(scenes(), val=None), batch_size=2, seed=3)
     with pytest.raises(InvalidConfig, match='no validation split "val"'):
         without.evaluation("val")
 
@@ -238,7 +244,7 @@ def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
     tasks = [make_task(name, info.kind, info.channels, **info.options) for name, info in chosen.items()]
     phase = Phase(
         steps=25,
-        turns=(Turn(optimiser=Optimiser(lr=0.02)),),
+        turns=(Turn(moves=(Move(optimiser=Optimiser(lr=0.02)),)),),
         log_every=1,
         eval_every=10,
         checkpoint_every=10,
@@ -248,7 +254,7 @@ def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
     def session(folder):
         model = TaskModel(twin({name: info.channels for name, info in chosen.items()}))
         with open_run(folder, {}, seed=1) as opened:
-            source = split_data(scenes(), split(10, 1), batch_size=4, seed=1)
+            source = split_data(scenes(), batch_size=4, seed=1)
             return model, Runner(model, tasks, source, phase, opened, seed=1).run(), list(opened.log.records())
 
     model, outcome, records = session(tmp_path)
@@ -260,15 +266,42 @@ def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
     assert "conv.weight" in model.state_dict()
     again, repeated, _ = session(tmp_path)
     assert repeated.resumed_from == 25
-    source = split_data(scenes(), split(10, 1), batch_size=4, seed=1)
+    source = split_data(scenes(), batch_size=4, seed=1)
     assert evaluate(again, tasks, source.evaluation("val")) == outcome.metrics
 
 
-def test_task_model_is_trainable_and_refuses_terms():
-    model: Trainable = TaskModel(twin({"depth": 1}))
+def test_task_models_are_trainable() -> None:
+    """Their groups are the parts of the model, and they follow every mode."""
+    parts = {"head.depth.weight": HEAD}
+    model: Trainable = TaskModel(twin({"depth": 1}), parts)
     assert model.tasks == ("depth",)
-    assert set(model.parameter_groups()["weights"]) == {"conv.weight", "bn.scale", "bn.bias", "head.depth.weight"}
-    assert model.begin_step(3, mode="average") == {}
-    with pytest.raises(InvalidConfig, match='no term "regularization"'):
-        model.term("regularization")
+    groups = {group: set(parameters) for group, parameters in model.groups().items()}
+    backbone = {"conv.weight", "bn.scale", "bn.bias"}
+    assert groups == {"weights.backbone": backbone, "weights.heads": {"head.depth.weight"}}
+    assert set(parameter_group(TaskModel(twin({"depth": 1})), "weights")) == {*backbone, "head.depth.weight"}
+    assert set(model.users().values()) == {frozenset(["depth"])}
+    assert model.at(Moment("train", "average", step=3)) == {}
     assert Compute().resolve() == torch.device("cpu")
+
+
+def test_task_models_reset_their_statistics() -> None:
+    """To those of the file: mean 0 and variance 1."""
+    model = TaskModel(twin({"depth": 1}))
+    model.train(True)
+    model(torch.randn(4, 3, 32, 32))
+    means, variances = (model.statistics()[name] for name in ("bn.mean", "bn.var"))
+    assert means.any() and not torch.equal(variances, torch.ones(4))
+    model.reset_statistics()
+    assert not means.any() and torch.equal(variances, torch.ones(4))
+
+
+def test_task_models_add_terms_over_weights() -> None:
+    """Those that a method gives them; others are refused."""
+    model = TaskModel(twin({"depth": 1}), terms={"l1": lambda weights: weights["conv.weight"].abs().sum()})
+    assert model.terms([], {}) == {}
+    term = model.terms(["l1"], {})["l1"]
+    assert term.item() == pytest.approx(model.state_dict()["conv.weight"].abs().sum().item())
+    term.backward()
+    assert model.groups()["weights.backbone"]["conv.weight"].grad is not None
+    with pytest.raises(InvalidConfig, match='no term "regularization"'):
+        model.terms(["l1", "regularization"], {})

@@ -7,34 +7,42 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from runner_fakes import TASKS, Numbered, Stop, Tiny, data, digests, run, search_phase, train_phase
 
 from trunkline.errors import CorruptCheckpoint, InvalidConfig
+from trunkline.train.data.batches import Batch
 from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.optimisers import NamedOptimiser
 from trunkline.train.loop.runner import Runner
 from trunkline.train.run_folder.checkpoint_file import OPTIMISERS, STATE, Checkpoint, read_checkpoint, write_checkpoint
 from trunkline.train.run_folder.run_folder import open_run
 
+pytestmark = pytest.mark.properties
+
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-def interrupt(number: int = signal.SIGINT):
+ADAM = ("step", "exp_avg", "exp_avg_sq")
+
+
+def interrupt(number: int = signal.SIGINT) -> Callable[[], None]:
     return lambda: signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 4, 6, 12, 16])
-def test_resumed_equals_uninterrupted_two_optimisers(tmp_path, stop):
+def test_resumed_equals_uninterrupted_two_optimisers(tmp_path: Path, stop: int) -> None:
     """Stops inside a turn (1, 4, 16), between turns (2, 12), at an evaluation (6, 12)."""
     whole = run(tmp_path / "whole", search_phase())
     with pytest.raises(Interrupted) as caught:
@@ -49,7 +57,8 @@ def test_resumed_equals_uninterrupted_two_optimisers(tmp_path, stop):
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_resumed_equals_uninterrupted_adam_and_cosine(tmp_path, joint):
+def test_resumed_equals_uninterrupted_one_turn(tmp_path: Path, joint: bool) -> None:
+    """Adam and a cosine, together or one step a task."""
     phase = train_phase(joint=joint)
     whole = run(tmp_path / "whole", phase)
     with pytest.raises(Interrupted):
@@ -57,17 +66,17 @@ def test_resumed_equals_uninterrupted_adam_and_cosine(tmp_path, joint):
     assert digests(run(tmp_path / "parts", phase).checkpoint) == digests(whole.checkpoint)
 
 
-def steps_and_losses(folder: Path) -> list[dict]:
+def steps_and_losses(folder: Path) -> list[dict[str, Any]]:
     """The log without what depends on the clock."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in record.items() if key != "images_per_s"} for record in records]
 
 
-def test_state_holds_everything_and_the_run_moves_it(tmp_path):
+def test_state_holds_everything_that_moves(tmp_path: Path) -> None:
     """What the equality above speaks of: momentum, both Adam moments, BatchNorm's statistics."""
     found = read_checkpoint(run(tmp_path, search_phase()).checkpoint)
     slots = {key.rsplit("/", 1)[0] for key in found.optimisers}
-    assert slots == {"policy/step", "policy/exp_avg", "policy/exp_avg_sq", "weights/momentum_buffer"}
+    assert slots == {*(f"policy/policy/{slot}" for slot in ADAM), "weights/weights/momentum_buffer"}
     assert found.model["norm.num_batches_tracked"] == 17
     assert found.model["norm.running_mean"].abs().sum() > 0
     assert all(tensor.abs().sum() > 0 for key, tensor in found.optimisers.items())
@@ -77,7 +86,7 @@ def forget_optimisers(found: Checkpoint) -> Checkpoint:
     return Checkpoint(found.model, {}, found.state)
 
 
-def forget_one_slot(slot: str):
+def forget_one_slot(slot: str) -> Callable[[Checkpoint], Checkpoint]:
     def change(found: Checkpoint) -> Checkpoint:
         zeroed = {k: torch.zeros_like(v) if f"/{slot}/" in k else v for k, v in found.optimisers.items()}
         return Checkpoint(found.model, zeroed, found.state)
@@ -106,8 +115,8 @@ def forget_step(found: Checkpoint) -> Checkpoint:
         forget_step,
     ],
 )
-def test_control_a_resume_that_forgets_differs(tmp_path, broken):
-    """Without this the equality tests might be hollow."""
+def test_a_resume_that_forgets_differs(tmp_path: Path, broken: Callable[[Checkpoint], Checkpoint]) -> None:
+    """A control: without it the equality tests might be hollow."""
     whole = run(tmp_path / "whole", search_phase())
     with pytest.raises(Interrupted) as caught:
         run(tmp_path / "parts", search_phase(), progress=Stop(8, interrupt()))
@@ -115,8 +124,8 @@ def test_control_a_resume_that_forgets_differs(tmp_path, broken):
     assert digests(run(tmp_path / "parts", search_phase()).checkpoint) != digests(whole.checkpoint)
 
 
-def test_control_noise_that_no_step_seeds_differs(tmp_path, monkeypatch):
-    """Dropout and Gumbel noise matter, and come from the step's seed alone."""
+def test_noise_comes_from_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control: dropout and Gumbel noise matter, and come from the step's seed alone."""
     whole = run(tmp_path / "whole", search_phase())
     torch.rand(13)  # whatever else draws from torch does not matter
     assert digests(run(tmp_path / "again", search_phase()).checkpoint) == digests(whole.checkpoint)
@@ -124,13 +133,15 @@ def test_control_noise_that_no_step_seeds_differs(tmp_path, monkeypatch):
     assert digests(run(tmp_path / "same", search_phase()).checkpoint) != digests(whole.checkpoint)
 
 
-def test_seed_changes_the_run(tmp_path):
+def test_seed_changes_the_run(tmp_path: Path) -> None:
+    """A control: equal runs are not equal because nothing is random."""
     first, second = run(tmp_path / "a", train_phase(), seed=1), run(tmp_path / "b", train_phase(), seed=2)
     assert digests(first.checkpoint) != digests(second.checkpoint)
 
 
 @pytest.mark.parametrize("goals", [(5, 14), pytest.param(tuple(range(4, 79, 5)), marks=pytest.mark.slow)])
-def test_abuse_killed_by_progress_and_resumed(tmp_path, goals):
+@pytest.mark.abuse
+def test_killed_runs_resume_bit_exact(tmp_path: Path, goals: tuple[int, ...]) -> None:
     """SIGKILL after some step the child reports; counts only kills that landed while it was training."""
     steps = 4 * len(goals) + 80
     whole = run(tmp_path / "whole", search_phase(steps))
@@ -157,7 +168,8 @@ def killed_after(goal: int, folder: Path, steps: int, number: int = signal.SIGKI
         return process.wait() == -number and last[0] < steps
 
 
-def test_sigterm_saves_and_exits(tmp_path):
+def test_sigterm_saves_and_exits(tmp_path: Path) -> None:
+    """With the exit code of a process that the signal ended."""
     with pytest.raises(Interrupted) as caught:
         run(tmp_path, search_phase(), progress=Stop(4, interrupt(signal.SIGTERM)))
     assert caught.value.exit_code == 143
@@ -165,7 +177,8 @@ def test_sigterm_saves_and_exits(tmp_path):
     assert caught.value.checkpoint.name == "policy-00000004"
 
 
-def test_second_interrupt_is_immediate_and_handlers_are_restored(tmp_path):
+def test_second_interrupt_is_immediate(tmp_path: Path) -> None:
+    """Without a checkpoint; and the handlers are restored."""
     before = signal.getsignal(signal.SIGINT)
 
     def twice() -> None:
@@ -179,11 +192,12 @@ def test_second_interrupt_is_immediate_and_handlers_are_restored(tmp_path):
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"policy-00000003"}
 
 
-def test_interrupt_in_an_evaluation_makes_it_up_later(tmp_path):
+def test_an_interrupted_evaluation_is_made_up(tmp_path: Path) -> None:
+    """When the run is resumed, before its next step."""
     whole = run(tmp_path / "whole", search_phase())
     source = data()
 
-    def batches():
+    def batches() -> Iterator[Batch]:
         yield Numbered(9).batch(0)
         signal.raise_signal(signal.SIGINT)
         yield Numbered(9).batch(1)
@@ -196,17 +210,20 @@ def test_interrupt_in_an_evaluation_makes_it_up_later(tmp_path):
     assert steps_and_losses(tmp_path / "parts") == steps_and_losses(tmp_path / "whole")
 
 
-def test_a_finished_phase_is_only_loaded(tmp_path):
+def test_a_finished_phase_is_only_loaded(tmp_path: Path) -> None:
+    """Its data is not even read."""
     first = run(tmp_path, search_phase())
-    source, model = data(), Tiny(seed=8)
+    source, model = data(weights=(weights := Numbered(1))), Tiny(seed=8)
     again = run(tmp_path, search_phase(), data=source, model=model)
     assert again.resumed_from == again.steps == 17
     assert again.metrics == first.metrics
-    assert source.training["train1"].asked == []
+    assert weights.asked == []
     assert torch.equal(model.state_dict()["stem.weight"], read_checkpoint(first.checkpoint).model["stem.weight"])
 
 
-def test_corrupt_last_checkpoint_falls_back_to_an_older_one(tmp_path):
+@pytest.mark.abuse
+def test_corrupt_checkpoints_fall_back(tmp_path: Path) -> None:
+    """To the newest good one, with a warning that names the file."""
     whole = run(tmp_path / "whole", search_phase())
     with pytest.raises(Interrupted) as caught:
         run(tmp_path / "parts", search_phase(), progress=Stop(8, interrupt()))
@@ -219,17 +236,21 @@ def test_corrupt_last_checkpoint_falls_back_to_an_older_one(tmp_path):
     assert steps_and_losses(tmp_path / "parts") == steps_and_losses(tmp_path / "whole")
 
 
-def test_abuse_other_settings_are_refused_all_at_once(tmp_path):
+@pytest.mark.abuse
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    """All of them at once; those that alter no number are free."""
     with pytest.raises(Interrupted):
         run(tmp_path, search_phase(), progress=Stop(4, interrupt()))
+    apart = tuple(turn.model_copy(update={"joint": False}) for turn in search_phase().turns)
     with pytest.raises(InvalidConfig, match=r"policy\.clip_norm: is 1\.0, but the run began with 5\.0") as caught:
-        run(tmp_path, search_phase(clip_norm=1.0, joint=False, keep=9))
-    assert [problem.place for problem in caught.value.problems] == ["policy.clip_norm", "policy.joint"]
+        run(tmp_path, search_phase(clip_norm=1.0, turns=apart, keep=9))
+    assert [problem.place for problem in caught.value.problems] == ["policy.clip_norm", "policy.turns"]
     with pytest.raises(InvalidConfig, match=r"policy\.seed"):
         run(tmp_path, search_phase(), seed=6)
 
 
-def test_more_steps_may_be_asked_for_unless_a_rate_depends_on_them(tmp_path):
+def test_more_steps_may_be_asked_for(tmp_path: Path) -> None:
+    """Unless a learning rate depends on their number."""
     run(tmp_path / "a", search_phase(10))
     longer = run(tmp_path / "a", search_phase(17))
     assert (longer.resumed_from, longer.steps) == (10, 17)
@@ -239,7 +260,9 @@ def test_more_steps_may_be_asked_for_unless_a_rate_depends_on_them(tmp_path):
         run(tmp_path / "c", train_phase(9))
 
 
-def test_abuse_another_models_checkpoint_is_refused(tmp_path):
+@pytest.mark.abuse
+def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
+    """Weight by weight."""
     run(tmp_path, search_phase())
     other = Tiny()
     other.extra = torch.nn.Parameter(torch.zeros(3))
@@ -247,15 +270,17 @@ def test_abuse_another_models_checkpoint_is_refused(tmp_path):
         run(tmp_path, search_phase(), model=other)
 
 
-def test_abuse_optimiser_state_of_another_parameter_is_refused():
+@pytest.mark.abuse
+def test_another_parameters_state_is_refused() -> None:
+    """By name and by shape."""
     parameter = torch.nn.Parameter(torch.zeros(2, 2))
-    optimiser = NamedOptimiser(search_phase().turns[1].optimiser, {"a/b": parameter})
+    optimiser = NamedOptimiser(search_phase().turns[1].moves[0].optimiser, {"a/b": parameter})
     for state in ({"momentum_buffer/c": torch.zeros(2, 2)}, {"momentum_buffer/a/b": torch.zeros(4)}):
         with pytest.raises(CorruptCheckpoint, match="fits no parameter"):
             optimiser.load(state)
 
 
-def test_phases_of_one_run_do_not_disturb_each_other(tmp_path):
+def test_phases_do_not_disturb_each_other(tmp_path: Path) -> None:
     """Pre-training's end is still there when the search is resumed, and its log records stay."""
     model = Tiny()
     with open_run(tmp_path, {}, seed=5) as folder:
@@ -273,6 +298,7 @@ def test_phases_of_one_run_do_not_disturb_each_other(tmp_path):
     assert kinds.count(("policy", "step")) == 17
 
 
-def test_state_is_plain_json(tmp_path):
+def test_state_is_plain_json(tmp_path: Path) -> None:
+    """Other programs may read how far a run is."""
     state = json.loads((run(tmp_path, search_phase()).checkpoint / STATE).read_text())
     assert (state["phase"], state["step"], state["seed"], state["settings"]["steps"]) == ("policy", 17, 5, 17)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from runner_fakes import Stop, digests
-from trunkline.train.schedule.presets import preset, search_phases
 
+from trunkline.errors import InvalidConfig
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph
-from trunkline.recipe import Phase
-from trunkline.supermodel.methods.automtl import AutoMTL
+from trunkline.recipe import Moment, Optimiser, Phase
+from trunkline.sharing.backbone import Backbone
+from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLModel, AutoMTLOptions
+from trunkline.supermodel.methods.base import Found, Metrics, Setup
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.sets.scenes import Scenes
-from trunkline.train.data.splits import split
 from trunkline.train.loop.batch_feed import split_data
 from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.runner import Outcome, Runner
-from trunkline.train.loop.trainable import Trainable
 from trunkline.train.run_folder.run_folder import open_run
+from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.registry import make_task
 
 pytestmark = pytest.mark.properties
@@ -39,44 +43,74 @@ def backbone() -> Graph:
     return build.finish([x])
 
 
-def phases() -> list[Phase]:
-    pre, search = search_phases(preset("demo"))
-    turns = tuple(turn.model_copy(update={"steps": 2}) for turn in search.turns)
-    small = {"eval_every": None, "checkpoint_every": 3, "log_every": 1}
-    return [
-        pre.model_copy(update={"steps": 2, **small}),
-        search.model_copy(update={"steps": 7, "turns": turns, **small}),
-    ]
+class RunFolderWork:
+    """As much of a method's work as AutoMTL asks for: training its supermodel in a folder."""
+
+    def __init__(self, folder: Path, scenes: DataSets, tasks: Sequence[Task], stop: Stop | None) -> None:
+        self.folder, self.tasks, self.stop = folder, tasks, stop
+        self.source = split_data(scenes, batch_size=2, seed=2)
+        self.outcomes: list[Outcome] = []
+        self.model: AutoMTLModel
+
+    def fit(self, name: str, model: AutoMTLModel, phases: Sequence[Phase]) -> Metrics:
+        self.model = model
+        with open_run(self.folder, {}, seed=2) as opened:
+            for phase in phases:
+                progress = self.stop if phase.name == "policy" else None
+                runner = Runner(model, self.tasks, self.source, phase, opened, seed=2, progress=progress)
+                self.outcomes.append(runner.run())
+        return self.outcomes[-1].metrics
 
 
-def session(folder, stop: Stop | None = None) -> tuple[AutoMTL, Outcome]:
+def session(folder: Path, stop: Stop | None = None, **options: object) -> tuple[RunFolderWork, Found]:
     torch.set_num_threads(1)
     train, val, test = (Scenes(length=n, size=(32, 32), split=s) for n, s in ((8, "train"), (2, "val"), (2, "test")))
     scenes = DataSets(train, val, test)
     infos = {name: scenes.train.tasks[name] for name in ("segmentation", "depth")}
     tasks = [make_task(name, info.kind, info.channels, **info.options) for name, info in infos.items()]
     graph = backbone()
-    heads = {name: make_head("light", graph, info.channels) for name, info in infos.items()}
-    model = AutoMTL(graph, heads, list(infos), seed=2)
-    trainable: Trainable = model
-    source = split_data(scenes, split(8, 2), batch_size=2, seed=2)
-    with open_run(folder, {}, seed=2) as opened:
-        for phase in phases():
-            progress = stop if phase.name == "policy" else None
-            outcome = Runner(trainable, tasks, source, phase, opened, seed=2, progress=progress).run()
-    return model, outcome
+    setup = Setup(
+        backbone=Backbone(graph),
+        heads={name: make_head("light", graph, info.channels) for name, info in infos.items()},
+        tasks=tuple(infos),
+        kinds={name: info.kind for name, info in infos.items()},
+        seed=2,
+        phase=Phase(steps=1, checkpoint_every=3, log_every=1),
+        steps_an_epoch=4,
+    )
+    chosen = {"steps": (2, 7), "alternate": (2, 2), "policy_optimiser": Optimiser(lr=0.1, weight_decay=5e-4)}
+    work = RunFolderWork(folder, scenes, tasks, stop)
+    return work, AutoMTL(setup, AutoMTLOptions.model_validate({**chosen, **options})).find(work)
 
 
-def test_integration_search_resumes_bit_exact_and_moves_both_groups(tmp_path):
-    threads = torch.get_num_threads()
-    try:
-        model, whole = session(tmp_path / "whole")
-        with pytest.raises(Interrupted):
-            session(tmp_path / "parts", Stop(5, lambda: signal.raise_signal(signal.SIGINT)))
-        _, parts = session(tmp_path / "parts")
-    finally:
-        torch.set_num_threads(threads)
-    assert parts.resumed_from == 5
-    assert digests(parts.checkpoint) == digests(whole.checkpoint)
-    assert sum(policy.detach().abs().sum() for policy in model.policies) > 0
-    assert set(whole.metrics) == {"segmentation", "depth"}
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """A session computes with one thread."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_search_resumes_bit_exact(tmp_path: Path) -> None:
+    """Both groups have moved, and the plan is the one of an uninterrupted search."""
+    whole, found = session(tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        session(tmp_path / "parts", Stop(5, lambda: signal.raise_signal(signal.SIGINT)))
+    parts, again = session(tmp_path / "parts")
+    assert [outcome.resumed_from for outcome in parts.outcomes] == [2, 5]
+    assert digests(parts.outcomes[-1].checkpoint) == digests(whole.outcomes[-1].checkpoint)
+    assert sum(policy.detach().abs().sum() for policy in whole.model.policies) > 0
+    assert set(whole.outcomes[-1].metrics) == {"segmentation", "depth"}
+    assert found.plan == again.plan
+    assert np.array_equal(found.policy.probabilities, again.policy.probabilities)
+    assert found.steps == 2 + 3  # pre-training, and weights in steps 3, 4 and 7 of policy training
+
+
+@pytest.mark.abuse
+def test_supermodels_refuse_unknown_modes_and_terms(tmp_path: Path) -> None:
+    """With a guess, as the runner's check passes on before anything is written."""
+    model = session(tmp_path)[0].model
+    with pytest.raises(InvalidConfig, match=r"no mode 'smaple'\n  did you mean \"sample\""):
+        model.at(Moment("policy", "smaple"))
+    with pytest.raises(InvalidConfig, match=r"no loss term 'regularisation'\n  did you mean \"regularization\""):
+        model.terms(["regularisation"], {})

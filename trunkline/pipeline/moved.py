@@ -7,16 +7,18 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem
 
+_BESIDE = "betas = [0.5, 0.999], weight_decay = 1e-4"
 _NUMBERS = {
     "steps": "write `steps = [PRE, POLICY]` under [search], and `steps = POST` under [train]",
     "alternate": "write it under [search] itself",
     "regularization": "write it under [search] itself",
     "loss_weights": "write it under [train]",
     "search_loss_weights": "write `loss_weights` under [search]",
-    "weight_lr": "write `optimiser = { lr = … }` under [train], and `pre_optimiser = { lr = … }` under [search]",
-    "search_lr": "write `weight_optimiser = { lr = … }` under [search]",
-    "search_kind": 'write `weight_optimiser = { kind = "…" }` under [search]',
-    "policy_lr": "write `policy_optimiser = { lr = … }` under [search]",
+    # What the optimisers had beside a rate is written too: a table without it means the optimiser's own defaults.
+    "weight_lr": f"write `optimiser = {{ lr = …, {_BESIDE} }}` under [train], and `pre_optimiser` alike under [search]",
+    "search_lr": f"write `weight_optimiser = {{ lr = …, {_BESIDE} }}` under [search]",
+    "search_kind": 'write `weight_optimiser = { kind = "…", lr = …, weight_decay = 1e-4 }` under [search]',
+    "policy_lr": "write `policy_optimiser = { lr = …, weight_decay = 5e-4 }` under [search]",
     "policy_decay": "write `policy_schedule` under [search]",
     "decay": "write `schedule` under [train], and `weight_schedule` under [search] if it is for the search too",
     "decay_everywhere": "write `weight_schedule` under [search] where the learning rate falls in the search too",

@@ -38,7 +38,7 @@ def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
     name = content.get("preset")
     if name is None:
         return dict(content)
-    if name not in presets():
+    if not isinstance(name, str) or name not in presets():
         advice = did_you_mean(str(name), presets()) or f"known: {', '.join(presets())}"
         raise InvalidConfig(f"there is no preset {name!r}", place="preset", advice=advice)
     below = tomllib.loads(presets()[name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,7 +32,7 @@ from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.run_folder.run_folder import RunFolder, open_run
 from trunkline.train.tasks.base import Task
-from trunkline.train.tasks.registry import make_task
+from trunkline.train.tasks.registry import make_task, task_kinds
 
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
 REPORTING = "test"
@@ -82,9 +82,20 @@ class Project:
             for key in task.options
             if key in _OWN_PLACE
         ]
+        problems += self._problems_of_loss_weights(known)
         if problems:
             raise InvalidConfig(problems)
         return tuple(self.config.tasks or self.data.train.tasks)
+
+    def _problems_of_loss_weights(self, tasks: Sequence[str]) -> Iterator[Problem]:
+        """Yield weights that no loss would have; a preset may weigh kinds of which this run has no task."""
+        known = (*tasks, *task_kinds())
+        searches = getattr(self.config.search.options, "loss_weights", {})  # not every method has them
+        for table, weights in (("train", self.config.train.loss_weights), ("search", searches)):
+            for name in weights:
+                if name not in known:
+                    advice = did_you_mean(name, known) or _listing(dict.fromkeys(known))
+                    yield Problem("is neither a task nor a kind of task", f"{table}.loss_weights.{name}", advice)
 
     @cached_property
     def backbone(self) -> Backbone:

@@ -69,6 +69,8 @@ class SearchConfig(BaseModel):
 def _search_table(value: Any) -> SearchConfig:
     if isinstance(value, SearchConfig):
         return value
+    if not isinstance(value, dict):
+        raise ValueError("expected a table, such as `[search]` with a `method`")
     table = dict(value)
     method = table.pop("method", "automtl")
     options = method_named(str(method)).Options

@@ -1,48 +1,16 @@
-"""Cuts samples in two: into those that train weights and those that train the policy, or hold some out.
-
-A policy that were trained on the samples its weights have seen would prefer whatever over-fits them (AdaShare and
-AutoMTL keep such parts as ``train1`` and ``train2``, 80 % and 20 %). In the same way, what is chosen by the samples
-that are reported is reported too well; so those that choose are others.
-"""
+"""Cuts samples in two, to hold some out: what is chosen by the samples that are reported is reported too well."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.base import DataSet, Sample, TaskInfo, random_generator
 from trunkline.train.data.file_set import FileSet
 
-Key = Literal["policy_fraction", "val_fraction", "test_fraction"]
-_STREAMS: Mapping[Key, int] = {"policy_fraction": 7_001, "val_fraction": 7_002, "test_fraction": 7_003}
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Two disjoint, sorted lists of sample numbers that together hold every sample once.
-
-    Attributes:
-        train1: For weights.
-        train2: For the policy.
-    """
-
-    train1: tuple[int, ...]
-    train2: tuple[int, ...]
-
-    def as_dict(self) -> dict[str, list[int]]:
-        """Return plain lists, to be recorded with the run."""
-        return {"train1": list(self.train1), "train2": list(self.train2)}
-
-
-def split(dataset_len: int, seed: int, policy_fraction: float = 0.2) -> Split:
-    """Draw the parts for weights and policy; the same numbers always give the same ones.
-
-    Raises:
-        InvalidConfig: the fraction leaves a part empty.
-    """
-    return Split(*cut(dataset_len, seed, policy_fraction, "policy_fraction"))
+Key = Literal["val_fraction", "test_fraction"]
+_STREAMS: Mapping[Key, int] = {"val_fraction": 7_002, "test_fraction": 7_003}
 
 
 def cut(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, ...], tuple[int, ...]]:

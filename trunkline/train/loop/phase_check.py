@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
+
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.recipe import Phase
 from trunkline.train.loop.batch_feed import SplitData
@@ -17,12 +19,13 @@ def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase:
     """Return the judge of the phase's evaluations, None where it does not ask for the best checkpoint.
 
     Raises:
-        InvalidConfig: Tasks, parameter groups, splits or metrics that are not there, all of them at once.
+        InvalidConfig: Tasks, parameter groups, modes, terms, splits or metrics that are not there, all of them at once.
     """
     checks: list[Callable[[], object]] = [partial(_check_tasks, model, tasks)]
     checks += [partial(parameter_group, model, move.group) for turn in phase.turns for move in turn.moves]
     checks += [partial(data.source, turn.data) for turn in phase.turns]
     checks += [partial(model.at, moment) for moment in (phase.moment(0), phase.evaluation(0))]
+    checks += [partial(_check_terms, model, tasks, phase), partial(_check_loss_weights, tasks, phase)]
     if phase.eval_split is not None:
         checks.append(partial(data.evaluation, phase.eval_split))
     if phase.best_by is not None:
@@ -36,6 +39,29 @@ def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase:
     if problems:
         raise InvalidConfig(problems)
     return None if phase.best_by is None else BestMetric(phase.best_by, tasks)
+
+
+def _check_terms(model: Trainable, tasks: Sequence[Task], phase: Phase) -> None:
+    """Ask for every turn's terms once, in its first step's mode: otherwise a late turn's would fail after hours."""
+    losses = {task.name: torch.zeros(()) for task in tasks}
+    step = 0
+    for turn in phase.turns:
+        if turn.terms:
+            model.at(phase.moment(step))
+            with torch.no_grad():
+                model.terms(tuple(turn.terms), losses)
+        step += turn.steps
+
+
+def _check_loss_weights(tasks: Sequence[Task], phase: Phase) -> None:
+    names = [task.name for task in tasks]
+    problems = [
+        Problem(f'there is no task "{name}"', f"loss_weights.{name}", did_you_mean(name, names))
+        for name in phase.loss_weights
+        if name not in names
+    ]
+    if problems:
+        raise InvalidConfig(problems)
 
 
 def _check_evaluated(phase: Phase) -> None:
