@@ -39,6 +39,12 @@ def read(
 
     The format of a file is told by the content, not by the suffix. A Graph is one that was read before.
 
+    >>> graph = read("zoo:tiny")
+    >>> graph
+    Graph('tiny', 49 nodes, 75 initializers)
+    >>> read("zoo:tiny", features=["stage1_block2_relu2"], input_size=(128, 192)).outputs[0].shape[2:]
+    (64, 96)
+
     Args:
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
@@ -64,6 +70,7 @@ def read(
         return apply_weights(graph, weights, limits=limits, allow_missing=allow_missing)
     if not isinstance(path, str | Path):
         graph = path if isinstance(path, Graph) else _of_module(path, example, limits)
+        # The shapes of a Graph are settled, and a module was traced for its example's size.
         _refuse_other_size(graph, input_size)
         return verify(cut(graph, features)) if features else graph
     file = _locate(path)
