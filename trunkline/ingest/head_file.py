@@ -33,8 +33,10 @@ def maps_read(path: Path, limits: Limits | None = None) -> int:
         proto.ParseFromString(read_bytes(path, limit_bytes=limits.file_bytes))
     except DecodeError as error:
         raise InvalidModel("cannot be parsed as ONNX", place=str(path)) from error
+    # Up to IR version 3, weights were listed among the inputs too.
     stored = {tensor.name for tensor in proto.graph.initializer}
-    return max(1, sum(value.name not in stored for value in proto.graph.input))
+    inputs = [value.name for value in proto.graph.input if value.name not in stored]
+    return max(1, len(inputs))
 
 
 def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits | None = None) -> Graph:
@@ -46,6 +48,7 @@ def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits |
     """
     limits = limits or Limits()
     if not _is_onnx(path, limits):
+        # A prototxt head has one input, and a head of one map reads the coarsest, which is the last.
         return read(path, input_size=maps[-1][1:], limits=limits)
     with in_file(path):
         graph = read_onnx(path, limits=limits, maps=maps)

@@ -36,6 +36,12 @@ def read(
 
     The format of a file is told by the content, not by the suffix. A Graph is one that was read before.
 
+    >>> graph = read("zoo:tiny")
+    >>> graph
+    Graph('tiny', 49 nodes, 75 initializers)
+    >>> read("zoo:tiny", features=["stage1_block2_relu2"], input_size=(128, 192)).outputs[0].shape[2:]
+    (64, 96)
+
     Args:
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
@@ -58,13 +64,17 @@ def read(
         return graph
     from trunkline.ingest.weight_files import apply_weights
 
-    return apply_weights(graph, options.weights, limits=options.limits, allow_missing=options.allow_missing)
-
-
-def _of_file(path: str | Path, options: ReadOptions, *, readable_only: bool) -> Graph:
-    """Read the network of a file, without the weights of another."""
-    file, limits = _locate(path), options.limits
-    check_size(options.input_size)
+        graph = read(
+            path, example, input_size=input_size, limits=limits, features=features, readable_only=readable_only
+        )
+        return apply_weights(graph, weights, limits=limits, allow_missing=allow_missing)
+    if not isinstance(path, str | Path):
+        graph = path if isinstance(path, Graph) else _of_module(path, example, limits)
+        # The shapes of a Graph are settled, and a module was traced for its example's size.
+        _refuse_other_size(graph, input_size)
+        return verify(cut(graph, features)) if features else graph
+    file = _locate(path)
+    check_size(input_size)
     if _is_onnx(file, limits):
         from trunkline.ingest.onnx_file.reader import read_onnx
 

@@ -34,23 +34,30 @@ class ExternalDataFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ByteRange:
-    """The bytes of one tensor: ``length`` bytes from ``offset`` on in the file at ``parts`` below the folder."""
+class Window:
+    """The bytes of one tensor in a data file.
+
+    Attributes:
+        parts: The path of the file below the model's folder, part by part.
+        offset: Where its bytes start in the file.
+        length: How many there are.
+    """
 
     parts: tuple[str, ...]
     offset: int
     length: int
 
     @classmethod
-    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> ByteRange:
-        """Read where ``tensor``, which holds ``nbytes`` bytes, says that its data is.
+    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> Window:
+        """Return where the ``nbytes`` bytes of ``tensor`` are, by its ``external_data``.
 
         Raises:
             Refused: The location leaves the folder, or offset or length are wrong.
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if len(entries) != len(tensor.external_data):
-            raise ExternalDataFault("a key of its external data is given twice")
+            # Which of the two counts would depend on the reader.
+            raise Refused("a key of its external data is given twice")
         if unknown := sorted(entries.keys() - _KEYS):
             raise ExternalDataFault(
                 f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}"
@@ -80,6 +87,7 @@ class ExternalData:
             end = window.offset + window.length
             raise ExternalDataFault(f"its external data ends at byte {end}, the file has {len(content)}")
         part = content[window.offset : window.offset + window.length]
+        # ONNX stores little-endian, whatever the machine.
         return np.frombuffer(part, dtype=dtype.newbyteorder("<")).reshape(tuple(shape))
 
     def _content(self, parts: tuple[str, ...]) -> memoryview:
@@ -95,12 +103,15 @@ class ExternalData:
 
 def _count(entries: dict[str, str], key: str, default: int) -> int:
     text = entries.get(key, str(default))
+    # 18 digits fit into 64 bits. Beyond ASCII, isdigit() is also true of what int() refuses, such as "²".
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise ExternalDataFault(f"external data {key} {quoted(text[:40])} is not a whole number of bytes")
     return int(text)
 
 
 def _parts(location: str) -> tuple[str, ...]:
+    """Split a location at its slashes, and refuse any that could lead out of the folder."""
+    # On Windows a backslash separates folders, and a colon ends the name of a drive.
     if not location or "\0" in location or "\\" in location or ":" in location:
         raise ExternalDataFault(f"external data location {quoted(location)} is not the plain name of a file")
     if location.startswith("/"):
@@ -114,8 +125,9 @@ def _parts(location: str) -> tuple[str, ...]:
 
 
 def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
-    if os.open not in os.supports_dir_fd:
-        raise ExternalDataFault("external data cannot be opened safely on this system", "save the model in one file")
+    """Map the file at ``parts`` below ``folder``, opening each folder on the way relative to the one before."""
+    if os.open not in os.supports_dir_fd:  # Windows
+        raise Refused("external data cannot be opened safely on this system", "save the model in one file")
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -130,13 +142,17 @@ def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
 
 def _map_file(name: str, folder: int, limit_bytes: int) -> memoryview:
     _check(_refuse_link(name, folder), name, limit_bytes)
+    # Without O_NONBLOCK, opening a pipe that was put there since would wait for a writer.
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
+        # The name may have come to mean another file between the first check and the opening.
         status = os.fstat(file)
         _check(status, name, limit_bytes)
-        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if status.st_size else memoryview(b"")
+        if not status.st_size:
+            return memoryview(b"")  # an empty file cannot be mapped
+        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
     finally:
-        os.close(file)
+        os.close(file)  # the mapping stays
 
 
 def _refuse_link(name: str, folder: int) -> os.stat_result:
@@ -152,6 +168,7 @@ def _check(status: os.stat_result, name: str, limit_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ExternalDataFault(f"external data {quoted(name)} is not a regular file")
     if status.st_nlink > 1:
+        # The same content may be somebody's secret under another name.
         advice = f"replace it by a copy of its own: cp {name} COPY && mv COPY {name}"
         raise ExternalDataFault(f"external data file {quoted(name)} has another name elsewhere (a hard link)", advice)
     if status.st_size > limit_bytes:
