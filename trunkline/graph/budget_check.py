@@ -16,7 +16,7 @@ from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 
-def affordable(graph: Graph, limits: Limits, place: str) -> Graph:
+def check_budget(graph: Graph, limits: Limits, place: str) -> Graph:
     """Return ``graph`` if its nodes, its weights, its image and its work for one image are within ``limits``.
 
     Raises:
@@ -33,7 +33,7 @@ def affordable(graph: Graph, limits: Limits, place: str) -> Graph:
     for name, what, count, bound, most in bounds:
         if count > bound:
             text = f"asks for {count:,} {what}{most}; at most {bound:,} are read"
-            problems.append(Problem(text, place, allow(name, count)))
+            problems.append(Problem(text, place, how_to_raise(name, count)))
     image = limits.problem(f"{place}: {name_of(graph.input)}", [size or 1 for size in shape_of(graph.input)])
     if image is not None:
         problems.append(image)

@@ -40,7 +40,7 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int, *, may_be_empty: bool
         may_be_empty: Whether its outputs may hold no numbers at all, as a list of sizes may.
 
     Raises:
-        InvalidModel: The node is impossible, or gives more than ``limits`` allow, or of unknown size.
+        InvalidModel: The node is impossible, or gives more than ``limits`` how_to_raise, or of unknown size.
     """
     infer_node(node)
     for value in node.outputs:
@@ -98,7 +98,7 @@ def name_batch(text: str, own: Collection[int] = ()) -> str:
     """
 
     def name(found: re.Match[str]) -> str:
-        times, rest = divmod(int(found[0]), WITNESSES[0])
+        times, rest = divmod(int(found[0]), PROBE_BATCHES[0])
         is_batch = times > 0 and rest == 0 and int(found[0]) not in own
         return _times(times) if is_batch else found[0]
 
@@ -131,7 +131,7 @@ def _outputs_at(node: ir.Node, batch: int) -> list[Sizes]:
 
 def _join(a: int | None, b: int | None) -> int | str | None:
     """Return the size that is ``a`` for the first batch and ``b`` for the second; ``None`` where there is none."""
-    if (a, b) == WITNESSES:
+    if (a, b) == PROBE_BATCHES:
         return BATCH
     return a if a == b else None
 
@@ -140,8 +140,8 @@ def _named(a: int | None, b: int | None) -> str:
     """Return a size as the user may read it: a number, a multiple of N, or that it follows N in another way."""
     if a == b:
         return "?" if a is None else str(a)
-    times, rest = divmod(a or 0, WITNESSES[0])
-    if rest == 0 and b == times * WITNESSES[1]:
+    times, rest = divmod(a or 0, PROBE_BATCHES[0])
+    if rest == 0 and b == times * PROBE_BATCHES[1]:
         return _times(times)
     return "a size that depends on N"
 

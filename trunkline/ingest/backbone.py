@@ -56,17 +56,16 @@ def _found(path: str | Path | Graph, taps: bool, options: ReadOptions) -> Graph:
     names = [name_of(found.value) for found in choice.maps]
     ends_there = names == [name_of(value) for value in whole.outputs]
     found = whole
-    if pixels_of(input_size) not in (None, shape_of(whole.input)[2:]):
+    if pixels_of(options.input_size) not in (None, shape_of(whole.input)[2:]):
         # Cut while it is read: what follows the features may not be readable at this size.
-        features: Sequence[str] = () if ends_there else names
-        found = read(path, features=features, input_size=input_size, limits=limits, readable_only=ends_there)
+        asked: Sequence[str] = () if ends_there else names
+        found = read(path, options=replace(options, features=asked), readable_only=ends_there)
     # The notes of the first reading hold for the second, which would add that it was cut where we said.
     backbone = Graph(cut(found, names).model, whole.notes)
     return finest_first(backbone if ends_there else with_note(backbone, choice, whole=len(whole.nodes)))
 
 
-def _whole(path: str | Path | Graph, input_size: InputSize | None, limits: Limits | None) -> Graph:
-    """Return the network at its own image size; at ``input_size`` where it cannot be read at its own."""
+def _whole(path: str | Path | Graph, options: ReadOptions) -> Graph:
     try:
         return read(path, options=replace(options, input_size=None), readable_only=True)
     except InvalidModel:

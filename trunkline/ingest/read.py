@@ -64,17 +64,13 @@ def read(
         return graph
     from trunkline.ingest.weight_files import apply_weights
 
-        graph = read(
-            path, example, input_size=input_size, limits=limits, features=features, readable_only=readable_only
-        )
-        return apply_weights(graph, weights, limits=limits, allow_missing=allow_missing)
-    if not isinstance(path, str | Path):
-        graph = path if isinstance(path, Graph) else _of_module(path, example, limits)
-        # The shapes of a Graph are settled, and a module was traced for its example's size.
-        _refuse_other_size(graph, input_size)
-        return verify(cut(graph, features)) if features else graph
-    file = _locate(path)
-    check_size(input_size)
+    return apply_weights(graph, options.weights, limits=options.limits, allow_missing=options.allow_missing)
+
+
+def _of_file(path: str | Path, options: ReadOptions, *, readable_only: bool) -> Graph:
+    """Read the network of a file, without the weights of another."""
+    file, limits = _locate(path), options.limits
+    check_size(options.input_size)
     if _is_onnx(file, limits):
         from trunkline.ingest.onnx_file.reader import read_onnx
 

@@ -156,7 +156,7 @@ class Maps:
         count = first.size * second.size
         part = None if count == sizes[place] else (place, start, count)
         columns_first = first.kind == COLUMN
-        turn = Turn((batch, channel, place), part, (first.size, second.size), columns_first)
+        turn = Rearrangement((batch, channel, place), part, (first.size, second.size), columns_first)
         rows, columns = (second.size, first.size) if columns_first else (first.size, second.size)
         return self._made(value, sizes[channel], rows, columns, turn)
 

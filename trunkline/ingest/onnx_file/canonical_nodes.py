@@ -113,7 +113,7 @@ class CanonicalNodes:
             if self.second is not None:
                 self.second.check_kept(node, read, editor, done)
 
-    def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
+    def _fold(self, node: ir.Node, editor: Editor, folder: ConstantFolder) -> bool:
         """Fold ``node``, and say whether it is gone; what depends on the batch is folded for both batch sizes."""
         if self.second is None:
             return folder.fold(node)

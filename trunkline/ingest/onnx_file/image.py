@@ -95,7 +95,7 @@ def settle_maps(graph: ir.Graph, sizes: Sequence[tuple[int, int, int]]) -> int:
     named = {int(size) for size in firsts if isinstance(size, int)}
     if len(named) > 1:
         raise InvalidModel(f"its inputs have different batch sizes: {sorted(named)}")
-    batch = named.pop() if named else WITNESSES[0]
+    batch = named.pop() if named else PROBE_BATCHES[0]
     for value, size in zip(inputs, sizes, strict=True):
         value.shape = ir.Shape([batch, *size])
     return batch
@@ -156,7 +156,7 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
         problems.append(Problem(text, place, "give it with --input-size H,W"))
     if problems:
         raise InvalidModel(problems)
-    sizes = [WITNESSES[0] if batch is None else batch, channels or wanted or 0, height or 0, width or 0]
+    sizes = [PROBE_BATCHES[0] if batch is None else batch, channels or wanted or 0, height or 0, width or 0]
     if min(sizes) < 1:
         shown = [sizes[0], *(size or 1 for size in sizes[1:])]
         raise InvalidModel(f"the input has shape {shown}; sizes of at least 1 were expected", place=place)

@@ -92,7 +92,7 @@ def _start_of(graph: ir.Graph, window: ir.Node | None, input_size: InputSize | N
     image = copy.inputs[0]
     assert image.shape is not None
     height, width = pixels_of(input_size) or _TRIAL
-    trial = (WITNESSES[0], height, width, _CHANNELS[1])
+    trial = (PROBE_BATCHES[0], height, width, _CHANNELS[1])
     own = [size if isinstance(size, int) and size > 0 else None for size in image.shape]
     image.shape = ir.Shape([size or instead for size, instead in zip(own, trial, strict=True)])
     if image.dtype in OTHERS:

@@ -34,7 +34,7 @@ class ExternalDataFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ByteRange:
     """The bytes of one tensor in a data file.
 
     Attributes:
@@ -48,16 +48,16 @@ class Window:
     length: int
 
     @classmethod
-    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> Window:
+    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> ByteRange:
         """Return where the ``nbytes`` bytes of ``tensor`` are, by its ``external_data``.
 
         Raises:
-            Refused: The location leaves the folder, or offset or length are wrong.
+            ExternalDataFault: The location leaves the folder, or offset or length are wrong.
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if len(entries) != len(tensor.external_data):
             # Which of the two counts would depend on the reader.
-            raise Refused("a key of its external data is given twice")
+            raise ExternalDataFault("a key of its external data is given twice")
         if unknown := sorted(entries.keys() - _KEYS):
             raise ExternalDataFault(
                 f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}"
@@ -80,7 +80,7 @@ class ExternalData:
         """Return a read-only view of one tensor.
 
         Raises:
-            Refused: The file is missing, not a plain file of this folder, or too short.
+            ExternalDataFault: The file is missing, not a plain file of this folder, or too short.
         """
         content = self._content(window.parts)
         if window.offset + window.length > len(content):
@@ -127,7 +127,7 @@ def _parts(location: str) -> tuple[str, ...]:
 def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
     """Map the file at ``parts`` below ``folder``, opening each folder on the way relative to the one before."""
     if os.open not in os.supports_dir_fd:  # Windows
-        raise Refused("external data cannot be opened safely on this system", "save the model in one file")
+        raise ExternalDataFault("external data cannot be opened safely on this system", "save the model in one file")
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:

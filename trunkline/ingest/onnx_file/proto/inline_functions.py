@@ -22,7 +22,7 @@ Key = tuple[str, str, str]
 """What a call names its function by: domain, name, overload."""
 
 
-def write_plainly(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
+def inline_functions(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
     """Inline the functions of ``proto``, and write the default domain as ``""``. The rest is left for the scan.
 
     Raises:

@@ -48,7 +48,7 @@ def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] 
     """
     proto, own = _opened(path, limits)
     try:
-        write_plainly(proto, limits, str(path))
+        inline_functions(proto, limits, str(path))
         prepare(proto)  # before the scan: what a cut takes out need not be readable
         scan(proto, limits, str(path))
         arrays = _stored_elsewhere(proto.graph, path.absolute().parent.resolve(), limits, own)
@@ -110,7 +110,7 @@ def _stored_elsewhere(
 
 def _mapped(tensor: onnx.TensorProto, data: ExternalData) -> ir.TensorProtocol:
     kind, size = ir.DataType(tensor.data_type), bytes_of(tensor)
-    window = Window.of(tensor, size)
+    window = ByteRange.of(tensor, size)
     if is_packed(tensor):  # numpy has no type of 4 bits
         content = data.array(window, [size], np.dtype(np.uint8))
         return ir.PackedTensor(content, kind, shape=ir.Shape(tensor.dims), name=tensor.name)

@@ -29,7 +29,7 @@ LARGE_FILE_BYTES = 2**25
 _LARGE_WEIGHT_BYTES = 2**16
 """Smaller weights are parsed: all together they are a small part of a large file."""
 _MOST_FIELDS = 2**22
-# Field numbers of onnx.proto.
+# WireField numbers of onnx.proto.
 _MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5
 _TENSOR_NAME, _TENSOR_RAW_DATA, _TENSOR_EXTERNAL_DATA, _TENSOR_LOCATION = 8, 9, 13, 14
 
@@ -124,7 +124,7 @@ def open_shell(path: Path) -> tuple[onnx.ModelProto, OwnWeights]:
     return onnx.ModelProto.FromString(data), own
 
 
-def _graph_parts(wire: Wire, graph: Field, own: OwnWeights) -> Sequence[bytes]:
+def _graph_parts(wire: Wire, graph: WireField, own: OwnWeights) -> Sequence[bytes]:
     """Return the fields of a graph as they are, but for large weights, of which a shell is left."""
     parts = []
     for item in wire.fields(graph.start, graph.end):

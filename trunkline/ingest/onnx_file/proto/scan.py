@@ -41,7 +41,7 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     opset = _opset(proto, place)
     if (count := count_nodes(proto.graph)) > limits.nodes:
         text = f"{count:,} nodes; at most {limits.nodes:,} are read"
-        raise InvalidModel(text, place=place, advice=allow("nodes", count))
+        raise InvalidModel(text, place=place, advice=how_to_raise("nodes", count))
     # Each step would stumble over what the one before reports: names that are bytes, operators without a definition.
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
