@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,7 +13,6 @@ from trunkline.graph.graph import Graph
 from trunkline.scan import kinds_in
 
 
-@cache
 def join_kinds() -> Mapping[str, type[JoinKind]]:
     """Return all kinds of joins by name."""
     return kinds_in("trunkline.fragments.joins", JoinKind)  # type: ignore[type-abstract]  # the interface itself
