@@ -37,12 +37,14 @@ def _results(net: str, rounds: int) -> list[Result]:
 
 def _compile(net: str) -> tuple[float, float, float]:
     """Compile once, everything anew, and return the seconds of each stage."""
-    from trunkline.supermodel.methods.automtl import AutoMTL
+    from trunkline.sharing.backbone import Backbone
+    from trunkline.supermodel.methods.automtl import AutoMTLModel, AutoMTLOptions, space_of
 
     start = time.perf_counter()
     graph = backbone(f"zoo:{net}")
     after_read = time.perf_counter()
     heads = light_heads(graph, TASKS)
     after_heads = time.perf_counter()
-    AutoMTL(graph, heads, TASKS)
+    options = AutoMTLOptions()
+    AutoMTLModel(space_of(Backbone(graph), TASKS, options), heads, options, seed=0)
     return after_read - start, after_heads - after_read, time.perf_counter() - after_heads

@@ -20,8 +20,10 @@ from bench_suite.common import in_turns
 from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names, torch_threads
 from bench_suite.result import Result, Target, speed_up
 from trunkline.cli.memory import keep_freed_memory
-from trunkline.supermodel.choice_steps import Mixing
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
+from trunkline.recipe import Moment
+from trunkline.sharing.backbone import Backbone
+from trunkline.supermodel.cell_steps import Mixing
+from trunkline.supermodel.methods.automtl import AutoMTLModel, AutoMTLOptions, space_of
 
 BATCH = 4
 GROUPS = {"both": ("weights", "policy"), "weights": ("weights",), "policy": ("policy",)}
@@ -54,15 +56,17 @@ class Step:
     def __init__(self, case: Case, mixing: Mixing, turn: str) -> None:
         graph = backbone(case.net, (case.size, case.size))
         tasks = task_names(case.tasks)
-        self.model = AutoMTL(graph, light_heads(graph, tasks), tasks, AutoMTLOptions(mixing=mixing)).train()
+        options = AutoMTLOptions(mixing=mixing)
+        space = space_of(Backbone(graph), tasks, options)
+        self.model = AutoMTLModel(space, light_heads(graph, tasks), options, seed=0).train()
         self.image = torch.randn(BATCH, 3, case.size, case.size, generator=torch.Generator().manual_seed(0))
-        for group, parameters in self.model.parameter_groups().items():
+        for group, parameters in self.model.groups().items():
             for parameter in parameters.values():
-                parameter.requires_grad_(group in GROUPS[turn])
+                parameter.requires_grad_(group.partition(".")[0] in GROUPS[turn])
 
     def forward(self, tasks: list[str] | None = None) -> torch.Tensor:
         """Return the summed loss of ``tasks``, all by default, of the first step's sample."""
-        self.model.begin_step(0, mode="sample")
+        self.model.at(Moment("search", "sample"))
         outputs = self.model(self.image, tasks)
         return torch.stack([output.square().mean() for output in outputs.values()]).sum()
 
@@ -85,7 +89,7 @@ def _compare(case: Case, turn: str) -> Result:
     every, mixed = Step(case, "output", turn), Step(case, "weight", turn)
     _require_same(every(), mixed())
     theirs, ours = in_turns(every, mixed, rounds=11, warm_up=1, clock=time.process_time_ns)
-    name = f"{every.model.backbone.name}, {case.tasks} tasks, {case.size}x{case.size}, {turn} learn"
+    name = f"{every.model.space.backbone.name}, {case.tasks} tasks, {case.size}x{case.size}, {turn} learn"
     return speed_up(name, ours, theirs, target=case.target if turn == "both" else None)
 
 

@@ -35,7 +35,7 @@ def run(quick: bool) -> list[Result]:
 
 def _results(case: Case, turn: str) -> list[Result]:
     every, mixed = Step(case, "output", turn), Step(case, "weight", turn)
-    name = f"{every.model.backbone.name}, {case.size}x{case.size}, {turn} learn"
+    name = f"{every.model.space.backbone.name}, {case.size}x{case.size}, {turn} learn"
     return [
         _result(f"{name}: saved", saved_bytes, mixed, every, None if turn == "weights" else TARGET),
         _result(f"{name}: peak", peak_bytes, mixed, every, None),

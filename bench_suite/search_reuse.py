@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from bench_suite.common import Series
 from bench_suite.models import RESNET, TINY, backbone, task_names
 from bench_suite.result import Result, speed_up
-from trunkline.graph.graph import Graph
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SKIP
 from trunkline.sharing.plan_check import make_plan
-from trunkline.sharing.skip import Skip, skips_of
-from trunkline.sharing.units import Unit, find_units
-from trunkline.supermodel.choice import OWN, SHARED, SKIPPED
+from trunkline.sharing.skip import Skip
+from trunkline.sharing.units import Unit
+from trunkline.supermodel.methods.automtl import OWN, SHARED, SKIPPED
 
 SIZE = (128, 256)
 """Of the image; shares of MACs hardly depend on it."""
@@ -38,7 +38,7 @@ Choices = NDArray[np.int64]
 class Net:
     """A backbone with its units and their skips."""
 
-    graph: Graph
+    backbone: Backbone
     units: Sequence[Unit]
     skips: Sequence[Skip | None]
 
@@ -46,8 +46,8 @@ class Net:
 def run(quick: bool) -> list[Result]:
     """Simulate each kind of policy for 2, 3 and 5 tasks."""
     graph = backbone(TINY if quick else RESNET, None if quick else SIZE)
-    units = find_units(graph, "operator")
-    net = Net(graph, units, skips_of(graph, units))
+    found = Backbone(graph)
+    net = Net(found, found.table("operator").units, found.table("operator").skips)
     draws = 2 if quick else 20
     return [
         _simulate(net, f"{count} tasks, {name}", count, distribution, draws)
@@ -106,8 +106,8 @@ def _macs_left(net: Net, choices: Choices, batchnorm: Literal["tied", "task"]) -
         unit.name: {task: _instance(int(choices[i, t]), t) for t, task in enumerate(tasks)}
         for i, unit in enumerate(net.units)
     }
-    plan = make_plan(net.graph, tasks, rows, batchnorm=batchnorm)
-    return executed_cost(plan, net.graph).backbone.macs / _macs_alone(net, choices)
+    plan = make_plan(net.backbone, tasks, rows, batchnorm=batchnorm)
+    return executed_cost(plan, net.backbone).backbone.macs / _macs_alone(net, choices)
 
 
 def _instance(choice: int, task: int) -> int | Literal["skip"]:

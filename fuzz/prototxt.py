@@ -11,7 +11,7 @@ from random import Random
 import trunkline.ingest.prototxt as reader
 from fuzz.bytes_mutator import mutate_bytes
 from fuzz.target import Target
-from trunkline.graph.budget_check import affordable
+from trunkline.graph.budget_check import check_budget
 from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt.layers import DROPPED, TRANSLATORS
 from trunkline.limits import Limits
@@ -59,7 +59,7 @@ def read(data: bytes) -> None:
     """Read a text as a file would be, to a verified Graph."""
     text = data.decode("utf-8", "surrogateescape")
     graph = reader.parse_prototxt(text, "net.prototxt", limits=LIMITS)
-    affordable(verify(graph), LIMITS, "net.prototxt")
+    check_budget(verify(graph), LIMITS, "net.prototxt")
 
 
 @cache

@@ -44,19 +44,19 @@ class Limits:
         """Return what is wrong with a tensor called ``name`` of this shape, if anything is."""
         if len(shape) > self.rank:
             text = f"tensor of {len(shape)} axes; at most {self.rank} are read"
-            return Problem(text, place=name, advice=allow("rank", len(shape)))
+            return Problem(text, place=name, advice=how_to_raise("rank", len(shape)))
         if any(size < 0 for size in shape):
             return Problem(f"tensor of shape {shape_text(shape, 8)}; a size cannot be negative", place=name)
         if math.prod(shape) > self.tensor_elements:
             return Problem(
                 f"tensor of shape {shape_text(shape, 8)} holds more than {self.tensor_elements:,} numbers",
                 place=name,
-                advice=allow("tensor_elements", math.prod(shape)),
+                advice=how_to_raise("tensor_elements", math.prod(shape)),
             )
         return None
 
 
-def allow(name: str, needed: int | None = None) -> str:
+def how_to_raise(name: str, needed: int | None = None) -> str:
     """Return the advice to raise the limit ``name`` to what the file needs, where that is known."""
     return f"if you trust the file, allow it: --allow {name}={'VALUE' if needed is None else needed}"
 
@@ -82,5 +82,5 @@ class Budget:
             raise InvalidModel(
                 f"the stored tensors up to here hold more than {self.limits.total_elements:,} numbers",
                 place=name,
-                advice=allow("total_elements"),
+                advice=how_to_raise("total_elements"),
             )

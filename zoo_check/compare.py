@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.verbs.inspect import FeatureMap, Inspection
+from trunkline.verbs.inspect import InspectedMap, Inspection
 from zoo_check.checked import Agreement
 from zoo_check.noise import Array
 
@@ -95,6 +95,6 @@ def _is_last(shape: Sequence[int], facts: Mapping[str, Any]) -> bool:
     return shape in (facts["last"], facts["last_too"])
 
 
-def shapes(maps: Sequence[FeatureMap]) -> list[list[int]]:
+def shapes(maps: Sequence[InspectedMap]) -> list[list[int]]:
     """Return the maps as ``[C, H, W]``."""
     return [[size or 0 for size in found.shape[1:]] for found in maps]

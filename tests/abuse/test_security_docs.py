@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from trunkline.cli.allow import limits_of
+from trunkline.cli.options import limits_of
 from trunkline.limits import Limits
 
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")

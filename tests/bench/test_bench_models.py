@@ -20,7 +20,7 @@ from trunkline.bench.candidate import Macs
 from trunkline.bench.models import bench_files, count_macs, names_of, open_candidate, split_group
 from trunkline.bench.runtimes import ort as ort_runtime
 from trunkline.bench.runtimes import torch_eager
-from trunkline.bench.runtimes.inputs import Declared, Input, make_feeds
+from trunkline.bench.runtimes.inputs import Declared, FedInput, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
 from trunkline.graph.builder import GraphBuilder
@@ -58,7 +58,7 @@ def test_session_computes_the_convolution(file: Path) -> None:
     settings = replace(QUICK, batch=2)
     session = ort_runtime.OrtRuntime().prepare(file, settings)
     shape = (2, 3, 8, 8)
-    feeds = make_feeds([Input(Declared("image", shape, np.dtype(np.float32)), shape)], settings, place="tiny")
+    feeds = make_feeds([FedInput(Declared("image", shape, np.dtype(np.float32)), shape)], settings, place="tiny")
     graph = _graph()
     weight = graph.initializers["conv.weight"].const_value.numpy()
     for index in (0, 3, 1):
@@ -252,7 +252,7 @@ def test_inputs_differ_by_turn_not_name() -> None:
     """Inputs are seeded, and differ by turn, not by name."""
 
     def draw(name: str, seed: int = 0, kind: str = "float32") -> list[np.ndarray]:
-        one = Input(Declared(name, ("N", 3), np.dtype(kind)), (2, 3))
+        one = FedInput(Declared(name, ("N", 3), np.dtype(kind)), (2, 3))
         feeds = make_feeds([one], Settings(seed=seed), place="m")
         return [feed[name] for feed in feeds]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import invoke, refused
 
-from trunkline.cli.allow import limits_of
+from trunkline.cli.options import limits_of
 from trunkline.errors import InvalidConfig
 from trunkline.limits import Limits
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from trunkline.cli.features import features_of
 from trunkline.cli.main import run
+from trunkline.cli.options import features_of
 from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.graph.graph import name_of
 from trunkline.pipeline.config import parse_config

@@ -11,13 +11,18 @@ from onnx import helper
 from onnx_models import LIGHT, assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.graph.features import choose_features, cut
+from trunkline.graph.features import choose, cut
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 
 pytestmark = pytest.mark.properties
+
+
+def choose_features(graph: Graph, *, taps: bool = False) -> list[str]:
+    """Return the names of the values that a backbone made of ``graph`` ends at, the finest first."""
+    return [name_of(found.value) for found in choose(graph, taps=taps).maps]
 
 
 def conv(name: str, x: str, y: str, c_in: int, c_out: int, stride: int = 1) -> onnx.NodeProto:

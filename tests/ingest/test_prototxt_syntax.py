@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trunkline.errors import InvalidModel
 from trunkline.ingest.prototxt.text.lexer import tokens
 from trunkline.ingest.prototxt.text.source import Source, Span, decode
-from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar, parse
+from trunkline.ingest.prototxt.text.tree import Message, Scalar, TextField, parse
 from trunkline.ingest.prototxt.text.write_tree import write
 from trunkline.limits import Limits
 
@@ -46,7 +46,7 @@ _scalars = st.one_of(
 
 
 def _message(values: st.SearchStrategy) -> st.SearchStrategy:
-    fields = st.builds(lambda name, value: Field(name, value, NOWHERE), _names, values)
+    fields = st.builds(lambda name, value: TextField(name, value, NOWHERE), _names, values)
     return st.lists(fields, max_size=4).map(lambda items: Message(items, NOWHERE))
 
 

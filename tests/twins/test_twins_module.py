@@ -20,7 +20,7 @@ from trunkline.graph.graph import Graph
 from trunkline.twins import registry
 from trunkline.twins.op import Op
 from trunkline.twins.registry import make_op, register
-from trunkline.twins.schedule import Step, schedule
+from trunkline.twins.schedule import ScheduledOp, schedule
 from trunkline.twins.twin import Twin
 
 
@@ -189,10 +189,10 @@ def test_run_values_holds_every_value() -> None:
 def test_values_are_dropped_after_last_use() -> None:
     """A schedule drops each value once, after its last use."""
     steps = [
-        Step(0, ("x", "w"), ("a",)),
-        Step(1, ("a",), ("b", "unused")),
-        Step(2, ("a", "b"), ("c",)),
-        Step(3, ("b",), ("d",)),
+        ScheduledOp(0, ("x", "w"), ("a",)),
+        ScheduledOp(1, ("a",), ("b", "unused")),
+        ScheduledOp(2, ("a", "b"), ("c",)),
+        ScheduledOp(3, ("b",), ("d",)),
     ]
     chosen = schedule(steps, ("c",), stored={"w"})
     assert [(step.op, step.drops) for step in chosen] == [(0, ("x",)), (1, ("unused",)), (2, ("a", "b"))]

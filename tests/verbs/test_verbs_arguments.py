@@ -104,7 +104,7 @@ def test_paths_of_methods_are_relative_too(tmp_path: Path) -> None:
 
 
 def test_the_verbs_are_functions_of_the_package() -> None:
-    for name in {*trunkline.__all__} - {"__version__"}:
+    for name in set(trunkline.__all__) - {"__version__"}:
         assert callable(getattr(trunkline, name))
     assert trunkline.inspect("zoo:tiny", input_size=(32, 48)).cost.macs == 14_297_088
     with pytest.raises(AttributeError, match="no attribute 'inspekt'"):

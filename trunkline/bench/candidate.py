@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.bench.runtimes.base import Session
-from trunkline.bench.runtimes.inputs import Array, Input
+from trunkline.bench.runtimes.base import TimedSession
+from trunkline.bench.runtimes.inputs import Array, FedInput
 from trunkline.errors import WorkFailed
 
 
@@ -47,7 +47,7 @@ class Candidate:
     """
 
     name: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[TimedSession, ...]
     macs: Macs | None = None
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class Candidate:
         return any(known) if known else None
 
     @property
-    def inputs(self) -> tuple[Input, ...]:
+    def inputs(self) -> tuple[FedInput, ...]:
         """What all sessions are fed with, session by session."""
         return tuple(one for session in self.sessions for one in session.inputs)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trunkline.bench.candidate import Candidate
 from trunkline.bench.environment import Environment
-from trunkline.bench.runtimes.inputs import Input
+from trunkline.bench.runtimes.inputs import FedInput
 from trunkline.bench.stability import instability
 from trunkline.bench.statistics import percentile_with_interval
 
@@ -47,7 +47,7 @@ class Latency:
     region: str
     stable: bool
     reason: str
-    inputs: tuple[Input, ...] = ()
+    inputs: tuple[FedInput, ...] = ()
     runtime: Mapping[str, str] = field(default_factory=dict)
     environment: Environment = field(default_factory=Environment)
 

@@ -22,12 +22,10 @@ from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
 from trunkline.export.passes import optimise
 from trunkline.graph.cost import node_macs
-from trunkline.graph.fingerprint import fingerprint
 from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.cost_table import CostTable, NodeTime, UnitTime
 from trunkline.sharing.plan import BackboneId
-from trunkline.sharing.skip import skips_of
-from trunkline.sharing.units import find_units
 
 NOTHING = "nothing"
 """The part that does nothing, and whose time is subtracted from all others."""
@@ -56,7 +54,7 @@ class UnitTimes:
 
 
 def measure_units(
-    backbone: Graph,
+    backbone: Graph | Backbone,
     settings: Settings,
     runtime: Runtime,
     *,
@@ -77,6 +75,7 @@ def measure_units(
     """
     if settings.batch != 1:
         raise ValueError("a table holds the time of one image")
+    backbone = Backbone.of(backbone)
     parts = dict(_parts(backbone))
     with ExitStack() as stack:
         candidates = []
@@ -89,27 +88,27 @@ def measure_units(
     return UnitTimes(_table(backbone, dict(zip(parts, latencies, strict=True))), latencies)
 
 
-def _parts(backbone: Graph) -> Iterator[tuple[_Key, Graph]]:
+def _parts(backbone: Backbone) -> Iterator[tuple[_Key, Graph]]:
     yield _NOTHING, nothing()
-    units = find_units(backbone)
-    for unit, skip in zip(units, skips_of(backbone, units), strict=True):
-        yield ("unit", unit.name), part_of(backbone, unit.nodes, unit.name)
+    graph, operators = backbone.graph, backbone.table("operator")
+    for unit, skip in zip(operators.units, operators.skips, strict=True):
+        yield ("unit", unit.name), part_of(graph, unit.nodes, unit.name)
         # An identity runs nothing, so it needs no measurement: its time is 0.
         if skip is not None and not skip.is_identity:
-            yield ("skip", unit.name), skip_of(backbone, unit, skip, f"{unit.name}.skip")
-    inside = {name for unit in units for name in unit.nodes}
+            yield ("skip", unit.name), skip_of(graph, unit, skip, f"{unit.name}.skip")
+    inside = {name for unit in operators.units for name in unit.nodes}
     # Products of two computed values (attention) belong to no unit, but take time.
-    for node in backbone.nodes:
+    for node in graph.nodes:
         if node_macs(node) and name_of(node) not in inside:
-            yield ("node", name_of(node)), part_of(backbone, [name_of(node)], name_of(node))
+            yield ("node", name_of(node)), part_of(graph, [name_of(node)], name_of(node))
 
 
-def _table(backbone: Graph, found: dict[_Key, Latency]) -> CostTable:
+def _table(backbone: Backbone, found: dict[_Key, Latency]) -> CostTable:
     """Return the table of a search from the latencies of all parts, less that of the one that does nothing."""
     idle = found[_NOTHING]
     # Noise can make a tiny part quicker than nothing; rounded to a nanosecond, so that files stay readable.
     ms = {key: round(max(0.0, latency.p50_ms - idle.p50_ms), 6) for key, latency in found.items()}
-    height, width = shape_of(backbone.input)[2:]
+    height, width = shape_of(backbone.graph.input)[2:]
     assert height is not None and width is not None
     software = " ".join(idle.runtime.get(key, "") for key in ("runtime", "provider"))
     units, nodes = {}, {}
@@ -120,7 +119,7 @@ def _table(backbone: Graph, found: dict[_Key, Latency]) -> CostTable:
         if kind == "node":
             nodes[name] = NodeTime(ms=time_ms, stable=is_stable)
     return CostTable(
-        backbone=BackboneId(name=backbone.name, fingerprint=fingerprint(backbone)),
+        backbone=BackboneId(name=backbone.graph.name, fingerprint=backbone.fingerprint),
         input_size=(height, width),
         device=f"{idle.environment.cpu}; {software}; threads {idle.threads}",
         units=units,

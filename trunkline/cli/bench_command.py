@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from trunkline.bench.settings import Settings
-from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.axes import Axes, axes_of
 from trunkline.cli.console import emit_json, parse_size, say
-from trunkline.cli.options import Json
+from trunkline.cli.options import Allow, Json, limits_of
 from trunkline.cli.results import show_comparison
 from trunkline.verbs.bench import bench
 

@@ -7,11 +7,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
-from trunkline.cli.features import Features, features_of
-from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
+from trunkline.cli.options import (
+    Allow,
+    AllowMissing,
+    Features,
+    Fold,
+    InputSize,
+    Json,
+    Model,
+    Out,
+    Weights,
+    features_of,
+    limits_of,
+)
 from trunkline.cli.tasks_argument import parse_tasks
+from trunkline.ingest.read_options import ReadOptions
 from trunkline.text import with_thousands
 from trunkline.verbs.build import BuildResult, Sharing, build
 
@@ -37,20 +48,8 @@ def build_command(
 ) -> int:
     """Write the multi-task model of a plan or layout, without training it."""
     sharing = Sharing(plan, layout, share_until, all_shared, independent)
-    size = parse_size(input_size)
-    result = build(
-        backbone,
-        out,
-        tasks=parse_tasks(tasks),
-        sharing=sharing,
-        head=head,
-        input_size=size,
-        features=features_of(features),
-        fold=fold,
-        limits=limits_of(allow),
-        weights=weights,
-        allow_missing=allow_missing,
-    )
+    options = ReadOptions(parse_size(input_size), features_of(features), weights, allow_missing, limits_of(allow))
+    result = build(backbone, out, tasks=parse_tasks(tasks), sharing=sharing, head=head, fold=fold, options=options)
     for note in result.notes:
         say(f"note: {note}")
     if json:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trunkline.errors import InvalidConfig
+from trunkline.files.write import json_ready
 from trunkline.graph.input_size import InputSize
 from trunkline.text import printable, quoted
 
@@ -18,7 +18,7 @@ _SIZE = re.compile(r"\s*([0-9]{1,5})\s*[,x]\s*([0-9]{1,5})\s*(?:[,x]\s*([0-9]{1,
 
 def emit_json(content: Mapping[str, Any]) -> None:
     """Print a result for machines: standard JSON, in which a number that is not finite is ``null``."""
-    sys.stdout.write(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(json_ready(content), indent=2, allow_nan=False) + "\n")
 
 
 def emit(text: str) -> None:
@@ -70,11 +70,3 @@ def parse_size(text: str | None) -> InputSize | None:
 def _harmless(text: str) -> str:
     """Show escape sequences from hostile names, so that no terminal obeys them."""
     return printable(text, keep="\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

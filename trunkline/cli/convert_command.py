@@ -6,11 +6,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, parse_size, say
 from trunkline.cli.export_notes import say_not_folded
-from trunkline.cli.features import Features, features_of
-from trunkline.cli.options import AllowMissing, Fold, InputSize, Json, Model, Out, Weights
+from trunkline.cli.options import (
+    Allow,
+    AllowMissing,
+    Features,
+    Fold,
+    InputSize,
+    Json,
+    Model,
+    Out,
+    Weights,
+    features_of,
+    limits_of,
+)
+from trunkline.ingest.read_options import ReadOptions
 from trunkline.text import with_thousands
 from trunkline.verbs.convert import convert
 
@@ -30,19 +41,8 @@ def convert_command(
     json: Json = False,
 ) -> int:
     """Convert a model to canonical ONNX, or to Caffe where OUT ends in .prototxt, parity checked."""
-    size = parse_size(input_size)
-    result = convert(
-        model,
-        out,
-        weights=weights,
-        input_size=size,
-        features=features_of(features),
-        fold=fold,
-        reuse=reuse,
-        parity_inputs=parity_inputs,
-        limits=limits_of(allow),
-        allow_missing=allow_missing,
-    )
+    options = ReadOptions(parse_size(input_size), features_of(features), weights, allow_missing, limits_of(allow))
+    result = convert(model, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs, options=options)
     for note in result.notes:
         say(f"note: {note}")
     say_not_folded(result.export)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.bench.unit_times import NOTHING, UnitTimes
-from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table
-from trunkline.cli.options import Json, Out, Pipeline
+from trunkline.cli.options import Allow, Json, Out, Pipeline, limits_of
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
 from trunkline.report.tables import UNSTABLE

@@ -7,13 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
-from trunkline.cli.features import Features, features_of
-from trunkline.cli.options import InputSize, Json, Model, Weights
+from trunkline.cli.options import Allow, Features, InputSize, Json, Model, Weights, features_of, limits_of
 from trunkline.files.write import atomic_write
+from trunkline.ingest.read_options import ReadOptions
 from trunkline.text import shape_text, with_thousands
-from trunkline.verbs.inspect import Inspection, Stored, inspect
+from trunkline.verbs.inspect import Inspection, StoredCounts, inspect
 
 
 def inspect_command(
@@ -27,8 +26,8 @@ def inspect_command(
     json: Json = False,
 ) -> int:
     """Show what a model holds and costs, where it branches, and what is wrong with it."""
-    size, names = parse_size(input_size), features_of(features)
-    result = inspect(model, input_size=size, features=names, limits=limits_of(allow), weights=weights)
+    options = ReadOptions(parse_size(input_size), features_of(features), weights, limits=limits_of(allow))
+    result = inspect(model, options=options)
     if graph is not None:
         atomic_write(graph, result.to_svg().encode())
         say(f"{graph}: {len(result.blocks)} blocks drawn")
@@ -56,7 +55,7 @@ def _show(result: Inspection) -> None:
         emit(f"note: {problem}")
 
 
-def _numbers(stored: Stored) -> str:
+def _numbers(stored: StoredCounts) -> str:
     """Say what training moves and what it does not."""
     parts = [f"{with_thousands(stored.trainable)} train"]
     parts += [f"{with_thousands(stored.statistics)} running statistics"] if stored.statistics else []

@@ -1,11 +1,22 @@
-"""Options that several commands share, with one help text each."""
+"""Options that several commands share, with one help text each, and what is read from them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.limits import Limits
+from trunkline.text import quoted
+
+_NAMES = tuple(field.name for field in fields(Limits))
+_VALUE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][0-9]{1,2})?)\s*(?:([KMGT])(i)?)?B?", re.ASCII)
+_LARGEST = 2**63 - 1
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
 InputSize = Annotated[str | None, Parameter(name="--input-size", help="Image size, H,W or C,H,W; default the file's.")]
@@ -22,3 +33,64 @@ Fold = Annotated[
 Pipeline = Annotated[Path, Parameter(help="Pipeline file (TOML).")]
 RunFolder = Annotated[Path, Parameter(name="--out", help="The run's folder; run again, it goes on from there.")]
 Quiet = Annotated[bool, Parameter(negative="", help="Show no progress.")]
+Features = Annotated[
+    str | None,
+    Parameter(name="--features", help="End the network at these values or nodes, as NAME,NAME,…"),
+]
+Allow = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--allow",
+        negative="",
+        help=f"Raise a limit for a model you trust, as NAME=VALUE: macs=1e15, file_bytes=8GiB. Repeatable. "
+        f"Limits: {', '.join(_NAMES)}.",
+    ),
+]
+
+
+def features_of(text: str | None) -> tuple[str, ...]:
+    """Return the names that ``--features`` lists, without repetitions.
+
+    Raises:
+        InvalidConfig: A name is empty.
+    """
+    if text is None:
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InvalidConfig(f"--features {quoted(text[:60])} holds an empty name", advice="for example layer1,layer4")
+    return tuple(dict.fromkeys(names))
+
+
+def limits_of(allow: Sequence[str] | None) -> Limits:
+    """Return the limits with those that ``--allow`` names replaced.
+
+    Raises:
+        InvalidConfig: A name or value that is not one; all of them at once.
+    """
+    raised: dict[str, int] = {}
+    problems: list[Problem] = []
+    for entry in allow or ():
+        name, _, text = entry.partition("=")
+        value = _number(text)
+        if name not in _NAMES:
+            advice = did_you_mean(name, _NAMES) or f"limits are {', '.join(_NAMES)}"
+            problems.append(Problem(f"there is no limit {quoted(name[:40])}", "--allow", advice))
+        elif value is None:
+            advice = f"give a whole number from 1 on: --allow {name}=2e9, or 8GiB"
+            problems.append(Problem(f"{quoted(text[:40])} is no value for {name}", "--allow", advice))
+        else:
+            raised[name] = value
+    if problems:
+        raise InvalidConfig(problems)
+    return Limits(**raised)
+
+
+def _number(text: str) -> int | None:
+    found = _VALUE.fullmatch(text.strip().replace("_", "").replace(",", ""))
+    if found is None:
+        return None
+    digits, prefix, binary = found.groups()
+    scale = (1024 if binary else 1000) ** (" KMGT".index(prefix) if prefix else 0)
+    value = int(digits) * scale if digits.isdigit() else float(digits) * scale
+    return int(value) if value == int(value) and 1 <= value <= _LARGEST else None

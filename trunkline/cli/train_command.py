@@ -7,10 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.cli.allow import Allow, limits_of
 from trunkline.cli.console import emit, emit_json
 from trunkline.cli.memory import keep_freed_memory
-from trunkline.cli.options import Json, Pipeline, Quiet, RunFolder
+from trunkline.cli.options import Allow, Json, Pipeline, Quiet, RunFolder, limits_of
 from trunkline.cli.results import say_notes, show_table
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project

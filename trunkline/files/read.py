@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 
 
 def read_bytes(path: Path, *, limit_bytes: int, head_bytes: int | None = None, limit: str = "file_bytes") -> bytes:
@@ -72,5 +72,5 @@ def _check(status: os.stat_result, path: Path, limit_bytes: int, limit: str) -> 
         raise InvalidModel(
             f"holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
             place=str(path),
-            advice=allow(limit, status.st_size),
+            advice=how_to_raise(limit, status.st_size),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trunkline.limits import allow
+from trunkline.limits import how_to_raise
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -28,7 +28,7 @@ class WireFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class WireField:
     """One field: its payload is ``data[start:end]``; ``value`` is that of a varint."""
 
     number: int
@@ -59,7 +59,7 @@ class Wire:
         self._left = most_fields
         self._most = most_fields
 
-    def fields(self, start: int, end: int) -> Iterator[Field]:
+    def fields(self, start: int, end: int) -> Iterator[WireField]:
         """Yield the fields of the message in ``data[start:end]``.
 
         Raises:
@@ -82,18 +82,18 @@ class Wire:
                 return value & _MASK64, at + index + 1
         raise WireFault("a number has more than 10 bytes", at)
 
-    def field(self, at: int, end: int) -> Field:
+    def field(self, at: int, end: int) -> WireField:
         """Return the field at ``at`` of a message that ends at ``end``; see :meth:`fields`."""
         self._left -= 1
         if self._left < 0:
-            raise WireFault(f"more than {self._most:,} fields", at, allow("tokens"))
+            raise WireFault(f"more than {self._most:,} fields", at, how_to_raise("tokens"))
         tag, start = self.varint(at, end)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 2**29:
             raise WireFault(f"field number {number} is outside 1 to {2**29 - 1}", at)
         if wire == VARINT:
             value, stop = self.varint(start, end)
-            return Field(number, wire, at, start, stop, value)
+            return WireField(number, wire, at, start, stop, value)
         if wire not in _NAMES:
             raise WireFault(f"field {number} has wire type {wire}, which no model file has", at)
         length = _WIDTH.get(wire, 0)
@@ -101,7 +101,7 @@ class Wire:
             length, start = self.varint(start, end)
         if length > end - start:
             raise WireFault(f"field {number} claims {length:,} bytes; {end - start:,} are left of its message", at)
-        return Field(number, wire, at, start, start + length)
+        return WireField(number, wire, at, start, start + length)
 
 
 def varint(value: int) -> bytes:

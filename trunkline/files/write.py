@@ -72,17 +72,18 @@ def not_written(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
 def json_bytes(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     """Return UTF-8 JSON with a final line break; NaN and infinities become ``null``, as JSON has neither."""
     separators = (",", ":") if indent is None else (",", ": ")
-    text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    text = json.dumps(json_ready(content), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     return (text + "\n").encode()
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """Return plain data that standard JSON can hold: a number that is not finite is ``None``, a path its text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     return value

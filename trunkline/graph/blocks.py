@@ -31,10 +31,10 @@ class Block:
     """A run of nodes between two branching points: one tensor in, one tensor out, at least one weight.
 
     Attributes:
-        name: The name of its first node that has weights.
-        nodes: Its node names, in topological order.
-        input: The value it reads.
-        output: The value it hands on, the branching point.
+        name: The name of its first layer; of its first node where it has none.
+        nodes: The names of its nodes, in topological order.
+        input: The name of the value it reads.
+        output: The name of the value it hands on, the branching point.
         input_shape: Shape of the input, batch axis ``None``.
         output_shape: Shape of the output, batch axis ``None``.
         cost: Its work for one image.
@@ -54,6 +54,13 @@ def find_blocks(graph: Graph) -> list[Block]:
 
     Every node that an output needs belongs to exactly one block, and each block reads the value the one
     before it hands on. A graph without weights is one block.
+
+    >>> import trunkline
+    >>> for block in find_blocks(trunkline.read("zoo:tiny"))[:3]:
+    ...     print(block.name, len(block.nodes), block.output_shape)
+    conv1 3 (None, 16, 32, 48)
+    stage1_block1_conv1 7 (None, 16, 32, 48)
+    stage1_block2_conv1 7 (None, 16, 32, 48)
     """
     costs = node_costs(graph)
     blocks = []
@@ -66,7 +73,8 @@ def find_blocks(graph: Graph) -> list[Block]:
 
 def branching_points(graph: Graph, last: ir.Value) -> list[str]:
     """Return the values at which a network that ends in ``last`` can be cut, in order; ``last`` is one."""
-    nodes = needed_nodes(graph, [last])  # what nobody reads must not hide a cut
+    # A node that nothing needs would keep its input live, and so hide a cut.
+    nodes = needed_nodes(graph, [last])
     return [name_of(segment.output) for segment in _cut(nodes, graph.input, last)]
 
 
@@ -89,33 +97,35 @@ def _segments(graph: Graph) -> list[_Segment]:
 def _cut(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment]:
     """Split ``nodes`` after each point where a single new value is still needed.
 
-    A value that was handed on before is no new cut: what lies between is a side branch, of a feature map. What a
-    weight is computed by lies in the segment of the first node that reads it, and is never what goes on.
+    1. A value that was the cut before is no new cut: what lies between is a side branch, of a feature map.
+    2. The nodes that compute a weight lie in the segment of the first node that reads it. No cut lies between them.
     """
-    nodes = [node for node in nodes if not computes_weight(node)]
+    nodes = [node for node in nodes if not computes_weight(node)]  # rule 2
     last_use = {value: index for index, node in enumerate(nodes) for value in image_inputs_of(node)}
     placed: set[ir.Node] = set()
     segments: list[_Segment] = []
     current: list[ir.Node] = []
     live, incoming = {image}, image
     for index, node in enumerate(nodes):
-        current += [before for before in computation_of(node) if before not in placed]
+        current += [before for before in computation_of(node) if before not in placed]  # rule 2
         placed.update(current)
         current.append(node)
         live.update(node.outputs)
         live = {value for value in live if last_use.get(value, -1) > index}
-        if len(live) == 1 and incoming not in live:
+        if len(live) == 1 and incoming not in live:  # rule 1
             (incoming,) = live
             segments.append(_Segment(current, incoming))
             current = []
-    written = {value for node in current for value in node.outputs}
     if current:
-        segments.append(_Segment(current, last if last in written else current[-1].outputs[0]))
+        # The network's outputs are not live, so no cut was found behind its last layers.
+        written = {value for node in current for value in node.outputs}
+        end = last if last in written else current[-1].outputs[0]
+        segments.append(_Segment(current, end))
     return segments
 
 
 def needed_nodes(graph: Graph, outputs: Sequence[ir.Value]) -> list[ir.Node]:
-    """Return the nodes that ``outputs`` need, in order."""
+    """Return the nodes that ``outputs`` need, in topological order."""
     needed = set(outputs)
     kept = []
     for node in reversed(graph.nodes):
@@ -147,10 +157,11 @@ def is_layer(node: ir.Node) -> bool:
 
 
 def _block(segment: _Segment, incoming: ir.Value, costs: dict[str, Cost]) -> Block:
-    heavy = [node for node in segment.nodes if is_layer(node)]
-    light = [node for node in segment.nodes if not computes_weight(node)]
+    layers = [node for node in segment.nodes if is_layer(node)]
+    # Without a layer, the first node of the image's own way gives the name, not one that computes a weight.
+    others = [node for node in segment.nodes if not computes_weight(node)]
     return Block(
-        name=name_of((heavy or light)[0]),
+        name=name_of((layers or others)[0]),
         nodes=tuple(name_of(node) for node in segment.nodes),
         input=name_of(incoming),
         output=name_of(segment.output),

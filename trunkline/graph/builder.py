@@ -33,7 +33,16 @@ from trunkline.graph.unique_names import UniqueNames
 class GraphBuilder:
     """Collects values, weights and nodes, and closes them into a Graph.
 
-    Names are taken as given; asking for a name twice is an error, except for :meth:`fresh`.
+    Names are taken as given. A name that is taken already is an error; :meth:`fresh` finds a free one.
+
+    >>> net = GraphBuilder("net")
+    >>> image = net.image("image", [3, 32, 32])
+    >>> kernel = net.weight("conv.weight", [8, 3, 3, 3], Filler("msra"))
+    >>> features = net.node("Conv", [image, kernel], name="conv", attributes={"pads": [1, 1, 1, 1]})
+    >>> [str(size) for size in features.shape]
+    ['N', '8', '32', '32']
+    >>> net.finish([features])
+    Graph('net', 1 nodes, 1 initializers)
     """
 
     def __init__(self, name: str) -> None:
@@ -41,6 +50,7 @@ class GraphBuilder:
         self._inputs: list[ir.Value] = []
         self._nodes: list[ir.Node] = []
         self._initializers: dict[str, ir.Value] = {}
+        # Values and nodes are named apart in ONNX, so a node and its output may share a name; fresh() avoids both.
         self._taken: set[str] = set()
         self._node_names: set[str] = set()
         self._names = UniqueNames()
@@ -58,8 +68,9 @@ class GraphBuilder:
         return value
 
     def weight(self, name: str, shape: Sequence[int], filler: Filler) -> ir.Value:
-        """Declare a trainable weight that starts as ``filler`` says; nothing is drawn yet."""
+        """Declare a trainable weight that is initialised by ``filler``; nothing is drawn yet."""
         value = self._initializer(name, lazy_weight(name, tuple(shape), filler))
+        # Training from scratch draws it again with another seed, so how it starts stays with it.
         value.metadata_props[FILLER_KEY] = filler.to_json()
         return value
 
@@ -89,8 +100,8 @@ class GraphBuilder:
         Args:
             op: Operator of the default domain, at the canonical opset.
             inputs: Data first, then weights; ``None`` for an absent optional input.
-            name: The node's name; its output gets the same unless ``outputs`` says otherwise.
-            attributes: Plain Python values; every attribute that matters should be given explicitly.
+            name: The node's name; its output gets the same unless ``outputs`` are given.
+            attributes: Plain Python values. Give all that the result depends on: defaults differ between opsets.
             outputs: Names of the outputs, in order.
             source: ``path:line`` where the user wrote it.
 
@@ -110,7 +121,9 @@ class GraphBuilder:
             value.name = output
         infer_node(node, place=source or name)
         if any(_has_lost_batch(value) for value in node.outputs):
-            infer_free(node)  # ONNX's rules for symbolic sizes lose the batch axis at Resize and Pad
+            # ONNX's rules for symbolic sizes lose the batch axis at Resize and Pad. Asking for two batch sizes takes
+            # twice as long, so only such nodes are.
+            infer_free(node)
         if source:
             node.metadata_props[SOURCE_KEY] = source
         self._nodes.append(node)
@@ -130,13 +143,14 @@ class GraphBuilder:
         return self._nodes[-1]
 
     def finish(self, outputs: Sequence[ir.Value], notes: Sequence[str] = ()) -> Graph:
-        """Close the Graph with these outputs. Initializers nothing reads are left out."""
+        """Close the Graph with these outputs. Initializers that no node reads are left out."""
         used = {id(value) for node in self._nodes for value in node.inputs if value is not None}
+        stored = [value for value in self._initializers.values() if id(value) in used]
         graph = ir.Graph(
             self._inputs,
             list(outputs),
             nodes=self._nodes,
-            initializers=[value for value in self._initializers.values() if id(value) in used],
+            initializers=stored,
             opset_imports={"": OPSET},
             name=self.name,
         )
@@ -159,4 +173,7 @@ class GraphBuilder:
 
 
 def _has_lost_batch(value: ir.Value) -> bool:
-    return value.shape is not None and any(not isinstance(d, int) and d.value != BATCH for d in value.shape)
+    """Whether a size that is no number is another than the free batch."""
+    if value.shape is None:
+        return False
+    return any(not isinstance(size, int) and size.value != BATCH for size in value.shape)

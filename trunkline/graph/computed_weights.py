@@ -15,6 +15,7 @@ from trunkline.graph.graph import inputs_of, shape_of
 from trunkline.graph.roles import is_parameter
 
 _MOST_BEHIND = 1_000
+"""Values that a question about one value looks at, so that a hostile file cannot make reading quadratic."""
 
 
 def depends_on_image(value: ir.Value) -> bool:
@@ -46,12 +47,14 @@ def computation_behind(values: Iterable[ir.Value]) -> list[ir.Node]:
     """Return the nodes that compute those of ``values`` that are computed, in an order in which they can run."""
     found: dict[ir.Node, None] = {}
     waiting = [value for value in values if is_computed_weight(value)][::-1]
+    # Depth first without recursion: a file may chain more nodes than Python has stack frames.
     while waiting:
         producer = waiting[-1].producer()
         assert producer is not None
         before = [value for value in inputs_of(producer) if is_computed_weight(value)]
         missing = [value for value in before if value.producer() not in found]
         if missing and producer not in found:
+            # It stays on the stack below what it needs, and is looked at again once that is found.
             waiting += missing[::-1]
             continue
         found[producer] = None
@@ -77,14 +80,16 @@ def has_parameters(node: ir.Node) -> bool:
 def comes_of_image(value: ir.Value) -> bool:
     """Whether a value of a graph that is being read depends on its input, whatever shapes are known so far.
 
-    So does one behind which lie more values than behind any real weight: the question stays cheap.
+    A value with more values behind it than any real weight has is taken for one that does, so the answer stays cheap.
     """
     waiting, seen = [value], {value}
-    for item in waiting:
+    for item in waiting:  # grows while it is walked
         node = item.producer()
-        if (node is None and not item.is_initializer()) or len(seen) > _MOST_BEHIND:
+        is_input = node is None and not item.is_initializer()
+        if is_input or len(seen) > _MOST_BEHIND:
             return True
-        more = set() if node is None else set(inputs_of(node)) - seen
-        seen |= more
-        waiting += more
+        if node is not None:
+            new = set(inputs_of(node)) - seen
+            seen |= new
+            waiting += new
     return False

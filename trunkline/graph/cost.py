@@ -27,9 +27,9 @@ class Cost:
     """Work and memory of a node, a block or a whole Graph, for one image.
 
     Attributes:
-        macs: Multiply-accumulates.
+        macs: Multiply-accumulates for one image.
         parameters: Trainable numbers; BatchNorm scale and shift count, its running statistics do not.
-        activation_bytes: Bytes of the float32 outputs.
+        activation_bytes: Bytes of the outputs for one image, all counted as float32.
     """
 
     macs: int = 0
@@ -50,20 +50,32 @@ class Cost:
 
 
 def node_macs(node: ir.Node) -> int:
-    """Return the multiply-accumulates of one node for one image; what computes a weight runs for none."""
+    """Return the multiply-accumulates of one node for one image; what computes a weight runs for none.
+
+    >>> import trunkline
+    >>> convolution = trunkline.read("zoo:tiny").node("conv1")
+    >>> [shape_of(value) for value in (*convolution.inputs, *convolution.outputs)]
+    [(None, 3, 64, 96), (16, 3, 3, 3), (None, 16, 32, 48)]
+    >>> node_macs(convolution) == (16 * 32 * 48) * (3 * 3 * 3)
+    True
+    """
     if computes_weight(node):
         return 0
     if node.op_type == "Conv":
+        # [M, C/group, kH, kW]: every output is a sum over the channels of its group and the window.
         weight = shape_of(_input(node, 1))
         return _per_image(node.outputs[0]) * math.prod(_known(weight[1:]))
     if node.op_type == "ConvTranspose":
+        # [C, M/group, kH, kW]: every input is spread over the channels of its group and the window.
         weight = shape_of(_input(node, 1))
         return _per_image(_input(node, 0)) * math.prod(_known(weight[1:]))
     if node.op_type == "Gemm":
-        first = shape_of(_input(node, 0))
-        return _per_image(node.outputs[0]) * _known(first)[0 if attribute(node, "transA", 0) else -1]
+        rows, columns = _known(shape_of(_input(node, 0)))
+        summed = rows if attribute(node, "transA", 0) else columns
+        return _per_image(node.outputs[0]) * summed
     if node.op_type == "MatMul":
-        return _per_image(node.outputs[0]) * _known(shape_of(_input(node, 0)))[-1]
+        summed = _known(shape_of(_input(node, 0)))[-1]
+        return _per_image(node.outputs[0]) * summed
     if node.op_type == "Einsum":
         return einsum_macs(attribute(node, "equation"), [_known(shape_of(value)) for value in inputs_of(node)])
     return 0
@@ -83,6 +95,7 @@ def node_costs(graph: Graph) -> dict[str, Cost]:
             continue
         parameters = 0
         for value in stored_inputs_of(node):
+            # A weight that several nodes read is stored once, so a sum over nodes must count it once.
             if value not in charged and is_parameter(value):
                 charged.add(value)
                 parameters += math.prod(_known(shape_of(value)))
@@ -104,6 +117,7 @@ def _input(node: ir.Node, index: int) -> ir.Value:
 
 
 def _known(shape: tuple[int | None, ...]) -> list[int]:
+    """Return the sizes for one image: the free batch is 1."""
     return [1 if size is None else size for size in shape]
 
 

@@ -24,16 +24,20 @@ def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
         letters = _letters(term, len(shape))
         uses.update(letters)
         for letter, size in zip(letters, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    hidden = {letter for letter in sizes if letter.isdigit()}
-    kept = {letter for letter in uses if uses[letter] == 1} | hidden
+            sizes[letter] = max(size, sizes.get(letter, 1))  # sizes of 1 broadcast
+    unnamed = {letter for letter in sizes if letter.isdigit()}
     if arrow:
-        kept = set(result) | (hidden if "..." in result else set())
-    return 0 if set(sizes) <= kept else math.prod(sizes.values()) * (len(shapes) - 1)
+        kept = set(result) | (unnamed if "..." in result else set())
+    else:
+        # Without an arrow, ONNX keeps the letters that occur once, and the unnamed axes.
+        kept = {letter for letter in uses if uses[letter] == 1} | unnamed
+    if set(sizes) <= kept:
+        return 0
+    return math.prod(sizes.values()) * (len(shapes) - 1)
 
 
 def _letters(term: str, rank: int) -> list[str]:
-    """Return a letter for each axis; those behind ``...`` are numbered from the last, as they broadcast."""
+    """Return a letter for each axis; those behind ``...`` are numbered from the last, because they broadcast so."""
     before, _, after = term.partition("...")
-    hidden = rank - len(before) - len(after)
-    return [*before, *map(str, range(hidden - 1, -1, -1)), *after]
+    unnamed = rank - len(before) - len(after)
+    return [*before, *map(str, range(unnamed - 1, -1, -1)), *after]

@@ -21,7 +21,7 @@ from trunkline.text import quoted, shape_text
 
 
 def cut(graph: Graph, names: Sequence[str]) -> Graph:
-    """Return a copy of ``graph`` whose outputs are the values called ``names``; what they do not need is gone.
+    """Return a copy of ``graph`` whose outputs are the values called ``names``, without what they do not need.
 
     Args:
         graph: Left as it is.
@@ -33,11 +33,13 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
     copy = graph.copy()
     nodes = {name_of(node): node.outputs[0] for node in copy.nodes}
     written = {value.name: value for node in copy.nodes for value in node.outputs if value.name}
+    # A value's name comes first: the two may differ, and a head reads values.
     found = {name: written.get(name) or nodes.get(name) for name in names}
     problems = [_unknown(graph, name, [*written, *nodes]) for name, value in found.items() if value is None]
     if problems:
         raise InvalidModel(problems)
     inner = copy.model.graph
+    # A node's name and its output's may both be given; a Graph has no output twice.
     inner.outputs[:] = list(dict.fromkeys(value for value in found.values() if value is not None))
     needed = set(inner.outputs)
     for node in reversed(copy.nodes):
@@ -45,18 +47,11 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
             inner.remove(node, safe=True)
         else:
             needed.update(value for value in node.inputs if value is not None)
-    for name in [name for name, stored in inner.initializers.items() if stored not in needed]:
+    unread = [name for name, stored in inner.initializers.items() if stored not in needed]
+    for name in unread:
         del inner.initializers[name]
     settle_owners(copy.model, graph.model.metadata_props)
     return copy
-
-
-def choose_features(graph: Graph, *, taps: bool = False) -> list[str]:
-    """Return the names of the values that a backbone made of ``graph`` ends at, the finest first.
-
-    See :func:`choose`.
-    """
-    return [name_of(found.value) for found in choose(graph, taps=taps).maps]
 
 
 def choose(graph: Graph, *, taps: bool = False) -> Choice:
@@ -82,7 +77,7 @@ def choose(graph: Graph, *, taps: bool = False) -> Choice:
 
 
 def lost_text(choice: Choice) -> str:
-    """Return what is not known about the last map of a network."""
+    """Return the sentence about a layer behind the maps whose axes could not be followed."""
     assert choice.lost is not None
     value = choice.lost.outputs[0]
     return (
@@ -111,6 +106,7 @@ def finest_first(graph: Graph) -> Graph:
     ]
     if problems:
         raise InvalidModel(problems)
+    # Heads read the last maps as the coarsest. The sort is stable, so maps of one size keep the author's order.
     ordered = sorted(graph.outputs, key=lambda value: -_size(value))
     if ordered == graph.outputs:
         return graph
@@ -133,7 +129,8 @@ def with_note(backbone: Graph, choice: Choice, *, whole: int) -> Graph:
 
 
 def _described(found: FeatureMap) -> str:
-    return f"{quoted(name_of(found.value))}" + (f" (stride {found.stride})" if found.stride else "")
+    stride = f" (stride {found.stride})" if found.stride else ""
+    return quoted(name_of(found.value)) + stride
 
 
 def _unknown(graph: Graph, name: str, known: Sequence[str]) -> Problem:

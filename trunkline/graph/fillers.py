@@ -33,7 +33,7 @@ class Filler:
         value: The constant, standard deviation or bound; unused by ``msra`` and ``xavier``.
         fan: Which n the scaled kinds use: ``in``, ``out`` or ``average``, as Caffe names them.
         drawn_as: What the random stream is called; the weight's own name where empty. Lowering sets it, so that a copy
-            starts alike whatever it is called.
+            starts with the same numbers whatever it is called.
     """
 
     kind: Kind = "msra"
@@ -45,8 +45,8 @@ class Filler:
         """Return the standard deviation (``msra``, ``gaussian``) or bound (``xavier``, ``uniform``)."""
         if self.kind in ("gaussian", "uniform", "constant"):
             return self.value
-        n = _fan(shape, self.fan)
-        return math.sqrt((2.0 if self.kind == "msra" else 3.0) / n)
+        numerator = 2.0 if self.kind == "msra" else 3.0
+        return math.sqrt(numerator / _fan(shape, self.fan))
 
     def draw(self, shape: tuple[int, ...], name: str, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return the initial weight called ``name``, a pure function of the arguments."""
@@ -61,7 +61,9 @@ class Filler:
     def to_json(self) -> str:
         """Return the filler as the text kept in an initializer's metadata."""
         content: dict[str, Any] = {"kind": self.kind, "value": self.value, "fan": self.fan}
-        return json.dumps({**content, "drawn_as": self.drawn_as} if self.drawn_as else content)
+        if self.drawn_as:
+            content["drawn_as"] = self.drawn_as
+        return json.dumps(content)
 
     @classmethod
     def of(cls, value: ir.Value) -> Filler | None:
@@ -80,6 +82,7 @@ def lazy_weight(name: str, shape: tuple[int, ...], filler: Filler) -> ir.LazyTen
 
 
 def _fan(shape: tuple[int, ...], fan: str) -> float:
+    # [out, in/groups, kH, kW]. A weight of one axis, such as a bias or a scale, has only one number to go by.
     receptive = math.prod(shape[2:])
     inward = (shape[1] if len(shape) > 1 else shape[0]) * receptive
     outward = shape[0] * receptive

@@ -1,4 +1,4 @@
-"""Names for what a network is: its structure, so that no plan is applied to another one, and its weights."""
+"""Digests of a network: of its structure, so that no plan is applied to another one, and of its weights."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def fingerprint(graph: Graph) -> str:
     digest = hashlib.sha256()
     for node in graph.nodes:
         digest.update(repr(_signature(node)).encode())
+    # Backbones that end in other feature maps are others, even where their nodes are the same.
     digest.update(repr([name_of(value) for value in graph.outputs]).encode())
     return digest.hexdigest()
 
@@ -30,7 +31,7 @@ def weights_fingerprint(graph: Graph) -> str:
     for name, value in graph.initializers.items():
         filler = Filler.of(value)
         digest.update(repr((name, shape_of(value), str(value.dtype), filler)).encode())
-        if filler is None:
+        if filler is None:  # a weight with a filler would be drawn to be read
             digest.update(np.ascontiguousarray(array_of(value)).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
@@ -41,9 +42,12 @@ def _signature(node: ir.Node) -> tuple[object, ...]:
 
 
 def _wire(value: ir.Value | None) -> object:
+    """Return what identifies an input: a weight's shape too; that of other values follows the image size."""
     if value is None:
         return None
-    return (value.name, shape_of(value)) if value.is_initializer() and _is_weight(value) else value.name
+    if value.is_initializer() and _is_weight(value):
+        return value.name, shape_of(value)
+    return value.name
 
 
 def _is_weight(value: ir.Value) -> bool:

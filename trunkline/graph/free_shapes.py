@@ -19,7 +19,7 @@ from trunkline.graph.node_shapes import infer_node
 from trunkline.limits import Limits
 from trunkline.text import shape_text
 
-WITNESSES = (97, 101)
+PROBE_BATCHES = (97, 101)
 """Batch sizes to try: primes, larger than any group count and unlike any channel count in use."""
 
 ADVICE = "export with a dynamic batch axis, kept first; or cut the network before this node with --features"
@@ -40,21 +40,24 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int, *, may_be_empty: bool
         may_be_empty: Whether its outputs may hold no numbers at all, as a list of sizes may.
 
     Raises:
-        InvalidModel: The node is impossible, or gives more than ``limits`` allow, or of unknown size.
+        InvalidModel: The node is impossible, or gives more than ``limits`` how_to_raise, or of unknown size.
     """
     infer_node(node)
     for value in node.outputs:
         sizes = _sizes(value)
-        if any(size is None for size in sizes) or value.shape is None:
+        if value.shape is None or None in sizes:
             advice = "give the image size with --input-size H,W, and simplify the file so that shapes are constants"
             raise InvalidModel(
                 f"{node.op_type}: the size of its output is not known", place=name_of(node), advice=advice
             )
         known = [size for size in sizes if size is not None]
         if min(known, default=1) < 1 and not may_be_empty:
+            # Where a window is larger than its input, ONNX's inference gives a size below 1 and no error.
             advice = _LARGER if node.op_type in _WINDOWS else ""
             raise InvalidModel(f"{node.op_type}: its output {known} is empty", place=name_of(node), advice=advice)
-        if problem := limits.problem(name_of(node), known if batch == 1 else [math.prod(known) // batch]):
+        # The limits are those of one image. A file may merge its batch with another axis, so only the product is sure.
+        of_one_image = known if batch == 1 else [math.prod(known) // batch]
+        if problem := limits.problem(name_of(node), of_one_image):
             raise InvalidModel(problem)
 
 
@@ -69,7 +72,7 @@ def infer_free(node: ir.Node) -> None:
 
 
 def join_free(node: ir.Node, first: Sequence[Sizes], second: Sequence[Sizes]) -> None:
-    """Set the shapes of the outputs of ``node`` from those it has for either of :data:`WITNESSES`.
+    """Set the shapes of the outputs of ``node`` from those it has for either of :data:`PROBE_BATCHES`.
 
     Raises:
         InvalidModel: It mixes images.
@@ -77,6 +80,7 @@ def join_free(node: ir.Node, first: Sequence[Sizes], second: Sequence[Sizes]) ->
     from_image = any(_has_batch(value) for value in inputs_of(node))
     for value, a, b in zip(node.outputs, first, second, strict=True):
         dims = [_join(*pair) for pair in zip(a, b, strict=True)]
+        # What comes of the image has the batch axis once. Twice, each image would be combined with each.
         if None in dims or dims.count(BATCH) != from_image:
             read = ", ".join(shape_text(shape_of(value)) for value in inputs_of(node))
             given = ", ".join(_named(*pair) for pair in zip(a, b, strict=True))
@@ -86,7 +90,7 @@ def join_free(node: ir.Node, first: Sequence[Sizes], second: Sequence[Sizes]) ->
 
 
 def name_batch(text: str, own: Collection[int] = ()) -> str:
-    """Write N where ``text`` has the first of :data:`WITNESSES`, a number that is in no file, or a multiple of it.
+    """Write N where ``text`` has the first of :data:`PROBE_BATCHES`, a number that is in no file, or a multiple of it.
 
     Args:
         text: A message about sizes.
@@ -94,15 +98,17 @@ def name_batch(text: str, own: Collection[int] = ()) -> str:
     """
 
     def name(found: re.Match[str]) -> str:
-        times, rest = divmod(int(found[0]), WITNESSES[0])
-        return found[0] if rest or not times or int(found[0]) in own else _times(times)
+        times, rest = divmod(int(found[0]), PROBE_BATCHES[0])
+        is_batch = times > 0 and rest == 0 and int(found[0]) not in own
+        return _times(times) if is_batch else found[0]
 
+    # Not within names: those are words, or stand in quotes.
     return re.sub(r"(?<![\w.'\"])\d{2,15}(?![\w'\"])", name, text)
 
 
 def _outputs_at_each(node: ir.Node) -> tuple[list[Sizes], list[Sizes]]:
     try:
-        first, second = (_outputs_at(node, batch) for batch in WITNESSES)
+        first, second = (_outputs_at(node, batch) for batch in PROBE_BATCHES)
     except InvalidModel as error:
         own = {size for value in inputs_of(node) for size in _sizes(value) if size is not None}
         text = f"{name_batch(error.problems[0].message, own)}; for one image it may be possible, for more it is not"
@@ -111,6 +117,7 @@ def _outputs_at_each(node: ir.Node) -> tuple[list[Sizes], list[Sizes]]:
 
 
 def _outputs_at(node: ir.Node, batch: int) -> list[Sizes]:
+    """Return the output sizes of ``node`` for ``batch`` images; the shapes of its inputs are put back."""
     inputs = {value: value.shape for value in inputs_of(node) if _has_batch(value)}
     try:
         for value in inputs:
@@ -123,16 +130,20 @@ def _outputs_at(node: ir.Node, batch: int) -> list[Sizes]:
 
 
 def _join(a: int | None, b: int | None) -> int | str | None:
-    if (a, b) == WITNESSES:
+    """Return the size that is ``a`` for the first batch and ``b`` for the second; ``None`` where there is none."""
+    if (a, b) == PROBE_BATCHES:
         return BATCH
     return a if a == b else None
 
 
 def _named(a: int | None, b: int | None) -> str:
+    """Return a size as the user may read it: a number, a multiple of N, or that it follows N in another way."""
     if a == b:
         return "?" if a is None else str(a)
-    times, rest = divmod(a or 0, WITNESSES[0])
-    return _times(times) if not rest and b == times * WITNESSES[1] else "a size that depends on N"
+    times, rest = divmod(a or 0, PROBE_BATCHES[0])
+    if rest == 0 and b == times * PROBE_BATCHES[1]:
+        return _times(times)
+    return "a size that depends on N"
 
 
 def _times(count: int) -> str:

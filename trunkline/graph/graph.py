@@ -55,6 +55,17 @@ class Graph:
 
     The wrapped ``model`` may be read freely. Code that changes it works on a :meth:`copy` and ends with
     :func:`trunkline.graph.verify.verify`.
+
+    >>> import trunkline
+    >>> graph = trunkline.read("zoo:tiny")
+    >>> graph
+    Graph('tiny', 49 nodes, 75 initializers)
+    >>> shape_of(graph.input)
+    (None, 3, 64, 96)
+    >>> [(name_of(value), shape_of(value)) for value in graph.outputs]
+    [('stage3_block2_relu2', (None, 48, 16, 24))]
+    >>> graph.node("conv1").op_type
+    'Conv'
     """
 
     def __init__(self, model: ir.Model, notes: tuple[str, ...] = ()) -> None:
@@ -91,7 +102,11 @@ class Graph:
         return dict(self.model.graph.initializers)
 
     def node(self, name: str) -> ir.Node:
-        """Return the node called ``name``; raises ``KeyError``."""
+        """Return the node called ``name``, in time linear in the nodes.
+
+        Raises:
+            KeyError: There is none.
+        """
         for node in self.model.graph:
             if node.name == name:
                 return node
@@ -164,6 +179,7 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     if found is None:
         return default
     value = found.value
+    # onnx-ir gives lists as tuples, whose comparison with a list is never true.
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -1,6 +1,6 @@
-"""What a written file says about its stored tensors that ONNX has no field for: which are constants, whose axes turned.
+"""Marks on stored tensors, written into a file's metadata: which are constants, and whose axes were turned.
 
-Without it, a file that is read again would train its author's buffers and coefficients.
+ONNX has no field for either. Without them, a file that is read again would train its author's buffers and coefficients.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx_ir as ir
 from trunkline.graph.graph import AXES_KEY, CONSTANT, PARAMETER, ROLE_KEY
 
 MARKS_KEY = "trunkline.marks"
-"""The model's metadata that holds them: for each key, a value by initializer."""
+"""The key of the model's metadata that holds them, as JSON: for each kind of mark, its text by initializer."""
 
 _ROLES = (CONSTANT, PARAMETER)
 
@@ -29,24 +29,28 @@ def marks_of(graph: ir.Graph) -> dict[str, str]:
 
 
 def restore_marks(model: ir.Model) -> None:
-    """Mark the initializers of ``model`` as its metadata says; what makes no sense there is left out."""
+    """Mark the initializers of ``model`` by its metadata; what makes no sense there is left out."""
+    # Another tool may have renamed or removed tensors, or written what it likes under our key.
     for name, text in marked(model.metadata_props, ROLE_KEY).items():
         value = model.graph.initializers.get(name)
         if value is not None and text in _ROLES:
             value.metadata_props[ROLE_KEY] = text
     for name, text in marked(model.metadata_props, AXES_KEY).items():
         value = model.graph.initializers.get(name)
-        if value is not None and value.shape is not None:
-            axes = sorted(text.split(","))
-            if axes == sorted(map(str, range(len(value.shape)))):
-                value.metadata_props[AXES_KEY] = text
+        if value is None or value.shape is None:
+            continue
+        is_permutation = sorted(text.split(",")) == sorted(map(str, range(len(value.shape))))
+        if is_permutation:
+            value.metadata_props[AXES_KEY] = text
 
 
 def marked(metadata: Mapping[str, str], key: str) -> dict[str, str]:
     """Return the marks of one kind, by initializer, that a model's metadata holds."""
     try:
         content = json.loads(metadata.get(MARKS_KEY, "{}"))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # brackets nested deep enough exhaust the parser's stack
         return {}
     marks = content.get(key) if isinstance(content, dict) else None
-    return {name: text for name, text in marks.items() if isinstance(text, str)} if isinstance(marks, dict) else {}
+    if not isinstance(marks, dict):
+        return {}
+    return {name: text for name, text in marks.items() if isinstance(text, str)}

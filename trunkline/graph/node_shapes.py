@@ -17,12 +17,9 @@ _Answer = tuple[ir.DataType | ir.TypeProtocol | None, tuple[int | str | None, ..
 """Type and dims of one output."""
 _ANSWERS: dict[Hashable, list[_Answer | None]] = {}
 _MOST_ANSWERS = 10_000
-_PLAIN = frozenset(
-    {
-        *(ir.AttributeType.INT, ir.AttributeType.INTS, ir.AttributeType.FLOAT, ir.AttributeType.FLOATS),
-        *(ir.AttributeType.STRING, ir.AttributeType.STRINGS),
-    }
-)
+"""A program that reads many networks must not keep the answers of all of them."""
+_PLAIN = frozenset(ir.AttributeType[name] for name in ("INT", "INTS", "FLOAT", "FLOATS", "STRING", "STRINGS"))
+"""Attribute types that can be compared; tensors and graphs would have to be read for it."""
 
 _OPSETS = [onnx.helper.make_opsetid("", OPSET)]
 
@@ -52,7 +49,7 @@ def infer_node(node: ir.Node, *, place: str = "", opset: int = OPSET) -> None:
 
 
 def _question(node: ir.Node, opset: int) -> Hashable | None:
-    """Return all that shape inference looks at, or ``None`` for a node that is not worth remembering."""
+    """Return all that shape inference looks at, as a key; ``None`` for a node that is not worth remembering."""
     attributes = []
     for name, item in node.attributes.items():
         if item.type not in _PLAIN:
@@ -63,33 +60,40 @@ def _question(node: ir.Node, opset: int) -> Hashable | None:
 
 
 def _facts(node: ir.Node, index: int, value: ir.Value) -> Hashable:
-    dims = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    """Return what inference may look at of one input."""
     content = b""
     if _steers_shapes(node, index, value):
         assert value.const_value is not None
         content = value.const_value.numpy().tobytes()
-    return value.dtype, value.type.__class__, dims, content
+    return value.dtype, value.type.__class__, _dims(value.shape), content
+
+
+def _dims(shape: ir.Shape | None) -> tuple[int | str | None, ...] | None:
+    """Return sizes as numbers, names, or ``None``."""
+    if shape is None:
+        return None
+    return tuple(size if isinstance(size, int) else size.value for size in shape)
 
 
 def _ask_onnx(node: ir.Node, place: str, opset: int) -> list[_Answer | None]:
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
         proto = ir.serde.serialize_node(node)
-        types = {name_of(v): _type_proto(v) for v in node.inputs if v is not None}
-        data = {
-            name_of(v): _small_tensor(v)
-            for i, v in enumerate(node.inputs)
-            if v is not None and _steers_shapes(node, i, v)
-        }
+        present = [(index, value) for index, value in enumerate(node.inputs) if value is not None]
+        types = {name_of(value): _type_proto(value) for _, value in present}
+        # Inference needs the numbers of sizes and axes. Weights are left out: reading a lazy one would draw it.
+        steering = [value for index, value in present if _steers_shapes(node, index, value)]
+        data = {name_of(value): _small_tensor(value) for value in steering}
         inferred = shape_inference.infer_node_outputs(
             schema, proto, types, data, opset_imports=_OPSETS, ir_version=IR_VERSION
         )
     except (shape_inference.InferenceError, onnx.checker.ValidationError, onnx.defs.SchemaError, ValueError) as error:
-        shapes = ", ".join(shape_text(v.shape) for v in node.inputs if v is not None)
-        reason = str(error).replace("[ShapeInferenceError]", "").strip().splitlines()
+        shapes = ", ".join(shape_text(value.shape) for value in node.inputs if value is not None)
+        # onnx's text may go on for several lines, of which the first is the reason.
+        lines = str(error).replace("[ShapeInferenceError]", "").strip().splitlines()
+        reason = lines[0] if lines else error
         raise InvalidModel(
-            f"{node.op_type} {quoted(name_of(node))} is impossible for inputs {shapes}: "
-            f"{reason[0] if reason else error}",
+            f"{node.op_type} {quoted(name_of(node))} is impossible for inputs {shapes}: {reason}",
             place=place or name_of(node),
         ) from error
     return [_answer(inferred.get(value.name or "")) for value in node.outputs]
@@ -99,8 +103,7 @@ def _answer(proto: onnx.TypeProto | None) -> _Answer | None:
     if proto is None:
         return None
     kind = ir.serde.deserialize_type_proto_for_type(proto)
-    shape = ir.serde.deserialize_type_proto_for_shape(proto)
-    dims = None if shape is None else tuple(d if isinstance(d, int) else d.value for d in shape)
+    dims = _dims(ir.serde.deserialize_type_proto_for_shape(proto))
     return (kind.dtype if isinstance(kind, ir.TensorType) else kind), dims
 
 
@@ -117,16 +120,18 @@ def _drop_windows_in_padding(node: ir.Node) -> None:
     sizes = list(value.shape)
     for axis in range(axes):
         before, after = read.shape[axis + 2], sizes[axis + 2]
-        if isinstance(before, int) and isinstance(after, int) and (after - 1) * strides[axis] >= before + pads[axis]:
+        if not isinstance(before, int) or not isinstance(after, int):
+            continue
+        start_of_last = (after - 1) * strides[axis]
+        if start_of_last >= before + pads[axis]:
             sizes[axis + 2] = after - 1
-    for output in node.outputs:  # the values, and their places where they are asked for
+    for output in node.outputs:  # MaxPool's second output holds the place of each value
         output.shape = ir.Shape(sizes)
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:
     dtype = value.dtype or ir.DataType.FLOAT
-    dims = None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
-    return onnx.helper.make_tensor_type_proto(int(dtype), dims)
+    return onnx.helper.make_tensor_type_proto(int(dtype), _dims(value.shape))
 
 
 def _steers_shapes(node: ir.Node, index: int, value: ir.Value) -> bool:
@@ -134,7 +139,9 @@ def _steers_shapes(node: ir.Node, index: int, value: ir.Value) -> bool:
     stored = value.const_value
     if stored is None:
         return False
+    # Range may count in floats, and the scales of a Resize are settings of float32.
     steers = not stored.dtype.is_floating_point() or node.op_type == "Range" or is_setting_place(node, index)
+    # A list of sizes has a number for each axis, and that of a Split one for each output. What is longer is a table.
     return steers and stored.size <= max(64, len(node.outputs))
 
 

@@ -1,4 +1,4 @@
-"""Operands that have to fit the data and each other; ONNX's shape inference looks at few of them."""
+"""Check that weights fit the data they work on and each other; ONNX's shape inference looks at few of them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def operand_problems(graph: Graph) -> Iterator[Problem]:
 
 def _convolution(node: ir.Node, shapes: Sequence[Shape | None]) -> _Complaints:
     data, weight = shapes[0] or (), shapes[1] or ()
-    if len(data) < 2 or len(weight) < 2:
+    if len(data) < 2 or len(weight) < 2:  # no axis of channels on one side
         return
     group = attribute(node, "group", 1)
     if group < 1:
         yield f"has {group} groups; at least 1 was expected"
         return
-    outwards = node.op_type == "Conv"
-    reads = (weight[1] or 0) * group if outwards else weight[0]
+    # Conv holds [out, in/group, …], ConvTranspose [in, out/group, …].
+    of_all_groups = (weight[1] or 0) * group
+    reads, makes = (of_all_groups, weight[0]) if node.op_type == "Conv" else (weight[0], of_all_groups)
     if data[1] != reads:
         yield f"reads {data[1]} channels; its weight {shape_text(weight)} and group {group} need {reads}"
     if (weight[0] or 0) % group:
         yield f"has a weight {shape_text(weight)}, which {group} groups do not divide"
-    yield from _exactly(shapes, 2, (weight[0] if outwards else (weight[1] or 0) * group,))
+    yield from _exactly(shapes, 2, (makes,))
 
 
 def _gemm(node: ir.Node, shapes: Sequence[Shape | None]) -> _Complaints:
@@ -77,10 +78,14 @@ def _exactly(shapes: Sequence[Shape | None], index: int, wanted: Shape) -> _Comp
 
 
 def _within(shapes: Sequence[Shape | None], index: int, target: Shape) -> _Complaints:
-    """An operand that is spread over ``target`` and does not enlarge it."""
+    """An operand that ONNX broadcasts to ``target`` in one direction: it must not enlarge it."""
     found = shapes[index] if index < len(shapes) else None
-    if found is None:
-        return
-    ends = target[len(target) - len(found) :] if len(found) <= len(target) else None
-    if ends is None or any(size not in (1, other) for size, other in zip(found, ends, strict=True)):
+    if found is not None and not _fits_within(found, target):
         yield f"has input {index} of shape {shape_text(found)}, which cannot be spread over {shape_text(target)}"
+
+
+def _fits_within(shape: Shape, target: Shape) -> bool:
+    if len(shape) > len(target):
+        return False
+    last_axes = target[len(target) - len(shape) :]
+    return all(size in (1, other) for size, other in zip(shape, last_axes, strict=True))

@@ -1,7 +1,7 @@
 """Who owns the nodes of a multi-task model: the backbone, or the head of a task.
 
-Lowering records it on every node, and the written file keeps it. It is true of that model only. A network that is cut
-out of it, or put together with it, is one network whose nodes belong to nobody, whatever they once were.
+Lowering records it on every node, and the written file keeps it. It is true of that model only. In a network that is
+cut out of it, or put together with it, the records mean nothing, and are dropped.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ _ON_NODES = (PART_KEY, UNIT_KEY, INSTANCE_KEY, TASKS_KEY)
 
 
 def owners_of(model: ir.Model) -> dict[str, str]:
-    """Return the metadata by which a written model says that its nodes have owners; empty where they have none."""
+    """Return the metadata that marks a written model whose nodes have owners; empty where they have none."""
     return {key: text for key, text in model.metadata_props.items() if key == TASKS_KEY}
 
 
-def settle_owners(model: ir.Model, said: Mapping[str, str]) -> None:
-    """Keep what the nodes say about their owners if ``model`` is the model that they speak of, else forget it.
+def settle_owners(model: ir.Model, metadata: Mapping[str, str]) -> None:
+    """Keep the owners that nodes record if ``model`` is the one they were recorded for; drop them otherwise.
 
     Args:
         model: A model that was read, or cut.
-        said: The metadata that it, or what it was cut out of, came with.
+        metadata: What it, or the model it was cut out of, came with.
     """
-    tasks = said.get(TASKS_KEY, "").split(",")
-    if TASKS_KEY in said and all(value.name in tasks for value in model.graph.outputs):
-        model.metadata_props[TASKS_KEY] = said[TASKS_KEY]
+    tasks = metadata.get(TASKS_KEY, "").split(",")
+    # A multi-task model gives one output a task, under its name. A file cut elsewhere does not.
+    if TASKS_KEY in metadata and all(value.name in tasks for value in model.graph.outputs):
+        model.metadata_props[TASKS_KEY] = metadata[TASKS_KEY]
         return
     model.metadata_props.pop(TASKS_KEY, None)
     for node in model.graph:
@@ -55,4 +56,7 @@ def nodes_of_heads(graph: Graph) -> set[str]:
 def parts_of_weights(graph: Graph) -> dict[str, str]:
     """Return, by stored tensor of a multi-task model, the part that it belongs to; a skip's count as the backbone's."""
     parts = {name: value.metadata_props.get(PART_KEY, BACKBONE) for name, value in graph.initializers.items()}
-    return {name: BACKBONE if part == SKIP else part for name, part in parts.items()}
+    for name, part in parts.items():
+        if part == SKIP:  # a skip stands in for a unit of the backbone
+            parts[name] = BACKBONE
+    return parts

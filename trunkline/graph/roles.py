@@ -22,6 +22,7 @@ Role = Literal["parameter", "statistic", "static"]
 STATISTICS = (3, 4)
 """The inputs of BatchNormalization that hold the running mean and variance."""
 
+# By operator, the inputs that steer it. Most were attributes in older opsets; as inputs, they can be computed.
 _SETTINGS: Mapping[str, tuple[int, ...]] = {
     "CenterCropPad": (1,),
     "Clip": (1, 2),
@@ -74,6 +75,7 @@ def role_at(node: ir.Node, index: int) -> Role:
     assert value is not None
     if node.op_type == "BatchNormalization" and index in STATISTICS:
         return "statistic"
+    # Float32 alone does not make a weight: Resize's scales and Clip's bounds are float32 too.
     if not is_weight(value) or is_static_input(node, index) or _is_constant(node, value):
         return "static"
     return "parameter"
@@ -91,7 +93,12 @@ def roles_of(value: ir.Value) -> dict[Role, list[str]]:
 
 
 def role_of(value: ir.Value) -> Role:
-    """Return what the initializer ``value`` is for; one that nobody reads counts by its type.
+    """Return what the initializer ``value`` is for; one that no node reads counts by its type.
+
+    >>> import trunkline
+    >>> normalisation = trunkline.read("zoo:tiny").node("conv1_bn")
+    >>> [role_of(value) for value in normalisation.inputs[1:]]
+    ['parameter', 'parameter', 'statistic', 'statistic']
 
     Raises:
         InvalidModel: It is read both as a parameter and as something that does not train.
@@ -103,6 +110,7 @@ def role_of(value: ir.Value) -> Role:
     if not roles:
         return "parameter" if is_weight(value) else "static"
     if len(roles) > 1:
+        # SplitRoles parts such tensors while a file is read. A Graph made otherwise must not train a statistic.
         readers = "; ".join(f"a {role} of {', '.join(names)}" for role, names in roles.items())
         raise InvalidModel(
             f"initializer {quoted(name_of(value))} has more than one role: it is {readers}",
@@ -118,11 +126,14 @@ def is_parameter(value: ir.Value | None) -> bool:
 
 
 def may_train(value: ir.Value) -> bool:
-    """Whether a stored float tensor is a weight, as far as can be told before its readers are known."""
+    """Whether a stored float tensor is a weight, as far as it can be judged before its readers are known."""
     if not is_weight(value) or value.shape is None:
         return False
     mark = value.metadata_props.get(ROLE_KEY)
-    return mark != CONSTANT and (mark == PARAMETER or len(value.shape) > 0)
+    if mark in (CONSTANT, PARAMETER):
+        return mark == PARAMETER
+    # Unmarked, a number without axes is taken for part of a formula, as in role_at.
+    return len(value.shape) > 0
 
 
 def is_setting(value: ir.Value) -> bool:
@@ -147,6 +158,7 @@ def _is_constant(node: ir.Node, value: ir.Value) -> bool:
     mark = value.metadata_props.get(ROLE_KEY)
     if mark is not None:
         return mark == CONSTANT
+    # The 1/6 of a hard sigmoid written out, or an epsilon. A number that trains carries a mark.
     return node.op_type in ARITHMETIC and value.shape is not None and len(value.shape) == 0
 
 

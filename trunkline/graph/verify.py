@@ -24,7 +24,7 @@ def verify(graph: Graph, *, maps: int = 1) -> Graph:
         maps: How many feature maps a head reads; a network reads one image.
 
     Raises:
-        InvalidModel: It does not; every breach is listed, with the node or value it is found at.
+        InvalidModel: It does not; every breach is listed, with its node or value.
     """
     problems = [*_inputs(graph, maps), *(problem for rule in _RULES for problem in rule(graph))]
     if problems:
@@ -45,15 +45,16 @@ def _versions(graph: Graph) -> Iterator[Problem]:
 def _inputs(graph: Graph, maps: int) -> Iterator[Problem]:
     inputs = graph.model.graph.inputs
     if len(inputs) != maps:
-        yield Problem(f"{len(inputs)} inputs; expected " + ("one image" if maps == 1 else f"{maps} feature maps"))
+        expected = "one image" if maps == 1 else f"{maps} feature maps"
+        yield Problem(f"{len(inputs)} inputs; expected {expected}")
         return
     for image in inputs:
         yield from _image(image)
 
 
 def _image(image: ir.Value) -> Iterator[Problem]:
-    sizes = [] if image.shape is None else list(image.shape)
-    if len(sizes) != 4 or isinstance(sizes[0], int) or not all(isinstance(size, int) for size in sizes[1:]):
+    is_free = [not isinstance(size, int) for size in image.shape or ()]
+    if is_free != [True, False, False, False]:
         yield Problem(f"the input has shape {shape_text(image.shape)}; expected [{BATCH}, C, H, W]", place=_name(image))
     if image.dtype != ir.DataType.FLOAT:
         yield Problem(f"the input has type {image.dtype}; expected float32", place=_name(image))
@@ -95,6 +96,7 @@ def _operators(graph: Graph) -> Iterator[Problem]:
 def _shapes(graph: Graph) -> Iterator[Problem]:
     from_image = set(graph.model.graph.inputs)
     for node in graph.nodes:
+        # A computed weight is the same for every image and is known by that: it has no free axis.
         depends = any(value in from_image for value in inputs_of(node))
         if depends:
             from_image.update(node.outputs)
@@ -107,7 +109,8 @@ def _shape_problem(value: ir.Value, free: int) -> Problem | None:
     if value.shape is None or value.dtype is None:
         return Problem("shape and type are not known", place=_name(value))
     unknown = [size for size in value.shape if not isinstance(size, int)]
-    if any(size.value not in (None, BATCH) for size in unknown) or len(unknown) != free:
+    is_other = any(size.value not in (None, BATCH) for size in unknown)
+    if is_other or len(unknown) != free:
         expected = f"one free axis {BATCH}" if free else "no free axis"
         return Problem(
             f"shape {shape_text(value.shape)}; expected {expected}, and every other size known", place=_name(value)
@@ -141,6 +144,7 @@ def _outputs(graph: Graph) -> Iterator[Problem]:
         if value not in written:
             yield Problem("an output that no node writes", place=_name(value))
         elif value.shape and isinstance(value.shape[0], int):
+            # Losses, metrics and the parity check all take the first axis for the images.
             text = f"an output of shape {shape_text(value.shape)}; expected the batch axis first"
             yield Problem(text, place=_name(value), advice=advice_to_cut(value))
     for node in graph.nodes:
@@ -160,6 +164,5 @@ def _name(item: ir.Value | ir.Node) -> str:
     return item.name or "(unnamed)"
 
 
-_RULES: tuple[Callable[[Graph], Iterator[Problem]], ...] = (
-    *(_versions, _names, _order, _operators, _shapes, _stored, _outputs, operand_problems),
-)
+_Rule = Callable[[Graph], Iterator[Problem]]
+_RULES: tuple[_Rule, ...] = (_versions, _names, _order, _operators, _shapes, _stored, _outputs, operand_problems)

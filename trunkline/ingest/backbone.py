@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.features import choose, cut, finest_first, with_note
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.graph.input_size import InputSize, pixels_of
+from trunkline.graph.input_size import pixels_of
 from trunkline.ingest.read import read
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.ingest.weight_files import apply_weights, require_finite
-from trunkline.limits import Limits
 
 
 def read_backbone(
     path: str | Path | Graph,
     *,
-    features: Sequence[str] = (),
     taps: bool = False,
-    input_size: InputSize | None = None,
-    limits: Limits | None = None,
-    weights: str | Path | None = None,
-    allow_missing: bool = False,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+    **reading: Unpack[ReadKeywords],
 ) -> Graph:
     """Read a network up to its features, the finest first.
 
@@ -31,47 +30,46 @@ def read_backbone(
 
     Args:
         path: Model file, or ``zoo:NAME``, or a Graph, which keeps its size.
-        features: Names of feature maps ``[N, C, H, W]``, or of the nodes that write them.
-        taps: Where none are named: find one for each stride from 4 to 32, not the last alone.
-        input_size: Height and width in pixels, or channels, height and width, in place of the file's own.
-        limits: What the file may ask for; the defaults where none are given.
-        weights: A caffemodel or safetensors file whose weights replace the network's own, up to the features.
-        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
+        taps: Where no features are named: find one for each stride from 4 to 32, not the last alone.
+        options: What is asked of the network; ``features`` are names of feature maps ``[N, C, H, W]``, or of the nodes
+            that write them, and ``weights`` are needed up to them only.
+        **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:
         InvalidModel: The file cannot be read, or has no such feature maps; or the weights do not fit.
         UnsupportedOp: It holds operators that are not supported before the features.
     """
-    if features:
-        backbone = finest_first(read(path, features=features, input_size=input_size, limits=limits))
-    else:
-        backbone = _found(path, taps, input_size, limits)
-    if weights is None:
+    options = options.but(reading)
+    network = replace(options, weights=None)
+    backbone = finest_first(read(path, options=network)) if options.features else _found(path, taps, network)
+    if options.weights is None:
         return backbone
-    backbone = apply_weights(backbone, weights, limits=limits, allow_missing=allow_missing)
+    backbone = apply_weights(backbone, options.weights, limits=options.limits, allow_missing=options.allow_missing)
     require_finite(backbone)
     return backbone
 
 
-def _found(path: str | Path | Graph, taps: bool, input_size: InputSize | None, limits: Limits | None) -> Graph:
+def _found(path: str | Path | Graph, taps: bool, options: ReadOptions) -> Graph:
     """Return the network up to the features that are found."""
-    whole = _whole(path, input_size, limits)
+    whole = _whole(path, options)
     choice = choose(whole, taps=taps)
     names = [name_of(found.value) for found in choice.maps]
     ends_there = names == [name_of(value) for value in whole.outputs]
     found = whole
-    if pixels_of(input_size) not in (None, shape_of(whole.input)[2:]):
+    if pixels_of(options.input_size) not in (None, shape_of(whole.input)[2:]):
+        # Cut while it is read: what follows the features may not be readable at this size.
         asked: Sequence[str] = () if ends_there else names
-        found = read(path, features=asked, input_size=input_size, limits=limits, readable_only=ends_there)
+        found = read(path, options=replace(options, features=asked), readable_only=ends_there)
+    # The notes of the first reading hold for the second, which would add that it was cut where we said.
     backbone = Graph(cut(found, names).model, whole.notes)
     return finest_first(backbone if ends_there else with_note(backbone, choice, whole=len(whole.nodes)))
 
 
-def _whole(path: str | Path | Graph, input_size: InputSize | None, limits: Limits | None) -> Graph:
+def _whole(path: str | Path | Graph, options: ReadOptions) -> Graph:
     try:
-        return read(path, limits=limits, readable_only=True)
+        return read(path, options=replace(options, input_size=None), readable_only=True)
     except InvalidModel:
-        if input_size is None:
+        if options.input_size is None:
             raise
         # The file may name no size of its own, or one that is too large.
-        return read(path, input_size=input_size, limits=limits, readable_only=True)
+        return read(path, options=options, readable_only=True)

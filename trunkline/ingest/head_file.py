@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from trunkline.errors import InvalidModel
 from trunkline.files.read import in_file, read_bytes
-from trunkline.graph.budget_check import affordable
+from trunkline.graph.budget_check import check_budget
 from trunkline.graph.graph import Graph
 from trunkline.graph.verify import verify
 from trunkline.ingest.file_format import HEAD_BYTES, tell_format
@@ -33,8 +33,10 @@ def maps_read(path: Path, limits: Limits | None = None) -> int:
         proto.ParseFromString(read_bytes(path, limit_bytes=limits.file_bytes))
     except DecodeError as error:
         raise InvalidModel("cannot be parsed as ONNX", place=str(path)) from error
+    # Up to IR version 3, weights were listed among the inputs too.
     stored = {tensor.name for tensor in proto.graph.initializer}
-    return max(1, sum(value.name not in stored for value in proto.graph.input))
+    inputs = [value.name for value in proto.graph.input if value.name not in stored]
+    return max(1, len(inputs))
 
 
 def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits | None = None) -> Graph:
@@ -46,10 +48,11 @@ def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits |
     """
     limits = limits or Limits()
     if not _is_onnx(path, limits):
+        # A prototxt head has one input, and a head of one map reads the coarsest, which is the last.
         return read(path, input_size=maps[-1][1:], limits=limits)
     with in_file(path):
         graph = read_onnx(path, limits=limits, maps=maps)
-        return affordable(verify(graph, maps=len(maps)), limits, str(path))
+        return check_budget(verify(graph, maps=len(maps)), limits, str(path))
 
 
 def _is_onnx(path: Path, limits: Limits) -> bool:

@@ -1,20 +1,20 @@
-"""The one door: from a path, or a packaged network's name, to a verified Graph."""
+"""Read any model: from a path, or a packaged network's name, to a verified Graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
 from trunkline.files.read import in_file, read_bytes
-from trunkline.graph.budget_check import affordable
+from trunkline.graph.budget_check import check_budget
 from trunkline.graph.features import cut
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.graph.input_size import InputSize, check_size
 from trunkline.graph.verify import verify
 from trunkline.ingest.file_format import HEAD_BYTES, tell_format
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.limits import Limits
 
 if TYPE_CHECKING:
@@ -28,59 +28,66 @@ def read(
     path: str | Path | Graph | nn.Module,
     example: Tensor | None = None,
     *,
-    input_size: InputSize | None = None,
-    limits: Limits | None = None,
-    features: Sequence[str] = (),
     readable_only: bool = False,
-    weights: str | Path | None = None,
-    allow_missing: bool = False,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+    **reading: Unpack[ReadKeywords],
 ) -> Graph:
     """Read a network from an ONNX file, a Caffe prototxt, the packaged ``zoo:NAME``, or a torch module.
 
     The format of a file is told by the content, not by the suffix. A Graph is one that was read before.
 
+    >>> graph = read("zoo:tiny")
+    >>> graph
+    Graph('tiny', 49 nodes, 75 initializers)
+    >>> read("zoo:tiny", features=["stage1_block2_relu2"], input_size=(128, 192)).outputs[0].shape[2:]
+    (64, 96)
+
     Args:
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
-        input_size: Height and width in pixels, or channels, height and width, in place of the file's own; a Graph
-            and a module keep theirs.
-        limits: What the file may ask for; the defaults where none are given.
-        features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
-        weights: A caffemodel or safetensors file whose weights replace the network's own.
-        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
+        options: What is asked of the network.
+        **reading: Options by name: ``input_size``, ``features``, ``weights``, ``allow_missing``, ``limits``.
 
     Raises:
         InvalidModel: It cannot be read, is in no format that is supported, or breaks a rule.
         UnsupportedOp: It holds operators or layers that are not supported.
     """
-    limits = limits or Limits()
-    if weights is not None:
-        from trunkline.ingest.weight_files import apply_weights
+    options = options.but(reading)
+    if isinstance(path, str | Path):
+        graph = _of_file(path, options, readable_only=readable_only)
+    else:
+        graph = path if isinstance(path, Graph) else _of_module(path, example, options.limits)
+        _refuse_other_size(graph, options.input_size)
+        graph = verify(cut(graph, options.features)) if options.features else graph
+    if options.weights is None:
+        return graph
+    from trunkline.ingest.weight_files import apply_weights
 
-        graph = read(
-            path, example, input_size=input_size, limits=limits, features=features, readable_only=readable_only
-        )
-        return apply_weights(graph, weights, limits=limits, allow_missing=allow_missing)
-    if not isinstance(path, str | Path):
-        graph = path if isinstance(path, Graph) else _of_module(path, example, limits)
-        _refuse_other_size(graph, input_size)
-        return verify(cut(graph, features)) if features else graph
-    file = _locate(path)
-    check_size(input_size)
+    return apply_weights(graph, options.weights, limits=options.limits, allow_missing=options.allow_missing)
+
+
+def _of_file(path: str | Path, options: ReadOptions, *, readable_only: bool) -> Graph:
+    """Read the network of a file, without the weights of another."""
+    file, limits = _locate(path), options.limits
+    check_size(options.input_size)
     if _is_onnx(file, limits):
         from trunkline.ingest.onnx_file.reader import read_onnx
 
         with in_file(file):
             graph = read_onnx(
-                file, input_size=input_size, limits=limits, features=features, readable_only=readable_only
+                file,
+                input_size=options.input_size,
+                limits=limits,
+                features=options.features,
+                readable_only=readable_only,
             )
-            return affordable(verify(graph), limits, str(file))
+            return check_budget(verify(graph), limits, str(file))
     from trunkline.ingest.prototxt.reader import read_prototxt
 
     with in_file(file):
-        graph = read_prototxt(file, input_size=input_size, limits=limits, features=features)
-        graph = affordable(verify(graph), limits, str(file))
+        graph = read_prototxt(file, input_size=options.input_size, limits=limits, features=options.features)
+        graph = check_budget(verify(graph), limits, str(file))
     # Notes tell users about their own files; in a packaged one there is nothing for them to know or mend.
     return Graph(graph.model) if str(path).startswith(ZOO) else graph
 
@@ -98,7 +105,7 @@ def _of_module(module: nn.Module, example: Tensor | None, limits: Limits) -> Gra
     if example is None:
         advice = "trunkline.read(module, torch.zeros(1, 3, 224, 224))"
         raise InvalidModel("a torch module is read with an example of its image batch", advice=advice)
-    return affordable(verify(read_module(module, example, limits=limits)), limits, type(module).__name__)
+    return check_budget(verify(read_module(module, example, limits=limits)), limits, type(module).__name__)
 
 
 def _is_onnx(file: Path, limits: Limits) -> bool:

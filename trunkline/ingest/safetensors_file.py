@@ -32,7 +32,7 @@ Heads = Mapping[str, tuple[str, Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _StoredWeight:
     """A weight of the Graph that the file has.
 
     Attributes:
@@ -93,12 +93,12 @@ def _heads(path: Path) -> Heads:
         raise InvalidModel(f"this is no safetensors file: {error}", place=str(path), advice=advice) from error
 
 
-def _entry(value: ir.Value, shape: Sequence[int]) -> _Entry:
+def _entry(value: ir.Value, shape: Sequence[int]) -> _StoredWeight:
     axes = value.metadata_props.get(AXES_KEY, "")
-    return _Entry(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
+    return _StoredWeight(value, tuple(shape), tuple(int(axis) for axis in axes.split(",")) if axes else ())
 
 
-def _order_of_axes(entries: Iterable[_Entry]) -> Order:
+def _order_of_axes(entries: Iterable[_StoredWeight]) -> Order:
     """Return whose order of axes the file's matrices have, by all whose shapes fit only one of the two.
 
     A square matrix fits both, so it cannot decide; two matrices that disagree leave it unknown.
@@ -112,7 +112,9 @@ def _order_of_axes(entries: Iterable[_Entry]) -> Order:
     return "module" if votes.pop() else "graph"
 
 
-def _problems(found: Mapping[str, _Entry], heads: Heads, order: Order, path: Path) -> Iterator[tuple[str, Problem]]:
+def _problems(
+    found: Mapping[str, _StoredWeight], heads: Heads, order: Order, path: Path
+) -> Iterator[tuple[str, Problem]]:
     """Yield what is wrong with weights of the file, by name."""
     for name, entry in found.items():
         kind = heads[name][0]
@@ -128,11 +130,11 @@ def _problems(found: Mapping[str, _Entry], heads: Heads, order: Order, path: Pat
             yield name, Problem(message, str(path), "load the file into the torch module, and read the module")
 
 
-def _fits(entry: _Entry, order: Order) -> bool:
+def _fits(entry: _StoredWeight, order: Order) -> bool:
     return entry.fits_module if entry.axes and order == "module" else entry.fits_graph
 
 
-def _lazy(name: str, entry: _Entry, order: Order, path: Path) -> ir.LazyTensor:
+def _lazy(name: str, entry: _StoredWeight, order: Order, path: Path) -> ir.LazyTensor:
     """Return a tensor in the Graph's element type and order of axes, which reads its numbers whenever wanted."""
     dtype, shape = entry.value.dtype or ir.DataType.FLOAT, shape_of(entry.value)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+OFF: Literal["off"] = "off"
 
 
 class _Entry(BaseModel):
@@ -55,7 +57,8 @@ class Join(_Entry):
         owner: Whose weights it uses; joins with one owner share them. Its own name if absent.
         site: The value of the backbone after which it runs.
         task: The column that it belongs to.
-        reads: What it reads, in the order of the fragment's inputs.
+        reads: What it reads, in the order of the fragment's inputs; ``off`` for one that is left out, which counts as
+            zeros. The others keep their numbers, and so the names of their weights.
         gives: ``site``: the column goes on with its value instead of its own; ``tap``: the task's head reads it as the
             last feature map; ``joins``: only other joins read it.
     """
@@ -66,8 +69,20 @@ class Join(_Entry):
     owner: str = ""
     site: str
     task: str
-    reads: tuple[Read, ...] = Field(min_length=1)
+    reads: tuple[Read | Literal["off"], ...] = Field(min_length=1)
     gives: Literal["site", "tap", "joins"] = "site"
+
+    @field_validator("reads")
+    @classmethod
+    def _some(cls, reads: tuple[Read | Literal["off"], ...]) -> tuple[Read | Literal["off"], ...]:
+        if all(read == OFF for read in reads):
+            raise ValueError("a join reads something")
+        return reads
+
+    @property
+    def taken(self) -> dict[int, Read]:
+        """The reads that are not left out, by their number."""
+        return {number: read for number, read in enumerate(self.reads) if isinstance(read, Read)}
 
     @property
     def weights_of(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
-from trunkline.sharing.join import Join
+from trunkline.sharing.join import OFF, Join
 from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View, check_task_names
 from trunkline.sharing.plan_check import check_plan
 from trunkline.sharing.units import Granularity, Unit
@@ -84,13 +84,19 @@ class OpenJoin:
             return tuple(ChoiceId(self.join.name, self.join.task, read) for read in range(1, len(self.join.reads)))
         return ()
 
+    @property
+    def made_for(self) -> Join:
+        """The join that its fragment is made for: with all reads, or, where one is taken, with one."""
+        return self.join.model_copy(update={"reads": self.join.reads[:1]}) if self.open == "one" else self.join
+
     def picked(self, picks: Mapping[ChoiceId, int]) -> Join:
         """Return the join with the reads that are picked."""
         if self.open == "one":
             return self.join.model_copy(update={"reads": (self.join.reads[picks[self.choices[0]]],)})
         if self.open == "each":
-            taken = [self.join.reads[0], *(self.join.reads[c.read] for c in self.choices if c.read and picks[c])]
-            return self.join.model_copy(update={"reads": tuple(taken)})
+            left_out = {choice.read for choice in self.choices if not picks[choice]}
+            reads = (OFF if number in left_out else read for number, read in enumerate(self.join.reads))
+            return self.join.model_copy(update={"reads": tuple(reads)})
         return self.join
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScheduledOp:
     """One node: which operator runs, on what, into what.
 
     Attributes:
@@ -23,7 +23,9 @@ class Step:
     drops: tuple[str, ...] = ()
 
 
-def schedule(steps: Sequence[Step], outputs: Sequence[str], stored: Collection[str] = ()) -> tuple[Step, ...]:
+def schedule(
+    steps: Sequence[ScheduledOp], outputs: Sequence[str], stored: Collection[str] = ()
+) -> tuple[ScheduledOp, ...]:
     """Return the steps that ``outputs`` need, in order, each with what it may drop.
 
     Args:
@@ -37,7 +39,7 @@ def schedule(steps: Sequence[Step], outputs: Sequence[str], stored: Collection[s
     """
     needed = set(outputs)
     kept = {*outputs, *stored}
-    chosen: list[Step] = []
+    chosen: list[ScheduledOp] = []
     for step in reversed(steps):
         if needed.isdisjoint(step.writes):
             continue
@@ -49,5 +51,5 @@ def schedule(steps: Sequence[Step], outputs: Sequence[str], stored: Collection[s
         # A node may read a value twice, as x · x does.
         drops = tuple(dict.fromkeys(last_use))
         kept.update(drops)
-        chosen.append(Step(step.op, step.reads, step.writes, drops))
+        chosen.append(ScheduledOp(step.op, step.reads, step.writes, drops))
     return tuple(reversed(chosen))

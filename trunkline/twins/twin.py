@@ -21,7 +21,7 @@ from trunkline.twins.initial_weights import initial_tensor, to_tensor
 from trunkline.twins.op import Op
 from trunkline.twins.precise import BLOCK_NUMBERS
 from trunkline.twins.registry import make_op
-from trunkline.twins.schedule import Step, schedule
+from trunkline.twins.schedule import ScheduledOp, schedule
 from trunkline.twins.weight_store import WeightStore
 
 Watch = Callable[[str, Tensor], Tensor]
@@ -72,7 +72,7 @@ class Twin(WeightStore):
         self._steps = tuple(_step(index, node) for index, node in enumerate(graph.nodes))
         self._statistic_starts = statistic_starts(graph)
         self._keep_weights(graph, seed, weights or {})
-        self._schedules: dict[tuple[str, ...], tuple[Step, ...]] = {}
+        self._schedules: dict[tuple[str, ...], tuple[ScheduledOp, ...]] = {}
         self._schedule(self.output_names)
 
     def forward(self, image: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ class Twin(WeightStore):
     def _is_precise(self, image: Tensor) -> bool:
         return image.dtype == torch.float64 and not self.training
 
-    def _run(self, step: Step, values: dict[str, Tensor], precise: bool) -> None:
+    def _run(self, step: ScheduledOp, values: dict[str, Tensor], precise: bool) -> None:
         operator = self.operators[step.op]
         inputs = [None if name is None else self._read(name, values) for name in step.reads]
         if precise:
@@ -155,7 +155,7 @@ class Twin(WeightStore):
     def _read(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         return values[name] if name in values else self.tensor(name)
 
-    def _schedule(self, outputs: tuple[str, ...]) -> tuple[Step, ...]:
+    def _schedule(self, outputs: tuple[str, ...]) -> tuple[ScheduledOp, ...]:
         # The same few sets of outputs are wanted in every step of a training.
         if outputs not in self._schedules:
             self._check_outputs(outputs)
@@ -198,7 +198,7 @@ def _precise(tensor: Tensor, operator: nn.Module) -> Tensor:
     return tensor.double()
 
 
-def _step(index: int, node: ir.Node) -> Step:
+def _step(index: int, node: ir.Node) -> ScheduledOp:
     reads: list[str | None] = []
     for position, value in enumerate(node.inputs):
         # A static argument is fixed in the operator, which is then called with None in its place.
@@ -206,7 +206,7 @@ def _step(index: int, node: ir.Node) -> Step:
             reads.append(None)
         else:
             reads.append(name_of(value))
-    return Step(index, tuple(reads), tuple(value.name or "" for value in node.outputs))
+    return ScheduledOp(index, tuple(reads), tuple(value.name or "" for value in node.outputs))
 
 
 def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:

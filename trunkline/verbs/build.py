@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
@@ -15,10 +15,9 @@ from trunkline.files.read import in_file
 from trunkline.fragments.heads.make_head import make_head, need_taps
 from trunkline.graph.features import cut
 from trunkline.graph.graph import Graph, name_of
-from trunkline.graph.input_size import InputSize
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
-from trunkline.limits import Limits
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
@@ -115,12 +114,9 @@ def build(
     tasks: Mapping[str, int],
     sharing: Sharing,
     head: str | Path | Graph = "light",
-    features: Sequence[str] = (),
-    input_size: InputSize | None = None,
     fold: bool = False,
-    limits: Limits | None = None,
-    weights: str | Path | None = None,
-    allow_missing: bool = False,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+    **reading: Unpack[ReadKeywords],
 ) -> BuildResult:
     """Write the multi-task model of a backbone to ``out`` without training it.
 
@@ -131,27 +127,24 @@ def build(
         sharing: Who shares what.
         head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output),
             or a model file or Graph with an input for each of the last feature maps that it reads.
-        features: Names of the feature maps that the heads read; found where none are named.
-        input_size: Height and width, or channels, height and width, that replace the file's.
         fold: Fold BatchNormalization and store computed weights; off, so that the file can still be trained.
-        limits: What model files may ask for; the defaults where none are given.
-        weights: A caffemodel or safetensors file that the backbone, and every task's copy of it, starts from.
-        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
+        options: What is asked of the backbone. ``features`` are the feature maps that the heads read, found where none
+            are named; from ``weights`` every task's copy of the backbone starts; ``limits`` are for a head's file too.
+        **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:
         InvalidModel: The backbone cannot be read, or the weights do not fit it.
         InvalidConfig: The plan, layout or head does not fit it.
     """
-    source: dict[str, Any] = {"input_size": input_size, "limits": limits, "features": features}
-    source |= {"weights": weights, "allow_missing": allow_missing}
+    options = options.but(reading)
     heads: dict[str, Graph] = {}
     if head == "none":
-        graph = _one_output(read(backbone, **source))
+        graph = _one_output(read(backbone, options=options))
     else:
-        taps = need_taps([head], limits)
-        graph = read_backbone(backbone, taps=taps, **source)
+        taps = need_taps([head], options.limits)
+        graph = read_backbone(backbone, taps=taps, options=options)
         graph = graph if taps else _one_output(graph, last=True)
-        heads = {task: make_head(head, graph, channels, limits) for task, channels in tasks.items()}
+        heads = {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
     found = Backbone(graph)
     plan = sharing.resolve(found, list(tasks))
     lowered = lower(plan, found, heads).graph

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from trunkline.export.exporter import ExportResult, export_model
 from trunkline.export.formats.caffe_files import export_caffe
 from trunkline.graph.graph import Graph
-from trunkline.graph.input_size import InputSize
 from trunkline.ingest.read import read
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.ingest.weight_files import require_finite
-from trunkline.limits import Limits
 
 CAFFE = ".prototxt"
 
@@ -52,43 +50,31 @@ def convert(
     model: str | Path | Graph,
     out: str | Path,
     *,
-    weights: Path | None = None,
-    input_size: InputSize | None = None,
-    features: Sequence[str] = (),
     fold: bool = False,
     reuse: bool = False,
     parity_inputs: int = 32,
-    limits: Limits | None = None,
-    allow_missing: bool = False,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+    **reading: Unpack[ReadKeywords],
 ) -> ConvertResult:
     """Read a model and write it as canonical ONNX, or as Caffe, that computes the same.
 
     Args:
         model: Prototxt, ONNX or ``zoo:NAME``, or a Graph.
         out: The file to write; one that ends in ``.prototxt`` gets a ``.caffemodel`` beside it, any other is ONNX.
-        weights: A caffemodel or safetensors file whose weights replace the model's own.
-        input_size: Height and width, or channels, height and width, that replace the file's.
-        features: Values or nodes to end at, in place of the file's outputs.
         fold: Fold BatchNormalization into convolutions, and store weights that are computed.
         reuse: Compute equal things once; off, because weights that only start equal would be tied for good.
         parity_inputs: Number of seeded inputs to compare on.
-        limits: What the files may ask for; the defaults where none are given.
-        allow_missing: What ``weights`` lacks starts as the model says, instead of being an error.
+        options: What is asked of the network.
+        **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:
         InvalidModel: The file cannot be read, or the weights do not fit.
         UnsupportedOp: Caffe has no layers for some of it.
         ParityFailure: The written file computes something else.
     """
-    graph = read(
-        model,
-        input_size=input_size,
-        features=features,
-        limits=limits,
-        weights=weights,
-        allow_missing=allow_missing,
-    )
-    if weights is not None:
+    options = options.but(reading)
+    graph = read(model, options=options)
+    if options.weights is not None:
         require_finite(graph)
     if Path(out).suffix.lower() == CAFFE:
         written, notes = export_caffe(graph, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs)

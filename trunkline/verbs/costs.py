@@ -31,6 +31,6 @@ def costs(project: Project, path: Path, *, progress: Progress | None = None) -> 
     # So many parts are seldom all flat at once on a machine that does other things too.
     settings = replace(settings, warm_up_limit_seconds=min(settings.warm_up_limit_seconds, settings.limit_seconds))
     runtime = runtime_named(config.runtime, project.limits)
-    result = measure_units(project.backbone.graph, settings, runtime, progress=progress)
+    result = measure_units(project.backbone, settings, runtime, progress=progress)
     result.table.save(path)
     return result

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from trunkline.graph.blocks import Block, find_blocks
 from trunkline.graph.cost import Cost, graph_cost
 from trunkline.graph.features import lost_text
 from trunkline.graph.graph import Graph, Shape, is_weight, name_of, shape_of
-from trunkline.graph.input_size import InputSize
 from trunkline.graph.maps.choice import Choice, last_map, pyramid
-from trunkline.graph.maps.feature_map import FeatureMap as FoundMap
-from trunkline.graph.maps.feature_map import Maps
+from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.turn import turn_note
 from trunkline.graph.roles import role_of, size_of
 from trunkline.ingest.read import read
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.ingest.weight_files import require_finite
-from trunkline.limits import Limits
 from trunkline.report.block_picture import block_picture
 from trunkline.report.block_summary import summaries
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredCounts:
     """How many floating-point numbers a model stores, by what they are for.
 
     Attributes:
@@ -41,7 +39,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureMap:
+class InspectedMap:
     """A feature map that heads may read.
 
     Attributes:
@@ -84,9 +82,9 @@ class Inspection:
     problems: tuple[str, ...]
     summaries: tuple[str, ...] = ()
     gives: tuple[tuple[str, ...], ...] = ()
-    stored: Stored = Stored()
-    features: tuple[FeatureMap, ...] = ()
-    pyramid: tuple[FeatureMap, ...] = ()
+    stored: StoredCounts = StoredCounts()
+    features: tuple[InspectedMap, ...] = ()
+    pyramid: tuple[InspectedMap, ...] = ()
 
     @property
     def branching_points(self) -> int:
@@ -117,28 +115,22 @@ class Inspection:
 
 
 def inspect(
-    model: str | Path | Graph,
-    *,
-    input_size: InputSize | None = None,
-    features: Sequence[str] = (),
-    limits: Limits | None = None,
-    weights: str | Path | None = None,
+    model: str | Path | Graph, *, options: ReadOptions = AS_THE_FILE_SAYS, **reading: Unpack[ReadKeywords]
 ) -> Inspection:
     """Read a model file, or ``zoo:NAME``, and return the facts about it.
 
     Args:
         model: Prototxt or ONNX, or a Graph.
-        input_size: Height and width, or channels, height and width, that replace the file's.
-        features: Values or nodes to end at, in place of the file's outputs.
-        limits: What the file may ask for; the defaults where none are given.
-        weights: A caffemodel or safetensors file to compare with it: what it lacks, and what it has besides, is
-            among the problems.
+        options: What is asked of the network. ``weights`` are a file to compare with it: what it lacks, and what it
+            has besides, is always among the problems, as if missing weights were allowed.
+        **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:
         InvalidModel: The file cannot be read, or weights do not fit; all problems are named with their places.
     """
-    graph = read(model, input_size=input_size, features=features, limits=limits, weights=weights, allow_missing=True)
-    if weights is not None:
+    options = replace(options.but(reading), allow_missing=True)
+    graph = read(model, options=options)
+    if options.weights is not None:
         require_finite(graph)
     return inspect_graph(graph)
 
@@ -173,7 +165,7 @@ def _notes_on(*choices: Choice) -> list[str]:
     return list(notes)
 
 
-def _shown(choice: Choice) -> tuple[FeatureMap, ...]:
+def _shown(choice: Choice) -> tuple[InspectedMap, ...]:
     return () if choice.lost else tuple(map(_feature_map, choice.maps))
 
 
@@ -183,19 +175,19 @@ def _outputs_in(block: Block, graph: Graph) -> tuple[str, ...]:
     return tuple(name_of(value) for value, node in found if node is not None and name_of(node) in nodes)
 
 
-def _stored(graph: Graph) -> Stored:
+def _stored(graph: Graph) -> StoredCounts:
     counts = {"parameter": 0, "statistic": 0, "static": 0}
     for value in graph.initializers.values():
         if is_weight(value):
             counts[role_of(value)] += size_of(value)
-    return Stored(counts["parameter"], counts["statistic"], counts["static"])
+    return StoredCounts(counts["parameter"], counts["statistic"], counts["static"])
 
 
-def _feature_map(found: FoundMap) -> FeatureMap:
-    return FeatureMap(name_of(found.value), found.shape, found.stride)
+def _feature_map(found: FeatureMap) -> InspectedMap:
+    return InspectedMap(name_of(found.value), found.shape, found.stride)
 
 
-def _map_json(found: FeatureMap) -> dict[str, Any]:
+def _map_json(found: InspectedMap) -> dict[str, Any]:
     return {"name": found.name, "shape": list(found.shape), "stride": found.stride}
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from trunkline.bench.runtimes.inputs import Array, Input
+from trunkline.bench.runtimes.inputs import Array, FedInput
 from trunkline.bench.settings import Settings
 from trunkline.graph.graph import Graph
 
 
-class Session(Protocol):
+class TimedSession(Protocol):
     """One loaded model, ready to run on inputs it already holds.
 
     Attributes:
@@ -26,7 +26,7 @@ class Session(Protocol):
     provider: str
     threads: int
     spinning: bool | None
-    inputs: tuple[Input, ...]
+    inputs: tuple[FedInput, ...]
 
     def feed(self, index: int) -> None:
         """Choose input ``index`` (modulo the number prepared) for the next run. Not timed."""
@@ -47,9 +47,9 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """Something that turns a model into a :class:`Session`."""
+    """Something that turns a model into a :class:`TimedSession`."""
 
-    def prepare(self, model: Path | Graph, settings: Settings) -> Session:
+    def prepare(self, model: Path | Graph, settings: Settings) -> TimedSession:
         """Load ``model``, make its inputs, and run it once.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trunkline.bench.runtimes.inputs import Declared, Input
+from trunkline.bench.runtimes.inputs import Declared, FedInput
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.input_size import InputSize, channels_of, pixels_of
@@ -12,7 +12,7 @@ from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 Sizes = Sequence[int | None]
 
 
-def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tuple[Input, ...]:
+def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tuple[FedInput, ...]:
     """Return a model's inputs with the size of every axis.
 
     A free axis gets its size from the first of these that has one:
@@ -37,7 +37,7 @@ def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tup
     problems = problems or [_free_axes(one, found) for one, found in pairs if None in found]
     if problems:
         raise InvalidModel([Problem(problem.message, place, problem.advice) for problem in problems])
-    return tuple(Input(one, tuple(size for size in found if size is not None)) for one, found in pairs)
+    return tuple(FedInput(one, tuple(size for size in found if size is not None)) for one, found in pairs)
 
 
 def _sizes(one: Declared, settings: Settings) -> list[int | None]:

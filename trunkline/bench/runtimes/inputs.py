@@ -69,7 +69,7 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class FedInput:
     """An input as it is measured.
 
     Attributes:
@@ -85,7 +85,7 @@ class Input:
         return {"name": self.declared.name, "shape": list(self.shape), "type": str(self.declared.dtype)}
 
 
-def filled_size(inputs: Sequence[Input]) -> InputSize | None:
+def filled_size(inputs: Sequence[FedInput]) -> InputSize | None:
     """Return the image size of a model whose file leaves it open: channels, height and width of its only input."""
     # Trunkline reads networks of one image, so only then it has to know the size.
     if len(inputs) != 1 or not inputs[0].declared.is_image:
@@ -97,7 +97,7 @@ def filled_size(inputs: Sequence[Input]) -> InputSize | None:
     return channels, height, width
 
 
-def make_feeds(inputs: Sequence[Input], settings: Settings, *, place: str) -> Feeds:
+def make_feeds(inputs: Sequence[FedInput], settings: Settings, *, place: str) -> Feeds:
     """Draw ``settings.inputs`` different sets of inputs.
 
     Models whose inputs agree in order, shape and type get the same numbers, whatever the inputs are called.
@@ -116,7 +116,7 @@ def make_feeds(inputs: Sequence[Input], settings: Settings, *, place: str) -> Fe
     return tuple(feeds)
 
 
-def _draw(one: Input, generator: np.random.Generator, place: str) -> Array:
+def _draw(one: FedInput, generator: np.random.Generator, place: str) -> Array:
     dtype = one.declared.dtype
     if dtype.kind == "f":
         # float16 has no generator of its own.

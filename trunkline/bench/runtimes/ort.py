@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trunkline.bench.runtimes.fill import fill
-from trunkline.bench.runtimes.inputs import Array, Declared, Feeds, Input, make_feeds
+from trunkline.bench.runtimes.inputs import Array, Declared, FedInput, Feeds, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, Problem, WorkFailed
 from trunkline.graph.graph import Graph
@@ -48,7 +48,7 @@ class OrtSession:
     """A loaded model with all inputs and outputs bound to memory of its device beforehand."""
 
     def __init__(
-        self, ort: ModuleType, session: Any, settings: Settings, inputs: tuple[Input, ...], feeds: Feeds, place: str
+        self, ort: ModuleType, session: Any, settings: Settings, inputs: tuple[FedInput, ...], feeds: Feeds, place: str
     ) -> None:
         self._ort, self._session, self._place = ort, session, place
         self.inputs = inputs

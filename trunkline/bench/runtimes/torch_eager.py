@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trunkline.bench.runtimes.fill import fill
-from trunkline.bench.runtimes.inputs import Array, Declared, Input, make_feeds
+from trunkline.bench.runtimes.inputs import Array, Declared, FedInput, make_feeds
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.graph.graph import Graph, name_of, shape_of
@@ -24,7 +24,7 @@ class TorchSession:
     """A Twin in evaluation mode with its inputs on the device."""
 
     def __init__(
-        self, twin: torch.nn.Module, inputs: tuple[Input, ...], images: list[torch.Tensor], settings: Settings
+        self, twin: torch.nn.Module, inputs: tuple[FedInput, ...], images: list[torch.Tensor], settings: Settings
     ) -> None:
         import torch  # slow to load
 

@@ -17,7 +17,7 @@ import onnx
 from trunkline.errors import ParityFailure
 from trunkline.export.parity.reference import Array, Reference
 from trunkline.export.parity.runtime_precision import operator_error
-from trunkline.export.parity.session import Model, Session
+from trunkline.export.parity.session import Model, ParitySession
 from trunkline.export.parity.tolerance import measure, with_torch
 from trunkline.graph.graph import SOURCE_KEY
 from trunkline.text import escaped, quoted
@@ -132,4 +132,4 @@ def _run_prefix(proto: onnx.ModelProto, count: int, folder: Path | None, image: 
     # An optional output may be absent, with an empty name.
     names = [name for node in prefix.graph.node for name in node.output if name]
     prefix.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return Session(prefix.SerializeToString(), folder=folder).run(image)
+    return ParitySession(prefix.SerializeToString(), folder=folder).run(image)

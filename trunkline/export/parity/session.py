@@ -37,7 +37,7 @@ def require_onnxruntime() -> Any:
     return onnxruntime
 
 
-class Session:
+class ParitySession:
     """An opened model with one image input.
 
     Args:
@@ -62,7 +62,7 @@ class Session:
         try:
             self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise _refused("load", error) from error
+            raise _session_error("load", error) from error
         self.image = self._session.get_inputs()[0]
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
@@ -80,7 +80,7 @@ class Session:
         try:
             results = self._session.run(self.outputs, {self.image.name: image})
         except Exception as error:
-            raise _refused("run", error) from error
+            raise _session_error("run", error) from error
         return dict(zip(self.outputs, results, strict=True))
 
 
@@ -95,7 +95,7 @@ def run_file(model: Model, batches: Sequence[Probe]) -> Iterator[tuple[Probe, di
         held: list[tuple[Probe, dict[str, Array]]] = []
         probe = first
         try:
-            session = Session(model)
+            session = ParitySession(model)
             for probe in chain([first], waiting):
                 held.append((probe, session.run(probe.image)))
                 if _size_of(held) > HELD_BYTES:
@@ -113,7 +113,7 @@ def _size_of(held: Sequence[tuple[Probe, dict[str, Array]]]) -> int:
     return sum(array.nbytes for _, found in held for array in found.values())
 
 
-def _refused(action: str, error: Exception) -> ParityFailure:
+def _session_error(action: str, error: Exception) -> ParityFailure:
     """Return our error for one of onnxruntime's, whose types share no base but ``Exception``."""
     reason = escaped(str(error), 400) or type(error).__name__
     return ParityFailure(f"onnxruntime cannot {action} the exported model: {reason}")

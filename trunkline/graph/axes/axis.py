@@ -7,10 +7,11 @@ steps of 1``, so that they are one again where they meet in that order, whatever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+# The kinds of parts.
 BATCH = "batch"
 CHANNEL = "channel"
 ROW = "row"
@@ -34,8 +35,8 @@ class Part(NamedTuple):
     """What an axis counts, or a part of it.
 
     Attributes:
-        kind: One of the names above.
-        size: How many.
+        kind: One of the names above, such as :data:`ROW`.
+        size: How many rows, columns, channels… it counts.
         extent: For rows and columns, how many the whole axis had before it was split.
         step: For rows and columns, how many of the whole lie between two of these.
         joined: For a joined axis, each one's size and parts.
@@ -57,10 +58,16 @@ Sizes = tuple[int, ...]
 
 @lru_cache(maxsize=4096)
 def of(kind: str, size: int) -> Axis:
-    """Return a whole axis; rows and columns are known even where there is but one."""
+    """Return a whole axis.
+
+    An axis of size 1 counts nothing, with two exceptions: rows and columns are known even where there is but one, and
+    what is mixed must stay so.
+    """
     if kind in (ROW, COLUMN):
         return (Part(kind, size, size),)
-    return () if size == 1 and kind != MIXED else (Part(kind, size),)
+    if size == 1 and kind != MIXED:
+        return ()
+    return (Part(kind, size),)
 
 
 def is_only(axis: Axis, *kinds: str) -> bool:
@@ -105,23 +112,39 @@ def _is_inside_pixel(part: Part) -> bool:
 
 
 def meet(a: Axis, b: Axis, size: int) -> Axis:
-    """Return what an axis of ``size`` counts where values that count ``a`` and ``b`` are combined number by number."""
-    if a == b or is_only(b, SAME):
+    """Return what an axis of ``size`` counts where values that count ``a`` and ``b`` are combined number by number.
+
+    1. Numbers that are the same along an axis take the other's meaning.
+    2. What is unknown stays unknown; it is no proof that meanings differ.
+    3. A learned axis, which has no positions of its own, takes the other's meaning.
+    4. Channels of any kind are channels.
+    5. Rows meet rows, columns meet columns: of the two, the axis that knows more is kept.
+    6. Anything else must meet piece by piece; see :func:`_meet_in_parts`.
+    """
+    if a == b or is_only(b, SAME):  # rule 1
         return a
     if is_only(a, SAME):
         return b
-    if _has_unknown(a) or _has_unknown(b):
+    if _has_unknown(a) or _has_unknown(b):  # rule 2
         return of(UNKNOWN, size)
-    if is_only(a, LEARNED) or is_only(b, LEARNED):
-        return b if is_only(a, LEARNED) else a
-    if is_channels(a) and is_channels(b):
+    if is_only(a, LEARNED):  # rule 3
+        return b
+    if is_only(b, LEARNED):
+        return a
+    if is_channels(a) and is_channels(b):  # rule 4
         return of(CHANNEL, size)
-    for kind in (ROW, COLUMN):
+    for kind in (ROW, COLUMN):  # rule 5
         if is_along(a, kind) and is_along(b, kind):
-            return next((axis for axis in (a, b) if _is_split(axis)), of(kind, size))
+            return _first(_is_split, a, b) or of(kind, size)
         if _is_of_pictures(a, kind) and _is_of_pictures(b, kind):
-            return next((axis for axis in (a, b) if is_along(axis, kind)), a)
-    return _meet_in_parts(a, b, size)
+            return b if is_along(b, kind) and not is_along(a, kind) else a
+    return _meet_in_parts(a, b, size)  # rule 6
+
+
+def _first(is_wanted: Callable[[Axis], bool], a: Axis, b: Axis) -> Axis | None:
+    if is_wanted(a):
+        return a
+    return b if is_wanted(b) else None
 
 
 def _is_split(axis: Axis) -> bool:
@@ -132,7 +155,7 @@ def _is_split(axis: Axis) -> bool:
 def _is_of_pictures(axis: Axis, kind: str) -> bool:
     """Whether ``axis`` runs along rows or columns, in each place of which there may be a whole smaller picture.
 
-    So it is where every window asks about the same positions, those of a map as small as a window.
+    So it is where windows attend to one small map: every window meets the same positions.
     """
     return bool(axis) and all(_leads(part, kind) for part in axis)
 
@@ -142,17 +165,19 @@ def _has_unknown(axis: Axis) -> bool:
 
 
 def _meet_in_parts(a: Axis, b: Axis, size: int) -> Axis:
+    """Return what positions of one grid count together, or axes that are joined of pieces of the same sizes."""
     ours, theirs = _grid(a), _grid(b)
     if ours and ours == theirs:
         whole = tuple(part for kind, count in ours for part in of(kind, count))
-        return next((axis for axis in (a, b) if _is_split(axis)), whole)
+        return _first(_is_split, a, b) or whole
     left, right = _pieces(a), _pieces(b)
-    if not left or [count for count, _ in left] != [count for count, _ in right]:
+    sizes = [count for count, _ in left]
+    if not left or sizes != [count for count, _ in right]:
         return of(MIXED, size)
     met = [meet(one, other, count) for (count, one), (_, other) in zip(left, right, strict=True)]
-    return (
-        of(MIXED, size) if is_mixed(met) else join([(count, axis) for (count, _), axis in zip(left, met, strict=True)])
-    )
+    if is_mixed(met):
+        return of(MIXED, size)
+    return join(list(zip(sizes, met, strict=True)))
 
 
 def _pieces(axis: Axis) -> tuple[tuple[int, Axis], ...]:
@@ -165,39 +190,50 @@ def is_mixed(axes: Sequence[Axis]) -> bool:
 
 
 MOST_JOINED = 64
-"""More pieces than this on one axis are not told apart."""
+"""An axis of more pieces than this is unknown: a hostile file could make comparisons of them slow."""
 
 
 def join(pieces: Sequence[tuple[int, Axis]]) -> Axis:
-    """Return what an axis counts that is made of ``pieces`` (each a size and what it counts), one after the other."""
+    """Return what an axis counts that is made of ``pieces`` (each a size and what it counts), one after the other.
+
+    1. Repeated numbers stay that. Pieces of size 1, as a map's mean and maximum over its channels, become channels.
+    2. Channels or learned axes are channels together; unknown ones are unknown.
+    3. Rows or columns are a picture if they are one that is padded or rolled.
+    4. Anything else is joined, as a class token and the positions behind it.
+    """
     size = sum(piece[0] for piece in pieces)
     telling = [axis for _, axis in pieces if not is_only(axis, SAME)]
-    if not telling:
-        return of(SAME if all(axis for _, axis in pieces) else CHANNEL, size)
-    for kinds in ((CHANNEL, LEARNED), (UNKNOWN,)):
+    if not telling:  # rule 1
+        has_single = any(not axis for _, axis in pieces)
+        return of(CHANNEL if has_single else SAME, size)
+    for kinds in ((CHANNEL, LEARNED), (UNKNOWN,)):  # rule 2
         if all(is_only(axis, *kinds) for axis in telling):
             return of(kinds[0], size)
     if len(pieces) == 1:
         return pieces[0][1]
-    for kind in (ROW, COLUMN):
+    for kind in (ROW, COLUMN):  # rule 3
         if all(is_along(axis, kind) for axis in telling):
             return of(kind if _is_padded_or_rolled(pieces, kind) else UNKNOWN, size)
-    flat: list[tuple[int, Axis]] = []
+    flat: list[tuple[int, Axis]] = []  # rule 4
     for piece_size, axis in pieces:
         flat += _pieces(axis) or [(piece_size, axis)]
     if len(flat) > MOST_JOINED or any(part.joined for _, axis in flat for part in axis):
-        return of(UNKNOWN, size)  # pieces of pieces would take as long to compare as a file likes
+        # Pieces of pieces would take as long to compare as a hostile file likes.
+        return of(UNKNOWN, size)
     return (Part(JOINED, size, joined=tuple(flat)),)
 
 
 def _is_padded_or_rolled(pieces: Sequence[tuple[int, Axis]], kind: str) -> bool:
     """Whether pieces of rows are one picture: by themselves, with their own edges or with some constant rows around.
 
-    Two whole ones under each other are not.
+    Two whole pictures under each other are not. A rolled map, as in Swin, is two pieces that were cut off each other.
     """
     own = [(count, axis[0].cut) for count, axis in pieces if is_along(axis, kind)]
-    around = sum(count for count, _ in pieces) - sum(count for count, _ in own)
-    return sum(not cut for _, cut in own) < 2 and 2 * around < sum(count for count, _ in own)
+    rows = sum(count for count, _ in own)
+    around = sum(count for count, _ in pieces) - rows
+    whole = [count for count, cut in own if not cut]
+    # Fewer rows around than the picture has: a map is padded by less than itself.
+    return len(whole) < 2 and 2 * around < rows
 
 
 def section(axis: Axis, start: int, stop: int) -> Axis:
@@ -211,11 +247,13 @@ def section(axis: Axis, start: int, stop: int) -> Axis:
     if len(axis) == 1 and axis[0].kind == JOINED:
         return _section_of_joined(axis[0], start, stop)
     left = scaled(axis, size)
-    return tuple(part._replace(cut=True) for part in left) if is_only(left, ROW, COLUMN) else left
+    if is_only(left, ROW, COLUMN):
+        return tuple(part._replace(cut=True) for part in left)
+    return left
 
 
 def _section_of_joined(part: Part, start: int, stop: int) -> Axis:
-    """Pieces are known if they are whole; of a piece of rows, columns or channels, any part is."""
+    """Return what is left of joined pieces: those that lie inside as they are, of those at the ends a part."""
     pieces: list[tuple[int, Axis]] = []
     begin = 0
     for size, axis in part.joined:
@@ -228,6 +266,7 @@ def _section_of_joined(part: Part, start: int, stop: int) -> Axis:
 
 def scaled(axis: Axis, size: int) -> Axis:
     """Return what an axis counts once some of its places are left out, or new ones are put between or around."""
+    # Its parts, if it had any, cannot be found again among other places: it is one whole axis from now on.
     for kind in (ROW, COLUMN):
         if is_along(axis, kind):
             return (Part(kind, size, size, cut=axis[0].cut),)
@@ -238,14 +277,25 @@ def scaled(axis: Axis, size: int) -> Axis:
 
 
 def regroup(axes: Axes, sizes: Sizes, wanted: Sizes) -> Axes:
-    """Return what the axes of a Reshape from ``sizes`` to ``wanted`` count, by the order of numbers in memory."""
+    """Return what the axes of a Reshape from ``sizes`` to ``wanted`` count, by the order of numbers in memory.
+
+    For instance, rows of 56 split into 8 windows of 7, as windows of attention are: both axes are parts of the rows.
+
+    >>> rows, columns = of(ROW, 56), of(COLUMN, 56)
+    >>> windows, rows_within, same = regroup((rows, columns), (56, 56), (8, 7, 56))
+    >>> [(part.kind, part.size, part.step) for part in (*windows, *rows_within)]
+    [('row', 8, 7), ('row', 7, 1)]
+    >>> regroup((windows, rows_within, same), (8, 7, 56), (56, 56)) == (rows, columns)
+    True
+    """
     result: list[Axis] = []
-    at = 0
+    start = 0
     for old, new in _runs(sizes, wanted):
-        inside = axes[at : at + old]
-        at += old
+        inside = axes[start : start + old]
+        start += old
         targets = wanted[len(result) : len(result) + new]
-        result += inside if (old, new) == (1, 1) else _divided(inside, targets)
+        is_kept = (old, new) == (1, 1)
+        result += inside if is_kept else _divided(inside, targets)
     return tuple(result)
 
 
@@ -254,23 +304,27 @@ def _runs(sizes: Sizes, wanted: Sizes) -> list[tuple[int, int]]:
     runs: list[tuple[int, int]] = []
     i = j = 0
     while i < len(sizes) and j < len(wanted):
-        first, second, a, b = i, j, sizes[i], wanted[j]
+        first_old, first_new = i, j
+        old, new = sizes[i], wanted[j]
         i, j = i + 1, j + 1
-        while a != b and (i < len(sizes) if a < b else j < len(wanted)):
-            if a < b:
-                a, i = a * sizes[i], i + 1
+        while (old < new and i < len(sizes)) or (new < old and j < len(wanted)):
+            # The shorter run takes its next axis until both hold as many numbers.
+            if old < new:
+                old, i = old * sizes[i], i + 1
             else:
-                b, j = b * wanted[j], j + 1
-        runs.append((i - first, j - second))
-    if runs and (i, j) != (len(sizes), len(wanted)):  # only axes of size 1 are left
-        old, new = runs.pop()
-        runs.append((old + len(sizes) - i, new + len(wanted) - j))
+                new, j = new * wanted[j], j + 1
+        runs.append((i - first_old, j - first_new))
+    if runs and (i, j) != (len(sizes), len(wanted)):
+        # Only axes of size 1 are left on one side: they go with the last run.
+        old_axes, new_axes = runs.pop()
+        runs.append((old_axes + len(sizes) - i, new_axes + len(wanted) - j))
     return runs
 
 
 def _divided(axes: Sequence[Axis], targets: Sizes) -> list[Axis]:
     """Deal the parts of ``axes`` out to axes of the sizes ``targets``; if a part would straddle two, none is known."""
-    left = list(_merged([part for axis in axes for part in axis if part.size > 1]))[::-1]
+    parts = [part for axis in axes for part in axis if part.size > 1]
+    left = list(_merged(parts))[::-1]  # a stack: the slowest part is taken first
     result: list[Axis] = []
     for size in targets:
         taken = _take(left, size)
@@ -281,6 +335,7 @@ def _divided(axes: Sequence[Axis], targets: Sizes) -> list[Axis]:
 
 
 def _take(left: list[Part], size: int) -> list[Part] | None:
+    """Take parts of ``size`` numbers off the stack; ``None`` where one would straddle the end."""
     taken: list[Part] = []
     while size > 1 and left:
         part = left.pop()
@@ -298,11 +353,13 @@ def _take(left: list[Part], size: int) -> list[Part] | None:
 
 
 def _split(part: Part, size: int) -> tuple[Part, Part]:
-    low = part.size // size
+    """Split a part into ``size`` runs of consecutive places, and the places within a run."""
+    within = part.size // size
     if part.kind in (ROW, COLUMN):
-        return part._replace(size=size, step=part.step * low), part._replace(size=low)
+        return part._replace(size=size, step=part.step * within), part._replace(size=within)
+    # Where the pieces of a joined axis begin is not kept in its parts.
     kind = UNKNOWN if part.kind == JOINED else part.kind
-    return Part(kind, size), Part(kind, low)
+    return Part(kind, size), Part(kind, within)
 
 
 def _merged(parts: Sequence[Part]) -> Axis:
@@ -315,6 +372,7 @@ def _merged(parts: Sequence[Part]) -> Axis:
         elif part.kind not in (ROW, COLUMN):
             result[-1] = Part(part.kind, last.size * part.size)
         elif (last.extent, last.step) == (part.extent, part.step * part.size):
+            # One step of the slower part is all that the quicker one goes through: no row is missing between.
             result[-1] = part._replace(size=last.size * part.size)
         else:
             result.append(part)

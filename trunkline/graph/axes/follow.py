@@ -20,19 +20,31 @@ LAST = (BATCH, ROW, COLUMN, CHANNEL)
 
 
 def axes_of(graph: Graph) -> dict[ir.Value, Axes]:
-    """Return what the axes of every computed value of ``graph`` count; a computed weight is like a stored one."""
-    weights = [value for node in graph.nodes if computes_weight(node) for value in node.outputs]
-    found = follow((node for node in graph.nodes if not computes_weight(node)), graph.input, FIRST)
-    return found | {value: _stored(value).axes for value in weights}
+    """Return what the axes of every computed value of ``graph`` count; a computed weight is like a stored one.
+
+    Axes are shown by :func:`trunkline.graph.axes.axis.in_words`:
+
+    >>> import trunkline
+    >>> from trunkline.graph.axes.axis import in_words
+    >>> graph = trunkline.read("zoo:tiny")
+    >>> in_words(axes_of(graph)[graph.outputs[0]])
+    'batch, channels, rows, columns'
+    """
+    nodes = graph.nodes
+    found = follow((node for node in nodes if not computes_weight(node)), graph.input, FIRST)
+    for node in nodes:
+        if computes_weight(node):
+            found |= {value: _stored(value).axes for value in node.outputs}
+    return found
 
 
 def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) -> dict[ir.Value, Axes]:
     """Return what the axes of ``image`` and of all that ``nodes`` write count.
 
     Args:
-        nodes: In topological order, with shapes; of its sizes, only the batch may be free.
-        image: What they start from.
-        kinds: What its axes count.
+        nodes: In topological order, with shapes in which only the batch may be free.
+        image: The value they start from.
+        kinds: What the axes of ``image`` count: :data:`FIRST` or :data:`LAST`.
     """
     sizes = sizes_of(image)
     known = {image: Read(tuple(map(of, kinds, sizes)), sizes)}
@@ -46,7 +58,9 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
         outputs = [sizes_of(value) for value in node.outputs]
         rule = RULES.get(node.op_type, rules.unknown)
         found = rule(node, reads, outputs)
-        if any(read is not None and is_mixed(read.axes) for read in reads) or any(map(is_mixed, found)):
+        # Once rows have met columns, no later operator makes a picture of the image again.
+        read_mixed = any(read is not None and is_mixed(read.axes) for read in reads)
+        if read_mixed or any(map(is_mixed, found)):
             found = rules.mixed(outputs)
         for value, axes, size in zip(node.outputs, found, outputs, strict=True):
             known[value] = Read(_with_batch(axes, size), size)
@@ -54,7 +68,7 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
 
 
 def sizes_of(value: ir.Value) -> Sizes:
-    """Return the sizes of a value, with a prime that stands for the free batch."""
+    """Return the sizes of a value; :data:`FREE` stands for the free batch, so that sizes can be multiplied."""
     return tuple(size if isinstance(size, int) else FREE for size in value.shape or ())
 
 
@@ -71,7 +85,7 @@ def _with_batch(axes: Axes, sizes: Sizes) -> Axes:
 
 
 FUNCTIONS = UNARY | {"PRelu", "Swish"}
-"""Operators that work on each number by itself."""
+"""Operators that work on each number by itself. A PRelu's slopes and a Swish's factor do not move axes."""
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(FUNCTIONS, rules.as_first),

@@ -31,7 +31,7 @@ _Places = np.ndarray[Any, Any]
 def gathered(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Gather: the axes of the places stand where the axis was that they pick from."""
     data, places = data_of(reads), static(node, 1)
-    if places is None:
+    if places is None:  # the file computes where to read, for each image perhaps
         return unknown(node, reads, outputs)
     axis = attribute(node, "axis", 0) % len(data.axes)
     picked = _picked([axis], data, places[..., None])
@@ -45,41 +45,54 @@ def gathered_together(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> 
         return unknown(node, reads, outputs)
     first = attribute(node, "batch_dims", 0)
     count = places.shape[-1]
-    inner = places[(0,) * first]
+    inner = places[(0,) * first]  # which axes walk is read off the first image's places
     picked = _picked(list(range(first, first + count)), data, inner)
     return [(*data.axes[:first], *picked, *data.axes[first + count :])]
 
 
 def _picked(axes: list[int], data: Read, places: _Places) -> list[Axis]:
-    """Return what the axes of ``places`` count, each of whose last ones holds a number for each of ``axes``.
+    """Return what the axes of ``places`` count, whose last axis holds one number for each of the picked ``axes``.
 
-    One of those that walk along the same axis of ``data`` keeps its meaning: windows of an unfolded or adaptively
-    pooled map stand side by side along it. The others count places within a window.
+    Several axes of ``places`` may walk along the same axis of ``data``. One of them keeps its meaning: the windows of
+    an unfolded or adaptively pooled map lie side by side along it. The others count places within a window.
     """
     sizes = places.shape[:-1]
     found = [of(CHANNEL, size) for size in sizes]
-    lines = [_line(places, axis) % [data.sizes[a] for a in axes] for axis in range(len(sizes))]
+    extents = [data.sizes[axis] for axis in axes]
+    lines = [_line(places, axis) % extents for axis in range(len(sizes))]
     reach = np.array([np.ptp(line, axis=0) for line in lines]).reshape(len(lines), len(axes))
     for column, axis in enumerate(axes):
         stays = [bool((np.diff(line[:, column]) == 0).any()) for line in lines]
         kept = _walker(reach[:, column], stays, sizes, data.sizes[axis])
-        if kept is not None:
-            is_straight = np.count_nonzero(reach[kept]) == 1
-            line = lines[kept][:, column]
-            found[kept] = _along(data.axes[axis], line, data.sizes[axis]) if is_straight else of(UNKNOWN, len(line))
+        if kept is None:
+            continue
+        line = lines[kept][:, column]
+        if np.count_nonzero(reach[kept]) == 1:
+            found[kept] = _along(data.axes[axis], line, data.sizes[axis])
+        else:
+            # A diagonal: each step moves along several axes of the data at once.
+            found[kept] = of(UNKNOWN, len(line))
     return found
 
 
 def _walker(reach: _Places, stays: Sequence[bool], sizes: Sequence[int], size: int) -> int | None:
-    """Return which axis steps from window to window, given how far each reaches along an axis of ``size``.
+    """Return which axis of the places steps from window to window along an axis of ``size``; ``None`` if none does.
 
-    Windows go over more than half of the axis. If places within a window do too, windows are farther apart; or there
-    are more windows than places, and one ``stays`` where the one before was.
+    1. Windows go over more than half of the axis; places within a window mostly do not.
+    2. Where both do, the windows are those of which one stays where the one before was: there are more windows than
+       places, as where a small map is pooled adaptively to a larger one.
+    3. Else the windows are farther apart than the places within one.
+
+    Args:
+        reach: By axis of the places, how far it reaches.
+        stays: By axis of the places, whether it takes the same place twice in a row.
+        sizes: Of the axes of the places.
+        size: Of the axis that is walked along.
     """
+    moving = [axis for axis in range(len(sizes)) if reach[axis]]
     steps = [int(far) / max(1, count - 1) for far, count in zip(reach, sizes, strict=True)]
-    wide = [axis for axis, count in enumerate(sizes) if reach[axis] and 2 * count * steps[axis] > size]
-    walking = wide or [axis for axis in range(len(sizes)) if reach[axis]]
-    return max(walking, key=lambda axis: (stays[axis], steps[axis], reach[axis]), default=None)
+    wide = [axis for axis in moving if 2 * sizes[axis] * steps[axis] > size]  # rule 1
+    return max(wide or moving, key=lambda axis: (stays[axis], steps[axis], reach[axis]), default=None)  # rules 2 and 3
 
 
 def _line(places: _Places, axis: int) -> _Places:
@@ -90,6 +103,7 @@ def _line(places: _Places, axis: int) -> _Places:
 
 
 def _along(axis: Axis, places: _Places, size: int) -> Axis:
+    """Return what an axis counts that picks these ``places`` of another of ``size``."""
     if (np.diff(places) == 1).all():
         return section(axis, int(places[0]), int(places[-1]) + 1)
     for kind in (ROW, COLUMN):
@@ -108,12 +122,12 @@ def picked_one_by_one(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> 
     """GatherElements: where each number comes from along one axis is not followed; the other axes stay."""
     data, (sizes,) = data_of(reads), outputs
     place = attribute(node, "axis", 0) % len(sizes)
-    return [
-        tuple(
-            axis if index != place and size == data.sizes[index] else of(UNKNOWN, size)
-            for index, (axis, size) in enumerate(zip(data.axes, sizes, strict=True))
-        )
-    ]
+    axes = list(data.axes)
+    for index, size in enumerate(sizes):
+        # Along the other axes there may be fewer places than numbers; ONNX does not say that all are read.
+        if index == place or size != data.sizes[index]:
+            axes[index] = of(UNKNOWN, size)
+    return [tuple(axes)]
 
 
 def scattered(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:

@@ -23,9 +23,13 @@ def multiplied(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Ax
     summed = meet(left.axes[-1], right.axes[-2], left.sizes[-1])
     if is_mixed([summed]):
         return mixed(outputs)
-    rows = left.axes[-2] if not _is_stored(first) else learned_from(right.axes[-2], left.sizes[-2])
-    columns = right.axes[-1] if not _is_stored(second) else learned_from(left.axes[-1], right.sizes[-1])
+    rows, columns = left.axes[-2], right.axes[-1]
+    if _is_stored(first):
+        rows = learned_from(right.axes[-2], left.sizes[-2])
+    if _is_stored(second):
+        columns = learned_from(left.axes[-1], right.sizes[-1])
     result = [*axes, rows, columns]
+    # ONNX takes the axis that a vector was given away again, as numpy's matmul does.
     if len(second.sizes) == 1:
         result.pop(-1)
     if len(first.sizes) == 1:
@@ -65,7 +69,7 @@ def einsum(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Einsum: axes go by letters. A letter that only stored factors have is a new axis."""
     equation = attribute(node, "equation", "").replace(" ", "")
     terms, arrow, result = equation.partition("->")
-    if not arrow or "." in equation:
+    if not arrow or "." in equation:  # letters that are implied are not followed
         return unknown(node, reads, outputs)
     known: dict[str, Axis] = {}
     summed: list[Axis] = []
@@ -73,14 +77,13 @@ def einsum(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
         assert read is not None
         for letter, axis, size in zip(term, read.axes, read.sizes, strict=True):
             known[letter] = meet(known.get(letter, of(SAME, size)), axis, size)
-            summed += [] if letter in result else [axis]
+            if letter not in result:
+                summed.append(axis)
     if is_mixed(list(known.values())):
         return mixed(outputs)
     source = tuple(part for axis in summed for part in axis)
-    axes = [known.get(letter, ()) for letter in result]
-    return [
-        tuple(
-            learned_from(source, size) if is_only(axis, SAME) else axis
-            for axis, size in zip(axes, outputs[0], strict=True)
-        )
-    ]
+    axes: list[Axis] = []
+    for letter, size in zip(result, outputs[0], strict=True):
+        axis = known.get(letter, ())
+        axes.append(learned_from(source, size) if is_only(axis, SAME) else axis)
+    return [tuple(axes)]

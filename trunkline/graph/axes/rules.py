@@ -42,9 +42,10 @@ Rule = Callable[[ir.Node, Reads, Sequence[Sizes]], Sequence[Axes]]
 
 
 def as_first(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """Every output of its rank has the axes of the first input."""
+    """Every output of the first input's rank has its axes; nothing is known of others."""
     axes = data_of(reads).axes
-    return [axes if len(sizes) == len(axes) else tuple(of(UNKNOWN, size) for size in sizes) for sizes in outputs]
+    others = unknown(node, reads, outputs)
+    return [axes if len(other) == len(axes) else other for other in others]
 
 
 def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
@@ -56,7 +57,7 @@ def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> l
             continue
         ahead = len(sizes) - len(read.sizes)
         for place, (axis, size) in enumerate(zip(read.axes, read.sizes, strict=True), ahead):
-            if size == sizes[place]:
+            if size == sizes[place]:  # a size of 1 is repeated, and so has no say
                 result[place] = _combined(node, result[place], axis, size)
     return [tuple(result)]
 
@@ -64,18 +65,20 @@ def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> l
 def _combined(node: ir.Node, a: Axis, b: Axis, size: int) -> Axis:
     """Return what ``a`` and ``b`` count together.
 
-    A bias for each pair of positions gets to its place in the scores of attention by tricks of numbering, or as the
-    channels of a product with a table. It does not move the positions.
+    In scores of attention, an axis of positions is kept whatever is added to it. A bias for each pair of positions
+    moves none, but its own axes may be lost: it is brought to its place by index arithmetic, or made as the channels
+    of a product with a table.
     """
     met = meet(a, b, size)
     if is_known((met,)) or not _are_scores(node):
         return met
-    known = [axis for axis in (a, b) if is_known((axis,)) and not is_only(axis, CHANNEL, LEARNED, SAME)]
-    return known[0] if len(known) == 1 else met
+    positions = [axis for axis in (a, b) if is_known((axis,)) and not is_only(axis, CHANNEL, LEARNED, SAME)]
+    return positions[0] if len(positions) == 1 else met
 
 
 def _are_scores(node: ir.Node) -> bool:
     """Whether a softmax along the last axis reads what ``node`` makes, with other biases or a mask perhaps."""
+    # A few steps at most, so that following stays linear in the nodes.
     for _ in range(_MOST_BIASES):
         readers = node.outputs[0].consumers()
         if len(readers) != 1 or readers[0].op_type not in _BIASING:
@@ -99,15 +102,17 @@ def repeated(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes
     for place, (axis, size) in enumerate(zip(data.axes, data.sizes, strict=True), ahead):
         if size == sizes[place]:
             axes[place] = axis
-        elif size > 1:
-            axes[place] = scaled(axis, sizes[place]) if node.op_type == "Expand" else of(UNKNOWN, sizes[place])
+        elif size > 1 and node.op_type == "Expand":
+            axes[place] = scaled(axis, sizes[place])
+        elif size > 1:  # copies of a picture side by side are no picture
+            axes[place] = of(UNKNOWN, sizes[place])
     return [tuple(axes)]
 
 
 def transposed(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Axes move."""
     data = data_of(reads)
-    order = attribute(node, "perm", list(range(len(data.axes)))[::-1])
+    order = attribute(node, "perm", list(range(len(data.axes)))[::-1])  # ONNX's default turns all axes round
     return [tuple(data.axes[axis] for axis in order)]
 
 
@@ -121,7 +126,7 @@ def squeezed(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes
     """Axes of size 1 go."""
     data = data_of(reads)
     gone = named_axes(node, 1, len(data.axes))
-    if gone is None:
+    if gone is None:  # ONNX: without axes, all of size 1
         gone = {place for place, size in enumerate(data.sizes) if size == 1}
     return [tuple(axis for place, axis in enumerate(data.axes) if place not in gone)]
 
@@ -140,7 +145,7 @@ def reduced(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]
         gone: set[int] | None = {attribute(node, "axis") % len(data.axes)}
     else:
         gone = named_axes(node, 1, len(data.axes))
-    if gone is None:
+    if gone is None:  # ONNX: without axes, over all of them
         gone = set(range(len(data.axes)))
     if attribute(node, "keepdims", 1):
         return [tuple(() if place in gone else axis for place, axis in enumerate(data.axes))]
@@ -151,6 +156,7 @@ def joined(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Concat: one axis is made of pieces, the others meet."""
     parts = [read for read in reads if read is not None]
     place = attribute(node, "axis", 0) % len(outputs[0])
+    # Sizes that never agree keep the joined axis out of what the others are combined to.
     others = [Read(read.axes, _with(read.sizes, place, 1)) for read in parts]
     (axes,) = number_by_number(node, others, [_with(outputs[0], place, 0)])
     axis = join([(read.sizes[place], read.axes[place]) for read in parts])
@@ -174,17 +180,21 @@ def sliced(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     for start, named, step in zip(starts.ravel().tolist(), chosen, walk, strict=True):
         place = named % len(axes)
         size, left = data.sizes[place], outputs[0][place]
-        first = min(max(start + size if start < 0 else start, 0), size)
-        axes[place] = _walked(axes[place], size, first, left, step)
+        from_front = start + size if start < 0 else start
+        first = min(max(from_front, 0), size)  # ONNX clamps what lies outside
+        axes[place] = _walked(axes[place], first, left, step)
     return [tuple(axes)]
 
 
-def _walked(axis: Axis, size: int, first: int, left: int, step: int) -> Axis:
+def _walked(axis: Axis, first: int, left: int, step: int) -> Axis:
+    """Return what ``left`` places of ``axis`` count that are taken from ``first`` on."""
     if step == 1:
         return section(axis, first, first + left)
     kept = scaled(axis, left)
     # Rows from the bottom up are no picture of the image; channels have no order to lose.
-    return kept if step > 0 or is_only(kept, CHANNEL, SAME) else of(UNKNOWN, left)
+    if step > 0 or is_only(kept, CHANNEL, SAME):
+        return kept
+    return of(UNKNOWN, left)
 
 
 def split(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
@@ -206,18 +216,19 @@ def padded(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     if pads is None or len(pads.ravel()) != 2 * len(sizes):
         return unknown(node, reads, outputs)
     edges = pads.ravel().tolist()
-    return [
-        tuple(
-            _with_edges(axis, before, size, edges[place], edges[place + len(sizes)])
-            for place, (axis, before, size) in enumerate(zip(data.axes, data.sizes, sizes, strict=True))
-        )
-    ]
+    starts, ends = edges[: len(sizes)], edges[len(sizes) :]
+    rows = zip(data.axes, data.sizes, sizes, starts, ends, strict=True)
+    return [tuple(_with_edges(axis, before, after, start, end) for axis, before, after, start, end in rows)]
 
 
-def _with_edges(axis: Axis, before: int, size: int, start: int, end: int) -> Axis:
-    known = scaled(axis, size)
-    if before == size or min(start, end) < 0 or is_known((known,)):
-        return axis if before == size else known
+def _with_edges(axis: Axis, before: int, after: int, start: int, end: int) -> Axis:
+    """Return what ``axis`` counts with ``start`` places put before it and ``end`` behind it."""
+    if before == after:
+        return axis
+    known = scaled(axis, after)
+    if min(start, end) < 0 or is_known((known,)):  # negative pads take places away
+        return known
+    # All positions on one axis: they keep their place among the new ones, as they do behind a class token.
     pieces = [(start, of(SAME, start)), (before, axis), (end, of(SAME, end))]
     return join([piece for piece in pieces if piece[0]])
 

@@ -31,22 +31,23 @@ WINDOWS = frozenset({"AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool"
 def convolved(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Conv and ConvTranspose: new channels; a window over each axis behind them."""
     data, (sizes,) = data_of(reads), outputs
-    depthwise = attribute(node, "group", 1) == data.sizes[1] == sizes[1]
-    channels = data.axes[1] if depthwise else learned_from(data.axes[1], sizes[1])
+    # Depthwise, every channel is made of the same one: what the axis counted, it still counts.
+    is_depthwise = attribute(node, "group", 1) == data.sizes[1] == sizes[1]
+    channels = data.axes[1] if is_depthwise else learned_from(data.axes[1], sizes[1])
     return [(data.axes[0], channels, *_behind_windows(node, reads, sizes))]
 
 
 def learned_from(axis: Axis, size: int) -> Axis:
     """Return what a new axis counts whose every place is a weighted sum over ``axis``.
 
-    A sum over channels is a channel again. Of positions, no new place is nearer to one than to another.
+    A sum over channels is a channel again. In a sum over positions, no new place is nearer to one than to another.
     """
     is_of_channels = is_channels(axis) and not any(part.kind == LEARNED for part in axis)
     return of(CHANNEL if is_of_channels else LEARNED, size)
 
 
 def pooled(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """Pooling windows: channels stay. A second output holds the places of the largest."""
+    """Pooling windows: channels stay. The second output of a MaxPool holds the places of the largest."""
     data = data_of(reads)
     within = _pooled_within_parts(node, data)
     if within is not None:
@@ -55,7 +56,7 @@ def pooled(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
 
 
 def _pooled_within_parts(node: ir.Node, data: Read) -> Axes | None:
-    """Return what axes count of an image that lies in parts, each of which is pooled by itself, as in Hiera.
+    """Return the axes of an image that lies in parts, each of which is pooled by itself, as in Hiera.
 
     Where windows lie side by side and fill each part, the whole image is pooled; ``None`` where that is not so.
     """
@@ -64,11 +65,17 @@ def _pooled_within_parts(node: ir.Node, data: Read) -> Axes | None:
         return None
     axes: Axes | None = data.axes
     for axis, kernel, size in zip(data.axes[2:], kernels, data.sizes[2:], strict=True):
-        is_part = len(axis) == 1 and axis[0].kind in (ROW, COLUMN) and axis[0].step == 1 and size < axis[0].extent
-        if not is_part or size % kernel:
+        if not _is_part_of_image(axis, size) or size % kernel:
             return None
         axes = None if axes is None else _coarser(axes, axis[0], kernel)
     return axes
+
+
+def _is_part_of_image(axis: Axis, size: int) -> bool:
+    """Whether ``axis`` is a run of consecutive rows or columns, shorter than the image's."""
+    if len(axis) != 1 or axis[0].kind not in (ROW, COLUMN):
+        return False
+    return axis[0].step == 1 and size < axis[0].extent
 
 
 def _coarser(axes: Axes, pooled_part: Part, factor: int) -> Axes | None:
@@ -77,13 +84,16 @@ def _coarser(axes: Axes, pooled_part: Part, factor: int) -> Axes | None:
     for axis in axes:
         parts = []
         for part in axis:
-            if (part.kind, part.extent) == (pooled_part.kind, pooled_part.extent):
-                size, step = (part.size // factor, 1) if part.step == 1 else (part.size, part.step // factor)
-                if part.step % factor and part.step > 1:
-                    return None
-                parts.append(part._replace(size=size, step=step, extent=part.extent // factor))
-            else:
+            if (part.kind, part.extent) != (pooled_part.kind, pooled_part.extent):
                 parts.append(part)
+                continue
+            extent = part.extent // factor
+            if part.step == 1:  # the rows within a part, which are pooled
+                parts.append(part._replace(size=part.size // factor, step=1, extent=extent))
+            elif part.step % factor == 0:  # the parts, which lie closer together now
+                parts.append(part._replace(step=part.step // factor, extent=extent))
+            else:
+                return None
         found.append(tuple(parts))
     return tuple(found)
 
@@ -98,7 +108,8 @@ def _behind_windows(node: ir.Node, reads: Reads, sizes: Sizes) -> list[Axis]:
 
 
 def _behind_window(axis: Axis, kernel: int, before: int, after: int) -> Axis:
-    """A window of one place keeps any axis; a wider one would reach across joined pieces."""
+    """Return what an axis counts behind a window of ``kernel`` places along it."""
+    # A window of one place keeps any axis. A wider one keeps rows, but would reach across joined pieces.
     if before == after and (kernel == 1 or is_only(axis, ROW, COLUMN)):
         return axis
     return scaled(axis, after)
@@ -113,27 +124,28 @@ def pooled_globally(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> li
 def resized(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Resize, CenterCropPad, MaxUnpool: each axis keeps its meaning with more or fewer places."""
     data = data_of(reads)
-    return [
-        tuple(
-            axis if before == after else scaled(axis, after)
-            for axis, before, after in zip(data.axes, data.sizes, sizes, strict=True)
-        )
-        for sizes in outputs
-    ]
+    results: list[Axes] = []
+    for sizes in outputs:
+        steps = zip(data.axes, data.sizes, sizes, strict=True)
+        # An axis that is not resized keeps its parts, which scaling would lose.
+        results.append(tuple(axis if before == after else scaled(axis, after) for axis, before, after in steps))
+    return results
 
 
 def pixels_to_channels(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """SpaceToDepth and DepthToSpace."""
+    """SpaceToDepth and DepthToSpace: pixels of a block become channels, or come of them."""
     data, (sizes,) = data_of(reads), outputs
     channels = of(CHANNEL if is_channels(data.axes[1]) else UNKNOWN, sizes[1])
-    return [
-        (data.axes[0], channels, *(scaled(axis, size) for axis, size in zip(data.axes[2:], sizes[2:], strict=True)))
-    ]
+    positions = [scaled(axis, size) for axis, size in zip(data.axes[2:], sizes[2:], strict=True)]
+    return [(data.axes[0], channels, *positions)]
 
 
 def sampled(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """GridSample: the rows and columns of the grid. A stored grid does not say what they are."""
+    """GridSample: the rows and columns are the grid's."""
     data, grid = data_of(reads), reads[1]
     assert grid is not None
-    lines = zip(grid.axes[1:-1], grid.sizes[1:-1], strict=True)
-    return [(*data.axes[:2], *(of(UNKNOWN, size) if is_only(axis, SAME) else axis for axis, size in lines))]
+    axes = list(data.axes[:2])
+    for axis, size in zip(grid.axes[1:-1], grid.sizes[1:-1], strict=True):
+        # A grid that is stored may turn or mirror the image: nothing is known of where its numbers point.
+        axes.append(of(UNKNOWN, size) if is_only(axis, SAME) else axis)
+    return [tuple(axes)]

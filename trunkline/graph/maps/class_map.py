@@ -14,49 +14,44 @@ from trunkline.graph.maps.reach import descendants
 from trunkline.text import quoted
 
 _ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu"})
-_BEHIND = frozenset(
-    {
-        *(
-            "AveragePool",
-            "Dropout",
-            "Flatten",
-            "GlobalAveragePool",
-            "GlobalMaxPool",
-            "Identity",
-            "LogSoftmax",
-            "MaxPool",
-        ),
-        *("ReduceMax", "ReduceMean", "Reshape", "Resize", "Softmax", "Squeeze", "Transpose"),
-    }
-)
-"""What may stand between a classifier's map and the output, if nothing but its place tells that it is one."""
+_POOLING = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean"})
+_REARRANGING = frozenset({"Flatten", "Reshape", "Resize", "Squeeze", "Transpose"})
+_BEHIND = _POOLING | _REARRANGING | {"Dropout", "Identity", "LogSoftmax", "Softmax"}
+"""Operators that may come between a classifier's map and the output, if only its place shows that it is one."""
 
 
 def before_classifier(end: FeatureMap, maps: Maps) -> tuple[FeatureMap, str]:
-    """Return the map that a classifier made of a 1x1 convolution reads, where ``end`` is that one's; else ``end``.
+    """Return the map that a 1x1 convolution used as classifier reads, where it makes ``end``; otherwise ``end``.
 
     The second is a note for the user where the file leaves it open, else empty.
 
-    With weights after it, or as an output, it is a layer like any other. A Dropout before it or a softmax after it
-    tells it for sure. A network exported for use has neither. There it is one if it has a bias and its scores are
-    pooled as they are, or after a Relu. Where other convolutions are normalised and this one is not, that is sure too.
-    Where none is (folded, or never there), the same file could end in features: then a note says so.
+    1. With weights after it, or as an output, the convolution is a layer like any other.
+    2. A Dropout before it or a softmax after it is a sure sign of a classifier.
+    3. A network exported for use has neither. There it is one if it has a bias and its scores are pooled as they are,
+       or after a Relu.
+    4. Where other convolutions are normalised and this one is not, that is sure too. Where none is (folded, or never
+       there), the same file could end in features: then there is a note.
     """
     node = end.value.producer()
     while node is not None and node.op_type in _ACTIVATIONS:
         first = node.inputs[0]
         node = None if first is None else first.producer()
-    if end.turn is not None or node is None or not _is_pointwise(node) or end.value.is_graph_output():
+    if node is None or not _is_pointwise(node):
+        return end, ""
+    if end.turn is not None or end.value.is_graph_output():  # rule 1
         return end, ""
     behind = descendants(end.value)
     source = _before_dropout(node)
     if any(map(is_layer, behind)) or source not in maps:
         return end, ""
-    if source is not node.inputs[0] or any("Softmax" in item.op_type for item in behind):
+    has_dropout = source is not node.inputs[0]
+    if has_dropout or any("Softmax" in item.op_type for item in behind):  # rule 2
         return maps[source], ""
-    if len(node.inputs) < 3 or not _is_pooled_plainly(end.value, node, behind):
+    has_bias = len(node.inputs) > 2
+    if not has_bias or not _is_pooled_plainly(end.value, node, behind):  # rule 3
         return end, ""
-    return maps[source], ("" if _normalises_convolutions(maps) else _doubt(node, end))
+    note = "" if _normalises_convolutions(maps) else _doubt(node, end)  # rule 4
+    return maps[source], note
 
 
 def _is_pointwise(node: ir.Node) -> bool:
@@ -73,12 +68,15 @@ def _before_dropout(node: ir.Node) -> ir.Value:
 
 
 def _is_pooled_plainly(end: ir.Value, node: ir.Node, behind: list[ir.Node]) -> bool:
-    """Whether the pooled map is the output. Scores are activated by a Relu at most; other functions make features."""
+    """Whether the pooled map is the only output, and is activated by a Relu at most."""
     last = end.producer()
-    activated = last is not node
-    plain = not activated or (last is not None and last.op_type == "Relu" and last.inputs[0] is node.outputs[0])
+    if last is not node:
+        # SqueezeNet's scores go through a Relu. Other functions, as MobileNetV2's Clip, make features.
+        is_relu = last is not None and last.op_type == "Relu" and last.inputs[0] is node.outputs[0]
+        if not is_relu:
+            return False
     outputs = [value for item in behind for value in item.outputs if value.is_graph_output()]
-    return plain and len(outputs) == 1 and all(item.op_type in _BEHIND for item in behind)
+    return len(outputs) == 1 and all(item.op_type in _BEHIND for item in behind)
 
 
 def _normalises_convolutions(maps: Maps) -> bool:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from trunkline.graph.computed_weights import image_inputs_of
 
 Tree = Mapping[ir.Node, ir.Node | None]
-"""For each node, the nearest other one that all paths pass; ``None`` where that is the image, or the outputs."""
+"""For each node, the nearest other one that all paths pass; ``None`` for the image, or the outputs."""
 
 
 def dominators(nodes: Sequence[ir.Node]) -> Tree:
@@ -32,8 +32,10 @@ def post_dominators(nodes: Sequence[ir.Node], outputs: Iterable[ir.Value]) -> Tr
     for node in reversed(nodes):
         after: list[ir.Node | None] = []
         for value in node.outputs:
+            # Readers come first in this order, so one that is not in the tree is none of `nodes`.
             after += [reader for reader in value.consumers() if reader in tree.parents]
-            after += [None] if value in ends else []
+            if value in ends:
+                after.append(None)
         tree.add(node, after)
     return tree.parents
 
@@ -53,6 +55,7 @@ class _Nearest:
         self._depth[node] = self._depth[parent] + 1
 
     def _common(self, a: ir.Node | None, b: ir.Node | None) -> ir.Node | None:
+        """Return the nearest common ancestor: the deeper of both goes up until they meet."""
         while a is not b:
             if a is not None and self._depth[a] >= self._depth[b]:
                 a = self.parents[a]

@@ -18,7 +18,7 @@ class Ends:
     """What a walk back from the outputs meets.
 
     Attributes:
-        maps: Those at which it arrives first.
+        maps: The maps at which it arrives first.
         lost: A node with weights, behind these, of whose result it is not known which axis is which: the maps may
             not be the last ones of the network. ``None`` where there is none.
     """
@@ -43,6 +43,7 @@ def ends_of(maps: Maps) -> Ends:
             end = before_pooling(settled(maps[value], maps), maps)
             ends[end.value] = end
             continue
+        # A fully connected layer makes no map, but its axes are known. Where they are not, it may have made one.
         if is_layer(producer) and not is_known(maps.axes[value]):
             lost = producer
         waiting += image_inputs_of(producer)[::-1]
@@ -54,15 +55,18 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
 
     So the channels-last output of a TensorFlow network is taken where it is still channels first.
     """
-    at = found
-    while at.turn is not None:
-        node = at.value.producer()
-        read = [] if node is None else image_inputs_of(node)
-        before = maps.get(read[0]) if len(read) == 1 else None
-        if node is None or before is None or before.shape != found.shape or has_parameters(node):
+    current = found
+    while current.turn is not None:
+        node = current.value.producer()
+        if node is None:
             return found
-        at = before
-    return at
+        read = image_inputs_of(node)
+        before = maps.get(read[0]) if len(read) == 1 else None
+        # Behind a node with weights it would be another map, not the same one arranged otherwise.
+        if before is None or before.shape != found.shape or has_parameters(node):
+            return found
+        current = before
+    return current
 
 
 def before_pooling(end: FeatureMap, maps: Maps) -> FeatureMap:
@@ -83,13 +87,13 @@ def before_pooling(end: FeatureMap, maps: Maps) -> FeatureMap:
         if node.op_type == "Add" and len(pictures) > 1:
             return end  # a block of a transformer goes on with the positions: its map is the end's
         tokens = [read for read in reads if read not in maps]
-        begins = node.op_type == "Concat" and len(pictures) == 1 and bool(tokens)
-        if begins and all(_is_of_image(token, maps) for token in tokens):
+        is_beginning = node.op_type == "Concat" and len(pictures) == 1 and bool(tokens)
+        if is_beginning and all(_is_of_image(token, maps) for token in tokens):
             return settled(maps[pictures[0]], maps)
     return end
 
 
 def _is_of_image(token: ir.Value, maps: Maps) -> bool:
-    """Whether the numbers of a token are made of the image's, and not stored ones that are alike for every image."""
+    """Whether the numbers of a token are made of the image's: a class token's are stored, and the same for each."""
     axes = maps.axes[token]
     return bool(axes) and is_channels(axes[-1]) and not is_only(axes[-1], SAME)

@@ -1,8 +1,8 @@
 """What a feature map is: a value that pictures the image, whose axes are known to be batch, channels, rows and columns.
 
 Axes are known by following them from the image (:mod:`trunkline.graph.axes`). A map may have them in another order, or
-its positions on one axis, as transformers do, behind a class token perhaps; then a :class:`Turn` says how it becomes
-``[N, C, H, W]``.
+its positions on one axis, as transformers do, behind a class token perhaps; then a :class:`Rearrangement` says how it
+becomes ``[N, C, H, W]``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from trunkline.graph.graph import Graph, shape_of
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Rearrangement:
     """How a value becomes ``[N, C, H, W]``: part of an axis is taken, axes are put in order, positions are laid out.
 
     Attributes:
-        part: An axis of the value, where its positions start, and how many of it are taken; ``None`` for all.
-        order: For the axes of the result, batch first, those of the value.
+        order: For each axis of the result, batch first, the axis of the value that it is.
+        part: An axis of the value, where its positions start, and how many places of it are taken; ``None`` for all.
         grid: The sizes that positions on one axis, the last of ``order``, are laid out in; ``None`` where they have
             two axes already.
         columns_first: Whether that grid is column by column.
@@ -54,13 +54,13 @@ class FeatureMap:
     """A value that is a map, or can be turned into one.
 
     Attributes:
-        value: As it stands in the Graph.
-        channels: C.
-        rows: H.
-        columns: W.
+        value: The value in the Graph.
+        channels: The number of channels, C.
+        rows: The number of rows, H.
+        columns: The number of columns, W.
         stride: How many image pixels lie between two positions, as a power of two; ``None`` where rows and columns
             disagree.
-        turn: What makes it ``[N, C, H, W]``; ``None`` where it is.
+        turn: How it becomes ``[N, C, H, W]``; ``None`` where it is that already.
     """
 
     value: ir.Value
@@ -68,7 +68,7 @@ class FeatureMap:
     rows: int
     columns: int
     stride: int | None
-    turn: Turn | None = None
+    turn: Rearrangement | None = None
 
     @property
     def size(self) -> int:
@@ -90,7 +90,7 @@ class Maps:
     """All feature maps of a Graph, by value.
 
     Attributes:
-        graph: Where they are.
+        graph: The Graph whose values they are.
         axes: What the axes of every computed value count.
     """
 
@@ -115,7 +115,10 @@ class Maps:
         for node in self.graph.nodes:
             for value in node.outputs:
                 found = self._map_of(value)
-                if found is not None and found.size > 1 and (found.is_picture or value.is_graph_output()):
+                if found is None or found.size == 1:  # one position: a pooled vector, not a map
+                    continue
+                # A line of positions is a means to something else, such as a gate, unless the network gives it out.
+                if found.is_picture or value.is_graph_output():
                     yield found
 
     def _map_of(self, value: ir.Value) -> FeatureMap | None:
@@ -125,7 +128,9 @@ class Maps:
             return None
         if len(axes) == 4:
             return self._with_two_axes(value, batch[0], axes, sizes)
-        return self._with_positions(value, batch[0], axes, sizes) if len(axes) == 3 else None
+        if len(axes) == 3:
+            return self._with_positions(value, batch[0], axes, sizes)
+        return None
 
     def _with_two_axes(self, value: ir.Value, batch: int, axes: Axes, sizes: Sizes) -> FeatureMap | None:
         rows = [place for place, axis in enumerate(axes) if is_along(axis, ROW)]
@@ -136,7 +141,7 @@ class Maps:
         if not _may_be_channels(axes[channel]):
             return None
         order = (batch, channel, *rows, *columns)
-        turn = None if order == (0, 1, 2, 3) else Turn(order)
+        turn = None if order == (0, 1, 2, 3) else Rearrangement(order)
         return self._made(value, sizes[channel], sizes[rows[0]], sizes[columns[0]], turn)
 
     def _with_positions(self, value: ir.Value, batch: int, axes: Axes, sizes: Sizes) -> FeatureMap | None:
@@ -148,13 +153,14 @@ class Maps:
         if not _may_be_channels(axes[channel]):
             return None
         first, second = axis
+        count = first.size * second.size
+        part = None if count == sizes[place] else (place, start, count)
         columns_first = first.kind == COLUMN
-        part = None if first.size * second.size == sizes[place] else (place, start, first.size * second.size)
-        turn = Turn((batch, channel, place), part, (first.size, second.size), columns_first)
+        turn = Rearrangement((batch, channel, place), part, (first.size, second.size), columns_first)
         rows, columns = (second.size, first.size) if columns_first else (first.size, second.size)
         return self._made(value, sizes[channel], rows, columns, turn)
 
-    def _made(self, value: ir.Value, channels: int, rows: int, columns: int, turn: Turn | None) -> FeatureMap:
+    def _made(self, value: ir.Value, channels: int, rows: int, columns: int, turn: Rearrangement | None) -> FeatureMap:
         return FeatureMap(value, channels, rows, columns, _stride(self._image, (rows, columns)), turn)
 
 
@@ -174,7 +180,8 @@ def _positions_in(axis: Axis) -> tuple[int, tuple[Part, Part]] | None:
     start = 0
     for size, piece in axis[0].joined:
         inside = as_positions(piece)
-        found += [] if inside is None else [(start, inside)]
+        if inside is not None:
+            found.append((start, inside))
         start += size
     return found[0] if len(found) == 1 else None
 
@@ -182,4 +189,7 @@ def _positions_in(axis: Axis) -> tuple[int, tuple[Part, Part]] | None:
 def _stride(image: tuple[int, int], own: tuple[int, int]) -> int | None:
     """Return how much coarser than the image a map is, rounded to a power of two; ``None`` where its sides disagree."""
     rows, columns = (math.log2(whole / part) for whole, part in zip(image, own, strict=True))
-    return 2 ** max(0, round((rows + columns) / 2)) if abs(rows - columns) < 0.75 else None
+    # Unpadded windows and sizes that do not divide move the two apart a little; a stride along one side, by 1.
+    if abs(rows - columns) >= 0.75:
+        return None
+    return int(2 ** max(0, round((rows + columns) / 2)))

@@ -14,14 +14,19 @@ from trunkline.graph.maps.trunk import trunk_of
 def given_maps(maps: Maps) -> tuple[FeatureMap, ...]:
     """Return the outputs, the finest first, of a network that gives out several feature maps and nothing else.
 
-    Each has a size of its own. Those of a detector are predictions, not features: 1x1 convolutions to as many channels
-    at every scale, behind a path from the coarse to the fine.
+    1. All outputs are maps, and there are several.
+    2. Each has a size of its own: a network of several tasks gives several maps of one size.
+    3. They are no predictions of a detector: 1x1 convolutions to as many channels at every scale, behind a path from
+       the coarse to the fine.
     """
     outputs = maps.graph.outputs
     found = [settled(maps[value], maps) for value in outputs if value in maps]
-    if len(outputs) < 2 or len(found) < len(outputs) or len({item.size for item in found}) < len(found):
+    if len(outputs) < 2 or len(found) < len(outputs):  # rule 1
         return ()
-    if any(item.stride is None for item in found) or _are_predictions(found, maps):
+    sizes = {item.size for item in found}
+    if len(sizes) < len(found) or any(item.stride is None for item in found):  # rule 2
+        return ()
+    if _are_predictions(found, maps):  # rule 3
         return ()
     return tuple(sorted(found, key=lambda item: -item.size))
 
@@ -29,6 +34,7 @@ def given_maps(maps: Maps) -> tuple[FeatureMap, ...]:
 def _are_predictions(found: list[FeatureMap], maps: Maps) -> bool:
     if len({item.channels for item in found}) > 1 or not all(map(_is_predicted, found)):
         return False
+    # On the trunk, nothing coarser came before: then no path leads back from the coarse to the fine.
     on_trunk = {item.value for item in trunk_of(maps)}
     return not all(item.value in on_trunk for item in found)
 
@@ -40,7 +46,8 @@ def _is_predicted(found: FeatureMap) -> bool:
         node = waiting.pop().producer()
         if node is None or (has_parameters(node) and not _is_pointwise_with_bias(node)):
             return False
-        waiting += [] if node.op_type == "Conv" else image_inputs_of(node)
+        if node.op_type != "Conv":
+            waiting += image_inputs_of(node)
     return True
 
 

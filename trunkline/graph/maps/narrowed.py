@@ -7,14 +7,13 @@ there. Both activate before the convolution and not behind it. Heads read what w
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
-
 import onnx_ir as ir
 
 from trunkline.graph.axes.follow import FUNCTIONS
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import attribute
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
+from trunkline.graph.walks import before, first_readers
 
 _NORMALISING = frozenset({"BatchNormalization"})
 _PASSING = FUNCTIONS | _NORMALISING
@@ -23,49 +22,27 @@ _AVERAGE = "AveragePool"
 
 def before_narrowing(found: FeatureMap, maps: Maps) -> FeatureMap:
     """Return the map that a transition or a cell has narrowed to ``found``; else ``found``."""
-    narrowed = _before(found.value, FUNCTIONS)
+    narrowed = before(found.value, FUNCTIONS)
     if narrowed is not found.value and len(narrowed.consumers()) == 1:
         return found  # the convolution's own activation: it ends a stage, as in DLA and VoVNet
-    node = _before(narrowed, _NORMALISING).producer()
+    node = before(narrowed, _NORMALISING).producer()
     if node is None or node.op_type != "Conv" or attribute(node, "kernel_shape") != [1, 1]:
         return found
     if not _only_goes_down(narrowed):
         return found
-    source = maps.get(_before(image_inputs_of(node)[0], _PASSING))
-    is_wider = source is not None and source.turn is None and source.channels > found.channels
-    return source if source is not None and is_wider and source.size == found.size else found
+    # The activation before the convolution belongs to the transition: what was made is before that too.
+    source = maps.get(before(image_inputs_of(node)[0], _PASSING))
+    if source is None or source.turn is not None:
+        return found
+    is_narrowed = source.channels > found.channels and source.size == found.size
+    return source if is_narrowed else found
 
 
 def _only_goes_down(value: ir.Value) -> bool:
-    """Whether all that reads a map has a stride: an average, or several layers. One convolution is a stage's first."""
-    readers = _readers(value)
+    """Whether all that reads a map has a stride: an average, or several layers."""
+    # TensorFlow's exporters write the padding of a strided layer as a node of its own.
+    readers = first_readers(value, lambda node: node.op_type in FUNCTIONS or node.op_type == "Pad")
     if not readers or any(max(attribute(reader, "strides", [1])) < 2 for reader in readers):
         return False
+    # A single convolution with a stride is the first of the next stage, and what it reads ends the one before.
     return len(readers) > 1 or readers[0].op_type == _AVERAGE
-
-
-def _readers(value: ir.Value) -> list[ir.Node]:
-    """Return what reads ``value``, padded or behind a function or as it is."""
-    found: list[ir.Node] = []
-    seen: set[ir.Node] = set()
-    waiting = [value]
-    while waiting:
-        readers = [node for node in waiting.pop().consumers() if node not in seen]
-        # A PRelu has two inputs, so ways may meet again: in a hostile file at every node.
-        seen.update(readers)
-        passing = [node for node in readers if node.op_type in FUNCTIONS or node.op_type == "Pad"]
-        waiting += [node.outputs[0] for node in passing]
-        found += [node for node in readers if node not in passing]
-    return found
-
-
-def _before(value: ir.Value, operators: AbstractSet[str]) -> ir.Value:
-    """Return what nodes of these operators make ``value`` of."""
-    producer = value.producer()
-    while producer is not None and producer.op_type in operators:
-        read = image_inputs_of(producer)
-        if len(read) != 1:
-            return value  # a PRelu whose slope is computed from the image has two sources
-        value = read[0]
-        producer = value.producer()
-    return value

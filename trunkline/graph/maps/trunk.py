@@ -1,4 +1,4 @@
-"""The trunk of a network: the maps before which nothing was coarser, so that they are no decoder's."""
+"""The trunk of a network: the maps that are computed from nothing coarser, so that they are no decoder's."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def trunk_of(maps: Maps) -> list[FeatureMap]:
     trunk = []
     for node in nodes:
         start = before[node]
-        is_detour = start is not None and behind[start] is node
-        sources = [start] if is_detour else [value.producer() for value in image_inputs_of(node)]
+        ends_detour = start is not None and behind[start] is node
+        # Where ways from `start` meet again in this node, what was coarser on one of them is forgotten.
+        sources = [start] if ends_detour else [value.producer() for value in image_inputs_of(node)]
         least = min((coarsest[source] for source in sources), default=image)
         found = [maps[value] for value in node.outputs if value in maps and maps[value].stride is not None]
         trunk += [item for item in found if item.size <= least]

@@ -9,7 +9,7 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.axes.axis import COLUMN, LEARNED, ROW, SAME, UNKNOWN, Axes, Axis, in_words, is_along, is_only
 from trunkline.graph.free_shapes import infer_free
 from trunkline.graph.graph import Attribute, Graph, name_of, shape_of
-from trunkline.graph.maps.feature_map import FeatureMap, Maps, Turn
+from trunkline.graph.maps.feature_map import FeatureMap, Maps, Rearrangement
 from trunkline.graph.passes.editor import Editor
 from trunkline.text import quoted, shape_text
 
@@ -21,29 +21,26 @@ def turned(graph: Graph) -> Graph:
         InvalidModel: An output of four axes is known to be no map, such as a pooled vector with its channels last.
     """
     maps = Maps(graph)
-    kept = [value for value in graph.outputs if value not in maps]
-    problems = [problem for value in kept if (problem := _problem(value, maps.axes[value]))]
+    no_maps = [value for value in graph.outputs if value not in maps]
+    problems = [problem for value in no_maps if (problem := _problem(value, maps.axes[value]))]
     if problems:
         raise InvalidModel(problems)
-    notes = [_taken_as_named(value) for value in kept if _is_unknown(value, maps.axes[value])]
-    turns = {place: found for place, value in enumerate(graph.outputs) if (found := _to_turn(value, maps)) is not None}
+    # The user named it as a feature, and knows what could not be followed.
+    notes = [_taken_as_named(value) for value in no_maps if _is_unknown(value, maps.axes[value])]
+    found = [maps.get(value) for value in graph.outputs]
+    turns = {place: item for place, item in enumerate(found) if item is not None and item.turn is not None}
     if not turns:
         return Graph(graph.model, (*graph.notes, *notes))
     copy = graph.copy()
     outputs = copy.model.graph.outputs
-    for place, found in turns.items():
-        notes.append(turn_note(found))
-        outputs[place] = _turn(copy.model.graph, outputs[place], found)
+    for place, item in turns.items():
+        notes.append(turn_note(item))
+        outputs[place] = _turn(copy.model.graph, outputs[place], item)
     return Graph(copy.model, (*graph.notes, *notes))
 
 
-def _to_turn(value: ir.Value, maps: Maps) -> FeatureMap | None:
-    found = maps.get(value)
-    return None if found is None or found.turn is None else found
-
-
 def _turn(graph: ir.Graph, value: ir.Value, found: FeatureMap) -> ir.Value:
-    """Add what turns ``value``, and return the map."""
+    """Add the nodes that turn ``value`` into ``[N, C, H, W]``, and return the map."""
     editor, turn = Editor(graph), found.turn
     assert turn is not None
     if turn.part is not None:
@@ -54,6 +51,7 @@ def _turn(graph: ir.Graph, value: ir.Value, found: FeatureMap) -> ir.Value:
     if turn.order != tuple(range(len(turn.order))):
         value = _added(editor, "Transpose", [value], {"perm": list(turn.order)})
     if turn.grid is not None:
+        # A Reshape's 0 keeps the size that is there: the batch stays free.
         sizes = editor.constant(f"{name_of(value)}.shape", [0, found.channels, *turn.grid], np.int64)
         value = _added(editor, "Reshape", [value, sizes], {"allowzero": 0})
     if turn.columns_first:
@@ -70,7 +68,7 @@ def _added(editor: Editor, op: str, inputs: list[ir.Value], attributes: dict[str
 
 
 def turn_note(found: FeatureMap) -> str:
-    """Return how a map that is turned stands in the network."""
+    """Return the note on a map that is turned: how its axes lie in the network."""
     shape = f"[N, {found.channels}, {found.rows}, {found.columns}]"
     return f"{quoted(name_of(found.value))} is {_described(found)}; it is turned into {shape} for the heads"
 
@@ -85,7 +83,7 @@ def _described(found: FeatureMap) -> str:
     return "a sequence of positions" if turn.grid is not None else _order(turn)
 
 
-def _order(turn: Turn) -> str:
+def _order(turn: Rearrangement) -> str:
     letters = [""] * 4
     for axis, letter in zip(turn.order, "NCHW", strict=True):
         letters[axis] = letter
@@ -101,8 +99,13 @@ def _is_unknown(value: ir.Value, axes: Axes) -> bool:
 
 
 def _problem(value: ir.Value, axes: Axes) -> Problem | None:
-    """Refuse what is known to be no map; a point or a line of one, or what is not known, may be named."""
-    if len(axes) != 4 or (_may_be(axes[2], ROW) and _may_be(axes[3], COLUMN)):
+    """Return what is wrong with an output that is known to be no map.
+
+    A map of one position or one row may be named, and so may a value whose axes could not be followed.
+    """
+    if len(axes) != 4:
+        return None
+    if _may_be(axes[2], ROW) and _may_be(axes[3], COLUMN):
         return None
     feature = f"{quoted(name_of(value))} {shape_text(value.shape)}"
     text = f"the feature {feature} is no map [N, C, H, W]: its axes are {in_words(axes)}"

@@ -6,8 +6,6 @@ widens is what the stage before has made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx_ir as ir
 
 from trunkline.graph.axes.follow import FUNCTIONS
@@ -15,7 +13,9 @@ from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.elementwise import BROADCASTING
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
+from trunkline.graph.walks import before, first_behind, first_readers
 
+_NORMALISING = frozenset({"BatchNormalization"})
 _PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Pad", "Reshape", "Slice", "Split", "Transpose"}
 """What may stand between the convolutions of a block, a shuffle of channels among it."""
 _SQUEEZING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
@@ -26,36 +26,46 @@ def before_widening(found: FeatureMap, maps: Maps) -> FeatureMap:
     """Return the map that an inverted residual block reads, where ``found`` is its widened one; else ``found``."""
     if found.turn is not None or not _is_narrowed_behind_groups(found):
         return found
-    sources = {source for node in _makers(found.value) for source in _read_by_pointwise(node)}
-    source = _before_plain_depthwise(sources.pop()) if len(sources) == 1 else None
+    makers = first_behind(found.value, lambda value: not _hands_on(value.producer()))
+    sources = {source for value in makers for source in _read_by_pointwise(value)}
+    if len(sources) != 1:
+        return found  # a block widens one map; what several make is no widening
+    source = _before_plain_depthwise(sources.pop())
     read = None if source is None else maps.get(source)
-    if read is None or read.turn is not None or read.size != found.size or read.channels >= found.channels:
+    if read is None or read.turn is not None:
         return found
-    return read
+    is_widened = read.channels < found.channels and read.size == found.size
+    return read if is_widened else found
 
 
 def _is_narrowed_behind_groups(found: FeatureMap) -> bool:
-    """Whether all that reads a map is grouped convolutions, one with a stride, and behind that 1x1 ones to less.
+    """Whether every way from a map is a block's way down, and ends in 1x1 convolutions that narrow it.
 
-    To as much, if there is an activation between: where none is, the way down is no block's, as in HGNetV2. A ResNeXt,
-    whose grouped convolutions are narrow, has 1x1 ones to more behind them.
+    1. All that reads the map, behind functions and grouped convolutions of stride 1, goes down; see :func:`_goes_down`.
+    2. Behind that come 1x1 convolutions to fewer channels; a ResNeXt, whose grouped convolutions are narrow, has such
+       to more. Gates of channels do not count.
+    3. To as many channels is enough if there is an activation between. Without one, as in HGNetV2, the way down is not
+       the inside of a block.
     """
-    down = [node for node in _readers(found.value) if _goes_down(node)]
-    if not down or len(down) < len(_readers(found.value)):
+    readers = first_readers(found.value, _hands_on)
+    down = [node for node in readers if _goes_down(node)]
+    if not down or len(down) < len(readers):  # rule 1
         return False
-    behind = [reader for node in down for reader in _readers(node.outputs[0]) if reader.op_type not in _SQUEEZING]
-    most = found.channels if all(map(_is_activated, down)) else found.channels - 1
-    return bool(behind) and all(_is_pointwise(node) and _channels(node) <= most for node in behind)
+    behind = [reader for node in down for reader in first_readers(node.outputs[0], _hands_on)]
+    narrowing = [reader for reader in behind if reader.op_type not in _SQUEEZING]
+    most = found.channels if all(map(_is_activated, down)) else found.channels - 1  # rule 3
+    return bool(narrowing) and all(_is_pointwise(node) and _channels(node) <= most for node in narrowing)  # rule 2
 
 
 def _is_activated(node: ir.Node) -> bool:
-    """Whether a function stands between ``node`` and the next convolution; it may be written out in several nodes."""
+    """Whether there is a function between ``node`` and the next convolution."""
+    # It may be written out, as x · sigmoid(x): then a product reads the convolution beside the function.
     waiting, seen = list(node.outputs[0].consumers()), set[ir.Node]()
     while waiting:
         reader = waiting.pop()
         if reader.op_type in FUNCTIONS:
             return True
-        if reader not in seen and reader.op_type in BROADCASTING | {"BatchNormalization"}:
+        if reader not in seen and reader.op_type in BROADCASTING | _NORMALISING:
             seen.add(reader)
             waiting += reader.outputs[0].consumers()
     return False
@@ -66,46 +76,17 @@ def _goes_down(node: ir.Node) -> bool:
     return _stride(node) > 1 and (_groups(node) > 1 or node.op_type == "AveragePool")
 
 
-def _readers(value: ir.Value) -> list[ir.Node]:
-    """Return what reads ``value``, but for functions and grouped convolutions of stride 1, which pass it on."""
-    found: list[ir.Node] = []
-    seen: set[ir.Node] = set()
-    waiting = list(value.consumers())
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if _passes(node):
-            waiting += [reader for output in node.outputs for reader in output.consumers()]
-        else:
-            found.append(node)
-    return found
-
-
-def _makers(value: ir.Value) -> Iterator[ir.Node]:
-    """Yield the nodes that make ``value``, but for functions and grouped convolutions of stride 1."""
-    seen: set[ir.Value] = set()
-    waiting = [value]
-    while waiting:
-        at = waiting.pop()
-        node = at.producer()
-        if at in seen or node is None:
-            continue
-        seen.add(at)
-        if _passes(node):
-            waiting += image_inputs_of(node)
-        else:
-            yield node
-
-
-def _read_by_pointwise(node: ir.Node) -> list[ir.Value]:
-    """Return what a 1x1 convolution reads, whole; what any other node gives has not been widened."""
-    if not _is_pointwise(node):
-        return list(node.outputs)
+def _read_by_pointwise(value: ir.Value) -> list[ir.Value]:
+    """Return what the 1x1 convolution that makes ``value`` reads; what another node makes has not been widened."""
+    node = value.producer()
+    if node is None or not _is_pointwise(node):
+        return [] if node is None else list(node.outputs)
     read = node.inputs[0]
     producer = None if read is None else read.producer()
-    return image_inputs_of(node if producer is None or producer.op_type != "Split" else producer)
+    if producer is not None and producer.op_type == "Split":
+        # A block may widen each part of a map by itself: what it reads is the whole map.
+        return image_inputs_of(producer)
+    return image_inputs_of(node)
 
 
 def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
@@ -114,19 +95,18 @@ def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
     A separable block (Howard et al. 2017) widens what a depthwise convolution gives, activated, and ends there. A
     depthwise convolution that is not activated is the first layer of an inverted block (Qin et al. 2024).
     """
-    node, activated = value.producer(), False
-    while node is not None and node.op_type in FUNCTIONS | {"BatchNormalization"}:
-        activated = activated or node.op_type in FUNCTIONS
-        read = image_inputs_of(node)
-        if len(read) != 1:
-            return value  # a PRelu whose slope is computed from the image has two sources
-        node = read[0].producer()
+    source = before(value, FUNCTIONS | _NORMALISING)
+    node = source.producer()
     if node is None or _groups(node) == 1:
         return value
-    return None if activated else node.inputs[0]
+    is_activated = before(value, _NORMALISING) is not source
+    return None if is_activated else node.inputs[0]
 
 
-def _passes(node: ir.Node) -> bool:
+def _hands_on(node: ir.Node | None) -> bool:
+    """Whether ``node`` may stand inside a block beside its 1x1 convolutions and its way down."""
+    if node is None:
+        return False
     return node.op_type in _PASSING or (_groups(node) > 1 and _stride(node) == 1 and not _is_pointwise(node))
 
 

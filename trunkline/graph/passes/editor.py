@@ -45,6 +45,7 @@ class Editor:
         """Store what the initializer ``value`` holds once more, called ``name`` or the next free name."""
         tensor = value.const_value
         assert tensor is not None
+        # A tensor knows its own name, so the copy is another object; lazy, it shares the numbers with the first.
         made = self.store(self.fresh(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())))
         made.metadata_props.update(value.metadata_props)
         return made
@@ -70,6 +71,7 @@ class Editor:
         settings = [make_attribute(key, content) for key, content in attributes.items()]
         made = ir.Node("", op, list(inputs), settings, name=name)
         made.outputs[0].name = name
+        # It came from the same line of the file, and serves the same tasks.
         made.metadata_props.update(near.metadata_props)
         self.added.add(made)
         return made
@@ -99,6 +101,7 @@ def take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     for index, output in enumerate(graph.outputs):
         if output is old:
             graph.outputs[index] = new
+    # Two values must not have one name, even until the old one's producer is removed.
     new.name, old.name = old.name, f"{old.name} (removed)"
     new.shape = old.shape if new.shape is None else new.shape
     new.type = old.type if new.type is None else new.type
@@ -124,11 +127,6 @@ def is_read(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
 
 
-def are_stored(node: ir.Node, start: int) -> bool:
-    """Whether every input from ``start`` on that is present is an initializer."""
-    return all(value.is_initializer() for value in list(node.inputs)[start:] if value is not None)
-
-
 def input_at(node: ir.Node, index: int) -> ir.Value | None:
     """Return input ``index`` of a node, or ``None`` where it is absent."""
     return node.inputs[index] if index < len(node.inputs) else None
@@ -139,6 +137,7 @@ def set_input(node: ir.Node, index: int, value: ir.Value | None) -> None:
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     node.replace_input_with(index, value)
+    # ONNX lets an absent last input be left out or given as an empty name. Left out, no reader must know both.
     count = len(node.inputs)
     while count and node.inputs[count - 1] is None:
         count -= 1

@@ -71,7 +71,7 @@ def eliminate(graph: ir.Graph, node: ir.Node) -> bool:
         redirect(copy, source)
     elif source.producer() is not None and not source.is_graph_output():  # rule 2
         take_over(graph, copy, source)
-    else:  # rule 3
+    else:  # rule 3: the source's name is the caller's, a weight's, or another output's
         return False
     graph.remove(node, safe=True)
     return True

@@ -13,12 +13,13 @@ from trunkline.graph.passes.editor import is_read
 class RemoveDead:
     """Leaves what the outputs are computed from. The image input stays even if nothing reads it.
 
-    Nodes must stand in topological order: the walk is backwards, so that a chain of dead nodes goes in one run.
+    Nodes must be in topological order.
     """
 
     def __call__(self, graph: ir.Graph) -> int:
         """Remove what is dead in ``graph``, and return how many nodes and initializers went."""
         count = 0
+        # Backwards, a node's readers have gone before it is looked at.
         for node in reversed(graph):
             if not any(map(is_read, node.outputs)):
                 graph.remove(node, safe=True)

@@ -12,6 +12,6 @@ That both agree on valid files is tested with the runtime as the oracle.
 
 from __future__ import annotations
 
-from trunkline.ingest.caffemodel.reader import Caffemodel, Layer, read_caffemodel, read_caffemodel_bytes
+from trunkline.ingest.caffemodel.reader import Caffemodel, CaffemodelLayer, read_caffemodel, read_caffemodel_bytes
 
-__all__ = ["Caffemodel", "Layer", "read_caffemodel", "read_caffemodel_bytes"]
+__all__ = ["Caffemodel", "CaffemodelLayer", "read_caffemodel", "read_caffemodel_bytes"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trunkline.errors import InvalidModel
-from trunkline.files.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Wire, WireFault
+from trunkline.files.wire import BYTES, FIXED32, FIXED64, VARINT, Wire, WireFault, WireField
 from trunkline.text import shape_text
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -22,7 +22,7 @@ _LARGEST = 2**48
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class NumberRun:
     """``count`` numbers at equal distances: ``stride`` is their width when packed, more when each has a tag."""
 
     offset: int
@@ -31,7 +31,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class CaffemodelBlob:
     """A tensor whose numbers stay in the file until :meth:`array` asks for them.
 
     Attributes:
@@ -44,7 +44,7 @@ class Blob:
     """
 
     shape: tuple[int, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[NumberRun, ...]
     is_double: bool
     offset: int
     place: str
@@ -75,7 +75,7 @@ class Blob:
         return result.reshape(self.shape)
 
 
-def read_blob(wire: Wire, message: Field, place: str, most_axes: int) -> Blob:
+def read_blob(wire: Wire, message: WireField, place: str, most_axes: int) -> CaffemodelBlob:
     """Read the head of a blob and find its numbers; nothing is copied.
 
     Args:
@@ -90,8 +90,8 @@ def read_blob(wire: Wire, message: Field, place: str, most_axes: int) -> Blob:
     message.expect(BYTES)
     legacy: dict[int, int] = {}
     shape: list[int] | None = None
-    single: list[Run] = []
-    double: list[Run] = []
+    single: list[NumberRun] = []
+    double: list[NumberRun] = []
     at = message.start
     while at < message.end:
         item = wire.field(at, message.end)
@@ -108,21 +108,21 @@ def read_blob(wire: Wire, message: Field, place: str, most_axes: int) -> Blob:
     dims = tuple(legacy.get(number, 0) for number in _LEGACY) if legacy else tuple(shape or ())
     runs = double or single
     _check(dims, sum(run.count for run in runs), message.at, known=bool(legacy) or shape is not None)
-    return Blob(dims, tuple(runs), bool(double), message.at, place, wire.data)
+    return CaffemodelBlob(dims, tuple(runs), bool(double), message.at, place, wire.data)
 
 
-def _run(wire: Wire, item: Field, width: int, end: int) -> tuple[Run, int]:
+def _run(wire: Wire, item: WireField, width: int, end: int) -> tuple[NumberRun, int]:
     """Return the numbers of a field, packed, or one in each of several fields, and the place after them."""
     item.expect(BYTES, FIXED32 if width == 4 else FIXED64)
     length = item.end - item.start
     if length % width:
         raise WireFault(f"{length:,} bytes of data are no whole number of {width}-byte numbers", item.at)
     if item.wire == BYTES:
-        return Run(item.start, length // width, width), item.end
+        return NumberRun(item.start, length // width, width), item.end
     # Not packed: each number is a field with a tag. Equal tags are counted by NumPy, because there may be millions.
     stride = item.end - item.at
     count = _equal_tags(wire.data, item.at, stride, item.start - item.at, end)
-    return Run(item.start, count, stride), item.at + count * stride
+    return NumberRun(item.start, count, stride), item.at + count * stride
 
 
 def _equal_tags(data: memoryview, at: int, stride: int, width: int, end: int) -> int:
@@ -139,7 +139,7 @@ def _equal_tags(data: memoryview, at: int, stride: int, width: int, end: int) ->
     return count
 
 
-def _dims(wire: Wire, message: Field, known: list[int], most: int) -> list[int]:
+def _dims(wire: Wire, message: WireField, known: list[int], most: int) -> list[int]:
     """Return the sizes of a shape, packed or not, after those ``known`` from an earlier part of it."""
     message.expect(BYTES)
     sizes = list(known)
@@ -152,7 +152,7 @@ def _dims(wire: Wire, message: Field, known: list[int], most: int) -> list[int]:
         at = item.start
         while item.wire == BYTES and at < item.end and len(sizes) <= most:
             value, after = wire.varint(at, item.end)
-            sizes.append(Field(_DIM, VARINT, at, at, after, value).signed(64))
+            sizes.append(WireField(_DIM, VARINT, at, at, after, value).signed(64))
             at = after
         if len(sizes) > most:
             raise WireFault(f"a shape of more than {most} axes", message.at)

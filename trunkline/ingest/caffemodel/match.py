@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.ingest.caffemodel.blobs import Blob
-from trunkline.ingest.caffemodel.reader import Caffemodel, Layer
+from trunkline.ingest.caffemodel.blobs import CaffemodelBlob
+from trunkline.ingest.caffemodel.reader import Caffemodel, CaffemodelLayer
 from trunkline.ingest.caffemodel.targets import FACTOR, Targets, expected_of, order_of
 from trunkline.text import quoted
 
@@ -45,7 +45,7 @@ class _Matching:
     def __init__(self, graph: Graph, model: Caffemodel) -> None:
         self.model = model
         self.targets = Targets(graph, (layer.name for layer in model.layers))
-        self.sources: dict[str, tuple[Blob, Blob | None]] = {}
+        self.sources: dict[str, tuple[CaffemodelBlob, CaffemodelBlob | None]] = {}
         self.unused: list[str] = []
         self.problems: list[Problem] = []
         self.misfits: set[str] = set()
@@ -59,7 +59,7 @@ class _Matching:
         }
         return Matched(tensors, tuple(self.unused), tuple(self.problems), frozenset(self.misfits))
 
-    def _layer(self, layer: Layer) -> None:
+    def _layer(self, layer: CaffemodelLayer) -> None:
         """Find the weights that one layer's blobs are, or note why they are none."""
         roles = self.targets.of(layer.name)
         if not roles:  # Caffe, too, passes over layers that the network does not have
@@ -80,7 +80,7 @@ class _Matching:
             if role != FACTOR:
                 self._assign(roles[role], blob, factor if role in ("mean", "var") else None)
 
-    def _assign(self, value: ir.Value, blob: Blob, factor: Blob | None) -> None:
+    def _assign(self, value: ir.Value, blob: CaffemodelBlob, factor: CaffemodelBlob | None) -> None:
         name = name_of(value)
         if not _fits(blob.shape, _shape(value)):
             found, wanted = _shown(blob.shape), _shown(_shape(value))
@@ -110,7 +110,7 @@ def _fits(found: Sequence[int], wanted: Sequence[int]) -> bool:
     return [size for size in found if size != 1] == [size for size in wanted if size != 1]
 
 
-def _lazy(name: str, shape: tuple[int, ...], blob: Blob, factor: Blob | None) -> ir.LazyTensor:
+def _lazy(name: str, shape: tuple[int, ...], blob: CaffemodelBlob, factor: CaffemodelBlob | None) -> ir.LazyTensor:
     """Return a tensor that reads its numbers each time they are wanted, so that the file is their only lasting copy."""
 
     def read() -> ir.TensorProtocol:
@@ -119,7 +119,7 @@ def _lazy(name: str, shape: tuple[int, ...], blob: Blob, factor: Blob | None) ->
     return ir.LazyTensor(read, ir.DataType.FLOAT, ir.Shape(shape), cache=False, name=name)
 
 
-def _scaled(content: Array, factor: Blob | None) -> Array:
+def _scaled(content: Array, factor: CaffemodelBlob | None) -> Array:
     """Multiply BatchNorm's sums by 1 / factor in float32, as Caffe's layer does; by 0 where the factor is 0."""
     if factor is None:
         return content

@@ -1,6 +1,6 @@
 """caffemodel → layers with blobs.
 
-Field numbers are those of Caffe's schema, ``caffe.proto``: ``NetParameter.layer`` holds today's layers,
+WireField numbers are those of Caffe's schema, ``caffe.proto``: ``NetParameter.layer`` holds today's layers,
 ``NetParameter.layers`` those of before 2014 (``V1LayerParameter``), inside which the oldest files keep a
 ``V0LayerParameter``. Everything else of the network's description is skipped: the prototxt gives it.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.files.mapped import map_file
-from trunkline.files.wire import BYTES, Field, Wire, WireFault
-from trunkline.ingest.caffemodel.blobs import Blob, read_blob
-from trunkline.limits import Budget, Limits, allow
+from trunkline.files.wire import BYTES, Wire, WireFault, WireField
+from trunkline.ingest.caffemodel.blobs import CaffemodelBlob, read_blob
+from trunkline.limits import Budget, Limits, how_to_raise
 from trunkline.text import quoted
 
 _NET_V1, _NET_V2 = 2, 100
@@ -35,11 +35,11 @@ _V2, _V1, _V0 = _Schema(1, 7), _Schema(4, 6), _Schema(1, 50)
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class CaffemodelLayer:
     """A layer that holds blobs; ``offset`` is the byte at which it starts in the file."""
 
     name: str
-    blobs: tuple[Blob, ...]
+    blobs: tuple[CaffemodelBlob, ...]
     offset: int
 
 
@@ -47,7 +47,7 @@ class Layer:
 class Caffemodel:
     """The layers of a file that hold blobs, in its order; their names differ."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[CaffemodelLayer, ...]
     label: str
 
 
@@ -79,14 +79,14 @@ def read_caffemodel_bytes(data: bytes, limits: Limits | None = None, label: str 
 
 
 def _read(data: memoryview, limits: Limits, label: str) -> Caffemodel:
-    reader = _Reader(data, limits, label)
+    reader = _CaffemodelReader(data, limits, label)
     reader.run()
     if reader.problems:
         raise InvalidModel(reader.problems)
     return Caffemodel(tuple(reader.layers.values()), label)
 
 
-class _Reader:
+class _CaffemodelReader:
     """Goes through one file; a damaged layer is reported, and the next one read."""
 
     def __init__(self, data: memoryview, limits: Limits, label: str) -> None:
@@ -94,7 +94,7 @@ class _Reader:
         self.limits = limits
         self.label = label
         self.budget = Budget(limits)
-        self.layers: dict[str, Layer] = {}
+        self.layers: dict[str, CaffemodelLayer] = {}
         self.problems: list[Problem] = []
         self._count = 0
 
@@ -116,11 +116,11 @@ class _Reader:
                 Problem(f"no weights: {what}", self.label, "is this the .caffemodel of a trained net?")
             )
 
-    def _layer(self, message: Field) -> None:
+    def _layer(self, message: WireField) -> None:
         """Read one layer of the file."""
         self._count += 1
         if self._count > self.limits.nodes:
-            advice = allow("nodes")
+            advice = how_to_raise("nodes")
             raise WireFault(f"more than {self.limits.nodes:,} layers", message.at, advice)
         name = ""
         try:
@@ -131,7 +131,7 @@ class _Reader:
         except WireFault as fault:
             self._report(fault, name)
 
-    def _parts(self, message: Field, schema: _Schema) -> tuple[str, list[Field]]:
+    def _parts(self, message: WireField, schema: _Schema) -> tuple[str, list[WireField]]:
         """Return a layer's name and the fields of its blobs; in V0 form they lie one message deeper."""
         name, blobs = "", []
         for item in self.wire.fields(message.start, message.end):
@@ -145,16 +145,16 @@ class _Reader:
                 name, blobs = name or inner, [*blobs, *more]
         return name, blobs
 
-    def _text(self, item: Field) -> str:
+    def _text(self, item: WireField) -> str:
         item.expect(BYTES)
         if item.end - item.start > _NAME_BYTES:
             raise WireFault(f"a layer name of {item.end - item.start:,} bytes", item.at)
         # proto2, which Caffe's schema is written in, does not check that a string is UTF-8.
         return bytes(self.wire.data[item.start : item.end]).decode("utf-8", "backslashreplace")
 
-    def _add(self, name: str, fields: list[Field], at: int) -> None:
+    def _add(self, name: str, fields: list[WireField], at: int) -> None:
         """Keep a layer that has blobs, reporting each that is damaged."""
-        blobs: list[Blob] = []
+        blobs: list[CaffemodelBlob] = []
         for index, item in enumerate(fields):
             place = f"{self.label}: blob {index} of layer {quoted(name)}"
             try:
@@ -170,7 +170,7 @@ class _Reader:
         if name in self.layers:
             other = self.layers[name].offset
             raise WireFault(f"a second layer of this name holds weights; the first is at byte {other:,}", at)
-        self.layers[name] = Layer(name, tuple(blobs), at)
+        self.layers[name] = CaffemodelLayer(name, tuple(blobs), at)
 
     def _report(self, fault: WireFault, layer: str, part: str = "") -> None:
         where = f", {part}layer {quoted(layer)}" if layer else ""

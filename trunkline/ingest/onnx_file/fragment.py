@@ -25,8 +25,8 @@ from trunkline.text import shape_text
 def canonical_fragment(proto: onnx.ModelProto, limits: Limits | None = None) -> ir.Graph:
     """Return the graph of ``proto`` with every node in canonical form, by the passes that read whole files.
 
-    What a file must keep besides (one image, a free batch axis) is not asked for, so that single nodes can be
-    compared with their definitions. The sizes of all inputs must be numbers.
+    The other rules of a file (one image, a free batch axis) are not checked, so that single nodes can be compared with
+    their definitions. The sizes of all inputs must be numbers.
 
     Raises:
         InvalidModel: The model breaks a rule of ONNX, or asks for more than ``limits``.

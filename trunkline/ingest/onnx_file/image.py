@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.onnx_file.image_axes import has_channels_last
@@ -19,7 +19,7 @@ from trunkline.text import quoted, shape_text
 
 _AXES = "batch, channels, height, width"
 _EXACT = frozenset({ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32})
-"""Types that a file may cast to float: given as float32, the same pixels give the same network."""
+"""Types of pixels that a file may cast to float: given as float32, the same pixels give the same result."""
 
 
 def canonical_image(graph: ir.Graph, input_size: InputSize | None, limits: Limits) -> tuple[str, ...]:
@@ -58,11 +58,16 @@ def has_free_batch(graph: ir.Graph) -> bool:
     return not any(isinstance(size, int) and size >= 0 for size in firsts)
 
 
-def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
-    """Give the image input sizes in numbers, and return the batch size it stands at.
+def _number_or_none(size: int | ir.SymbolicDim) -> int | None:
+    """Return a size that the file names; Paddle's exporters write −1 for one that is free."""
+    return size if isinstance(size, int) and size >= 0 else None
 
-    The file's own batch size is kept for now, because its Reshapes may name it; a free one is set to an unlikely
-    number.
+
+def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
+    """Give the image input sizes in numbers, and return its batch size.
+
+    The file's own batch size is kept for now, because its Reshapes may name it; a free one becomes the first of
+    :data:`WITNESSES`, a number that no file has.
 
     Raises:
         InvalidModel: The input is no image of float32, or its size is not known.
@@ -85,10 +90,12 @@ def settle_maps(graph: ir.Graph, sizes: Sequence[tuple[int, int, int]]) -> int:
     problems = [_map_problem(*pair) for pair in zip(inputs, sizes, strict=True)]
     if any(problems):
         raise InvalidModel([problem for problem in problems if problem is not None])
-    named = {value.shape[0] for value in inputs if value.shape is not None and isinstance(value.shape[0], int)}
+    # A head exported for one batch size names it in its Reshapes, so it must be the same at all inputs.
+    firsts = [value.shape[0] for value in inputs if value.shape is not None]
+    named = {int(size) for size in firsts if isinstance(size, int)}
     if len(named) > 1:
-        raise InvalidModel(f"its inputs have different batch sizes: {sorted(map(int, named))}")
-    batch = int(named.pop()) if named else WITNESSES[0]
+        raise InvalidModel(f"its inputs have different batch sizes: {sorted(named)}")
+    batch = named.pop() if named else PROBE_BATCHES[0]
     for value, size in zip(inputs, sizes, strict=True):
         value.shape = ir.Shape([batch, *size])
     return batch
@@ -107,6 +114,7 @@ def _map_problem(value: ir.Value, size: tuple[int, int, int]) -> Problem | None:
 
 
 def _is_cast_first(pixels: ir.Value) -> bool:
+    """Whether nothing is computed from ``pixels`` before they are cast to float, not even where they are turned."""
     return all(_is_cast_to_float(node) or _is_turned_first(node) for node in pixels.consumers())
 
 
@@ -120,6 +128,11 @@ def _is_turned_first(node: ir.Node) -> bool:
 
 
 def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
+    """Return the sizes ``[N, C, H, W]`` to read the file for: ``input_size`` before its own.
+
+    Raises:
+        InvalidModel: The input is no image, or a size is known from neither; all of them are named.
+    """
     place = name_of(image)
     if image.dtype != ir.DataType.FLOAT:
         text = f"the input is of type {image.dtype}; an image of float32 was expected"
@@ -127,25 +140,24 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     if image.shape is None or len(image.shape) != 4:
         rank = "no shape" if image.shape is None else f"shape {shape_text(image.shape)}"
         raise InvalidModel(f"the input has {rank}; four axes were expected: {_AXES}", place=place)
-    # Paddle's exporters write −1 for a size that is free.
-    batch, channels, *size = (dim if isinstance(dim, int) and dim >= 0 else None for dim in image.shape)
+    batch, channels, *size = map(_number_or_none, image.shape)
+    wanted = channels_of(input_size)
+    height, width = pixels_of(input_size) or size
     problems = []
-    asked = channels_of(input_size)
-    if channels is None and asked is None:
+    if channels is None and wanted is None:
         text = f"the input's number of channels is not fixed: {shape_text(image.shape)}"
         problems.append(Problem(text, place, "give it with --input-size C,H,W"))
-    if None not in (channels, asked) and channels != asked:
-        problems.append(
-            Problem(f"the channels of the input are {channels}, not {asked}", place, "give --input-size H,W")
-        )
-    channels = channels or asked
-    height, width = pixels_of(input_size) or size
+    elif channels is not None and wanted is not None and channels != wanted:
+        # The first convolution's weight holds the number of channels, so another cannot be had.
+        text = f"the channels of the input are {channels}, not {wanted}"
+        problems.append(Problem(text, place, "give --input-size H,W"))
     if height is None or width is None:
         text = f"the image size is not fixed: {shape_text(image.shape)}"
         problems.append(Problem(text, place, "give it with --input-size H,W"))
-    sizes = [WITNESSES[0] if batch is None else batch, channels or 1, height or 1, width or 1]
-    if not problems and min(sizes[0], channels or 0, height or 0, width or 0) < 1:
-        problems.append(Problem(f"the input has shape {sizes}; sizes of at least 1 were expected", place))
     if problems:
         raise InvalidModel(problems)
+    sizes = [PROBE_BATCHES[0] if batch is None else batch, channels or wanted or 0, height or 0, width or 0]
+    if min(sizes) < 1:
+        shown = [sizes[0], *(size or 1 for size in sizes[1:])]
+        raise InvalidModel(f"the input has shape {shown}; sizes of at least 1 were expected", place=place)
     return sizes

@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel, TrunklineError
 from trunkline.graph.axes.axis import CHANNEL, COLUMN, ROW, Axes, is_along, is_only
 from trunkline.graph.axes.follow import FIRST, LAST, follow
 from trunkline.graph.axes.windows import WINDOWS
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import IR_VERSION, attribute, inputs_of, name_of
 from trunkline.graph.input_size import InputSize, pixels_of
 from trunkline.graph.passes.base import run_passes
@@ -38,13 +38,16 @@ def has_channels_last(graph: ir.Graph, input_size: InputSize | None, limits: Lim
     if image.shape is None or len(image.shape) != 4 or _looks_channels_first(image.shape):
         return False
     window = _first_window(graph, image)
-    if window is not None and window.inputs[0] is image:
+    if window is not None and window.inputs[0] is image:  # by ONNX's definition it reads [N, C, H, W]
         return False
     looks_last = [size in _CHANNELS for size in image.shape[1:]] == [False, False, True]
-    start = _start_of(graph, window, input_size, limits) if window is not None or looks_last else None
-    if start is not None and _tells(start, window is not None, LAST):
+    if window is None and not looks_last:
+        return False
+    # The axes are followed for both readings of the image; the file's own nodes decide between them.
+    start = _start_of(graph, window, input_size, limits)
+    if start is not None and _shows(start, window is not None, LAST):
         return True
-    if looks_last and (start is None or not _tells(start, window is not None, FIRST)):
+    if looks_last and (start is None or not _shows(start, window is not None, FIRST)):
         shape = shape_text(image.shape)
         text = f"the image has shape {shape}: its channels seem to be last, but no window that reads it tells"
         raise InvalidModel(text, place=name_of(image), advice="export the network for images [N, C, H, W]")
@@ -68,9 +71,13 @@ def _first_window(graph: ir.Graph, image: ir.Value) -> ir.Node | None:
 
 
 def _axes_of_window(node: ir.Node) -> int:
+    """Return how many axes a window goes along; a convolution may leave its kernel's shape to the weight."""
     kernel = attribute(node, "kernel_shape")
+    if kernel:
+        return len(kernel)
     weight = node.inputs[1] if len(node.inputs) > 1 else None
-    return len(kernel) if kernel else len((weight.shape if weight is not None else None) or ()) - 2
+    shape = None if weight is None else weight.shape
+    return len(shape or ()) - 2
 
 
 def _start_of(graph: ir.Graph, window: ir.Node | None, input_size: InputSize | None, limits: Limits) -> ir.Graph | None:
@@ -85,20 +92,20 @@ def _start_of(graph: ir.Graph, window: ir.Node | None, input_size: InputSize | N
     image = copy.inputs[0]
     assert image.shape is not None
     height, width = pixels_of(input_size) or _TRIAL
-    image.shape = ir.Shape(
-        size if isinstance(size, int) and size > 0 else instead
-        for size, instead in zip(image.shape, (WITNESSES[0], height, width, _CHANNELS[1]), strict=True)
-    )
+    trial = (PROBE_BATCHES[0], height, width, _CHANNELS[1])
+    own = [size if isinstance(size, int) and size > 0 else None for size in image.shape]
+    image.shape = ir.Shape([size or instead for size, instead in zip(own, trial, strict=True)])
     if image.dtype in OTHERS:
         image.type = ir.TensorType(ir.DataType.FLOAT)
     try:
         run_passes(copy, [RemoveDead(), CanonicalNodes(graph.opset_imports[""], 1, Budget(limits), single=True)])
     except TrunklineError:
+        # The file is read again in earnest, and what is wrong with it is reported then.
         return None
     return copy
 
 
-def _tells(start: ir.Graph, has_window: bool, kinds: tuple[str, ...]) -> bool:
+def _shows(start: ir.Graph, has_window: bool, kinds: tuple[str, ...]) -> bool:
     """Whether the file treats its image as one whose axes are of these ``kinds``.
 
     The first window goes along rows and columns; or where there is none, the file itself puts the channels first.
@@ -111,5 +118,6 @@ def _tells(start: ir.Graph, has_window: bool, kinds: tuple[str, ...]) -> bool:
 
 
 def _has_rows_and_columns(axes: Axes) -> bool:
+    """Whether a window over the last two axes goes along the image's rows and columns, in either order."""
     last = axes[2:]
     return len(last) == 2 and all(any(is_along(axis, kind) for axis in last) for kind in (ROW, COLUMN))

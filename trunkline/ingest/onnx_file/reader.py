@@ -94,10 +94,11 @@ def canonical_graph(
 ) -> Graph:
     """Bring a model that has been checked to canonical form; ``path`` names it in errors. See :func:`read_onnx`."""
     graph = model.graph
+    # What the exporter notes beside its tensors is read first: passes rename, merge and remove them.
     merging = tuple(merging_notes(graph))
     mark_kinds(graph, is_of_torch=is_of_torch(model))
     lift = LiftConstants(_budget(graph, limits), are_formulas=constants_are_nodes(model))
-    _sort(graph, path)
+    _sort(graph, path)  # every pass from here on walks in order, which not every file keeps
     budget, opset = lift.budget, graph.opset_imports[""]
     run_passes(graph, [NameEverything(), DropInitializerInputs(), lift, DropUnusedOutputs()])
     run_passes(graph, [EliminateIdentity()])
@@ -106,19 +107,21 @@ def canonical_graph(
     notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph, input_size, limits)))
     _note_sources(graph, path)
     own = {} if maps else _at_own_size(graph, input_size, limits)
-    is_free = has_free_batch(graph)
+    is_free = has_free_batch(graph)  # asked before settling gives it a number
     batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
     second = SecondBatch(graph.inputs) if is_free else None
+    # Both are for notes about the file, and the walk leaves neither as it was.
     others = {name: value.dtype for name, value in graph.initializers.items() if value.dtype in OTHERS}
     quantised = _quantised_notes(graph)
     walk = CanonicalNodes(opset, batch, budget, own, single=True, second=second)
     run_passes(graph, [walk, EliminateIdentity(), RemoveDead()])
     if DropTurns()(graph) and second is not None:
         second.follow_again(graph)
+    # Constants as large as the batch are still nodes; freeing the batch makes them for one image, and folds them.
     refuse_leftovers(graph, second)
     run_passes(graph, [FreeBatch(batch, budget, second), PlainSlices(), SplitRoles(), RemoveDead()])
     refuse_leftovers(graph)
-    _sort(graph, path)  # what was written anew may stand behind its readers
+    _sort(graph, path)  # what passes have added may come behind its readers
     drop_plain_marks(graph)
     canonical = _canonical_model(graph, path)
     settle_owners(canonical, model.metadata_props)
@@ -133,13 +136,13 @@ def _at_own_size(graph: ir.Graph, input_size: InputSize | None, limits: Limits) 
     if pixels_of(input_size) in (None, own) or not all(isinstance(size, int) for size in own):
         return {}
     if not any(node.op_type == "Reshape" for node in graph):
-        return {}
+        return {}  # most convolutional networks have none, and are not read twice for it
     copy = ir.Model(graph, ir_version=IR_VERSION).clone().graph
     try:
         batch, budget = settle_image(copy, None), _budget(copy, limits)
         run_passes(copy, [CanonicalNodes(graph.opset_imports[""], batch, budget, single=True)])
     except InvalidModel:
-        return {}  # it does not fit the size it names; the size that is asked for may still do
+        return {}  # it does not fit the size it names; the wanted size may still do
     return reshapes_of(copy)
 
 
@@ -151,6 +154,7 @@ def _sort(graph: ir.Graph, path: Path) -> None:
 
 
 def _budget(graph: ir.Graph, limits: Limits) -> Budget:
+    """Return what folding may still store: what the file stores itself is charged first."""
     budget = Budget(limits)
     for name, value in graph.initializers.items():
         if value.const_value is not None:
@@ -176,11 +180,12 @@ def _quantised_notes(graph: ir.Graph) -> tuple[str, ...]:
 
 
 def _merging_notes(graph: ir.Graph, merged: Sequence[str]) -> tuple[str, ...]:
-    """Say which weights are computed in the file, from what does not train well by itself."""
+    """Return a note on the weights that were merged from what does not train well by itself."""
     left = [name for name in merged if name in graph.initializers]
     if not left:
         return ()
-    shown = ", ".join(map(quoted, left[:_SHOWN])) + (", …" if len(left) > _SHOWN else "")
+    more = ", …" if len(left) > _SHOWN else ""
+    shown = ", ".join(map(quoted, left[:_SHOWN])) + more
     return (f"weights that the file computes from stored tensors train as one tensor each: {shown}",)
 
 

@@ -1,4 +1,4 @@
-"""Operators that are welcome in a file only where they compute sizes and constants, and so are gone once it is read."""
+"""Refuse the operators on sizes and constants that folding could not remove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trunkline.ingest.onnx_file.proto.operators import SUPPORTED
 
 
 def refuse_leftovers(graph: ir.Graph, second: SecondBatch | None = None) -> None:
-    """Check that all such operators were folded.
+    """Check that all operators that are read for sizes and constants only were folded.
 
     Args:
         graph: What has been read so far.

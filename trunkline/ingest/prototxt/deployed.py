@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkline.ingest.prototxt.layers import DROPPED
 from trunkline.ingest.prototxt.network.inputs import is_source
 from trunkline.ingest.prototxt.network.net import LayerText, Net
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.text import quoted
 
 SILENCE = "Silence"
@@ -16,7 +16,7 @@ _LOSS_ENDINGS = ("Loss", "LossLayer", "Accuracy", "AccuracyLayer")
 """Every fork has losses of its own; their names show that they are such, and they end the network as Caffe's do."""
 
 
-def deployed(net: Net, labels: frozenset[str], report: Report) -> list[LayerText]:
+def deployed(net: Net, labels: frozenset[str], report: FileReport) -> list[LayerText]:
     """Leave out what became an input, what measures a result, and what reads labels.
 
     Args:
@@ -67,7 +67,7 @@ def _reason(layer: LayerText, labels: set[str]) -> str:
     return ""
 
 
-def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: Report) -> None:
+def _refuse_readers(layer: LayerText, dropped: dict[str, LayerText], report: FileReport) -> None:
     """Report a layer that reads a loss or a class number: it would be lost without a word."""
     for name, at in layer.bottoms:
         if name in dropped:

@@ -6,19 +6,19 @@ from collections.abc import Container, Sequence
 
 from trunkline.errors import did_you_mean
 from trunkline.ingest.prototxt.deployed import SILENCE
-from trunkline.ingest.prototxt.network.wiring import Blob, Wired
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.network.wiring import Wired, WiredBlob
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.text import quoted
 
 _FEW = 8
 """Features that a user can be expected to write."""
 
-Wanted = tuple[Blob, str]
+Wanted = tuple[WiredBlob, str]
 """A blob that becomes an output, and the feature's name; empty for the outputs of the file itself."""
 
 
-def needed(layers: Sequence[Wired], features: Sequence[str], report: Report) -> tuple[list[Wired], list[Wanted]]:
+def needed(layers: Sequence[Wired], features: Sequence[str], report: FileReport) -> tuple[list[Wired], list[Wanted]]:
     """Cut a network to what its features need.
 
     A feature is the name of a value, as the Graph has it: a blob's name, or the name of the layer that works in
@@ -67,12 +67,12 @@ def readable_features(layers: Sequence[Wired], known: Container[str]) -> list[st
     return [top.name for top in ends] if len(ends) <= _FEW else []
 
 
-def _features_of(layer: Wired) -> Sequence[Blob]:
+def _features_of(layer: Wired) -> Sequence[WiredBlob]:
     """Return what a layer computes, without the mask of a Pooling, which is no feature."""
     return layer.tops[:1] if layer.text.type == "Pooling" else layer.tops
 
 
-def _is_read(top: Blob, clear: set[int]) -> bool:
+def _is_read(top: WiredBlob, clear: set[int]) -> bool:
     return any(id(reader) in clear for reader in top.readers)
 
 
@@ -94,7 +94,7 @@ def _without_silenced(layers: Sequence[Wired]) -> tuple[list[Wired], list[Wanted
     return kept, [(top, "") for top in ends]
 
 
-def _unread_tops(layers: Sequence[Wired]) -> list[Blob]:
+def _unread_tops(layers: Sequence[Wired]) -> list[WiredBlob]:
     """Return the blobs that nothing reads, which are a Caffe network's outputs."""
     return [top for layer in layers for top in layer.tops if not top.readers]
 
@@ -106,11 +106,11 @@ def _forget_reader(layer: Wired) -> None:
             blob.readers.remove(layer)
 
 
-def _is_silenced(top: Blob, silent: set[int]) -> bool:
+def _is_silenced(top: WiredBlob, silent: set[int]) -> bool:
     return bool(top.readers) and all(id(reader) in silent for reader in top.readers)
 
 
-def _ancestors(layers: Sequence[Wired], wanted: Sequence[Blob]) -> list[Wired]:
+def _ancestors(layers: Sequence[Wired], wanted: Sequence[WiredBlob]) -> list[Wired]:
     reached = {id(blob) for blob in wanted}
     kept: list[Wired] = []
     for layer in reversed(layers):

@@ -25,7 +25,7 @@ from trunkline.ingest.prototxt.network import dialect, wiring
 from trunkline.ingest.prototxt.network.blob_names import BlobNames
 from trunkline.ingest.prototxt.network.inputs import declared_inputs, image_input, labels_of, refuse_placeholder
 from trunkline.ingest.prototxt.network.net import Net, read_net
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Source, Span, decode
 from trunkline.ingest.prototxt.text.tree import parse
 from trunkline.ingest.prototxt.translate import refuse_misplaced, translate
@@ -46,7 +46,7 @@ def read_prototxt(
         path: The file.
         input_size: ``(height, width)`` in pixels, or ``(channels, height, width)``, to use instead of the file's.
         limits: What the file may ask for.
-        features: Names of values, blobs or layers to end the network at. Layers that they do not need are not
+        features: BlobNames of values, blobs or layers to end the network at. Layers that they do not need are not
             translated, so they may be of any type.
 
     Returns:
@@ -99,7 +99,7 @@ class _Wish:
 
     Attributes:
         size: The size of the image, to use instead of the file's.
-        features: Names of values, blobs or layers to end the network at.
+        features: BlobNames of values, blobs or layers to end the network at.
         limits: What the file may ask for.
     """
 
@@ -111,7 +111,7 @@ class _Wish:
 def _read(source: Source, stem: str, wish: _Wish) -> Graph:
     if not source.text.strip():
         raise InvalidModel("the file is empty", place=source.label, advice="a network is a list of layer { … } blocks")
-    report = Report(source)
+    report = FileReport(source)
     net = read_net(parse(source, wish.limits), report, wish.limits)
     graph = _build(net, net.name or stem, wish, report)
     report.raise_if_any()
@@ -119,7 +119,7 @@ def _read(source: Source, stem: str, wish: _Wish) -> Graph:
     return graph
 
 
-def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
+def _build(net: Net, name: str, wish: _Wish, report: FileReport) -> Graph | None:
     """Return the Graph of a network, or ``None`` where that was impossible, which is then in the report."""
     inputs = declared_inputs(net, report)
     if net.layers:  # a file without layers has that one fault; its fields would be many more
@@ -150,7 +150,7 @@ def _build(net: Net, name: str, wish: _Wish, report: Report) -> Graph | None:
     return None if report.count else builder.finish(outputs, report.notes)
 
 
-def _outputs(wanted: Sequence[Wanted], values: dict[wiring.Blob, ir.Value], report: Report) -> list[ir.Value]:
+def _outputs(wanted: Sequence[Wanted], values: dict[wiring.WiredBlob, ir.Value], report: FileReport) -> list[ir.Value]:
     """Return the values of the wanted blobs, once each; neither the input itself nor a mask is an output."""
     found: dict[int, ir.Value] = {}
     for blob, name in wanted:

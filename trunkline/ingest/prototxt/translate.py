@@ -11,17 +11,17 @@ from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
 from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Site
 from trunkline.ingest.prototxt.needed import readable_features
 from trunkline.ingest.prototxt.network.net import LayerText
-from trunkline.ingest.prototxt.network.wiring import Blob, Wired
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.network.wiring import Wired, WiredBlob
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.text import quoted
 
-Values = dict[Blob, ir.Value]
+Values = dict[WiredBlob, ir.Value]
 
 
 _OTHERWISE = "replace it, rewrite it with supported layers, or cut the network before it with --features"
 
 
-def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Report) -> None:
+def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: FileReport) -> None:
     """Report every layer that has no place in the network: its blobs do not exist, or its type has no translator."""
     for wired in layers:
         for fault in wired.faults:
@@ -33,7 +33,7 @@ def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Rep
     report.readable(readable_features(layers, TRANSLATORS))
 
 
-def _refuse_type(layer: LayerText, report: Report) -> None:
+def _refuse_type(layer: LayerText, report: FileReport) -> None:
     supported = sorted({*TRANSLATORS, *DROPPED, "Input"})
     advice = REFUSED.get(layer.type) or report.suggest(layer.type, supported, _OTHERWISE)
     report.unsupported(f"{layer} is not supported", layer.fields.where("type"), advice, supported)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trunkline.ingest.prototxt.text.source import Span
-from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.tree import Message, Scalar, TextField
 from trunkline.ingest.prototxt.text.write_tree import write
 
 _NOWHERE = Span(0, 0)
@@ -37,8 +37,8 @@ class Sheet:
         self.channels = image[0]
         self._root = Message([_field("name", name)], _NOWHERE)
         shape = Message([_field("dim", size) for size in (1, *image)], _NOWHERE)
-        param = Message([Field("shape", shape, _NOWHERE)], _NOWHERE)
-        self._layer("image", "Input", (), Field("input_param", param, _NOWHERE))
+        param = Message([TextField("shape", shape, _NOWHERE)], _NOWHERE)
+        self._layer("image", "Input", (), TextField("input_param", param, _NOWHERE))
 
     def text(self) -> str:
         """Return the finished prototxt."""
@@ -75,10 +75,10 @@ class Sheet:
         """Add the blob ``shortcut`` to the current one."""
         self._layer(name, "Eltwise", (shortcut, self.blob), _block("eltwise_param", {"operation": Word("SUM")}))
 
-    def _layer(self, name: str, kind: str, bottoms: tuple[str, ...], *params: Field) -> None:
+    def _layer(self, name: str, kind: str, bottoms: tuple[str, ...], *params: TextField) -> None:
         fields = [_field("name", name), _field("type", kind), *(_field("bottom", bottom) for bottom in bottoms)]
         layer = Message([*fields, _field("top", name), *params], _NOWHERE)
-        self._root.fields.append(Field("layer", layer, _NOWHERE))
+        self._root.fields.append(TextField("layer", layer, _NOWHERE))
         self.blob = name
 
 
@@ -88,13 +88,13 @@ class Word(str):
     __slots__ = ()
 
 
-def _block(name: str, settings: Mapping[str, Value]) -> Field:
-    return Field(name, Message([_field(key, value) for key, value in settings.items()], _NOWHERE), _NOWHERE)
+def _block(name: str, settings: Mapping[str, Value]) -> TextField:
+    return TextField(name, Message([_field(key, value) for key, value in settings.items()], _NOWHERE), _NOWHERE)
 
 
-def _field(name: str, value: Value) -> Field:
+def _field(name: str, value: Value) -> TextField:
     if isinstance(value, Mapping):
         return _block(name, value)
     text = str(value).lower() if isinstance(value, bool) else str(value)  # protobuf writes true, Python True
     is_quoted = isinstance(value, str) and not isinstance(value, Word)
-    return Field(name, Scalar(text, is_quoted, _NOWHERE), _NOWHERE)
+    return TextField(name, Scalar(text, is_quoted, _NOWHERE), _NOWHERE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,7 +13,6 @@ from trunkline.supermodel.methods.base import Method, MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod
 
 
-@cache
 def methods() -> Mapping[str, type[Method[Any]]]:
     """Return all methods by name.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import array_of, attribute
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import input_at, is_stored, number
+from trunkline.twins.ops.common.static_inputs import input_at, is_stored, static_number
 from trunkline.twins.registry import register
 
 
@@ -149,7 +149,7 @@ def _stored_bound(node: ir.Node, index: int) -> float | int | None:
     if bound.size == 0:
         return None
     if bound.size > 1:
-        return number(node, index, 0.0)
+        return static_number(node, index, 0.0)
     # An integer stays one: clamping integers by a float would change their type.
     return cast("float | int", bound.item())
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 from trunkline.twins.op import Op
-from trunkline.twins.ops.common.static_inputs import ints, rank_of
+from trunkline.twins.ops.common.static_inputs import rank_of, static_ints
 from trunkline.twins.registry import register
 
 _TO_THE_END = (2**31 - 1, 2**63 - 1)
@@ -17,7 +17,7 @@ _TO_THE_END = (2**31 - 1, 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class AxisSlice:
     """One axis of a Slice, as ONNX writes it: ``start`` and ``end`` may be negative or beyond the axis."""
 
     axis: int
@@ -29,22 +29,22 @@ class Cut:
 @register("Slice")
 def slice_(node: ir.Node) -> Op:
     """Inputs: data, starts, ends, axes, steps."""
-    starts, ends = ints(node, 1) or [], ints(node, 2) or []
+    starts, ends = static_ints(node, 1) or [], static_ints(node, 2) or []
     # ONNX: without axes the cuts are of the first ones, in order; without steps every element is taken.
-    axes = ints(node, 3) or list(range(len(starts)))
-    steps = ints(node, 4) or [1] * len(starts)
+    axes = static_ints(node, 3) or list(range(len(starts)))
+    steps = static_ints(node, 4) or [1] * len(starts)
     rank = rank_of(node)
-    cuts = [Cut(axis % rank, *rest) for axis, *rest in zip(axes, starts, ends, steps, strict=True)]
+    cuts = [AxisSlice(axis % rank, *rest) for axis, *rest in zip(axes, starts, ends, steps, strict=True)]
     return Op(partial(_slice, cuts=tuple(cuts)))
 
 
-def _slice(x: Tensor, *_static: Tensor | None, cuts: tuple[Cut, ...]) -> Tensor:
+def _slice(x: Tensor, *_static: Tensor | None, cuts: tuple[AxisSlice, ...]) -> Tensor:
     for cut in cuts:
         x = _cut(x, cut)
     return x
 
 
-def _cut(x: Tensor, cut: Cut) -> Tensor:
+def _cut(x: Tensor, cut: AxisSlice) -> Tensor:
     """Torch has no negative steps: cut the same pixels forwards, then flip."""
     start, stop = _bounds(cut, x.shape[cut.axis])
     # Rounded up for steps of either sign: a last, shorter step still gives an element.
@@ -57,7 +57,7 @@ def _cut(x: Tensor, cut: Cut) -> Tensor:
     return x[_along(cut.axis, pixels)].flip(cut.axis)
 
 
-def _bounds(cut: Cut, size: int) -> tuple[int, int]:
+def _bounds(cut: AxisSlice, size: int) -> tuple[int, int]:
     """Return the first pixel and the one past the last, clamped by ONNX's rules.
 
     They are not quite Python's: going backwards, a start before the axis is its first pixel.

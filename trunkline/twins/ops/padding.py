@@ -12,7 +12,7 @@ from torch import Tensor
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import ints, number, rank_of
+from trunkline.twins.ops.common.static_inputs import rank_of, static_ints, static_number
 from trunkline.twins.ops.common.window import torch_pads
 from trunkline.twins.registry import register
 
@@ -35,7 +35,7 @@ def pad(node: ir.Node) -> Op:
         # torch fills with a constant on any axes, and repeats pixels only behind batch and channels.
         padded = pads if mode == "constant" else pads[2:]
         flat = tuple(torch_pads(*zip(*padded, strict=True)))
-        return Op(partial(_pad, pads=flat, mode=_TORCH_MODE[mode], value=number(node, 2, 0.0)))
+        return Op(partial(_pad, pads=flat, mode=_TORCH_MODE[mode], value=static_number(node, 2, 0.0)))
     return Op(partial(_repeat_outwards, pads=pads, mirrored=mode == "reflect"))
 
 
@@ -43,7 +43,7 @@ def pad(node: ir.Node) -> Op:
 def center_crop_pad(node: ir.Node) -> Op:
     """Inputs: data, sizes of ``axes``. The middle is kept; an odd pixel is cut, or padded, at the end."""
     rank = rank_of(node)
-    sizes = ints(node, 1) or []
+    sizes = static_ints(node, 1) or []
     axes = attribute(node, "axes") or list(range(rank))
     return Op(partial(_center, wanted=tuple(zip((axis % rank for axis in axes), sizes, strict=True))))
 
@@ -51,9 +51,9 @@ def center_crop_pad(node: ir.Node) -> Op:
 def _all_pads(node: ir.Node) -> Pads:
     """Return the pads of every axis, given for the axes that input 3 names, or for all."""
     rank = rank_of(node)
-    axes = ints(node, 3) or list(range(rank))
+    axes = static_ints(node, 3) or list(range(rank))
     # ONNX: first what goes before each named axis, then what goes behind them.
-    pads = ints(node, 1) or []
+    pads = static_ints(node, 1) or []
     begins, ends = [0] * rank, [0] * rank
     for i, axis in enumerate(axes):
         begins[axis], ends[axis] = pads[i], pads[i + len(axes)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import attribute
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import ints, rank_of
+from trunkline.twins.ops.common.static_inputs import rank_of, static_ints
 from trunkline.twins.registry import register
 
 Axes = tuple[int, ...]
@@ -63,7 +63,7 @@ _CHANGES_EACH = frozenset({"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceSumSqu
 @register("CumSum")
 def cumulative_sum(node: ir.Node) -> Op:
     """Inputs: data, stored axis. ``exclusive`` leaves the element itself out, ``reverse`` starts at the end."""
-    axis = ints(node, 1)
+    axis = static_ints(node, 1)
     if axis is None or len(axis) != 1:
         raise unsupported(node, f"axis {axis}", "one stored axis is supported")
     exclusive, reverse = (bool(attribute(node, name, 0)) for name in ("exclusive", "reverse"))
@@ -82,7 +82,7 @@ def _reduction(node: ir.Node) -> Op:
     """Reduce over stored axes; over all of them where none are given, unless ``noop_with_empty_axes``."""
     _refuse_integers(node)
     rank = rank_of(node)
-    axes = tuple(axis % rank for axis in ints(node, 1) or [])
+    axes = tuple(axis % rank for axis in static_ints(node, 1) or [])
     if len(set(axes)) != len(axes):
         raise unsupported(node, f"axes {axes}, one of them twice")
     if not axes and attribute(node, "noop_with_empty_axes", 0):

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import number
+from trunkline.twins.ops.common.static_inputs import static_number
 from trunkline.twins.registry import register
 
 
 @register("Dropout")
 def dropout(node: ir.Node) -> Op:
     """Drops with probability ``ratio`` in training, drawing from torch's own generator; else the identity."""
-    ratio = number(node, 1, 0.5)
+    ratio = static_number(node, 1, 0.5)
     # What is kept is scaled by 1 / (1 - ratio), which a ratio of 1 does not have.
     if not 0.0 <= ratio < 1.0:
         raise unsupported(node, f"ratio {ratio}", "the ratio must be at least 0 and below 1")

@@ -16,7 +16,7 @@ from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
 from trunkline.twins.op import Op, unsupported
 from trunkline.twins.ops.common.resampling import COORDINATES, ROUNDINGS, Axis, Kernel
-from trunkline.twins.ops.common.static_inputs import floats, ints
+from trunkline.twins.ops.common.static_inputs import static_floats, static_ints
 from trunkline.twins.registry import register
 
 _TORCH = {("linear", 3): "linear", ("linear", 4): "bilinear", ("linear", 5): "trilinear", ("cubic", 4): "bicubic"}
@@ -97,7 +97,7 @@ def _refuse_resized_batch(node: ir.Node, batch: Axis) -> None:
 
 def _targets(node: ir.Node, sources: list[int | None]) -> list[tuple[float, int]]:
     """Return scale and size of each axis; 0 for what is not given."""
-    scales, sizes = floats(node, 2), ints(node, 3) or []
+    scales, sizes = static_floats(node, 2), static_ints(node, 3) or []
     # ONNX: a file gives scales or sizes, never both; an empty tensor means not given.
     if scales:
         return [(scale, 0) for scale in scales]
@@ -120,7 +120,7 @@ def _regions(node: ir.Node, count: int) -> list[tuple[float, float]]:
     # ONNX: the region is only read in this coordinate mode, whatever a file stores there.
     if _coordinates(node) != "tf_crop_and_resize":
         return [_WHOLE] * count
-    region = floats(node, 1) or []
+    region = static_floats(node, 1) or []
     if len(region) != 2 * count:
         raise unsupported(node, f"a region of {len(region)} numbers for {count} axes")
     # All starts come first, then all ends.

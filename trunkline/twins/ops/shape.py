@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.twins.op import Op, unsupported
-from trunkline.twins.ops.common.static_inputs import input_at, ints, rank_of
+from trunkline.twins.ops.common.static_inputs import input_at, rank_of, static_ints
 from trunkline.twins.registry import register
 
 
@@ -26,14 +26,14 @@ def concat(node: ir.Node) -> Op:
 def split(node: ir.Node) -> Op:
     """Cut one axis into as many outputs as the node has; without sizes, evenly, the last one smaller."""
     axis = attribute(node, "axis", 0) % rank_of(node)
-    sizes = ints(node, 1) or _even_sizes(node, axis)
+    sizes = static_ints(node, 1) or _even_sizes(node, axis)
     return Op(partial(_split, sizes=tuple(sizes), axis=axis))
 
 
 @register("Reshape")
 def reshape(node: ir.Node) -> Op:
     """A size of 0 keeps the input's (unless ``allowzero``), a size of −1 is what is left."""
-    sizes = ints(node, 1)
+    sizes = static_ints(node, 1)
     if sizes is None:
         raise unsupported(node, "no shape")
     return Op(partial(_reshape, sizes=tuple(sizes), keep_zeros=bool(attribute(node, "allowzero", 0))))
@@ -56,7 +56,7 @@ def transpose(node: ir.Node) -> Op:
 @register("Squeeze")
 def squeeze(node: ir.Node) -> Op:
     """Drop axes of size 1: the given ones, or all that the Graph knows to be 1."""
-    axes = ints(node, 1)
+    axes = static_ints(node, 1)
     if axes is None:
         data = node.inputs[0]
         assert data is not None
@@ -68,7 +68,7 @@ def squeeze(node: ir.Node) -> Op:
 @register("Unsqueeze")
 def unsqueeze(node: ir.Node) -> Op:
     """Insert axes of size 1; the axes are counted in the output."""
-    axes = ints(node, 1) or []
+    axes = static_ints(node, 1) or []
     rank = rank_of(node) + len(axes)
     return Op(partial(_unsqueeze, axes=tuple(sorted(axis % rank for axis in axes))))
 
@@ -76,13 +76,13 @@ def unsqueeze(node: ir.Node) -> Op:
 @register("Expand")
 def expand(node: ir.Node) -> Op:
     """Broadcast to a shape, in both directions."""
-    return Op(partial(_expand, sizes=tuple(ints(node, 1) or ())))
+    return Op(partial(_expand, sizes=tuple(static_ints(node, 1) or ())))
 
 
 @register("Tile")
 def tile(node: ir.Node) -> Op:
     """Repeat whole axes; input 1 holds the number of times for each axis."""
-    return Op(partial(_tile, times=tuple(ints(node, 1) or ())))
+    return Op(partial(_tile, times=tuple(static_ints(node, 1) or ())))
 
 
 @register("DepthToSpace")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, pop
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, number, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, step, store_number
 from trunkline.ingest.onnx_file.adapters.registry import since
 from trunkline.text import quoted
 
@@ -22,8 +22,8 @@ def gelu(node: ir.Node, editor: Editor) -> None:
         raise InvalidModel(f"Gelu: approximate {quoted(str(kind))}; expected none or tanh", place=name_of(node))
     x = data_of(node)
     bend = _by_tanh(node, editor, x) if kind == "tanh" else _by_erf(node, editor, x)
-    raised = step(node, editor, "Add", [bend, number(node, editor, "one", 1.0)])
-    half = step(node, editor, "Mul", [x, number(node, editor, "half", 0.5)])
+    raised = step(node, editor, "Add", [bend, store_number(node, editor, "one", 1.0)])
+    half = step(node, editor, "Mul", [x, store_number(node, editor, "half", 0.5)])
     become(node, "Mul", [half, raised])
 
 
@@ -33,9 +33,9 @@ def celu_28(node: ir.Node, editor: Editor) -> None:
     x, alpha = data_of(node), attribute(node, "alpha", 1.0)
     if x.dtype == ir.DataType.FLOAT or alpha <= 0:
         return
-    scaled = step(node, editor, "Div", [x, number(node, editor, "below", alpha)])
+    scaled = step(node, editor, "Div", [x, store_number(node, editor, "below", alpha)])
     bent = step(node, editor, "Elu", [scaled], alpha=1.0)
-    become(node, "Mul", [bent, number(node, editor, "above", alpha)])
+    become(node, "Mul", [bent, store_number(node, editor, "above", alpha)])
 
 
 @since(24, "Swish")
@@ -44,20 +44,20 @@ def swish(node: ir.Node, editor: Editor) -> None:
     x = inner = data_of(node)
     alpha = pop(node, "alpha", 1.0)
     if alpha != 1.0:
-        inner = step(node, editor, "Mul", [x, number(node, editor, "alpha", alpha)])
+        inner = step(node, editor, "Mul", [x, store_number(node, editor, "alpha", alpha)])
     become(node, "Mul", [x, step(node, editor, "Sigmoid", [inner])])
 
 
 def _by_erf(node: ir.Node, editor: Editor, x: ir.Value) -> ir.Value:
-    scaled = step(node, editor, "Div", [x, number(node, editor, "root_2", math.sqrt(2.0))])
+    scaled = step(node, editor, "Div", [x, store_number(node, editor, "root_2", math.sqrt(2.0))])
     return step(node, editor, "Erf", [scaled])
 
 
 def _by_tanh(node: ir.Node, editor: Editor, x: ir.Value) -> ir.Value:
     """Return tanh(√(2/π) · (x + 0.044715 x³)), the cube by two products."""
     square = step(node, editor, "Mul", [x, x])
-    cubic = step(node, editor, "Mul", [square, number(node, editor, "cubic", 0.044715)])
-    raised = step(node, editor, "Add", [cubic, number(node, editor, "one", 1.0)])
+    cubic = step(node, editor, "Mul", [square, store_number(node, editor, "cubic", 0.044715)])
+    raised = step(node, editor, "Add", [cubic, store_number(node, editor, "one", 1.0)])
     inner = step(node, editor, "Mul", [x, raised])
-    scale = number(node, editor, "scale", math.sqrt(2.0 / math.pi))
+    scale = store_number(node, editor, "scale", math.sqrt(2.0 / math.pi))
     return step(node, editor, "Tanh", [step(node, editor, "Mul", [inner, scale])])

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from trunkline.graph.graph import attribute
 from trunkline.graph.passes.editor import Editor
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, number, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, step, store_number
 from trunkline.ingest.onnx_file.adapters.registry import before
 
 _ANY_OPSET = 1_000
@@ -21,5 +21,5 @@ def modulo(node: ir.Node, editor: Editor) -> None:
     rest = step(node, editor, "Mod", [data, divisor], fmod=1)
     signs = [step(node, editor, "Sign", [value]) for value in (rest, divisor)]
     product = step(node, editor, "Mul", signs)
-    differ = step(node, editor, "Less", [product, number(node, editor, "zero", 0.0)])
+    differ = step(node, editor, "Less", [product, store_number(node, editor, "zero", 0.0)])
     become(node, "Where", [differ, step(node, editor, "Add", [rest, divisor]), rest])

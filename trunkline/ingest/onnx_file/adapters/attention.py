@@ -11,7 +11,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor, input_at, static
-from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, step, store_ints, store_number
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 from trunkline.text import shape_text
 
@@ -40,7 +40,7 @@ def attention(node: ir.Node, editor: Editor) -> None:
         become(node, "MatMul", [weights, value])
         return
     turned = step(node, editor, "Transpose", [step(node, editor, "MatMul", [weights, value])], perm=_HEADS_SECOND)
-    become(node, "Reshape", [turned, ints(node, editor, "joined", [0, 0, -1])], allowzero=0)
+    become(node, "Reshape", [turned, store_ints(node, editor, "joined", [0, 0, -1])], allowzero=0)
 
 
 def _refuse_others(node: ir.Node) -> None:
@@ -71,7 +71,7 @@ def _parted(node: ir.Node, editor: Editor, value: ir.Value, heads: int) -> ir.Va
     """Turn ``[N, L, heads · d]`` into ``[N, heads, L, d]``."""
     if heads < 1 or len(shape_of(value)) != 3 or (shape_of(value)[2] or 0) % heads:
         raise InvalidModel(f"Attention: {heads} heads of {shape_text(shape_of(value))}", place=name_of(node))
-    apart = step(node, editor, "Reshape", [value, ints(node, editor, "heads", [0, 0, heads, -1])], allowzero=0)
+    apart = step(node, editor, "Reshape", [value, store_ints(node, editor, "heads", [0, 0, heads, -1])], allowzero=0)
     return step(node, editor, "Transpose", [apart], perm=_HEADS_SECOND)
 
 
@@ -81,21 +81,21 @@ def _for_each_query_head(node: ir.Node, editor: Editor, value: ir.Value, query: 
     wanted = shape_of(query)[1] or 1
     if heads == wanted:
         return value
-    apart = step(node, editor, "Unsqueeze", [value, ints(node, editor, "group_axis", [2])])
-    repeated = step(node, editor, "Expand", [apart, ints(node, editor, "groups", [1, 1, wanted // heads, 1, 1])])
-    joined = ints(node, editor, "shared", [0, wanted, length, width])
+    apart = step(node, editor, "Unsqueeze", [value, store_ints(node, editor, "group_axis", [2])])
+    repeated = step(node, editor, "Expand", [apart, store_ints(node, editor, "groups", [1, 1, wanted // heads, 1, 1])])
+    joined = store_ints(node, editor, "shared", [0, wanted, length, width])
     return step(node, editor, "Reshape", [repeated, joined], allowzero=0)
 
 
 def _scores(node: ir.Node, editor: Editor, query: ir.Value, key: ir.Value) -> ir.Value:
     scale = attribute(node, "scale", 0.0) or 1 / math.sqrt(shape_of(query)[3] or 1)
     turned = step(node, editor, "Transpose", [key], perm=[0, 1, 3, 2])
-    scaled = step(node, editor, "Mul", [query, number(node, editor, "scale", scale)])
+    scaled = step(node, editor, "Mul", [query, store_number(node, editor, "scale", scale)])
     scores = step(node, editor, "MatMul", [scaled, turned])
     cap = attribute(node, "softcap", 0.0)
     if not cap:
         return scores
-    bound = number(node, editor, "softcap", cap)
+    bound = store_number(node, editor, "softcap", cap)
     return step(node, editor, "Mul", [step(node, editor, "Tanh", [step(node, editor, "Div", [scores, bound])]), bound])
 
 
@@ -129,4 +129,4 @@ def _added(node: ir.Node, editor: Editor, name: str, counts: Truths | None) -> i
         raise unsupported(node, "a mask of truth values that is computed", "give a mask of numbers to add")
     if not counts.any(axis=-1).all():
         raise unsupported(node, "a query for which no key counts", "leave it out")
-    return number(node, editor, name, np.where(counts, 0.0, _MASKED))
+    return store_number(node, editor, name, np.where(counts, 0.0, _MASKED))

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, pop
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints
 from trunkline.ingest.onnx_file.adapters.registry import since
 
 
@@ -20,8 +20,8 @@ def space_to_depth(node: ir.Node, editor: Editor) -> None:
     if len(sizes) != 4 or block < 1 or any(size % block for size in sizes[2:]):
         raise InvalidModel(f"SpaceToDepth: blocks of {block} do not divide {sizes}", place=name_of(node))
     _, channels, height, width = sizes
-    split = ints(node, editor, "blocks", [0, channels, height // block, block, width // block, block])
+    split = store_ints(node, editor, "blocks", [0, channels, height // block, block, width // block, block])
     parts = step(node, editor, "Reshape", [data_of(node), split], allowzero=0)
     moved = step(node, editor, "Transpose", [parts], perm=[0, 1, 3, 5, 2, 4])
-    joined = ints(node, editor, "shape", [0, channels * block**2, height // block, width // block])
+    joined = store_ints(node, editor, "shape", [0, channels * block**2, height // block, width // block])
     become(node, "Reshape", [moved, joined], allowzero=0)

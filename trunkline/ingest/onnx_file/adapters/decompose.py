@@ -35,13 +35,13 @@ def become(node: ir.Node, op: str, inputs: Sequence[ir.Value], **attributes: Att
         put(node, name, content)
 
 
-def number(node: ir.Node, editor: Editor, name: str, content: npt.ArrayLike) -> ir.Value:
+def store_number(node: ir.Node, editor: Editor, name: str, content: npt.ArrayLike) -> ir.Value:
     """Store part of a formula, in the type ``node`` computes in."""
     dtype = data_of(node).dtype or ir.DataType.FLOAT
     return editor.constant(f"{name_of(node)}.{name}", np.asarray(content).astype(dtype.numpy()))
 
 
-def ints(node: ir.Node, editor: Editor, name: str, content: Sequence[int]) -> ir.Value:
+def store_ints(node: ir.Node, editor: Editor, name: str, content: Sequence[int]) -> ir.Value:
     """Store axes or sizes."""
     return editor.constant(f"{name_of(node)}.{name}", content, np.int64)
 

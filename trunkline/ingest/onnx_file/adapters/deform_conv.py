@@ -14,7 +14,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor
-from trunkline.ingest.onnx_file.adapters.decompose import become, ints, number, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, sizes_of, step, store_ints, store_number
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 from trunkline.ingest.onnx_file.passes.explicit_attributes import LARGEST_WINDOW
 from trunkline.text import shape_text
@@ -96,7 +96,7 @@ def _plan(node: ir.Node) -> _Plan:
 
 def _numbers(node: ir.Node, name: str, default: list[int], least: int = 1) -> list[int]:
     numbers = list(attribute(node, name, default))
-    if len(numbers) != len(default) or not all(least <= number <= LARGEST_WINDOW for number in numbers):
+    if len(numbers) != len(default) or not all(least <= size <= LARGEST_WINDOW for size in numbers):
         text = f"DeformConv: {name} {numbers}; {len(default)} numbers from {least} to {LARGEST_WINDOW:,} were expected"
         raise InvalidModel(text, place=name_of(node))
     return numbers
@@ -105,10 +105,10 @@ def _numbers(node: ir.Node, name: str, default: list[int], least: int = 1) -> li
 def _grid(node: ir.Node, editor: Editor, plan: _Plan, offset: ir.Value) -> ir.Value:
     """Return where to sample, ``[N, groups, rows, columns, 2]`` as GridSample counts: x and y, edges at -1 and 1."""
     moved = _side_by_side(node, editor, plan, offset, (2,))
-    swapped = step(node, editor, "Gather", [moved, ints(node, editor, "swap", [1, 0])], axis=-1)
-    pixel = number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
+    swapped = step(node, editor, "Gather", [moved, store_ints(node, editor, "swap", [1, 0])], axis=-1)
+    pixel = store_number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
     scaled = step(node, editor, "Mul", [swapped, pixel])
-    return step(node, editor, "Add", [scaled, number(node, editor, "taps", _undeformed(plan))])
+    return step(node, editor, "Add", [scaled, store_number(node, editor, "taps", _undeformed(plan))])
 
 
 def _undeformed(plan: _Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -125,11 +125,11 @@ def _undeformed(plan: _Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]
 def _side_by_side(node: ir.Node, editor: Editor, plan: _Plan, value: ir.Value, last: tuple[int, ...]) -> ir.Value:
     """Turn ``[N, groups · kH · kW · last, H', W']`` into ``[N, groups, H' · kH, W' · kW, last]``."""
     name = "offset" if last else "mask"
-    apart = ints(node, editor, f"{name}.apart", [0, plan.groups, *plan.kernel, *last, *plan.out])
+    apart = store_ints(node, editor, f"{name}.apart", [0, plan.groups, *plan.kernel, *last, *plan.out])
     parts = step(node, editor, "Reshape", [value, apart], allowzero=0)
     rows, columns = 4 + len(last), 5 + len(last)
     moved = step(node, editor, "Transpose", [parts], perm=[0, 1, rows, 2, columns, 3, *([4] if last else [])])
-    shape = ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
+    shape = store_ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
     return step(node, editor, "Reshape", [moved, shape], allowzero=0)
 
 
@@ -145,7 +145,7 @@ def _sampled(
     """Return all taps of one offset group, ``[N, C / groups, rows, columns]``."""
     if plan.groups > 1:
         image = _slice(node, editor, image, f"image{index}", index * plan.channels, plan.channels)
-    place = ints(node, editor, f"grid{index}.place", [0, *plan.sampled, 2])
+    place = store_ints(node, editor, f"grid{index}.place", [0, *plan.sampled, 2])
     where = step(node, editor, "Reshape", [_slice(node, editor, grid, f"grid{index}", index), place], allowzero=0)
     taps = step(node, editor, "GridSample", [image, where], mode="bilinear", padding_mode="zeros", align_corners=0)
     if scales is None:
@@ -155,5 +155,5 @@ def _sampled(
 
 def _slice(node: ir.Node, editor: Editor, value: ir.Value, name: str, first: int, count: int = 1) -> ir.Value:
     """Return ``count`` entries of the second axis."""
-    edges = [ints(node, editor, f"{name}.{edge}", [at]) for edge, at in (("from", first), ("to", first + count))]
-    return step(node, editor, "Slice", [value, *edges, ints(node, editor, f"{name}.axis", [1])])
+    edges = [store_ints(node, editor, f"{name}.{edge}", [at]) for edge, at in (("from", first), ("to", first + count))]
+    return step(node, editor, "Slice", [value, *edges, store_ints(node, editor, f"{name}.axis", [1])])

@@ -10,7 +10,7 @@ from trunkline.graph.computed_weights import comes_of_image
 from trunkline.graph.graph import OPSET, attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at, pop, set_input, static
 from trunkline.graph.roles import STATISTICS
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints, store_number
 from trunkline.ingest.onnx_file.adapters.registry import before, since, unsupported
 
 
@@ -50,9 +50,9 @@ def _standardise(node: ir.Node, editor: Editor) -> None:
         return
     turned = [1, 0, *range(2, len(sizes))]
     moved = step(node, editor, "Transpose", [x], perm=turned)
-    one = step(node, editor, "Reshape", [moved, ints(node, editor, "channels", [1, sizes[1], -1])], allowzero=0)
+    one = step(node, editor, "Reshape", [moved, store_ints(node, editor, "channels", [1, sizes[1], -1])], allowzero=0)
     normal = step(node, editor, "InstanceNormalization", [one, scale, shift], epsilon=epsilon)
-    back = ints(node, editor, "shape", [sizes[axis] for axis in turned])
+    back = store_ints(node, editor, "shape", [sizes[axis] for axis in turned])
     become(node, "Transpose", [step(node, editor, "Reshape", [normal, back], allowzero=0)], perm=turned)
 
 
@@ -62,10 +62,12 @@ def _normalise_weight(node: ir.Node, editor: Editor) -> None:
     if len(node.inputs) != 5 or len(sizes) < 2:
         raise InvalidModel("BatchNormalization of a weight: data [N, C, ...] and four vectors", place=name_of(node))
     scale, shift = (_unless_plain(node, editor, index, plain) for index, plain in ((1, 1.0), (2, 0.0)))
-    shape = ints(node, editor, "per_channel", [-1, *[1] * (len(sizes) - 2)])
+    shape = store_ints(node, editor, "per_channel", [-1, *[1] * (len(sizes) - 2)])
     vectors = (scale, shift, *(_constant_if_stored(node, editor, index) for index in STATISTICS))
     scale, shift, mean, variance = (step(node, editor, "Reshape", [value, shape], allowzero=0) for value in vectors)
-    raised = step(node, editor, "Add", [variance, number(node, editor, "epsilon", attribute(node, "epsilon", 1e-5))])
+    raised = step(
+        node, editor, "Add", [variance, store_number(node, editor, "epsilon", attribute(node, "epsilon", 1e-5))]
+    )
     centred = step(node, editor, "Sub", [data_of(node), mean])
     normal = step(node, editor, "Div", [centred, step(node, editor, "Sqrt", [raised])])
     become(node, "Add", [step(node, editor, "Mul", [normal, scale]), shift])
@@ -74,7 +76,7 @@ def _normalise_weight(node: ir.Node, editor: Editor) -> None:
 def _constant_if_stored(node: ir.Node, editor: Editor, index: int) -> ir.Value:
     value, content = input_at(node, index), static(node, index)
     assert value is not None
-    return value if content is None else number(node, editor, f"statistic{index}", content)
+    return value if content is None else store_number(node, editor, f"statistic{index}", content)
 
 
 def _unless_plain(node: ir.Node, editor: Editor, index: int, plain: float) -> ir.Value:
@@ -83,7 +85,7 @@ def _unless_plain(node: ir.Node, editor: Editor, index: int, plain: float) -> ir
     content = static(node, index)
     if content is None or not (content == plain).all():
         return value
-    return number(node, editor, ("scale", "shift")[index - 1], content)
+    return store_number(node, editor, ("scale", "shift")[index - 1], content)
 
 
 @since(12, "Dropout")

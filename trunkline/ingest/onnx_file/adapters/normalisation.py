@@ -8,7 +8,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints, store_number
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 _TINY = 1e-36
@@ -29,15 +29,18 @@ def group_normalization(node: ir.Node, editor: Editor) -> None:
     lengths = [shape_of(value) for value in (scale, bias)]
     _refuse_other_precision(node)
     settings = {"epsilon": attribute(node, "epsilon", 1e-5)}
-    full = ints(node, editor, "full_shape", [0, *sizes[1:]])
-    merged = step(node, editor, "Reshape", [x, ints(node, editor, "group_shape", [0, groups, -1])], allowzero=0)
+    full = store_ints(node, editor, "full_shape", [0, *sizes[1:]])
+    merged = step(node, editor, "Reshape", [x, store_ints(node, editor, "group_shape", [0, groups, -1])], allowzero=0)
     if lengths == [(groups,)] * 2:
         plain = step(node, editor, "InstanceNormalization", [merged, scale, bias], **settings)
         become(node, "Reshape", [plain, full], allowzero=0)
         return
     if lengths != [(sizes[1],)] * 2:
         raise InvalidModel(f"GroupNormalization: scale and bias of {lengths}", place=name_of(node))
-    ones, zeros = number(node, editor, "ones", [1.0] * groups), number(node, editor, "zeros", [0.0] * groups)
+    ones, zeros = (
+        store_number(node, editor, "ones", [1.0] * groups),
+        store_number(node, editor, "zeros", [0.0] * groups),
+    )
     plain = step(node, editor, "InstanceNormalization", [merged, ones, zeros], **settings)
     apart = step(node, editor, "Reshape", [plain, full], allowzero=0)
     behind = len(sizes) - 2
@@ -54,10 +57,10 @@ def rms_normalization(node: ir.Node, editor: Editor) -> None:
     first = attribute(node, "axis", -1)
     if not -rank <= first < rank:
         raise InvalidModel(f"RMSNormalization: axis {first} of {rank} axes", place=name_of(node))
-    axes = ints(node, editor, "axes", range(first % rank, rank))
+    axes = store_ints(node, editor, "axes", range(first % rank, rank))
     square = step(node, editor, "Mul", [x, x])
     mean = step(node, editor, "ReduceMean", [square, axes], keepdims=1)
-    raised = step(node, editor, "Add", [mean, number(node, editor, "epsilon", attribute(node, "epsilon", 1e-5))])
+    raised = step(node, editor, "Add", [mean, store_number(node, editor, "epsilon", attribute(node, "epsilon", 1e-5))])
     plain = step(node, editor, "Div", [x, step(node, editor, "Sqrt", [raised])])
     become(node, "Mul", [plain, scale])
 
@@ -66,12 +69,12 @@ def rms_normalization(node: ir.Node, editor: Editor) -> None:
 def mean_variance_normalization(node: ir.Node, editor: Editor) -> None:
     """(x − mean) / (deviation + 1e-9), over ``axes``; its definition gives no shape, so it is spelt out."""
     x = data_of(node)
-    axes = ints(node, editor, "axes", attribute(node, "axes", [0, 2, 3]))
+    axes = store_ints(node, editor, "axes", attribute(node, "axes", [0, 2, 3]))
     centred = step(node, editor, "Sub", [x, step(node, editor, "ReduceMean", [x, axes], keepdims=1)])
     variance = step(node, editor, "ReduceMean", [step(node, editor, "Mul", [centred, centred]), axes], keepdims=1)
-    raised = step(node, editor, "Add", [variance, number(node, editor, "tiny", _TINY)])
+    raised = step(node, editor, "Add", [variance, store_number(node, editor, "tiny", _TINY)])
     deviation = step(node, editor, "Sqrt", [raised])
-    become(node, "Div", [centred, step(node, editor, "Add", [deviation, number(node, editor, "epsilon", 1e-9)])])
+    become(node, "Div", [centred, step(node, editor, "Add", [deviation, store_number(node, editor, "epsilon", 1e-9)])])
 
 
 def _inputs(node: ir.Node, count: int) -> list[ir.Value]:
@@ -92,7 +95,7 @@ def _per_channel(node: ir.Node, editor: Editor, weight: ir.Value, behind: int) -
     shape = [*(size or 1 for size in shape_of(weight)), *[1] * behind]
     stored = weight.const_value
     if stored is None or len(weight.uses()) > 1:
-        axes = ints(node, editor, "behind", range(1, behind + 1))
+        axes = store_ints(node, editor, "behind", range(1, behind + 1))
         return step(node, editor, "Unsqueeze", [weight, axes])
     weight.const_value = ir.LazyTensor(
         lambda: ir.Tensor(np.reshape(stored.numpy(), shape)), stored.dtype, ir.Shape(shape), name=weight.name

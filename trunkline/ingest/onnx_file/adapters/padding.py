@@ -7,7 +7,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at, static
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 
@@ -48,5 +48,5 @@ def _wrapped(node: ir.Node, editor: Editor, value: ir.Value, axis: int, size: in
 
 def _cut(node: ir.Node, editor: Editor, value: ir.Value, axis: int, first: int, last: int) -> ir.Value:
     names = ("first", "last", "axis", "step")
-    settings = [ints(node, editor, name, [n]) for name, n in zip(names, (first, last, axis, 1), strict=True)]
+    settings = [store_ints(node, editor, name, [n]) for name, n in zip(names, (first, last, axis, 1), strict=True)]
     return step(node, editor, "Slice", [value, *settings])

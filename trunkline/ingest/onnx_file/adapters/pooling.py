@@ -11,7 +11,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, pop
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, number, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints, store_number
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 from trunkline.ingest.onnx_file.passes.explicit_attributes import make_explicit
 
@@ -20,7 +20,7 @@ _MOST_TAPS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class _PooledAxis:
     """The window along one spatial axis; ``over`` pixels beyond the padding complete the last one."""
 
     size: int
@@ -76,10 +76,10 @@ def average_pool_19(node: ir.Node, editor: Editor) -> None:
         total = _sum_along(node, editor, total, index, axis)
     uniform = bool((counted == counted.flat[0]).all())
     share = np.asarray(1.0 / counted.flat[0]) if uniform else (1.0 / counted)[None, None]
-    become(node, "Mul", [total, number(node, editor, "share", share)])
+    become(node, "Mul", [total, store_number(node, editor, "share", share)])
 
 
-def _axes(node: ir.Node) -> list[_Axis]:
+def _axes(node: ir.Node) -> list[_PooledAxis]:
     sizes, names = sizes_of(node)[2:], ("kernel_shape", "strides", "dilations")
     pads, ceil_mode = attribute(node, "pads"), bool(attribute(node, "ceil_mode", 0))
     if min(min(attribute(node, name)) for name in names) < 1:
@@ -87,24 +87,24 @@ def _axes(node: ir.Node) -> list[_Axis]:
     windows = zip(*(attribute(node, name) for name in names), strict=True)
     rows = zip(sizes, windows, pads[: len(sizes)], pads[len(sizes) :], strict=True)
     return [
-        _Axis(size, kernel, stride, dilation, begin, end, ceil_mode)
+        _PooledAxis(size, kernel, stride, dilation, begin, end, ceil_mode)
         for size, (kernel, stride, dilation), begin, end in rows
     ]
 
 
-def _padded(node: ir.Node, editor: Editor, axes: list[_Axis]) -> ir.Value:
+def _padded(node: ir.Node, editor: Editor, axes: list[_PooledAxis]) -> ir.Value:
     pads = [0, 0, *(axis.begin for axis in axes), 0, 0, *(axis.end + axis.over for axis in axes)]
     if not any(pads):
         return data_of(node)
-    return step(node, editor, "Pad", [data_of(node), ints(node, editor, "pads", pads)], mode="constant")
+    return step(node, editor, "Pad", [data_of(node), store_ints(node, editor, "pads", pads)], mode="constant")
 
 
-def _sum_along(node: ir.Node, editor: Editor, data: ir.Value, index: int, axis: _Axis) -> ir.Value:
-    def tap(number: int) -> ir.Value:
-        start = number * axis.dilation
+def _sum_along(node: ir.Node, editor: Editor, data: ir.Value, index: int, axis: _PooledAxis) -> ir.Value:
+    def tap(position: int) -> ir.Value:
+        start = position * axis.dilation
         settings = ([start], [start + (axis.count - 1) * axis.stride + 1], [index], [axis.stride])
-        stored = [ints(node, editor, "slice", content) for content in settings]
+        stored = [store_ints(node, editor, "slice", content) for content in settings]
         return step(node, editor, "Slice", [data, *stored])
 
-    taps = [tap(number) for number in range(axis.kernel)]
+    taps = [tap(position) for position in range(axis.kernel)]
     return taps[0] if len(taps) == 1 else step(node, editor, "Sum", taps)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at, pop, put, set_input, static
-from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, ints, sizes_of, step
+from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints
 from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
 
 _ANY_OPSET = 1_000
@@ -57,7 +57,7 @@ def resize_11(node: ir.Node, editor: Editor) -> None:
         return
     value = data_of(node)
     for axis, (floored, _) in picked.items():
-        value = step(node, editor, "Gather", [value, ints(node, editor, "pixels", floored.tolist())], axis=axis)
+        value = step(node, editor, "Gather", [value, store_ints(node, editor, "pixels", floored.tolist())], axis=axis)
     become(node, "Identity", [value])
 
 

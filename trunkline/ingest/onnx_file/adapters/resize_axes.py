@@ -10,7 +10,7 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, put, set_input, static
-from trunkline.ingest.onnx_file.adapters.decompose import ints, sizes_of
+from trunkline.ingest.onnx_file.adapters.decompose import sizes_of, store_ints
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 _MODE = "coordinate_transformation_mode"
@@ -64,7 +64,7 @@ def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
         if any(scale * source != size for source, size in zip(before, kept, strict=True)):
             return
         put(node, _POLICY, "stretch")
-        set_input(node, 3, ints(node, editor, "sizes", kept))
+        set_input(node, 3, store_ints(node, editor, "sizes", kept))
     if attribute(node, _MODE) == "half_pixel_symmetric":
         put(node, _MODE, "half_pixel")
     if attribute(node, _MODE) != _CROP:

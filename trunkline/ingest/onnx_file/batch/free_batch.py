@@ -18,7 +18,7 @@ from trunkline.ingest.onnx_file.batch.batch_axis import batch_axis, mixes_images
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
 from trunkline.ingest.onnx_file.batch.free_reshape import free_reshape, unflatten
 from trunkline.ingest.onnx_file.batch.free_resize import free_resize
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, Sizes, refused, sizes_of
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, Sizes, batch_error, sizes_of
 from trunkline.ingest.onnx_file.batch.merged_rules import work_apart
 from trunkline.ingest.onnx_file.batch.own_image import gather_own, works_along_batch
 from trunkline.ingest.onnx_file.batch.second_batch import OF_NUMBER, SecondBatch
@@ -74,7 +74,7 @@ def _free(node: ir.Node, state: Freeing) -> None:
     reads = state.reads(node)
     if not state.numbered.isdisjoint(inputs_of(node)) and not (reads and works_along_batch(node, state)):
         if reads:
-            raise refused(
+            raise batch_error(
                 node, "computes with constants that number the images of the batch; they must be alike for each"
             )
         state.numbered.update(node.outputs)
@@ -86,11 +86,11 @@ def _free(node: ir.Node, state: Freeing) -> None:
             state.numbered.update(node.outputs)
         return
     if state.second is not None and not state.second.bent.isdisjoint(inputs_of(node)):
-        raise refused(node, OF_NUMBER)
+        raise batch_error(node, OF_NUMBER)
     give_each(node, state)
     axes = _rewrite(node, state, first, second)
     if mixes_images(node):
-        raise refused(node, "mixes the images of a batch")
+        raise batch_error(node, "mixes the images of a batch")
     _infer(node, state, first, second, plain=axes is None)
     _note(node, state, axes, first, second)
 
@@ -127,7 +127,7 @@ def _infer(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes
 def _note(node: ir.Node, state: Freeing, axes: BatchAxis | None, first: list[Sizes], second: list[Sizes]) -> None:
     """Note where the results of ``node`` have their batch, having checked that they are the file's."""
     if _reads_number(node, state):
-        raise refused(node, OF_NUMBER)
+        raise batch_error(node, OF_NUMBER)
     is_alike = all(value in state.alike for value in state.reads(node))
     for value, *sizes in zip(node.outputs, first, second, strict=True):
         if axes is not None or state.second is not None:
@@ -146,7 +146,7 @@ def _keep_batch(node: ir.Node) -> None:
     assert data is not None
     axis = batch_axis(data)
     if axes is not None and axis is not None and axis in [int(a) % len(shape_of(data)) for a in axes.ravel()]:
-        raise refused(node, "takes the batch axis away, which is possible for one image only")
+        raise batch_error(node, "takes the batch axis away, which is possible for one image only")
 
 
 def _free_expand(node: ir.Node, state: Freeing) -> None:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import put, set_input, static
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis, places
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, Sizes, refused
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, Sizes, batch_error
 from trunkline.text import shape_text
 
 
@@ -39,15 +39,15 @@ def free_reshape(node: ir.Node, state: Freeing, result: Sizes, second: Sizes) ->
     data, sizes = node.inputs[0], static(node, 1)
     axis = None if data is None else state.of(data)
     if data is None or axis is None or sizes is None:
-        raise refused(node, "takes its sizes from what is computed from the image")
+        raise batch_error(node, "takes its sizes from what is computed from the image")
     shape = shape_of(data)
     if math.prod(result) != math.prod(size or state.batch for size in shape):
-        raise refused(node, f"from {shape_text(shape)} to {shape_text(result)} changes how many numbers there are")
+        raise batch_error(node, f"from {shape_text(shape)} to {shape_text(result)} changes how many numbers there are")
     ahead = math.prod(size or 1 for size in shape[: axis.place])
     found = [place for place in places(result, state.batch, ahead) if _holds(place, result, second, state)]
     if not found:
         text = f"from {shape_text(shape)} to {_text(result, second)} tears the images of the batch apart, or mixes them"
-        raise refused(node, text)
+        raise batch_error(node, text)
     # Where a file of one image leaves a choice, the batch stays by itself, and in front.
     target = min(found, key=lambda place: (place.extra, place.before, place.axis))
     # No size is 0 here, so allowzero changed nothing so far; from now on 0 means "as the input".
@@ -68,7 +68,7 @@ def _holds(place: BatchAxis, result: Sizes, second: Sizes, state: Freeing) -> bo
     if state.second is None:
         return True
     wanted = list(result)
-    wanted[place.axis] = place.before * WITNESSES[1] * place.behind
+    wanted[place.axis] = place.before * PROBE_BATCHES[1] * place.behind
     return tuple(wanted) == second
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.free_shapes import ADVICE, WITNESSES
+from trunkline.graph.free_shapes import ADVICE, PROBE_BATCHES
 from trunkline.graph.graph import inputs_of, name_of, shape_of
 from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.batch.batch_axis import batch_axis
@@ -69,25 +68,20 @@ class Freeing:
         Raises:
             InvalidModel: The Graph's result is another one.
         """
-        batches = [self.batch] if self.second is None else WITNESSES
+        batches = [self.batch] if self.second is None else PROBE_BATCHES
         shape = shape_of(value)
         for batch, sizes in zip(batches, (first, second), strict=False):
             if batch_axis(value) != axis.place or tuple(axis.joined(shape, batch)) != sizes:
-                raise refused(node, "works for one number of images only")
+                raise batch_error(node, "works for one number of images only")
         if axis.extra:
             self.merged[value] = axis
             if value.is_graph_output():
-                raise refused(node, f"gives a result that merges {merged_text(axis)}")
+                raise batch_error(node, f"gives a result that merges {merged_text(axis)}")
 
 
 def sizes_of(value: ir.Value) -> Sizes:
     """Return the sizes of a value as the file has them, before its batch is freed."""
     return tuple(size or 0 for size in shape_of(value))
-
-
-def static_values(node: ir.Node) -> Iterator[tuple[int, ir.Value]]:
-    """Yield the inputs of ``node`` that have no batch, with their index."""
-    return ((i, value) for i, value in enumerate(node.inputs) if value is not None and batch_axis(value) is None)
 
 
 def merged_text(axis: BatchAxis) -> str:
@@ -96,6 +90,6 @@ def merged_text(axis: BatchAxis) -> str:
     return f"{', '.join(sizes[:-1])} and {sizes[-1]} into one axis" if len(sizes) > 1 else "the batch"
 
 
-def refused(node: ir.Node, text: str) -> InvalidModel:
+def batch_error(node: ir.Node, text: str) -> InvalidModel:
     """Return the error for a node that cannot work on each image by itself."""
     return InvalidModel(f"{node.op_type} {text}", place=name_of(node), advice=ADVICE)

@@ -9,7 +9,7 @@ from trunkline.graph.elementwise import BROADCASTING, UNARY
 from trunkline.graph.graph import array_of, name_of, shape_of
 from trunkline.ingest.onnx_file.batch.batch_axis import batch_axis
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, refused
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error
 from trunkline.text import quoted
 
 SPREADING = BROADCASTING | {"PRelu"}
@@ -37,7 +37,7 @@ def common_axis(node: ir.Node, state: Freeing, operands: list[ir.Value | None]) 
     ends = {state.rank(value) - axis.axis for value in operands if value is not None and (axis := state.of(value))}
     merges = {(axis.before, axis.behind) for axis in axes}
     if len(ends) != 1 or len(merges) != 1:
-        raise refused(node, "takes values together whose batches are at different places, or merged differently")
+        raise batch_error(node, "takes values together whose batches are at different places, or merged differently")
     return max(axes, key=lambda axis: axis.axis), ends.pop()
 
 
@@ -69,7 +69,7 @@ def stand_beside(node: ir.Node, index: int, state: Freeing, axis: BatchAxis, fro
         sizes = own.apart(shape, 1)
         value = once(node, value, state, own)
     else:
-        raise refused(node, f"joins {shape} with values that merge the batch otherwise")
+        raise batch_error(node, f"joins {shape} with values that merge the batch otherwise")
     if sizes != [size or 1 for size in shape_of(value)]:
         value = reshaped(node, value, state, sizes)
     node.replace_input_with(index, value)
@@ -89,7 +89,9 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
     each = content.reshape(axis.apart(content.shape, state.batch))
     first = each.take([0], axis=axis.place)
     if not np.array_equal(each, np.broadcast_to(first, each.shape), equal_nan=content.dtype.kind == "f"):
-        raise refused(node, f"reads {quoted(name_of(value))}, which has other numbers for each of {state.batch} images")
+        raise batch_error(
+            node, f"reads {quoted(name_of(value))}, which has other numbers for each of {state.batch} images"
+        )
     made = state.editor.store(state.editor.fresh(f"{name_of(value)}.once"), ir.Tensor(first))
     made.metadata_props.update(value.metadata_props)
     return made
@@ -101,7 +103,7 @@ def _repeated_once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAx
     data = None if expand is None or expand.op_type != "Expand" else expand.inputs[0]
     place = -1 if data is None else axis.axis - len(shape_of(value)) + len(shape_of(data))
     if data is None or axis.extra or (place >= 0 and shape_of(data)[place] != 1):
-        raise refused(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
+        raise batch_error(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
     sizes = axis.ones([size or 1 for size in shape_of(value)])
     shape = state.editor.constant(f"{name_of(value)}.shape", sizes, np.int64)
     made = state.editor.before(node, "Expand", [data, shape], {})

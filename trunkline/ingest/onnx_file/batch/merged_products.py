@@ -14,7 +14,7 @@ from trunkline.graph.passes.editor import put
 from trunkline.ingest.onnx_file.adapters.decompose import become
 from trunkline.ingest.onnx_file.batch.batch_axis import batch_axis
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, merged_text, refused
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error, merged_text
 from trunkline.ingest.onnx_file.batch.merged_operands import common_axis, stand_beside
 
 
@@ -31,7 +31,7 @@ def matmul(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
         return axis.at(max(ranks) - from_end)
     is_row = from_end == 2 and batch_axis(right) is None and ranks[1] <= 2
     if not is_row:
-        raise refused(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
+        raise batch_error(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
     return axis
 
 
@@ -41,11 +41,11 @@ def gemm(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     others = [value for value in (weight, bias) if value is not None]
     if data is None or weight is None or axis.axis != 0 or attribute(node, "transA", 0):
-        raise refused(node, f"sums along an axis for which the file merges {merged_text(axis)}")
+        raise batch_error(node, f"sums along an axis for which the file merges {merged_text(axis)}")
     if any(batch_axis(value) is not None for value in others):
-        raise refused(node, "takes two values together that both have a batch")
+        raise batch_error(node, "takes two values together that both have a batch")
     if bias is not None and len(shape_of(bias)) == 2 and shape_of(bias)[0] != 1:
-        raise refused(
+        raise batch_error(
             node,
             f"adds other numbers to each row, of which the file makes one axis with the batch: {merged_text(axis)}",
         )
@@ -88,7 +88,7 @@ def einsum(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
         or counted != len(merged)
         or result.count(letter) != 1
     ):
-        raise refused(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
+        raise batch_error(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
     unused = [other for other in ascii_letters if other not in equation][: axis.extra]
     before, behind = unused[: axis.before > 1], unused[axis.before > 1 :]
     put(node, "equation", equation.replace(letter, "".join([*before, letter, *behind])))
@@ -102,7 +102,7 @@ def batch_normalization(node: ir.Node, state: Freeing, axis: BatchAxis) -> Batch
     """
     data = node.inputs[0]
     if data is None or axis.axis != 0:
-        raise refused(node, f"has channels for which the file merges {merged_text(axis)}")
+        raise batch_error(node, f"has channels for which the file merges {merged_text(axis)}")
     rank = len(shape_of(data))
     channel = axis.other(1)
     perm = [axis.place, channel, *(place for place in range(rank) if place not in (axis.place, channel))]

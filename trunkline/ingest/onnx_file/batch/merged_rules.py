@@ -14,7 +14,7 @@ import onnx_ir as ir
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import put, set_input, static
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, merged_text, refused
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error, merged_text
 from trunkline.ingest.onnx_file.batch.merged_operands import ELEMENTWISE, align
 from trunkline.ingest.onnx_file.batch.merged_products import batch_normalization, einsum, gemm, matmul
 from trunkline.ingest.onnx_file.batch.merged_windows import WINDOWS, windows
@@ -36,7 +36,7 @@ def work_apart(node: ir.Node, state: Freeing) -> BatchAxis:
     axis = None if data is None else state.merged.get(data)
     if rule is None or (axis is None and node.op_type not in ("Einsum", "MatMul")):
         which = next(found for value in node.inputs if value is not None and (found := state.merged.get(value)))
-        raise refused(node, f"works on a value for which the file merges {merged_text(which)}")
+        raise batch_error(node, f"works on a value for which the file merges {merged_text(which)}")
     return rule(node, state, axis or BatchAxis(0))
 
 
@@ -46,7 +46,7 @@ def axis_in_graph(node: ir.Node, state: Freeing, axis: BatchAxis, along: int) ->
     assert data is not None
     along %= state.rank(data)
     if along == axis.axis:
-        raise refused(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
+        raise batch_error(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
     return axis.other(along)
 
 
@@ -61,7 +61,7 @@ def _along(default: int) -> Rule:
 def _along_input(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     along = static(node, 1)
     if along is None:
-        raise refused(node, "works along an axis that is not stored")
+        raise batch_error(node, "works along an axis that is not stored")
     _set(node, state, 1, "axis", np.int64(axis_in_graph(node, state, axis, int(along.ravel()[0]))))
     return axis
 
@@ -69,7 +69,7 @@ def _along_input(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _layer(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     first = axis_in_graph(node, state, axis, attribute(node, "axis", -1))
     if first < axis.place:
-        raise refused(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
+        raise batch_error(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
     put(node, "axis", first)
     return axis
 
@@ -92,7 +92,7 @@ def _squeeze(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 
 def _concat(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     if any(value is None or state.of(value) != axis for value in node.inputs):
-        raise refused(node, "joins values whose batches are merged differently")
+        raise batch_error(node, "joins values whose batches are merged differently")
     put(node, "axis", axis_in_graph(node, state, axis, attribute(node, "axis")))
     return axis
 
@@ -100,7 +100,7 @@ def _concat(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _unsqueeze(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     data, new = node.inputs[0], static(node, 1)
     if new is None or data is None:
-        raise refused(node, "adds axes that are not stored")
+        raise batch_error(node, "adds axes that are not stored")
     rank = state.rank(data) + new.size
     added = {int(place) % rank for place in new.ravel()}
     kept = [place for place in range(rank) if place not in added]
@@ -131,10 +131,10 @@ def _transpose(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _pad(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     pads = static(node, 1)
     if pads is None:
-        raise refused(node, "pads by sizes that are not stored")
+        raise batch_error(node, "pads by sizes that are not stored")
     ends = pads.reshape(2, -1)
     if ends[:, axis.axis].any():
-        raise refused(node, "mixes the images of a batch")
+        raise batch_error(node, "mixes the images of a batch")
     apart = np.insert(ends, [axis.axis] * axis.extra, 0, axis=1)
     _set(node, state, 1, "pads", apart.ravel())
     return axis
@@ -143,7 +143,7 @@ def _pad(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _tile(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     times = static(node, 1)
     if times is None or times.ravel()[axis.axis] != 1:
-        raise refused(node, "repeats the images of a batch")
+        raise batch_error(node, "repeats the images of a batch")
     _set(node, state, 1, "repeats", axis.ones([int(count) for count in times.ravel()]))
     return axis
 
@@ -160,7 +160,7 @@ def _expand(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _axes_input(node: ir.Node, state: Freeing, axis: BatchAxis, index: int) -> list[int]:
     named = static(node, index)
     if named is None:
-        raise refused(node, "works along axes that are not stored")
+        raise batch_error(node, "works along axes that are not stored")
     places = [axis_in_graph(node, state, axis, int(along)) for along in named.ravel()]
     _set(node, state, index, "axes", places)
     return places

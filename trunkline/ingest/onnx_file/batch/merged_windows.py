@@ -16,7 +16,7 @@ import onnx_ir as ir
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.ingest.onnx_file.adapters.decompose import become
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, merged_text, refused
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error, merged_text
 from trunkline.ingest.onnx_file.batch.merged_products import plain_attributes, put_before
 
 _POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
@@ -32,7 +32,7 @@ def windows(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     assert data is not None
     spatial = state.rank(data) - 2
     if axis.axis != 0 or axis.before > 1 or not 1 <= spatial <= _MOST_AXES or len(node.outputs) > 1:
-        raise refused(node, f"needs images first and channels second; the file merges {merged_text(axis)}")
+        raise batch_error(node, f"needs images first and channels second; the file merges {merged_text(axis)}")
     if node.op_type in _POOLS:
         _pool(node, state, data)
     elif node.op_type == "InstanceNormalization":

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import attribute, inputs_of, name_of, shape_of
 from trunkline.graph.passes.editor import put
 from trunkline.ingest.onnx_file.adapters.decompose import become
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
-from trunkline.ingest.onnx_file.batch.freeing import Freeing, refused
+from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error
 from trunkline.ingest.onnx_file.batch.second_batch import SecondBatch
 from trunkline.ingest.onnx_file.batch.standing import Array, computed, known_sizes, standing
 from trunkline.ingest.onnx_file.proto.operators import EVALUATED
@@ -47,10 +47,10 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
     assert axis is not None
     tables = _tables(indices, state)
     if not tables or axis.before > 1:
-        raise refused(node, "picks images or parts of them out of the batch")
+        raise batch_error(node, "picks images or parts of them out of the batch")
     own = [_own_table(table, batch, axis.behind) for batch, table in tables]
     if own[0] is None or any(other is None or not np.array_equal(own[0], other) for other in own):
-        raise refused(node, "picks images or parts of them out of the batch: it mixes images")
+        raise batch_error(node, "picks images or parts of them out of the batch: it mixes images")
     table = own[0]
     sizes = [size or 1 for size in shape_of(data)]
     count, rest = table.shape[0], table.shape[1:]
@@ -62,7 +62,7 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
         become(node, "Reshape", [data, state.editor.constant(f"{name_of(node)}.shape", kept, np.int64)], allowzero=0)
         return result
     if axis.behind == 1:
-        raise refused(node, "repeats the images of a batch")
+        raise batch_error(node, "repeats the images of a batch")
     shape = table.shape if count > 1 else rest
     put(node, "axis", place + 1)
     node.replace_input_with(1, state.editor.constant(f"{name_of(node)}.indices", table.reshape(shape), np.int64))
@@ -72,7 +72,7 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
 def _tables(indices: ir.Value, state: Freeing) -> list[tuple[int, Array]]:
     if state.second is not None:
         both = _at_both(indices, state.second)
-        return [] if both is None else list(zip(WITNESSES, both, strict=True))
+        return [] if both is None else list(zip(PROBE_BATCHES, both, strict=True))
     stored = indices.const_value
     return [] if stored is None else [(state.batch, stored.numpy())]
 

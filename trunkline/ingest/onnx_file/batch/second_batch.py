@@ -1,8 +1,8 @@
 """Follow what a file's sizes would be for a second batch size: what depends on the batch is then known, not guessed.
 
-While a file with a free batch is read, its batch stands at the first of :data:`WITNESSES`, so that arithmetic on sizes
-can be computed. A number that came of it looks like any other. So each shape, and each stored tensor that such
-arithmetic gives, is kept for the second witness too, where it differs there.
+While a file with a free batch is read, its batch stands at the first of :data:`PROBE_BATCHES`, so that arithmetic on
+sizes can be computed. A number that came of it looks like any other. So each shape, and each stored tensor that such
+arithmetic gives, is kept for the second of them too, where it differs there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.free_shapes import ADVICE, WITNESSES, name_batch
+from trunkline.graph.free_shapes import ADVICE, PROBE_BATCHES, name_batch
 from trunkline.graph.graph import CONSTANT, ROLE_KEY, array_of, attribute, inputs_of, is_weight, name_of
 from trunkline.graph.node_shapes import infer_node
 from trunkline.graph.passes.editor import Editor, set_input, static
@@ -56,7 +56,7 @@ class SecondBatch:
         self.bent: set[ir.Value] = set()
         self._followed: set[ir.Node] = set()
         for image in images:
-            self.shapes[image] = (WITNESSES[1], *known_sizes(image)[1:])
+            self.shapes[image] = (PROBE_BATCHES[1], *known_sizes(image)[1:])
 
     def touches(self, node: ir.Node) -> bool:
         """Whether ``node`` reads anything that differs."""
@@ -110,7 +110,7 @@ class SecondBatch:
             return
         first = array_of(new)
         follows = array_of(old) != self.contents[old]
-        self.contents[new] = np.where(follows, first // WITNESSES[0] * WITNESSES[1], first)
+        self.contents[new] = np.where(follows, first // PROBE_BATCHES[0] * PROBE_BATCHES[1], first)
 
     def follow(self, node: ir.Node) -> None:
         """Note the shapes that ``node``, whose shapes are known for the first batch size, has for the second.
@@ -234,5 +234,5 @@ def _in_proportion(first: Array, second: Array, batch: int) -> Array:
     """Return what a number is for ``batch`` images, that grows evenly from the first witness to the second."""
     if first.dtype == np.bool_:
         return first
-    slope = (second.astype(np.float64) - first) / (WITNESSES[1] - WITNESSES[0])
-    return np.asarray(first + slope * (batch - WITNESSES[0])).astype(first.dtype)
+    slope = (second.astype(np.float64) - first) / (PROBE_BATCHES[1] - PROBE_BATCHES[0])
+    return np.asarray(first + slope * (batch - PROBE_BATCHES[0])).astype(first.dtype)

@@ -10,7 +10,7 @@ from trunkline.graph.passes.eliminate_identity import eliminate
 from trunkline.graph.roles import may_train
 from trunkline.ingest.onnx_file.batch.freeing import Freeing
 from trunkline.ingest.onnx_file.batch.spread import VIEWS
-from trunkline.ingest.onnx_file.passes.fold_constants import Folder
+from trunkline.ingest.onnx_file.passes.fold_constants import ConstantFolder
 from trunkline.limits import Budget
 
 
@@ -25,7 +25,7 @@ def settle(graph: ir.Graph, state: Freeing, budget: Budget) -> None:
     for value in state.alike:
         sizes = [size or 1 for size in shape_of(value)]
         value.shape = ir.Shape(sizes)
-    folder = Folder(state.editor, budget)
+    folder = ConstantFolder(state.editor, budget)
     for node in list(graph):
         if node.outputs[0] in state.alike or node in state.editor.added:
             _store(graph, node, folder)
@@ -33,7 +33,7 @@ def settle(graph: ir.Graph, state: Freeing, budget: Budget) -> None:
         _skip(graph, node)
 
 
-def _store(graph: ir.Graph, node: ir.Node, folder: Folder) -> None:
+def _store(graph: ir.Graph, node: ir.Node, folder: ConstantFolder) -> None:
     if any(not value.is_initializer() for value in inputs_of(node)):
         return
     source = node.inputs[0]

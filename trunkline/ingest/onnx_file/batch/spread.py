@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.free_shapes import WITNESSES
+from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import BATCH, name_of, shape_of
 from trunkline.graph.passes.editor import set_input, static
 from trunkline.ingest.onnx_file.batch.batch_axis import batch_axis
@@ -178,8 +178,8 @@ def _axis(first: Sizes, second: Sizes) -> BatchAxis | None:
     places = [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
     if len(places) != 1:
         return None
-    behind, rest = divmod(first[places[0]], WITNESSES[0])
-    is_whole = not rest and second[places[0]] == behind * WITNESSES[1]
+    behind, rest = divmod(first[places[0]], PROBE_BATCHES[0])
+    is_whole = not rest and second[places[0]] == behind * PROBE_BATCHES[1]
     return BatchAxis(places[0], 1, behind) if is_whole else None
 
 

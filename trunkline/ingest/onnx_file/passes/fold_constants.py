@@ -44,7 +44,7 @@ Key = tuple[object, ...]
 
 
 @dataclass(slots=True)
-class Folder:
+class ConstantFolder:
     """Folds the nodes of one graph, one at a time, in order.
 
     A weight stays one initializer: equal foldings of it become one, a weight folded for its only reader keeps

@@ -19,7 +19,7 @@ _TO_THE_END = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class AxisRun:
     """A run of one axis."""
 
     axis: int
@@ -51,7 +51,7 @@ def _mend(graph: ir.Graph, node: ir.Node) -> bool:
     return eliminate(graph, node)
 
 
-def _cuts(node: ir.Node) -> list[Cut] | None:
+def _cuts(node: ir.Node) -> list[AxisRun] | None:
     """Return what is cut to less than it was, axis by axis; ``None`` where that is not a run, or not known."""
     settings = [static(node, index) for index in range(1, 5)]
     data = node.inputs[0]
@@ -59,24 +59,24 @@ def _cuts(node: ir.Node) -> list[Cut] | None:
         return None
     shape = shape_of(data)
     rows = zip(*(found.ravel().tolist() for found in settings if found is not None), strict=True)
-    cuts: list[Cut] = []
+    cuts: list[AxisRun] = []
     for start, end, axis, step in rows:
         size = shape[axis % len(shape)]
         if step != 1 or (size is None and not (start == 0 and end >= _TO_THE_END)):
             return None
         if size is not None and (taken := range(size)[start:end]) != range(size):
-            cuts.append(Cut(axis % len(shape), taken.start, taken.stop))
+            cuts.append(AxisRun(axis % len(shape), taken.start, taken.stop))
     return cuts
 
 
-def _part(data: ir.Value, cuts: list[Cut]) -> ir.Value | None:
+def _part(data: ir.Value, cuts: list[AxisRun]) -> ir.Value | None:
     """Return the input of the Concat that writes ``data`` which lies where the only cut takes a run."""
     concat = data.producer()
     if concat is None or concat.op_type != "Concat" or len(cuts) != 1:
         return None
     axis = attribute(concat, "axis") % len(shape_of(data))
     for value, start, end in _spans(concat, axis):
-        if cuts[0] == Cut(axis, start, end) and shape_of(value)[:axis] == shape_of(data)[:axis]:
+        if cuts[0] == AxisRun(axis, start, end) and shape_of(value)[:axis] == shape_of(data)[:axis]:
             return value
     return None
 

@@ -19,6 +19,7 @@ _NAMES = {"then_branch", "else_branch"}
 
 def is_fork(node: onnx.NodeProto) -> bool:
     """Whether ``node`` is an If with two branches."""
+    # By count too: an attribute that is given twice is one name in the set below.
     if node.op_type != "If" or node.domain or len(node.attribute) != len(_NAMES):
         return False
     return {item.name for item in node.attribute if item.type == onnx.AttributeProto.GRAPH} == _NAMES
@@ -52,6 +53,7 @@ def branch_problems(graph: onnx.GraphProto, limits: Limits, outside: Collection[
 
 
 def _problems(branch: onnx.GraphProto, outputs: int, outside: set[str], place: str) -> Iterator[Problem]:
+    # ONNX gives the branches of an If no inputs: they read the names around them.
     if branch.input or branch.sparse_initializer or any(map(is_external, branch.initializer)):
         yield Problem("a branch with inputs, sparse or external weights, which are not supported", place)
     if len(branch.output) != outputs or len(branch.node) == 0:

@@ -22,7 +22,7 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _DEFAULT = ("", "ai.onnx")
 _SIZES = frozenset({"Shape", "Size"})
 REARRANGING = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Operators that make something else than a map of a map."""
+"""Operators that rearrange a map, as into a sequence: what they give is no map any more, and what they read is."""
 _SHOWN = 6
 """Ends that are named to the user, at most."""
 _GUESSED_FROM = 20_000
@@ -30,7 +30,7 @@ _GUESSED_FROM = 20_000
 
 
 def cut_at(graph: onnx.GraphProto, features: Sequence[str], place: str) -> str:
-    """Make the values called ``features`` the only outputs of ``graph``; what they do not need is gone.
+    """Make the values called ``features`` the only outputs of ``graph``, and remove what they do not need.
 
     Args:
         graph: The graph of a file that nothing has been checked of yet.
@@ -61,7 +61,9 @@ def drop_unreadable(proto: onnx.ModelProto) -> str:
     """
     opset = max((entry.version for entry in proto.opset_import if entry.domain in _DEFAULT), default=0)
     parting = _parting(proto.graph, opset)
-    if not parting.left or not parting.ends or any(_has_weights(node, parting.computed) for node in parting.left):
+    if not parting.left or not parting.ends:
+        return ""
+    if any(_has_weights(node, parting.computed) for node in parting.left):
         return ""
     _keep(proto.graph, parting.ends)
     return f"left out {len(parting.left)} nodes from the first that cannot be read on: {', '.join(parting.operators)}"
@@ -69,6 +71,7 @@ def drop_unreadable(proto: onnx.ModelProto) -> str:
 
 def readable_ends(graph: onnx.GraphProto, opset: int) -> list[str]:
     """Return the last values before what cannot be read, a few at most; none where the only input is no image."""
+    # Advice to cut a network of text or sound would lead to the next error.
     stored = {tensor.name for tensor in graph.initializer}
     images = [value for value in graph.input if value.name not in stored]
     if len(images) != 1 or len(images[0].type.tensor_type.shape.dim) != 4:
@@ -83,7 +86,7 @@ def readable_ends(graph: onnx.GraphProto, opset: int) -> list[str]:
 
 def _map_behind(name: str, writers: Mapping[str, onnx.NodeProto]) -> str:
     """Return what a value has been rearranged from: a map, where a sequence is made of it."""
-    seen = {name}
+    seen = {name}  # nothing of the file has been checked: its nodes may read each other in a circle
     while name in writers and writers[name].input and writers[name].input[0] not in seen:
         name = writers[name].input[0]
         seen.add(name)
@@ -94,10 +97,10 @@ class _Parting(NamedTuple):
     """A graph parted where it stops to be readable.
 
     Attributes:
-        left: The nodes that cannot be read, and those that depend on them.
-        ends: The outputs of what is left.
-        operators: What cannot be read.
-        computed: All values that depend on the image, readable or not.
+        left: The nodes to leave out: those that cannot be read, and those that depend on them.
+        ends: The names of the outputs of what remains.
+        operators: The operators that cannot be read.
+        computed: The names of all values that depend on the image, readable or not.
     """
 
     left: list[onnx.NodeProto]
@@ -108,7 +111,8 @@ class _Parting(NamedTuple):
 
 def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
     images = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
-    computed, lost, operators = set(images), set[str](), dict[str, None]()
+    computed, lost = set(images), set[str]()
+    operators: dict[str, None] = {}
     left: list[onnx.NodeProto] = []
     for node in _in_order(graph):
         unreadable = _is_unreadable(node, computed, opset)
@@ -117,7 +121,7 @@ def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
         if unreadable or not lost.isdisjoint(_reads(node)):
             left.append(node)
             lost.update(node.output)
-        elif node.op_type not in _SIZES and not computed.isdisjoint(_reads(node)):
+        elif node.op_type not in _SIZES and not computed.isdisjoint(_reads(node)):  # sizes are known while reading
             computed.update(node.output)
     ends = [value.name for value in graph.output if value.name in computed]
     ends += [name for node in left for name in _reads(node) if name in computed and name not in images]
@@ -125,6 +129,7 @@ def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
 
 
 def _value_named(graph: onnx.GraphProto, wanted: str, place: str, problems: list[Problem]) -> Iterator[str]:
+    """Yield the name of the value that ``wanted`` means, or add to ``problems`` why there is none."""
     if any(wanted == name for node in graph.node for name in node.output):
         yield wanted
         return
@@ -158,13 +163,14 @@ def _keep(graph: onnx.GraphProto, outputs: list[str]) -> None:
             kept.add(index)
             waiting += _reads(graph.node[index])
     known = {value.name: value for value in (*graph.value_info, *graph.output)}
-    infos = [
-        onnx.ValueInfoProto.FromString(known[name].SerializeToString()) if name in known else None for name in outputs
-    ]
+    infos = [onnx.ValueInfoProto(name=name) for name in outputs]
+    for info in infos:
+        if info.name in known:
+            info.CopyFrom(known[info.name])  # clearing the outputs would take what they hold with them
     _delete(graph.node, (index for index in range(len(graph.node)) if index not in kept))
     _delete(graph.initializer, (i for i, tensor in enumerate(graph.initializer) if tensor.name not in needed))
     del graph.output[:]
-    graph.output.extend(info or onnx.ValueInfoProto(name=name) for name, info in zip(outputs, infos, strict=True))
+    graph.output.extend(infos)
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
@@ -189,15 +195,17 @@ def _delete(items: Any, indices: Iterable[int]) -> None:
 
 
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the nodes so that each follows what it reads; those in a circle are left out."""
+    """Return the nodes so that each follows what it reads; those in a circle are left out (Kahn 1962)."""
     producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    missing = [len({producer[name] for name in node.input if name in producer}) for node in graph.node]
+    missing: list[int] = []
     readers: dict[int, list[int]] = {}
     for index, node in enumerate(graph.node):
-        for source in {producer[name] for name in node.input if name in producer}:
+        sources = {producer[name] for name in node.input if name in producer}
+        missing.append(len(sources))
+        for source in sources:
             readers.setdefault(source, []).append(index)
     ready = [index for index, count in enumerate(missing) if not count]
-    for index in ready:
+    for index in ready:  # grows while it is walked
         for reader in readers.get(index, ()):
             missing[reader] -= 1
             if not missing[reader]:
@@ -208,10 +216,13 @@ def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool:
     """Whether the reader would refuse ``node``: an operator it lacks, or one for sizes only that reads pixels."""
     if why_unsupported(node, opset):
+        # One readable branch is enough: it may be the one that is taken.
         return not is_fork(node) or bool(unsupported_in(node, opset))
     for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
+    # Shape and Size read no pixels: they are folded whatever they are asked of.
     return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)
 
 
 def _has_weights(node: onnx.NodeProto, computed: set[str]) -> bool:
+    """Whether ``node`` is a layer: a product of which one factor does not depend on the image."""
     return node.op_type in _WEIGHTED and not computed.issuperset(filter(None, node.input))

@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 
 from trunkline.errors import InvalidModel
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
 
 
-class Refused(Exception):
+class ExternalDataFault(Exception):
     """Why a tensor's external data is not read, and what to do."""
 
     def __init__(self, message: str, advice: str = "save the model again, with its data beside it") -> None:
@@ -34,28 +34,37 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The bytes of one tensor: ``length`` bytes from ``offset`` on in the file at ``parts`` below the folder."""
+class ByteRange:
+    """The bytes of one tensor in a data file.
+
+    Attributes:
+        parts: The path of the file below the model's folder, part by part.
+        offset: Where its bytes start in the file.
+        length: How many there are.
+    """
 
     parts: tuple[str, ...]
     offset: int
     length: int
 
     @classmethod
-    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> Window:
-        """Read where ``tensor``, which holds ``nbytes`` bytes, says that its data is.
+    def of(cls, tensor: onnx.TensorProto, nbytes: int) -> ByteRange:
+        """Return where the ``nbytes`` bytes of ``tensor`` are, by its ``external_data``.
 
         Raises:
-            Refused: The location leaves the folder, or offset or length are wrong.
+            ExternalDataFault: The location leaves the folder, or offset or length are wrong.
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if len(entries) != len(tensor.external_data):
-            raise Refused("a key of its external data is given twice")
+            # Which of the two counts would depend on the reader.
+            raise ExternalDataFault("a key of its external data is given twice")
         if unknown := sorted(entries.keys() - _KEYS):
-            raise Refused(f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}")
+            raise ExternalDataFault(
+                f"unknown external data key {quoted(unknown[0])}; known are {', '.join(sorted(_KEYS))}"
+            )
         length = _count(entries, "length", nbytes)
         if length != nbytes:
-            raise Refused(f"its external data has {length} bytes, its shape and type need {nbytes}")
+            raise ExternalDataFault(f"its external data has {length} bytes, its shape and type need {nbytes}")
         return cls(_parts(entries.get("location", "")), _count(entries, "offset", 0), length)
 
 
@@ -67,17 +76,18 @@ class ExternalData:
         self._limits = limits
         self._maps: dict[tuple[str, ...], memoryview] = {}
 
-    def array(self, window: Window, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    def array(self, window: ByteRange, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return a read-only view of one tensor.
 
         Raises:
-            Refused: The file is missing, not a plain file of this folder, or too short.
+            ExternalDataFault: The file is missing, not a plain file of this folder, or too short.
         """
         content = self._content(window.parts)
         if window.offset + window.length > len(content):
             end = window.offset + window.length
-            raise Refused(f"its external data ends at byte {end}, the file has {len(content)}")
+            raise ExternalDataFault(f"its external data ends at byte {end}, the file has {len(content)}")
         part = content[window.offset : window.offset + window.length]
+        # ONNX stores little-endian, whatever the machine.
         return np.frombuffer(part, dtype=dtype.newbyteorder("<")).reshape(tuple(shape))
 
     def _content(self, parts: tuple[str, ...]) -> memoryview:
@@ -85,7 +95,7 @@ class ExternalData:
             try:
                 self._maps[parts] = _map(self._folder, parts, self._limits.file_bytes)
             except OSError as error:
-                raise Refused(
+                raise ExternalDataFault(
                     f"external data file {quoted('/'.join(parts))} cannot be read: {error.strerror}"
                 ) from error
         return self._maps[parts]
@@ -93,25 +103,31 @@ class ExternalData:
 
 def _count(entries: dict[str, str], key: str, default: int) -> int:
     text = entries.get(key, str(default))
+    # 18 digits fit into 64 bits. Beyond ASCII, isdigit() is also true of what int() refuses, such as "²".
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Refused(f"external data {key} {quoted(text[:40])} is not a whole number of bytes")
+        raise ExternalDataFault(f"external data {key} {quoted(text[:40])} is not a whole number of bytes")
     return int(text)
 
 
 def _parts(location: str) -> tuple[str, ...]:
+    """Split a location at its slashes, and refuse any that could lead out of the folder."""
+    # On Windows a backslash separates folders, and a colon ends the name of a drive.
     if not location or "\0" in location or "\\" in location or ":" in location:
-        raise Refused(f"external data location {quoted(location)} is not the plain name of a file")
+        raise ExternalDataFault(f"external data location {quoted(location)} is not the plain name of a file")
     if location.startswith("/"):
-        raise Refused(f"external data location {quoted(location)} is absolute; it must be in the model's folder")
+        raise ExternalDataFault(
+            f"external data location {quoted(location)} is absolute; it must be in the model's folder"
+        )
     parts = tuple(part for part in location.split("/") if part not in ("", "."))
     if not parts or ".." in parts or location.endswith(("/", "/.")):
-        raise Refused(f"external data location {quoted(location)} does not name a file in the model's folder")
+        raise ExternalDataFault(f"external data location {quoted(location)} does not name a file in the model's folder")
     return parts
 
 
 def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
-    if os.open not in os.supports_dir_fd:
-        raise Refused("external data cannot be opened safely on this system", "save the model in one file")
+    """Map the file at ``parts`` below ``folder``, opening each folder on the way relative to the one before."""
+    if os.open not in os.supports_dir_fd:  # Windows
+        raise ExternalDataFault("external data cannot be opened safely on this system", "save the model in one file")
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -126,19 +142,23 @@ def _map(folder: Path, parts: tuple[str, ...], limit_bytes: int) -> memoryview:
 
 def _map_file(name: str, folder: int, limit_bytes: int) -> memoryview:
     _check(_refuse_link(name, folder), name, limit_bytes)
+    # Without O_NONBLOCK, opening a pipe that was put there since would wait for a writer.
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
+        # The name may have come to mean another file between the first check and the opening.
         status = os.fstat(file)
         _check(status, name, limit_bytes)
-        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if status.st_size else memoryview(b"")
+        if not status.st_size:
+            return memoryview(b"")  # an empty file cannot be mapped
+        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
     finally:
-        os.close(file)
+        os.close(file)  # the mapping stays
 
 
 def _refuse_link(name: str, folder: int) -> os.stat_result:
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        raise Refused(
+        raise ExternalDataFault(
             f"external data goes through the link {quoted(name)}", f"copy what it points to: cp -rL {name} COPY"
         )
     return status
@@ -146,17 +166,18 @@ def _refuse_link(name: str, folder: int) -> os.stat_result:
 
 def _check(status: os.stat_result, name: str, limit_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Refused(f"external data {quoted(name)} is not a regular file")
+        raise ExternalDataFault(f"external data {quoted(name)} is not a regular file")
     if status.st_nlink > 1:
+        # The same content may be somebody's secret under another name.
         advice = f"replace it by a copy of its own: cp {name} COPY && mv COPY {name}"
-        raise Refused(f"external data file {quoted(name)} has another name elsewhere (a hard link)", advice)
+        raise ExternalDataFault(f"external data file {quoted(name)} has another name elsewhere (a hard link)", advice)
     if status.st_size > limit_bytes:
-        raise Refused(
+        raise ExternalDataFault(
             f"external data file {quoted(name)} holds {status.st_size:,} bytes; at most {limit_bytes:,} are read",
-            allow("file_bytes", status.st_size),
+            how_to_raise("file_bytes", status.st_size),
         )
 
 
-def refused(error: Refused, name: str) -> InvalidModel:
+def external_data_error(error: ExternalDataFault, name: str) -> InvalidModel:
     """Return ``error`` as the user's error about the tensor called ``name``."""
     return InvalidModel(f"tensor {quoted(name)}: {error}", place=name, advice=error.advice)

@@ -1,4 +1,4 @@
-"""Say a parsed ONNX file in plain operators: functions of its own are inlined, and the default domain has no name."""
+"""Rewrite a parsed ONNX file in plain operators: its own functions are inlined, and the default domain has no name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 from onnx import inliner
 
 from trunkline.errors import InvalidModel
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 
 _LONG_NAME = "ai.onnx"
 """The default domain, written out."""
@@ -22,14 +22,15 @@ Key = tuple[str, str, str]
 """What a call names its function by: domain, name, overload."""
 
 
-def write_plainly(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
-    """Take the detours out of ``proto``; what is not one is left for the scan to judge.
+def inline_functions(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
+    """Inline the functions of ``proto``, and write the default domain as ``""``. The rest is left for the scan.
 
     Raises:
         InvalidModel: Functions call each other in a circle, or inlining them gives more nodes than ``limits``.
     """
     for part in (proto, *proto.functions):
         nodes = _all_nodes(proto.graph if part is proto else part)
+        # ONNX reads both names as one domain, but nothing that compares strings does.
         for named in [item for item in (*part.opset_import, *nodes) if item.domain == _LONG_NAME]:
             named.domain = ""
     if proto.functions:
@@ -47,7 +48,8 @@ def _all_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.Nod
 
 
 def _inline(proto: onnx.ModelProto, place: str) -> None:
-    """Put the bodies of functions in the place of their calls. Weights are not copied: only names are passed on."""
+    """Put the bodies of functions in the place of their calls."""
+    # onnx's inliner copies the model it is given. A shell that holds the names of weights keeps them from being copied.
     shell = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
     graph = proto.graph
     shell.graph.name = graph.name
@@ -70,9 +72,10 @@ def _check_growth(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
     bodies = {(item.domain, item.name, item.overload): [*_all_nodes(item)] for item in proto.functions}
     graph = [*_all_nodes(proto.graph)]
     sizes: dict[Key, int] = {}
+    # Every round settles the functions whose callees are settled. Those in a circle never are.
     for _ in range(min(len(bodies), limits.depth)):
-        ready = {key: size for key in bodies.keys() - sizes if (size := _size(bodies[key], bodies, sizes)) is not None}
-        sizes.update(ready)
+        found = {key: _size(bodies[key], bodies, sizes) for key in bodies.keys() - sizes}
+        sizes.update({key: size for key, size in found.items() if size is not None})
     total = _size(graph, bodies, sizes)
     if total is None:
         stuck = ", ".join(sorted(name for _, name, _ in bodies.keys() - sizes)[:5])
@@ -80,7 +83,7 @@ def _check_growth(proto: onnx.ModelProto, limits: Limits, place: str) -> None:
         raise InvalidModel(text, place=place, advice="export the model without functions")
     if total > limits.nodes:
         text = f"{total:,} nodes with its functions inlined; at most {limits.nodes:,} are read"
-        raise InvalidModel(text, place=place, advice=allow("nodes", total))
+        raise InvalidModel(text, place=place, advice=how_to_raise("nodes", total))
     # A call may hand a tensor down to every node of what it calls.
     copied = [node for body in bodies.values() for node in body] + [node for node in graph if _key(node) in bodies]
     bytes_each = max((node.ByteSize() for node in copied), default=0)

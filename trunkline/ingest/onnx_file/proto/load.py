@@ -1,4 +1,4 @@
-"""The door for ONNX files: from a path to an onnx-ir model whose every byte has been checked.
+"""Load an ONNX file: from a path to an onnx-ir model whose every byte has been checked.
 
 onnx-ir's own loader is not used: given a bare file name it skips every check of external data paths.
 """
@@ -18,14 +18,20 @@ from trunkline.files.mapped import map_file
 from trunkline.files.read import read_bytes
 from trunkline.graph.fillers import FILLER_KEY
 from trunkline.graph.marks import restore_marks
-from trunkline.ingest.onnx_file.proto.external_data import ExternalData, Refused, Window, refused
-from trunkline.ingest.onnx_file.proto.inline_functions import write_plainly
+from trunkline.ingest.onnx_file.proto.external_data import (
+    ByteRange,
+    ExternalData,
+    ExternalDataFault,
+    external_data_error,
+)
+from trunkline.ingest.onnx_file.proto.inline_functions import inline_functions
 from trunkline.ingest.onnx_file.proto.own_weights import LARGE_FILE_BYTES, OwnWeights, without_weights
 from trunkline.ingest.onnx_file.proto.scan import scan
 from trunkline.ingest.onnx_file.proto.tensors import bytes_of, is_external, is_packed, numpy_type
 from trunkline.limits import Limits
 
 _PROTOBUF_BYTES = 2**31
+"""protobuf counts the bytes of a message in 31 bits."""
 
 
 def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] = lambda _: None) -> ir.Model:
@@ -42,13 +48,14 @@ def load(path: Path, limits: Limits, prepare: Callable[[onnx.ModelProto], None] 
     """
     proto, own = _opened(path, limits)
     try:
-        write_plainly(proto, limits, str(path))
-        prepare(proto)
+        inline_functions(proto, limits, str(path))
+        prepare(proto)  # before the scan: what a cut takes out need not be readable
         scan(proto, limits, str(path))
         arrays = _stored_elsewhere(proto.graph, path.absolute().parent.resolve(), limits, own)
         model = ir.from_proto(proto)
     except (UnicodeDecodeError, ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
         raise InvalidModel(f"is not a well-formed ONNX model: {_first_line(error)}", place=str(path)) from error
+    # They take the place of onnx-ir's own external tensors, which do not check where a path leads.
     for name, tensor in arrays.items():
         model.graph.initializers[name].const_value = tensor
     _forget_fillers(model.graph)
@@ -76,6 +83,7 @@ def _opened(path: Path, limits: Limits) -> tuple[onnx.ModelProto, OwnWeights | N
     read_bytes(path, limit_bytes=limits.file_bytes, head_bytes=1)  # says what is wrong with a path that is no file
     if not LARGE_FILE_BYTES <= path.stat().st_size < _PROTOBUF_BYTES:
         return _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path)), None
+    # From 2 GiB on the file goes to the parser whole, which refuses it: other tools could not read it either.
     shell, own = without_weights(map_file(path, limits.file_bytes), path)
     return _parse(shell, str(path)), own
 
@@ -93,8 +101,8 @@ def _stored_elsewhere(
             continue
         try:
             tensors[tensor.name] = _mapped(tensor, data)
-        except Refused as error:
-            problems += refused(error, tensor.name).problems
+        except ExternalDataFault as error:
+            problems += external_data_error(error, tensor.name).problems
     if problems:
         raise InvalidModel(problems)
     return tensors
@@ -102,15 +110,15 @@ def _stored_elsewhere(
 
 def _mapped(tensor: onnx.TensorProto, data: ExternalData) -> ir.TensorProtocol:
     kind, size = ir.DataType(tensor.data_type), bytes_of(tensor)
-    window = Window.of(tensor, size)
-    if is_packed(tensor):
+    window = ByteRange.of(tensor, size)
+    if is_packed(tensor):  # numpy has no type of 4 bits
         content = data.array(window, [size], np.dtype(np.uint8))
         return ir.PackedTensor(content, kind, shape=ir.Shape(tensor.dims), name=tensor.name)
     return ir.Tensor(data.array(window, tensor.dims, numpy_type(tensor)), dtype=kind, name=tensor.name)
 
 
 def _forget_fillers(graph: ir.Graph) -> None:
-    """A filler note says that a weight is yet to be drawn; a file's weights are what they are."""
+    """Remove notes that a weight is yet to be drawn: a file's weights are what they are."""
     for value in graph.initializers.values():
         value.metadata_props.pop(FILLER_KEY, None)
 

@@ -134,7 +134,7 @@ SUPPORTED: Mapping[str, int] = {
     "Where": 16,
     "Xor": 7,
 }
-"""Operators that may stay in the Graph, except those that adapters say in others, such as Upsample and Attention."""
+"""Operators that may stay in the Graph, except those that adapters write in others, such as Upsample and Attention."""
 
 FOLDED: Mapping[str, int] = {
     "CastLike": 28,
@@ -148,7 +148,7 @@ FOLDED: Mapping[str, int] = {
     "Size": 25,
     "SplitToSequence": 24,
 }
-"""Operators that are welcome where they compute sizes or constants, and are gone once the file is read."""
+"""Operators that are read only where they compute sizes or constants, and are gone once the file is read."""
 
 WITHDRAWN_AT = 10
 WITHDRAWN: Mapping[str, Mapping[str, str]] = {

@@ -20,15 +20,16 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
 from trunkline.files.mapped import map_file
-from trunkline.files.wire import BYTES, Field, Wire, WireFault, message
+from trunkline.files.wire import BYTES, Wire, WireFault, WireField, message
 from trunkline.text import shape_text
 
 LARGE_FILE_BYTES = 2**25
 """Smaller files are parsed whole: their copies are small, and walking a file field by field takes its time."""
 
 _LARGE_WEIGHT_BYTES = 2**16
+"""Smaller weights are parsed: all together they are a small part of a large file."""
 _MOST_FIELDS = 2**22
-# Field numbers of onnx.proto.
+# WireField numbers of onnx.proto.
 _MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5
 _TENSOR_NAME, _TENSOR_RAW_DATA, _TENSOR_EXTERNAL_DATA, _TENSOR_LOCATION = 8, 9, 13, 14
 
@@ -39,20 +40,21 @@ class OwnWeights:
     The file stays open, so that a new file under its name changes nothing; one that was changed in place is noticed.
 
     Attributes:
-        path: The file.
-        places: Offset and number of bytes, by name.
+        path: The file the weights lie in.
+        places: By a weight's name, its offset in the file and its number of bytes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.places: dict[str, tuple[int, int]] = {}
+        # Neither flag exists on every system: one keeps a pipe from blocking, the other keeps Windows from text mode.
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._file)
         self._status = _age(self._file)
-        self._lock = Lock()
+        self._lock = Lock()  # seeking and reading are two calls on one descriptor
 
     def tensor(self, stored: onnx.TensorProto, dtype: np.dtype[Any], nbytes: int) -> ir.LazyTensor:
-        """Return a tensor that reads its numbers anew whenever it is asked.
+        """Return a tensor that reads its numbers from the file whenever it is used.
 
         Raises:
             InvalidModel: The file holds more or fewer bytes of it than shape and type need.
@@ -68,6 +70,7 @@ class OwnWeights:
             content = self._read(offset, length).view(dtype.newbyteorder("<"))
             return ir.Tensor(content.reshape(shape), dtype=kind, name=name)
 
+        # Cached, every weight that was once used would stay in memory.
         return ir.LazyTensor(read, kind, ir.Shape(shape), cache=False, name=name)
 
     def _read(self, offset: int, length: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -106,7 +109,7 @@ def without_weights(data: memoryview, path: Path) -> tuple[bytes, OwnWeights]:
         fields = list(wire.fields(0, len(data)))
         graphs = [item for item in fields if item.number == _MODEL_GRAPH]
         if len(graphs) != 1 or graphs[0].wire != BYTES:
-            return bytes(data), own
+            return bytes(data), own  # protobuf merges two messages of one field, which is the parser's business
         graph = b"".join(_graph_parts(wire, graphs[0], own))
     except (WireFault, UnicodeDecodeError):
         own.places.clear()
@@ -121,16 +124,21 @@ def open_shell(path: Path) -> tuple[onnx.ModelProto, OwnWeights]:
     return onnx.ModelProto.FromString(data), own
 
 
-def _graph_parts(wire: Wire, graph: Field, own: OwnWeights) -> Sequence[bytes]:
+def _graph_parts(wire: Wire, graph: WireField, own: OwnWeights) -> Sequence[bytes]:
+    """Return the fields of a graph as they are, but for large weights, of which a shell is left."""
     parts = []
     for item in wire.fields(graph.start, graph.end):
-        is_large = item.number == _GRAPH_INITIALIZER and item.end - item.start > _LARGE_WEIGHT_BYTES
-        shell = _shell(wire, item, own) if is_large and item.wire == BYTES else None
-        parts.append(bytes(wire.data[item.at : item.end]) if shell is None else message(_GRAPH_INITIALIZER, shell))
+        is_weight = item.number == _GRAPH_INITIALIZER and item.wire == BYTES
+        is_large = item.end - item.start > _LARGE_WEIGHT_BYTES
+        shell = _shell(wire, item, own) if is_weight and is_large else None
+        if shell is None:
+            parts.append(bytes(wire.data[item.at : item.end]))
+        else:
+            parts.append(message(_GRAPH_INITIALIZER, shell))
     return parts
 
 
-def _shell(wire: Wire, tensor: Field, own: OwnWeights) -> bytes | None:
+def _shell(wire: Wire, tensor: WireField, own: OwnWeights) -> bytes | None:
     """Return a tensor without its bytes, whose place is kept; ``None`` for one that does not hold plain bytes."""
     fields = list(wire.fields(tensor.start, tensor.end))
     content = [item for item in fields if item.number == _TENSOR_RAW_DATA]

@@ -6,6 +6,7 @@ holds operators that are not supported (:class:`UnsupportedOp`, each by node nam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import onnx
@@ -18,13 +19,13 @@ from trunkline.ingest.onnx_file.proto.operators import WITHDRAWN, supported_text
 from trunkline.ingest.onnx_file.proto.tensors import tensor_problems
 from trunkline.ingest.onnx_file.proto.unsupported import is_unheard_of, label, unsupported
 from trunkline.ingest.onnx_file.proto.utf8 import text_problems
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 OLDEST_OPSET = 7
 _DEFAULT = ("", "ai.onnx")
 _OLD_BATCHNORM = {"spatial": 1, "is_test": 1, "consumed_inputs": None}
-"""Attributes old exporters leave on BatchNormalization, and the value at which they say nothing (any: None)."""
+"""Attributes old exporters leave on BatchNormalization, and the value at which they mean nothing (``None``: any)."""
 
 _RESTORED = {"GroupNormalization": 21}
 """Operators whose first revision ONNX has withdrawn, and an opset that takes the same inputs and attributes."""
@@ -40,7 +41,8 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     opset = _opset(proto, place)
     if (count := count_nodes(proto.graph)) > limits.nodes:
         text = f"{count:,} nodes; at most {limits.nodes:,} are read"
-        raise InvalidModel(text, place=place, advice=allow("nodes", count))
+        raise InvalidModel(text, place=place, advice=how_to_raise("nodes", count))
+    # Each step would stumble over what the one before reports: names that are bytes, operators without a definition.
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
     if problems := [*unsupported(proto, opset)]:
@@ -80,6 +82,7 @@ def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:
     stored = [tensor.name for tensor in graph.initializer]
     written = [name for node in graph.node for name in node.output if name]
     inputs = [value.name for value in graph.input]
+    # A weight may be listed as an input too, as it had to be up to IR version 3; no other name may come twice.
     for name in _repeated(stored) | _repeated(inputs) | _repeated([*{*stored, *inputs}, *written]):
         yield Problem(f"the value {quoted(name)} is defined more than once", place=name)
     if "" in stored or "" in inputs:
@@ -97,8 +100,7 @@ def _naming(graph: onnx.GraphProto) -> Iterator[Problem]:
 
 
 def _repeated(names: list[str]) -> set[str]:
-    seen: set[str] = set()
-    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 def _node_problems(proto: onnx.ModelProto, graph: onnx.GraphProto, opset: int) -> Iterator[Problem]:
@@ -108,11 +110,12 @@ def _node_problems(proto: onnx.ModelProto, graph: onnx.GraphProto, opset: int) -
         for branch in branches_of(node):
             yield from _node_problems(proto, branch, opset)
         if is_fork(node):
-            continue
+            continue  # the checker would look into both branches, and into one that is not taken
         if node.op_type in WITHDRAWN:
             yield from _withdrawn_problems(node, label(node, index))
             continue
         _strip_old_batchnorm(node)
+        # onnx's checker refuses a withdrawn revision, whatever the node holds.
         context.opset_imports = {"": max(opset, _RESTORED.get(node.op_type, 0))}
         try:
             onnx.checker.check_node(node, context)
@@ -121,7 +124,7 @@ def _node_problems(proto: onnx.ModelProto, graph: onnx.GraphProto, opset: int) -
 
 
 def _withdrawn_problems(node: onnx.NodeProto, place: str) -> Iterator[Problem]:
-    """ONNX's checker does not know these operators any more."""
+    """Check an operator that ONNX has withdrawn: its checker does not know it any more."""
     if (len(node.input), len(node.output)) != (1, 1) or not node.input[0] or not node.output[0]:
         yield Problem(f"{node.op_type}: one input and one output were expected", place)
     types = WITHDRAWN[node.op_type]
@@ -132,6 +135,7 @@ def _withdrawn_problems(node: onnx.NodeProto, place: str) -> Iterator[Problem]:
 
 
 def _strip_old_batchnorm(node: onnx.NodeProto) -> None:
+    """Remove attributes that mean nothing: the checker refuses those that the opset does not define."""
     if node.op_type != "BatchNormalization":
         return
     for attribute in [a for a in node.attribute if a.name in _OLD_BATCHNORM]:

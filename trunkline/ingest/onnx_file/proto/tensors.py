@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from trunkline.errors import Problem
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 
 _FIELDS: Mapping[int, tuple[str, float]] = {
     TensorProto.FLOAT: ("float_data", 4),
@@ -47,7 +47,8 @@ def is_packed(tensor: TensorProto) -> bool:
 
 def bytes_of(tensor: TensorProto) -> int:
     """Return how many bytes the numbers of ``tensor`` take, by its own shape and type."""
-    return math.ceil(int(math.prod(tensor.dims)) * _FIELDS[tensor.data_type][1])
+    _, bytes_each = _FIELDS[tensor.data_type]
+    return math.ceil(int(math.prod(tensor.dims)) * bytes_each)
 
 
 def numpy_type(tensor: TensorProto) -> np.dtype[np.generic]:
@@ -65,16 +66,18 @@ def tensor_problems(graph: onnx.GraphProto, limits: Limits) -> Iterator[Problem]
         for tensor in (a.t for a in node.attribute if a.type == onnx.AttributeProto.TENSOR):
             place = node.name or (node.output[0] if node.output else node.op_type)
             if is_external(tensor):
+                # Only initializers are mapped: see load.py.
                 yield Problem("a tensor attribute with external data", place, "keep constants inside the model file")
             else:
                 yield from _problems(tensor, place, limits)
             total += _elements(tensor)
     if total > limits.total_elements:
         text = f"the stored tensors hold {total:,} numbers; at most {limits.total_elements:,} are read"
-        yield Problem(text, advice=allow("total_elements", total))
+        yield Problem(text, advice=how_to_raise("total_elements", total))
 
 
 def _elements(tensor: TensorProto) -> int:
+    # Two negative sizes would make a product that passes every limit.
     return math.prod(max(int(size), 0) for size in tensor.dims)
 
 
@@ -94,9 +97,11 @@ def _is_named(tensor: TensorProto) -> bool:
 
 
 def _stored(tensor: TensorProto) -> float:
-    field, width = _FIELDS[tensor.data_type]
+    """Return how many numbers the file holds of ``tensor``; no whole number where bytes are missing."""
+    field, bytes_each = _FIELDS[tensor.data_type]
     if tensor.HasField("raw_data"):
-        found = len(tensor.raw_data) / width
+        found = len(tensor.raw_data) / bytes_each
     else:
         found = len(getattr(tensor, field)) * (2 if is_packed(tensor) else 1)
-    return found - (is_packed(tensor) and _elements(tensor) % 2)
+    is_half_empty = is_packed(tensor) and _elements(tensor) % 2 == 1
+    return found - 1 if is_half_empty else found

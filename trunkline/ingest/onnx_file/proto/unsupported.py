@@ -1,4 +1,4 @@
-"""Say which nodes of a parsed ONNX file cannot be read, why, and what the user can do."""
+"""Find the nodes of a parsed ONNX file that cannot be read, why not, and what the user can do."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def unsupported_in(fork: onnx.NodeProto, opset: int) -> list[tuple[str, str, str
 def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
     """Return why a node cannot be read at ``opset``; empty where its operator is known."""
     newest = known(node.op_type)
+    # They had no revision: ONNX took them out of its definitions, so there is no schema to ask.
     if node.op_type in WITHDRAWN and not node.domain and opset < WITHDRAWN_AT:
         return ""
     if node.domain or newest is None:
@@ -72,13 +73,14 @@ def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
     if not defs.has(node.op_type, opset, ""):
         return f"opset {opset} has no such operator"
     revision = defs.get_schema(node.op_type, opset, "").since_version
+    # Upsample's last revision, of opset 10, only deprecates it: files go on holding what opset 9 defines.
     if revision <= newest or node.op_type == "Upsample":
         return ""
     return f"its revision of opset {revision} is newer than what is known here ({newest})"
 
 
 def is_unheard_of(problems: Iterable[Problem]) -> bool:
-    """Whether one of ``problems`` is just that: then a list of what is supported says more."""
+    """Whether one of ``problems`` gives no better reason than that; then a list of what is supported helps more."""
     return any(problem.message.endswith(_LACKED) for problem in problems)
 
 
@@ -96,6 +98,7 @@ def _why_not(op: str, domain: str) -> str:
 
 def _of_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str, str]]:
     """Yield operator, reason and place of each node that cannot be read."""
+    # Which values are stored is asked only of files that quantise: it is a walk over all nodes.
     quantised = [node for node in graph.node if node.op_type in _OF_WEIGHTS and not node.domain]
     stored = stored_values(graph) if quantised else frozenset()
     for index, node in enumerate(graph.node):

@@ -16,11 +16,13 @@ from trunkline.text import quoted
 
 def text_problems(message: Message, place: str) -> Iterator[Problem]:
     """Yield every text in ``message``, or in what it holds, that is not UTF-8."""
+    # protobuf declares these two as bytes, so it checks nothing; what is read of them here is text.
     if isinstance(message, onnx.AttributeProto) and not all(map(_is_text, [message.s, *message.strings])):
         yield Problem(
             f"the attribute {quoted(message.name)} holds text that is not UTF-8", place, "export the model again"
         )
     for field, content in message.ListFields():
+        # A repeated field comes as a container, any other as its content.
         items = [content] if isinstance(content, str | bytes | int | float | Message) else content
         if field.type == field.TYPE_MESSAGE:
             for item in items:

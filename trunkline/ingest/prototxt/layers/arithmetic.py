@@ -6,7 +6,7 @@ import math
 
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.layers.formula import Step, affine_steps, chain
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, affine_steps, chain
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.text.fields import Fields
 
@@ -20,7 +20,7 @@ def power(layer: Layer) -> ir.Value:
         return chain(layer, layer.inputs[0], affine_steps(layer, 0.0, _constant_power(layer, fields, shift, exponent)))
     steps = affine_steps(layer, scale, shift)
     if exponent != 1:
-        steps.append(Step("Pow", layer.number("power", exponent)))
+        steps.append(FormulaStep("Pow", layer.number("power", exponent)))
     return chain(layer, layer.inputs[0], steps)
 
 
@@ -35,8 +35,8 @@ def exp(layer: Layer) -> ir.Value:
         raise layer.fault(f"{layer.text} overflows: base to the power of {shift:g}", "shift", within=fields) from None
     # The shift becomes a factor: base ^ (shift + scale · x) = exp(ln base · scale · x) · base ^ shift.
     inner = affine_steps(layer, logarithm * scale, 0.0)
-    outer = [] if factor == 1 else [Step("Mul", layer.number("factor", factor))]
-    return chain(layer, layer.inputs[0], [*inner, Step("Exp"), *outer])
+    outer = [] if factor == 1 else [FormulaStep("Mul", layer.number("factor", factor))]
+    return chain(layer, layer.inputs[0], [*inner, FormulaStep("Exp"), *outer])
 
 
 def log(layer: Layer) -> ir.Value:
@@ -46,8 +46,8 @@ def log(layer: Layer) -> ir.Value:
     if logarithm == 0:
         raise layer.fault(f"{layer.text} has base 1, to which there is no logarithm", "base", within=fields)
     steps = affine_steps(layer, fields.number("scale", 1.0), fields.number("shift", 0.0))
-    outer = [] if logarithm == 1 else [Step("Mul", layer.number("factor", 1 / logarithm))]
-    return chain(layer, layer.inputs[0], [*steps, Step("Log"), *outer])
+    outer = [] if logarithm == 1 else [FormulaStep("Mul", layer.number("factor", 1 / logarithm))]
+    return chain(layer, layer.inputs[0], [*steps, FormulaStep("Log"), *outer])
 
 
 def clip(layer: Layer) -> ir.Value:

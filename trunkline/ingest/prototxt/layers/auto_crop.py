@@ -22,10 +22,10 @@ from trunkline.graph.graph import array_of, attribute
 from trunkline.ingest.prototxt.layers.crop import cut
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
-Step = tuple[Fraction, Fraction]
+FormulaStep = tuple[Fraction, Fraction]
 """Pixel x becomes a · x + b, along one axis."""
 
-_STAYS: Step = (Fraction(1), Fraction(0))
+_STAYS: FormulaStep = (Fraction(1), Fraction(0))
 _WINDOWS = frozenset({"AveragePool", "Conv", "MaxPool"})
 _POINTWISE = frozenset(
     {
@@ -81,7 +81,7 @@ def _way(value: ir.Value) -> list[ir.Value]:
     return found
 
 
-def _moved(layer: Layer, way: list[ir.Value], common: ir.Value, axis: int) -> Step:
+def _moved(layer: Layer, way: list[ir.Value], common: ir.Value, axis: int) -> FormulaStep:
     """Return where a pixel of ``common`` lies in the blob that the way leads to."""
     scale, shift = _STAYS
     for value in way:
@@ -92,7 +92,7 @@ def _moved(layer: Layer, way: list[ir.Value], common: ir.Value, axis: int) -> St
     return scale, shift
 
 
-def _step(layer: Layer, node: ir.Node | None, axis: int) -> Step:
+def _step(layer: Layer, node: ir.Node | None, axis: int) -> FormulaStep:
     """Return where one node moves the pixels of its input, by the rules of the module's text."""
     assert node is not None
     if node.op_type in _POINTWISE:  # rule 4
@@ -110,7 +110,7 @@ def _step(layer: Layer, node: ir.Node | None, axis: int) -> Step:
     raise layer.fault(message, "bottom", _ADVICE)
 
 
-def _window(node: ir.Node, axis: int) -> Step:
+def _window(node: ir.Node, axis: int) -> FormulaStep:
     """Return stride, and (k − 1) / 2 − pad for the extent k of the window."""
     dilation = attribute(node, "dilations", [1, 1])[axis]  # AveragePool has none before opset 19
     reach = dilation * (attribute(node, "kernel_shape")[axis] - 1)

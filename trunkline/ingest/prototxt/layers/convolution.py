@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from trunkline.ingest.prototxt.layers.initial import MSRA, ZERO, bilinear, filler, is_bilinear
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
-from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+from trunkline.ingest.prototxt.layers.spatial import CaffeWindow, refuse_large, window
 from trunkline.ingest.prototxt.text.fields import Fields
 
 
@@ -107,7 +107,7 @@ def _weight(layer: Layer, fields: Fields, shape: tuple[int, ...]) -> ir.Value:
     return layer.stored("weight", shape, lambda name: builder.tensor(name, bilinear(shape)), blob=0)
 
 
-def _attributes(shape: Window, group: int) -> Mapping[str, int | Sequence[int]]:
+def _attributes(shape: CaffeWindow, group: int) -> Mapping[str, int | Sequence[int]]:
     return {
         "kernel_shape": shape.kernel,
         "strides": shape.stride,

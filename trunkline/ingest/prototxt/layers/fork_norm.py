@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from trunkline.graph.fillers import Filler
 from trunkline.ingest.prototxt.layers.affine import per_channel
-from trunkline.ingest.prototxt.layers.formula import Step, chain
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, chain
 from trunkline.ingest.prototxt.layers.initial import ONE, ZERO, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.text.fields import Fields
@@ -54,7 +54,7 @@ def _segnet(layer: Layer, fields: Fields) -> ir.Value:
         return _norm(layer, fields, starts, _SEGNET_EPSILON, 0.9)
     shape = per_channel(layer.shape())
     scale, shift = layer.weight("scale", shape, starts[0], blob=0), layer.weight("bias", shape, starts[1], blob=1)
-    return chain(layer, layer.inputs[0], [Step("Mul", scale), Step("Add", shift)])
+    return chain(layer, layer.inputs[0], [FormulaStep("Mul", scale), FormulaStep("Add", shift)])
 
 
 def _norm(layer: Layer, fields: Fields, starts: tuple[Filler, Filler], epsilon: float, momentum: float) -> ir.Value:

@@ -38,7 +38,7 @@ def axpy(layer: Layer) -> ir.Value:
     """Axpy: a · x + y with one factor per channel (Hu et al. 2018) → Mul, Add."""
     factor, x, y = (layer.shape(index) for index in range(3))
     if x != y:
-        raise _mismatch(layer, "add", 2, 1)
+        raise _mismatch_error(layer, "add", 2, 1)
     one_per_channel = bool(x) and factor[:1] == x[:1] and all(size == 1 for size in factor[1:])
     if not one_per_channel or len(factor) > len(x):
         message = f"{layer.text} needs one factor per channel of {layer.written(1)}, found {layer.written(0)}"
@@ -56,7 +56,7 @@ def concat(layer: Layer) -> ir.Value:
     axis = layer.axis(fields, name="concat_dim" if fields.has("concat_dim") else "axis")
     for index in range(1, len(layer.inputs)):
         if _without(layer.shape(index), axis) != _without(layer.shape(), axis):
-            raise _mismatch(layer, f"join along axis {axis}", index)
+            raise _mismatch_error(layer, f"join along axis {axis}", index)
     return layer.node("Concat", layer.inputs, {"axis": axis})
 
 
@@ -107,10 +107,10 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 def _same_shapes(layer: Layer, verb: str) -> None:
     for index in range(1, len(layer.inputs)):
         if layer.shape(index) != layer.shape():
-            raise _mismatch(layer, verb, index)
+            raise _mismatch_error(layer, verb, index)
 
 
-def _mismatch(layer: Layer, verb: str, index: int, first: int = 0) -> LayerFaultError:
+def _mismatch_error(layer: Layer, verb: str, index: int, first: int = 0) -> LayerFaultError:
     names = [quoted(name) for name, _ in layer.text.bottoms]
     found = f"{names[first]} {layer.written(first)} and {names[index]} {layer.written(index)}"
     return layer.fault(f"{layer.text} cannot {verb} {found}", "bottom", "check stride, pad and num_output before it")

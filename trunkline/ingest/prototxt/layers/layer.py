@@ -18,9 +18,9 @@ from trunkline.ingest.prototxt.network.dialect import Dialect
 from trunkline.ingest.prototxt.network.net import LayerText
 from trunkline.ingest.prototxt.network.wiring import Wired
 from trunkline.ingest.prototxt.text.fields import Fields
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted, shape_text
 
 Translate = Callable[["Layer"], ir.Value | Sequence[ir.Value]]
@@ -64,7 +64,7 @@ class Site:
     """
 
     builder: GraphBuilder
-    report: Report
+    report: FileReport
     names: BlobNames
     node_names: BlobNames
     dialect: Dialect
@@ -167,7 +167,7 @@ class Layer:
     def stored(self, role: str, shape: Sequence[int], make: Callable[[str], ir.Value], blob: int) -> ir.Value:
         """Return the shared weight that the ``param`` name of ``blob`` asks for, or what ``make`` makes."""
         if math.prod(shape) > self.site.limits.tensor_elements:
-            advice = allow("tensor_elements", math.prod(shape))
+            advice = how_to_raise("tensor_elements", math.prod(shape))
             raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers", advice=advice)
         shared, at = "", self.text.at
         if 0 <= blob < len(self._param_names):  # a file gives as many params as it cares to, from the first blob on
@@ -258,7 +258,7 @@ class Layer:
         elements = math.prod(size or 1 for size in shape_of(value))  # of one image: the batch is free
         if elements > self.site.limits.tensor_elements:
             message = f"{self.text} would write a blob {shape_text(value.shape)}, too large for any device"
-            raise self.fault(message, advice=allow("tensor_elements", elements))
+            raise self.fault(message, advice=how_to_raise("tensor_elements", elements))
         return value
 
     @staticmethod

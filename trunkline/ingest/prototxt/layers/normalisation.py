@@ -44,7 +44,7 @@ def _own_affine(layer: Layer, channels: int) -> tuple[ir.Value, ir.Value]:
     """Declare the layer's own scale and shift; a fork with ``scale_bias`` stores them after the statistics."""
     fields = layer.fields.block("batch_norm_param")
     start, offset = filler(fields, "scale_filler", ONE), filler(fields, "bias_filler", ZERO)
-    # Blob 2 is the factor that Caffe divides its statistics by, no weight of the Graph.
+    # WiredBlob 2 is the factor that Caffe divides its statistics by, no weight of the Graph.
     return layer.weight("scale", (channels,), start, blob=3), layer.weight("bias", (channels,), offset, blob=4)
 
 

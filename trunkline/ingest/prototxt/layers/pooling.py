@@ -24,7 +24,7 @@ import onnx_ir as ir
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.padding_of import SIDES
 from trunkline.ingest.prototxt.layers.pairs import Pair
-from trunkline.ingest.prototxt.layers.spatial import Window, refuse_large, window
+from trunkline.ingest.prototxt.layers.spatial import CaffeWindow, refuse_large, window
 from trunkline.ingest.prototxt.text.fields import Fields
 
 # In the order of the enum, whose numbers a file may give: Caffe's three, then the fork's.
@@ -86,7 +86,7 @@ def output_size(size: int, kernel: int, stride: int, pads: Pair, round_up: bool)
     return count - 1 if last >= size + pads[0] else count  # n + p of the module's text: the end padding begins there
 
 
-def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence[ir.Value]:
+def _maximum(layer: Layer, shape: CaffeWindow, round_up: bool) -> ir.Value | Sequence[ir.Value]:
     rounding = _rounding(layer, shape, round_up)
     attributes = {**_attributes(shape, shape.padding.pads, rounding), "storage_order": 0, "dilations": (1, 1)}
     if layer.top_count == 2 and layer.top_is_read(1):
@@ -96,7 +96,7 @@ def _maximum(layer: Layer, shape: Window, round_up: bool) -> ir.Value | Sequence
     return layer.node("MaxPool", layer.inputs, attributes)
 
 
-def _average(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
+def _average(layer: Layer, shape: CaffeWindow, round_up: bool) -> ir.Value:
     rounding = _rounding(layer, shape, round_up)
     within = rounding.ceil_mode == 0 and rounding.overhang == (0, 0)
     padded = any(shape.padding.pads)
@@ -111,13 +111,13 @@ def _average(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
     return layer.node("AveragePool", [data], {**attributes, "count_include_pad": 0})
 
 
-def _average_of_pixels(layer: Layer, shape: Window, round_up: bool) -> ir.Value:
+def _average_of_pixels(layer: Layer, shape: CaffeWindow, round_up: bool) -> ir.Value:
     """Divide by the pixels of a window, whether it reaches into the padding or beyond."""
     attributes = _attributes(shape, shape.padding.pads, _rounding(layer, shape, round_up))
     return layer.node("AveragePool", layer.inputs, {**attributes, "count_include_pad": 0})
 
 
-def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
+def _rounding(layer: Layer, shape: CaffeWindow, round_up: bool) -> _Rounding:
     """Return how ONNX gets Caffe's number of windows: by rounding down, by rounding up, or by more end padding."""
     overhang, is_floor, is_ceiling = [], True, True
     pads = zip(shape.padding.begin, shape.padding.end, strict=True)
@@ -135,7 +135,9 @@ def _rounding(layer: Layer, shape: Window, round_up: bool) -> _Rounding:
     return _Rounding(0, (overhang[0], overhang[1]))
 
 
-def _attributes(shape: Window, pads: tuple[int, int, int, int], rounding: _Rounding) -> dict[str, int | Sequence[int]]:
+def _attributes(
+    shape: CaffeWindow, pads: tuple[int, int, int, int], rounding: _Rounding
+) -> dict[str, int | Sequence[int]]:
     top, left, bottom, right = pads
     return {
         "kernel_shape": shape.kernel,
@@ -168,7 +170,7 @@ def _rounds_up(layer: Layer, fields: Fields) -> bool:
     return ceil
 
 
-def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None:
+def _refuse(layer: Layer, fields: Fields, shape: CaffeWindow, round_up: bool) -> None:
     """Raise if the windows are none that Caffe accepts and ONNX can say."""
     if shape.dilation != (1, 1):
         raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
@@ -180,7 +182,7 @@ def _refuse(layer: Layer, fields: Fields, shape: Window, round_up: bool) -> None
     refuse_large(layer, shape)
 
 
-def _refuse_empty_windows(layer: Layer, shape: Window) -> None:
+def _refuse_empty_windows(layer: Layer, shape: CaffeWindow) -> None:
     """Refuse a last window that begins beyond the input, which Caffe drops only where there is padding."""
     for size, kernel, stride in zip(layer.image()[1:], shape.kernel, shape.stride, strict=True):
         steps = -(-max(0, size - kernel) // stride)

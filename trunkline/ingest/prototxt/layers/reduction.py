@@ -7,7 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.prototxt.layers.formula import Step, chain, reduction
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, chain, reduction
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
 _UNSET = "0"
@@ -25,9 +25,9 @@ def reduce(layer: Layer) -> ir.Value:
     axis, factor = layer.axis(fields, default=0), fields.number("coeff", 1.0)
     axes = range(axis, len(layer.shape()) + 1)
     value = layer.inputs[0]
-    before = {"ASUM": [Step("Abs")], "SUMSQ": [Step("Mul", value)]}.get(operation, [])
+    before = {"ASUM": [FormulaStep("Abs")], "SUMSQ": [FormulaStep("Mul", value)]}.get(operation, [])
     total = reduction(layer, "ReduceMean" if operation == "MEAN" else "ReduceSum", axes, keepdims=False)
-    after = [] if factor == 1 else [Step("Mul", layer.number("coeff", factor))]
+    after = [] if factor == 1 else [FormulaStep("Mul", layer.number("coeff", factor))]
     return chain(layer, value, [*before, total, *after])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.graph import Attribute
-from trunkline.ingest.prototxt.layers.formula import Step, affine_steps, chain, lead, reduction
+from trunkline.ingest.prototxt.layers.formula import FormulaStep, affine_steps, chain, lead, reduction
 from trunkline.ingest.prototxt.layers.initial import ONE, filler
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.text.fields import Fields
@@ -52,13 +52,15 @@ def normalize(layer: Layer) -> ir.Value:
     if not fields.flag("channel_shared", True):
         shape[0] = layer.shape()[0]
     value = layer.inputs[0]
-    total = [Step("Mul", value), reduction(layer, "ReduceSum", axes, keepdims=True)]
-    root = [*affine_steps(layer, 1.0, epsilon), Step("Sqrt")]
+    total = [FormulaStep("Mul", value), reduction(layer, "ReduceSum", axes, keepdims=True)]
+    root = [*affine_steps(layer, 1.0, epsilon), FormulaStep("Sqrt")]
     # The Synopsys fork reads add_eps_before_sqrt only where it sums over whole images.
     if not fields.flag("add_eps_before_sqrt", True) and len(axes) > 1:
         root.reverse()
     norm = lead(layer, value, [*total, *root])
-    return chain(layer, value, [Step("Div", norm), Step("Mul", layer.weight("weight", shape, start, blob=0))])
+    return chain(
+        layer, value, [FormulaStep("Div", norm), FormulaStep("Mul", layer.weight("weight", shape, start, blob=0))]
+    )
 
 
 def mvn(layer: Layer) -> ir.Value:
@@ -78,10 +80,10 @@ def mvn(layer: Layer) -> ir.Value:
         return layer.node("Sub", [value, centre])
     centred = layer.step("centred", "Sub", [value, centre])
     # Caffe adds eps to the standard deviation, the Synopsys fork on request to the variance.
-    root = [Step("Sqrt"), *affine_steps(layer, 1.0, epsilon)]
+    root = [FormulaStep("Sqrt"), *affine_steps(layer, 1.0, epsilon)]
     if fields.flag("add_eps_before_sqrt", False):
         root.reverse()
-    deviation = lead(layer, centred, [Step("Mul", centred), mean, *root])
+    deviation = lead(layer, centred, [FormulaStep("Mul", centred), mean, *root])
     return layer.node("Div", [centred, deviation])
 
 
@@ -92,9 +94,9 @@ def _within_channel(layer: Layer, fields: Fields, size: int, alpha: float, beta:
     value, pad = layer.inputs[0], size // 2
     window: dict[str, Attribute] = {"kernel_shape": [size, size], "strides": [1, 1], "pads": [pad] * 4}
     # The padding counts, as in Caffe's own AVE pooling: every mean is over size x size numbers.
-    mean = Step("AveragePool", attributes={**window, "count_include_pad": 1, "ceil_mode": 0})
-    power = Step("Pow", layer.number("beta", beta))
-    base = lead(layer, value, [Step("Mul", value), mean, *affine_steps(layer, alpha, 1.0), power])
+    mean = FormulaStep("AveragePool", attributes={**window, "count_include_pad": 1, "ceil_mode": 0})
+    power = FormulaStep("Pow", layer.number("beta", beta))
+    base = lead(layer, value, [FormulaStep("Mul", value), mean, *affine_steps(layer, alpha, 1.0), power])
     return layer.node("Div", [value, base])
 
 

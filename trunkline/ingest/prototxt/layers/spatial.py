@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from trunkline.ingest.prototxt.layers.layer import Layer
 from trunkline.ingest.prototxt.layers.padding_of import Padding, padding_of
 from trunkline.ingest.prototxt.layers.pairs import Pair, pair
-from trunkline.ingest.prototxt.layers.too_small import too_small
+from trunkline.ingest.prototxt.layers.too_small import too_small_error
 from trunkline.ingest.prototxt.text.fields import Fields
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CaffeWindow:
     """A sliding window, each pair as (height, width)."""
 
     kernel: Pair
@@ -29,7 +29,7 @@ class Window:
         )
 
 
-def window(layer: Layer, fields: Fields) -> Window:
+def window(layer: Layer, fields: Fields) -> CaffeWindow:
     """Read a window: one number, two of a repeated field, or ``*_h`` and ``*_w``.
 
     Raises:
@@ -41,21 +41,21 @@ def window(layer: Layer, fields: Fields) -> Window:
     stride = pair(layer, fields, "stride", ("stride_h", "stride_w"), default=1)
     if min(stride) < 1:
         raise layer.fault(f"{layer.text} has stride 0", "stride", "the smallest stride is 1", fields)
-    window = Window(kernel, stride, padding_of(layer, fields, kernel, stride), _dilation(layer, fields))
+    window = CaffeWindow(kernel, stride, padding_of(layer, fields, kernel, stride), _dilation(layer, fields))
     if window.padding.is_same and window.dilation != (1, 1):
         message = f"{layer.text} is dilated and has pad_type 1, which takes no notice of that"
         raise layer.fault(message, "pad_type", "give pad_l, pad_r, pad_t and pad_b", fields)
     return window
 
 
-def refuse_large(layer: Layer, shape: Window) -> None:
+def refuse_large(layer: Layer, shape: CaffeWindow) -> None:
     """Raise if the window does not fit into the padded input."""
     _, height, width = layer.image()
     for size, extent, total in zip((height, width), shape.extent, shape.padding.total, strict=True):
         if extent > size + total:
             found = " x ".join(map(str, shape.extent))
             message = f"{layer.text}: the kernel spans {found}, more than its padded input {layer.written()}"
-            raise too_small(layer, f"{message} with {shape.padding}")
+            raise too_small_error(layer, f"{message} with {shape.padding}")
 
 
 def _dilation(layer: Layer, fields: Fields) -> Pair:

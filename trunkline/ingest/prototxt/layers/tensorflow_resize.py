@@ -25,7 +25,7 @@ from trunkline.graph.graph import Attribute
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 from trunkline.ingest.prototxt.layers.nearest_pixels import Coordinates, nearest_pixels
 from trunkline.ingest.prototxt.layers.pairs import Pair
-from trunkline.ingest.prototxt.layers.too_small import too_small
+from trunkline.ingest.prototxt.layers.too_small import too_small_error
 from trunkline.ingest.prototxt.text.fields import Fields
 
 # The fork's flag → ONNX's coordinate_transformation_mode, and nearest_mode.
@@ -119,7 +119,7 @@ def _scaled(layer: Layer, fields: Fields, name: str, size: int, factor: float) -
     # In float32, as in the fork: the rounding may decide whether there is a last pixel.
     target = math.floor(np.float32(size) * np.float32(factor))
     if target < 1:
-        raise too_small(layer, f"{layer.text} leaves nothing of {size} pixels by {name} {factor:g}")
+        raise too_small_error(layer, f"{layer.text} leaves nothing of {size} pixels by {name} {factor:g}")
     return target
 
 

@@ -15,7 +15,7 @@ _FORGET_SIZE = frozenset({"Gemm", "GlobalAveragePool", "GlobalMaxPool", "MatMul"
 """Operators whose result has one size for images of any size."""
 
 
-def too_small(layer: Layer, message: str) -> LayerFaultError:
+def too_small_error(layer: Layer, message: str) -> LayerFaultError:
     """Return the error for a layer whose first input is too small, with the advice that helps."""
     image = _image_of(layer.inputs[0])
     if image is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from trunkline.ingest.prototxt.network.net import LayerText
 from trunkline.ingest.prototxt.text.fields import Fields
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 
 FORK_FIELDS = ("track_running_stats", "affine", "momentum")
 _CAFFE_FIELDS = ("use_global_stats", "moving_average_fraction", "scale_bias", "scale_filler", "bias_filler")
@@ -37,7 +37,7 @@ CAFFE = Dialect("Caffe", affine_batch_norm=False, pooling_rounds_up=True)
 AUTOMTL = Dialect("AutoMTL", affine_batch_norm=True, pooling_rounds_up=False)
 
 
-def detect(layers: Sequence[LayerText], report: Report) -> Dialect:
+def detect(layers: Sequence[LayerText], report: FileReport) -> Dialect:
     """Return the dialect of a file, seen from its BatchNorm layers; AutoMTL's is noted.
 
     1. A field of the fork decides.

@@ -1,4 +1,4 @@
-"""The image input: legacy ``input`` fields, Input layers, or the first blob of a data layer."""
+"""The image input: legacy ``input`` fields, NetInput layers, or the first blob of a data layer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.prototxt.network import data_layers
 from trunkline.ingest.prototxt.network.net import LayerText, Net
 from trunkline.ingest.prototxt.text.fields import Fields
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class NetInput:
     """A declared input.
 
     Attributes:
@@ -42,7 +42,7 @@ def labels_of(net: Net) -> frozenset[str]:
     return frozenset(name for layer in sources for name in data_layers.labels_of(layer))
 
 
-def declared_inputs(net: Net, report: Report) -> list[Input]:
+def declared_inputs(net: Net, report: FileReport) -> list[NetInput]:
     """Return all inputs that the file declares, in order.
 
     A file for training alone has a data layer of phase TRAIN at most; its image is the input then.
@@ -63,13 +63,13 @@ def declared_inputs(net: Net, report: Report) -> list[Input]:
 
 
 def image_input(
-    inputs: Sequence[Input], read: Iterable[str], net: Net, report: Report, size: InputSize | None
-) -> Input | None:
+    inputs: Sequence[NetInput], read: Iterable[str], net: Net, report: FileReport, size: InputSize | None
+) -> NetInput | None:
     """Choose the one image input and settle its shape.
 
     Args:
         inputs: All declared inputs.
-        read: Names of the blobs that the kept layers read.
+        read: BlobNames of the blobs that the kept layers read.
         net: The file; its place carries the error when there is no input at all.
         report: Where problems go.
         size: The image size to use instead of the file's; channels have to agree, if the file names them.
@@ -97,17 +97,17 @@ def image_input(
     return _sized(used[0], report, size)
 
 
-def _lacks_size(item: Input) -> bool:
+def _lacks_size(item: NetInput) -> bool:
     """Whether the file leaves height or width to whoever runs it: no dims, or 0 and -1 in their place."""
     return not item.dims or (len(item.dims) == 4 and min(item.dims[2:]) < 1)
 
 
-def _ask_for_size(item: Input, report: Report) -> None:
+def _ask_for_size(item: NetInput, report: FileReport) -> None:
     advice = "give --input-size H,W or C,H,W, or add input_shape { dim: 1 dim: 3 dim: 224 dim: 224 }"
     report.error(f"the file does not say how large input {quoted(item.name)} is", item.at, advice)
 
 
-def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
+def _sized(item: NetInput, report: FileReport, size: InputSize | None) -> NetInput | None:
     """Settle the sizes of the image: the caller's height and width before the file's, but the file's channels."""
     dims, pixels, given = item.dims, pixels_of(size), channels_of(size)
     known = _known_channels(item)
@@ -134,28 +134,28 @@ def _sized(item: Input, report: Report, size: InputSize | None) -> Input | None:
     return replace(item, dims=(channels, height, width))
 
 
-def _known_channels(item: Input) -> int | None:
+def _known_channels(item: NetInput) -> int | None:
     """Return the channels that the file gives an input, or ``None`` where it leaves them open, as by -1."""
     if len(item.dims) != 4:
         return item.channels
     return item.dims[1] if item.dims[1] >= 0 else None
 
 
-def refuse_placeholder(image: Input, report: Report) -> None:
+def refuse_placeholder(image: NetInput, report: FileReport) -> None:
     """Report an image of one pixel, in a file that cannot be read with it: its size was left to whoever runs it."""
     if image.dims[1:] == (1, 1):
         message = f"input {quoted(image.name)} is 1 x 1, a placeholder for the size of the image"
         report.error(message, image.at, "give --input-size H,W")
 
 
-def _three(item: Input, report: Report) -> int:
+def _three(item: NetInput, report: FileReport) -> int:
     text = f"the file does not say how many channels input {quoted(item.name)} has; it has 3 here"
     report.note(f"{text}, another number with --input-size C,H,W")
     return 3
 
 
-def _legacy(fields: Fields, report: Report) -> list[Input]:
-    """Return the inputs that the file itself declares, as was done before Caffe had Input layers.
+def _legacy(fields: Fields, report: FileReport) -> list[NetInput]:
+    """Return the inputs that the file itself declares, as was done before Caffe had NetInput layers.
 
     Their sizes are in ``input_dim``, four numbers an input in one flat list, or later in ``input_shape`` blocks.
     """
@@ -174,10 +174,10 @@ def _legacy(fields: Fields, report: Report) -> list[Input]:
         report.error(message, fields.where("input_dim" if flat else "input_shape"), "give each input one shape of 4")
         return []
     shapes += [()] * (len(names) - len(shapes))
-    return [Input(name, at, shape) for (name, at), shape in zip(names, shapes, strict=True)]
+    return [NetInput(name, at, shape) for (name, at), shape in zip(names, shapes, strict=True)]
 
 
-def _input_layer(layer: LayerText, report: Report) -> list[Input]:
+def _input_layer(layer: LayerText, report: FileReport) -> list[NetInput]:
     shapes = [data_layers.dims_of(block) for block in layer.fields.block("input_param").blocks("shape")]
     if len(shapes) not in (0, 1, len(layer.tops)):
         message = f"{layer} has {len(layer.tops)} tops but {len(shapes)} shapes"
@@ -187,10 +187,10 @@ def _input_layer(layer: LayerText, report: Report) -> list[Input]:
     if len(shapes) == 1:
         shapes *= len(layer.tops)
     layer.fields.finish()
-    return [Input(name, at, shape) for (name, at), shape in zip(layer.tops, shapes, strict=True)]
+    return [NetInput(name, at, shape) for (name, at), shape in zip(layer.tops, shapes, strict=True)]
 
 
-def _data_layer(layer: LayerText, report: Report) -> list[Input]:
+def _data_layer(layer: LayerText, report: FileReport) -> list[NetInput]:
     """Return the image of a data layer, its first top as in Caffe, and later tops that are no labels."""
     blobs = [(name, at) for name, at in layer.tops if name not in data_layers.labels_of(layer)]
     if not blobs:
@@ -200,5 +200,5 @@ def _data_layer(layer: LayerText, report: Report) -> list[Input]:
     changes = data_layers.changes_of(layer)
     if changes:
         report.note(f"{layer} changed each image ({', '.join(changes)}); give the network images prepared so")
-    image = Input(name, at, data_layers.shape_of_image(layer), 1 if data_layers.is_grey(layer) else None)
-    return [image, *(Input(name, at, ()) for name, at in blobs[1:])]
+    image = NetInput(name, at, data_layers.shape_of_image(layer), 1 if data_layers.is_grey(layer) else None)
+    return [image, *(NetInput(name, at, ()) for name, at in blobs[1:])]

@@ -9,7 +9,7 @@ from trunkline.ingest.prototxt.network.phase import is_deployed, read_state
 from trunkline.ingest.prototxt.network.upgrade_v1 import upgraded
 from trunkline.ingest.prototxt.text.fields import Fields
 from trunkline.ingest.prototxt.text.guess import guess
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message
 from trunkline.limits import Limits
@@ -26,7 +26,7 @@ _ROUNDED = (
     "quantization_param was left out: it rounds numbers to few bits (Intel's fork, Ristretto); the float net is read"
 )
 
-Names = tuple[tuple[str, Span], ...]
+BlobNames = tuple[tuple[str, Span], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class LayerText:
     type: str
     at: Span
     fields: Fields
-    bottoms: Names
-    tops: Names
+    bottoms: BlobNames
+    tops: BlobNames
 
     def __str__(self) -> str:
         return f"{self.type} {quoted(self.name)}"
@@ -61,7 +61,7 @@ class Net:
     left_out: tuple[LayerText, ...]
 
 
-def read_net(root: Message, report: Report, limits: Limits) -> Net:
+def read_net(root: Message, report: FileReport, limits: Limits) -> Net:
     """Read the file's own fields and the heads of its layers.
 
     The inputs stay in ``fields``, for :mod:`trunkline.ingest.prototxt.network.inputs`.
@@ -91,7 +91,7 @@ def _blocks(root: Message) -> Iterator[Message]:
             yield upgraded(item.value) if item.name == "layers" else item.value
 
 
-def _layer(block: Message, report: Report, limits: Limits, position: int) -> LayerText:
+def _layer(block: Message, report: FileReport, limits: Limits, position: int) -> LayerText:
     # Errors name a layer by its type and name, so these two are read first, under the layer's number.
     head = Fields(block, report, f"layer {position}", limits.size)
     kind = head.string("type")
@@ -104,7 +104,7 @@ def _layer(block: Message, report: Report, limits: Limits, position: int) -> Lay
     return LayerText(name, kind, head.where("name"), fields, bottoms, tops)
 
 
-def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
+def _refuse_untyped(layers: Sequence[LayerText], report: FileReport) -> None:
     untyped = [layer for layer in layers if not layer.type]
     # In V0 a layer's type and settings lie one block deeper: layers { layer { … } bottom: … top: … }.
     nested = [layer for layer in untyped if layer.fields.has("layer")]
@@ -116,7 +116,7 @@ def _refuse_untyped(layers: Sequence[LayerText], report: Report) -> None:
         report.error(f"layer {quoted(layer.name)} has no type", layer.fields.at, 'add type: "…"')
 
 
-def _note_left_out(layers: Sequence[LayerText], report: Report) -> None:
+def _note_left_out(layers: Sequence[LayerText], report: FileReport) -> None:
     if not layers:
         return
     names = ", ".join(map(str, layers[:_SHOWN]))
@@ -126,7 +126,7 @@ def _note_left_out(layers: Sequence[LayerText], report: Report) -> None:
     report.note(f"{count} of another phase, level or stage left out: {names}")
 
 
-def _refuse_solver(root: Message, report: Report) -> None:
+def _refuse_solver(root: Message, report: FileReport) -> None:
     """Refuse a solver file, the usual wrong file to give, in one error instead of one for each of its fields."""
     names = {item.name for item in root.fields}
     solver = [item for item in root.fields if item.name in _SOLVER_FIELDS]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.tree import Message, Scalar, TextField
 
 V1_TYPES: Mapping[str, str] = {
     "ABSVAL": "AbsVal",
@@ -72,13 +72,13 @@ def upgraded(block: Message) -> Message:
     return Message([_upgraded(item) for item in block.fields], block.at)
 
 
-def _upgraded(item: Field) -> Field:
+def _upgraded(item: TextField) -> TextField:
     value = item.value
     if not isinstance(value, Scalar):
         return item
     if item.name == "type":  # a type that is not listed keeps its name, which the error then shows
-        return Field(item.name, Scalar(V1_TYPES.get(value.text, value.text), value.quoted, value.at), item.at)
+        return TextField(item.name, Scalar(V1_TYPES.get(value.text, value.text), value.quoted, value.at), item.at)
     # In V1 the names under which layers share blobs are strings: param: "shared". Today each is in a block.
     if item.name == "param":
-        return Field(item.name, Message([Field("name", value, value.at)], value.at), item.at)
+        return TextField(item.name, Message([TextField("name", value, value.at)], value.at), item.at)
     return item

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from trunkline.ingest.prototxt.network.blob_names import BlobNames
-from trunkline.ingest.prototxt.network.inputs import Input
+from trunkline.ingest.prototxt.network.inputs import NetInput
 from trunkline.ingest.prototxt.network.net import LayerText
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.text import quoted
 
 
 @dataclass(eq=False, slots=True)
-class Blob:
+class WiredBlob:
     """One value, written once: by a layer, or as the input."""
 
     name: str
@@ -44,13 +44,15 @@ class Wired:
     """
 
     text: LayerText
-    bottoms: list[Blob | None]
-    tops: list[Blob]
+    bottoms: list[WiredBlob | None]
+    tops: list[WiredBlob]
     scale: LayerText | None = None
     faults: list[Fault] = field(default_factory=list)
 
 
-def alias_undefined_input(layers: Sequence[LayerText], inputs: Sequence[Input], report: Report) -> dict[str, str]:
+def alias_undefined_input(
+    layers: Sequence[LayerText], inputs: Sequence[NetInput], report: FileReport
+) -> dict[str, str]:
     """Return the repair of a header that names the input differently from the layer that reads it.
 
     AutoMTL's files declare ``blob1`` and read ``data``. The repair is made only where it is certain: one
@@ -73,13 +75,13 @@ def alias_undefined_input(layers: Sequence[LayerText], inputs: Sequence[Input], 
 
 def wire(
     layers: Sequence[LayerText], inputs: Iterable[str], alias: dict[str, str], names: BlobNames
-) -> tuple[dict[str, Blob], list[Wired]]:
+) -> tuple[dict[str, WiredBlob], list[Wired]]:
     """Resolve every bottom to the blob it reads; where that fails, the layer gets a fault.
 
     Returns:
         The input blobs by name, and the layers in the order of the file.
     """
-    declared = {name: Blob(name) for name in inputs}
+    declared = {name: WiredBlob(name) for name in inputs}
     return declared, _Wiring(layers, declared, alias, names).run()
 
 
@@ -115,7 +117,7 @@ class _Wiring:
     def __init__(
         self,
         layers: Sequence[LayerText],
-        declared: dict[str, Blob],
+        declared: dict[str, WiredBlob],
         alias: dict[str, str],
         names: BlobNames,
     ) -> None:
@@ -141,19 +143,19 @@ class _Wiring:
             wired.append(item)
         return wired
 
-    def bottom(self, layer: Wired, name: str, at: Span) -> Blob | None:
+    def bottom(self, layer: Wired, name: str, at: Span) -> WiredBlob | None:
         blob = self.current.get(self.alias.get(name, name))
         if blob is None:
             self.refuse_bottom(layer, name, at)
         return blob
 
-    def top(self, layer: Wired, name: str, at: Span) -> Blob:
+    def top(self, layer: Wired, name: str, at: Span) -> WiredBlob:
         in_place = any(name == bottom for bottom, _ in layer.text.bottoms)
         # Caffe, too, allows a blob a second writer only in place.
         if name in self.current and not in_place:
             message = f"{layer.text} writes blob {quoted(name)}, which an earlier layer or the input already is"
             layer.faults.append(Fault(message, at, "rename this top"))
-        blob = Blob(self.names.new(layer.text.name) if in_place else self.names.reserved(name))
+        blob = WiredBlob(self.names.new(layer.text.name) if in_place else self.names.reserved(name))
         self.current[name] = blob
         return blob
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from trunkline.ingest.prototxt.text.guess import guess
 from trunkline.ingest.prototxt.text.harmless import is_harmless
-from trunkline.ingest.prototxt.text.report import Report
+from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Span
 from trunkline.ingest.prototxt.text.tree import Message, Scalar
-from trunkline.limits import allow
+from trunkline.limits import how_to_raise
 from trunkline.text import quoted
 
 # Repeats are bounded: Python's int() refuses texts of more than 4,300 digits with an error of its own.
@@ -31,7 +31,7 @@ class Fields:
     >>> from trunkline.ingest.prototxt.text.source import Source
     >>> from trunkline.ingest.prototxt.text.tree import parse
     >>> source = Source("num_output: 8 bias_term: false colour: RED", "net.prototxt")
-    >>> report = Report(source)
+    >>> report = FileReport(source)
     >>> fields = Fields(parse(source), report, "Convolution", limit=1000)
     >>> fields.integer("num_output", 1), fields.flag("bias_term", True), fields.integer("stride", 1)
     (8, False, 1)
@@ -40,7 +40,7 @@ class Fields:
     1
     """
 
-    def __init__(self, message: Message, report: Report, owner: str, limit: int) -> None:
+    def __init__(self, message: Message, report: FileReport, owner: str, limit: int) -> None:
         self.at = message.at
         self.owner = owner
         self._report = report
@@ -207,7 +207,7 @@ class Fields:
             return default
         number = int(value.text, 16 if "x" in value.text.lower() else 10)
         if not minimum <= number <= self._limit:
-            advice = allow("size", number) if number > self._limit else ""
+            advice = how_to_raise("size", number) if number > self._limit else ""
             self._refuse(name, value, f"a whole number from {minimum} to {self._limit:,}", advice)
             return default
         return number

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from trunkline.ingest.prototxt.text.source import Source, Span
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 TokenKind = Literal["word", "string", "mark", "end"]
@@ -69,7 +69,7 @@ def tokens(source: Source, limits: Limits) -> Iterator[Token]:
             raise _stray(source, text[start], Span(line, column))
         if left < 0:
             message = f"the file holds more than {limits.tokens:,} tokens"
-            raise source.error(message, Span(line, column), allow("tokens"))
+            raise source.error(message, Span(line, column), how_to_raise("tokens"))
         if kind == "string":
             content = _unescape(source, text[start + 1 : end - 1], Span(line, column, end - start))
             yield Token("string", content, line, column, end - start)

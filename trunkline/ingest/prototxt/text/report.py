@@ -17,7 +17,7 @@ _SUGGESTED, _CANDIDATES, _LONGEST = 20, 500, 80
 """Problems that get a suggestion, words searched for it, and their letters: a broken file must be refused quickly."""
 
 
-class Report:
+class FileReport:
     """Problems and notes about one file."""
 
     def __init__(self, source: Source) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from trunkline.ingest.prototxt.text.lexer import Token, tokens
 from trunkline.ingest.prototxt.text.source import Source, Span
-from trunkline.limits import Limits, allow
+from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -33,12 +33,12 @@ class Scalar:
 class Message:
     """A block of fields in the order written; ``at`` is its name, or the file's start for the root."""
 
-    fields: list[Field]
+    fields: list[TextField]
     at: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class TextField:
     """One name with one value; a list or a repeated key makes several Fields."""
 
     name: str
@@ -69,7 +69,7 @@ def parse(source: Source, limits: Limits | None = None) -> Message:
     [('name', 'conv1'), ('pad', '1'), ('pad', '2')]
 
     Raises:
-        InvalidModel: The text is not in the format, or asks for more than ``limits`` allow.
+        InvalidModel: The text is not in the format, or asks for more than ``limits`` how_to_raise.
     """
     return _Parser(source, limits or Limits()).run()
 
@@ -135,10 +135,10 @@ class _Parser:
         token = self.token
         if token.kind == "mark" and token.text in _CLOSERS:
             block = Message([], name.at)
-            message.fields.append(Field(name.text, block, name.at))
+            message.fields.append(TextField(name.text, block, name.at))
             self.push(_Open(block, _CLOSERS[token.text], token.at))
         elif token.kind in ("word", "string"):
-            message.fields.append(Field(name.text, self.scalar(), name.at))
+            message.fields.append(TextField(name.text, self.scalar(), name.at))
         else:
             raise self.source.error(f"expected a value for {quoted(name.text)}, found {_shown(token)}", token.at)
 
@@ -153,7 +153,7 @@ class _Parser:
     def push(self, frame: _Open) -> None:
         if len(self.stack) > self.limits.depth:
             message = f"blocks are nested deeper than {self.limits.depth} levels"
-            raise self.source.error(message, frame.opener, allow("depth"))
+            raise self.source.error(message, frame.opener, how_to_raise("depth"))
         self.stack.append(frame)
         self.advance()
 

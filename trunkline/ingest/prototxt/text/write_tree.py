@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.tree import Message, Scalar, TextField
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
@@ -20,7 +20,7 @@ def write(message: Message) -> str:
     """
     lines: list[str] = []
     # A stack of our own, so that no depth of blocks meets Python's limit of calls; None closes a block.
-    todo: list[tuple[int, Field | None]] = [(0, item) for item in reversed(message.fields)]
+    todo: list[tuple[int, TextField | None]] = [(0, item) for item in reversed(message.fields)]
     while todo:
         depth, item = todo.pop()
         indent = "  " * depth

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.prototxt.network.blob_names import BlobNames
-from trunkline.ingest.prototxt.text.tree import Field
+from trunkline.ingest.prototxt.text.tree import TextField
 from trunkline.ingest.prototxt.writer.net import CaffeBlob, CaffeLayer
 
 Emit = Callable[["Emitter", ir.Node], None]
@@ -29,7 +29,7 @@ class Emitter:
         self._blobs = BlobNames({*values, name_of(graph.input)})
         self._layers = BlobNames({*(name_of(node) for node in graph.nodes), name_of(graph.input)})
 
-    def layer(self, node: ir.Node, kind: str, *settings: Field, blobs: Sequence[CaffeBlob] = ()) -> None:
+    def layer(self, node: ir.Node, kind: str, *settings: TextField, blobs: Sequence[CaffeBlob] = ()) -> None:
         """Add the one layer of ``node``, reading all its computed inputs."""
         self.add(name_of(node), kind, self.bottoms(node), self.tops(node), *settings, blobs=blobs)
 
@@ -39,13 +39,13 @@ class Emitter:
         kind: str,
         bottoms: Sequence[str],
         tops: Sequence[str],
-        *settings: Field,
+        *settings: TextField,
         blobs: Sequence[CaffeBlob] = (),
     ) -> None:
         """Add a layer."""
         self.layers.append(CaffeLayer(name, kind, tuple(bottoms), tuple(tops), settings, tuple(blobs)))
 
-    def step(self, node: ir.Node, part: str, kind: str, bottom: str, *settings: Field) -> str:
+    def step(self, node: ir.Node, part: str, kind: str, bottom: str, *settings: TextField) -> str:
         """Add a layer ``<node>/<part>`` that leads to the node's result, and return its blob."""
         name = f"{name_of(node)}/{part}"
         top = self.fresh_blob(name)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.prototxt.text.source import Span
-from trunkline.ingest.prototxt.text.tree import Field, Message, Scalar
+from trunkline.ingest.prototxt.text.tree import Message, Scalar, TextField
 from trunkline.ingest.prototxt.text.write_tree import write
 
 
@@ -54,7 +54,7 @@ class CaffeLayer:
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
-    settings: tuple[Field, ...] = ()
+    settings: tuple[TextField, ...] = ()
     blobs: tuple[CaffeBlob, ...] = ()
     shared: tuple[str, ...] = ()
 
@@ -73,14 +73,14 @@ class CaffeNet:
         """Return the deploy prototxt."""
         # Caffe needs a size for the batch; whoever runs the network may reshape it.
         sizes = Message([_scalar("dim", size) for size in (1, *self.image_shape)], _NOWHERE)
-        shape = Field("shape", sizes, _NOWHERE)
-        settings = (Field("input_param", Message([shape], _NOWHERE), _NOWHERE),)
+        shape = TextField("shape", sizes, _NOWHERE)
+        settings = (TextField("input_param", Message([shape], _NOWHERE), _NOWHERE),)
         first = CaffeLayer(self.image, "Input", (), (self.image,), settings)
-        blocks = [Field("layer", _message(layer), _NOWHERE) for layer in (first, *self.layers)]
+        blocks = [TextField("layer", _message(layer), _NOWHERE) for layer in (first, *self.layers)]
         return write(Message([_string("name", self.name), *blocks], _NOWHERE))
 
 
-def block(name: str, settings: Mapping[str, Setting]) -> Field:
+def block(name: str, settings: Mapping[str, Setting]) -> TextField:
     """Return the field ``name { … }`` with these settings.
 
     >>> pool = block("pooling_param", {"pool": "MAX", "kernel_size": [2, 3]})
@@ -91,16 +91,16 @@ def block(name: str, settings: Mapping[str, Setting]) -> Field:
       kernel_size: 3
     }
     """
-    fields: list[Field] = []
+    fields: list[TextField] = []
     for key, value in settings.items():
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         fields.extend(_scalar(key, item) for item in items)
-    return Field(name, Message(fields, _NOWHERE), _NOWHERE)
+    return TextField(name, Message(fields, _NOWHERE), _NOWHERE)
 
 
-def sizes_block(name: str, inner: str, sizes: Sequence[int]) -> Field:
+def sizes_block(name: str, inner: str, sizes: Sequence[int]) -> TextField:
     """Return ``name { inner { dim: … } }``."""
-    return Field(name, Message([block(inner, {"dim": sizes})], _NOWHERE), _NOWHERE)
+    return TextField(name, Message([block(inner, {"dim": sizes})], _NOWHERE), _NOWHERE)
 
 
 def _message(layer: CaffeLayer) -> Message:
@@ -111,15 +111,15 @@ def _message(layer: CaffeLayer) -> Message:
         # One param block a blob, in order: an empty one keeps the place of a blob that is not shared.
         for shared in layer.shared:
             inner = [_string("name", shared)] if shared else []
-            fields.append(Field("param", Message(inner, _NOWHERE), _NOWHERE))
+            fields.append(TextField("param", Message(inner, _NOWHERE), _NOWHERE))
     return Message([*fields, *layer.settings], _NOWHERE)
 
 
-def _string(name: str, text: str) -> Field:
-    return Field(name, Scalar(text, True, _NOWHERE), _NOWHERE)
+def _string(name: str, text: str) -> TextField:
+    return TextField(name, Scalar(text, True, _NOWHERE), _NOWHERE)
 
 
-def _scalar(name: str, value: bool | int | float | str) -> Field:
+def _scalar(name: str, value: bool | int | float | str) -> TextField:
     text = str(value)
     if isinstance(value, Text):
         return _string(name, text)
@@ -127,4 +127,4 @@ def _scalar(name: str, value: bool | int | float | str) -> Field:
         text = text.lower()
     elif isinstance(value, float):
         text = str(np.float32(value))  # the fewest digits that give the same float32
-    return Field(name, Scalar(text, False, _NOWHERE), _NOWHERE)
+    return TextField(name, Scalar(text, False, _NOWHERE), _NOWHERE)

@@ -26,7 +26,7 @@ Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class _WindowAxis:
     """The windows along height or width."""
 
     size: int
@@ -141,7 +141,7 @@ def _fitting(
     """Return the first choice and rounding with which Caffe makes ``wanted`` windows, and would accept the layer."""
     for (kind, pads), up in product(choices, (True, False)):
         ends = zip(pads[:2], pads[2:], strict=True)
-        axes = [_Axis(*axis) for axis in zip(size, kernel, stride, ends, strict=True)]
+        axes = [_WindowAxis(*axis) for axis in zip(size, kernel, stride, ends, strict=True)]
         if not all(axis.is_accepted for axis in axes) or (up and _has_empty_windows(axes)):
             continue
         if tuple(output_size(axis.size, axis.kernel, axis.stride, axis.pads, up) for axis in axes) == wanted:
@@ -149,7 +149,7 @@ def _fitting(
     return None
 
 
-def _has_empty_windows(axes: Sequence[_Axis]) -> bool:
+def _has_empty_windows(axes: Sequence[_WindowAxis]) -> bool:
     """Whether rounding up gives a window beyond the input, which Caffe drops only where there is padding."""
     if any(any(axis.pads) for axis in axes):
         return False

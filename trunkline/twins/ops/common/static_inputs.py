@@ -20,7 +20,7 @@ def input_at(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
-def ints(node: ir.Node, index: int) -> list[int] | None:
+def static_ints(node: ir.Node, index: int) -> list[int] | None:
     """Return a static integer input as a list, or ``None`` where it is absent.
 
     Raises:
@@ -30,7 +30,7 @@ def ints(node: ir.Node, index: int) -> list[int] | None:
     return None if array is None else [int(number) for number in array.ravel()]
 
 
-def floats(node: ir.Node, index: int) -> list[float] | None:
+def static_floats(node: ir.Node, index: int) -> list[float] | None:
     """Return a static float input as a list, or ``None`` where it is absent or empty.
 
     Raises:
@@ -43,9 +43,9 @@ def floats(node: ir.Node, index: int) -> list[float] | None:
     return [float(number) for number in array.ravel()]
 
 
-def number(node: ir.Node, index: int, default: float) -> float:
+def static_number(node: ir.Node, index: int, default: float) -> float:
     """Return a static float input that holds one number, or ``default`` where it is absent."""
-    found = floats(node, index)
+    found = static_floats(node, index)
     if found is None:
         return default
     if len(found) != 1:

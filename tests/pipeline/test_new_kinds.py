@@ -1,4 +1,4 @@
-"""Kinds of task and of data set are found by scanning; those of docs/kinds.md run a pipeline as they stand there."""
+"""Kinds are found by scanning; those of docs/kinds.md run a pipeline as they stand there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from types import ModuleType
 import pytest
 
 from trunkline.errors import InvalidConfig
+from trunkline.fragments import joins
+from trunkline.fragments.registry import join_kinds, make_join
 from trunkline.pipeline.config import load_config, parse_config
 from trunkline.pipeline.project import Project
+from trunkline.supermodel import methods
 from trunkline.train import tasks
 from trunkline.train.data import sets
 from trunkline.train.data.base import DataSets
@@ -102,11 +105,30 @@ def test_paths_are_anchored_by_their_type() -> None:
     assert table.for_tasks(["depth"]) == table
 
 
-def test_kinds_of_the_docs_run_a_pipeline(task_files: Beside, set_files: Beside, tmp_path: Path) -> None:
-    """No other file is touched; one label is a number, the other a class that some images lack."""
-    task, data = blocks("python")
+@pytest.fixture
+def all_files(
+    task_files: Beside, set_files: Beside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Beside]]:
+    """The four files of the page, each put beside the others of its folder."""
+    more = {
+        "methods": Beside(methods, tmp_path / "more_methods", monkeypatch),
+        "joins": Beside(joins, tmp_path / "more_joins", monkeypatch),
+    }
+    method, join, task, data = blocks("python")
+    more["methods"].put("mean_behind", method)
+    more["joins"].put("mean", join)
     task_files.put("counting", task)
     set_files.put("squares", data)
+    yield more
+    for files in more.values():
+        files.forget()
+
+
+def test_kinds_of_the_docs_run_a_pipeline(all_files: dict[str, Beside], tmp_path: Path) -> None:
+    """A method, a join, a task and a data set, and no other file is touched.
+
+    One label is a number, the other a class that some images lack.
+    """
     (tmp_path / "pipeline.toml").write_text(blocks("toml")[0], encoding="utf-8")
     run(load_config(tmp_path / "pipeline.toml"), tmp_path / "run", quiet=True, say=lambda _: None)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -114,10 +136,30 @@ def test_kinds_of_the_docs_run_a_pipeline(task_files: Beside, set_files: Beside,
     assert 0 <= metrics["colour"]["accuracy"] <= 1
     assert metrics["number"]["count_error"] >= 0
     assert (tmp_path / "run" / "predictions.png").is_file()
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert plan["method"] == "mean-behind"
+    assert {join["kind"] for join in plan["joins"]} == {"mean"}
+    assert result["export"]["parity"]["passed"]
+    assert "mean-behind" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_options_of_a_new_method_are_checked(all_files: dict[str, Beside], tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match='search.blok: unknown key\n  did you mean "block"'):
+        parse_config({"search": {"method": "mean-behind", "blok": "2"}})
+    text = blocks("toml")[0].replace('block = "2"', 'block = "99"')
+    (tmp_path / "pipeline.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidConfig, match="the backbone has no block '99'"):
+        run(load_config(tmp_path / "pipeline.toml"), tmp_path / "run", quiet=True, say=lambda _: None)
+
+
+def test_an_unknown_join_names_those_there_are(all_files: dict[str, Beside]) -> None:
+    assert "mean" in join_kinds()
+    with pytest.raises(InvalidConfig, match='there is no kind of join .*\n  did you mean "mean"'):
+        make_join("meen", {0: (1, 2, 2)}, {})
 
 
 def test_a_new_kind_is_gone_with_its_file(task_files: Beside) -> None:
-    task_files.put("counting", blocks("python")[0])
+    task_files.put("counting", blocks("python")[2])
     with pytest.raises(InvalidConfig, match="counting needs 1"):
         make_task("n", "counting", 2)
     task_files.package.__path__ = task_files.package.__path__[:-1]
@@ -126,7 +168,7 @@ def test_a_new_kind_is_gone_with_its_file(task_files: Beside) -> None:
 
 
 def test_a_head_of_the_wrong_form(set_files: Beside, task_files: Beside, tmp_path: Path) -> None:
-    task, data = blocks("python")
+    _, _, task, data = blocks("python")
     task_files.put("counting", task)
     set_files.put("squares", data)
     config = parse_config({"data": {"kind": "squares"}, "tasks": {"colour": {}, "number": {"head": "linear"}}})

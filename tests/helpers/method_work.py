@@ -1,0 +1,120 @@
+"""What a method needs to decide, without data: a setup, and work that shakes weights where a run would train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from backbones import BACKBONES
+from plans import light_heads
+
+from trunkline.recipe import Moment, Phase
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.lowering.lower import Lowered, lower
+from trunkline.sharing.plan import SharingPlan
+from trunkline.supermodel.choice_model import ChoiceModel
+from trunkline.supermodel.methods.base import Method, MethodOptions, Setup, Start, Work
+from trunkline.supermodel.methods.registry import method_named
+from trunkline.train.loop.kept import Kept
+from trunkline.twins.twin import Twin
+from trunkline.verbs.training import TrainedPlan
+
+T = TypeVar("T")
+TASKS = ("depth", "normals", "seg")
+THREE = ("chain", "residual", "mobile")
+"""A chain, a residual and an inverted residual network."""
+
+
+def setup_for(name: str, tasks: Sequence[str] = TASKS, seed: int = 3) -> Setup:
+    backbone = BACKBONES[name]()
+    heads = {task: head for task, head in light_heads(backbone).items() if task in tasks}
+    heads = {task: heads[task] for task in tasks}
+    return Setup(Backbone(backbone), heads, tuple(tasks), dict.fromkeys(tasks, "depth"), seed, Phase(steps=4), 4)
+
+
+def options_for(name: str, setup: Setup, folder: Path) -> MethodOptions:
+    """Options of a method, with what it needs."""
+    from trunkline.sharing.layouts import share_until
+
+    kind = method_named(name)
+    needed: dict[str, Any] = {}
+    if name == "share-until":
+        needed = {"block": "0"}
+    if name == "layout":
+        depth = len(setup.backbone.table("block").units)
+        groups = [[list(setup.tasks)], *[[list(setup.tasks[:1]), list(setup.tasks[1:])]] * (depth - 1)]
+        needed = {"file": folder / "layout.json"}
+        (folder / "layout.json").write_text(str(groups).replace("'", '"'))
+    if name == "plan":
+        needed = {"file": folder / "plan.json"}
+        share_until(setup.backbone, setup.tasks, "0").save(folder / "plan.json")
+    return kind.Options.model_validate(needed)
+
+
+@dataclass
+class ShakenWork:
+    """Shakes weights and policies, as training would move them."""
+
+    setup: Setup
+    seed: int = 0
+
+    def fit(self, name: str, model: ChoiceModel, phases: Sequence[Phase]) -> Mapping[str, Mapping[str, float]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for tensor in model.store.weights().values():
+                tensor.add_(0.05 * torch.rand(tensor.shape, generator=generator))
+            for logits in model.policies:
+                logits.add_(2 * torch.randn(logits.shape, generator=generator))
+        for phase in phases:
+            model.at(phase.moment(0))
+        return {}
+
+    def train(
+        self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
+    ) -> TrainedPlan:
+        lowered = lower(plan, self.setup.backbone, self.setup.heads)
+        return TrainedPlan(
+            plan, lowered.graph, shaken_weights(lowered, self.seed), lowered.origin, Kept({}, {}, {}), {}
+        )
+
+    def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
+        return {name: job(self) for name, job in jobs.items()}
+
+    def probe(self, name: str, trained: TrainedPlan, values: Sequence[str], images: int) -> dict[str, np.ndarray]:
+        twin = Twin(trained.graph, weights=trained.weights).eval()
+        with torch.no_grad():
+            return {key: value.numpy() for key, value in twin(image(images), values).items()}
+
+
+def shaken_weights(lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: (tensor + 0.05 * torch.rand(tensor.shape, generator=generator)).numpy()
+        for name, tensor in Twin(lowered.graph, seed=2).weights().items()
+    }
+
+
+def method_for(name: str, setup: Setup, folder: Path, **options: Any) -> Method[Any]:
+    chosen = options_for(name, setup, folder)
+    return method_named(name)(setup, chosen.model_copy(update=options))
+
+
+def image(count: int = 2) -> torch.Tensor:
+    return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def hard(model: ChoiceModel, generator: torch.Generator) -> dict[Any, int]:
+    """Let every choice be one that is drawn, for certain; the first unit of every task runs."""
+    logits: dict[str, torch.Tensor] = {}
+    for name, group in model.groups_of_choices.items():
+        mask = group.mask()
+        drawn = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
+        drawn[0, 0] = 2
+        logits[name] = 1000.0 * torch.nn.functional.one_hot(drawn.argmax(-1), mask.shape[-1])
+    model.set_policy(logits)
+    model.at(Moment("test", "argmax"))
+    return model.picks()

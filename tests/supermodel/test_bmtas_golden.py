@@ -1,0 +1,170 @@
+"""BMTAS's formulas against their text, and its phases."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+from backbones import conv
+from method_work import ShakenWork, method_for, setup_for
+from numpy.typing import NDArray
+
+from trunkline.errors import InvalidConfig
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.cost import node_costs
+from trunkline.graph.graph import Graph
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.space import Option, Space
+from trunkline.supermodel.cost_term import cost_term
+from trunkline.supermodel.methods.bmtas import plain_ends
+
+pytestmark = pytest.mark.golden
+
+Partition = frozenset[frozenset[int]]
+
+
+def blocks(count: int) -> Graph:
+    """A chain of blocks whose costs differ."""
+    b = GraphBuilder("blocks")
+    x = b.image("image", (3, 8, 8))
+    for index in range(count):
+        x = conv(b, x, f"block{index}", 3 + index, kernel=3)
+        x = b.node("Relu", [x], name=f"relu{index}")
+    return b.finish([x])
+
+
+def space_over(graph: Graph, tasks: int) -> Space:
+    instances = [Option(number) for number in range(tasks)]
+    names = [f"t{index}" for index in range(tasks)]
+    return Space.over(Backbone(graph), names, "block", lambda unit, task: instances, tie=False)
+
+
+def brute_force(p: NDArray[np.float64], costs: Sequence[float]) -> float:
+    """Σ over all assignments of instances, each by its probability, of the blocks that its tree runs."""
+    layers, tasks, options = p.shape
+    total = 0.0
+    for flat in itertools.product(range(options), repeat=layers * tasks):
+        choices = np.array(flat).reshape(layers, tasks)
+        weight = np.prod([p[m, t, choices[m, t]] for m in range(layers) for t in range(tasks)])
+        groups = [len({tuple(choices[: m + 1, t]) for t in range(tasks)}) for m in range(layers)]
+        total += weight * sum(cost * number for cost, number in zip(costs, groups, strict=True))
+    return total
+
+
+def over_partitions(p: NDArray[np.float64], costs: Sequence[float]) -> float:
+    """The same by the partitions of the tasks, layer by layer: feasible where all assignments are too many."""
+    layers, tasks, options = p.shape
+    state: Mapping[Partition, float] = {frozenset({frozenset(range(tasks))}): 1.0}
+    total = 0.0
+    for layer in range(layers):
+        new: dict[Partition, float] = defaultdict(float)
+        for choices in itertools.product(range(options), repeat=tasks):
+            weight = float(np.prod([p[layer, t, choices[t]] for t in range(tasks)]))
+            for partition, before in state.items():
+                new[_refined(partition, choices)] += before * weight
+        total += costs[layer] * sum(len(partition) * weight for partition, weight in new.items())
+        state = new
+    return total
+
+
+def _refined(partition: Partition, choices: Sequence[int]) -> Partition:
+    parts = (frozenset(t for t in group if choices[t] == k) for group in partition for k in set(choices))
+    return frozenset(part for part in parts if part)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4])
+def test_expected_cost_is_the_brute_force_expectation(tasks: int, layers: int) -> None:
+    graph = blocks(layers)
+    space = space_over(graph, tasks)
+    p = np.random.default_rng(10 * tasks + layers).dirichlet(np.ones(tasks), size=(layers, tasks))
+    policy = {f"t{t}": torch.tensor(p[:, t]) for t in range(tasks)}
+    costs = [float(cost.macs) for name, cost in node_costs(graph).items() if name.startswith("block")]
+    expected = over_partitions(p, costs)
+    if tasks ** (tasks * layers) < 30_000:
+        assert brute_force(p, costs) == pytest.approx(expected, rel=1e-12)
+    term = cost_term(space, {}, "macs")
+    assert float(term.absolute(policy)) == pytest.approx(expected, rel=1e-10)
+    assert sum(costs) * (1 - 1e-9) <= expected <= tasks * sum(costs) * (1 + 1e-9)
+
+
+def test_uniform_choices_of_three_tasks() -> None:
+    """Three tasks run 3 − 3·3^−l + 9^−l instances of block l: two of them still agree there with 3^−l."""
+    p = np.full((3, 3, 3), 1 / 3)
+    expected = sum(3 - 3 * 3.0**-depth + 9.0**-depth for depth in (1, 2, 3))
+    assert brute_force(p, [1.0] * 3) == pytest.approx(expected, rel=1e-12)
+    assert over_partitions(p, [1.0] * 3) == pytest.approx(expected, rel=1e-12)
+
+
+def test_equal_logits_have_no_gradient_of_cost() -> None:
+    """So without a warm-up only noise would ever make tasks differ."""
+    method = method_for("bmtas", setup_for("chain"), None)
+    method.model.terms(["cost"], {})["cost"].backward()
+    assert all(float(logits.grad.abs().max()) < 1e-6 for logits in method.model.policies)
+
+
+def test_warm_up_trains_each_task_on_its_own_instance(tmp_path: object) -> None:
+    """Task t runs instance t of every block, so its loss moves no other one's weights."""
+    setup = setup_for("residual")
+    method = method_for("bmtas", setup, None)
+    model = method.model.train()
+    model.at(method._warm_up().moment(0))
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for number, task in enumerate(setup.tasks):
+        model.zero_grad(set_to_none=True)
+        model(x, [task])[task].square().sum().backward()
+        moved = [name for name, p in model.groups()["weights.backbone"].items() if p.grad is not None]
+        assert moved
+        assert {name.partition("@")[2] for name in moved} == {str(number) if number else ""}
+
+
+def test_last_normalisation_of_a_block_is_plain_in_the_search() -> None:
+    """Instances compete at equal scale; in the plan's own model scale and offset are there again."""
+    setup = setup_for("residual")
+    space = method_for("bmtas", setup, None).space
+    frozen = plain_ends(space)
+    assert set(frozen.values()) == {0.0, 1.0}
+    with_plain, without = (method_for("bmtas", setup, None, plain_ends=plain).model for plain in (True, False))
+    assert set(without.store.trainable()) - set(with_plain.store.trainable())
+    for name, number in frozen.items():
+        assert set(with_plain.store.tensor(name).flatten().tolist()) == {number}
+
+
+def test_phases_are_the_papers() -> None:
+    method = method_for("bmtas", setup_for("chain"), None, warm_up=7, steps=50, policy_fraction=0.25)
+    warm, search = method._warm_up(), method._alternate()
+    assert (warm.mode, warm.steps, warm.turns[0].joint) == ("own", 7, False)
+    policy, weights = search.turns
+    assert (policy.data.share, weights.data.share) == ((0.0, 0.25), (0.25, 1.0))
+    assert (policy.joint, weights.joint) == (True, False)
+    assert (policy.statistics, weights.statistics) == ("hold", "update")
+    assert policy.fresh and weights.fresh and search.reset_statistics
+    assert (policy.steps, weights.steps) == (1, 3)  # a pass over a quarter and three quarters of four batches
+    assert policy.terms == {"cost": 0.1} and not weights.terms
+    assert [method.model.at(search.moment(step))["temperature"] for step in (0, 25, 50)] == pytest.approx(
+        [5.0, 2.55, 0.1]
+    )
+
+
+def test_search_without_warm_up_or_cost() -> None:
+    setup = setup_for("chain")
+    seen = []
+
+    class Watching(ShakenWork):
+        def fit(self, name: str, model: object, phases: Sequence[object]) -> Mapping[str, Mapping[str, float]]:
+            seen.extend(phases)
+            return super().fit(name, model, phases)
+
+    found = method_for("bmtas", setup, None, warm_up=0, cost_weight=0.0).find(Watching(setup))
+    assert [phase.name for phase in seen] == ["search"]
+    assert seen[0].turns[0].terms == {}
+    assert not found.plan.tie and found.plan.granularity == "block"
+
+
+def test_unknown_terms_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match='did you mean "cost"'):
+        method_for("bmtas", setup_for("chain"), None).model.terms(["costs"], {})

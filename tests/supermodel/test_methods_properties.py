@@ -1,0 +1,255 @@
+"""Properties that every method has, on a chain, a residual and an inverted residual network."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from method_work import TASKS, THREE, ShakenWork, hard, image, method_for, setup_for, shaken_weights
+
+from trunkline.export.exporter import export_model
+from trunkline.graph.graph import TASKS_KEY, name_of
+from trunkline.graph.roles import STATISTICS
+from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.lowering.lower import Lowered, lower
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.space import ChoiceId, Space
+from trunkline.supermodel.methods.base import Found, Method, Setup
+from trunkline.supermodel.methods.registry import methods
+from trunkline.twins.twin import Twin
+
+pytestmark = pytest.mark.properties
+
+METHODS = tuple(methods())
+SEARCHED = tuple(name for name, kind in methods().items() if kind.kind == "searched")
+SOFT = tuple(name for name, kind in methods().items() if kind.kind == "soft")
+
+
+DECIDED = tuple(name for name in METHODS if name not in (*SEARCHED, "random"))
+"""Methods whose plan follows from the tasks, not from what is drawn or learned in their order."""
+
+
+def found(
+    name: str, backbone: str, folder: Path, tasks: tuple[str, ...] = TASKS, **options: Any
+) -> tuple[Setup, Found]:
+    setup = setup_for(backbone, tasks)
+    return setup, method_for(name, setup, folder, **options).find(ShakenWork(setup))
+
+
+def started(setup: Setup, found: Found) -> tuple[Lowered, Twin]:
+    """The model of what was found, with the weights that it goes on from, or shaken ones."""
+    lowered = lower(found.plan, setup.backbone, setup.heads)
+    twin = Twin(lowered.graph, weights=shaken_weights(lowered))
+    if found.start is not None:
+        twin.load_weights(found.start(lowered), strict=False)
+    return lowered, twin.eval()
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", METHODS)
+def test_found_model_equals_its_file(name: str, backbone: str, tmp_path: Path) -> None:
+    """What a method finds becomes a file that computes what its torch model does, with outputs named by task."""
+    setup, result = found(name, backbone, tmp_path)
+    lowered, twin = started(setup, result)
+    weights = {key: tensor.numpy() for key, tensor in twin.weights().items()}
+    exported = export_model(lowered.graph, weights, tmp_path / "model.onnx", parity_inputs=4)
+    assert exported.parity.passed
+    assert tuple(name_of(value) for value in lowered.graph.outputs) == TASKS
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_plan_survives_its_file_and_its_space(name: str, backbone: str, tmp_path: Path) -> None:
+    """Plan, JSON, plan; plan, space, plan; and lowering it twice gives one Graph."""
+    setup, result = found(name, backbone, tmp_path)
+    result.plan.save(tmp_path / "found.json")
+    assert SharingPlan.load(tmp_path / "found.json") == result.plan
+    space = Space.of_plan(result.plan, setup.backbone)
+    provenance = result.plan.provenance
+    assert space.plan({}, method=result.plan.method, provenance=provenance) == result.plan
+    first, second = (lower(result.plan, setup.backbone, setup.heads) for _ in range(2))
+    assert [node.name for node in first.graph.nodes] == [node.name for node in second.graph.nodes]
+    assert first.origin == second.origin
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_task_moves_only_what_serves_it(name: str, backbone: str, tmp_path: Path) -> None:
+    """The loss of a task has no gradient for weights that other tasks alone use."""
+    setup, result = found(name, backbone, tmp_path)
+    lowered, twin = started(setup, result)
+    stored = lowered.graph.initializers
+    for task in TASKS:
+        twin.train().zero_grad(set_to_none=True)
+        twin(image())[task].square().sum().backward()
+        for key, parameter in twin.trainable().items():
+            if task not in stored[key].metadata_props[TASKS_KEY].split(","):
+                assert parameter.grad is None, (task, key)
+        assert any(p.grad is not None for p in twin.trainable().values())
+    assert {key for key, users in twin.users().items() if not users} == set()
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", METHODS)
+def test_running_statistics_describe_one_input(name: str, backbone: str, tmp_path: Path) -> None:
+    setup, result = found(name, backbone, tmp_path)
+    graph = lower(result.plan, setup.backbone, setup.heads).graph
+    read: dict[str, set[str]] = defaultdict(set)
+    for node in graph.nodes:
+        if node.op_type == "BatchNormalization":
+            for position in STATISTICS:
+                read[name_of(node.inputs[position])].add(name_of(node.inputs[0]))
+    assert {len(inputs) for inputs in read.values()} <= {1}
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", DECIDED)
+def test_order_of_tasks_does_not_matter(name: str, backbone: str, tmp_path: Path) -> None:
+    """Tasks in another order: the same plan but for the order of its outputs, so the same costs."""
+    costs = []
+    for tasks in (TASKS, TASKS[::-1]):
+        # A plan file is for its tasks in its order.
+        setup, result = found(name, backbone, tmp_path, TASKS if name == "plan" else tasks)
+        costs.append(executed_cost(result.plan, setup.backbone, setup.heads).total)
+    assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_permuted_policy_costs_the_same(name: str, backbone: str, tmp_path: Path) -> None:
+    """Which task a column belongs to makes no difference: options of all tasks are permuted with them."""
+    models = [method_for(name, setup_for(backbone, tasks), tmp_path).model.double() for tasks in (TASKS, TASKS[::-1])]
+    generator = torch.Generator().manual_seed(0)
+    logits = {task: torch.randn(models[0].policies[0].shape, generator=generator) for task in TASKS}
+    models[0].set_policy(logits)
+    # BMTAS numbers instances: which one is called what must not matter either.
+    turn = (lambda row: row.flip(-1)) if name == "bmtas" else (lambda row: row)
+    models[1].set_policy({task: turn(row) for task, row in logits.items()})
+    costs = [float(model.expected_cost(model.probabilities()).detach()) for model in models]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-9)
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_hard_choices_equal_the_lowered_graph(name: str, backbone: str, tmp_path: Path) -> None:
+    """A supermodel whose choices are one-hot computes what their plan does: softly, hard, lowered."""
+    setup = setup_for(backbone)
+    method = method_for(name, setup, tmp_path)
+    ShakenWork(setup).fit("search", method.model, [])
+    model = method.model.eval()
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(5):
+        picks = hard(model, generator)
+        lowered = lower(method.space.plan(picks), setup.backbone, setup.heads)
+        twin = Twin(lowered.graph, weights=model.weights(lowered)).eval()
+        with torch.no_grad():
+            chosen, plan = model(image()), twin(image())
+        for task in TASKS:
+            torch.testing.assert_close(chosen[task], plan[task], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_soft_weights_of_hard_choices_compute_the_same(name: str, backbone: str, tmp_path: Path) -> None:
+    """Mixing every option by weights of 1 and 0 is running the chosen one, when all columns saw the same."""
+    setup = setup_for(backbone)
+    model = method_for(name, setup, tmp_path).model.eval()
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(3):
+        hard(model, generator)
+        with torch.no_grad():
+            chosen = model(image())
+            model.at(setup.search_phase("s", "soft", 1, setup.phase.turns).moment(0))
+            mixed = model(image())
+        for task in TASKS:
+            torch.testing.assert_close(mixed[task], chosen[task], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_expected_cost_of_hard_choices_is_counted(name: str, backbone: str, tmp_path: Path) -> None:
+    """Expected MACs of a decided policy are the MACs of the lowered model, parameters likewise where they are tied."""
+    setup = setup_for(backbone)
+    for count in ("macs", "parameters"):
+        method = method_for(name, setup, tmp_path, cost=count)
+        generator = torch.Generator().manual_seed(5)
+        for _ in range(5):
+            picks = hard(method.model, generator)
+            cost = executed_cost(method.space.plan(picks), setup.backbone, setup.heads)
+            share = getattr(cost.backbone, count) / getattr(cost.independent_backbone, count)
+            expected = float(method.model.expected_cost(method.model.probabilities()).detach())
+            assert expected == pytest.approx(share, rel=1e-6), count
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_all_alike_is_multi_task_and_all_apart_single_task(name: str, backbone: str, tmp_path: Path) -> None:
+    """Everybody takes instance 0: one backbone. Everybody takes an own one: N backbones."""
+    setup = setup_for(backbone)
+    method = method_for(name, setup, tmp_path)
+    choices = method.space.choices
+    number = {task: index for index, task in enumerate(TASKS)}
+    apart = {c: number[c.task] if name == "bmtas" else 1 for c in choices}
+    for picks, plan in ((dict.fromkeys(choices, 0), all_shared), (apart, independent)):
+        mine = executed_cost(method.space.plan(picks), setup.backbone, setup.heads)
+        reference = executed_cost(plan(setup.backbone, TASKS), setup.backbone, setup.heads)
+        assert mine == reference
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_held_statistics_stay_and_updated_ones_move(name: str, backbone: str, tmp_path: Path) -> None:
+    """In training a forward pass moves running statistics; a reset brings them back to 0 and 1."""
+    model = method_for(name, setup_for(backbone), tmp_path).model.train()
+    before = {key: tensor.clone() for key, tensor in model.statistics().items()}
+    assert before
+    model.at(setup_for(backbone).search_phase("s", "soft", 1, setup_for(backbone).phase.turns).moment(0))
+    with torch.no_grad():
+        model(image(4))
+    assert any(not torch.equal(before[key], tensor) for key, tensor in model.statistics().items())
+    model.reset_statistics()
+    for key, tensor in model.statistics().items():
+        assert set(tensor.flatten().tolist()) == ({1.0} if ".var" in key else {0.0}), key
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("layout", "plan", "random", "automtl")])
+def test_one_task_is_the_backbone_itself(name: str, backbone: str, tmp_path: Path) -> None:
+    """Where nothing may be skipped, a task alone runs the backbone, and there is nothing to join."""
+    setup, result = found(name, backbone, tmp_path, TASKS[:1])
+    cost = executed_cost(result.plan, setup.backbone, setup.heads)
+    assert cost.backbone == cost.independent_backbone
+    assert not result.plan.joins
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SOFT)
+def test_soft_sharing_keeps_a_column_a_task(name: str, backbone: str, tmp_path: Path) -> None:
+    """No column is dropped, and every weight but the joins' comes from the single-task models."""
+    setup, result = found(name, backbone, tmp_path)
+    lowered = lower(result.plan, setup.backbone, setup.heads)
+    single = executed_cost(independent(setup.backbone, TASKS), setup.backbone, setup.heads)
+    assert executed_cost(result.plan, setup.backbone, setup.heads).backbone.macs >= single.backbone.macs
+    taken = result.start(lowered)
+    assert {key for key in lowered.origin if key not in taken} == {
+        key for key, origin in lowered.origin.items() if getattr(origin, "part", "") == "join"
+    }
+
+
+def test_methods_name_themselves() -> None:
+    """Everything that `trunkline methods` says is there, and names are what a pipeline file holds."""
+    assert {"single-task", "multi-task", "share-until", "random", "layout", "plan", "automtl"} <= set(METHODS)
+    for name, kind in methods().items():
+        assert issubclass(kind, Method)
+        assert name == name.lower() and " " not in name
+        assert all((kind.kind, kind.units, kind.needs, kind.source))
+
+
+def test_choices_are_in_the_order_of_units_and_tasks(tmp_path: Path) -> None:
+    method = method_for("automtl", setup_for("residual"), tmp_path)
+    names = method.space.table.names
+    assert list(method.space.choices) == [ChoiceId(unit, task) for unit in names for task in TASKS]

@@ -1,0 +1,186 @@
+"""BMTAS (Bruggemann et al. 2020): every task chooses, block by block, one of T instances; what results is a tree.
+
+The search space has T parallel instances of every block. Task t mixes them by a Gumbel-softmax of its own logits
+(Eq. 3), and pays for what the model will cost:
+
+    L = Σ_t w_t · L_t + λ · E[cost]                                        (Eq. 2)
+
+Two tasks share a block as long as they chose alike in it and in all blocks before; where they part, each goes on with
+weights of its own (``tie = false``), whatever number it chooses later.
+
+1. *Warm-up*: task t trains instance t alone, so that instances differ before anything is chosen. At equal logits the
+   cost has no gradient: without it only noise would break the symmetry.
+2. *Search*: logits and weights take turns on disjoint parts of the data, 20 % and 80 %, with fresh optimisers at every
+   visit. Logits make one joint step on the summed loss; weights a step for each task. While logits learn, batches are
+   normalised by their own statistics and the running ones stay.
+3. The most likely instance of each block is taken, and the tree is trained from the start.
+
+In the search the last normalisation of each block has no scale and offset of its own, so that instances compete at
+equal scale. Departures from paper and release: the resource loss is exact here, for any number of tasks (Eq. 6, and the
+release, count blocks as split more often than they are: 41.7 of them instead of 25.9 for five tasks of eighteen that
+share nearly all); the release adds it once for each task, so its λ counts T times; and its Adam for the weights is SGD
+here, as the paper has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.graph.graph import Graph, name_of
+from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Positive, Schedule, Turn
+from trunkline.sharing.space import Option, Space
+from trunkline.supermodel.choice_model import ChoiceModel
+from trunkline.supermodel.choices import Gumbel, Linear, OneHot, Relaxation
+from trunkline.supermodel.cost_term import cost_term
+from trunkline.supermodel.decision import Sampling, choose
+from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+
+COST = "cost"
+
+
+class BMTASOptions(MethodOptions):
+    """What can be set about BMTAS."""
+
+    warm_up: int = Field(500, ge=0, description="steps in which each task trains its own instances; 0 leaves it out")
+    steps: Count = Field(2_000, description="steps of the search, of logits and weights together")
+    alternate: tuple[Count, Count] | None = Field(
+        None, description="steps of the logits, then of the weights; one pass over their parts of the data if absent"
+    )
+    policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the logits")
+    cost_weight: NotNegative = Field(0.1, description="λ of the expected cost, as a share of T backbones; 0 for none")
+    cost: Literal["macs", "parameters", "milliseconds"] = Field("macs", description="what the cost term counts")
+    cost_table: Path | None = Field(None, description="milliseconds by operator, in a file; see docs/automtl.md")
+    loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
+    policy_optimiser: Optimiser = Optimiser(lr=1e-2, weight_decay=5e-5)
+    weight_optimiser: Optimiser = Optimiser(kind="sgd", lr=5e-3, momentum=0.9, weight_decay=1e-4)
+    weight_schedule: Schedule = Schedule(kind="poly", power=0.9)
+    temperature: tuple[Positive, Positive] = Field((5.0, 0.1), description="τ at the start and the end of the search")
+    plain_ends: bool = Field(True, description="leave scale and offset out of each block's last normalisation")
+    sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _table_where_needed(self) -> Self:
+        if (self.cost == "milliseconds") != (self.cost_table is not None):
+            raise ValueError('`cost = "milliseconds"` and `cost_table` go together')
+        return self
+
+
+class BMTASModel(ChoiceModel):
+    """The supermodel with BMTAS's resource loss."""
+
+    def __init__(self, space: Space, heads: Mapping[str, Graph], options: BMTASOptions, seed: int) -> None:
+        own: Relaxation = OneHot({task: number for number, task in enumerate(space.tasks)})
+        modes = {"own": own, "sample": Gumbel(Linear(*options.temperature))}
+        frozen = plain_ends(space) if options.plain_ends else {}
+        super().__init__(space, heads, modes, frozen=frozen, seed=seed)
+        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
+
+    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``cost``, the expected cost as a share of T independent backbones.
+
+        Raises:
+            InvalidConfig: Another term is asked for.
+        """
+        for name in names:
+            if name != COST:
+                raise InvalidConfig(f"BMTAS has no loss term {name!r}", advice=did_you_mean(name, [COST]))
+        return {name: self.expected_cost(self.probabilities()).float() for name in names}
+
+
+class BMTAS(Method[BMTASOptions]):
+    """BMTAS."""
+
+    name = "bmtas"
+    kind = "searched"
+    units = "blocks"
+    needs = "a search over one instance a task of every block; then the tree is trained from scratch"
+    source = "Bruggemann, Kanakis, Georgoulis, Van Gool: Automated Search for Resource-Efficient Branched MTL (2020)"
+    Options = BMTASOptions
+
+    def __init__(self, setup: Setup, options: BMTASOptions) -> None:
+        super().__init__(setup, options)
+        instances = [Option(number) for number in range(len(setup.tasks))]
+        self.space = Space.over(setup.backbone, setup.tasks, "block", lambda unit, task: instances, tie=False)
+        self.model = BMTASModel(self.space, setup.heads, options, setup.seed)
+
+    def find(self, work: Work) -> Found:
+        """Warm up, alternate between logits and weights, and take the most likely tree."""
+        phases = [*([self._warm_up()] if self.options.warm_up else []), self._alternate()]
+        work.fit("search", self.model, phases)
+        plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
+        moved = sum(phase.turn_steps(turn.name) for phase in phases for turn in phase.turns if turn.name == "weights")
+        return Found(plan, start=self.model.weights, policy=self._policy(), steps=moved)
+
+    @classmethod
+    def free(cls) -> tuple[str, ...]:
+        """How a plan is taken from the logits may change after the search."""
+        return ("sampling",)
+
+    def _warm_up(self) -> Phase:
+        turn = Turn(moves=(self._weights(),), joint=False)
+        return self.setup.search_phase("warm-up", "own", self.options.warm_up, [turn])
+
+    def _alternate(self) -> Phase:
+        options, cut = self.options, self.options.policy_fraction
+        policy_steps, weight_steps = options.alternate or self._passes()
+        policy = Turn(
+            name="policy",
+            steps=policy_steps,
+            data=Part(share=(0.0, cut)),
+            moves=(Move(group="policy", optimiser=options.policy_optimiser),),
+            terms={COST: options.cost_weight} if options.cost_weight else {},
+            statistics="hold",
+            fresh=True,
+        )
+        weights = Turn(
+            name="weights",
+            steps=weight_steps,
+            data=Part(share=(cut, 1.0)),
+            moves=(self._weights(),),
+            joint=False,
+            fresh=True,
+        )
+        return self.setup.search_phase(
+            "search",
+            "sample",
+            options.steps,
+            [policy, weights],
+            loss_weights=self.setup.by_task(options.loss_weights),
+            reset_statistics=True,
+        )
+
+    def _weights(self) -> Move:
+        return Move(optimiser=self.options.weight_optimiser, schedule=self.options.weight_schedule)
+
+    def _passes(self) -> tuple[int, int]:
+        """Return the steps in which each turn reads its part of the data once."""
+        policy = max(1, round(self.setup.steps_an_epoch * self.options.policy_fraction))
+        return policy, max(1, self.setup.steps_an_epoch - policy)
+
+    def _policy(self) -> Policy:
+        learned = [self.model.probabilities()[task] for task in self.setup.tasks if len(self.setup.tasks) > 1]
+        instances = tuple(f"instance {number}" for number in range(len(self.setup.tasks)))
+        if not learned:  # one task has one instance: there was nothing to choose
+            learned = [torch.ones(len(self.space.table.units), 1)]
+        p = torch.stack(learned, dim=1).detach().double().cpu().numpy()
+        return Policy(instances, self.space.table.names, self.setup.tasks, p)
+
+
+def plain_ends(space: Space) -> dict[str, float]:
+    """Return scale and offset of each block's last normalisation, held at 1 and 0."""
+    frozen: dict[str, float] = {}
+    for unit in space.table.units:
+        norms = [space.backbone.nodes[name] for name in unit.nodes]
+        norms = [node for node in norms if node.op_type == "BatchNormalization"]
+        for position, number in ((1, 1.0), (2, 0.0)) if norms else ():
+            value = norms[-1].inputs[position]
+            if value is not None and value.is_initializer():
+                frozen[name_of(value)] = number
+    return frozen

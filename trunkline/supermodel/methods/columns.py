@@ -1,0 +1,52 @@
+"""What soft methods have in common: a column a task, sites where joins may stand, the phase that trains both."""
+
+from __future__ import annotations
+
+from trunkline.recipe import Phase
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.join import Join
+from trunkline.sharing.layouts import independent
+from trunkline.sharing.plan import SharingPlan
+from trunkline.sharing.plan_check import check_plan
+from trunkline.supermodel.methods.base import Setup
+
+
+def block_ends(backbone: Backbone) -> list[str]:
+    """Return the values behind all blocks, in order."""
+    return [unit.output for unit in backbone.table("block").units]
+
+
+def stage_ends(backbone: Backbone) -> list[str]:
+    """Return the values behind the stages: behind the last of each run of blocks whose outputs have one shape.
+
+    >>> from trunkline.ingest.read import read
+    >>> stage_ends(Backbone(read("zoo:tiny")))[-1] == block_ends(Backbone(read("zoo:tiny")))[-1]
+    True
+    """
+    ends = block_ends(backbone)
+    shapes = [backbone.shapes[value] for value in ends]
+    last = len(ends) - 1
+    return [value for index, value in enumerate(ends) if index == last or shapes[index] != shapes[index + 1]]
+
+
+def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
+    """Return the plan of independent columns with joins between them.
+
+    Raises:
+        InvalidConfig: A join cannot be where it is.
+    """
+    columns = independent(setup.backbone, setup.tasks)
+    plan = columns.model_copy(update={"joins": tuple(joins), "method": method})
+    check_plan(plan, setup.backbone)
+    return plan
+
+
+def joint_phase(setup: Setup, name: str, factor: float) -> Phase:
+    """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else."""
+    (turn,) = setup.phase.turns
+    (move,) = turn.moves
+    faster = move.optimiser.model_copy(update={"lr": move.optimiser.lr * factor})
+    moves = [move.model_copy(update={"group": group}) for group in ("weights.backbone", "weights.heads")]
+    moves.append(move.model_copy(update={"group": "weights.joins", "optimiser": faster}))
+    joint = turn.model_copy(update={"moves": tuple(moves)})
+    return setup.phase.model_copy(update={"name": name, "turns": (joint,)})
