@@ -11,6 +11,8 @@ from trunkline.report.trade_off import draw_trade_off, trade_off_table, ways
 
 pytestmark = pytest.mark.golden
 
+Json = dict[str, Any]
+
 
 def measured(name: str, p50_ms: float, macs: float | None, *, stable: bool = True) -> dict[str, Any]:
     reason = "" if stable else "too noisy"
@@ -27,7 +29,7 @@ def measured(name: str, p50_ms: float, macs: float | None, *, stable: bool = Tru
 
 def run(
     *, noisy: str = "", alike: bool = True
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]], dict[str, Any]]:
+) -> tuple[list[Json], dict[str, Json], Json]:
     times = {"single-task": (3.0, 1.0), "share-until:2": (2.5, 0.83), "multi-task": (1.0, 0.36)}
     times["model"] = (2.0, None)
     bench = {
