@@ -36,7 +36,7 @@ def read_backbone(
         input_size: Height and width in pixels, or channels, height and width, in place of the file's own.
         limits: What the file may ask for; the defaults where none are given.
         weights: A caffemodel or safetensors file whose weights replace the network's own, up to the features.
-        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
+        allow_missing: With ``weights``: what that file lacks keeps the network's own start, with a note.
 
     Raises:
         InvalidModel: The file cannot be read, or has no such feature maps; or the weights do not fit.

@@ -1,4 +1,4 @@
-"""The one door: from a path, or a packaged network's name, to a verified Graph."""
+"""Read a network: from a path, or a packaged network's name, to a verified Graph."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
         weights: A caffemodel or safetensors file whose weights replace the network's own.
-        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note.
+        allow_missing: With ``weights``: what that file lacks keeps the network's own start, with a note.
 
     Raises:
         InvalidModel: It cannot be read, is in no format that is supported, or breaks a rule.

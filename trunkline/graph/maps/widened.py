@@ -17,7 +17,7 @@ from trunkline.graph.walks import before, first_behind, first_readers
 
 _NORMALISING = frozenset({"BatchNormalization"})
 _PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Pad", "Reshape", "Slice", "Split", "Transpose"}
-"""What may stand between the convolutions of a block, a shuffle of channels among it."""
+"""Operators that may come between the convolutions of a block, those of a shuffle of channels among them."""
 _SQUEEZING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 """How a gate of channels begins (Hu et al. 2018)."""
 
@@ -104,7 +104,7 @@ def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
 
 
 def _hands_on(node: ir.Node | None) -> bool:
-    """Whether ``node`` may stand inside a block beside its 1x1 convolutions and its way down."""
+    """Whether ``node`` may be inside a block beside its 1x1 convolutions and its way down."""
     if node is None:
         return False
     return node.op_type in _PASSING or (_groups(node) > 1 and _stride(node) == 1 and not _is_pointwise(node))

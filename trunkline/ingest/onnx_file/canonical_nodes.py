@@ -114,7 +114,7 @@ class CanonicalNodes:
                 self.second.check_kept(node, read, editor, done)
 
     def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
-        """Fold ``node``, and say whether it is gone; what depends on the batch is folded for both batch sizes."""
+        """Fold ``node``, and return whether it is gone; what depends on the batch is folded for both batch sizes."""
         if self.second is None:
             return folder.fold(node)
         self.second.follow(node)

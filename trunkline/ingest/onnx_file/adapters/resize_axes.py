@@ -74,7 +74,7 @@ def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
         fits = [size / source for size, source in zip(sizes, before, strict=True)]
         scale = min(fits) if policy == "not_larger" else max(fits)
         kept = [int(scale * source + 0.5) for source in before]
-        # Rounded sizes stand for another scale on each axis than the common one, by which pixels are read.
+        # Pixels are read by the common scale; rounded sizes would mean another one on each axis.
         if any(scale * source != size for source, size in zip(before, kept, strict=True)):
             return
         put(node, _POLICY, "stretch")

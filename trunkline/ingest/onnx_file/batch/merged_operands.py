@@ -1,4 +1,4 @@
-"""Let an operand without a batch stand beside one whose batch is merged with other axes, or of the file's own size."""
+"""Align an operand without a batch with one whose batch is merged with other axes, or is of the file's own size."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def turn_image(graph: ir.Graph) -> None:
 class DropTurns:
     """Removes the transposition of :func:`turn_image` and those of the file that undo it.
 
-    What stands between must work number by number. Shapes must be known, and constants folded.
+    The nodes between must work number by number. Shapes must be known, and constants folded.
     """
 
     def __call__(self, graph: ir.Graph) -> int:

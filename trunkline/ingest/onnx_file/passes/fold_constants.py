@@ -161,7 +161,7 @@ class Folder:
         return self._slow <= _SLOW_ELEMENTS
 
     def _store(self, node: ir.Node, tensors: list[ir.TensorProtocol]) -> list[ir.Value]:
-        # All asked before the node is replaced: afterwards it reads nothing.
+        # Before the node is replaced: afterwards it reads nothing.
         axes = _axes(node)
         is_formula = not _reads_trained(node) and node.outputs[0] not in self.purposes.widened  # rule 5
         is_merged = any(value in self.purposes.merged for value in node.outputs)

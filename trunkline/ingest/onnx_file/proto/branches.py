@@ -1,6 +1,6 @@
-"""The branches of If: checked like the graph they stand in, because one of them may take its node's place.
+"""The branches of If: checked like the graph they are in, because one of them may take its node's place.
 
-What is not supported matters only in the branch that is taken, which nobody knows before the condition is folded.
+What is not supported matters only in the branch that is taken, which is known once the condition is folded.
 """
 
 from __future__ import annotations

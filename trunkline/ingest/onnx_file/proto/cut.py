@@ -219,7 +219,7 @@ def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool
         # One readable branch is enough: it may be the one that is taken.
         return not is_fork(node) or bool(unsupported_in(node, opset))
     for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
-    # Shape and Size read no pixels: they are folded whatever they are asked of.
+    # Shape and Size read no pixels: they are folded, whatever their input is.
     return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)
 
 
