@@ -77,6 +77,7 @@ class CanonicalNodes:
         return count
 
     def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:
+        """Bring one node to canonical form, or take it out; ``done`` holds the float32 weights made so far."""
         node.domain = ""
         if node.op_type == "If":
             self._take(node, editor)

@@ -176,11 +176,13 @@ def _free_expand(node: ir.Node, state: Freeing) -> None:
 
 def _free_slice(node: ir.Node, state: Freeing, first: Sizes) -> None:
     """Let a Slice that takes all images of the batch name no number of them."""
-    data, starts, ends, axes, steps = (node.inputs[0], *(static(node, index) for index in range(1, 5)))
+    data = node.inputs[0]
     assert data is not None
+    settings = [found for index in range(1, 5) if (found := static(node, index)) is not None]
     batch, rank = batch_axis(data), len(shape_of(data))
-    if batch is None or starts is None or ends is None or axes is None or steps is None:
+    if batch is None or len(settings) < 4:
         return
+    starts, ends, axes, steps = settings
     is_batch = np.array([int(axis) % rank == batch for axis in axes.ravel()])
     if not is_batch.any():
         return

@@ -36,6 +36,7 @@ def make_explicit(node: ir.Node) -> None:
 
 
 def _complete_window(node: ir.Node) -> None:
+    """Write down kernel, strides, dilations and padding of a window (rule 1)."""
     rank = len(_shape(node, 0)) - 2
     if rank < 1:
         raise InvalidModel(f"{node.op_type}: its input needs axes besides batch and channels", place=name_of(node))

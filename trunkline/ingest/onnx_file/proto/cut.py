@@ -110,6 +110,7 @@ class _Parting(NamedTuple):
 
 
 def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
+    """Part ``graph`` at the first nodes, in topological order, that cannot be read at ``opset``."""
     images = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     computed, lost = set(images), set[str]()
     operators: dict[str, None] = {}
