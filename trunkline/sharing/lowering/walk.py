@@ -34,7 +34,7 @@ from trunkline.sharing.lowering.numbering import (
 )
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin, SkipWeight
 from trunkline.sharing.space import ChoiceId, OpenJoin, Option, Space
-from trunkline.sharing.view import Span
+from trunkline.sharing.view import ViewSpan
 
 Values = dict[str, Ref]
 
@@ -56,7 +56,7 @@ class Reader:
     instance: int
     inputs: tuple[Ref, ...]
     task: str
-    span: Span | None = None
+    span: ViewSpan | None = None
     channels: int = 0
 
     @property
