@@ -155,7 +155,7 @@ def test_options_of_a_new_method_are_checked(all_files: dict[str, Beside], tmp_p
 def test_an_unknown_join_names_those_there_are(all_files: dict[str, Beside]) -> None:
     assert "mean" in join_kinds()
     with pytest.raises(InvalidConfig, match='there is no kind of join .*\n  did you mean "mean"'):
-        make_join("meen", [(1, 2, 2)], {})
+        make_join("meen", {0: (1, 2, 2)}, {})
 
 
 def test_a_new_kind_is_gone_with_its_file(task_files: Beside) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from trunkline.errors import InvalidConfig, did_you_mean, problems_of
-from trunkline.fragments.joins.base import JoinKind, Size
+from trunkline.fragments.joins.base import Inputs, JoinKind
 from trunkline.graph.graph import Graph
 from trunkline.scan import kinds_in
 
@@ -18,12 +18,12 @@ def join_kinds() -> Mapping[str, type[JoinKind]]:
     return kinds_in("trunkline.fragments.joins", JoinKind)  # type: ignore[type-abstract]  # the interface itself
 
 
-def make_join(kind: str, inputs: Sequence[Size], settings: Mapping[str, Any]) -> Graph:
+def make_join(kind: str, inputs: Inputs, settings: Mapping[str, Any]) -> Graph:
     """Return the fragment of a join.
 
     Args:
         kind: Name of a kind.
-        inputs: Sizes of the values that it reads.
+        inputs: Sizes of the values that it reads, by number of the read.
         settings: What a plan says about it.
 
     Raises:

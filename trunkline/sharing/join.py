@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trunkline.sharing.file_entry import FileEntry
+
+OFF: Literal["off"] = "off"
 
 
 class Read(FileEntry):
@@ -53,7 +55,8 @@ class Join(FileEntry):
         owner: Name under which its weights are stored; joins with one owner share them. The join's own if absent.
         site: Name of the backbone's value after which it runs.
         task: Task whose column it belongs to.
-        reads: Values that it reads, in the order of the fragment's inputs.
+        reads: Values that it reads, in the order of the fragment's inputs; ``off`` for one that is left out, which
+            counts as zeros. The others keep their numbers, and so the names of their weights.
         gives: ``site``: the column goes on with its value instead of its own; ``tap``: the task's head reads it as the
             last feature map; ``joins``: only other joins read it.
 
@@ -77,8 +80,20 @@ class Join(FileEntry):
     owner: str = ""
     site: str
     task: str
-    reads: tuple[Read, ...] = Field(min_length=1)
+    reads: tuple[Read | Literal["off"], ...] = Field(min_length=1)
     gives: Literal["site", "tap", "joins"] = "site"
+
+    @field_validator("reads")
+    @classmethod
+    def _some(cls, reads: tuple[Read | Literal["off"], ...]) -> tuple[Read | Literal["off"], ...]:
+        if all(read == OFF for read in reads):
+            raise ValueError("a join reads something")
+        return reads
+
+    @property
+    def taken(self) -> dict[int, Read]:
+        """The reads that are not left out, by their number."""
+        return {number: read for number, read in enumerate(self.reads) if isinstance(read, Read)}
 
     @property
     def weights_of(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.fragments.joins.base import Size
+from trunkline.fragments.joins.base import Inputs, Size
 from trunkline.fragments.registry import make_join
 from trunkline.graph.graph import Graph, Shape, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
@@ -47,9 +47,9 @@ def fragments_of(joins: tuple[Join, ...], backbone: Backbone) -> dict[str, Graph
     sizes: dict[str, Size] = {}
     made: dict[str, tuple[object, Graph]] = {}
     for number, join in enumerate(joins):
-        inputs = [_size(read, backbone.shapes, sizes) for read in join.reads]
+        inputs = {number: _size(read, backbone.shapes, sizes) for number, read in join.taken.items()}
         # As text, because settings may hold lists, and in order, because a file may name them in any.
-        wanted = (join.kind, tuple(inputs), repr(sorted(join.settings.items())))
+        wanted = (join.kind, tuple(inputs.items()), repr(sorted(join.settings.items())))
         if join.weights_of not in made:
             made[join.weights_of] = (wanted, _made(join, inputs, number))
         found, fragment = made[join.weights_of]
@@ -76,7 +76,7 @@ def _own_problems(
 def _read_problems(
     plan: SharingPlan, join: Join, joins: Mapping[str, Join], known: Mapping[str, int], place: str
 ) -> Iterator[Problem]:
-    for index, read in enumerate(join.reads):
+    for index, read in join.taken.items():
         where = f"{place}.reads[{index}]"
         if read.join is None:
             yield from _column_problems(plan, join, read, known, where)
@@ -121,7 +121,7 @@ def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Proble
             yield Problem(text, f"joins[{number}]")
 
 
-def _made(join: Join, inputs: list[Size], number: int) -> Graph:
+def _made(join: Join, inputs: Inputs, number: int) -> Graph:
     try:
         return make_join(join.kind, inputs, join.settings)
     except InvalidConfig as error:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
-from trunkline.sharing.join import Join, Read
+from trunkline.sharing.join import OFF, Join, Read
 from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View, check_task_names
 from trunkline.sharing.plan_check import check_plan
 from trunkline.sharing.units import Granularity, Unit
@@ -84,8 +84,8 @@ class OpenJoin:
     >>> [choice.read for choice in join.choices]
     [1, 2]
     >>> off, on = 0, 1
-    >>> len(join.picked({join.choices[0]: off, join.choices[1]: on}).reads)
-    2
+    >>> join.picked({join.choices[0]: off, join.choices[1]: on}).reads[1]
+    'off'
     """
 
     join: Join
@@ -102,18 +102,25 @@ class OpenJoin:
             return tuple(ChoiceId(name, task, read) for read in range(1, len(self.join.reads)))
         return ()
 
+    @property
+    def made_for(self) -> Join:
+        """The join that its fragment is made for: with all reads, or, where one is taken, with one."""
+        if self.open != "one":
+            return self.join
+        return self.join.model_copy(update={"reads": self.join.reads[:1]})
+
     def picked(self, picks: Mapping[ChoiceId, int]) -> Join:
         """Return the join with the reads that are picked."""
         if self.open == "none":
             return self.join
         return self.join.model_copy(update={"reads": self._taken(picks)})
 
-    def _taken(self, picks: Mapping[ChoiceId, int]) -> tuple[Read, ...]:
+    def _taken(self, picks: Mapping[ChoiceId, int]) -> tuple[Read | Literal["off"], ...]:
         reads = self.join.reads
         if self.open == "one":
             return (reads[picks[self.choices[0]]],)
-        switched_on = [choice.read for choice in self.choices if choice.read is not None and picks[choice]]
-        return (reads[0], *(reads[number] for number in switched_on))
+        left_out = {choice.read for choice in self.choices if not picks[choice]}
+        return tuple(OFF if number in left_out else read for number, read in enumerate(reads))
 
 
 Options = tuple[Option, ...]

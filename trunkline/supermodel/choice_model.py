@@ -69,7 +69,7 @@ class ChoiceModel(nn.Module):
         self.policies = nn.ParameterList(nn.Parameter(torch.zeros(g.shape)) for g in self.groups_of_choices.values())
         for name, group in self.groups_of_choices.items():
             self.register_buffer(f"allowed_{name.replace('.', '_')}", group.mask(), persistent=False)
-        self._joins = fragments_of(tuple(join.join for join in space.joins), space.backbone)
+        self._joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
         fragments = {(HEAD, task): head for task, head in heads.items()}
         fragments |= {(JOIN, owner): made for owner, made in self._joins.items()}
         self.operators = Operators(space.backbone, fragments)

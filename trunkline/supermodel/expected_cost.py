@@ -14,7 +14,9 @@ same option, and no skip with weights) at every unit that l depends on. By inclu
 
 where c_lk is what option k of unit l costs (of a projection, which is each task's own, only |S| = 1 counts) and v are
 the nodes of no unit, such as the product of two computed values in attention. Only tasks that need a unit or node
-count: a head may not read all feature maps. Of a chain of blocks it is the closed form of BMTAS's resource loss.
+count: a head may not read all feature maps. Views of one instance run in part alike (a shortcut beside the inner map);
+that part is a term of its own, whose p is the sum over these views. Of a chain of blocks E is the closed form of
+BMTAS's resource loss.
 
 Storage is another sum. Where instances are tied they are stored once however often they run, so
 :class:`ExpectedParameters` is
@@ -36,6 +38,7 @@ from torch import Tensor, nn
 
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_groups import groups_of
+from trunkline.supermodel.option_costs import option_costs
 from trunkline.supermodel.stored_work import Stored
 from trunkline.supermodel.workload import Run, Workload, keys_of
 
@@ -101,21 +104,31 @@ class ExpectedCost(nn.Module):
             raise ValueError(f"the expected cost is for at most {MAX_TASKS} tasks, not {tasks}")
         self.table = PolicyTable(space)
         units, _, width = self.table.shape
+        found = [
+            option_costs(space, unit, options, costs, skip)
+            for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
+        ]
+        most = max(len(each.common) for each in found)
         others = _merged(work.others, costs)
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         subsets = [s for size in range(1, tasks + 1) for s in itertools.combinations(range(tasks), size)]
-        option_costs = torch.zeros(units, width, dtype=torch.float64)
-        alone = torch.zeros(units, width, dtype=torch.float64)
-        behind = torch.zeros(units, width, dtype=torch.float64)
-        for unit, options in enumerate(work.keys):
-            for key, option in enumerate(options):
-                cost = skip_costs[unit] if option.skip else _option_cost(space, unit, option.channels, work, costs)
-                option_costs[unit, key] = cost
+        # Columns are the keys, then the sets of keys that run something alike.
+        column_costs = torch.zeros(units, width + most, dtype=torch.float64)
+        alike = torch.zeros(units, width, most, dtype=torch.float64)
+        alone = torch.zeros(units, width + most, dtype=torch.float64)
+        behind = torch.zeros(units, width + most, dtype=torch.float64)
+        for unit, each in enumerate(found):
+            for key, option in enumerate(work.keys[unit]):
+                column_costs[unit, key] = each.own[key]
                 # A projection is each task's own, so no two tasks share its execution.
                 alone[unit, key] = float(option.skip and not work.equal_behind[unit][key])
                 behind[unit, key] = float(work.equal_behind[unit][key])
+            for number, (keys, cost) in enumerate(each.common.items()):
+                column_costs[unit, width + number] = cost
+                alike[unit, list(keys), number] = 1.0
         for name, content in {
-            "option_costs": option_costs,
+            "column_costs": column_costs,
+            "alike": alike,
             "alone": alone,
             "behind": behind,
             "other_costs": torch.tensor([*others.values()], dtype=torch.float64),
@@ -125,7 +138,8 @@ class ExpectedCost(nn.Module):
         }.items():
             self.register_buffer(name, content, persistent=False)
 
-    option_costs: Tensor
+    column_costs: Tensor
+    alike: Tensor
     alone: Tensor
     behind: Tensor
     other_costs: Tensor
@@ -141,13 +155,15 @@ class ExpectedCost(nn.Module):
         """Return E in the unit of the costs."""
         p: Tensor = self.table(policy)
         units = p.shape[0]
+        if self.alike.shape[-1]:
+            p = torch.cat([p, torch.einsum("utk,ukc->utc", p, self.alike)], dim=-1)
         several = (self.member.sum(1) > 1).double()
-        # Π_{t∈S} p^t(k) for every unit, task set and key.
+        # Π_{t∈S} p^t(k) for every unit, task set and column.
         joint = torch.exp(torch.einsum("utk,st->usk", torch.log(p.clamp_min(1e-300)), self.member))
         equal = (joint * self.behind[:, None, :]).sum(-1)
         reach = torch.exp(self.ancestor @ (torch.log(equal.clamp_min(1e-300)) * several))
         shareable = 1.0 - self.alone[:, None, :] * several[None, :, None]
-        chosen = (joint * shareable * self.option_costs[:, None, :]).sum(-1)
+        chosen = (joint * shareable * self.column_costs[:, None, :]).sum(-1)
         of_units = (self.sign[:units] * chosen * reach[:units]).sum()
         of_others = (self.sign[units:] * reach[units:]).sum(dim=1)
         return of_units + (self.other_costs * of_others).sum()
@@ -198,17 +214,6 @@ class ExpectedParameters(nn.Module):
         # A weight that several units read is stored if any of them uses it, and they choose independently.
         unused = (1 - used).prod(dim=1).prod(dim=-1)
         return (self.sizes * (1 - self.optional * unused)).sum()
-
-
-def _option_cost(space: Space, unit: int, channels: float, work: Workload, costs: Mapping[str, float]) -> float:
-    """Return what a unit costs at a width: nodes around the inner map cost in proportion to its channels."""
-    span = None if channels == 1.0 else space.backbone.span(space.table.units[unit])
-    total = 0.0
-    for name in work.units[unit].nodes:
-        narrowed = span is not None and name in span.cuts
-        share = span.width(channels) / span.channels if narrowed and span is not None else 1.0
-        total += costs.get(name, 0) * share
-    return total
 
 
 def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:

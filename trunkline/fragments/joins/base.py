@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import onnx_ir as ir
 from pydantic import BaseModel, ConfigDict
 
 from trunkline.graph.builder import GraphBuilder
@@ -13,6 +14,9 @@ from trunkline.graph.graph import Graph
 
 Size = tuple[int, int, int]
 """Channels, height and width of a value ``[N, C, h, w]``."""
+Inputs = Mapping[int, Size]
+"""Sizes of the values that a join reads, by number of the read. One that is left out has no entry, and counts as zeros:
+a search that turned it off multiplied it by 0."""
 
 
 class JoinSettings(BaseModel):
@@ -33,11 +37,12 @@ class JoinKind(ABC):
     Settings: ClassVar[type[JoinSettings]] = JoinSettings
 
     @abstractmethod
-    def make(self, inputs: Sequence[Size], settings: Any) -> Graph:
+    def make(self, inputs: Inputs, settings: Any) -> Graph:
         """Return a Graph with an input ``[N, C, h, w]`` for each value that is read, in order, and one output.
 
         Args:
-            inputs: Sizes of the values.
+            inputs: Sizes of the values. Weights of a read are named by its number, so that leaving out another one does
+                not change what they are called.
             settings: An instance of :attr:`Settings`.
 
         Raises:
@@ -45,7 +50,7 @@ class JoinKind(ABC):
         """
 
 
-def reading(name: str, inputs: Sequence[Size]) -> tuple[GraphBuilder, list[Any]]:
-    """Return a builder for a fragment, and its inputs."""
+def reading(name: str, inputs: Inputs) -> tuple[GraphBuilder, dict[int, ir.Value]]:
+    """Return a builder for a fragment, and its inputs by number of the read."""
     builder = GraphBuilder(name)
-    return builder, [builder.image(f"x{index}", size) for index, size in enumerate(inputs)]
+    return builder, {number: builder.image(f"x{number}", size) for number, size in inputs.items()}

@@ -5,13 +5,12 @@ One weight a value (``per = "tensor"``), or one a value and channel (``per = "ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from trunkline.errors import InvalidConfig
-from trunkline.fragments.joins.base import JoinKind, JoinSettings, Size, reading
+from trunkline.fragments.joins.base import Inputs, JoinKind, JoinSettings, reading
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph
 
@@ -20,7 +19,7 @@ class MixSettings(JoinSettings):
     """What a plan says about a mix.
 
     Attributes:
-        starts: Initial weight of each value, in order.
+        starts: Initial weight of each read, in order, of those that are left out too.
         per: Whether a value has one weight, or one for each channel.
     """
 
@@ -34,21 +33,22 @@ class Mix(JoinKind):
     name = "mix"
     Settings = MixSettings
 
-    def make(self, inputs: Sequence[Size], settings: MixSettings) -> Graph:
+    def make(self, inputs: Inputs, settings: MixSettings) -> Graph:
         """Return the fragment: a Mul for each value, and the Adds between them."""
-        if len(settings.starts) != len(inputs):
-            text = f"a mix of {len(inputs)} values has {len(settings.starts)} starts"
-            raise InvalidConfig(text, place="settings.starts", advice="give one number for each value that is read")
-        if len(set(inputs)) > 1:
-            text = f"a mix adds values of one shape, not of {', '.join(str(list(size)) for size in inputs)}"
+        if len(settings.starts) <= max(inputs):
+            text = f"a mix whose last read is number {max(inputs)} has {len(settings.starts)} starts"
+            raise InvalidConfig(text, place="settings.starts", advice="give one number for each read")
+        if len(set(inputs.values())) > 1:
+            text = f"a mix adds values of one shape, not of {', '.join(str(list(size)) for size in inputs.values())}"
             raise InvalidConfig(text, place="reads")
         builder, values = reading(self.name, inputs)
         # A weight with four axes multiplies a map, and exports as a constant that Mul broadcasts.
-        shape = (1, inputs[0][0] if settings.per == "channel" else 1, 1, 1)
+        channels = next(iter(inputs.values()))[0]
+        shape = (1, channels if settings.per == "channel" else 1, 1, 1)
         total = None
-        for index, (value, start) in enumerate(zip(values, settings.starts, strict=True)):
-            weight = builder.weight(f"weight{index}", shape, Filler("constant", start))
-            scaled = builder.node("Mul", [value, weight], name=f"mul{index}")
-            total = scaled if total is None else builder.node("Add", [total, scaled], name=f"add{index}")
+        for number, value in values.items():
+            weight = builder.weight(f"weight{number}", shape, Filler("constant", settings.starts[number]))
+            scaled = builder.node("Mul", [value, weight], name=f"mul{number}")
+            total = scaled if total is None else builder.node("Add", [total, scaled], name=f"add{number}")
         assert total is not None
         return builder.finish([total])

@@ -37,6 +37,8 @@ from trunkline.sharing.space import ChoiceId, OpenJoin, Option, Space
 from trunkline.sharing.view import ViewSpan
 
 Values = dict[str, Ref]
+ON = 1
+"""The option of a read that is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,14 +279,15 @@ class Walk:
 
     def _run_join(self, open_join: OpenJoin) -> Ref:
         join = open_join.join
-        reads = [self._read(read) for read in join.reads]
+        reads = {number: self._read(read) for number, read in join.taken.items()}
         if open_join.open == "one":
-            choice = open_join.choices[0]
-            reads = [self.numbering.ask(MixedValues(choice, tuple(range(len(reads)))), (), tuple(reads))]
+            mixed = MixedValues(open_join.choices[0], tuple(reads))
+            reads = {0: self.numbering.ask(mixed, (), tuple(reads.values()))}
         for choice in open_join.choices if open_join.open == "each" else ():
             assert choice.read is not None
-            reads[choice.read] = self.numbering.ask(MixedValues(choice, (1,)), (), (reads[choice.read],))
-        return self._run_fragment(JOIN, join.weights_of, self._fragments[join.weights_of], reads, join)
+            reads[choice.read] = self.numbering.ask(MixedValues(choice, (ON,)), (), (reads[choice.read],))
+        fragment = self._fragments[join.weights_of]
+        return self._run_fragment(JOIN, join.weights_of, fragment, list(reads.values()), join)
 
     def _read(self, read: Read) -> Ref:
         if read.join is not None:
