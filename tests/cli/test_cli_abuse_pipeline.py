@@ -92,7 +92,10 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "precision": (("seed = 3", 'precision = "int8"'), ("precision", "'bfloat16'")),
     "one image": (("length = 16", "length = 1"), ("at least 2 are needed",)),
     "baseline": (("[train]", '[train]\nbaselines = ["single"]'), ("train.baselines.0", '"single-task"')),
-    "baseline of no file": (("[train]", '[train]\nbaselines = ["plan:p.json"]'), ("train.baselines: ", "/p.json: ", "no such file")),
+    "baseline of no file": (
+        ("[train]", '[train]\nbaselines = ["plan:p.json"]'),
+        ("train.baselines: ", "/p.json: ", "no such file"),
+    ),
     "baseline of no block": (
         ("[train]", '[train]\nbaselines = ["share-until:stage9"]'),
         ("train.baselines", "stage9"),

@@ -22,7 +22,7 @@ def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
     joins: dict[str, Join] = {}
     replaced: dict[tuple[str, str], str] = {}
     for number, join in enumerate(plan.joins):
-        place = f"joins[{number}]"
+        place = f"joins.{number}"
         problems = [*_own_problems(plan, join, joins, known, place), *_read_problems(plan, join, joins, known, place)]
         if join.gives != "joins":
             # A tap is one value of a task, wherever the join stands; a site is one of each column.
@@ -56,7 +56,7 @@ def fragments_of(joins: tuple[Join, ...], backbone: Backbone) -> dict[str, Graph
         if found != wanted:
             owner = quoted(join.weights_of)
             text = f"shares its weights with joins of {owner}, but is of another kind, shape or settings"
-            raise InvalidConfig(text, place=f"joins[{number}]")
+            raise InvalidConfig(text, place=f"joins.{number}")
         sizes[join.name] = _map_size(shape_of(fragment.outputs[0]))
     return {owner: fragment for owner, (_, fragment) in made.items()}
 
@@ -77,7 +77,7 @@ def _read_problems(
     plan: SharingPlan, join: Join, joins: Mapping[str, Join], known: Mapping[str, int], place: str
 ) -> Iterator[Problem]:
     for index, read in join.taken.items():
-        where = f"{place}.reads[{index}]"
+        where = f"{place}.reads.{index}"
         if read.join is None:
             yield from _column_problems(plan, join, read, known, where)
         elif read.join not in joins:
@@ -115,10 +115,10 @@ def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Proble
         # What goes on was made for the site's shape, and a head for the last map's; other joins read any shape.
         if join.gives == "site" and given != wanted:
             text = f"gives {shape_text(given)}, but the column goes on with {shape_text(wanted)}"
-            yield Problem(text, f"joins[{number}]", "join values of the site's own shape")
+            yield Problem(text, f"joins.{number}", "join values of the site's own shape")
         if join.gives == "tap" and given != last_map:
             text = f"gives {shape_text(given)}, but the head reads {shape_text(last_map)}"
-            yield Problem(text, f"joins[{number}]")
+            yield Problem(text, f"joins.{number}")
 
 
 def _made(join: Join, inputs: Inputs, number: int) -> Graph:
@@ -128,7 +128,7 @@ def _made(join: Join, inputs: Inputs, number: int) -> Graph:
         # A kind knows its settings, not where in the plan they stand.
         located = []
         for item in error.problems:
-            keys = [f"joins[{number}]", *([item.place] if item.place else [])]
+            keys = [f"joins.{number}", *([item.place] if item.place else [])]
             located.append(replace(item, place=".".join(keys)))
         raise InvalidConfig(located) from error
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
-from trunkline.sharing.join import OFF, Join, Read
+from trunkline.sharing.join import Join
 from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View, check_task_names
 from trunkline.sharing.plan_check import check_plan
 from trunkline.sharing.units import Granularity, Unit
@@ -79,13 +79,14 @@ class OpenJoin:
         open: ``none``; ``one``: exactly one of the reads is taken, so the fragment has one input; ``each``: every read
             but the first is taken or left out by a choice of its own, whose options are "off" and "on".
 
+    >>> from trunkline.sharing.join import Read
     >>> reads = (Read.column("pool1", "depth"), Read.column("pool1", "seg"), Read.column("conv1", "seg"))
     >>> join = OpenJoin(Join(name="fuse", kind="project", site="pool1", task="depth", reads=reads), open="each")
     >>> [choice.read for choice in join.choices]
     [1, 2]
     >>> off, on = 0, 1
-    >>> join.picked({join.choices[0]: off, join.choices[1]: on}).reads[1]
-    'off'
+    >>> join.picked({join.choices[0]: off, join.choices[1]: on}).left_out
+    (1,)
     """
 
     join: Join
@@ -111,16 +112,12 @@ class OpenJoin:
 
     def picked(self, picks: Mapping[ChoiceId, int]) -> Join:
         """Return the join with the reads that are picked."""
-        if self.open == "none":
-            return self.join
-        return self.join.model_copy(update={"reads": self._taken(picks)})
-
-    def _taken(self, picks: Mapping[ChoiceId, int]) -> tuple[Read | Literal["off"], ...]:
-        reads = self.join.reads
         if self.open == "one":
-            return (reads[picks[self.choices[0]]],)
-        left_out = {choice.read for choice in self.choices if not picks[choice]}
-        return tuple(OFF if number in left_out else read for number, read in enumerate(reads))
+            return self.join.model_copy(update={"reads": (self.join.reads[picks[self.choices[0]]],)})
+        if self.open == "each":
+            left_out = tuple(choice.read for choice in self.choices if not picks[choice])
+            return self.join.model_copy(update={"left_out": left_out})
+        return self.join
 
 
 Options = tuple[Option, ...]

@@ -69,11 +69,10 @@ class ChoiceModel(nn.Module):
         self.policies = nn.ParameterList(nn.Parameter(torch.zeros(g.shape)) for g in self.groups_of_choices.values())
         for name, group in self.groups_of_choices.items():
             self.register_buffer(f"allowed_{name.replace('.', '_')}", group.mask(), persistent=False)
-        self._joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
-        fragments = {(HEAD, task): head for task, head in heads.items()}
-        fragments |= {(JOIN, owner): made for owner, made in self._joins.items()}
+        joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
+        fragments = _fragments(heads, joins)
         self.operators = Operators(space.backbone, fragments)
-        walk = Walk(space, heads, self._joins)
+        walk = Walk(space, heads, joins)
         outputs = walk.run()
         self._statistics = walk.statistics
         self.store = OriginStore(space.backbone.graph.initializers, seed=seed)
@@ -204,11 +203,21 @@ class ChoiceModel(nn.Module):
         """Return the cells of the plan that picks amount to; all batches of an evaluation make the same."""
         if self._fixed is None or self._fixed[0] != picks:
             fixed = self.space.fixed(picks)
-            walk = Walk(fixed, self.heads, fragments_of(tuple(j.join for j in fixed.joins), fixed.backbone))
+            joins = fragments_of(tuple(join.join for join in fixed.joins), fixed.backbone)
+            walk = Walk(fixed, self.heads, joins)
             outputs = walk.run()
-            cells = Cells(walk.numbering, outputs, self.operators, self.space.table, self._kept_at, self.mixing)
+            operators = self._operators_of(joins)
+            cells = Cells(walk.numbering, outputs, operators, self.space.table, self._kept_at, self.mixing)
             self._fixed = (picks, cells)
         return self._fixed[1]
+
+    def _operators_of(self, joins: Mapping[str, Graph]) -> Operators:
+        """Return operators that know these joins' fragments: one with reads left out has other nodes."""
+        if all(join.open == "none" for join in self.space.joins):
+            return self.operators
+        operators = Operators(self.space.backbone, _fragments(self.heads, joins))
+        self.fixed_operators = operators.train(self.training)  # registered, so that it follows `train` and `eval`
+        return operators
 
     def _kept_at(self, wanted: Origin | Leading) -> Origin | Leading:
         """Return where a weight is kept that a plan's model, or a cell, asks for.
@@ -225,6 +234,12 @@ class ChoiceModel(nn.Module):
         if key in self._statistics:
             return self._statistics[key]
         return BackboneWeight(wanted.name, wanted.instance)
+
+
+def _fragments(heads: Mapping[str, Graph], joins: Mapping[str, Graph]) -> dict[tuple[str, str], Graph]:
+    """Return heads and joins by part and owner."""
+    by_task = {(HEAD, task): head for task, head in heads.items()}
+    return by_task | {(JOIN, owner): made for owner, made in joins.items()}
 
 
 def _as_asked(wanted: Origin | Leading) -> Origin | Leading:

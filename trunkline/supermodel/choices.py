@@ -186,7 +186,8 @@ class Gumbel:
         if not self.straight_through:
             return soft
         hard = one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft.dtype)
-        return hard + soft - soft.detach()
+        # In this order: the bracket is exactly 0, so what is not chosen has a weight of exactly 0.
+        return hard + (soft - soft.detach())
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
         """Return the temperature."""
