@@ -148,7 +148,7 @@ def test_options_of_a_new_method_are_checked(all_files: dict[str, Beside], tmp_p
         parse_config({"search": {"method": "mean-behind", "blok": "2"}})
     text = blocks("toml")[0].replace('block = "2"', 'block = "99"')
     (tmp_path / "pipeline.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidConfig, match="the backbone has no block '99'"):
+    with pytest.raises(InvalidConfig, match='the backbone has no block "99"'):
         run(load_config(tmp_path / "pipeline.toml"), tmp_path / "run", quiet=True, say=lambda _: None)
 
 

@@ -58,7 +58,7 @@ class OptionWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class ForwardPass:
     """One forward pass.
 
     Attributes:
@@ -84,7 +84,7 @@ class CellStep(ABC):
     """Computes a cell."""
 
     @abstractmethod
-    def run(self, now: Pass) -> Tensor | tuple[Tensor, ...]:
+    def run(self, now: ForwardPass) -> Tensor | tuple[Tensor, ...]:
         """Return the cell's outputs."""
 
 
@@ -100,7 +100,7 @@ class NodeStep(CellStep):
     op: Op
     sources: tuple[Source, ...]
 
-    def run(self, now: Pass) -> Tensor | tuple[Tensor, ...]:
+    def run(self, now: ForwardPass) -> Tensor | tuple[Tensor, ...]:
         """Run the node."""
         result: Tensor | tuple[Tensor, ...] = self.op(*(now.read(source) for source in self.sources))
         return result
@@ -114,7 +114,7 @@ class SkipStep(CellStep):
     data: Ref
     projection: Origin | Leading | None
 
-    def run(self, now: Pass) -> Tensor:
+    def run(self, now: ForwardPass) -> Tensor:
         """Run the skip."""
         return apply_skip(self.skip, now.values[self.data], now.read(self.projection))
 
@@ -127,7 +127,7 @@ class SumStep(CellStep):
     options: tuple[int, ...]
     inputs: tuple[Ref, ...]
 
-    def run(self, now: Pass) -> Tensor:
+    def run(self, now: ForwardPass) -> Tensor:
         """Add the values up."""
         shares = now.options[self.choice].shares
         scaled = [shares[k] * now.values[ref] for k, ref in zip(self.options, self.inputs, strict=True)]
@@ -135,7 +135,7 @@ class SumStep(CellStep):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class MixedRun:
     """One way to run a mixed node: with these inputs, by these options.
 
     Attributes:
@@ -163,21 +163,21 @@ class MixedStep(CellStep):
     choice: ChoiceId
     op: Op
     data: Ref
-    runs: tuple[Run, ...]
-    skip: Run | None
+    runs: tuple[MixedRun, ...]
+    skip: MixedRun | None
     mixing: Mixing
 
-    def run(self, now: Pass) -> Tensor:
+    def run(self, now: ForwardPass) -> Tensor:
         """Run every option and mix the outputs."""
         options = now.options[self.choice]
         y = reduce(torch.add, [options.of(run.options) * self._result(now, run) for run in self.runs])
         return y if self.skip is None else y + options.of(self.skip.options) * self.skipped(now)
 
-    def skipped(self, now: Pass) -> Tensor:
+    def skipped(self, now: ForwardPass) -> Tensor:
         """Return what the node gives when its unit is skipped: a tail passes its input on."""
         return now.values[self.data]
 
-    def _result(self, now: Pass, run: Run) -> Tensor:
+    def _result(self, now: ForwardPass, run: MixedRun) -> Tensor:
         result = self.op(*(now.read(source) for source in run.sources))
         return result if isinstance(result, Tensor) else result[0]
 
@@ -189,7 +189,7 @@ class ElementStep(MixedStep):
 class NormStep(MixedStep):
     """A BatchNormalization: all options read one set of statistics, and scale and bias are linear in the result."""
 
-    def run(self, now: Pass) -> Tensor:
+    def run(self, now: ForwardPass) -> Tensor:
         """Return Σ_k p_k·BN_k(x)."""
         options = now.options[self.choice]
         shares = [options.of(run.options) for run in self.runs]
@@ -225,7 +225,7 @@ class MatrixStep(MixedStep):
     mixture: Mixture
     bias: bool
 
-    def run(self, now: Pass) -> Tensor:
+    def run(self, now: ForwardPass) -> Tensor:
         """Return the mix of all options."""
         if self.mixing == "output":
             return MixedStep.run(self, now)
@@ -233,7 +233,7 @@ class MatrixStep(MixedStep):
             return self._run_pair(now)
         return self._run_many(now)
 
-    def skipped(self, now: Pass) -> Tensor:
+    def skipped(self, now: ForwardPass) -> Tensor:
         """Return the skip's own result."""
         assert self.mixture.skip is not None
         return apply_skip(self.mixture.skip, now.values[self.data], self._projection(now))
@@ -244,7 +244,7 @@ class MatrixStep(MixedStep):
         ways = [*self.runs, *([] if self.skip is None else [self.skip])]
         return [way.options for way in ways] == [(number,) for number in range(len(ways))]
 
-    def _run_pair(self, now: Pass) -> Tensor:
+    def _run_pair(self, now: ForwardPass) -> Tensor:
         """Mix two kernels in one pass over them; see :mod:`trunkline.supermodel.mixing.mixed_kernel`."""
         options = now.options[self.choice]
         first, second = self.runs
@@ -260,7 +260,7 @@ class MatrixStep(MixedStep):
             total,
         )
 
-    def _run_many(self, now: Pass) -> Tensor:
+    def _run_many(self, now: ForwardPass) -> Tensor:
         """Mix any number of kernels: Σ_k p_k·conv(x, W_k) = conv(x, Σ_k p_k·W_k)."""
         options = now.options[self.choice]
         kernels = [self._kernel(now, run) for run in self.runs]
@@ -269,19 +269,19 @@ class MatrixStep(MixedStep):
         y = apply_linear(now.values[self.data], mixed, self._mixed_bias(now, options), self.mixture.geometry)
         return y if self.skip is None else y + options.of(self.skip.options) * self.skipped(now)
 
-    def _mixed_bias(self, now: Pass, options: OptionWeights) -> Tensor | None:
+    def _mixed_bias(self, now: ForwardPass, options: OptionWeights) -> Tensor | None:
         if not self.bias:
             return None
         biases = [(options.of(run.options), now.read(run.sources[2])) for run in self.runs]
         return reduce(torch.add, [share * bias for share, bias in biases if bias is not None])
 
-    def _kernel(self, now: Pass, run: Run) -> Tensor:
+    def _kernel(self, now: ForwardPass, run: MixedRun) -> Tensor:
         kernel = now.read(run.sources[1])
         assert kernel is not None
         # Mixing goes through kernels block by block in memory; what a kernel is computed by may leave gaps.
         return kernel.contiguous() if isinstance(run.sources[1], Ref) else kernel
 
-    def _summed_kernel(self, now: Pass, run: Run) -> tuple[Tensor, GradientSum | None]:
+    def _summed_kernel(self, now: ForwardPass, run: MixedRun) -> tuple[Tensor, GradientSum | None]:
         """Return the kernel that several columns read, and where its gradient is added up.
 
         What a kernel is computed by has a backward pass of its own, which each column's loss must be free to run.
@@ -289,7 +289,7 @@ class MatrixStep(MixedStep):
         source, kernel = run.sources[1], self._kernel(now, run)
         return (kernel, None) if isinstance(source, Ref) else now.summed.read(repr(source), kernel)
 
-    def _projection(self, now: Pass) -> Tensor | None:
+    def _projection(self, now: ForwardPass) -> Tensor | None:
         return now.read(self.skip.sources[0]) if self.skip is not None and self.skip.sources else None
 
 
@@ -298,7 +298,7 @@ def runs_of(
     weights: Sequence[Origin | Leading],
     inputs: Sequence[Ref],
     layout: Sequence[InputKind],
-) -> tuple[tuple[Run, ...], Run | None]:
+) -> tuple[tuple[MixedRun, ...], MixedRun | None]:
     """Return the runs of a mixed node from its cell, and the skip if it is an option.
 
     Args:
@@ -309,15 +309,15 @@ def runs_of(
     """
     data = inputs[: layout.count("data")]
     stored, computed = iter(weights), iter(inputs[len(data) :])
-    runs: list[Run] = []
-    skip: Run | None = None
+    runs: list[MixedRun] = []
+    skip: MixedRun | None = None
     for source in sources:
         own = [next(stored) for _ in range(source.weights)]
         behind = [next(computed) for _ in range(source.inputs)]
         if source.skip:
-            skip = Run(source.options, tuple(own))
+            skip = MixedRun(source.options, tuple(own))
         else:
-            runs.append(Run(source.options, _laid_out(layout, data, own, behind)))
+            runs.append(MixedRun(source.options, _laid_out(layout, data, own, behind)))
     return tuple(runs), skip
 
 

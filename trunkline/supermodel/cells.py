@@ -27,13 +27,13 @@ from trunkline.sharing.origin import Leading, Origin
 from trunkline.supermodel.cell_steps import (
     CellStep,
     ElementStep,
+    ForwardPass,
     InputKind,
     MatrixStep,
     MixedStep,
     Mixing,
     NodeStep,
     NormStep,
-    Pass,
     SkipStep,
     Source,
     SumStep,
@@ -108,7 +108,7 @@ class Cells:
         ]
         self._plans: dict[tuple[str, ...], list[tuple[int, CellStep, tuple[Ref, ...]]]] = {}
 
-    def run(self, image: Tensor, tasks: Sequence[str], now: Pass) -> dict[str, Tensor]:
+    def run(self, image: Tensor, tasks: Sequence[str], now: ForwardPass) -> dict[str, Tensor]:
         """Return the outputs of ``tasks`` for images ``[N, C, H, W]``, computing only what they need."""
         values = now.values
         values[IMAGE] = image

@@ -15,7 +15,7 @@ from trunkline.sharing.lowering.lower import Lowered, check_heads
 from trunkline.sharing.lowering.walk import Walk
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin
 from trunkline.sharing.space import ChoiceId, Space
-from trunkline.supermodel.cell_steps import Mixing, OptionWeights, Pass
+from trunkline.supermodel.cell_steps import ForwardPass, Mixing, OptionWeights
 from trunkline.supermodel.cells import Cells, Operators
 from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
 from trunkline.supermodel.choices import Argmax, Average, Draw, Relaxation, Soft
@@ -85,9 +85,9 @@ class ChoiceModel(nn.Module):
         """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
         wanted = self.tasks if tasks is None else tasks
         if self.relaxation.hard:
-            now = Pass({}, self.store.at, {}, SummedWeights())
+            now = ForwardPass({}, self.store.at, {}, SummedWeights())
             return self._cells_of(self.picks()).run(image, wanted, now)
-        now = Pass({}, self.store.at, self._option_weights(wanted), SummedWeights())
+        now = ForwardPass({}, self.store.at, self._option_weights(wanted), SummedWeights())
         return self._open.run(image, wanted, now)
 
     @property

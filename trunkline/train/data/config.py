@@ -22,13 +22,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, le=8)]
 
 
-class Table(BaseModel):
-    """A table in which unknown keys are errors."""
+class ConfigTable(BaseModel):
+    """A table of a pipeline file: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AugmentationConfig(Table):
+class AugmentationConfig(ConfigTable):
     """See :class:`trunkline.train.data.augment.Augmentation`."""
 
     scale: tuple[Factor, Factor] = (0.5, 1.5)
@@ -41,7 +41,7 @@ class AugmentationConfig(Table):
         return Augmentation(**self.model_dump())
 
 
-class DataSetConfig(Table, ABC):
+class DataSetConfig(ConfigTable, ABC):
     """The ``[data]`` table of one kind of data set. Fields of type ``Path`` are relative to the pipeline file.
 
     Attributes:

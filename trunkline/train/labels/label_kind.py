@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from torch import Tensor
 
-from trunkline.train.labels.window import Size, Window
+from trunkline.train.labels.crop import Crop, Size
 
 IGNORE = 255
 """Label value of pixels that count neither in losses nor in metrics, where labels are class numbers or in [0, 1]."""
@@ -47,7 +47,7 @@ class LabelKind(ABC):
         """Say where a label, or a batch ``[N, ...]`` of labels, counts in losses and metrics."""
 
     @abstractmethod
-    def cut(self, label: np.ndarray, window: Window) -> np.ndarray:
+    def cut(self, label: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the sample's label from the whole picture's: cropped, resized and mirrored with its image."""
 
     @abstractmethod
@@ -101,10 +101,10 @@ class MapLabel(LabelKind):
         along_pixels: Values = of_vectors
         return along_pixels
 
-    def cut(self, label: np.ndarray, window: Window) -> np.ndarray:
-        """Return the window of ``[..., H, W]`` by nearest neighbour; beyond the picture no pixel counts."""
-        taken = window.take_nearest(label, self.ignore)
-        return self.mirrored(taken) if window.mirrored else taken
+    def cut(self, label: np.ndarray, crop: Crop) -> np.ndarray:
+        """Return the crop of ``[..., H, W]`` by nearest neighbour; beyond the picture no pixel counts."""
+        taken = crop.take_nearest(label, self.ignore)
+        return self.mirrored(taken) if crop.mirrored else taken
 
     def mirrored(self, label: np.ndarray) -> np.ndarray:
         """Return ``[..., H, W]`` with left and right changed."""
@@ -139,7 +139,7 @@ class ImageLabel(LabelKind):
         counted: Values = label != self.ignore
         return counted
 
-    def cut(self, label: np.ndarray, window: Window) -> np.ndarray:
+    def cut(self, label: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the label, which scale and crop do not change."""
         return label
 

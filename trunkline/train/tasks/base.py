@@ -15,8 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from trunkline.errors import InvalidModel
+from trunkline.train.labels.crop import Size
 from trunkline.train.labels.label_kind import LabelKind
-from trunkline.train.labels.window import Size
 
 
 class Metric(Protocol):

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from trunkline.train.labels.crop import Size
 from trunkline.train.labels.label_kind import MapLabel
-from trunkline.train.labels.window import Size
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.resize import Upsample, nearest, output_to
 

@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels
 from trunkline.train.data.class_map import class_map
 from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
 from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb, visible_files
 from trunkline.train.data.sets.folder.boundaries import label_boundaries
-from trunkline.train.labels.window import whole
+from trunkline.train.labels.crop import whole
 
 LABEL_SUFFIX = ".png"
 _CLASSES = "segmentation"
@@ -91,14 +91,14 @@ class Folder:
         image, label = read_rgb(entry.image), self._class_map.labels(self._class_map.stored(path), path)
         if label.shape != image.shape[:2]:
             raise InvalidConfig(_wrong_size(path, label.shape, image.shape))
-        window = whole(self.size)
+        crop = whole(self.size)
         if seed is not None:
-            window = draw_window(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
-        classes = self.tasks[_CLASSES].label.cut(label, window)
+            crop = draw_crop(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
+        classes = self.tasks[_CLASSES].label.cut(label, crop)
         labels = {_CLASSES: classes.astype(np.int64)}
         if "edges" in self.tasks:
             labels["edges"] = label_boundaries(classes)[None].astype(np.float32)
-        return Sample(self.normalisation.apply(cut_image(image, window)), labels)
+        return Sample(self.normalisation.apply(cut_image(image, crop)), labels)
 
 
 def splits_of(path: Path) -> list[str]:

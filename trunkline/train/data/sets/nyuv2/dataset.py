@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels, raise_all
 from trunkline.train.data.class_map import ClassMap
@@ -17,8 +17,8 @@ from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
 from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
 from trunkline.train.data.sets.nyuv2.lists import entries, expected_label
+from trunkline.train.labels.crop import Crop, whole
 from trunkline.train.labels.label_kind import IGNORE
-from trunkline.train.labels.window import Window, whole
 
 Space = Literal["decoded", "paper"]
 
@@ -98,23 +98,23 @@ class NYUv2:
         """Return one photograph; see :class:`trunkline.train.data.base.DataSet`."""
         entry = self._entries[index]
         image = read_rgb(entry.image)
-        window = whole(self.size)
+        crop = whole(self.size)
         if seed is not None:
-            window = draw_window(self._augmentation, (image.shape[0], image.shape[1]), self.size, index, seed)
+            crop = draw_crop(self._augmentation, (image.shape[0], image.shape[1]), self.size, index, seed)
         labels = {}
         for task in self.tasks:
             if task in entry.labels:
-                labels[task] = self._label(task, entry, image.shape[:2], window)
-        return Sample(self.normalisation.apply(cut_image(image, window)), labels)
+                labels[task] = self._label(task, entry, image.shape[:2], crop)
+        return Sample(self.normalisation.apply(cut_image(image, crop)), labels)
 
-    def _label(self, task: str, entry: Entry, size: tuple[int, ...], window: Window) -> np.ndarray:
+    def _label(self, task: str, entry: Entry, size: tuple[int, ...], crop: Crop) -> np.ndarray:
         path, kind = entry.labels[task], self.tasks[task].label
         if task == "segmentation":
-            return kind.cut(_classes(path, size, self._class_map), window).astype(np.int64)
+            return kind.cut(_classes(path, size, self._class_map), crop).astype(np.int64)
         if task == "depth":
-            depth = kind.cut(_depth(path, size)[None], window)
-            return depth / np.float32(window.scale) if self._augmentation.scale_depth else depth
-        normals = kind.cut(_normals(path, size), window)
+            depth = kind.cut(_depth(path, size)[None], crop)
+            return depth / np.float32(crop.scale) if self._augmentation.scale_depth else depth
+        normals = kind.cut(_normals(path, size), crop)
         if self._space == "decoded":
             return _to_unit(normals)
         valid = normals.any(0)

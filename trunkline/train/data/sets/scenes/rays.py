@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.sets.scenes.parts import Geometry, Shape
+from trunkline.train.data.sets.scenes.parts import Shape, Solids
 from trunkline.train.data.sets.scenes.room import Camera
 
 _FAR = np.float32(1e9)
@@ -24,7 +24,7 @@ class Hits:
 
     Attributes:
         distance: t of each ray, in units of its direction's length.
-        solid: Row in the Geometry.
+        solid: Its row in the Solids.
     """
 
     distance: np.ndarray
@@ -52,7 +52,7 @@ def project(camera: Camera, points: np.ndarray, size: tuple[int, int]) -> tuple[
     return row, column, depth
 
 
-def corners(geometry: Geometry) -> np.ndarray:
+def corners(geometry: Solids) -> np.ndarray:
     """Return ``[P, 8, 3]``: the corners of every solid's bounding box, turned with the solid."""
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
     local = signs[None] * bounds(geometry)[:, None]
@@ -63,7 +63,7 @@ def corners(geometry: Geometry) -> np.ndarray:
     return placed
 
 
-def bounds(geometry: Geometry) -> np.ndarray:
+def bounds(geometry: Solids) -> np.ndarray:
     """Return ``[P, 3]`` half extents of the bounding boxes; round solids use their radius on each round axis."""
     half = geometry.half.copy()
     half[geometry.shape == Shape.CYLINDER, 2] = half[geometry.shape == Shape.CYLINDER, 0]
@@ -71,7 +71,7 @@ def bounds(geometry: Geometry) -> np.ndarray:
     return half
 
 
-def cast(geometry: Geometry, origin: np.ndarray, rays: np.ndarray, windows: np.ndarray | None = None) -> Hits:
+def cast(geometry: Solids, origin: np.ndarray, rays: np.ndarray, windows: np.ndarray | None = None) -> Hits:
     """Find the first solid on every ray.
 
     Args:
@@ -99,7 +99,7 @@ def cast(geometry: Geometry, origin: np.ndarray, rays: np.ndarray, windows: np.n
     return Hits(best, solid)
 
 
-def screen_windows(geometry: Geometry, camera: Camera, size: tuple[int, int]) -> np.ndarray:
+def screen_windows(geometry: Solids, camera: Camera, size: tuple[int, int]) -> np.ndarray:
     """Return ``[P, 4]`` pixel rectangles (top, left, bottom, right) that hold each solid's picture."""
     row, column, depth = project(camera, corners(geometry), size)
     height, width = size
@@ -110,7 +110,7 @@ def screen_windows(geometry: Geometry, camera: Camera, size: tuple[int, int]) ->
     return clipped
 
 
-def _leave_room(geometry: Geometry, origin: np.ndarray, inverses: list[np.ndarray]) -> np.ndarray:
+def _leave_room(geometry: Solids, origin: np.ndarray, inverses: list[np.ndarray]) -> np.ndarray:
     """Return t where each ray meets a wall, the floor or the ceiling from inside."""
     best = np.full(inverses[0].shape, _FAR, np.float32)
     for axis in range(3):
@@ -124,7 +124,7 @@ def _slab(offset: np.float32, half: np.float32, inverse: np.ndarray) -> tuple[np
 
 
 def _meet(
-    geometry: Geometry, index: int, origin: np.ndarray, rays: list[np.ndarray], inverses: list[np.ndarray]
+    geometry: Solids, index: int, origin: np.ndarray, rays: list[np.ndarray], inverses: list[np.ndarray]
 ) -> np.ndarray:
     """Return t of the first meeting with one solid, far away where there is none."""
     offset = geometry.centre[index] - origin

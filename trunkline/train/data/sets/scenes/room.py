@@ -21,7 +21,7 @@ from trunkline.train.data.sets.scenes.furniture import (
     sofa,
     table,
 )
-from trunkline.train.data.sets.scenes.parts import Geometry, Material, Parts, Place, Shape
+from trunkline.train.data.sets.scenes.parts import Material, Parts, Place, Shape, Solids
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Room:
         warmth: ``[3]`` colour of the lamp's light.
     """
 
-    geometry: Geometry
+    geometry: Solids
     camera: Camera
     lamp: np.ndarray
     floor_colour: np.ndarray

@@ -10,7 +10,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Crop:
     """The part of a resized picture that becomes the sample.
 
     Attributes:
@@ -30,9 +30,9 @@ class Window:
     scale: float = 1.0
 
     def take_nearest(self, pixels: np.ndarray, fill: float) -> np.ndarray:
-        """Return the window of a picture ``[..., H, W]`` of any size, by nearest neighbour and not yet mirrored.
+        """Return the crop of a picture ``[..., H, W]`` of any size, by nearest neighbour and not yet mirrored.
 
-        Where the window reaches beyond the picture, pixels are ``fill``.
+        Where the crop reaches beyond the picture, pixels are ``fill``.
         """
         rows, inside_rows = _nearest(self.top, self.resized[0], self.size[0], pixels.shape[-2])
         columns, inside_columns = _nearest(self.left, self.resized[1], self.size[1], pixels.shape[-1])
@@ -41,9 +41,9 @@ class Window:
         return taken
 
 
-def whole(size: Size) -> Window:
-    """Return the window that shows the whole picture at ``size``, for validation."""
-    return Window(resized=size, top=0, left=0, size=size)
+def whole(size: Size) -> Crop:
+    """Return the crop that shows the whole picture at ``size``, for validation."""
+    return Crop(resized=size, top=0, left=0, size=size)
 
 
 def _nearest(start: int, resized: int, wanted: int, native: int) -> tuple[np.ndarray, np.ndarray]:
