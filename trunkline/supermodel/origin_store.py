@@ -57,8 +57,8 @@ class OriginStore(WeightStore):
             fragments: Heads and joins, by part and owner.
             frozen: What is held at one number, by the backbone's name for it.
         """
-        # A dictionary as an ordered set. In a set, parameters would be in another order in every process, and an
-        # optimiser's saved state is a list.
+        # A dictionary as an ordered set: a set of strings has another order in every process, and names that clash
+        # are numbered in this one.
         read: dict[Origin, None] = {}
         for cell in cells:
             read.update(dict.fromkeys(_whole(weight) for weight in cell.weights))

@@ -88,7 +88,7 @@ def workload(space: Space, heads: Mapping[str, Graph]) -> Workload:
     others: list[Run] = []
     for node in space.backbone.graph.nodes:
         name = name_of(node)
-        # What computes a weight runs once for each instance, when the model is built; it is no work of an image.
+        # What computes a weight reads no image, so the export computes it: the file holds the result.
         if name in needs.core or computes_weight(node) or not needs.of(name):
             continue
         others.append(Run((name,), before[name], needs.of(name), name not in apart))
