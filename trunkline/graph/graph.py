@@ -16,7 +16,7 @@ that a viewer of the exported file shows them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,15 +133,6 @@ def name_of(item: ir.Value | ir.Node) -> str:
     if item.name is None:
         raise ValueError(f"unnamed {type(item).__name__}")
     return item.name
-
-
-def free_name(wanted: str, taken: Container[str]) -> str:
-    """Return ``wanted``, or the first of ``wanted_2``, ``wanted_3``… that is not taken."""
-    candidate, count = wanted, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{wanted}_{count}"
-    return candidate
 
 
 def is_weight(value: ir.Value | None) -> bool:
