@@ -1,4 +1,4 @@
-"""Relative performance: how much better or worse than single-task models, in percent.
+"""Relative performance: by how many percent a model is better, or worse, than single-task models.
 
 AutoMTL (Sec. 4) and TreeMTL (Sec. 4): for task t with metrics M_1 … M_n and the single-task model's S_1 … S_n,
 
@@ -23,9 +23,13 @@ class RelativePerformance:
     """Percent of improvement over the baseline; positive is better.
 
     Attributes:
-        by_task: Δ_t.
+        by_task: Δ_t by task.
         mean: Mean of Δ_t over tasks; NaN where there is none.
         left_out: ``task.metric`` of terms that do not exist: a value is not finite, or the baseline is 0.
+
+    >>> found = relative_performance({"depth": {"rmse": 0.9}}, {"depth": {"rmse": 1.0}}, {"depth": {"rmse": False}})
+    >>> f"{found.mean:+.1f} %"
+    '+10.0 %'
     """
 
     by_task: dict[str, float]
@@ -43,8 +47,8 @@ def relative_performance(
     """Compare a model's metrics with the single-task models'.
 
     Args:
-        metrics: By task and metric.
-        baseline: Likewise, of models trained the same way for one task each.
+        metrics: The model's metrics, by task and metric.
+        baseline: The metrics of models trained the same way for one task each, by task and metric.
         higher_is_better: The metrics that count, by task as :attr:`~trunkline.train.tasks.base.Task.higher_is_better`.
 
     Raises:
@@ -57,10 +61,11 @@ def relative_performance(
         terms: dict[str, float] = {}
         for metric, higher in directions.items():
             value, single = metrics[task][metric], baseline[task][metric]
-            if math.isfinite(value) and math.isfinite(single) and single != 0:
-                terms[metric] = (1 if higher else -1) * (value - single) / single * 100
-            else:
+            if not math.isfinite(value) or not math.isfinite(single) or single == 0:
                 left_out.append(f"{task}.{metric}")
+                continue
+            sign = 1 if higher else -1
+            terms[metric] = sign * (value - single) / single * 100
         if terms:
             by_task[task] = _mean(terms)
     return RelativePerformance(by_task, _mean(by_task), tuple(left_out))
