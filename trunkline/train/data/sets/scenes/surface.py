@@ -1,4 +1,4 @@
-"""From hits to surfaces: the point, its place in the solid's own frame, the face and the normal."""
+"""The surface that each ray meets: its point, the place in the solid's own frame, the face and the normal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Surface:
     """What each pixel shows; all arrays begin with ``[H, W]``.
 
     Attributes:
-        solid: Row in the Geometry.
+        solid: The row of the solid in the :class:`Geometry`.
         face: 0..5, see :data:`FACES`; a cylinder's mantle is face 0.
         point: ``[H, W, 3]`` in the room's frame, metres.
         local: ``[H, W, 3]`` in the solid's frame, metres from its centre.
@@ -70,12 +70,13 @@ def _face(geometry: Geometry, solid: np.ndarray, local: np.ndarray) -> tuple[np.
     axis = np.argmax(np.abs(relative), -1)
     side = np.take_along_axis(relative, axis[..., None], -1)[..., 0] > 0
     face = (2 * axis + side).astype(np.int32)
+    # The room is seen from inside: its faces look the other way.
     sign = np.where(side, 1.0, -1.0) * np.where(solid == 0, -1.0, 1.0)
     normal = np.eye(3, dtype=np.float32)[axis] * sign[..., None].astype(np.float32)
     shape = geometry.shape[solid]
     _round(normal, face, local, (shape == Shape.CYLINDER) & _on_mantle(geometry, solid, local), (0, 2))
     _round(normal, face, local, shape == Shape.SPHERE, (0, 1, 2))
-    # a cylinder's cap is flat, though the largest relative coordinate may lie on another axis
+    # A cylinder's cap is flat, though the largest relative coordinate may lie on another axis
     cap = (shape == Shape.CYLINDER) & ~_on_mantle(geometry, solid, local)
     if cap.any():
         above = local[cap][:, 1] > 0
