@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,5 +144,8 @@ def _stamp(path: Path) -> str:
 
 
 def _digest(files: FileSet, facts: Mapping[str, Facts]) -> str:
-    names: Sequence[str] = [files.name(path) for entry in files.entries for path in entry]
-    return hashlib.sha256("".join(f"{name} {facts[name].sha256}\n" for name in names).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for entry in files.entries:
+        for name in map(files.name, entry):
+            digest.update(f"{name} {facts[name].sha256}\n".encode())
+    return digest.hexdigest()

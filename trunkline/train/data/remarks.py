@@ -47,7 +47,9 @@ def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
 
 
 def _without_labels(files: FileSet, tasks: Collection[str]) -> list[str]:
-    there = {task for entry in files.entries for task in entry.labels}
+    there: set[str] = set()
+    for entry in files.entries:
+        there |= set(entry.labels)
     return [task for task in files.tasks if task in tasks and task not in there]
 
 
@@ -73,13 +75,17 @@ def _missing_classes(inventory: Inventory, tasks: Collection[str]) -> list[str]:
     if not every:
         return []
     found = []
-    in_training, anywhere = (_by_class(values, class_map.meaning) for values in (trained, every))
-    nowhere = [name for number, name in enumerate(class_map.classes) if not anywhere[number]]
-    unlearnt = [name for number, name in enumerate(class_map.classes) if anywhere[number] and not in_training[number]]
+    in_training, anywhere = _by_class(trained, class_map.meaning), _by_class(every, class_map.meaning)
+    nowhere, untrained = [], []
+    for number, name in enumerate(class_map.classes):
+        if not anywhere[number]:
+            nowhere.append(name)
+        elif not in_training[number]:
+            untrained.append(name)
     if nowhere:
         found.append(f"no pixel in any label file: {_listing(nowhere)}{_ignored(every, class_map.meaning)}")
-    if unlearnt:
-        found.append(f"no pixel in any training label, but in others: {_listing(unlearnt)}")
+    if untrained:
+        found.append(f"no pixel in any training label, but in others: {_listing(untrained)}")
     return found
 
 
@@ -97,7 +103,10 @@ def _common_images(inventory: Inventory) -> list[str]:
 
 
 def _unused_files(inventory: Inventory) -> list[str]:
-    unused = {files.name(path) for files in inventory.parts.values() for path in files.unused}
+    # Parts that were cut out of one folder all have the same files beside them.
+    unused: set[str] = set()
+    for files in inventory.parts.values():
+        unused |= {files.name(path) for path in files.unused}
     by_folder: dict[str, list[str]] = {}
     for name in sorted(unused):
         folder, _, file = name.rpartition("/")

@@ -58,11 +58,15 @@ def evaluate(
 
 
 def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metrics:
-    """Return metrics as they were before they were written as JSON, which has no NaN."""
-    return {
-        task: {name: math.nan if value is None else value for name, value in values.items()}
-        for task, values in content.items()
-    }
+    """Return metrics as they were before they were written as JSON, which has no NaN.
+
+    >>> metrics_from_json({"depth": {"rmse": None}})
+    {'depth': {'rmse': nan}}
+    """
+    metrics: Metrics = {}
+    for task, values in content.items():
+        metrics[task] = {name: math.nan if value is None else value for name, value in values.items()}
+    return metrics
 
 
 class BestMetric:

@@ -51,12 +51,11 @@ class NamedOptimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Return the state as ``slot/parameter`` → tensor; a parameter that never moved has none."""
-        return {
-            f"{slot}/{name}": value
-            for name, parameter in self.parameters.items()
-            for slot, value in self.torch.state.get(parameter, {}).items()
-            if isinstance(value, Tensor)
-        }
+        state: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            slots = self.torch.state.get(parameter, {})
+            state |= {f"{slot}/{name}": value for slot, value in slots.items() if isinstance(value, Tensor)}
+        return state
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Set the state to what :meth:`state` returned.
@@ -106,7 +105,9 @@ class TurnOptimiser:
         for move in turn.moves:
             parameters = parameter_group(model, move.group)
             self.moves[move.group] = NamedOptimiser(move.optimiser, parameters, users if move.per_user else None)
-        self.parameters = {name: p for move in self.moves.values() for name, p in move.parameters.items()}
+        self.parameters: dict[str, nn.Parameter] = {}
+        for optimiser in self.moves.values():
+            self.parameters |= optimiser.parameters
         self.parts = _parts(self.parameters, components)
         """The parameters of each component."""
 
@@ -156,4 +157,7 @@ def state_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 def _parts(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
     if len(components) < 2:
         return [list(parameters.values())]
-    return [[p for name, p in parameters.items() if name in component.weights] for component in components]
+    parts = []
+    for component in components:
+        parts.append([parameter for name, parameter in parameters.items() if name in component.weights])
+    return parts

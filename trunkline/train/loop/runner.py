@@ -234,8 +234,10 @@ class Runner:
 
 @contextmanager
 def _left_as_found(groups: Mapping[str, Mapping[str, nn.Parameter]]) -> Iterator[None]:
-    """Put back which parameters learn, and drop all gradients, when the run ends."""
-    parameters = [parameter for group in groups.values() for parameter in group.values()]
+    """Restore ``requires_grad`` of all parameters, and drop all gradients, when the run ends."""
+    parameters: list[nn.Parameter] = []
+    for group in groups.values():
+        parameters += group.values()
     learning = [parameter.requires_grad for parameter in parameters]
     try:
         yield

@@ -183,19 +183,24 @@ class Stepper:
 
         One norm over all of them would couple single-task models that are trained side by side as a baseline.
         """
-        parts = [[p for p in part if p.grad is not None] for part in optimiser.parts]
-        parts = [part for part in parts if part]
-        if not parts:
+        reached: list[list[Tensor]] = []
+        norms: list[Tensor] = []
+        for part in optimiser.parts:
+            parameters = [parameter for parameter in part if parameter.grad is not None]
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            if parameters:
+                reached.append(list(parameters))
+                norms.append(get_total_norm(gradients))
+        if not norms:
             return
-        norms = [get_total_norm([p.grad for p in part if p.grad is not None]) for part in parts]
+        # One question to the device for all components.
         if not bool(torch.isfinite(torch.stack(norms)).all()):
-            gradients = optimiser.gradients().items()
-            suspects = [(f"the gradient of {quoted(name)}", gradient) for name, gradient in gradients]
+            suspects = [(f"the gradient of {quoted(name)}", grad) for name, grad in optimiser.gradients().items()]
             found = next(norm.item() for norm in norms if not bool(torch.isfinite(norm)))
             raise non_finite(f"the norm of the gradient ({found})", place, suspects)
         if self.clip_norm is not None:
-            for part, norm in zip(parts, norms, strict=True):
-                clip_grads_with_norm_(part, self.clip_norm, norm)
+            for tensors, norm in zip(reached, norms, strict=True):
+                clip_grads_with_norm_(tensors, self.clip_norm, norm)
         optimiser.step(rates)
 
 

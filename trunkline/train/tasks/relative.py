@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trunkline.errors import InvalidConfig, Problem
+from trunkline.text import quoted
 
 Table = Mapping[str, Mapping[str, float]]
 
@@ -61,6 +62,7 @@ def relative_performance(
         terms: dict[str, float] = {}
         for metric, higher in directions.items():
             value, single = metrics[task][metric], baseline[task][metric]
+            # A metric is NaN where nothing was labelled, and a baseline of 0 has no percentage.
             if not math.isfinite(value) or not math.isfinite(single) or single == 0:
                 left_out.append(f"{task}.{metric}")
                 continue
@@ -76,12 +78,10 @@ def _mean(values: Mapping[str, float]) -> float:
 
 
 def _check(metrics: Table, baseline: Table, higher_is_better: Mapping[str, Mapping[str, bool]]) -> None:
-    problems = [
-        Problem(f'no metric "{metric}"', f"{side}.{task}")
-        for side, table in (("metrics", metrics), ("baseline", baseline))
-        for task, directions in higher_is_better.items()
-        for metric in directions
-        if metric not in table.get(task, {})
-    ]
+    problems = []
+    for side, table in (("metrics", metrics), ("baseline", baseline)):
+        for task, directions in higher_is_better.items():
+            absent = [metric for metric in directions if metric not in table.get(task, {})]
+            problems += [Problem(f"no metric {quoted(metric)}", f"{side}.{task}") for metric in absent]
     if problems:
         raise InvalidConfig(problems)

@@ -68,9 +68,12 @@ class Folder:
     @property
     def files(self) -> FileSet:
         """The images and their label pictures."""
-        used = {path for entry in self._entries for path in entry}
-        beside = {path for entry in self._entries for path in (entry.image.parent, entry.labels[_CLASSES].parent)}
-        unused = [path for folder in sorted(beside) for path in visible_files(folder) if path not in used]
+        used: set[Path] = set()
+        for entry in self._entries:
+            used |= set(entry)
+        unused: list[Path] = []
+        for folder in sorted({path.parent for path in used}):
+            unused += [path for path in visible_files(folder) if path not in used]
         # Edges lie between classes, so they too need labels of more than one.
         classes = ClassPictures(_CLASSES, self._class_map, (_CLASSES, "edges"))
         return FileSet(self._root, self._entries, (_CLASSES,), classes, unused)
@@ -83,7 +86,10 @@ class Folder:
         pairs = [(entry.image, entry.labels[_CLASSES]) for entry in self._entries]
         # A label as .jpg is a common mistake, and its compression has changed the numbers.
         others = {path.stem: path for path in visible_files(pairs[0][1].parent) if path.suffix != LABEL_SUFFIX}
-        return [problem for image, label in pairs for problem in _problems(image, label, others.get(image.stem))]
+        found: list[Problem] = []
+        for image, label in pairs:
+            found += _problems(image, label, others.get(image.stem))
+        return found
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one image; see :class:`trunkline.train.data.base.DataSet`."""

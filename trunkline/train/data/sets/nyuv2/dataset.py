@@ -98,7 +98,10 @@ class NYUv2:
 
     def problems(self) -> list[Problem]:
         """Return missing label files, unreadable headers and sizes that differ from the image's."""
-        return [problem for entry in self._entries for problem in self._entry_problems(entry)]
+        found: list[Problem] = []
+        for entry in self._entries:
+            found += self._entry_problems(entry)
+        return found
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one photograph; see :class:`trunkline.train.data.base.DataSet`."""
