@@ -31,7 +31,7 @@ class Augmentation:
         scale_depth: Divide depths by the random scale, since a picture enlarged s times shows things s times
             nearer. The papers leave depths as they are.
 
-    >>> draw_window(Augmentation(scale=(1.0, 1.0), mirror=False), (480, 640), (240, 320), index=0, seed=0)
+    >>> draw_crop(Augmentation(scale=(1.0, 1.0), mirror=False), (480, 640), (240, 320), index=0, seed=0)
     Crop(resized=(240, 320), top=0, left=0, size=(240, 320), mirrored=False, scale=1.0)
     """
 
