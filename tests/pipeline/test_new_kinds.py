@@ -188,7 +188,7 @@ def test_files_of_tasks_that_are_no_kind(task_files: Beside) -> None:
 
 def test_abuse_a_kind_twice(task_files: Beside, set_files: Beside) -> None:
     task_files.put("again", "from trunkline.train.tasks.depth import Depth\n\nclass D(Depth):\n    kind = 'depth'\n")
-    with pytest.raises(ValueError, match="'depth' is a kind of trunkline.train.tasks.again already"):
+    with pytest.raises(ValueError, match='"depth" is a kind of trunkline.train.tasks.again already'):
         task_kinds()
     set_files.put("nothing", "")
     with pytest.raises(ValueError, match=r"sets.nothing defines 0 data sets' tables, expected one"):

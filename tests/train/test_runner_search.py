@@ -110,7 +110,7 @@ def test_a_search_resumes_bit_exact(tmp_path: Path) -> None:
 def test_supermodels_refuse_unknown_modes_and_terms(tmp_path: Path) -> None:
     """With a guess, as the runner's check passes on before anything is written."""
     model = session(tmp_path)[0].model
-    with pytest.raises(InvalidConfig, match=r"no mode 'smaple'\n  did you mean \"sample\""):
+    with pytest.raises(InvalidConfig, match=r'no mode "smaple"\n  did you mean "sample"'):
         model.at(Moment("policy", "smaple"))
-    with pytest.raises(InvalidConfig, match=r"no loss term 'regularisation'\n  did you mean \"regularization\""):
+    with pytest.raises(InvalidConfig, match=r'no loss term "regularisation"\n  did you mean "regularization"'):
         model.terms(["regularisation"], {})

@@ -8,9 +8,7 @@ from functools import partial
 import onnx_ir as ir
 from torch import Tensor, nn
 
-from trunkline.graph.computed_weights import depends_on_image, is_computed_weight
 from trunkline.graph.graph import Graph, name_of
-from trunkline.graph.roles import is_static_input
 from trunkline.sharing.backbone import Backbone, UnitTable
 from trunkline.sharing.lowering.numbering import (
     IMAGE,
@@ -24,22 +22,9 @@ from trunkline.sharing.lowering.numbering import (
     SkippedUnit,
 )
 from trunkline.sharing.origin import Leading, Origin
-from trunkline.supermodel.cell_steps import (
-    CellStep,
-    ElementStep,
-    ForwardPass,
-    InputKind,
-    MatrixStep,
-    MixedStep,
-    Mixing,
-    NodeStep,
-    NormStep,
-    SkipStep,
-    Source,
-    SumStep,
-    Values,
-    runs_of,
-)
+from trunkline.supermodel.cell_inputs import has_plain_weights, input_kinds, runs_of, sources_of
+from trunkline.supermodel.cell_steps import CellStep, ForwardPass, Mixing, NodeStep, SkipStep, SumStep, Values
+from trunkline.supermodel.mixed_steps import ElementStep, MatrixStep, MixedStep, NormStep
 from trunkline.supermodel.mixing.linear_operator import Geometry, geometry_of
 from trunkline.supermodel.mixing.mixed_kernel import Mixture
 from trunkline.twins.op import Op
@@ -47,6 +32,8 @@ from trunkline.twins.registry import make_op
 
 Place = Callable[[Origin | Leading], Origin | Leading]
 """Where a weight is kept, by what a cell asks for."""
+_ScheduledStep = tuple[int, CellStep, tuple[Ref, ...]]
+"""Number of the cell, its step, and the values that may be dropped behind it."""
 
 
 class Operators(nn.ModuleDict):
@@ -70,7 +57,9 @@ class Operators(nn.ModuleDict):
             self._names[operation] = str(len(self))
             op = make_op(self.node(operation))
             if isinstance(operation, BackboneNode) and operation.groups:
-                op.function = partial(op.function, groups=operation.groups)  # a view of a depthwise convolution
+                # A view of a depthwise convolution: as many groups as it has channels, fewer than the node says.
+                op.function = partial(op.function, groups=operation.groups)
+            # A new module trains, but a node of a plan may be met first in an evaluation.
             op.train(self.training)
             self[self._names[operation]] = op
         found = self[self._names[operation]]
@@ -103,35 +92,37 @@ class Cells:
         self._served = numbering.served(outputs)
         self._reads = [cell.inputs for cell in numbering.cells]
         maker = _StepMaker(operators, table, place, mixing)
+        # What serves no task, such as a map behind the last one that a head reads, has no step.
         self._steps = [
             maker.step(cell) if tasks else None for cell, tasks in zip(numbering.cells, self._served, strict=True)
         ]
-        self._plans: dict[tuple[str, ...], list[tuple[int, CellStep, tuple[Ref, ...]]]] = {}
+        self._scheduled: dict[tuple[str, ...], list[_ScheduledStep]] = {}
 
     def run(self, image: Tensor, tasks: Sequence[str], now: ForwardPass) -> dict[str, Tensor]:
         """Return the outputs of ``tasks`` for images ``[N, C, H, W]``, computing only what they need."""
         values = now.values
         values[IMAGE] = image
-        for index, step, drops in self._plan(tuple(tasks)):
+        for index, step, drops in self._schedule(tuple(tasks)):
             _keep(values, index, step.run(now))
             for ref in drops:
                 values.pop(ref, None)
         return {task: values[self._outputs[task]] for task in tasks}
 
-    def _plan(self, tasks: tuple[str, ...]) -> list[tuple[int, CellStep, tuple[Ref, ...]]]:
+    def _schedule(self, tasks: tuple[str, ...]) -> list[_ScheduledStep]:
         """Return the steps that some tasks need, each with the values that nothing later reads."""
-        if tasks not in self._plans:
-            kept = {self._outputs[task] for task in tasks}
-            chosen: list[tuple[int, CellStep, tuple[Ref, ...]]] = []
-            for index in range(len(self._steps) - 1, -1, -1):
+        if tasks not in self._scheduled:
+            # From the end: whoever is first met reading a value is its last reader, and may drop it.
+            read_later = {self._outputs[task] for task in tasks}
+            chosen: list[_ScheduledStep] = []
+            for index in reversed(range(len(self._steps))):
                 step = self._steps[index]
-                if step is None or not set(self._served[index]) & set(tasks):
+                if step is None or set(self._served[index]).isdisjoint(tasks):
                     continue
-                drops = tuple(ref for ref in dict.fromkeys(self._reads[index]) if ref not in kept)
-                kept.update(drops)
+                drops = tuple(ref for ref in dict.fromkeys(self._reads[index]) if ref not in read_later)
+                read_later.update(drops)
                 chosen.append((index, step, drops))
-            self._plans[tasks] = chosen[::-1]
-        return self._plans[tasks]
+            self._scheduled[tasks] = chosen[::-1]
+        return self._scheduled[tasks]
 
 
 class _StepMaker:
@@ -157,56 +148,26 @@ class _StepMaker:
                 return self._mixed(cell, cell.operation, weights)
             case BackboneNode() | FragmentNode():
                 node = self._operators.node(cell.operation)
-                return NodeStep(self._operators.of(cell.operation), _sources(node, weights, cell.inputs))
+                return NodeStep(self._operators.of(cell.operation), sources_of(node, weights, cell.inputs))
 
     def _mixed(self, cell: Cell, operation: MixedNode, weights: Sequence[Origin | Leading]) -> MixedStep:
         base = BackboneNode(operation.name)
         node, op = self._operators.node(base), self._operators.of(base)
-        runs, skip = runs_of(operation.sources, weights, cell.inputs, _layout(node))
-        common = (operation.choice, op, cell.inputs[0], runs, skip, self._mixing)
+        runs, skip = runs_of(operation.sources, weights, cell.inputs, input_kinds(node))
+        common = (operation.choice, op, cell.inputs[0], runs, skip)
         if node.op_type == "BatchNormalization":
-            return NormStep(*common)
+            return NormStep(*common, self._mixing)
         unit = self._table.of_node[operation.name]
         if operation.name != self._table.names[unit]:
-            return ElementStep(*common)
-        geometry = geometry_of(node) if _has_plain_weights(node) else None
-        # Where weights cannot be mixed, as for a bias that is computed from the image, outputs are.
-        mixing: Mixing = "output" if geometry is None else self._mixing
-        mixture = Mixture(geometry or Geometry(), self._table.skips[unit] if skip is not None else None)
+            return ElementStep(*common, self._mixing)
+        own_skip = self._table.skips[unit] if skip is not None else None
         has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-        return MatrixStep(*common[:-1], mixing, mixture, has_bias)
-
-
-def _sources(node: ir.Node, weights: Sequence[Origin | Leading], inputs: Sequence[Ref]) -> tuple[Source, ...]:
-    """Return where each input of a node comes from; a setting is read when the twin is built, not when it runs."""
-    stored, values = iter(weights), iter(inputs)
-    sources: list[Source] = []
-    for kind in _layout(node):
-        if kind in ("stored", "setting"):
-            weight = next(stored)
-            sources.append(weight if kind == "stored" else None)
-        else:
-            sources.append(None if kind == "none" else next(values))
-    return tuple(sources)
-
-
-def _layout(node: ir.Node) -> tuple[InputKind, ...]:
-    return tuple(_kind(node, index) for index in range(len(node.inputs)))
-
-
-def _kind(node: ir.Node, index: int) -> InputKind:
-    value = node.inputs[index]
-    if value is None:
-        return "none"
-    if value.is_initializer():
-        return "setting" if is_static_input(node, index) else "stored"
-    return "computed" if is_computed_weight(value) else "data"
-
-
-def _has_plain_weights(node: ir.Node) -> bool:
-    """Whether a unit's kernel and bias are weights, stored or computed, and its first input is the data."""
-    kernel, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
-    return kernel is not None and not depends_on_image(kernel) and (bias is None or not depends_on_image(bias))
+        geometry = geometry_of(node) if has_plain_weights(node) else None
+        if geometry is None:
+            # Weights cannot be mixed, as for a bias that is computed from the image, so outputs are. That reads no
+            # geometry; any will do.
+            return MatrixStep(*common, "output", Mixture(Geometry(), own_skip), has_bias)
+        return MatrixStep(*common, self._mixing, Mixture(geometry, own_skip), has_bias)
 
 
 def _keep(values: Values, index: int, result: Tensor | tuple[Tensor, ...]) -> None:

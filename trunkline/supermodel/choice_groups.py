@@ -12,15 +12,15 @@ from trunkline.sharing.space import ChoiceId, Space
 
 @dataclass(frozen=True, slots=True)
 class ChoiceGroup:
-    """Choices of one task that have alike options.
+    """Open choices of one task that share one parameter of logits.
 
-    A task's choices are a parameter of their own: a step on one task's loss must leave the others' alone, decay
-    included.
+    Each task has a parameter of its own, so that a step on one task's loss leaves the others' alone: neither momentum
+    nor decay moves a parameter without a gradient.
 
     Attributes:
         name: The task, with ``.joins`` or ``.reads`` for what is open about joins.
         choices: In the order of the rows.
-        options: Numbers of options, the most of any of them.
+        options: K, the greatest number of options that any of them has.
         binary: Whether each is a read that is off or on, with one logit.
         allowed: Which options exist, ``[n, options]``.
     """
@@ -52,11 +52,14 @@ def groups_of(space: Space) -> tuple[ChoiceGroup, ...]:
 def _group_name(space: Space, choice: ChoiceId) -> str:
     if choice.read is not None:
         return f"{choice.task}.reads"
+    # A dot parts them: no task name has one, so `depth.joins` is nobody's task.
     return choice.task if choice.place in space.entries else f"{choice.task}.joins"
 
 
 def _group(space: Space, name: str, choices: tuple[ChoiceId, ...]) -> ChoiceGroup:
     counts = [space.options(choice) for choice in choices]
     most = max(counts)
+    # Options are numbered from 0 without gaps, so those that a choice lacks are the last: mostly the skip.
     allowed = tuple(tuple(option < count for option in range(most)) for count in counts)
-    return ChoiceGroup(name, choices, most, choices[0].read is not None, allowed)
+    binary = choices[0].read is not None
+    return ChoiceGroup(name, choices, most, binary, allowed)

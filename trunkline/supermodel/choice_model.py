@@ -21,6 +21,7 @@ from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
 from trunkline.supermodel.choices import Argmax, Average, Draw, Relaxation, Soft
 from trunkline.supermodel.mixing.gradient_sum import SummedWeights
 from trunkline.supermodel.origin_store import OriginStore
+from trunkline.text import quoted
 from trunkline.twins.components import Component
 
 COMMON: Mapping[str, Relaxation] = {"average": Average(), "soft": Soft(), "argmax": Argmax()}
@@ -47,6 +48,19 @@ class ChoiceModel(nn.Module):
 
     Raises:
         InvalidConfig: A head does not fit.
+
+    >>> from trunkline.ingest.read import read
+    >>> from trunkline.sharing.backbone import Backbone
+    >>> from trunkline.sharing.space import Option
+    >>> two = (Option(0), Option(1))
+    >>> space = Space.over(Backbone(read("zoo:tiny")), ("depth", "edges"), "block", lambda unit, task: two)
+    >>> model = ChoiceModel(space, {}, {}).eval()
+    >>> {name: tuple(p.shape) for name, p in model.probabilities().items()}
+    {'depth': (7, 2), 'edges': (7, 2)}
+    >>> scalars = model.at(Moment("search", "argmax"))
+    >>> outputs = model(torch.zeros(1, 3, 64, 64))
+    >>> bool(torch.equal(outputs["depth"], outputs["edges"]))  # nothing is learned yet, and ties go to sharing
+    True
     """
 
     def __init__(
@@ -67,8 +81,9 @@ class ChoiceModel(nn.Module):
         self.mixing: Mixing = mixing
         self.groups_of_choices: Mapping[str, ChoiceGroup] = {group.name: group for group in groups_of(space)}
         self.policies = nn.ParameterList(nn.Parameter(torch.zeros(g.shape)) for g in self.groups_of_choices.values())
-        for name, group in self.groups_of_choices.items():
-            self.register_buffer(f"allowed_{name.replace('.', '_')}", group.mask(), persistent=False)
+        for number, group in enumerate(self.groups_of_choices.values()):
+            # By number: a group may be called `depth.reads`, and torch lets no name of a buffer have a dot.
+            self.register_buffer(f"allowed{number}", group.mask(), persistent=False)
         joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
         fragments = _fragments(heads, joins)
         self.operators = Operators(space.backbone, fragments)
@@ -79,12 +94,14 @@ class ChoiceModel(nn.Module):
         self.store.keep_cells(walk.numbering.cells, space, fragments, frozen or {})
         self._open = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, mixing)
         self._fixed: tuple[dict[ChoiceId, int], Cells] | None = None
+        # Before a trainer says where it stands; no noise is drawn for it.
         self._moment = Moment("", "average")
 
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
         wanted = self.tasks if tasks is None else tasks
         if self.relaxation.hard:
+            # The open cells would compute the same with weights of 0 and 1, but run every option for it.
             now = ForwardPass({}, self.store.at, {}, SummedWeights())
             return self._cells_of(self.picks()).run(image, wanted, now)
         now = ForwardPass({}, self.store.at, self._option_weights(wanted), SummedWeights())
@@ -125,14 +142,15 @@ class ChoiceModel(nn.Module):
         """
         if moment.mode not in self.modes:
             advice = did_you_mean(moment.mode, self.modes) or f"modes are {', '.join(self.modes)}"
-            raise InvalidConfig(f"there is no mode {moment.mode!r}", place="mode", advice=advice)
+            # Not a default: a misspelt mode that sampled would train a policy where none should learn.
+            raise InvalidConfig(f"there is no mode {quoted(moment.mode)}", place="mode", advice=advice)
         self._moment = moment
         return self.relaxation.scalars(moment)
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return loss terms by name; methods that have some override it."""
         if names:
-            raise InvalidConfig(f"the search has no loss term {names[0]!r}", place=f"terms.{names[0]}")
+            raise InvalidConfig(f"the search has no loss term {quoted(names[0])}", place=f"terms.{names[0]}")
         return {}
 
     def option_weights(self, group: str, *, stream: str = "forward") -> Tensor:
@@ -152,7 +170,10 @@ class ChoiceModel(nn.Module):
         """Return Σ log π of the options that the coming passes take: what REINFORCE differentiates."""
         total = torch.zeros(())
         for name, p in self.probabilities().items():
-            total = total + (torch.log(p.clamp_min(1e-30)) * self.option_weights(name).detach()).sum()
+            # log 0 of an option that does not exist, times its weight 0, would be NaN. And log π is all that is
+            # differentiated: the draw itself has no gradient (DEN, Sec. 3.3).
+            log_pi = torch.log(p.clamp_min(1e-30))
+            total = total + (log_pi * self.option_weights(name).detach()).sum()
         return total
 
     def set_policy(self, logits: Mapping[str, Tensor]) -> None:
@@ -163,7 +184,7 @@ class ChoiceModel(nn.Module):
                     own.copy_(logits[name])
 
     def picks(self) -> dict[ChoiceId, int]:
-        """Return the option of every choice that has most weight now."""
+        """Return, for every choice, the option that has most weight now."""
         found: dict[ChoiceId, int] = {}
         for name, group in self.groups_of_choices.items():
             best = self.option_weights(name).argmax(dim=-1).tolist()
@@ -195,12 +216,13 @@ class ChoiceModel(nn.Module):
 
     def _draw(self, group: str, stream: str) -> Draw:
         index = list(self.groups_of_choices).index(group)
-        allowed: Tensor = getattr(self, f"allowed_{group.replace('.', '_')}")
+        allowed: Tensor = getattr(self, f"allowed{index}")
         name = f"{stream}/{group}" if stream else group
         return Draw(self.policies[index], allowed, self._moment, self.seed, name)
 
     def _cells_of(self, picks: dict[ChoiceId, int]) -> Cells:
-        """Return the cells of the plan that picks amount to; all batches of an evaluation make the same."""
+        """Return the cells of the plan that picks amount to."""
+        # Only the last are kept: all batches of an evaluation, and of a warm-up, make the same picks.
         if self._fixed is None or self._fixed[0] != picks:
             fixed = self.space.fixed(picks)
             joins = fragments_of(tuple(join.join for join in fixed.joins), fixed.backbone)
@@ -220,19 +242,18 @@ class ChoiceModel(nn.Module):
         return operators
 
     def _kept_at(self, wanted: Origin | Leading) -> Origin | Leading:
-        """Return where a weight is kept that a plan's model, or a cell, asks for.
-
-        Instances are one set each, whoever reaches them; a statistic is the one of the column that reads it.
-        """
+        """Return where a weight is kept that a plan's model, or a cell of it, asks for."""
         if isinstance(wanted, Leading):
             inner = self._kept_at(wanted.weight)
             assert not isinstance(inner, Leading)
             return Leading(inner, wanted.axis, wanted.size)
         if not isinstance(wanted, BackboneWeight):
             return wanted
+        # A running statistic: the one of the column that reads it.
         key = (wanted.name, wanted.instance, wanted.channels, wanted.column)
         if key in self._statistics:
             return self._statistics[key]
+        # Anything else: an untied plan has a clone for each input, all of which go on from the one set of the search.
         return BackboneWeight(wanted.name, wanted.instance)
 
 

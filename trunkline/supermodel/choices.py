@@ -5,6 +5,19 @@ the weights of their options, ``[n, K]``, each row adding up to 1. Options that 
 
 A group of *binary* choices (a read of a join that is on or off) has one logit each, ``[n, 1]``, and weights of "off"
 and "on", ``[n, 2]``.
+
+>>> logits, allowed = torch.tensor([[0.0, 2.0, 4.0]]), torch.tensor([[True, True, False]])
+>>> draw = Draw(logits, allowed, Moment("search", "sample"), seed=0, stream="forward/depth")
+>>> Average()(draw)
+tensor([[0.5000, 0.5000, 0.0000]])
+>>> Soft()(draw)
+tensor([[0.1192, 0.8808, 0.0000]])
+>>> Argmax()(draw)
+tensor([[0., 1., 0.]])
+>>> OneHot({"depth": 0})(draw)
+tensor([[1., 0., 0.]])
+>>> bool(torch.equal(Gumbel()(draw), Gumbel()(draw)))
+True
 """
 
 from __future__ import annotations
@@ -31,7 +44,7 @@ class Draw:
         allowed: Which options exist, ``[n, K]`` of bool; of binary choices ``[n, 2]``.
         moment: Where the training stands.
         seed: Of the run.
-        stream: Names the group and the purpose: equal streams draw equal noise.
+        stream: ``PURPOSE/GROUP``, or the group alone where nothing is drawn; equal streams draw equal noise.
     """
 
     logits: Tensor
@@ -47,12 +60,12 @@ class Draw:
 
     @property
     def name(self) -> str:
-        """What the noise is drawn as."""
+        """Name of the random stream of its Gumbel noise."""
         return f"gumbel/{self.stream}"
 
 
 class Relaxation(Protocol):
-    """A way to choose."""
+    """Turns logits into the weights of options; a supermodel has one for each of its modes."""
 
     @property
     def hard(self) -> bool:
@@ -67,10 +80,13 @@ class Relaxation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """A temperature that falls in steps: ``start · decay^(step // every)``, floored.
+    """A temperature that falls in steps: ``start · decay^(step // every)``, at least ``floor``.
 
     AutoMTL's release decays 5 by 0.965 every hundred policy steps; with 100 policy steps in 500 that is ``every=500``.
     The paper gives no schedule.
+
+    >>> Decay(start=4.0, decay=0.5, every=10).at(Moment("search", "sample", step=25, of=100))
+    1.0
     """
 
     start: float = 5.0
@@ -85,7 +101,11 @@ class Decay:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A temperature that goes from ``start`` to ``end`` with the phase (BMTAS: 5.0 to 0.1)."""
+    """A temperature that goes from ``start`` to ``end`` with the phase (BMTAS: 5.0 to 0.1).
+
+    >>> Linear(5.0, 1.0).at(Moment("search", "sample", step=50, of=100))
+    3.0
+    """
 
     start: float = 5.0
     end: float = 0.1
@@ -98,38 +118,40 @@ class Linear:
 Temperature = Decay | Linear
 
 
-class _Plain:
+class _Unlogged:
+    """A relaxation without numbers worth logging; a soft one unless it says otherwise."""
+
     hard = False
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
-        """Return nothing."""
+        """Return none."""
         return {}
 
 
-class Average(_Plain):
+class Average(_Unlogged):
     """Equal weights for all options that exist: AutoMTL's pre-training."""
 
     def __call__(self, draw: Draw) -> Tensor:
-        """Return the weights."""
+        """Return 1 / (number of options that exist) for each of them."""
         weights = draw.allowed.to(draw.logits.dtype)
         return weights / weights.sum(dim=-1, keepdim=True)
 
 
-class Soft(_Plain):
+class Soft(_Unlogged):
     """The learned distribution π = softmax(logits), or the sigmoid of a binary choice's logit (MTL-NAS, Eq. 5)."""
 
     def __call__(self, draw: Draw) -> Tensor:
-        """Return the weights."""
+        """Return π."""
         return torch.softmax(_masked(draw), dim=-1)
 
 
-class Argmax(_Plain):
+class Argmax(_Unlogged):
     """The most likely option; ties go to the lowest number, that is, to sharing, or to "off"."""
 
     hard = True
 
     def __call__(self, draw: Draw) -> Tensor:
-        """Return the weights."""
+        """Return 1 for the most likely option."""
         return one_hot(_masked(draw).argmax(dim=-1), draw.allowed.shape[-1]).to(draw.logits.dtype)
 
 
@@ -138,7 +160,7 @@ class OneHot:
     """Fixed options, whatever the logits say: a warm-up.
 
     Attributes:
-        picks: By group (the part of the stream before ``/``), the option of all its choices.
+        picks: By group (the part of the stream behind ``/``), the option of all its choices.
     """
 
     picks: Mapping[str, int]
@@ -149,13 +171,13 @@ class OneHot:
         return True
 
     def __call__(self, draw: Draw) -> Tensor:
-        """Return the weights."""
+        """Return 1 for the fixed option."""
         group = draw.stream.rpartition("/")[2]
         picked = torch.full(draw.allowed.shape[:-1], self.picks[group], device=draw.logits.device)
         return one_hot(picked, draw.allowed.shape[-1]).to(draw.logits.dtype)
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
-        """Return nothing."""
+        """Return none."""
         return {}
 
 
@@ -179,8 +201,8 @@ class Gumbel:
         return False
 
     def __call__(self, draw: Draw) -> Tensor:
-        """Return the weights."""
-        noise = gumbel_noise(tuple(draw.allowed.shape), seed=draw.seed, step=draw.moment.step, stream_name=draw.name)
+        """Return this step's sample."""
+        noise = _noise(draw)
         log_pi = torch.log_softmax(_masked(draw), dim=-1)
         soft = torch.softmax((noise.to(log_pi) + log_pi) / self.temperature.at(draw.moment), dim=-1)
         if not self.straight_through:
@@ -202,9 +224,11 @@ class ScoreFunction:
     :meth:`~trunkline.supermodel.choice_model.ChoiceModel.log_likelihood`.
 
     Attributes:
-        explore: Share of draws from the uniform distribution instead of π (ε-greedy); a function of the step as
-            ``explore ** (step + 1)`` where ``decays``.
-        decays: See ``explore``.
+        explore: Share of draws from the uniform distribution instead of π (ε-greedy).
+        decays: Whether that share is ``explore ** (step + 1)`` instead, as in DEN's release with 0.99.
+
+    >>> ScoreFunction(explore=0.5, decays=True).scalars(Moment("search", "draw", step=2))
+    {'explore': 0.125}
     """
 
     explore: float = 0.0
@@ -216,14 +240,17 @@ class ScoreFunction:
         return True
 
     def __call__(self, draw: Draw) -> Tensor:
-        """Return the weights."""
-        noise = gumbel_noise(tuple(draw.allowed.shape), seed=draw.seed, step=draw.moment.step, stream_name=draw.name)
+        """Return 1 for the option that is drawn."""
         log_pi = torch.log_softmax(_masked(draw), dim=-1).detach()
+        # log 1 = 0 and log 0 = -inf. It need not add up to 1: a constant moves no argmax.
         uniform = torch.log(draw.allowed.to(log_pi.dtype))
+        # A stream of its own: whether a row explores does not move what is drawn.
         coin = torch.rand(log_pi.shape[:-1], generator=_generator(draw, "explore"), dtype=torch.float64)
         explored = (coin < self._share(draw.moment)).to(log_pi.device)
         drawn_from = torch.where(explored.unsqueeze(-1), uniform, log_pi)
-        return one_hot((noise.to(drawn_from) + drawn_from).argmax(dim=-1), log_pi.shape[-1]).to(log_pi.dtype)
+        # Gumbel-max: argmax(G + log π) is a draw from π, so a draw repeats with the seed as the relaxations do.
+        drawn = (_noise(draw).to(drawn_from) + drawn_from).argmax(dim=-1)
+        return one_hot(drawn, log_pi.shape[-1]).to(log_pi.dtype)
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
         """Return the share of draws that explore."""
@@ -235,7 +262,9 @@ class ScoreFunction:
 
 def gumbel_noise(shape: tuple[int, ...], *, seed: int, step: int, stream_name: str) -> Tensor:
     """Return standard Gumbel noise, a pure function of its arguments, so that a resumed run repeats it."""
+    # On the CPU and in float64 whatever the model's device and type are, so that the noise is the same on all of them.
     generator = torch.Generator().manual_seed(seed_of(f"{stream_name}/{step}", seed) % 2**63)
+    # torch.rand may return 0, of which the noise would be -log(inf); in float32 it would be one draw in 2^24.
     smallest = torch.finfo(torch.float64).tiny
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64).clamp_(smallest, 1 - 1e-16)
     return -torch.log(-torch.log(uniform))
@@ -246,10 +275,15 @@ def one_hot(picked: Tensor, options: int) -> Tensor:
     return torch.nn.functional.one_hot(picked, options)
 
 
+def _noise(draw: Draw) -> Tensor:
+    return gumbel_noise(tuple(draw.allowed.shape), seed=draw.seed, step=draw.moment.step, stream_name=draw.name)
+
+
 def _masked(draw: Draw) -> Tensor:
     """Return logits ``[n, K]`` with options that do not exist at minus infinity; "off" of a binary choice is 0."""
     logits = draw.logits
     if draw.binary:
+        # softmax over (0, x) is (1 - sigmoid(x), sigmoid(x)): with it, binary choices need no code of their own.
         logits = torch.cat([torch.zeros_like(logits), logits], dim=-1)
     return logits.masked_fill(~draw.allowed, float("-inf"))
 

@@ -16,6 +16,7 @@ from trunkline.sharing.space import Space
 from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
 from trunkline.supermodel.stored_work import stored_work
 from trunkline.supermodel.workload import keys_of, workload
+from trunkline.text import quoted
 
 Count = Literal["macs", "parameters", "milliseconds"]
 CostTerm = ExpectedCost | ExpectedParameters
@@ -23,6 +24,8 @@ CostTerm = ExpectedCost | ExpectedParameters
 
 def cost_term(space: Space, heads: Mapping[str, Graph], count: Count, table: Path | None = None) -> CostTerm:
     """Return the expected cost of the model that a policy over ``space`` will be lowered to.
+
+    See :class:`~trunkline.supermodel.expected_cost.ExpectedCost` for an example.
 
     Args:
         space: What is open.
@@ -36,11 +39,12 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Count, table: Pat
     if count == "milliseconds":
         return _milliseconds(space, heads, table)
     costs = node_costs(space.backbone.graph)
-    if count == "parameters" and space.tie:
+    if count == "parameters" and not space.tie:
+        return _untied_parameters(space, heads)
+    if count == "parameters":
+        # Not the sum over executions: two executions of a tied unit store its weights once.
         alone = Cost.total(costs.values()).parameters
         return ExpectedParameters(space, stored_work(space, heads), alone)
-    if count == "parameters":
-        return _untied_parameters(space, heads)
     macs = {name: float(cost.macs) for name, cost in costs.items()}
     skips = [0.0 if skip is None else float(skip.macs) for skip in space.table.skips]
     return ExpectedCost(space, workload(space, heads), macs, skips)
@@ -65,17 +69,19 @@ def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
         raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')
     sizes: dict[str, float] = {}
     owners: dict[str, int | None] = {}
+    counted: set[str] = set()
     for node in space.backbone.graph.nodes:
-        unit = None if computes_weight(node) else space.table.of_node.get(name_of(node))
-        for value in stored_inputs_of(node) if not computes_weight(node) else ():
-            if not is_parameter(value):
-                continue
+        if computes_weight(node):
+            continue
+        unit = space.table.of_node.get(name_of(node))
+        for value in filter(is_parameter, stored_inputs_of(node)):
             name = name_of(value)
-            if name in owners and owners[name] != unit:
-                text = f"{name!r} belongs to several units, so it is not known how often an untied plan stores it"
+            if owners.setdefault(name, unit) != unit:
+                text = f"{quoted(name)} belongs to several units, so it is not known how often an untied plan stores it"
                 raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')
-            if name not in owners:
+            # A weight counts at the first node that reads it: that node runs exactly as often as it is stored.
+            if name not in counted:
                 sizes[name_of(node)] = sizes.get(name_of(node), 0.0) + size_of(value)
-            owners[name] = unit
+                counted.add(name)
     skips = [0.0] * len(space.table.units)
     return ExpectedCost(space, workload(space, heads), sizes, skips)

@@ -18,9 +18,12 @@ from trunkline.sharing.space import ChoiceId, Space
 from trunkline.supermodel.choice_groups import groups_of
 
 Distribution = NDArray[np.float64]
+"""Probabilities of options, ``[n, K]``."""
 Choices = NDArray[np.int64]
+"""Numbers of options, ``[n]``."""
 
 DRAWS_PER_TRY = 64
+"""How many plans ``draw`` tries, until one is inside the budget."""
 
 _ADVICE = {
     "argmax": 'raise the budget or the weight of the cost term, or take another plan: `kind = "best"`',
@@ -35,10 +38,10 @@ class Sampling(BaseModel):
     Attributes:
         kind: ``argmax``, ``draw`` (AutoMTL: one categorical draw per unit and task; the first of 64 that is inside the
             budget), or ``best`` of ``draws``.
-        seed: Of the draws.
+        seed: Of the draws, apart from the run's own, so that one search can be drawn from again.
         draws: How many plans ``best`` compares; the most likely one inside the budget wins, of equals the first drawn.
         max_macs: Budget of executed backbone MACs, as a share of N independent backbones.
-        max_parameters: Budget of backbone parameters, likewise.
+        max_parameters: Budget of backbone parameters, as a share of N independent backbones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,13 +73,11 @@ def choose(
     provenance = {"sampling": sampling.model_dump(exclude_none=True)}
     seen: list[tuple[float, float]] = []
     for picked in _candidates(rows, sampling):
-        picks = {
-            choice: int(number)
-            for group, numbers in zip(groups, picked, strict=True)
-            for choice, number in zip(group.choices, numbers, strict=True)
-        }
+        picks: dict[ChoiceId, int] = {}
+        for group, numbers in zip(groups, picked, strict=True):
+            picks.update(zip(group.choices, numbers.tolist(), strict=True))
         if _skips_everything(space, picks):
-            continue  # a task that skips everything is no model
+            continue  # a head on the bare image is no model; AutoMTL's release does not check it
         plan = space.plan(picks, method=method, provenance=provenance)
         shares = executed_cost(plan, space.backbone, heads).shares
         if _inside(shares, sampling):
@@ -94,27 +95,38 @@ def _candidates(rows: Sequence[Distribution], sampling: Sampling) -> list[list[C
     """Return picks, by group, in the order in which they are wanted: the first inside the budget is taken."""
     if sampling.kind == "argmax":
         return [[row.argmax(axis=-1) for row in rows]]
-    # One draw a choice, unit by unit and in it task by task, where all tasks have the same units.
-    together = len({row.shape for row in rows}) == 1
-    distributions = [np.stack(rows, axis=1)] if together else list(rows)
     rng = np.random.default_rng(sampling.seed)
     count = sampling.draws if sampling.kind == "best" else DRAWS_PER_TRY
-    cumulative = [np.cumsum(one, axis=-1) for one in distributions]
-    drawn: list[list[Choices]] = []
-    for _ in range(count):
-        picked = [(rng.random(c.shape[:-1])[..., None] >= c / c[..., -1:]).sum(axis=-1) for c in cumulative]
-        drawn.append([picked[0][:, task] for task in range(len(rows))] if together else picked)
+    drawn = _draws(rows, count, rng)
     if sampling.kind == "draw":
         return drawn
-    different = {b"".join(one.tobytes() for one in picked): picked for picked in drawn}.values()
-    return sorted(different, key=lambda picked: -_log_likelihood(rows, picked))
+    # Equal plans once, in the order in which they were drawn first; sorting keeps that order among equally likely ones.
+    different = {b"".join(numbers.tobytes() for numbers in picked): picked for picked in drawn}
+    return sorted(different.values(), key=lambda picked: -_log_likelihood(rows, picked))
+
+
+def _draws(rows: Sequence[Distribution], count: int, rng: np.random.Generator) -> list[list[Choices]]:
+    """Return ``count`` times one draw a choice, by group."""
+    if len({row.shape for row in rows}) > 1:
+        return [[_draw(row, rng) for row in rows] for _ in range(count)]
+    # Unit by unit and in it task by task: a plan names its seed, so the order of the draws is part of what it says.
+    table = np.stack(rows, axis=1)
+    tables = [_draw(table, rng) for _ in range(count)]
+    return [[picked[:, task] for task in range(len(rows))] for picked in tables]
+
+
+def _draw(distribution: Distribution, rng: np.random.Generator) -> Choices:
+    cumulative = np.cumsum(distribution, axis=-1)
+    # Probabilities learned in float32 add up to nearly 1: a number behind their end would be an option too many.
+    ends = cumulative / cumulative[..., -1:]
+    # `>=`, so that an option of probability 0, which ends where it begins, is never drawn: numbers may be 0.
+    found: Choices = (rng.random(ends.shape[:-1])[..., None] >= ends).sum(axis=-1)
+    return found
 
 
 def _inside(shares: tuple[float, float], sampling: Sampling) -> bool:
-    macs, parameters = shares
-    return (sampling.max_macs is None or macs <= sampling.max_macs) and (
-        sampling.max_parameters is None or parameters <= sampling.max_parameters
-    )
+    budgets = (sampling.max_macs, sampling.max_parameters)
+    return all(most is None or share <= most for share, most in zip(shares, budgets, strict=True))
 
 
 def _log_likelihood(rows: Sequence[Distribution], picked: Sequence[Choices]) -> float:

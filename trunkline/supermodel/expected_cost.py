@@ -36,13 +36,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trunkline.sharing.space import Space
-from trunkline.supermodel.choice_groups import groups_of
+from trunkline.sharing.space import Option, Space
+from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
 from trunkline.supermodel.option_costs import option_costs
 from trunkline.supermodel.stored_work import Stored
 from trunkline.supermodel.workload import Run, Workload, keys_of
 
 MAX_TASKS = 12
+"""The sums have 2^T − 1 terms a unit."""
 Policy = Mapping[str, Tensor]
 """Probabilities of options, ``[n, K]``, by group of choices."""
 
@@ -54,26 +55,13 @@ class PolicyTable(nn.Module):
         super().__init__()
         keys = keys_of(space)
         self.shape = (len(keys), len(space.tasks), max(len(options) for options in keys))
-        decided = torch.zeros(self.shape, dtype=torch.float64)
-        for unit, name in enumerate(space.table.names):
-            for task, own in enumerate(space.tasks):
-                options = space.entries[name][own]
-                if len(options) == 1:
-                    decided[unit, task, keys[unit].index(options[0])] = 1.0
+        self.register_buffer("decided", self._decided(space, keys), persistent=False)
         self._groups: list[str] = []
-        numbers = {name: unit for unit, name in enumerate(space.table.names)}
         for group in groups_of(space):
-            if group.choices[0].place not in numbers:
+            if group.choices[0].place not in space.entries:
                 continue  # what is open about joins decides nothing about units
-            task = space.tasks.index(group.choices[0].task)
-            places = torch.full((len(group.choices), group.options), -1)
-            for row, choice in enumerate(group.choices):
-                unit = numbers[choice.place]
-                for option, content in enumerate(space.entries[choice.place][choice.task]):
-                    places[row, option] = (unit * self.shape[1] + task) * self.shape[2] + keys[unit].index(content)
-            self.register_buffer(f"places{len(self._groups)}", places, persistent=False)
+            self.register_buffer(f"places{len(self._groups)}", self._places(space, keys, group), persistent=False)
             self._groups.append(group.name)
-        self.register_buffer("decided", decided, persistent=False)
 
     decided: Tensor
 
@@ -86,6 +74,25 @@ class PolicyTable(nn.Module):
             flat = flat.index_add(0, places[there], policy[name].double()[there])
         return flat.view(self.shape)
 
+    def _decided(self, space: Space, keys: Sequence[Sequence[Option]]) -> Tensor:
+        decided = torch.zeros(self.shape, dtype=torch.float64)
+        for unit, name in enumerate(space.table.names):
+            for task, own in enumerate(space.tasks):
+                options = space.entries[name][own]
+                if len(options) == 1:
+                    decided[unit, task, keys[unit].index(options[0])] = 1.0
+        return decided
+
+    def _places(self, space: Space, keys: Sequence[Sequence[Option]], group: ChoiceGroup) -> Tensor:
+        """Return where each probability of a group stands in the flat table, ``[n, options]``; -1 for none."""
+        _, tasks, width = self.shape
+        places = torch.full((len(group.choices), group.options), -1)
+        for row, choice in enumerate(group.choices):
+            unit, task = space.table.names.index(choice.place), space.tasks.index(choice.task)
+            for option, content in enumerate(space.entries[choice.place][choice.task]):
+                places[row, option] = (unit * tasks + task) * width + keys[unit].index(content)
+        return places
+
 
 class ExpectedCost(nn.Module):
     """Expected executed cost of the backbone, as a share of N independent backbones.
@@ -95,6 +102,20 @@ class ExpectedCost(nn.Module):
         work: What there is to run of it.
         costs: What a node costs each time it runs, by name; nothing where it has no entry.
         skip_costs: What each unit's skip costs a task.
+
+    >>> from trunkline.ingest.read import read
+    >>> from trunkline.sharing.backbone import Backbone
+    >>> from trunkline.supermodel.cost_term import cost_term
+    >>> space = Space.over(
+    ...     Backbone(read("zoo:tiny")), ("depth", "edges"), "block", lambda unit, task: (Option(0), Option(1))
+    ... )
+    >>> cost = cost_term(space, {}, "macs")
+    >>> def both(p: Sequence[float]) -> float:
+    ...     return round(float(cost({task: torch.tensor([p] * 7) for task in space.tasks})), 3)
+    >>> both([1.0, 0.0])  # everything is shared: one backbone of two
+    0.5
+    >>> both([0.9, 0.1])  # choices that are made apart leave little to share
+    0.803
     """
 
     def __init__(self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]) -> None:
@@ -103,39 +124,21 @@ class ExpectedCost(nn.Module):
         if tasks > MAX_TASKS:
             raise ValueError(f"the expected cost is for at most {MAX_TASKS} tasks, not {tasks}")
         self.table = PolicyTable(space)
-        units, _, width = self.table.shape
-        found = [
-            option_costs(space, unit, options, costs, skip)
-            for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
-        ]
-        most = max(len(each.common) for each in found)
+        units = len(work.keys)
         others = _merged(work.others, costs)
+        runs = [*work.units, *others]
+        # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         subsets = [s for size in range(1, tasks + 1) for s in itertools.combinations(range(tasks), size)]
-        # Columns are the keys, then the sets of keys that run something alike.
-        column_costs = torch.zeros(units, width + most, dtype=torch.float64)
-        alike = torch.zeros(units, width, most, dtype=torch.float64)
-        alone = torch.zeros(units, width + most, dtype=torch.float64)
-        behind = torch.zeros(units, width + most, dtype=torch.float64)
-        for unit, each in enumerate(found):
-            for key, option in enumerate(work.keys[unit]):
-                column_costs[unit, key] = each.own[key]
-                # A projection is each task's own, so no two tasks share its execution.
-                alone[unit, key] = float(option.skip and not work.equal_behind[unit][key])
-                behind[unit, key] = float(work.equal_behind[unit][key])
-            for number, (keys, cost) in enumerate(each.common.items()):
-                column_costs[unit, width + number] = cost
-                alike[unit, list(keys), number] = 1.0
-        for name, content in {
-            "column_costs": column_costs,
-            "alike": alike,
-            "alone": alone,
-            "behind": behind,
+        # All in double precision: of 12 tasks, 4,095 terms of alternating sign nearly cancel.
+        buffers = self._of_options(space, work, costs, skip_costs)
+        buffers |= {
             "other_costs": torch.tensor([*others.values()], dtype=torch.float64),
-            "ancestor": _matrix([*work.units, *others], units),
-            "sign": torch.tensor([[_sign(run, s) for s in subsets] for run in [*work.units, *others]]).double(),
+            "ancestor": _matrix(runs, units),
+            "sign": torch.tensor([[_sign(run, subset) for subset in subsets] for run in runs]).double(),
             "member": torch.tensor([_row(subset, tasks) for subset in subsets], dtype=torch.float64),
-        }.items():
+        }
+        for name, content in buffers.items():
             self.register_buffer(name, content, persistent=False)
 
     column_costs: Tensor
@@ -158,15 +161,43 @@ class ExpectedCost(nn.Module):
         if self.alike.shape[-1]:
             p = torch.cat([p, torch.einsum("utk,ukc->utc", p, self.alike)], dim=-1)
         several = (self.member.sum(1) > 1).double()
-        # Π_{t∈S} p^t(k) for every unit, task set and column.
+        # Products over tasks and over ancestors are sums of logarithms, each one matrix product. Of an option that
+        # cannot be taken the logarithm stops short of -inf, whose gradient is NaN. `joint` is Π_{t∈S} p^t(k),
+        # of columns that are sets of keys with the sum of their p.
         joint = torch.exp(torch.einsum("utk,st->usk", torch.log(p.clamp_min(1e-300)), self.member))
         equal = (joint * self.behind[:, None, :]).sum(-1)
-        reach = torch.exp(self.ancestor @ (torch.log(equal.clamp_min(1e-300)) * several))
+        # Π_m e_m(S): times 0 where S is one task, which is always equal to itself.
+        equal_before = torch.exp(self.ancestor @ (torch.log(equal.clamp_min(1e-300)) * several))
         shareable = 1.0 - self.alone[:, None, :] * several[None, :, None]
         chosen = (joint * shareable * self.column_costs[:, None, :]).sum(-1)
-        of_units = (self.sign[:units] * chosen * reach[:units]).sum()
-        of_others = (self.sign[units:] * reach[units:]).sum(dim=1)
+        of_units = (self.sign[:units] * chosen * equal_before[:units]).sum()
+        of_others = (self.sign[units:] * equal_before[units:]).sum(dim=1)
         return of_units + (self.other_costs * of_others).sum()
+
+    def _of_options(
+        self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]
+    ) -> dict[str, Tensor]:
+        """Return what each key of each unit costs, whether it is each task's own, and whether values stay equal."""
+        units, _, width = self.table.shape
+        each = [
+            option_costs(space, unit, options, costs, skip)
+            for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
+        ]
+        sets = max(len(unit.common) for unit in each)
+        # Columns are the keys, then the sets of keys that run something alike.
+        names = ("column_costs", "alone", "behind")
+        found = {name: torch.zeros(units, width + sets, dtype=torch.float64) for name in names}
+        found["alike"] = torch.zeros(units, width, sets, dtype=torch.float64)
+        for unit, options in enumerate(work.keys):
+            for number, (keys, cost) in enumerate(each[unit].common.items()):
+                found["column_costs"][unit, width + number] = cost
+                found["alike"][unit, list(keys), number] = 1.0
+            for key, option in enumerate(options):
+                found["column_costs"][unit, key] = each[unit].own[key]
+                # A projection is each task's own, so no two tasks share its execution.
+                found["alone"][unit, key] = float(option.skip and not work.equal_behind[unit][key])
+                found["behind"][unit, key] = float(work.equal_behind[unit][key])
+        return found
 
 
 class ExpectedParameters(nn.Module):
@@ -222,16 +253,18 @@ def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]
     for run in runs:
         cost = float(sum(costs.get(name, 0) for name in run.nodes))
         if cost:
-            alike = replace(run, nodes=())
+            alike = replace(run, nodes=())  # runs that differ only in their nodes are equal without them
             merged[alike] = merged.get(alike, 0.0) + cost
     return merged
 
 
 def _sign(run: Run, subset: Sequence[int]) -> float:
     """Return the sign of a task set in the sum; 0 where a task does not need the run, or none can share it."""
-    if not run.tasks.issuperset(subset) or (len(subset) > 1 and not run.reusable):
+    needed = run.tasks.issuperset(subset)
+    possible = len(subset) == 1 or run.reusable
+    if not needed or not possible:
         return 0.0
-    return 1.0 if len(subset) % 2 else -1.0
+    return 1.0 if len(subset) % 2 else -1.0  # inclusion–exclusion: (−1)^{|S|+1}
 
 
 def _matrix(runs: Sequence[Run], units: int) -> Tensor:

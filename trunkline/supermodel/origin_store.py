@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.fillers import Filler
-from trunkline.graph.graph import Graph, free_name
+from trunkline.graph.graph import Graph, name_of
 from trunkline.graph.roles import is_setting, role_of, statistic_starts
+from trunkline.graph.unique_names import UniqueNames
 from trunkline.sharing.lowering.numbering import Cell
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin, SkipWeight, wanted_name
 from trunkline.sharing.space import Space
@@ -31,7 +32,7 @@ class OriginStore(WeightStore):
     def __init__(self, reserved: Iterable[str], *, seed: int) -> None:
         super().__init__()
         self._names: dict[Origin, str] = {}
-        self._taken = set(reserved)
+        self._unique = UniqueNames(reserved)
         self._seed = seed
         self._statistics: dict[str, float] = {}
 
@@ -56,9 +57,11 @@ class OriginStore(WeightStore):
             fragments: Heads and joins, by part and owner.
             frozen: What is held at one number, by the backbone's name for it.
         """
+        # A dictionary as an ordered set: a set of strings has another order in every process, and names that clash
+        # are numbered in this one.
         read: dict[Origin, None] = {}
         for cell in cells:
-            read.update({(w.weight if isinstance(w, Leading) else w): None for w in cell.weights})
+            read.update(dict.fromkeys(_whole(weight) for weight in cell.weights))
         backbone = space.backbone.graph
         self._keep_all(_of_backbone(read, backbone), frozen, backbone)
         for unit, skip in zip(space.table.units, space.table.skips, strict=True):
@@ -94,36 +97,34 @@ class OriginStore(WeightStore):
         Raises:
             InvalidModel: Some of them are not here; all are named.
         """
-        advice = "train the plan from scratch"
-        kept = {name: (w.weight if isinstance(w, Leading) else w) in self._names for name, w in origins.items()}
-        problems = [Problem("the search has no such weight", name, advice) for name, here in kept.items() if not here]
-        if problems:
-            raise InvalidModel(problems)
+        missing = [name for name, weight in origins.items() if _whole(weight) not in self._names]
+        if missing:
+            advice = "train the plan from scratch"
+            raise InvalidModel([Problem("the search has no such weight", name, advice) for name in missing])
         return {name: self.at(origin).detach() for name, origin in origins.items()}
 
     def _keep_all(
         self, work: Sequence[tuple[ir.Value, Sequence[Origin]]], frozen: Mapping[str, float], graph: Graph
     ) -> None:
-        """Store the initial content of each value for each of its origins, in its role.
-
-        Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
-        """
+        """Store the initial content of each value for each of its origins, in its role."""
         wanted = [(value, origins) for value, origins in work if not is_setting(value)]
         starts = statistic_starts(graph)
+        # Drawing and copying is all that building a supermodel costs, and torch does it outside Python's lock.
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             contents = pool.map(lambda item: self._copies(*item), wanted)
             for (value, origins), tensors in zip(wanted, contents, strict=True):
                 for origin, tensor in zip(origins, tensors, strict=True):
-                    self._keep(value, origin, tensor, frozen.get(value.name or ""))
+                    self._keep(value, origin, tensor, frozen.get(name_of(value)))
                     if role_of(value) == "statistic":
-                        self._statistics[self._names[origin]] = starts[value.name or ""]
+                        self._statistics[self._names[origin]] = starts[name_of(value)]
 
     def _keep(self, value: ir.Value, origin: Origin, tensor: Tensor, held: float | None) -> None:
-        kinds = {"parameter": self.keep_parameter, "statistic": self.keep_statistic, "static": self.keep_constant}
-        if held is None:
-            kinds[role_of(value)](self._named(origin), tensor)
-        else:
+        if held is not None:
+            # Neither trained nor saved. A model that goes on from here has a parameter again, which starts from this.
             self.keep_constant(self._named(origin), torch.full_like(tensor, held))
+            return
+        keep_as = {"parameter": self.keep_parameter, "statistic": self.keep_statistic, "static": self.keep_constant}
+        keep_as[role_of(value)](self._named(origin), tensor)
 
     def _keep_projection(self, origin: SkipWeight, shape: tuple[int, ...]) -> None:
         name = self._named(origin)
@@ -131,15 +132,20 @@ class OriginStore(WeightStore):
 
     def _named(self, origin: Origin) -> str:
         name = wanted_name(origin)
+        # Only the backbone's own weight has a right to its name: a backbone may have a `conv1.weight@1` by itself.
         if origin != BackboneWeight(name):
-            name = free_name(name, self._taken)
+            name = self._unique.take(name)
         self._names[origin] = name
-        self._taken.add(name)
         return name
 
     def _copies(self, value: ir.Value, origins: Sequence[Origin]) -> list[Tensor]:
         first = initial_tensor(value, self._seed)
         return [_part_of(first, origin, first=index == 0) for index, origin in enumerate(origins)]
+
+
+def _whole(weight: Origin | Leading) -> Origin:
+    """Return the origin of the tensor that is stored: a leading part has no memory of its own."""
+    return weight.weight if isinstance(weight, Leading) else weight
 
 
 def _part_of(content: Tensor, origin: Origin, *, first: bool) -> Tensor:
@@ -155,16 +161,18 @@ def _of_backbone(read: Mapping[Origin, None], graph: Graph) -> list[tuple[ir.Val
     for origin in read:
         if isinstance(origin, BackboneWeight):
             by_name.setdefault(origin.name, []).append(origin)
-    return [
-        (value, [*sorted(by_name[name], key=lambda origin: origin.instance)])
-        for name, value in graph.initializers.items()
-        if name in by_name
-    ]
+    found: list[tuple[ir.Value, list[Origin]]] = []
+    for name, value in graph.initializers.items():
+        if name in by_name:
+            found.append((value, [*sorted(by_name[name], key=lambda origin: origin.instance)]))
+    return found
 
 
 def _of_fragment(
     read: Mapping[Origin, None], fragment: Graph, part: str, owner: str
 ) -> list[tuple[ir.Value, list[Origin]]]:
-    own = [o for o in read if isinstance(o, FragmentWeight) and (o.part, o.owner) == (part, owner)]
-    found = [(value, [o for o in own if o.name == name]) for name, value in fragment.initializers.items()]
-    return [(value, list[Origin](origins)) for value, origins in found if origins]
+    by_name: dict[str, list[Origin]] = {}
+    for origin in read:
+        if isinstance(origin, FragmentWeight) and (origin.part, origin.owner) == (part, owner):
+            by_name.setdefault(origin.name, []).append(origin)
+    return [(value, by_name[name]) for name, value in fragment.initializers.items() if name in by_name]

@@ -21,12 +21,12 @@ Uses = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Numbers that are stored together, or not at all.
+    """Parameters that are stored together, or not at all.
 
     Attributes:
-        size: How many.
-        uses: By unit, under which choices it is used there.
-        always: Whether they are stored in any case.
+        size: Number of parameters.
+        uses: By unit, under which choices of the unit they are used there; they are stored if any unit uses them.
+        always: Whether they are stored in any case: what belongs to no unit runs whatever is chosen.
     """
 
     size: float
@@ -37,14 +37,16 @@ class Stored:
 def stored_work(space: Space, heads: Mapping[str, Graph]) -> list[Stored]:
     """Return everything that a tied space may store of its backbone and skips, as alike parts.
 
-    Of a tensor that views narrow, the part up to each width is one entry: the widest view that a task takes is what is
-    stored, so a part is there where any task takes a view as wide.
+    A tensor that views narrow is stored as wide as the widest view that any task takes. So it counts as several parts,
+    one between each width and the next, each stored where any task takes a view at least as wide.
     """
     maker = _StoredMaker(space, heads)
     return _merged([*maker.weights(), *maker.projections()])
 
 
 class _StoredMaker:
+    """Goes through the weights of a backbone and its skips, and asks under which options each is used."""
+
     def __init__(self, space: Space, heads: Mapping[str, Graph]) -> None:
         self.space = space
         self.keys = keys_of(space)
@@ -55,7 +57,7 @@ class _StoredMaker:
         readers: dict[ir.Value, list[str]] = {}
         for node in self.space.backbone.graph.nodes:
             if computes_weight(node) or not self.view.of(name_of(node)):
-                continue
+                continue  # what no head reads is not lowered, and not stored
             for value in filter(is_parameter, stored_inputs_of(node)):
                 readers.setdefault(value, []).append(name_of(node))
         for value, names in readers.items():
@@ -68,34 +70,33 @@ class _StoredMaker:
         for index, skip in enumerate(self.space.table.skips):
             if skip is None or not skip.weight_shape:
                 continue
-            needed = self.view.of(self.space.table.names[index])
-            for task in needed:
+            for task in self.view.of(self.space.table.names[index]):
                 uses = self._empty(index)
                 for key, option in enumerate(self.keys[index]):
                     uses[task, key] = option.skip
                 yield Stored(float(np.prod(skip.weight_shape)), {index: uses})
 
     def _instances(self, names: Sequence[str], free: bool) -> list[int]:
-        found = {0} if free else set()
+        """Return the instances that any task may take where these nodes read a weight."""
+        found: set[int | None] = {0} if free else set()
         for name in names:
-            unit = self.space.table.of_node.get(name)
-            for task in self.view.of(name) if unit is not None else ():
-                for option in self.keys[unit] if unit is not None else ():
-                    instance = self._instance(name, option, task)
-                    if instance is not None:
-                        found.add(instance)
-        return sorted(found)
+            for task in self.view.of(name):
+                found.update(self._instance(name, option, task) for option in self._options(name))
+        return sorted(instance for instance in found if instance is not None)
 
     def _bands(self, value: ir.Value, names: Sequence[str], instance: int, *, always: bool) -> Iterator[Stored]:
         """Yield an instance of a tensor, part by part of the widths that views may take of it."""
-        widths = sorted({self._width(value, name, option) for name in names for option in self._options(name)} | {1.0})
+        widths = {1.0}
+        for name in names:
+            widths.update(self._width(value, name, option) for option in self._options(name))
         narrower = 0.0
-        for width in widths:
+        for width in sorted(widths):
             uses: dict[int, Uses] = {}
             for name in names:
                 unit = self.space.table.of_node.get(name)
                 if unit is not None:
                     found = self._uses(value, name, unit, instance, width)
+                    # Two nodes of a unit may read one weight; the unit chooses once for both.
                     uses[unit] = uses[unit] | found if unit in uses else found
             yield Stored(size_of(value) * (width - narrower), uses, always)
             narrower = width
@@ -109,12 +110,12 @@ class _StoredMaker:
         return uses
 
     def _instance(self, name: str, option: Option, task: int) -> int | None:
-        """A unit's nodes vanish where it is skipped; a follower stays, and takes the shared instance there."""
+        """Return the instance that a task takes at a node, ``None`` where the node does not run."""
         if option.skip and name in self.view.core:
-            return None
+            return None  # a unit's own nodes vanish with it
         if self.view.is_per_task(name):
             return 1 + task
-        return 0 if option.skip else option.instance
+        return 0 if option.skip else option.instance  # a follower of a skipped unit stays, with the shared weights
 
     def _width(self, value: ir.Value, name: str, option: Option) -> float:
         """Return the share of a tensor that an option reads."""
@@ -124,9 +125,8 @@ class _StoredMaker:
         span = self.space.backbone.span(self.space.table.units[unit])
         if span is None or name not in span.cuts:
             return 1.0
-        node = self.space.backbone.nodes[name]
-        positions = [index for index, item in enumerate(node.inputs) if item is value]
-        cut = any(span.cuts[name].get(position) is not None for position in positions)
+        inputs = self.space.backbone.nodes[name].inputs
+        cut = any(item is value and span.cuts[name].get(index) is not None for index, item in enumerate(inputs))
         return span.width(option.channels) / span.channels if cut else 1.0
 
     def _options(self, name: str) -> tuple[Option, ...]:
@@ -141,6 +141,7 @@ def _merged(parts: Sequence[Stored]) -> list[Stored]:
     """Return parts that are used alike as one: a convolution's kernel, and what its normalisation stores."""
     groups: dict[object, Stored] = {}
     for part in parts:
+        # Arrays cannot be keys, their bytes can; tables of one unit have one shape.
         key = part.always, tuple((unit, table.tobytes()) for unit, table in sorted(part.uses.items()))
         known = groups.get(key)
         groups[key] = part if known is None else replace(known, size=known.size + part.size)

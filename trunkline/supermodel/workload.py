@@ -44,7 +44,7 @@ class Workload:
     """A backbone for T tasks, seen from its costs.
 
     Attributes:
-        tasks: T.
+        tasks: T, the number of tasks.
         keys: For each unit, the options that any task has there, each once.
         units: For each unit, in order, its nodes as one run: it runs where its own choice is not the skip.
         others: The nodes between units, followers among them; they run whatever is chosen.
@@ -61,10 +61,13 @@ class Workload:
 
 def keys_of(space: Space) -> tuple[tuple[Option, ...], ...]:
     """Return the options of each unit, each once, in the order in which tasks have them."""
-    return tuple(
-        tuple(dict.fromkeys(option for task in space.tasks for option in space.entries[unit.name][task]))
-        for unit in space.table.units
-    )
+    keys: list[tuple[Option, ...]] = []
+    for unit in space.table.units:
+        found: dict[Option, None] = {}
+        for task in space.tasks:
+            found.update(dict.fromkeys(space.entries[unit.name][task]))
+        keys.append(tuple(found))
+    return tuple(keys)
 
 
 def workload(space: Space, heads: Mapping[str, Graph]) -> Workload:
@@ -79,31 +82,33 @@ def workload(space: Space, heads: Mapping[str, Graph]) -> Workload:
     """
     if any(join.join.gives == "site" for join in space.joins):
         raise ValueError("the cost of units behind a join is not known before it is lowered")
-    view = Needs(space, heads)
-    before = units_before(space.backbone.graph, view.core)
-    apart = view.set_apart()
+    needs = Needs(space, heads)
+    before = units_before(space.backbone.graph, needs.core)
+    apart = needs.set_apart()
+    units: list[Run] = []
+    for unit in space.table.units:
+        # All nodes of a unit have its first one's tasks and ancestors: the unit runs as a whole.
+        first = unit.nodes[0]
+        units.append(Run(unit.nodes, unit.ancestors, needs.of(first), first not in apart))
+    others: list[Run] = []
+    for node in space.backbone.graph.nodes:
+        name = name_of(node)
+        # What computes a weight reads no image, so the export computes it: the file holds the result.
+        if name in needs.core or computes_weight(node) or not needs.of(name):
+            continue
+        others.append(Run((name,), before[name], needs.of(name), name not in apart))
     keys = keys_of(space)
-    nodes = [name_of(node) for node in space.backbone.graph.nodes if not computes_weight(node)]
-    return Workload(
-        tasks=len(space.tasks),
-        keys=keys,
-        units=tuple(
-            Run(unit.nodes, unit.ancestors, view.of(unit.nodes[0]), unit.nodes[0] not in apart)
-            for unit in space.table.units
-        ),
-        others=tuple(
-            Run((name,), before[name], view.of(name), name not in apart)
-            for name in nodes
-            if name not in view.core and view.of(name)
-        ),
-        equal_behind=tuple(
-            tuple(view.keeps_equal(index, option) for option in options) for index, options in enumerate(keys)
-        ),
-    )
+    equal_behind = [tuple(needs.keeps_equal(unit, option) for option in options) for unit, options in enumerate(keys)]
+    return Workload(len(space.tasks), keys, tuple(units), tuple(others), tuple(equal_behind))
 
 
 class Needs:
-    """Which tasks need which nodes of a backbone, and where each task has a normalisation of its own."""
+    """Which tasks need which nodes of a backbone, and where each task has a normalisation of its own.
+
+    Attributes:
+        space: Of which it is asked.
+        core: The unit's index, for the nodes that vanish where their unit is skipped; followers are not among them.
+    """
 
     def __init__(self, space: Space, heads: Mapping[str, Graph]) -> None:
         self.space = space
@@ -120,13 +125,15 @@ class Needs:
         skip, unit = self.space.table.skips[index], self.space.table.units[index]
         if option.skip:
             return skip is not None and skip.keeps_equal
+        # Each task's own normalisation makes equal values different: with `batchnorm = "task"`, AutoMTL's release,
+        # nothing behind the first convolution is ever shared.
         return not any(self.is_per_task(name) for name in unit.nodes)
 
     def is_per_task(self, name: str) -> bool:
         """Whether a node is a normalisation of which each task has its own."""
-        governed = name in self.space.table.of_node
+        in_a_unit = name in self.space.table.of_node
         normalises = self.space.backbone.nodes[name].op_type == "BatchNormalization"
-        return governed and normalises and self.space.batchnorm == "task"
+        return in_a_unit and normalises and self.space.batchnorm == "task"
 
     def set_apart(self) -> set[str]:
         """Return the followers of which each task has its own, and all behind them: no two tasks' values are equal."""

@@ -77,6 +77,7 @@ class CanonicalNodes:
         return count
 
     def _bring(self, node: ir.Node, editor: Editor, folder: ConstantFolder, done: dict[ir.Value, ir.Value]) -> None:
+        """Bring one node to canonical form, or take it out; ``done`` holds the float32 weights made so far."""
         node.domain = ""
         if node.op_type == "If":
             self._take(node, editor)
@@ -114,7 +115,7 @@ class CanonicalNodes:
                 self.second.check_kept(node, read, editor, done)
 
     def _fold(self, node: ir.Node, editor: Editor, folder: ConstantFolder) -> bool:
-        """Fold ``node``, and say whether it is gone; what depends on the batch is folded for both batch sizes."""
+        """Fold ``node``, and return whether it is gone; what depends on the batch is folded for both batch sizes."""
         if self.second is None:
             return folder.fold(node)
         self.second.follow(node)

@@ -34,14 +34,16 @@ from trunkline.supermodel.choices import Decay, Gumbel
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling, choose
 from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+from trunkline.text import quoted
 
 TERMS = ("regularization", "cost")
 SHARED, OWN, SKIPPED = 0, 1, 2
+"""Numbers of the options, as in the release."""
 NAMES = ("shared", "own", "skip")
 
 
 class TemperatureOptions(BaseModel):
-    """Gumbel-Softmax temperature: ``start · decay^(step // every)``, floored."""
+    """Gumbel-Softmax temperature: ``start · decay^(step // every)``, at least ``floor``; the release's numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +54,12 @@ class TemperatureOptions(BaseModel):
 
 
 class AutoMTLOptions(MethodOptions):
-    """What can be set about AutoMTL."""
+    """What can be set about AutoMTL.
+
+    >>> options = AutoMTLOptions(steps=(100, 400), alternate=(10, 30))
+    >>> options.units, options.policy_optimiser.lr
+    ('operator', 0.03)
+    """
 
     steps: tuple[Count, Count] = Field((500, 1_500), description="steps of pre-training and of policy training")
     alternate: tuple[Count, Count] = Field((20, 60), description="policy steps, then weight steps, in one cycle")
@@ -96,6 +103,8 @@ class AutoMTLModel(ChoiceModel):
         super().__init__(space, heads, {"sample": sample}, mixing=options.mixing, seed=seed)
         self.options = options
         self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
+        # (L−l)/L of Eq. 2. As in the release, l counts units on the longest path, so branches side by side are equally
+        # deep, and the deepest unit is not regularised at all.
         depths = torch.tensor([unit.depth for unit in space.table.units], dtype=torch.float32)
         self.register_buffer("depth_weights", (depths.max() - depths) / depths.max(), persistent=False)
         with torch.no_grad():
@@ -113,29 +122,32 @@ class AutoMTLModel(ChoiceModel):
         made = {"regularization": self.regularization, "cost": self.cost}
         for name in names:
             if name not in made:
-                raise InvalidConfig(f"AutoMTL has no loss term {name!r}", advice=did_you_mean(name, TERMS))
+                raise InvalidConfig(f"AutoMTL has no loss term {quoted(name)}", advice=did_you_mean(name, TERMS))
         return {name: made[name]() for name in names}
 
     def cost(self) -> Tensor:
         """Return the expected cost as a share of N independent backbones."""
+        # Of the distribution, not of this step's sample: what is lowered is drawn anew from it.
         cost: Tensor = self.expected_cost(self.probabilities())
         return cost.float()
 
     def regularization(self) -> Tensor:
         """Return L_reg (AutoMTL, Sec. 3.2, Eq. 2) of this step's sample."""
+        # Eq. 2 has one P' for the tasks' losses and the regulariser; the release draws twice.
         stream = "second" if self.options.second_sample else "forward"
         total = self.depth_weights.new_zeros(())
         for task, group in self.groups_of_choices.items():
             p = self.option_weights(task, stream=stream)
             allowed = group.mask().to(p.device)
             for option in range(1, group.options):
-                rank = F.softplus(self.options.slope * (p[:, option] - p[:, SHARED]))
-                total = total + (self.depth_weights * rank * allowed[:, option]).sum()
+                preference = F.softplus(self.options.slope * (p[:, option] - p[:, SHARED]))
+                # softplus is never 0, so an option that does not exist has to be left out.
+                total = total + (self.depth_weights * preference * allowed[:, option]).sum()
         return total
 
 
 class AutoMTL(Method[AutoMTLOptions]):
-    """AutoMTL."""
+    """The search of AutoMTL; see the module's text."""
 
     name = "automtl"
     kind = "searched"
@@ -155,7 +167,8 @@ class AutoMTL(Method[AutoMTLOptions]):
         work.fit("search", self.model, phases)
         learned = self.model.probabilities()
         plan = choose(self.space, self.setup.heads, learned, self.options.sampling, self.name)
-        moved = sum(phase.turn_steps(turn.name) for phase in phases for turn in phase.turns if turn.name == "weights")
+        # Steps of the policy leave the weights alone.
+        moved = sum(phase.turn_steps("weights") for phase in phases)
         return Found(plan, start=self.model.weights, policy=self._policy(), steps=moved)
 
     @classmethod
@@ -171,13 +184,17 @@ class AutoMTL(Method[AutoMTLOptions]):
 
     def _alternate(self) -> Phase:
         options, cut = self.options, self.options.policy_fraction
+        # Only the policy pays: both terms depend on nothing else, and would only cost time where weights learn.
         terms = {"regularization": options.regularization}
+        if options.cost_weight:
+            terms["cost"] = options.cost_weight
+        # Disjoint parts, as in the paper: no policy is judged on samples that its weights were fitted to.
         policy = Turn(
             name="policy",
             steps=options.alternate[0],
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser, schedule=options.policy_schedule),),
-            terms={**terms, "cost": options.cost_weight} if options.cost_weight else terms,
+            terms=terms,
             joint=options.joint,
         )
         weights = Turn(
@@ -188,9 +205,8 @@ class AutoMTL(Method[AutoMTLOptions]):
             joint=options.joint,
         )
         loss_weights = self.setup.by_task(options.loss_weights)
-        return self.setup.search_phase(
-            "policy", "sample", options.steps[1], [policy, weights], loss_weights=loss_weights
-        )
+        turns = [policy, weights]
+        return self.setup.search_phase("policy", "sample", options.steps[1], turns, loss_weights=loss_weights)
 
     def _policy(self) -> Policy:
         learned = [self.model.probabilities()[task] for task in self.setup.tasks]
@@ -205,4 +221,5 @@ def space_of(backbone: Backbone, tasks: Sequence[str], options: AutoMTLOptions) 
         both = [Option(0), Option(task + 1)]
         return [*both, Option(skip=True)] if options.skip else both
 
+    # Tied: the shared operator is one whatever its inputs are, so tasks that part before it still train it together.
     return Space.over(backbone, tasks, options.units, choices, tie=True, batchnorm=options.batchnorm)

@@ -30,6 +30,7 @@ Start = Callable[[Lowered], Mapping[str, Tensor]]
 WeightTerm = Callable[[Mapping[str, Tensor]], Tensor]
 """A loss term over the weights of a model, by name: a differentiable scalar."""
 Metrics = Mapping[str, Mapping[str, float]]
+"""By task and metric."""
 Kind = Literal["fixed", "searched", "soft"]
 
 
@@ -37,6 +38,11 @@ class MethodOptions(BaseModel):
     """What a pipeline file may say under ``[search]``; each method adds its own fields.
 
     A field of type :class:`~pathlib.Path` is taken relative to the pipeline file.
+
+    >>> class FileOptions(MethodOptions):
+    ...     file: Path
+    >>> FileOptions(file=Path("plan.json")).anchored(Path("/project")).file.as_posix()
+    '/project/plan.json'
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,11 +62,11 @@ class Setup:
     """What a method is given.
 
     Attributes:
-        backbone: With its units, found once.
+        backbone: The backbone, with what is known about it.
         heads: A head per task.
         tasks: Task names in output order.
         kinds: The kind of each task, such as ``depth``.
-        seed: Of everything random.
+        seed: The run's: initial weights and noise are drawn from it.
         phase: How the pipeline trains a model whose sharing is decided: what ``[train]`` says.
         steps_an_epoch: Steps in which every training sample is read once.
     """
@@ -81,8 +87,12 @@ class Setup:
 
     def by_task(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Return weights that are given by task, or by kind of task, by task; the task's own comes first."""
-        named = {task: weights.get(task, weights.get(self.kinds[task])) for task in self.tasks}
-        return {task: weight for task, weight in named.items() if weight is not None}
+        found: dict[str, float] = {}
+        for task in self.tasks:
+            weight = weights.get(task, weights.get(self.kinds[task]))
+            if weight is not None:
+                found[task] = weight
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +100,10 @@ class Policy:
     """What a method has learned, for pictures.
 
     Attributes:
-        options: What the options are called.
-        units: Names of the units.
-        tasks: Names of the tasks.
-        probabilities: ``[units][tasks][options]``.
+        options: What the options are called, such as ``shared``.
+        units: Names of the units, in order.
+        tasks: Names of the tasks, in output order.
+        probabilities: Of each option, ``[units, T, options]``.
     """
 
     options: tuple[str, ...]
@@ -114,7 +124,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a method came to.
+    """What a method came to; a plan alone is trained from scratch, as the pipeline says.
 
     Attributes:
         plan: Who shares what.
@@ -136,7 +146,7 @@ class Found:
 
 
 class Trained(Protocol):
-    """A trained model."""
+    """The trained model of a plan."""
 
     @property
     def metrics(self) -> Metrics:
@@ -180,11 +190,24 @@ class Method(ABC, Generic[O_]):
         name: What pipeline files call it.
         kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
             joins between them learn.
-        units: What its plans decide about.
-        needs: In words, for ``trunkline methods``.
-        source: The paper.
+        units: What its plans decide about: operators, or blocks.
+        needs: What has to be trained for it, in words, for ``trunkline methods``.
+        source: The paper that it is from.
         trains_on: Whether its plans are trained in its own way, or go on from weights of its own.
         Options: What ``[search]`` may say.
+
+    >>> from trunkline.sharing.layouts import share_until
+    >>> class HalfOptions(MethodOptions):
+    ...     block: str = "3"
+    >>> class Half(Method[HalfOptions]):
+    ...     name, kind, units = "half", "fixed", "blocks"
+    ...     needs, source = "nothing: it decides without data", "this example"
+    ...     Options = HalfOptions
+    ...
+    ...     def find(self, work: Work) -> Found:
+    ...         return Found(share_until(self.setup.backbone, self.setup.tasks, self.options.block))
+    >>> Half.decisive(HalfOptions())
+    {'block': '3'}
     """
 
     name: ClassVar[str]
@@ -217,6 +240,7 @@ class Method(ABC, Generic[O_]):
         for key in cls.free():
             content.pop(key, None)
         for key, path in options.paths.items():
+            # A file that is gone is not the one that the search began with, and no error of its own here.
             content[key] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         return content
 

@@ -41,12 +41,19 @@ from trunkline.supermodel.choices import Gumbel, Linear, OneHot, Relaxation
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling, choose
 from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+from trunkline.text import quoted
 
 COST = "cost"
+_SCALE, _OFFSET = 1, 2
+"""Inputs of a BatchNormalization, in ONNX order."""
 
 
 class BMTASOptions(MethodOptions):
-    """What can be set about BMTAS."""
+    """What can be set about BMTAS.
+
+    >>> BMTASOptions(cost_weight=0.02).temperature
+    (5.0, 0.1)
+    """
 
     warm_up: int = Field(500, ge=0, description="steps in which each task trains its own instances; 0 leaves it out")
     steps: Count = Field(2_000, description="steps of the search, of logits and weights together")
@@ -76,8 +83,8 @@ class BMTASModel(ChoiceModel):
     """The supermodel with BMTAS's resource loss."""
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], options: BMTASOptions, seed: int) -> None:
-        own: Relaxation = OneHot({task: number for number, task in enumerate(space.tasks)})
-        modes = {"own": own, "sample": Gumbel(Linear(*options.temperature))}
+        own = OneHot({task: number for number, task in enumerate(space.tasks)})
+        modes: dict[str, Relaxation] = {"own": own, "sample": Gumbel(Linear(*options.temperature))}
         frozen = plain_ends(space) if options.plain_ends else {}
         super().__init__(space, heads, modes, frozen=frozen, seed=seed)
         self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
@@ -90,12 +97,12 @@ class BMTASModel(ChoiceModel):
         """
         for name in names:
             if name != COST:
-                raise InvalidConfig(f"BMTAS has no loss term {name!r}", advice=did_you_mean(name, [COST]))
+                raise InvalidConfig(f"BMTAS has no loss term {quoted(name)}", advice=did_you_mean(name, [COST]))
         return {name: self.expected_cost(self.probabilities()).float() for name in names}
 
 
 class BMTAS(Method[BMTASOptions]):
-    """BMTAS."""
+    """The search of BMTAS; see the module's text."""
 
     name = "bmtas"
     kind = "searched"
@@ -106,16 +113,21 @@ class BMTAS(Method[BMTASOptions]):
 
     def __init__(self, setup: Setup, options: BMTASOptions) -> None:
         super().__init__(setup, options)
+        # No instance is a task's own: which is taken only says who goes together. The space is untied, since tasks that
+        # have parted keep their weights apart, even where they take one number again.
         instances = [Option(number) for number in range(len(setup.tasks))]
         self.space = Space.over(setup.backbone, setup.tasks, "block", lambda unit, task: instances, tie=False)
         self.model = BMTASModel(self.space, setup.heads, options, setup.seed)
 
     def find(self, work: Work) -> Found:
         """Warm up, alternate between logits and weights, and take the most likely tree."""
-        phases = [*([self._warm_up()] if self.options.warm_up else []), self._alternate()]
+        phases = [self._alternate()]
+        if self.options.warm_up:
+            phases.insert(0, self._warm_up())
         work.fit("search", self.model, phases)
         plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
-        moved = sum(phase.turn_steps(turn.name) for phase in phases for turn in phase.turns if turn.name == "weights")
+        # Steps of the logits leave the weights alone.
+        moved = sum(phase.turn_steps("weights") for phase in phases)
         return Found(plan, start=self.model.weights, policy=self._policy(), steps=moved)
 
     @classmethod
@@ -124,6 +136,7 @@ class BMTAS(Method[BMTASOptions]):
         return ("sampling",)
 
     def _warm_up(self) -> Phase:
+        # The paper updates weights task by task: one step for each task and batch.
         turn = Turn(moves=(self._weights(),), joint=False)
         return self.setup.search_phase("warm-up", "own", self.options.warm_up, [turn])
 
@@ -136,6 +149,7 @@ class BMTAS(Method[BMTASOptions]):
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
             terms={COST: options.cost_weight} if options.cost_weight else {},
+            # As in the release: logits that are tried out leave no mark on the network.
             statistics="hold",
             fresh=True,
         )
@@ -153,6 +167,7 @@ class BMTAS(Method[BMTASOptions]):
             options.steps,
             [policy, weights],
             loss_weights=self.setup.by_task(options.loss_weights),
+            # Those of the warm-up describe unmixed maps.
             reset_statistics=True,
         )
 
@@ -165,10 +180,12 @@ class BMTAS(Method[BMTASOptions]):
         return policy, max(1, self.setup.steps_an_epoch - policy)
 
     def _policy(self) -> Policy:
-        learned = [self.model.probabilities()[task] for task in self.setup.tasks if len(self.setup.tasks) > 1]
-        instances = tuple(f"instance {number}" for number in range(len(self.setup.tasks)))
-        if not learned:  # one task has one instance: there was nothing to choose
+        tasks = self.setup.tasks
+        instances = tuple(f"instance {number}" for number in range(len(tasks)))
+        if len(tasks) == 1:  # one task has one instance: there was nothing to choose
             learned = [torch.ones(len(self.space.table.units), 1)]
+        else:
+            learned = [self.model.probabilities()[task] for task in tasks]
         p = torch.stack(learned, dim=1).detach().double().cpu().numpy()
         return Policy(instances, self.space.table.names, self.setup.tasks, p)
 
@@ -177,10 +194,12 @@ def plain_ends(space: Space) -> dict[str, float]:
     """Return scale and offset of each block's last normalisation, held at 1 and 0."""
     frozen: dict[str, float] = {}
     for unit in space.table.units:
-        norms = [space.backbone.nodes[name] for name in unit.nodes]
-        norms = [node for node in norms if node.op_type == "BatchNormalization"]
-        for position, number in ((1, 1.0), (2, 0.0)) if norms else ():
+        nodes = [space.backbone.nodes[name] for name in unit.nodes]
+        norms = [node for node in nodes if node.op_type == "BatchNormalization"]
+        if not norms:
+            continue
+        for position, number in ((_SCALE, 1.0), (_OFFSET, 0.0)):
             value = norms[-1].inputs[position]
-            if value is not None and value.is_initializer():
+            if value is not None and value.is_initializer():  # a computed one is left as it is
                 frozen[name_of(value)] = number
     return frozen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join
@@ -24,9 +26,11 @@ def stage_ends(backbone: Backbone) -> list[str]:
     True
     """
     ends = block_ends(backbone)
-    shapes = [backbone.shapes[value] for value in ends]
-    last = len(ends) - 1
-    return [value for index, value in enumerate(ends) if index == last or shapes[index] != shapes[index + 1]]
+    stages: list[str] = []
+    for value, following in itertools.pairwise(ends):
+        if backbone.shapes[value] != backbone.shapes[following]:
+            stages.append(value)
+    return [*stages, *ends[-1:]]
 
 
 def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
@@ -43,6 +47,7 @@ def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
 
 def joint_phase(setup: Setup, name: str, factor: float) -> Phase:
     """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else."""
+    # The pipeline's own phase has one turn with one move: [train] says no more.
     (turn,) = setup.phase.turns
     (move,) = turn.moves
     faster = move.optimiser.model_copy(update={"lr": move.optimiser.lr * factor})

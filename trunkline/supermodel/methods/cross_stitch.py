@@ -35,7 +35,7 @@ class CrossStitchOptions(MethodOptions):
 
 
 class CrossStitch(Method[CrossStitchOptions]):
-    """Cross-Stitch."""
+    """Columns with mixes between them; see the module's text."""
 
     name = "cross-stitch"
     kind = "soft"
@@ -49,6 +49,7 @@ class CrossStitch(Method[CrossStitchOptions]):
         """Train single-task models, and stitch them together."""
         setup = self.setup
         plan = columns_plan(setup, self.joins(), self.name)
+        # The paper starts each column from the trained network of its task, not from the backbone.
         single = work.train("single", independent(setup.backbone, setup.tasks))
         phase = joint_phase(setup, "stitched", self.options.rate_factor) if plan.joins else setup.phase
         return Found(plan, start=single.start, goes_on=True, phases=(phase,), steps=setup.phase.steps)
@@ -63,8 +64,10 @@ class CrossStitch(Method[CrossStitchOptions]):
 
     def _mix(self, site: str, task: str) -> Join:
         tasks = self.setup.tasks
-        # 0.9 is the paper's for two tasks; BMTAS found 0.8 for five.
-        alpha = self.options.alpha or (0.9 if len(tasks) == 2 else 0.8)
+        alpha = self.options.alpha
+        if alpha is None:
+            alpha = 0.9 if len(tasks) == 2 else 0.8  # the paper's for two tasks; BMTAS's for five
+        # A row adds up to 1, so columns that are still alike pass on what they had before they were mixed.
         others = (1 - alpha) / (len(tasks) - 1)
         return Join(
             name=f"{site}.{task}",

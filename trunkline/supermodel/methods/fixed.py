@@ -31,5 +31,5 @@ class FixedMethod(Method[O_]):
         """
 
     def find(self, work: Work) -> Found:
-        """Decide."""
+        """Return the plan; nothing is trained for it."""
         return Found(self.plan())

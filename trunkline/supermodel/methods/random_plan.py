@@ -42,5 +42,6 @@ class Random(FixedMethod[RandomOptions]):
         picks = {choice: rng.randrange(space.options(choice)) for choice in space.choices}
         for task in space.tasks:
             if all(row[task][0].skip for row in space.fixed(picks).entries.values()):
+                # No plan may skip everything; the shared first unit is the least that can be put in its place.
                 picks[ChoiceId(space.table.names[0], task)] = 0
         return space.plan(picks, method=self.name, provenance={"draw": self.options.draw})

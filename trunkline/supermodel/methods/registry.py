@@ -11,10 +11,11 @@ from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.scan import kinds_in
 from trunkline.supermodel.methods.base import Method, MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod
+from trunkline.text import quoted
 
 
 def methods() -> Mapping[str, type[Method[Any]]]:
-    """Return all methods by name.
+    """Return all methods by name. Nobody lists them: a file put beside the others is one of them.
 
     >>> "automtl" in methods()
     True
@@ -31,7 +32,7 @@ def method_named(name: str) -> type[Method[Any]]:
     known = methods()
     if name not in known:
         advice = did_you_mean(name, known) or f"methods are {', '.join(known)}"
-        raise InvalidConfig(f"there is no method {name!r}", place="search.method", advice=advice)
+        raise InvalidConfig(f"there is no method {quoted(name)}", place="search.method", advice=advice)
     return known[name]
 
 
@@ -48,17 +49,23 @@ def baseline_named(text: str) -> tuple[type[FixedMethod[Any]], MethodOptions]:
     name, colon, argument = text.partition(":")
     known = {key: kind for key, kind in methods().items() if issubclass(kind, FixedMethod)}
     if name not in known:
-        shown = [f"{key}:{kind.argument.upper()}" if kind.argument else key for key, kind in known.items()]
-        advice = _RENAMED.get(name) or did_you_mean(name, known) or f"baselines are {', '.join(shown)}"
-        raise InvalidConfig(f"there is no baseline {text!r}", place="train.baselines", advice=advice)
+        forms = [_form(kind) for kind in known.values()]
+        advice = _RENAMED.get(name) or did_you_mean(name, known) or f"baselines are {', '.join(forms)}"
+        raise InvalidConfig(f"there is no baseline {quoted(text)}", place="train.baselines", advice=advice)
     kind = known[name]
     if colon and not kind.argument:
-        raise InvalidConfig(f"{name!r} takes nothing behind a colon", place="train.baselines")
+        raise InvalidConfig(f"{quoted(name)} takes nothing behind a colon", place="train.baselines")
     try:
+        # From strings: what stands behind a colon is text, and the option may be a number or a path.
         return kind, kind.Options.model_validate_strings({kind.argument: argument} if colon else {})
     except ValidationError as error:
-        advice = f"write {name}:{kind.argument.upper()}"
-        raise InvalidConfig(f"{text!r}: {error.errors()[0]['msg']}", place="train.baselines", advice=advice) from error
+        text = f"{quoted(text)}: {error.errors()[0]['msg']}"
+        raise InvalidConfig(text, place="train.baselines", advice=f"write {_form(kind)}") from error
+
+
+def _form(kind: type[FixedMethod[Any]]) -> str:
+    return f"{kind.name}:{kind.argument.upper()}" if kind.argument else kind.name
 
 
 _RENAMED = {"independent": 'it is called "single-task"', "all-shared": 'it is called "multi-task"'}
+"""Names of pipeline files that were written before baselines were methods."""

@@ -24,7 +24,12 @@ from trunkline.errors import InvalidConfig
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """One reader's part of a sum: it must add to every number of ``total`` once, in blocks of its own choice."""
+    """One reader's contribution to a shared gradient: add each element exactly once; the order of blocks is free.
+
+    Attributes:
+        total: The sum so far.
+        first: Whether nothing was added yet; ``total`` holds no numbers then.
+    """
 
     total: Tensor
     first: bool
@@ -32,6 +37,7 @@ class Addition:
     def add(self, block: Tensor, share: Tensor, gradient: Tensor) -> None:
         """Add ``share · gradient`` to ``block``, a view of ``total``; the share is a scalar."""
         if self.first:
+            # Fresh memory is not zeroed: writing it twice costs more than the product.
             torch.mul(gradient, share, out=block)
         else:
             block.addcmul_(gradient, share)
@@ -45,7 +51,7 @@ class GradientSum:
         self._pass = -1
 
     def open(self, weight: Tensor) -> Addition:
-        """Begin a reader's part; the first one's numbers become the sum.
+        """Begin a reader's contribution; the first one becomes the sum.
 
         Raises:
             InvalidConfig: The backward pass is batched.
@@ -55,11 +61,14 @@ class GradientSum:
                 "the supermodel's weights have no batched gradients (is_grads_batched, vmap, jacrev)",
                 advice='take one backward pass for each loss, or build the model with mixing="output"',
             )
-        now = torch._C._current_graph_task_id()
-        first = self._total is None or self._pass != now
-        if self._total is None or first:
-            self._total, self._pass = torch.empty_like(weight, memory_format=torch.contiguous_format), now
-        return Addition(self._total, first)
+        # A policy step asks for no gradient of weights, so nobody takes what its readers add. The number of the
+        # backward pass tells such a rest from this pass's own sum.
+        backward_pass = torch._C._current_graph_task_id()
+        if self._total is not None and self._pass == backward_pass:
+            return Addition(self._total, first=False)
+        # Contiguous whatever the weight is: contributions come in flat blocks.
+        self._total, self._pass = torch.empty_like(weight, memory_format=torch.contiguous_format), backward_pass
+        return Addition(self._total, first=True)
 
     def take(self) -> Tensor | None:
         """Return the sum, ``None`` if nothing was added, and start anew."""
@@ -97,6 +106,7 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, total: GradientSum) -> Tensor:
         ctx.total = total
+        # Readers return no gradient; a kernel of zeros in its place would be the memory that is saved here.
         ctx.set_materialize_grads(False)
         return weight.view_as(weight)
 

@@ -21,11 +21,11 @@ class Geometry:
 
     Attributes:
         kind: ``conv``, ``transposed`` or ``linear``.
-        stride: Per spatial axis.
+        stride: Per spatial axis, as ``dilation``.
         pads: Padding before and after each spatial axis, ``(h0, w0, h1, w1)`` as ONNX orders it.
-        dilation: Per spatial axis.
-        groups: Channel groups.
-        output_padding: Of a transposed convolution.
+        dilation: Distance of a kernel's taps; 1 where they are neighbours.
+        groups: Number of channel groups.
+        output_padding: Per spatial axis, what a transposed convolution adds behind its output.
         transposed_weight: Whether a linear weight is stored ``[out, in]``.
     """
 
@@ -39,9 +39,9 @@ class Geometry:
 
     @property
     def symmetric(self) -> bool:
-        """Whether both ends of each axis are padded alike, which the kernels need."""
-        half = len(self.pads) // 2
-        return self.pads[:half] == self.pads[half:]
+        """Whether both ends of each axis are padded alike: torch's kernels take one number an axis."""
+        axes = len(self.pads) // 2
+        return self.pads[:axes] == self.pads[axes:]
 
     @property
     def arguments(self) -> tuple[list[int], list[int], list[int], bool, list[int], int]:
@@ -52,8 +52,9 @@ class Geometry:
 
     @property
     def padding(self) -> tuple[int, ...]:
-        """The symmetric part that is handed to the kernel."""
-        return self.pads[: len(self.pads) // 2] if self.symmetric else (0,) * (len(self.pads) // 2)
+        """The padding that the kernel does: all of it, or none where :func:`pad` does it beforehand."""
+        axes = len(self.pads) // 2
+        return self.pads[:axes] if self.symmetric else (0,) * axes
 
 
 def geometry_of(node: ir.Node) -> Geometry | None:
@@ -64,12 +65,17 @@ def geometry_of(node: ir.Node) -> Geometry | None:
     if weight is None or depends_on_image(weight):
         return None
     if node.op_type == "Gemm":
-        plain = attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1.0
-        transposed = bool(attribute(node, "transB", 0))
-        return Geometry("linear", transposed_weight=transposed) if plain and not attribute(node, "transA", 0) else None
+        return _gemm(node)
     if node.op_type == "MatMul" and len(shape_of(weight)) == 2:
         return Geometry("linear", transposed_weight=False)
     return None
+
+
+def _gemm(node: ir.Node) -> Geometry | None:
+    scaled = attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "beta", 1.0) != 1.0
+    if scaled or attribute(node, "transA", 0):
+        return None  # rare enough that its outputs are mixed instead
+    return Geometry("linear", transposed_weight=bool(attribute(node, "transB", 0)))
 
 
 def _convolution(node: ir.Node) -> Geometry | None:
@@ -84,7 +90,9 @@ def _convolution(node: ir.Node) -> Geometry | None:
         groups=int(attribute(node, "group", 1)),
         output_padding=tuple(attribute(node, "output_padding", [0] * axes)),
     )
-    return geometry if geometry.symmetric or geometry.kind == "conv" else None
+    if geometry.kind == "transposed" and not geometry.symmetric:
+        return None  # its padding crops the output, which padding the input cannot do
+    return geometry
 
 
 def apply_linear(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -96,13 +104,16 @@ def pad(x: Tensor, geometry: Geometry) -> Tensor:
     """Return ``x`` with the padding that torch's kernels cannot do."""
     if geometry.symmetric or geometry.kind != "conv":
         return x
-    half = len(geometry.pads) // 2
-    amounts = [side for axis in reversed(range(half)) for side in (geometry.pads[axis], geometry.pads[axis + half])]
+    axes = len(geometry.pads) // 2
+    amounts: list[int] = []
+    for axis in reversed(range(axes)):  # F.pad takes the last axis first, and both its ends together
+        amounts += [geometry.pads[axis], geometry.pads[axis + axes]]
     return F.pad(x, amounts)
 
 
 def apply_padded(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Apply the operator to an input that :func:`pad` returned."""
+    # Under autocast x and the kernel are cast by the caller; the bias was mixed beside them in float32.
     bias = None if bias is None else bias.to(x.dtype)
     if geometry.kind != "linear":
         return torch.convolution(x, weight, bias, *geometry.arguments)

@@ -24,6 +24,7 @@ from trunkline.supermodel.mixing.linear_operator import Geometry, apply_padded, 
 from trunkline.supermodel.mixing.places import OWN, SHARED, SKIPPED
 
 _LOCAL = threading.local()
+"""Memory for mixed kernels, each thread's own: two threads would overwrite each other's."""
 _SMALLEST = 1e-30
 _BLOCK = 1 << 17
 """Numbers in a block: half a megabyte. Five blocks are used together, and second-level caches hold that."""
@@ -50,7 +51,13 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The weights of a unit's options for one task; ``projection`` is the kernel of a skip that changes channels."""
+    """The kernels of a unit's options for one task.
+
+    Attributes:
+        shared: Of the backbone's own instance, ``[K, C / groups, kh, kw]`` or of a linear layer ``[K, C]``.
+        own: Of the task's instance, likewise.
+        projection: Of a skip that changes channels, ``[K, C / groups, 1, 1]``.
+    """
 
     shared: Tensor
     own: Tensor
@@ -63,9 +70,9 @@ class MixedKernel:
 
     Attributes:
         mixture: What is mixed.
-        kernel: The whole mix, or the kernel of a split one. On the CPU the next mix overwrites it.
-        scale: What the input of a split one is multiplied by.
-        skip: What the skip beside a split one counts.
+        kernel: The kernel to run. On the CPU the next mix overwrites it.
+        scale: Of a split mix, s: what the input is multiplied by.
+        skip: Of a split mix, the weight of the skip that is added to the output.
     """
 
     mixture: Mixture
@@ -78,6 +85,7 @@ class MixedKernel:
         scaled = x if self.scale is None else x * self.scale
         y = apply_padded(scaled, self.kernel, bias, self.mixture.geometry)
         if self.skip is not None and self.mixture.skip is not None:
+            # In place: nothing needs the output without the skip, since the backward pass mixes again.
             y.addcmul_(apply_skip(self.mixture.skip, x, None), self.skip)
         return y
 
@@ -86,6 +94,7 @@ class MixedKernel:
         if self.scale is not None:
             grad_x.mul_(self.scale)
         if self.skip is not None and self.mixture.skip is not None:
+            # A skip without a projection is a view, so what is added to it is added to the gradient.
             apply_skip(self.mixture.skip, grad_x, None).addcmul_(grad, self.skip)
 
 
@@ -102,6 +111,7 @@ def mix(
         visit: Called with each of :func:`blocks_of` the shared and the own kernel as soon as they are mixed: on the
             CPU they are in the cache then, and reading a large kernel once more costs as much as mixing it.
     """
+    # A projection has a kernel of its own to add, and an input that was padded beforehand is no input for the skip.
     split = kernels.shared.numel() > x.numel() and kernels.projection is None and mixture.geometry.symmetric
     mix_block = _split(p) if split else _whole(p)
     kernel = _buffer_like(kernels.shared)
@@ -113,6 +123,7 @@ def mix(
             visit(shared, own)
     if split:
         skip = None if mixture.skip is None else p[SKIPPED].to(x.dtype)
+        # The scale keeps its type, as the weights in a whole mix do: in bfloat16 it would lose 16 of its 24 bits.
         return MixedKernel(mixture, kernel.to(x.dtype), p[SHARED] + p[OWN], skip)
     if kernels.projection is not None:
         mixture.tap_of(kernel).add_(p[SKIPPED] * kernels.projection[:, :, 0, 0])
@@ -131,6 +142,7 @@ def _whole(p: Tensor) -> _MixBlock:
 
 
 def _split(p: Tensor) -> _MixBlock:
+    # Where only the skip is chosen, s = 0, and any kernel does: it is multiplied by s.
     ratio = p[OWN] / (p[SHARED] + p[OWN]).clamp_min(_SMALLEST)
 
     def mix_block(shared: Tensor, own: Tensor, out: Tensor) -> None:
@@ -140,7 +152,10 @@ def _split(p: Tensor) -> _MixBlock:
 
 
 def blocks_of(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Return flat blocks that a cache holds, in order: views of a contiguous tensor. On a GPU it is one."""
+    """Return flat blocks that a cache holds, in order: views of a contiguous tensor.
+
+    On a GPU it is one block: there, launching many small operations costs more than memory.
+    """
     return torch.split(tensor.reshape(-1), _BLOCK if tensor.device.type == "cpu" else tensor.numel())
 
 

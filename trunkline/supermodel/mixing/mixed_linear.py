@@ -63,7 +63,9 @@ class _MixedLinear(torch.autograd.Function):
         own: Tensor,
         projection: Tensor | None,
     ) -> Tensor:
-        ctx.mixture, ctx.total, ctx.bias_shape = mixture, total, None if bias is None else bias.shape
+        ctx.mixture, ctx.total = mixture, total
+        # Of the bias only the shape is needed, so it is not saved.
+        ctx.bias_shape = None if bias is None else bias.shape
         ctx.save_for_backward(x, p, shared, own, projection)
         return mix(mixture, p, Kernels(shared, own, projection), x).apply(x, bias)
 
@@ -75,25 +77,30 @@ class _MixedLinear(torch.autograd.Function):
         kernels = Kernels(*weights)
         _, _, for_x, for_p, _, for_shared, for_own, for_projection = ctx.needs_input_grad
         grad_mixed, grad_bias = weight_gradients(x, kernels.shared, grad, mixture.geometry, ctx.bias_shape)
+        # To the type of p under autocast, where x and grad are in half precision and mixing is not.
         grad_mixed = grad_mixed.to(p.dtype).contiguous()
+        # These two read ∂L/∂W_mix before the own kernel's gradient is written in its place.
         grad_projection = (p[SKIPPED] * mixture.tap_of(grad_mixed))[:, :, None, None] if for_projection else None
         skipped = _skip_gradient(mixture, kernels, grad_mixed) if for_p else None
-        total = None if not for_shared else GradientSum() if ctx.total is None else ctx.total
-        pass_over = _Pass(p, grad_mixed, total, for_p=for_p, for_own=for_own)
-        mixed = mix(mixture, p, kernels, x, pass_over.visit)
+        # A caller that passes `total` adds up the shared kernel's gradient over all tasks itself.
+        total = (ctx.total or GradientSum()) if for_shared else None
+        gradients = _KernelGradients(p, grad_mixed, total, for_p=for_p, for_own=for_own)
+        mixed = mix(mixture, p, kernels, x, gradients.add_block)
         grad_x = None
         if for_x:
             grad_x = input_gradient(x, mixed.kernel, grad, mixture.geometry)
             mixed.complete_input_gradient(grad_x, grad)
-        grad_p = None if skipped is None else pass_over.option_gradient(skipped)
-        grad_shared = None if total is None or total is ctx.total else total.take()
-        return None, None, grad_x, grad_p, grad_bias, grad_shared, grad_mixed if for_own else None, grad_projection
+        grad_p = None if skipped is None else gradients.of_options(skipped)
+        grad_shared = total.take() if total is not None and ctx.total is None else None
+        grad_own = grad_mixed if for_own else None
+        return None, None, grad_x, grad_p, grad_bias, grad_shared, grad_own, grad_projection
 
 
-class _Pass:
-    """What the backward pass does to each block of the kernels and of ∂L/∂W_mix: the memory it has to read but once.
+class _KernelGradients:
+    """The gradients of the option weights and of both kernels, block by block while it is in the cache.
 
-    ∂L/∂p_k = ⟨∂L/∂W_mix, W_k⟩, ∂L/∂W_shared = p_shared·∂L/∂W_mix, and ∂L/∂W_own likewise, in the place of ∂L/∂W_mix.
+    ∂L/∂p_k = ⟨∂L/∂W_mix, W_k⟩, ∂L/∂W_shared = p_shared·∂L/∂W_mix, and ∂L/∂W_own = p_own·∂L/∂W_mix, which is written
+    over ∂L/∂W_mix. Each kernel is read once.
     """
 
     def __init__(self, p: Tensor, grad_mixed: Tensor, total: GradientSum | None, *, for_p: bool, for_own: bool) -> None:
@@ -104,23 +111,25 @@ class _Pass:
         self.for_p, self.for_own = for_p, for_own
         self.products: list[Tensor] = []
 
-    def visit(self, shared: Tensor, own: Tensor) -> None:
-        """Use the next block of ∂L/∂W_mix, given that of the kernels."""
+    def add_block(self, shared: Tensor, own: Tensor) -> None:
+        """Add what the next block of the kernels gives."""
         gradient = next(self.gradients)
         if self.for_p:
             self.products += [torch.dot(gradient, shared), torch.dot(gradient, own)]
         if self.addition is not None:
             self.addition.add(next(self.sums), self.share, gradient)
         if self.for_own:
-            gradient.mul_(self.own_share)
+            gradient.mul_(self.own_share)  # last: this overwrites the block that the others read
 
-    def option_gradient(self, skipped: Tensor) -> Tensor:
+    def of_options(self, skipped: Tensor) -> Tensor:
         """Return ∂L/∂p, ``[3]``: of shared, own and skip, the last one given."""
         return torch.cat([torch.stack(self.products).view(-1, 2).sum(0), skipped.view(1)])
 
 
 def _skip_gradient(mixture: Mixture, kernels: Kernels, grad_mixed: Tensor) -> Tensor:
     """Return ∂L/∂p_skip, 0 where the unit cannot be skipped."""
+    if mixture.skip is None:
+        return grad_mixed.new_zeros(())
     if kernels.projection is not None:
         return (mixture.tap_of(grad_mixed) * kernels.projection[:, :, 0, 0]).sum()
-    return grad_mixed.new_zeros(()) if mixture.skip is None else mixture.diagonal_of(grad_mixed).sum()
+    return mixture.diagonal_of(grad_mixed).sum()

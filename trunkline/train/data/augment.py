@@ -1,7 +1,7 @@
-"""Random scale, crop and mirror, drawn once per sample and applied to the image and to every label alike.
+"""Random scale, crop and mirror, drawn once per sample and applied to the image and to all its labels.
 
-The image is resized bilinearly, labels as their kind says; where a crop reaches beyond the picture the image is padded
-with the ImageNet mean (0 after normalising).
+The image is resized bilinearly, a label as its label kind does it. Where a crop reaches beyond the picture, the image
+is padded with the ImageNet mean, which is 0 after normalising.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ class Augmentation:
 
     Attributes:
         scale: Smallest and largest random scale; the papers use 0.5 to 1.5.
-        mirror: Mirror half of the samples.
+        mirror: Whether half of the samples are mirrored.
         crop_from: Scale relative to the data set's ``size`` (the whole picture resized to it is scale 1), or crop
             ``size`` from the picture's ``native`` resolution, as the papers do with 321 x 321 of 480 x 640.
         scale_depth: Divide depths by the random scale, since a picture enlarged s times shows things s times
             nearer. The papers leave depths as they are.
+
+    >>> draw_window(Augmentation(scale=(1.0, 1.0), mirror=False), (480, 640), (240, 320), index=0, seed=0)
+    Crop(resized=(240, 320), top=0, left=0, size=(240, 320), mirrored=False, scale=1.0)
     """
 
     scale: tuple[float, float] = (0.5, 1.5)
@@ -39,7 +42,16 @@ class Augmentation:
 
 
 def draw_crop(augmentation: Augmentation, native: Size, size: Size, index: int, seed: int) -> Crop:
-    """Draw a crop: a pure function of its arguments."""
+    """Draw a crop: a pure function of its arguments.
+
+    Args:
+        augmentation: How samples vary.
+        native: Height and width of the picture as it is stored.
+        size: Height and width of the sample.
+        index: Number of the sample.
+        seed: With the index, decides everything random.
+    """
+    # In this order: whether a sample is mirrored is drawn last, so that its crop is the same either way.
     rng = random_generator(seed, _STREAM, index)
     low, high = augmentation.scale
     scale = float(low + (high - low) * rng.random())

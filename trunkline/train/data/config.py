@@ -37,7 +37,7 @@ class AugmentationConfig(ConfigTable):
     scale_depth: bool = False
 
     def augmentation(self) -> Augmentation:
-        """Return how training samples vary."""
+        """Return the augmentation that the table describes."""
         return Augmentation(**self.model_dump())
 
 
@@ -46,7 +46,7 @@ class DataSetConfig(ConfigTable, ABC):
 
     Attributes:
         kind: The kind's name, as a ``Literal``.
-        on_demand: Tasks whose labels are made when they are asked for; none where labels lie in files.
+        on_demand: Tasks whose labels are made only if a run needs them; none where labels lie in files.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class DataSetConfig(ConfigTable, ABC):
 
     @classmethod
     def kind_name(cls) -> str:
-        """Return what users call data sets of this kind."""
+        """Return the name of the kind, as pipeline files write it."""
         name: str = get_args(cls.model_fields["kind"].annotation)[0]
         return name
 
@@ -64,13 +64,13 @@ class DataSetConfig(ConfigTable, ABC):
         """Open the parts that train, choose and report.
 
         Raises:
-            InvalidConfig: What it names is not there, or is faulty; all problems at once.
+            InvalidConfig: A file or folder is missing or faulty; all problems at once.
         """
 
     def for_tasks(self, asked: Collection[str]) -> Self:
-        """Return the table of a data set that makes no other labels than those that are asked for.
+        """Return a table whose data set makes the labels of these tasks only.
 
-        It is the same one where labels are not made on demand, or none of these is.
+        It is the same table where labels are not made on demand, or none of these is.
         """
         return self
 

@@ -1,4 +1,4 @@
-"""Which part of a picture becomes the sample, for its image and for every label alike."""
+"""The part of a picture that becomes the sample, the same for its image and for all its labels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ class Crop:
     Attributes:
         resized: Height and width the whole picture is resized to.
         top: Row of the resized picture at which the sample begins; negative where it is padded.
-        left: Column likewise.
+        left: Column of the resized picture at which the sample begins; negative where it is padded.
         size: Height and width of the sample.
         mirrored: Whether left and right change places.
-        scale: The random scale drawn, 1 where nothing is augmented.
+        scale: The random scale that was drawn; 1 without augmentation.
+
+    >>> Crop(resized=(2, 4), top=0, left=1, size=(2, 4)).take_nearest(np.arange(8).reshape(2, 4), fill=255)
+    array([[  1,   2,   3, 255],
+           [  5,   6,   7, 255]])
     """
 
     resized: Size
@@ -42,7 +46,7 @@ class Crop:
 
 
 def whole(size: Size) -> Crop:
-    """Return the crop that shows the whole picture at ``size``, for validation."""
+    """Return the crop that shows the whole picture at ``size``, for evaluations."""
     return Crop(resized=size, top=0, left=0, size=size)
 
 
@@ -50,5 +54,6 @@ def _nearest(start: int, resized: int, wanted: int, native: int) -> tuple[np.nda
     """Return, for each position in the sample, the native position and whether it lies in the picture."""
     position = np.arange(wanted) + start
     inside = (position >= 0) & (position < resized)
-    source = ((2 * position + 1) * native) // (2 * resized)  # floor((position + 1/2) * native / resized)
+    # floor((position + 1/2) · native / resized) in whole numbers, so that no rounding can move a border.
+    source = ((2 * position + 1) * native) // (2 * resized)
     return np.clip(source, 0, native - 1), inside

@@ -20,15 +20,15 @@ from trunkline.train.labels.crop import whole
 
 LABEL_SUFFIX = ".png"
 _CLASSES = "segmentation"
-"""The task that label files are of."""
+"""The task that has label files."""
 
 
 class Folder:
     """Images with class maps, and optionally edges where classes meet.
 
-    Label files carry the image's name and hold class numbers, as grey values or palette indices, or whatever
-    ``values`` gives a meaning: a mask of 0 and 255, or colours. Edges are made after scaling and cropping, so they are
-    two pixels wide at every size.
+    A label file has the name of its image. It holds class numbers, as grey values or palette indices, or values that
+    ``values`` maps to classes, such as 0 and 255 of a mask, or colours. Edges are made after scaling and cropping, so
+    they are two pixels wide at every size.
 
     Args:
         path: The folder that holds one folder per split.
@@ -36,7 +36,7 @@ class Folder:
         split: Name of the split's folder.
         size: Height and width of every sample. Without augmentation the whole picture is resized to it.
         values: Stored number, ``#RRGGBB`` or ``R,G,B`` → class name, or ``ignore``; by default number k is class k.
-        ignore: Numbers that count for nothing; 255 is one unless ``values`` says otherwise.
+        ignore: Numbers that are ignored; 255 is one of them unless ``values`` maps it to a class.
         edges: ``"boundaries"`` adds a task "edges".
         augmentation: How training samples vary.
 
@@ -68,9 +68,12 @@ class Folder:
     @property
     def files(self) -> FileSet:
         """The images and their label pictures."""
-        used = {path for entry in self._entries for path in entry}
-        beside = {path for entry in self._entries for path in (entry.image.parent, entry.labels[_CLASSES].parent)}
-        unused = [path for folder in sorted(beside) for path in visible_files(folder) if path not in used]
+        used: set[Path] = set()
+        for entry in self._entries:
+            used |= set(entry)
+        unused: list[Path] = []
+        for folder in sorted({path.parent for path in used}):
+            unused += [path for path in visible_files(folder) if path not in used]
         # Edges lie between classes, so they too need labels of more than one.
         classes = ClassPictures(_CLASSES, self._class_map, (_CLASSES, "edges"))
         return FileSet(self._root, self._entries, (_CLASSES,), classes, unused)
@@ -81,8 +84,12 @@ class Folder:
     def problems(self) -> list[Problem]:
         """Return missing label files, unreadable headers and sizes that differ from the image's."""
         pairs = [(entry.image, entry.labels[_CLASSES]) for entry in self._entries]
+        # A label as .jpg is a common mistake, and its compression has changed the numbers.
         others = {path.stem: path for path in visible_files(pairs[0][1].parent) if path.suffix != LABEL_SUFFIX}
-        return [problem for image, label in pairs for problem in _problems(image, label, others.get(image.stem))]
+        found: list[Problem] = []
+        for image, label in pairs:
+            found += _problems(image, label, others.get(image.stem))
+        return found
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one image; see :class:`trunkline.train.data.base.DataSet`."""
@@ -103,7 +110,9 @@ class Folder:
 
 def splits_of(path: Path) -> list[str]:
     """Return the names of the splits a folder holds, sorted."""
-    return sorted(child.name for child in path.iterdir() if (child / "images").is_dir()) if path.is_dir() else []
+    if not path.is_dir():
+        return []
+    return sorted(child.name for child in path.iterdir() if (child / "images").is_dir())
 
 
 def _tasks(classes: tuple[str, ...], edges: str | None) -> dict[str, TaskInfo]:

@@ -67,7 +67,7 @@ class Solids:
 
 @dataclass(slots=True)
 class Place:
-    """Where a piece of furniture stands: its local origin (floor, middle of the footprint) and rotation about y."""
+    """The place of a piece of furniture: its local origin (floor, middle of the footprint) and rotation about y."""
 
     x: float
     z: float
@@ -79,7 +79,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(slots=True)
 class Parts:
-    """Collects solids; :meth:`geometry` makes arrays of them."""
+    """Solids, added one by one; :meth:`geometry` returns them as arrays."""
 
     rows: list[tuple[Shape, Vector, Vector, float, int, int, Material, RGB]] = field(default_factory=list)
     owners: int = 0

@@ -1,4 +1,4 @@
-"""Ray casting: which solid does each ray meet first, and how far away.
+"""Ray casting: the first solid on each ray, and its distance.
 
 All rays of a call leave one point, which is what both the camera and the shadow test (rays from the lamp to the
 surface) need; a ray's parameter t is in units of its direction's length.
@@ -80,7 +80,9 @@ def cast(geometry: Solids, origin: np.ndarray, rays: np.ndarray, windows: np.nda
         rays: ``[H, W, 3]`` directions.
         windows: ``[P, 4]`` top, left, bottom, right: the rays that can meet each solid; None for all rays.
     """
+    # A ray along a wall has a direction of 0 across it: no division by 0, but a meeting far away.
     inverse = 1 / np.where(np.abs(rays) < _TINY, _TINY, rays)
+    # One contiguous plane for each axis: every test below goes through whole planes.
     planes = [np.ascontiguousarray(rays[..., axis]) for axis in range(3)]
     inverses = [np.ascontiguousarray(inverse[..., axis]) for axis in range(3)]
     best = _leave_room(geometry, origin, inverses)
@@ -104,6 +106,7 @@ def screen_windows(geometry: Solids, camera: Camera, size: tuple[int, int]) -> n
     row, column, depth = project(camera, corners(geometry), size)
     height, width = size
     box = np.stack([row.min(1) - 1, column.min(1) - 1, row.max(1) + 2, column.max(1) + 2], 1)
+    # A corner behind the camera is projected to nonsense: some behind may be seen anywhere, all behind nowhere.
     box[depth.min(1) <= _NEAR_METRES] = (0, 0, height, width)
     box[depth.max(1) <= _NEAR_METRES] = 0
     clipped: np.ndarray = np.clip(box, 0, [height, width, height, width]).astype(np.int32)
@@ -134,6 +137,7 @@ def _meet(
         return _meet_sphere(offset, half[0], rays)
     if shape == Shape.CYLINDER:
         return _meet_cylinder(offset, half, rays, inverses)
+    # Furniture at walls stands in quarter turns: its box swaps axes, and the rays need not be turned.
     cosine, sine = geometry.turn[index]
     if abs(sine) < 1e-6:
         return _meet_box(offset, half, inverses)
@@ -156,6 +160,7 @@ def _meet_box(offset: np.ndarray, half: np.ndarray, inverses: list[np.ndarray]) 
         leave = far if leave is None else np.minimum(leave, far, out=leave)
     assert enter is not None
     assert leave is not None
+    # Behind the ray's start t is negative.
     return np.where((enter <= leave) & (enter > 1e-4), enter, _FAR)
 
 

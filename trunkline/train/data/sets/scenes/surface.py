@@ -1,4 +1,4 @@
-"""From hits to surfaces: the point, its place in the solid's own frame, the face and the normal."""
+"""The surface that each ray meets: its point, the place in the solid's own frame, the face and the normal."""
 
 from __future__ import annotations
 
@@ -70,12 +70,13 @@ def _face(geometry: Solids, solid: np.ndarray, local: np.ndarray) -> tuple[np.nd
     axis = np.argmax(np.abs(relative), -1)
     side = np.take_along_axis(relative, axis[..., None], -1)[..., 0] > 0
     face = (2 * axis + side).astype(np.int32)
+    # The room is seen from inside: its faces look the other way.
     sign = np.where(side, 1.0, -1.0) * np.where(solid == 0, -1.0, 1.0)
     normal = np.eye(3, dtype=np.float32)[axis] * sign[..., None].astype(np.float32)
     shape = geometry.shape[solid]
     _round(normal, face, local, (shape == Shape.CYLINDER) & _on_mantle(geometry, solid, local), (0, 2))
     _round(normal, face, local, shape == Shape.SPHERE, (0, 1, 2))
-    # a cylinder's cap is flat, though the largest relative coordinate may lie on another axis
+    # A cylinder's cap is flat, though the largest relative coordinate may lie on another axis
     cap = (shape == Shape.CYLINDER) & ~_on_mantle(geometry, solid, local)
     if cap.any():
         above = local[cap][:, 1] > 0
