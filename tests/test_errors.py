@@ -54,6 +54,7 @@ CASES = [
     ),
     ({"rows": {"a": {"ms": 1, "msx": 2}}}, Problem("unknown key", "f: rows.a.msx", 'did you mean "ms"?')),
     ({"rows": {"a": {"ms": -1}}}, Problem("a time cannot be negative", "f: rows.a")),
+    ({"": 1}, Problem("unknown key", 'f: ""', "known keys: data, rows, seed, names")),
     ({"names": ["a", 2]}, Problem("2: input should be a valid string", "f: names.1")),
 ]
 

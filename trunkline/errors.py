@@ -141,7 +141,7 @@ def _keys_of(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[s
             models = [each for each in models if part in _names_of(each)] or models
             is_union = False
             continue
-        path.append(str(part))
+        path.append(str(part) or '""')  # as TOML writes a key without a letter
         known = [key for each in models for key in each.model_fields]
         fields = [each.model_fields[str(part)] for each in models if str(part) in each.model_fields]
         found = [inner for field in fields for inner in _models_in(field.annotation)]

@@ -7,10 +7,15 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from trunkline.graph.graph import Graph
+from trunkline.sharing.backbone import Backbone
+
 ROOT = Path(__file__).parents[2]
+Quick = Callable[[Sequence[str]], dict[str, Any]]
 ROW = {"name", "ours", "theirs", "unit", "ratio", "interval", "target", "met", "unstable"}
 
 
@@ -21,8 +26,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture
-def quick(module, tmp_path: Path) -> Callable[[Sequence[str]], dict]:
-    def run(names: Sequence[str]) -> dict:
+def quick(module: Callable[[str], ModuleType], tmp_path: Path) -> Quick:
+    def run(names: Sequence[str]) -> dict[str, Any]:
         file = tmp_path / "results.json"
         only = [argument for name in names for argument in ("--only", name)]
         assert module("__main__").main(["--quick", "--json", str(file), *only]) == 0
@@ -32,7 +37,7 @@ def quick(module, tmp_path: Path) -> Callable[[Sequence[str]], dict]:
 
 
 @pytest.mark.golden
-def test_quick_runs_write_json_and_table(quick, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_runs_write_json_and_table(quick: Quick, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["search_reuse", "saved_memory", "ingest_speed", "shared_latency"]
     found = quick(names)
     printed = capsys.readouterr().out
@@ -54,13 +59,13 @@ def test_quick_runs_write_json_and_table(quick, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.golden
-def test_every_benchmark_has_its_module(module) -> None:
+def test_every_benchmark_has_its_module(module: Callable[[str], ModuleType]) -> None:
     for name in module("__main__").BENCHMARKS:
         assert (ROOT / "bench_suite" / f"{name}.py").is_file()
 
 
 @pytest.mark.parity
-def test_both_mixings_give_the_same_loss(module) -> None:
+def test_both_mixings_give_the_same_loss(module: Callable[[str], ModuleType]) -> None:
     step = module("policy_step")
     case = step.QUICK[0]
     losses = [step.Step(case, mixing, "weights")() for mixing in ("weight", "output")]
@@ -68,17 +73,18 @@ def test_both_mixings_give_the_same_loss(module) -> None:
 
 
 @pytest.mark.golden
-def test_turn_trains_its_group_alone(module) -> None:
+def test_turn_trains_its_group_alone(module: Callable[[str], ModuleType]) -> None:
     step = module("policy_step")
     for turn in ("weights", "policy"):
         made = step.Step(step.QUICK[0], "weight", turn)
         made()
-        for group, parameters in made.model.parameter_groups().items():
-            assert any(parameter.grad is not None for parameter in parameters.values()) == (group == turn)
+        for group, parameters in made.model.groups().items():
+            reached = any(parameter.grad is not None for parameter in parameters.values())
+            assert reached == (group.partition(".")[0] == turn), group
 
 
 @pytest.mark.properties
-def test_peak_memory_follows_what_is_alive(module) -> None:
+def test_peak_memory_follows_what_is_alive(module: Callable[[str], ModuleType]) -> None:
     import torch
 
     with module("saved_memory").Alive(set()) as alive:
@@ -91,12 +97,17 @@ def test_peak_memory_follows_what_is_alive(module) -> None:
     assert alive.peak == 8000
 
 
+def net_of(reuse: ModuleType, graph: Graph) -> Any:
+    backbone = Backbone(graph)
+    table = backbone.table("operator")
+    return reuse.Net(backbone, table.units, table.skips)
+
+
 @pytest.mark.properties
-def test_policies_are_distributions(module) -> None:
+def test_policies_are_distributions(module: Callable[[str], ModuleType]) -> None:
     reuse = module("search_reuse")
-    graph = module("models").backbone("zoo:tiny")
-    units = reuse.find_units(graph, "operator")
-    net = reuse.Net(graph, units, reuse.skips_of(graph, units))
+    net = net_of(reuse, module("models").backbone("zoo:tiny"))
+    units = net.units
     for distribution in reuse._policies(net).values():
         assert distribution.shape == (len(units), 3)
         assert distribution.sum(axis=1) == pytest.approx(1)
@@ -105,20 +116,19 @@ def test_policies_are_distributions(module) -> None:
 
 
 @pytest.mark.golden
-def test_whole_policy_shares_all_or_nothing(module) -> None:
+def test_whole_policy_shares_all_or_nothing(module: Callable[[str], ModuleType]) -> None:
     import numpy as np
 
     reuse = module("search_reuse")
-    graph = module("models").backbone("zoo:tiny")
-    units = reuse.find_units(graph, "operator")
-    net = reuse.Net(graph, units, reuse.skips_of(graph, units))
+    net = net_of(reuse, module("models").backbone("zoo:tiny"))
+    units = net.units
     shared = np.zeros((len(units), 4), dtype=np.int64)
     assert reuse._macs_left(net, shared, "tied") == pytest.approx(1 / 4)
     assert reuse._macs_left(net, shared + reuse.OWN, "tied") == pytest.approx(1)
 
 
 @pytest.mark.golden
-def test_results_tell_whether_target_is_met(module) -> None:
+def test_results_tell_whether_target_is_met(module: Callable[[str], ModuleType]) -> None:
     result = module("result")
     ours, theirs = [10.0] * 11, [15.0] * 11
     met = result.speed_up("a", ours, theirs, target=result.Target(1.4))
@@ -132,7 +142,7 @@ def test_results_tell_whether_target_is_met(module) -> None:
 
 
 @pytest.mark.golden
-def test_target_inside_the_interval(module) -> None:
+def test_target_inside_the_interval(module: Callable[[str], ModuleType]) -> None:
     """A target inside the interval is a reservation."""
     result = module("result")
     unsure = result.Result("a", 1.0, 1.6, "ms", 1.6, (1.4, 1.8), result.Target(1.5))
@@ -142,14 +152,14 @@ def test_target_inside_the_interval(module) -> None:
 
 
 @pytest.mark.golden
-def test_too_few_rounds_give_no_interval(module) -> None:
+def test_too_few_rounds_give_no_interval(module: Callable[[str], ModuleType]) -> None:
     found = module("result").speed_up("a", [10.0, 20.0], [20.0, 40.0])
     assert found.ratio == pytest.approx(2)
     assert found.interval is None
 
 
 @pytest.mark.golden
-def test_unsteady_side_is_marked(module) -> None:
+def test_unsteady_side_is_marked(module: Callable[[str], ModuleType]) -> None:
     """Either side; and too few rounds tell nothing."""
     result = module("result")
     steady, noisy = [10.0] * 11, [10.0, 20.0] * 6

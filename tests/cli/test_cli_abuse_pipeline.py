@@ -19,7 +19,8 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "unknown key": (("seed = 3", "sed = 3"), ("pipeline.toml: sed: unknown key", 'did you mean "seed"?')),
     "unknown table": (("[data]", "[dat]"), ('did you mean "data"?',)),
     "unknown key of data": (("val_length = 2", "val_lenght = 2"), ("data.val_lenght", 'did you mean "val_length"?')),
-    "unknown key of search": (('preset = "demo"', 'presett = "demo"'), ("search.presett", 'did you mean "preset"?')),
+    "unknown key of search": (("alternate = ", "alternatte = "), ("search.alternatte", 'did you mean "alternate"?')),
+    "unknown key at the top": (('preset = "demo"', 'presett = "demo"'), ("presett", 'did you mean "preset"?')),
     "unknown key of a task": (("[tasks.depth]", "[tasks.depth]\nwieght = 1"), ("tasks.depth.wieght", "weight")),
     "text for a number": (("seed = 3", 'seed = "3"'), ("pipeline.toml: seed: '3'", "integer")),
     "truth for a number": (("seed = 3", "seed = true"), ("seed: True", "integer")),
@@ -28,42 +29,52 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "negative": (("seed = 3", "seed = -1"), ("seed: -1", "greater than or equal to 0")),
     "date": (("seed = 3", "seed = 1979-05-27"), ("seed: ",)),
     "table for text": (("[tasks.depth]", "[tasks.depth]\nhead = { a = 1 }"), ("tasks.depth.head",)),
-    "text for a table": (("[export]\nparity_inputs = 2", 'export = "a"'), ("search.export",)),
+    "text for a table": (("[export]\nparity_inputs = 2", 'export = "a"'), ("train.export",)),
     "kind of data": (('kind = "scenes"', 'kind = "scene"'), ("data.kind", 'did you mean "scenes"?')),
     "no kind of data": (('kind = "scenes"\n', ""), ("data.kind", "folder, nyuv2, scenes")),
     "image too small": (("size = [32, 48]", "size = [4, 48]"), ("data.size.0", "greater than or equal to 8")),
     "half a size": (("size = [32, 48]", "size = [32]"), ("data.size.1",)),
-    "broken": (("seed = 3", "seed = = 3"), ("this is not TOML", "line 2, column 8")),
-    "twice": (("seed = 3", "seed = 3\nseed = 4"), ("this is not TOML", "line 3")),
+    "broken": (("seed = 3", "seed = = 3"), ("this is not TOML", "line 3, column 8")),
+    "twice": (("seed = 3", "seed = 3\nseed = 4"), ("this is not TOML", "line 4")),
     "unknown task": (("[tasks.depth]", "[tasks.dept]"), ("tasks.dept", 'did you mean "depth"?')),
     "odd task": (("[tasks.depth]", '[tasks."a b"]'), ("tasks.a b", "segmentation, depth")),
-    "unknown preset": (('preset = "demo"', 'preset = "dmo"'), ("pipeline.toml: search.preset", 'did you mean "demo"?')),
-    "preset of train": (("[export]", '[train]\npreset = "dmo"\n[export]'), ("train.preset", 'did you mean "demo"?')),
-    "unknown number": (("steps = [", "stepz = ["), ("search.numbers.stepz", 'did you mean "steps"?')),
-    "number of train": (("[export]", "[train]\nnumbers = { lr = 1 }\n[export]"), ("train.numbers.lr", "weight_lr")),
-    "no steps": (("steps = [2, 4, 4]", "steps = [0, 4, 4]"), ("search.numbers.steps.0", "greater than or equal to 1")),
-    "two of three": (("steps = [2, 4, 4]", "steps = [2, 4]"), ("search.numbers.steps",)),
-    "no batch": (("batch_size = 2", "batch_size = 0"), ("search.numbers.batch_size",)),
-    "negative rate": (("batch_size = 2", "weight_lr = -1.0"), ("search.numbers.weight_lr", "greater than 0")),
-    "rate not a number": (("batch_size = 2", "weight_lr = nan"), ("search.numbers.weight_lr", "finite")),
-    "no turns": (("alternate = [1, 1]", "alternate = [0, 1]"), ("search.numbers.alternate.0",)),
-    "weight of no kind": (("batch_size = 2", "loss_weights = { dept = 1 }"), ("loss_weights.dept", "depth")),
+    "unknown preset": (('preset = "demo"', 'preset = "dmo"'), ("pipeline.toml: preset", 'did you mean "demo"?')),
+    "preset of train": (("[train]", '[train]\npreset = "dmo"'), ("train.preset", "above all tables")),
+    "unknown number": (("steps = 4\n", "stepz = 4\n"), ("train.stepz", 'did you mean "steps"?')),
+    "unknown number of the search": (("steps = [", "stepz = ["), ("search.stepz", 'did you mean "steps"?')),
+    "key of an optimiser": (
+        ("batch_size = 2", "optimiser = { learning = 1 }"),
+        ("train.optimiser.learning", "known keys: kind, lr, betas"),
+    ),
+    "no steps": (("steps = [2, 4]", "steps = [0, 4]"), ("search.steps.0", "greater than or equal to 1")),
+    "no steps of train": (("steps = 4\n", "steps = 0\n"), ("train.steps", "greater than or equal to 1")),
+    "one of two": (("steps = [2, 4]", "steps = [2]"), ("search.steps",)),
+    "three of two": (("steps = [2, 4]", "steps = [2, 4, 4]"), ("search.steps",)),
+    "no batch": (("batch_size = 2", "batch_size = 0"), ("train.batch_size",)),
+    "negative rate": (("batch_size = 2", "optimiser = { lr = -1.0 }"), ("train.optimiser.lr", "greater than 0")),
+    "rate not a number": (("batch_size = 2", "optimiser = { lr = nan }"), ("train.optimiser.lr", "finite")),
+    "schedule without a size": (("batch_size = 2", 'schedule = { kind = "step" }'), ("train.schedule", "`size`")),
+    "no turns": (("alternate = [1, 1]", "alternate = [0, 1]"), ("search.alternate.0",)),
+    "weight of no kind": (("batch_size = 2", "loss_weights = { dept = 1 }"), ("train.loss_weights.dept", '"depth"?')),
+    "weight of no kind in the search": (
+        ("alternate = [1, 1]", "loss_weights = { dept = 1 }"),
+        ("search.loss_weights.dept", 'did you mean "depth"?'),
+    ),
     "unknown method": (("[search]", '[search]\nmethod = "auto"'), ("search.method", "automtl")),
-    "unknown option": (
-        ("[export]", '[search.options]\nmixng = "weight"\n[export]'),
-        ("search.options.mixng", 'did you mean "mixing"?'),
+    "key of another method": (("[search]", '[search]\nmethod = "multi-task"'), ("search.steps", "unknown key")),
+    "what a method needs": (
+        ("[search]\nsteps = [2, 4]\nalternate = [1, 1]", '[search]\nmethod = "share-until"'),
+        ("search.block",),
     ),
-    "option's value": (
-        ("[export]", '[search.options]\nmixing = "sum"\n[export]'),
-        ("search.options.mixing", "'output'"),
-    ),
+    "unknown option": (("[search]", '[search]\nmixng = "weight"'), ("search.mixng", 'did you mean "mixing"?')),
+    "option's value": (("[search]", '[search]\nmixing = "sum"'), ("search.mixing", "'output'")),
     "option of an option": (
-        ("[export]", "[search.options.temperature]\nstrt = 1\n[export]"),
-        ("search.options.temperature.strt", 'did you mean "start"?'),
+        ("[export]", "[search.temperature]\nstrt = 1\n[export]"),
+        ("search.temperature.strt", 'did you mean "start"?'),
     ),
     "seed of draws": (
-        ("[export]", '[search.options.sampling]\nkind = "draw"\nseed = -1\n[export]'),
-        ("search.options.sampling.seed",),
+        ("[export]", '[search.sampling]\nkind = "draw"\nseed = -1\n[export]'),
+        ("search.sampling.seed",),
     ),
     "unknown option of a task": (
         ("[tasks.depth]", '[tasks.depth]\noptions = { loss_siz = "label" }'),
@@ -80,8 +91,18 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "odd device": (("seed = 3", 'device = "cuda:²"'), ("device",)),
     "precision": (("seed = 3", 'precision = "int8"'), ("precision", "'bfloat16'")),
     "one image": (("length = 16", "length = 1"), ("at least 2 are needed",)),
-    "baseline": (("[export]", '[train]\nbaselines = ["indep"]\n[export]'), ("train.baselines.0", "'independent'")),
-    "unknown metric": (("[export]", '[train]\nbest_by = "depth.rmsd"\n[export]'), ('did you mean "depth.rmse"?',)),
+    "baseline": (("[train]", '[train]\nbaselines = ["single"]'), ("train.baselines.0", '"single-task"')),
+    "baseline of no file": (
+        ("[train]", '[train]\nbaselines = ["plan:p.json"]'),
+        ("train.baselines: ", "/p.json: ", "no such file"),
+    ),
+    "baseline of no block": (
+        ("[train]", '[train]\nbaselines = ["share-until:stage9"]'),
+        ("train.baselines", "stage9"),
+    ),
+    "argument of none": (("[train]", '[train]\nbaselines = ["multi-task:2"]'), ("train.baselines.0", "behind a colon")),
+    "no argument": (("[train]", '[train]\nbaselines = ["share-until"]'), ("train.baselines.0", "share-until:BLOCK")),
+    "unknown metric": (("[train]", '[train]\nbest_by = "depth.rmsd"'), ('did you mean "depth.rmse"?',)),
     "bench": (("samples = 11", "samples = 1"), ("bench.samples", "11")),
     "parity": (("parity_inputs = 2", "parity_inputs = 0"), ("export.parity_inputs",)),
 }
@@ -140,7 +161,7 @@ def folder_data(root: Path) -> None:
 
 def folder_pipeline(folder: Path) -> Path:
     head, rest = PIPELINE.split("[tasks.segmentation]")
-    rest = rest[rest.index("[search]") :].replace("steps = [2, 4, 4]", "steps = [4, 4, 4]")
+    rest = rest[rest.index("[search]") :].replace("steps = [2, 4]", "steps = [4, 4]")
     data = (
         '[data]\nkind = "folder"\npath = "data"\nclasses = ["wall", "floor"]\nsize = [32, 48]\nedges = "boundaries"\n\n'
     )

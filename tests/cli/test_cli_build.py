@@ -124,7 +124,7 @@ def test_a_found_plan_builds_what_the_search_promised(finished: Finished) -> Non
 def test_every_file_of_a_run_takes_any_batch(finished: Finished) -> None:
     files = sorted(finished.out.rglob("*.onnx"))
     assert [file.name for file in files] == [
-        *("all-shared.onnx", "single-depth.onnx", "single-segmentation.onnx"),
+        *("multi-task.onnx", "single-depth.onnx", "single-segmentation.onnx"),
         "model.onnx",
     ]
     for file in files:

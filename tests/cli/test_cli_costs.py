@@ -15,13 +15,13 @@ from documented_json import check_keys, only_json
 from trunkline.bench.unit_times import NOTHING, UnitTimes
 from trunkline.verbs.costs import costs
 
-ONE_STEP = ("numbers = { steps = [2, 4, 4], alternate", "numbers = { steps = [1, 2, 1], alternate")
-PAYS = ("[search]\n", '[search]\ncost_weight = 5.0\noptions = { cost = "milliseconds", cost_table = "costs.json" }\n')
+ONE_STEP = (("steps = [2, 4]", "steps = [1, 2]"), ("steps = 4\n", "steps = 1\n"))
+PAYS = ("[search]\n", '[search]\ncost_weight = 5.0\ncost = "milliseconds"\ncost_table = "costs.json"\n')
 
 
 def test_a_search_pays_what_was_measured(tmp_path: Path) -> None:
     """The table lies beside the pipeline; both may move together, but the table may not change."""
-    path = pipeline(tmp_path, ONE_STEP, PAYS)
+    path = pipeline(tmp_path, *ONE_STEP, PAYS)
     result = only_json(invoke("costs", path, "costs.json", "--json"))
     check_keys("costs", result)
     assert result["units"].keys() == json.loads(Path("costs.json").read_text())["units"].keys()
@@ -37,7 +37,7 @@ def test_a_search_pays_what_was_measured(tmp_path: Path) -> None:
     assert invoke(*again, "run").code == 0
     table["units"]["conv1"]["ms"] = 1.0
     (moved / "costs.json").write_text(json.dumps(table))
-    refused(invoke(*again, "run"), "search.options.cost_table", "began with")
+    refused(invoke(*again, "run"), "search.cost_table", "began with")
     table["units"]["conv2"] = table["units"].pop("conv1")
     (moved / "costs.json").write_text(json.dumps(table))
     refused(invoke(*again, "other"), "units.conv2", 'did you mean "conv1"?')
@@ -94,8 +94,8 @@ def test_an_unsteady_time_is_marked_with_its_reason(tmp_path: Path, monkeypatch:
         ("[bench]\n", "[bench]\nbatch = 2\n", "bench.batch: is 2; a cost table holds the time of one image"),
         (
             "[search]\n",
-            '[search]\noptions = { cost = "milliseconds" }\n',
-            'search.options: `cost = "milliseconds"` needs',
+            '[search]\ncost = "milliseconds"\n',
+            'search: `cost = "milliseconds"` needs',
         ),
     ],
 )

@@ -168,10 +168,10 @@ def test_run_prints_what_is_documented(finished: Finished) -> None:
     content = only_json(finished.said)
     check_keys("run", content)
     assert content == json.loads((finished.out / "result.json").read_text())
-    assert set(content["delta"]) == {"model", "all-shared"}
+    assert set(content["delta"]) == {"model", "multi-task"}
     assert content["export"]["parity"]["passed"]
-    assert [model["name"] for model in content["bench"]["models"]] == ["independent", "all-shared", "searched"]
-    assert "train: the independent baseline" in finished.said.err
+    assert [model["name"] for model in content["bench"]["models"]] == ["single-task", "multi-task", "model"]
+    assert "train: the single-task baseline" in finished.said.err
 
 
 def test_run_measures_what_it_found_and_exported(finished: Finished) -> None:
@@ -181,7 +181,7 @@ def test_run_measures_what_it_found_and_exported(finished: Finished) -> None:
     assert single["macs"] == content["search"]["macs"]["independent"]
     assert searched["macs"] == content["export"]["macs"] == content["search"]["macs"]["executed"]
     assert searched["macs"] < single["macs"]
-    assert {ratio["against"] for ratio in content["bench"]["ratios"]} == {"independent"}
+    assert {ratio["against"] for ratio in content["bench"]["ratios"]} == {"single-task"}
 
 
 @pytest.mark.parametrize("command", ["search", "train", "export"])

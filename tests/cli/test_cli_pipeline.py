@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from trunkline.ingest.zoo import path as zoo_path
 from trunkline.train.progress.progress import Silence
 
-ONE_STEP = ("numbers = { steps = [2, 4, 4], alternate", "numbers = { steps = [1, 2, 1], alternate")
+ONE_STEP = (("steps = [2, 4]", "steps = [1, 2]"), ("steps = 4\n", "steps = 1\n"))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -60,7 +60,9 @@ def test_another_config_in_the_same_folder_is_refused(finished: Finished) -> Non
     text = finished.pipeline.read_text()
     for old, new, key in (
         ("seed = 3", "seed = 4", "seed: is 4, but the run began with 3"),
-        ("steps = [2, 4, 4]", "steps = [2, 6, 4]", "numbers.steps"),
+        ("steps = [2, 4]", "steps = [2, 6]", "search.steps"),
+        ("alternate = [1, 1]", "alternate = [1, 1]\npolicy_optimiser = { lr = 0.2 }", "search.policy_optimiser.lr"),
+        ("batch_size = 2", "batch_size = 2\nloss_weights = { depth = 2.0 }", "loss_weights.depth"),
         ("length = 16", "length = 17", "data.length"),
         ("cost_weight = 0.1", "cost_weight = 0.2", "search.cost_weight"),
     ):
@@ -76,12 +78,12 @@ def test_what_decides_no_number_may_change(finished: Finished) -> None:
     """Neither the bench's settings nor how a plan is drawn from the policy concern what was learned."""
     shutil.copytree(finished.out, "run")
     text = finished.pipeline.read_text().replace("samples = 11", "samples = 12")
-    Path("other.toml").write_text(text + '\n[search.options.sampling]\nkind = "best"\ndraws = 8\nmax_macs = 0.01\n')
+    Path("other.toml").write_text(text + '\n[search.sampling]\nkind = "best"\ndraws = 8\nmax_macs = 0.01\n')
     before = tree(Path("run"))
     said = invoke("search", "other.toml", "--out", "run", "--quiet")
     assert said.code == 2
     assert "none of 8 plans is inside the budget" in said.err
-    Path("other.toml").write_text(text + '\n[search.options.sampling]\nkind = "best"\ndraws = 8\n')
+    Path("other.toml").write_text(text + '\n[search.sampling]\nkind = "best"\ndraws = 8\n')
     assert invoke("search", "other.toml", "--out", "run", "--quiet").code == 0
     assert tree(Path("run")) == before
 
@@ -91,7 +93,7 @@ def test_a_mistake_found_before_work_leaves_no_folder_to_clear_away(tmp_path: Pa
         ("seed = 3", 'seed = 3\ndevice = "gpu"'),
         ("[tasks.depth]", '[tasks.depth]\noptions = { loss_siz = "label" }'),
         ("length = 16", "length = 1"),
-        ("[search]", '[train]\nbest_by = "depth.rms"\n\n[search]'),
+        ("[train]", '[train]\nbest_by = "depth.rms"'),
     ):
         said = invoke("run", pipeline(tmp_path, change), "--out", "run", "--quiet")
         assert said.code == 2
@@ -125,7 +127,8 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         shutil.copytree(finished.out / "search", "run/search")
         shutil.copy(finished.out / "plan.json", "run/plan.json")
     with monkeypatch.context() as patched:
-        patched.setattr(f"trunkline.verbs.{verb}.make_progress", lambda *, quiet: Signalling(phase, step, number))
+        module = {"search": "work", "train": "training"}[verb]
+        patched.setattr(f"trunkline.verbs.{module}.make_progress", lambda *, quiet: Signalling(phase, step, number))
         said = invoke(command, finished.pipeline, "--out", "run")
     assert said.code == 128 + number
     assert said.err.splitlines()[-1].startswith(
@@ -143,7 +146,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 
 
 def interrupted_process(finished: Finished, number: int, folder: Path) -> tuple[int, str]:
-    text = finished.pipeline.read_text().replace("steps = [2, 4, 4]", "steps = [2000, 4, 4]")
+    text = finished.pipeline.read_text().replace("steps = [2, 4]", "steps = [2000, 4]")
     (folder / "long.toml").write_text(text)
     process = spawn("search", "long.toml", "--out", "run", cwd=folder)
     log, until = folder / "run/search/metrics.jsonl", time.monotonic() + 60
@@ -179,11 +182,11 @@ def test_training_can_start_from_the_search(finished: Finished, tmp_path: Path) 
     """With next to no learning rate, what is trained is what the search left, or is not."""
     shutil.copytree(finished.out / "search", "run/search")
     learned = {name.removeprefix("store."): w for name, w in weights(finished.out / "search", "policy").items()}
-    text = finished.pipeline.read_text().replace('baselines = ["independent", "all-shared"]', "START")
-    numbers = 'preset = "demo"\nnumbers = { steps = [1, 1, 1], weight_lr = 1e-9, batch_size = 2 }\n'
+    text = finished.pipeline.read_text().replace('baselines = ["single-task", "multi-task"]', "START")
+    text = text.replace("steps = 4\n", "steps = 1\noptimiser = { lr = 1e-9 }\n")
     same = {}
     for start in ("search", "scratch"):
-        (tmp_path / "start.toml").write_text(text.replace("START", f'{numbers}start = "{start}"'))
+        (tmp_path / "start.toml").write_text(text.replace("START", f'start = "{start}"'))
         assert invoke("search", "start.toml", "--out", "run", "--quiet").code == 0
         said = invoke("train", "start.toml", "--out", "run", "--quiet")
         assert said.code == 0, said.err
@@ -199,26 +202,27 @@ def test_training_can_start_from_the_search(finished: Finished, tmp_path: Path) 
 
 def test_baselines_are_trained_alike(finished: Finished) -> None:
     content = finished.said.json
-    for name in ("independent", "all-shared"):
+    for name in ("single-task", "multi-task"):
         row = json.loads((finished.out / f"train-{name}.json").read_text())
         assert row["name"] == name
         assert row["metrics"].keys() == content["train"]["metrics"].keys()
         settings = json.loads((finished.out / f"train-{name}" / "config.json").read_text())
         ours = json.loads((finished.out / "train" / "config.json").read_text())
         assert {k: v for k, v in settings.items() if k != "plan"} == {k: v for k, v in ours.items() if k != "plan"}
-    assert set(content["delta"]["all-shared"]) == {"segmentation", "depth", "mean"}
+    assert set(content["delta"]["multi-task"]) == {"segmentation", "depth", "mean"}
     report = (finished.out / "report.md").read_text()
     assert "Δ mean (%)" in report
-    assert "all-shared" in report
+    assert "multi-task" in report
 
 
 def test_the_best_weights_are_kept_where_asked_for(tmp_path: Path) -> None:
-    numbers = (
-        "numbers = { steps = [1, 2, 1], alternate = [1, 1], batch_size = 2, eval_every = 1, checkpoint_every = 1 }"
+    path = pipeline(
+        tmp_path,
+        ("steps = [2, 4]", "steps = [1, 2]"),
+        ("[train]\n", '[train]\nbest_by = "depth.rmse"\noptimiser = { lr = 0.1 }\n'),
+        ("eval_every = 4", "eval_every = 1"),
+        ("checkpoint_every = 2", "checkpoint_every = 1"),
     )
-    path = pipeline(tmp_path, ("[export]", '[train]\nbest_by = "depth.rmse"\n\n[export]'))
-    text = "\n".join(numbers if line.startswith("numbers") else line for line in path.read_text().splitlines())
-    path.write_text(text.replace("[train]\n", "[train]\nnumbers = { steps = [1, 2, 4], weight_lr = 0.1 }\n"))
     assert invoke("search", path, "--out", "run", "--quiet").code == 0
     said = invoke("train", path, "--out", "run", "--quiet", "--json")
     assert said.code == 0, said.err
@@ -237,7 +241,7 @@ def test_equal_inputs_give_equal_bytes_wherever_they_lie(tmp_path: Path, monkeyp
         shutil.copy(zoo_path("tiny"), folder / "net.prototxt")
         own_head(folder / "head.onnx", 1)
         head = ("[tasks.depth]", '[tasks.depth]\nhead = "head.onnx"')
-        path = pipeline(folder, ONE_STEP, head, ('backbone = "zoo:tiny"', 'backbone = "net.prototxt"'))
+        path = pipeline(folder, *ONE_STEP, head, ('backbone = "zoo:tiny"', 'backbone = "net.prototxt"'))
         monkeypatch.chdir(folder if inside else tmp_path)
         for command in ("search", "train", "export"):
             said = invoke(command, path.name if inside else path, "--out", folder / "run", "--quiet")
@@ -266,7 +270,7 @@ def test_an_own_plan_and_an_own_place_for_the_model(finished: Finished) -> None:
 
 
 def test_one_task_is_a_pipeline_too(tmp_path: Path) -> None:
-    path = pipeline(tmp_path, ONE_STEP, ("[tasks.depth]\n", ""))
+    path = pipeline(tmp_path, *ONE_STEP, ("[tasks.depth]\n", ""))
     said = invoke("run", path, "--out", "run", "--quiet", "--json")
     assert said.code == 0, said.err
     assert [output.name for output in onnx.load("run/model.onnx").graph.output] == ["segmentation"]
@@ -283,7 +287,7 @@ def test_a_report_of_what_there_is(finished: Finished) -> None:
 
 
 def test_progress_is_on_stderr_and_quiet_is_quiet(tmp_path: Path) -> None:
-    path = pipeline(tmp_path, ONE_STEP)
+    path = pipeline(tmp_path, *ONE_STEP)
     loud = invoke("search", path, "--out", "run")
     assert "pre 1/1" in loud.err
     assert "pre 1/1" not in loud.out

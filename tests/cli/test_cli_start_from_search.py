@@ -12,15 +12,15 @@ import pytest
 from commands import Finished, invoke, refused
 from safetensors.numpy import load_file
 
-START = 'preset = "demo"\nnumbers = { steps = [1, 1, 1], weight_lr = 1e-9, batch_size = 2 }\nstart = "search"'
+STEPS = ("steps = 4\n", "steps = 1\noptimiser = { lr = 1e-9 }\n")
 
 
 @pytest.fixture
 def searched(finished: Finished, tmp_path: Path) -> Path:
     """A finished search, and a pipeline that trains from it next to not at all."""
     shutil.copytree(finished.out / "search", tmp_path / "run" / "search")
-    text = finished.pipeline.read_text().replace('baselines = ["independent", "all-shared"]', START)
-    (tmp_path / "start.toml").write_text(text)
+    text = finished.pipeline.read_text().replace('baselines = ["single-task", "multi-task"]', 'start = "search"')
+    (tmp_path / "start.toml").write_text(text.replace(*STEPS))
     return tmp_path
 
 

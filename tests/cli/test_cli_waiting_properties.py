@@ -40,7 +40,8 @@ def test_torch_is_watched_over_but_never_while_timed(tmp_path: Path, monkeypatch
     try:
         config = pipeline(
             tmp_path,
-            ("steps = [2, 4, 4]", "steps = [1, 2, 1]"),
+            ("steps = [2, 4]", "steps = [1, 2]"),
+            ("steps = 4\n", "steps = 1\n"),
             ("[bench]", '[bench]\nruntime = "torch"'),
         )
         said = invoke("run", config, "--out", "run", "--quiet", "--json")

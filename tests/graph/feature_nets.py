@@ -73,6 +73,29 @@ class Net:
     def linear(self, source: str, name: str, c_in: int, c_out: int) -> str:
         return self("MatMul", f"{source} {self.weight(f'{name}.w', c_in, c_out)}", name)
 
+    def attend(self, query: str, turned_key: str, value: str) -> str:
+        """softmax(query · keyᵀ) · value, as nodes ``pairs``, ``attention`` and ``attended``."""
+        self("MatMul", f"{query} {turned_key}", "pairs")
+        self("Softmax", "pairs", "attention", axis=-1)
+        return self("MatMul", f"attention {value}", "attended")
+
+    def tokens(self, source: str) -> str:
+        """``[N, 8, H, W]`` as a ``sequence`` ``[N, H·W, 8]``."""
+        self("Reshape", f"{source} {self.ints(0, 8, -1)}", "flat")
+        return self("Transpose", "flat", "sequence", perm=[0, 2, 1])
+
+    def with_mean_token(self, source: str) -> str:
+        """The positions of a map as ``tokens``, behind one that is their mean."""
+        self.tokens(source)
+        self("ReduceMean", f"sequence {self.ints(1)}", "token", keepdims=1)
+        return self("Concat", "token sequence", "tokens", axis=1)
+
+    def classify_token(self, source: str, channels: int) -> onnx.ModelProto:
+        """The first of several tokens, and a linear layer to ``y``."""
+        self.stored.append(tensor("first", 0))
+        self("Gather", f"{source} first", "read", axis=1)
+        return self.file(self("Gemm", f"read {self.weight('fc', channels, 10)}", "y"))
+
     def resize(self, source: str, name: str, scale: int) -> str:
         return self("Resize", f"{source} - {self.floats(1, 1, scale, scale)}", name, mode="nearest")
 
@@ -123,6 +146,27 @@ def stages(net: Net, count: int, width: int = 8) -> str:
     return before
 
 
+def rolled(net: Net, source: str, name: str, axis: int, by: int) -> str:
+    """An axis rolled by so many places: what is cut off one end is joined to the other."""
+    net("Slice", f"{source} {net.ints(by)} {net.ints(2**31)} {net.ints(axis)}", f"{name}.end")
+    net("Slice", f"{source} {net.ints(0)} {net.ints(by)} {net.ints(axis)}", f"{name}.start")
+    return net("Concat", f"{name}.end {name}.start", name, axis=axis)
+
+
+def widened_block(net: Net, **more: Any) -> str:
+    """A map ``block`` at stride 4, and what an inverted residual block makes of it first: ``widened``."""
+    stages(net, 2)
+    net.conv("r2", "block", 8, 8, 1, bias=True)
+    return net.conv_relu("block", "widened", 8, 48, 1, bias=True, **more)
+
+
+def joined_layers(net: Net, name: str) -> str:
+    """A map at stride 4 joined with a layer on it, of 16 channels."""
+    stages(net, 2)
+    net.conv("r2", "layer", 8, 8)
+    return net("Concat", "r2 layer", name, axis=1)
+
+
 @style(("add4", 8, 4), ("add8", 8, 8))
 def convnext(size: tuple[int, int]) -> onnx.ModelProto:
     """Linear layers over the channels of an NHWC view; the pooled vector is normalised as [N, 1, 1, C]."""
@@ -154,11 +198,7 @@ def swin(size: tuple[int, int]) -> onnx.ModelProto:
     rows, columns = size[0] // 4, size[1] // 4
     net("Conv", f"x {net.weight('stem', 8, 3, 4, 4)}", "patches", strides=[4, 4])
     net("Transpose", "patches", "last", perm=[0, 2, 3, 1])
-    for axis, place in ((1, "rolled_rows"), (2, "rolled")):
-        source = "last" if axis == 1 else "rolled_rows"
-        net("Slice", f"{source} {net.ints(2)} {net.ints(2**31)} {net.ints(axis)}", f"{place}.end")
-        net("Slice", f"{source} {net.ints(0)} {net.ints(2)} {net.ints(axis)}", f"{place}.start")
-        net("Concat", f"{place}.end {place}.start", place, axis=axis)
+    rolled(net, rolled(net, "last", "rolled_rows", 1, 2), "rolled", 2, 2)
     net("Reshape", f"rolled {net.ints(0, rows // 4, 4, columns // 4, 4, 8)}", "parted")
     net("Transpose", "parted", "windows", perm=[0, 1, 3, 2, 4, 5])
     net("Reshape", f"windows {net.ints(0, rows * columns // 16, 16, 8)}", "sequences")
@@ -166,16 +206,11 @@ def swin(size: tuple[int, int]) -> onnx.ModelProto:
     net.linear("sequences", "k", 8, 8)
     net.linear("sequences", "v", 8, 8)
     net("Transpose", "k", "k_turned", perm=[0, 1, 3, 2])
-    net("MatMul", "q k_turned", "pairs")
-    net("Softmax", "pairs", "attention", axis=-1)
-    net("MatMul", "attention v", "attended")
+    net.attend("q", "k_turned", "v")
     net("Reshape", f"attended {net.ints(0, rows // 4, columns // 4, 4, 4, 8)}", "windows_again")
     net("Transpose", "windows_again", "parted_again", perm=[0, 1, 3, 2, 4, 5])
     net("Reshape", f"parted_again {net.ints(0, rows, columns, 8)}", "image_again")
-    for axis, source, place in ((1, "image_again", "back_rows"), (2, "back_rows", "back")):
-        net("Slice", f"{source} {net.ints(-2)} {net.ints(2**31)} {net.ints(axis)}", f"{place}.end")
-        net("Slice", f"{source} {net.ints(0)} {net.ints(-2)} {net.ints(axis)}", f"{place}.start")
-        net("Concat", f"{place}.end {place}.start", place, axis=axis)
+    rolled(net, rolled(net, "image_again", "back_rows", 1, -2), "back", 2, -2)
     net("Add", "last back", "add")
     corners = []
     for row in (0, 1):
@@ -195,10 +230,7 @@ def vision_transformer(size: tuple[int, int]) -> onnx.ModelProto:
     net = Net(size)
     count = size[0] * size[1] // 64
     net("Conv", f"x {net.weight('stem', 8, 3, 8, 8)}", "patches", strides=[8, 8])
-    net("Reshape", f"patches {net.ints(0, 8, -1)}", "flat")
-    net("Transpose", "flat", "sequence", perm=[0, 2, 1])
-    net("ReduceMean", f"sequence {net.ints(1)}", "token", keepdims=1)
-    net("Concat", "token sequence", "tokens", axis=1)
+    net.with_mean_token("patches")
     net("Add", f"tokens {net.weight('positions', 1, count + 1, 8)}", "placed")
     net.layer_norm("placed", "ln", 8)
     for name in "qkv":
@@ -207,16 +239,12 @@ def vision_transformer(size: tuple[int, int]) -> onnx.ModelProto:
     net("Transpose", "q_heads", "q_turned", perm=[0, 2, 1, 3])
     net("Transpose", "k_heads", "k_turned", perm=[0, 2, 3, 1])
     net("Transpose", "v_heads", "v_turned", perm=[0, 2, 1, 3])
-    net("MatMul", "q_turned k_turned", "pairs")
-    net("Softmax", "pairs", "attention", axis=-1)
-    net("MatMul", "attention v_turned", "attended")
+    net.attend("q_turned", "k_turned", "v_turned")
     net("Transpose", "attended", "attended_turned", perm=[0, 2, 1, 3])
     net("Reshape", f"attended_turned {net.ints(0, count + 1, 8)}", "together")
     net("Add", "placed together", "add")
     net.layer_norm("add", "norm", 8)
-    net.stored.append(tensor("first", 0))
-    net("Gather", "norm first", "read", axis=1)
-    return net.file(net("Gemm", f"read {net.weight('fc', 8, 10)}", "y"))
+    return net.classify_token("norm", 8)
 
 
 @style(("add4", 8, 4), ("add8", 8, 8), turned=False)
@@ -284,22 +312,25 @@ def gated(net: Net, source: str, scale: int) -> str:
     return net("Mul", f"{source} {source}.gate", f"{source}.gated")
 
 
+def gated_stages(net: Net) -> str:
+    """Maps at strides 4 and 8 that side branches gate, and ``s4`` at stride 16."""
+    before = gated(net, stages(net, 2), 4)
+    before = gated(net, net.conv_relu(before, "s3", 8, 8, s=2), 2)
+    return net.conv_relu(before, "s4", 8, 8, s=2)
+
+
 @style(("r2.gated", 8, 4), ("s3.gated", 8, 8), ("s4", 8, 16))
 def residual_attention(size: tuple[int, int]) -> onnx.ModelProto:
     """SCNet, ResAttNet: at every stage a branch goes to the coarsest stride and back."""
     net = Net(size)
-    before = gated(net, stages(net, 2), 4)
-    before = gated(net, net.conv_relu(before, "s3", 8, 8, s=2), 2)
-    return net.classify(net.conv_relu(before, "s4", 8, 8, s=2), 8)
+    return net.classify(gated_stages(net), 8)
 
 
 @style(("r2.gated", 8, 4), ("s3.gated", 8, 8), ("p4", 8, 16))
 def detector_on_side_branches(size: tuple[int, int]) -> onnx.ModelProto:
     """The same under a feature pyramid with two predictions a level: a side branch is no trunk."""
     net = Net(size)
-    before = gated(net, stages(net, 2), 4)
-    before = gated(net, net.conv_relu(before, "s3", 8, 8, s=2), 2)
-    net.conv_relu(before, "s4", 8, 8, s=2)
+    gated_stages(net)
     net.conv("s4", "p4", 8, 8, 1)
     net.resize("p4", "up", 2)
     net("Add", "s3.gated up", "p3")
@@ -323,7 +354,7 @@ def squeezenet(size: tuple[int, int]) -> onnx.ModelProto:
 
 @style(("r2", 8, 4), ("n3", 8, 8))
 def network_in_network(size: tuple[int, int]) -> onnx.ModelProto:
-    """The same where other convolutions are normalised, which tells for sure."""
+    """The same where other convolutions are normalised, which is a sure sign."""
     net = Net(size)
     stages(net, 2)
     net.conv("r2", "c3", 8, 8, s=2)
@@ -349,9 +380,7 @@ def mobilenet_without_classifier(size: tuple[int, int]) -> onnx.ModelProto:
 def inverted_residuals(size: tuple[int, int]) -> onnx.ModelProto:
     """A stage ends before the block that goes down widens it."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "block", 8, 8, 1, bias=True)
-    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    widened_block(net)
     net.conv_relu("widened", "depthwise", 48, 48, s=2, group=48, bias=True)
     net.conv("depthwise", "low", 48, 16, 1, bias=True)
     return net.classify("low", 16)
@@ -359,7 +388,7 @@ def inverted_residuals(size: tuple[int, int]) -> onnx.ModelProto:
 
 @style(("r2", 8, 4), ("sum", 8, 8))
 def shuffled(size: tuple[int, int]) -> onnx.ModelProto:
-    """ShuffleNet: channels in two groups, dealt out anew."""
+    """ShuffleNet: channels in two groups, dealt out again."""
     net = Net(size)
     stages(net, 3)
     rows, columns = size[0] // 8, size[1] // 8
@@ -557,10 +586,7 @@ def conditional_positions(size: tuple[int, int]) -> onnx.ModelProto:
     net = Net(size)
     rows, columns = size[0] // 8, size[1] // 8
     net("Conv", f"x {net.weight('stem', 8, 3, 8, 8)}", "patches", strides=[8, 8])
-    net("Reshape", f"patches {net.ints(0, 8, -1)}", "flat")
-    net("Transpose", "flat", "sequence", perm=[0, 2, 1])
-    net("ReduceMean", f"sequence {net.ints(1)}", "token", keepdims=1)
-    net("Concat", "token sequence", "tokens", axis=1)
+    net.with_mean_token("patches")
     net("Slice", f"tokens {net.ints(1)} {net.ints(2**31)} {net.ints(1)}", "behind")
     net("Transpose", "behind", "channels", perm=[0, 2, 1])
     net("Reshape", f"channels {net.ints(0, 8, rows, columns)}", "map")
@@ -570,9 +596,7 @@ def conditional_positions(size: tuple[int, int]) -> onnx.ModelProto:
     net("Pad", f"positions {net.ints(0, 1, 0, 0, 0, 0)}", "padded")
     net("Add", "tokens padded", "sum")
     net.layer_norm("sum", "norm", 8)
-    net.stored.append(tensor("first", 0))
-    net("Gather", "norm first", "read", axis=1)
-    return net.file(net("Gemm", f"read {net.weight('fc', 8, 10)}", "y"))
+    return net.classify_token("norm", 8)
 
 
 @style(("r2", 8, 4), ("sum", 8, 8))
@@ -618,9 +642,7 @@ def columns_first(size: tuple[int, int]) -> onnx.ModelProto:
 def padded_way_down(size: tuple[int, int]) -> onnx.ModelProto:
     """MobileNet of TensorFlow: what a block widens is padded at one end for the convolution that goes down."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "block", 8, 8, 1, bias=True)
-    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    widened_block(net)
     net("Pad", f"widened {net.ints(0, 0, 0, 0, 0, 0, 1, 1)}", "padded")
     net("Conv", f"padded {net.weight('depthwise.w', 48, 1, 3, 3)}", "depthwise", strides=[2, 2], group=48)
     net("Relu", "depthwise", "active")
@@ -632,9 +654,7 @@ def padded_way_down(size: tuple[int, int]) -> onnx.ModelProto:
 def averaged_way_down(size: tuple[int, int]) -> onnx.ModelProto:
     """A block whose depthwise convolution is averaged after it (Zhang 2019)."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "block", 8, 8, 1, bias=True)
-    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    widened_block(net)
     net.conv_relu("widened", "depthwise", 48, 48, group=48, bias=True)
     net("AveragePool", "depthwise", "blurred", kernel_shape=[2, 2], strides=[2, 2])
     net.conv("blurred", "low", 48, 16, 1, bias=True)
@@ -645,9 +665,7 @@ def averaged_way_down(size: tuple[int, int]) -> onnx.ModelProto:
 def block_that_ends_wide(size: tuple[int, int]) -> onnx.ModelProto:
     """TinyViT's way down: an inverted block that ends as wide as it is inside; its activation is written out."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "block", 8, 8, 1, bias=True)
-    net.conv_relu("block", "widened", 8, 48, 1, bias=True)
+    widened_block(net)
     net.conv("widened", "depthwise", 48, 48, s=2, group=48, bias=True)
     net("Div", f"depthwise {net.floats(1.4)}", "divided")
     net("Erf", "divided", "erf")
@@ -658,11 +676,9 @@ def block_that_ends_wide(size: tuple[int, int]) -> onnx.ModelProto:
 
 @style(("block", 8, 4), ("low", 16, 8))
 def shuffled_inverted_residuals(size: tuple[int, int]) -> onnx.ModelProto:
-    """IGCV3: a block's 1x1 convolutions are grouped, and channels are dealt out anew after the first."""
+    """IGCV3: a block's 1x1 convolutions are grouped, and channels are dealt out again after the first."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "block", 8, 8, 1, bias=True)
-    net.conv_relu("block", "widened", 8, 48, 1, group=2, bias=True)
+    widened_block(net, group=2)
     net("Reshape", f"widened {net.ints(0, 2, 24, size[0] // 4, size[1] // 4)}", "apart")
     net("Transpose", "apart", "dealt", perm=[0, 2, 1, 3, 4])
     net("Reshape", f"dealt {net.ints(0, 48, size[0] // 4, size[1] // 4)}", "together")
@@ -675,9 +691,7 @@ def shuffled_inverted_residuals(size: tuple[int, int]) -> onnx.ModelProto:
 def dense_transition(size: tuple[int, int]) -> onnx.ModelProto:
     """DenseNet: what a dense block has joined is narrowed for the next one, and averaged."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "layer", 8, 8)
-    net("Concat", "r2 layer", "dense", axis=1)
+    joined_layers(net, "dense")
     net.norm("dense", "normal", 16)
     net("Relu", "normal", "active")
     net.conv("active", "narrow", 16, 8, 1)
@@ -710,9 +724,7 @@ def narrowed_cell(size: tuple[int, int]) -> onnx.ModelProto:
 def aggregated_stage(size: tuple[int, int]) -> onnx.ModelProto:
     """DLA: a stage ends in an activated 1x1 convolution that narrows what was joined, and two ways go down from it."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "layer", 8, 8)
-    net("Concat", "r2 layer", "joined", axis=1)
+    joined_layers(net, "joined")
     net.conv_relu("joined", "root", 16, 8, 1)
     net.conv("root", "left", 8, 8, s=2)
     net("MaxPool", "root", "right", kernel_shape=[2, 2], strides=[2, 2])
@@ -724,9 +736,7 @@ def aggregated_stage(size: tuple[int, int]) -> onnx.ModelProto:
 def narrowed_stage(size: tuple[int, int]) -> onnx.ModelProto:
     """VoVNet and YOLO: a stage itself ends in a 1x1 convolution that narrows what was joined."""
     net = Net(size)
-    stages(net, 2)
-    net.conv("r2", "layer", 8, 8)
-    net("Concat", "r2 layer", "joined", axis=1)
+    joined_layers(net, "joined")
     net.conv_relu("joined", "narrow", 16, 8, 1, bias=True)
     net.conv_relu("narrow", "low", 8, 8, s=2, bias=True)
     return net.classify("low", 8)
@@ -737,21 +747,14 @@ def pooled_by_attention(size: tuple[int, int]) -> onnx.ModelProto:
     """CLIP's ResNet: the mean of all positions, joined with them, asks them; their own answers are not read."""
     net = Net(size)
     count = size[0] * size[1] // 64
-    net("Reshape", f"{stages(net, 3)} {net.ints(0, 8, -1)}", "flat")
-    net("Transpose", "flat", "sequence", perm=[0, 2, 1])
-    net("ReduceMean", f"sequence {net.ints(1)}", "token", keepdims=1)
-    net("Concat", "token sequence", "tokens", axis=1)
+    net.with_mean_token(stages(net, 3))
     net("Add", f"tokens {net.weight('positions', 1, count + 1, 8)}", "placed")
     for name in "qkv":
         net.linear("placed", name, 8, 8)
     net("Transpose", "k", "k_turned", perm=[0, 2, 1])
-    net("MatMul", "q k_turned", "pairs")
-    net("Softmax", "pairs", "attention", axis=-1)
-    net("MatMul", "attention v", "attended")
+    net.attend("q", "k_turned", "v")
     net.linear("attended", "out", 8, 16)
-    net.stored.append(tensor("first", 0))
-    net("Gather", "out first", "read", axis=1)
-    return net.file(net("Gemm", f"read {net.weight('fc', 16, 10)}", "y"))
+    return net.classify_token("out", 16)
 
 
 @style(("r2", 8, 4), ("r3", 8, 8), ("fused", 16, 16))
@@ -788,9 +791,7 @@ def asked_by_a_small_picture(size: tuple[int, int]) -> onnx.ModelProto:
     net("Transpose", "parted", "windows", perm=[0, 1, 3, 2, 4, 5])
     net("Reshape", f"windows {net.ints(0, high * wide, 16, 8)}", "sequences")
     net("Transpose", "sequences", "keys", perm=[0, 1, 3, 2])
-    net("MatMul", "queries keys", "pairs")
-    net("Softmax", "pairs", "attention", axis=-1)
-    net("MatMul", "attention sequences", "attended")
+    net.attend("queries", "keys", "sequences")
     net("Reshape", f"attended {net.ints(0, high, wide, 4, 4, 8)}", "windows_again")
     net("Transpose", "windows_again", "parted_again", perm=[0, 1, 3, 2, 4, 5])
     net("Reshape", f"parted_again {net.ints(0, rows, columns, 8)}", "image_again")

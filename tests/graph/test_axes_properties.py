@@ -320,7 +320,7 @@ def chain(*inserted: tuple[int, tuple[int, ...]]) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize("order", TURNS, ids=str)
-def test_a_wrong_transposition_never_gives_a_wrong_map(place: int, order: tuple[int, ...], tmp_path: Path) -> None:
+def test_wrong_transposition_gives_no_wrong_map(place: int, order: tuple[int, ...], tmp_path: Path) -> None:
     """The map that is chosen moves with the image, or nothing is chosen; all sizes are alike, so only axes can tell."""
     graph = read(save(chain((place, order)), tmp_path))
     try:
@@ -357,7 +357,8 @@ def test_turning_back_changes_no_choice(
     assert all(found.turn is None for found in tripped)
 
 
-def test_every_operator_of_a_graph_has_a_rule() -> None:
+def test_every_operator_has_a_rule() -> None:
+    """Every operator that a Graph may hold passes its axes on by a rule."""
     assert set(SUPPORTED) - {"Attention", "DeformConv", "Upsample"} <= set(RULES)  # these are said with others
 
 
@@ -467,7 +468,7 @@ def test_places_for_two_axes_at_once() -> None:
 
 
 @pytest.mark.slow
-def test_every_rule_fits_every_case_that_onnx_generates() -> None:
+def test_rules_fit_onnx_cases() -> None:
     """Any operands, attributes and ranks: a rule says something about each axis of each output, and never fails."""
     from conformance.cases import collect
 

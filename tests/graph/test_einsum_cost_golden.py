@@ -62,7 +62,7 @@ def test_two_operands_cost_what_torch_counts(equation: str) -> None:
     assert 2 * einsum_macs(equation, [tuple(operand.shape) for operand in operands]) == counter.get_total_flops()
 
 
-def test_a_graphs_einsum_costs_as_its_matrix_product() -> None:
+def test_einsum_costs_as_matmul() -> None:
     """For one image, though the batch is free."""
     found = []
     for op, attributes in (("MatMul", {}), ("Einsum", {"equation": "ncij,ncjk->ncik"})):

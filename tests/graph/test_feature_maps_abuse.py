@@ -94,12 +94,14 @@ def test_where_the_batch_moves_the_advice_works(capsys: pytest.CaptureFixture[st
     assert command(["build", path, str(tmp_path / "o.onnx"), "--features", advised[1], *tasks]) == 0
 
 
-def test_a_line_of_a_map_is_kept_where_it_is_the_output() -> None:
+def test_line_of_a_map_as_output() -> None:
+    """A map of one row is kept where it is the output."""
     graph = read(CORPUS / "crnn_tnc.onnx", features=["maxpool_4"])
     assert shape_of(read_backbone(graph).outputs[0]) == (None, 8, 1, 32)
 
 
-def test_an_output_of_no_batch_first_value_has_advice_too(tmp_path: Path) -> None:
+def test_advice_without_a_batch_first_value(tmp_path: Path) -> None:
+    """Where nothing has the batch first, the advice is to export the network with it first."""
     net = Net(SIZE)
     net("Transpose", "x", "y", perm=[1, 0, 2, 3])
     with pytest.raises(InvalidModel, match="export the network with the batch axis first"):
@@ -130,15 +132,17 @@ def classified(activation: str = "Relu", bias: bool = True, normed: bool = False
     ],
     ids=str,
 )
-def test_a_convolution_as_classifier_where_nothing_is_dropped(
+def test_convolution_as_classifier_without_dropout(
     changes: dict[str, object], expected: str, doubtful: bool, tmp_path: Path
 ) -> None:
+    """A 1x1 convolution before the pooling is the classifier, or not, in a file exported for use."""
     found = inspect(save(classified(**changes), tmp_path))  # type: ignore[arg-type]
     assert found.features[0].name == expected
     assert any("is taken for the classifier" in problem for problem in found.problems) is doubtful
 
 
-def test_the_doubt_is_a_note_of_build_and_its_advice_works(tmp_path: Path) -> None:
+def test_doubt_is_a_note_with_advice(tmp_path: Path) -> None:
+    """A backbone has a note on what is taken for its classifier, and the features that the note names can be read."""
     path = save(classified(), tmp_path)
     (note,) = [note for note in read_backbone(path).notes if "--features" in note]
     name = note.rpartition(" ")[2]
@@ -162,7 +166,7 @@ def test_predictions_at_several_scales_are_no_features(tmp_path: Path) -> None:
     assert inspect(save(net.file("raw_p3", "raw_r4"), tmp_path)).features[0].name == "r4"
 
 
-def test_a_detour_is_no_reason_to_call_what_follows_a_decoder(tmp_path: Path) -> None:
+def test_detour_makes_no_decoder(tmp_path: Path) -> None:
     """A branch to stride 64 and back, under a detector that parts at stride 32."""
     net = Net((256, 256))
     gated(net, stages(net, 4), 4)

@@ -72,7 +72,7 @@ def as_map(value: np.ndarray, shape: tuple[int, ...], columns_first: bool) -> np
     return positions.transpose(0, 2, 1).reshape(shape)
 
 
-def test_another_image_size_is_turned_anew() -> None:
+def test_another_image_size_is_turned() -> None:
     graph = read_backbone(CORPUS / "features_last_map_nhwc.onnx", input_size=(32, 96))
     assert shape_of(verify(graph).outputs[0]) == (None, 16, 8, 24)
 

@@ -71,7 +71,8 @@ def test_cut_at_a_value_or_a_node(tmp_path: Path) -> None:
     assert "fc.w" not in graph.initializers
 
 
-def test_a_fixed_tail_is_no_hindrance_at_another_size(tmp_path: Path) -> None:
+def test_fixed_tail_at_another_size(tmp_path: Path) -> None:
+    """A last layer that fits one image size is no hindrance behind the features."""
     path = save(classifier(), tmp_path)
     with pytest.raises(InvalidModel):
         read(path, input_size=(64, 48))
@@ -107,7 +108,8 @@ def unreadable(weighted: bool = False) -> onnx.ModelProto:
     return model(nodes, initializers=weights, shape=["b", 3, 32, 32], outputs=["z" if weighted else "y"])
 
 
-def test_what_follows_the_features_need_not_be_readable(tmp_path: Path) -> None:
+def test_unreadable_tail_is_left_out(tmp_path: Path) -> None:
+    """What follows the features need not be readable."""
     path = save(unreadable(), tmp_path)
     with pytest.raises(UnsupportedOp, match="NonMaxSuppression"):
         read(path)
@@ -124,7 +126,8 @@ def test_weights_are_never_left_out_unasked(tmp_path: Path) -> None:
     assert names(read_backbone(path, features=["r1"])) == ["r1"]
 
 
-def test_a_wrong_name_is_refused_with_a_guess_and_all_at_once(tmp_path: Path) -> None:
+def test_wrong_names_are_refused_with_guesses(tmp_path: Path) -> None:
+    """All wrong names are refused at once, each with the name that is nearest."""
     path = save(classifier(), tmp_path)
     with pytest.raises(InvalidModel) as caught:
         read(path, features=["c11", "x", "fc.w", "r2"])
@@ -135,7 +138,8 @@ def test_a_wrong_name_is_refused_with_a_guess_and_all_at_once(tmp_path: Path) ->
         cut(read(path), ["c11"])
 
 
-def test_nodes_of_one_name_must_be_told_apart(tmp_path: Path) -> None:
+def test_name_of_several_nodes(tmp_path: Path) -> None:
+    """Nodes of one name are refused as a feature, with the values that can be named instead."""
     proto = classifier()
     proto.graph.node[0].name = proto.graph.node[2].name = "same"
     path = save(proto, tmp_path)
@@ -145,7 +149,7 @@ def test_nodes_of_one_name_must_be_told_apart(tmp_path: Path) -> None:
     assert names(read(path, features=["y0"])) == ["y0"]
 
 
-def test_the_last_map_of_a_classifier_with_a_gate() -> None:
+def test_last_map_with_a_gate() -> None:
     """The squeezed branch of an attention block, [N, C, 1, 1], is no feature map."""
     nodes, weights = stage(2)
     nodes += [
@@ -159,7 +163,7 @@ def test_the_last_map_of_a_classifier_with_a_gate() -> None:
     assert choose_features(graph) == ["gated"]
 
 
-def test_a_detector_parts_at_its_coarsest_shared_map() -> None:
+def test_detector_ends_at_coarsest_shared_map() -> None:
     """FPN: laterals, a top-down path and two predictions a level; the heads' own maps are not chosen."""
     nodes, weights = stage(5)
     nodes += [
@@ -190,7 +194,8 @@ def test_a_detector_parts_at_its_coarsest_shared_map() -> None:
     assert choose_features(joined) == ["p4"]
 
 
-def test_a_pyramid_that_is_the_output_already_is_left_alone() -> None:
+def test_given_pyramid_is_kept() -> None:
+    """A network whose outputs are a pyramid of maps keeps them."""
     nodes, weights = stage(4)
     graph = graph_of(model(nodes, initializers=weights, shape=["b", 3, 64, 64], outputs=["r1", "r2", "r3"]))
     assert choose_features(graph, taps=True) == names(graph)
@@ -224,9 +229,8 @@ def test_packaged_classifiers_at_another_size(name: str) -> None:
         (True, True, True, "r3"),
     ],
 )
-def test_a_classifier_may_be_a_convolution_before_the_pooling(
-    dropout: bool, softmax: bool, weights_after: bool, expected: str
-) -> None:
+def test_convolution_as_classifier(dropout: bool, softmax: bool, weights_after: bool, expected: str) -> None:
+    """A 1x1 convolution before the pooling is a classifier by a Dropout before it or a softmax behind it."""
     nodes, weights = stage(3)
     reads = "r2"
     if dropout:

@@ -228,11 +228,14 @@ BREACHES: dict[Callable[[Graph], None], tuple[str, str]] = {
 }
 
 
-def test_a_good_graph_is_returned_as_it_is() -> None:
+@pytest.mark.golden
+def test_good_graph_is_returned() -> None:
+    """A good Graph is returned as it is."""
     graph = network()
     assert verify(graph) is graph
 
 
+@pytest.mark.properties
 def test_no_weight_is_drawn_to_verify() -> None:
     graph = network()
     verify(graph)
@@ -241,6 +244,7 @@ def test_no_weight_is_drawn_to_verify() -> None:
     assert tensor._tensor is None
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.__name__)
 def test_a_breach_is_found_at_its_place(breach: Callable[[Graph], None]) -> None:
     graph = network()
@@ -251,6 +255,7 @@ def test_a_breach_is_found_at_its_place(breach: Callable[[Graph], None]) -> None
     assert any(text in problem.message and place in problem.place for problem in caught.value.problems), caught.value
 
 
+@pytest.mark.abuse
 def test_all_breaches_are_reported_together() -> None:
     graph = network()
     for breach in (set_opset, ir_version, input_type, weight_unread, node_unread):
@@ -260,6 +265,7 @@ def test_all_breaches_are_reported_together() -> None:
     assert len(caught.value.problems) == 5
 
 
+@pytest.mark.abuse
 def test_a_grouped_convolution_agrees_with_its_weight() -> None:
     build = GraphBuilder("net")
     x = build.image("image", (6, 8, 8))

@@ -20,8 +20,6 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 
-pytestmark = pytest.mark.parity
-
 CORPUS = Path(__file__).parents[1] / "corpus" / "channels_last"
 TURN = [0, 3, 1, 2]
 
@@ -38,6 +36,7 @@ def check(proto: onnx.ModelProto, graph: Graph) -> None:
     assert any("channels last" in note for note in graph.notes)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.onnx")), ids=lambda path: path.stem)
 def test_files_from_the_field(path: Path) -> None:
     graph = read(path)
@@ -46,6 +45,7 @@ def test_files_from_the_field(path: Path) -> None:
     assert shape_of(read_backbone(path).outputs[0]) == (None, 8, 16, 16)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", ["keras_normalization", "nhwc_v_identity_reshape", "nhwc_v_pow", "nhwc_v_sqrt_folded"])
 def test_no_transposition_is_left_in_front(name: str) -> None:
     """Constants are turned instead, and a Reshape to the same shape goes."""
@@ -91,6 +91,7 @@ FRONTS: dict[str, Callable[[], list[onnx.NodeProto]]] = {
 }
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", FRONTS)
 def test_what_works_on_the_image_first(name: str, tmp_path: Path) -> None:
     proto = network(FRONTS[name](), "a", opset=13)
@@ -104,6 +105,7 @@ def test_what_works_on_the_image_first(name: str, tmp_path: Path) -> None:
 FUNCTIONS = ("Relu", "Sqrt", "Exp", "Sigmoid", "Neg", "Abs")
 
 
+@pytest.mark.parity
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ops=st.lists(st.sampled_from([*FUNCTIONS, "Sub", "Mul", "Pow", "Max"]), max_size=5), square=st.booleans())
 def test_any_arithmetic_may_stand_before_the_transposition(
@@ -127,14 +129,17 @@ def test_any_arithmetic_may_stand_before_the_transposition(
     assert all(item.op_type != "Transpose" for item in graph.nodes)
 
 
-def test_an_open_size_is_given_for_rows_and_columns(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_open_size_of_rows_and_columns(tmp_path: Path) -> None:
+    """The image size that is given replaces the rows and columns that the file leaves open."""
     proto = network([node("Pow", "x two", "a")], "a", shape=["n", "h", "w", 3])
     graph = read(save(proto, tmp_path), input_size=(10, 14))
     assert shape_of(graph.input) == (None, 3, 10, 14)
     check(proto, graph)
 
 
-def test_channels_are_first_where_a_window_says_so(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_window_shows_channels_first(tmp_path: Path) -> None:
     """Sixteen channels of a picture 3 pixels wide: nothing but the convolution can tell."""
     nodes = [node("Relu", "x", "a"), node("Conv", "a w", "y")]
     proto = model(nodes, initializers=[weight("w", 4, 16, 1, 1)], shape=["n", 16, 16, 3])
@@ -148,7 +153,9 @@ def test_channels_are_first_where_a_window_says_so(tmp_path: Path) -> None:
     assert [item.op_type for item in graph.nodes] == ["Transpose", "Relu", "Transpose", "Conv"]
 
 
-def test_nothing_tells_and_it_is_refused_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_no_window_is_refused(tmp_path: Path) -> None:
+    """An image that looks channels-last is refused where nothing in the file shows it."""
     nodes = [node("Reshape", "x flat", "r"), node("MatMul", "r w", "y")]
     stored = [tensor("flat", [0, -1]), weight("w", 16 * 16 * 3, 5)]
     with pytest.raises(InvalidModel, match="its channels seem to be last") as caught:
@@ -156,7 +163,9 @@ def test_nothing_tells_and_it_is_refused_abuse(tmp_path: Path) -> None:
     assert "export the network for images [N, C, H, W]" in str(caught.value)
 
 
-def test_bytes_may_be_turned_before_they_are_cast(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_bytes_turned_before_the_cast(tmp_path: Path) -> None:
+    """Pixels of bytes may be turned before they are cast."""
     nodes = [
         node("Transpose", "x", "t", perm=TURN),
         node("Cast", "t", "c", to=TensorProto.FLOAT),

@@ -28,7 +28,8 @@ def test_reading_leaves_the_collector_as_it_was(enabled: bool) -> None:
     assert gc.isenabled() == enabled
 
 
-def test_it_is_paused_inside_and_may_be_nested() -> None:
+def test_pauses_may_be_nested() -> None:
+    """The collector is paused inside, also where pauses are nested."""
     gc.enable()
     with collector_paused():
         with collector_paused():

@@ -34,6 +34,7 @@ def check(path: Path, trained: set[str], batch: int = 2) -> Graph:
     return graph
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "trained", "count"),
     [
@@ -48,7 +49,8 @@ def test_files_of_real_exporters_are_read(name: str, trained: set[str], count: i
     assert graph.notes == ()
 
 
-def test_entries_that_are_one_parameter_do_not_drift_apart() -> None:
+@pytest.mark.golden
+def test_one_parameter_in_several_entries() -> None:
     """After a step the bias still holds three numbers a channel, at the places that the file names."""
     graph = read(zoo("gathered_parameter_table"))
     twin = Twin(graph)
@@ -85,6 +87,7 @@ def expected_of(proto: onnx.ModelProto, scale: Array, shift: Array, x: Array) ->
     return nn.functional.conv2d(torch.from_numpy(x).double(), kernel).numpy()
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("opset", [11, 13, 17])
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_standardised_kernel_of_any_opset(opset: int, plain: bool, tmp_path: Path) -> None:
@@ -97,14 +100,17 @@ def test_a_standardised_kernel_of_any_opset(opset: int, plain: bool, tmp_path: P
     assert shape_of(graph.initializers["w"]) == (4, 3, 3, 3)
 
 
-def test_a_normalisation_that_trains_on_images_is_refused_still(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_training_mode_on_images_is_refused(tmp_path: Path) -> None:
+    """A normalisation in training mode is refused on what is computed from the image."""
     nodes = [node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "m1", "v1"], training_mode=1)]
     stored = [tensor(name, np.ones(3), np.float32) for name in "sbmv"]
     with pytest.raises(UnsupportedOp, match=r"training_mode=1(.|\n)*model\.eval"):
         read(save(model(nodes, initializers=stored), tmp_path))
 
 
-def test_a_normalisation_written_out_becomes_scale_and_shift(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_written_out_normalisation_is_merged(tmp_path: Path) -> None:
     """The root is of a variance, which must not train: below zero it has none."""
     nodes = [
         node("Add", ["var", "eps"], ["raised"]),
@@ -124,7 +130,8 @@ def test_a_normalisation_written_out_becomes_scale_and_shift(tmp_path: Path) -> 
     assert "train as one tensor each" in note
 
 
-def test_both_factors_of_a_product_of_matrices_train(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_both_factors_of_a_product_train(tmp_path: Path) -> None:
     """As LoRA's, and as an MLP that computes a bias for attention from stored coordinates."""
     nodes = [
         node("MatMul", ["up", "down"], ["low"]),
@@ -136,6 +143,7 @@ def test_both_factors_of_a_product_of_matrices_train(tmp_path: Path) -> None:
     assert check(save(model(nodes, initializers=stored), tmp_path), {"up", "down", "w"}).notes == ()
 
 
+@pytest.mark.golden
 def test_an_mlp_of_stored_coordinates_trains(tmp_path: Path) -> None:
     """Swin V2's (Liu et al. 2022, section 3.3): torch's older exporter writes coordinates as a Constant node."""
     nodes = [
@@ -154,7 +162,8 @@ def test_an_mlp_of_stored_coordinates_trains(tmp_path: Path) -> None:
     check(save(proto, tmp_path), set(trained))
 
 
-def test_a_product_with_a_stored_vector_is_merged(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_product_with_vector_is_merged(tmp_path: Path) -> None:
     """A file does not say which factor its author trained; spectral normalisation moves its vectors by itself."""
     nodes = [
         node("MatMul", ["w", "v"], ["wv"]),
@@ -168,7 +177,8 @@ def test_a_product_with_a_stored_vector_is_merged(tmp_path: Path) -> None:
     assert '"divided"' in graph.notes[0]
 
 
-def test_a_setting_that_is_computed_from_floats_is_no_weight(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_setting_computed_from_floats(tmp_path: Path) -> None:
     """Scales of a Resize out of stored floats, as exporters of detectors write them."""
     nodes = [
         node("Slice", ["ones", "zero", "two"], ["first"]),
@@ -183,7 +193,8 @@ def test_a_setting_that_is_computed_from_floats_is_no_weight(tmp_path: Path) -> 
     assert [node.op_type for node in graph.nodes] == ["Conv", "Resize"]
 
 
-def test_a_weight_bent_at_a_threshold_trains_on(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_weight_bent_at_a_threshold(tmp_path: Path) -> None:
     """The comparison needs numbers while the file is read; the weight itself goes on training."""
     nodes = [
         node("Mul", ["w", "w"], ["square"]),
@@ -196,7 +207,9 @@ def test_a_weight_bent_at_a_threshold_trains_on(tmp_path: Path) -> None:
     assert [node.op_type for node in graph.nodes] == ["Mul", "Where", "Conv"]
 
 
-def test_the_root_of_a_stored_number_is_part_of_a_formula(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_root_of_a_stored_number(tmp_path: Path) -> None:
+    """The root of a stored number without axes is part of a formula."""
     nodes = [
         node("Constant", [], ["width"], value=tensor("", 64.0, np.float32)),
         node("Sqrt", ["width"], ["root"]),
@@ -216,9 +229,11 @@ def exported(module: nn.Module, folder: Path, *, dynamo: bool, optimize: bool = 
     return path
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("dynamo", [True, False])
 @pytest.mark.parametrize("name", ["product", "pruned", "positions"])
-def test_torchs_exporters_files_train_what_the_module_trains(name: str, dynamo: bool, tmp_path: Path) -> None:
+def test_torch_files_train_the_modules_parameters(name: str, dynamo: bool, tmp_path: Path) -> None:
+    """The files of both of torch's exporters train what the module trains."""
     torch.manual_seed(0)
     module = REPARAMETRISED[name]()
     graph = read(exported(module, tmp_path, dynamo=dynamo, optimize=False))
@@ -244,6 +259,7 @@ class Gains(nn.Module):
         return x + self.block.gain * self.conv(x - self.mean) / 3.0
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_numbers_that_were_parameters_train(dynamo: bool, tmp_path: Path) -> None:
     buffers = set() if dynamo else {"mean"}  # the older exporter does not tell a buffer from a parameter
@@ -264,11 +280,13 @@ class Blur(nn.Module):
         return nn.functional.conv2d(self.conv(x), kernel, groups=3)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("dynamo", [True, False])
-def test_constants_of_torchs_exporters_do_not_train(dynamo: bool, tmp_path: Path) -> None:
+def test_torch_constants_do_not_train(dynamo: bool, tmp_path: Path) -> None:
     check(exported(Blur(), tmp_path, dynamo=dynamo), {"conv.weight", "conv.bias"}, batch=1)
 
 
+@pytest.mark.golden
 def test_weights_that_are_all_constant_nodes_train(tmp_path: Path) -> None:
     """A frozen script module is exported so: there is no initializer that its constants could be told from."""
     kernel = weight("w", 4, 3, 3, 3)
@@ -277,7 +295,8 @@ def test_weights_that_are_all_constant_nodes_train(tmp_path: Path) -> None:
     check(save(proto, tmp_path), {"w"})
 
 
-def test_what_the_exporter_has_merged_is_said(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_note_on_what_the_exporter_merged(tmp_path: Path) -> None:
     proto = model([node("Conv", ["x", "k"], ["y"])], initializers=[weight("k", 4, 3, 3, 3)])
     info = helper.make_tensor_value_info("k", TensorProto.FLOAT, [4, 3, 3, 3])
     entry = info.metadata_props.add()
@@ -291,6 +310,7 @@ def test_what_the_exporter_has_merged_is_said(tmp_path: Path) -> None:
     assert read(save(proto, tmp_path)).notes == ()
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("kinds", "trained"),
     [
@@ -299,7 +319,7 @@ def test_what_the_exporter_has_merged_is_said(tmp_path: Path) -> None:
         ({}, {"conv.weight", "mul"}),
     ],
 )
-def test_what_the_exporter_has_computed_from_buffers_alone_is_a_constant(kinds, trained, tmp_path: Path) -> None:
+def test_tensor_computed_from_buffers_is_constant(kinds, trained, tmp_path: Path) -> None:
     """As torchvision's frozen normalisation comes out: its buffers are gone, only the module's signature names them."""
     nodes = [node("Conv", ["x", "conv.weight"], ["c"]), node("Mul", ["c", "mul"], ["y"])]
     proto = model(nodes, initializers=[weight("conv.weight", 4, 3, 3, 3), weight("mul", 1, 4, 1, 1)])

@@ -57,14 +57,16 @@ def test_outputs_and_gradients_are_the_modules(pair) -> None:
         torch.testing.assert_close(have, want, rtol=1e-3, atol=1e-5 * float(want.abs().max()), msg=name)
 
 
-def test_the_parameters_are_the_modules_and_keep_names_and_shapes(pair) -> None:
+def test_parameters_are_the_modules(pair) -> None:
+    """The Graph's parameters are the module's, with their names and shapes."""
     module, graph = pair
     want = {name: without_ones(p) for name, p in module.named_parameters()}
     assert {name: without_ones(p) for name, p in Twin(graph).trainable().items()} == want
     assert parameter_count(graph) == graph_cost(graph).parameters == sum(p.numel() for p in module.parameters())
 
 
-def test_what_computes_weights_costs_nothing_and_lies_with_its_reader(pair) -> None:
+def test_cost_and_block_of_computations(pair) -> None:
+    """What computes a weight costs nothing, and lies in the block of its reader."""
     _, graph = pair
     costs = node_costs(graph)
     computing = [node for node in graph.nodes if computes_weight(node)]
@@ -98,7 +100,8 @@ def test_a_delivered_file_holds_plain_weights(pair, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("frozen", "trained"), [((), 2), (("weight", "down"), 2), (("weight", "up", "down"), 1)])
-def test_a_delivered_weight_trains_if_anything_it_is_computed_from_does(frozen, trained: int, tmp_path: Path) -> None:
+def test_delivered_weight_trains_with_its_sources(frozen, trained: int, tmp_path: Path) -> None:
+    """A delivered weight trains if anything that it is computed from does."""
     module = REPARAMETRISED["low rank"]()
     for name in frozen:
         module.get_parameter(name).requires_grad_(False)
@@ -106,13 +109,14 @@ def test_a_delivered_weight_trains_if_anything_it_is_computed_from_does(frozen, 
     assert len(Twin(read(tmp_path / "m.onnx")).trainable()) == trained
 
 
-def test_a_table_is_read_where_its_places_are_stored() -> None:
+def test_table_at_stored_places() -> None:
+    """A table of weights is read in stored places."""
     _, graph = made("positions")
     assert any(node.op_type.startswith("Gather") and computes_weight(node) for node in graph.nodes)
     assert array_of(graph.initializers["table"]).shape == (2, 7)
 
 
-def test_running_statistics_of_a_weight_do_not_exist() -> None:
+def test_weight_has_no_running_statistics() -> None:
     """In the module a batch normalisation sees the kernel; nothing of that may become a running mean."""
     _, graph = made("scaled and standardised")
     assert inspect(graph).stored.statistics == 0
@@ -134,7 +138,8 @@ class FrozenNorm(nn.Module):
         return self.conv(x) * scale + (bias - mean * scale)
 
 
-def test_what_is_computed_from_buffers_does_not_train() -> None:
+def test_weight_of_buffers_does_not_train() -> None:
+    """What is computed from buffers alone does not train."""
     graph = read(FrozenNorm(), torch.zeros(1, 3, 8, 8))
     assert set(Twin(graph).trainable()) == {"conv.weight", "conv.bias"}
     assert not any(map(computes_weight, graph.nodes))
@@ -148,7 +153,8 @@ def distribution() -> nn.Module:
     return module
 
 
-def test_what_a_module_holds_frozen_does_not_train(tmp_path: Path) -> None:
+def test_frozen_parameters_do_not_train(tmp_path: Path) -> None:
+    """Parameters that a module holds frozen do not train."""
     module = distribution()
     graph = read(module, torch.zeros(1, 3, 8, 8))
     assert set(Twin(graph).trainable()) == {"0.weight", "0.bias"}
@@ -159,7 +165,8 @@ def test_what_a_module_holds_frozen_does_not_train(tmp_path: Path) -> None:
     assert set(Twin(read(tmp_path / "m.onnx")).trainable()) == {"0.weight", "0.bias"}
 
 
-def test_a_frozen_kernel_under_a_trained_addition_stays_frozen() -> None:
+def test_frozen_kernel_plus_trained_addition() -> None:
+    """A frozen kernel with a trained addition, as in LoRA, stays frozen."""
     torch.manual_seed(0)
     module = REPARAMETRISED["low rank"]()
     module.weight.requires_grad_(False)
@@ -170,7 +177,8 @@ def test_a_frozen_kernel_under_a_trained_addition_stays_frozen() -> None:
     assert np.array_equal(twin.tensor("weight").numpy(), kept)
 
 
-def test_a_weight_that_is_computed_is_no_input_from_the_image() -> None:
+def test_computed_weight_is_no_image_input() -> None:
+    """A computed weight is not among the inputs of a node that depend on the image."""
     _, graph = made("product")
     conv = next(node for node in graph.nodes if node.op_type == "Conv")
     assert [name_of(value) for value in image_inputs_of(conv)] == [name_of(graph.input)]

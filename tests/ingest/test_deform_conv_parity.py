@@ -21,8 +21,6 @@ from trunkline.graph.roles import is_parameter
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 
-pytestmark = pytest.mark.parity
-
 
 def net(
     *,
@@ -57,6 +55,7 @@ def net(
     )
 
 
+@pytest.mark.parity
 @settings(max_examples=15, deadline=None)
 @given(
     kernel=st.sampled_from([(1, 1), (3, 3), (2, 3)]),
@@ -68,7 +67,7 @@ def net(
     masked=st.booleans(),
     opset=st.sampled_from([19, 22]),
 )
-def test_parity_with_onnxruntime(**window: object) -> None:
+def test_agrees_with_onnxruntime(**window: object) -> None:
     proto = net(**window)
     x = image(2, 4, 9, 8)
     with TemporaryDirectory() as folder:
@@ -80,7 +79,8 @@ def test_parity_with_onnxruntime(**window: object) -> None:
     assert_close({name: value.detach().numpy() for name, value in got.items()}, expected)
 
 
-def test_golden_its_weights_are_those_of_a_convolution(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_weights_are_those_of_a_convolution(tmp_path: Path) -> None:
     graph = read(save(net(group=2, offset_group=2), tmp_path))
     trained = {name for name, value in graph.initializers.items() if is_parameter(value)}
     assert trained == {"ow", "mw", "w", "b"}
@@ -90,6 +90,7 @@ def test_golden_its_weights_are_those_of_a_convolution(tmp_path: Path) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in twin.trainable().values())
 
 
+@pytest.mark.parity
 def test_another_image_size(tmp_path: Path) -> None:
     proto = net()
     graph = read(save(proto, tmp_path), input_size=(6, 11))
@@ -109,6 +110,7 @@ def changed(**attributes: object) -> onnx.ModelProto:
     return proto
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
@@ -124,20 +126,22 @@ def changed(**attributes: object) -> onnx.ModelProto:
         ({"group": 3}, "y"),
     ],
 )
-def test_abuse_attributes_that_do_not_fit_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
+def test_unfit_attributes_are_refused(attributes: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=message):
         read(save(changed(**attributes), tmp_path))
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(("index", "name"), [(2, ""), (2, "mask"), (4, "offset"), (1, "offset"), (1, "ow")])
-def test_abuse_inputs_that_do_not_fit_are_refused(index: int, name: str, tmp_path: Path) -> None:
+def test_unfit_inputs_are_refused(index: int, name: str, tmp_path: Path) -> None:
     proto = net()
     proto.graph.node[3].input[index] = name
     with pytest.raises(InvalidModel):
         read(save(proto, tmp_path))
 
 
-def test_abuse_volumes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_volumes_are_refused(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Unsqueeze", ["x", "axes"], ["v"]),
         helper.make_node("DeformConv", ["v", "w", "o"], ["y"]),

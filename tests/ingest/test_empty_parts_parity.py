@@ -44,7 +44,7 @@ def test_a_skip_of_no_channels_joins_nothing(first: bool, tmp_path: Path) -> Non
     same(nodes, stored, tmp_path)
 
 
-def test_an_empty_part_of_a_mask_is_computed_while_reading(tmp_path: Path) -> None:
+def test_empty_part_of_a_mask(tmp_path: Path) -> None:
     """As Swin writes a mask whose window is not shifted along one axis: a part of it is asked for its size, and set."""
     nodes = [
         node("ScatterND", ["zeros", "places", "ones"], ["mask"]),

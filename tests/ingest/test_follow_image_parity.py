@@ -17,8 +17,6 @@ from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, _followed
 from trunkline.ingest.read import read
 
-pytestmark = pytest.mark.parity
-
 SIZE = (96, 160)
 NAMES = (
     *("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50"),
@@ -63,6 +61,7 @@ def resized(proto: onnx.ModelProto, features: list[str]) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in NAMES]
 )
@@ -98,6 +97,7 @@ def at(proto: onnx.ModelProto, folder: Path, size: tuple[int, int]) -> Graph:
     return read(save(proto, folder), input_size=size)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("shapes", "expected"),
     [
@@ -122,12 +122,14 @@ def test_sizes_follow_the_image(shapes: list[list[int]], expected: tuple[int, ..
     np.testing.assert_array_equal(found.ravel(), value.ravel())
 
 
-def test_a_size_with_as_many_numbers_is_not_mistaken(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_size_with_as_many_numbers(tmp_path: Path) -> None:
     """4 x 16 pixels are as many as 8 x 8: the Reshape would be possible as it is, and mix rows."""
     graph = at(net([1, 2, 2, 8, 8]), tmp_path, (4, 16))
     assert shape_of(graph.outputs[0]) == (None, 2, 2, 4, 16)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("shapes", "size", "message"),
     [
@@ -139,14 +141,17 @@ def test_a_size_with_as_many_numbers_is_not_mistaken(tmp_path: Path) -> None:
         ([[1, -1, 8]], (16, 16), "could give"),  # an 8 that is no width, or the width
     ],
 )
-def test_what_does_not_tell_is_refused_abuse(
+def test_ambiguous_reshape_is_refused(
     shapes: list[list[int]], size: tuple[int, int], message: str, tmp_path: Path
 ) -> None:
+    """A Reshape that could follow the image in two ways, or in none, is refused."""
     with pytest.raises(InvalidModel, match=message):
         at(net(*shapes), tmp_path, size)
 
 
-def test_axes_of_size_one_and_unequal_numbers_properties() -> None:
+@pytest.mark.properties
+def test_axes_of_size_one() -> None:
+    """Axes of size 1 go with their neighbours; a Reshape across axes is not followed."""
     before = OwnReshape((1, 4, 1, 1), (1, 4), (1, 4))
     assert _followed(before, (1, 4, 1, 1)) == (1, 4)
     assert _followed(before, (1, 4, 2, 3)) == (1, 24)

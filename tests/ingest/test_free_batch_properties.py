@@ -107,7 +107,7 @@ def test_shufflenet_with_the_batch_merged_into_channels(batch: Any, tmp_path: Pa
     assert all(list(shape_of(v)).count(None) == 1 for n in graph.nodes for v in n.outputs)
 
 
-def test_a_shape_computed_from_the_image_is_folded(tmp_path: Path) -> None:
+def test_shape_of_the_image_is_folded(tmp_path: Path) -> None:
     """What torch writes for ``view(b, g, c // g, h, w)`` with a dynamic batch."""
     nodes = [
         node("Shape", ["x"], ["shape"]),
@@ -168,7 +168,8 @@ SHAPE_KEEPING: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = 
 
 @pytest.mark.parametrize("batch", [1, "N"])
 @pytest.mark.parametrize("name", SHAPE_KEEPING)
-def test_what_mixes_images_and_keeps_the_shape_is_refused(name: str, batch: Any, tmp_path: Path) -> None:
+def test_mixing_in_the_same_shape_is_refused(name: str, batch: Any, tmp_path: Path) -> None:
+    """A node that mixes images is refused, also where its shape does not show it."""
     nodes, stored = SHAPE_KEEPING[name]
     with pytest.raises(InvalidModel, match="bad"):
         read(save(model(nodes, initializers=stored, shape=(batch, 3, 8, 8)), tmp_path))
@@ -258,7 +259,8 @@ def test_channels_last_become_first_and_pixels_float(kind: int, tmp_path: Path) 
     assert shape_of(read(tmp_path / "net.onnx", input_size=(10, 12)).outputs[0]) == (None, 4, 10, 12)
 
 
-def test_a_channels_last_image_that_is_cut_first_is_turned_back_for_that(tmp_path: Path) -> None:
+def test_crop_before_transpose_keeps_channels_last(tmp_path: Path) -> None:
+    """A channels-last image that is cropped before it is turned is turned back for the crop."""
     proto = channels_last()
     proto.graph.node.insert(0, node("Slice", ["x", "zero", "six", "one"], ["soft"], name="odd"))
     proto.graph.node[1].input[0] = "soft"
@@ -269,13 +271,15 @@ def test_a_channels_last_image_that_is_cut_first_is_turned_back_for_that(tmp_pat
     assert_close(run(to_proto(graph), x), run(proto, x.transpose(0, 2, 3, 1)))
 
 
-def test_an_image_of_whole_numbers_that_is_not_cast_first_is_refused(tmp_path: Path) -> None:
+def test_uncast_integer_image_is_refused(tmp_path: Path) -> None:
+    """An image of whole numbers must be cast before anything is computed from it."""
     whole = model([node("Relu", ["x"], ["r"]), node("Cast", ["r"], ["y"], to=1)], element=TensorProto.INT32)
     with pytest.raises(InvalidModel, match="an image of float32 was expected"):
         read(save(whole, tmp_path))
 
 
-def test_a_transposition_in_a_network_with_channels_first_stays(tmp_path: Path) -> None:
+def test_transposition_of_channels_first_stays(tmp_path: Path) -> None:
+    """A transposition in a network whose image has its channels first stays."""
     nodes = [node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]), node("Relu", ["t"], ["y"])]
     graph = check(model(nodes, shape=("N", 3, 8, 6)), tmp_path, batch=None)
     assert shape_of(graph.input) == (None, 3, 8, 6) and graph.nodes[0].op_type == "Transpose"

@@ -270,7 +270,7 @@ def as_read(graph: Graph, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @settings(max_examples=80, deadline=None)
 @given(proto=nets("N"))
-def test_a_free_batch_is_followed_through_any_merge(proto: onnx.ModelProto, tmp_path_factory: Any) -> None:
+def test_free_batch_through_any_merge(proto: onnx.ModelProto, tmp_path_factory: Any) -> None:
     """Every image of three is computed as alone, by the file and by the Graph alike."""
     graph = read(save(proto, tmp_path_factory.mktemp("net")))
     ours = to_proto(graph)
@@ -299,7 +299,7 @@ def test_a_fixed_batch_is_freed_or_refused(batch: int, data: st.DataObject, tmp_
     assert_close(run(to_proto(graph), as_read(graph, x)), {"y": np.concatenate(parts)})
 
 
-def test_a_token_is_repeated_to_a_batch_between_other_axes(tmp_path: Path) -> None:
+def test_token_repeated_between_other_axes(tmp_path: Path) -> None:
     """Found by the first property: ``[3·N·4, 4]`` beside one number repeated ``12·N`` times."""
     net = Net("N")
     net.add("Tanh")
@@ -316,7 +316,7 @@ def test_a_token_is_repeated_to_a_batch_between_other_axes(tmp_path: Path) -> No
     assert_close(run(to_proto(read(save(proto, tmp_path))), x), run(proto, x))
 
 
-def test_a_net_that_pools_its_first_axes_has_its_channels_last(tmp_path: Path) -> None:
+def test_pooling_of_first_axes(tmp_path: Path) -> None:
     """Found by the first property: axes 1 and 2 are pooled, so axis 3 is the channels."""
     net = Net("N")
     net.add("Transpose", perm=[0, 3, 2, 1])

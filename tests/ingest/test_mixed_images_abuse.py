@@ -261,14 +261,15 @@ COUNTING: dict[str, Parts] = {
 
 
 @pytest.mark.parametrize("name", COUNTING)
-def test_computing_with_the_number_of_images_is_refused(name: str, tmp_path: Path) -> None:
+def test_arithmetic_on_batch_size_is_refused(name: str, tmp_path: Path) -> None:
+    """What computes with the number of images is refused."""
     nodes, stored = COUNTING[name]
     shape = ("N", 3, 8, 1) if name == "at least two hundred" else ("N", 3, 8, 8)
     assert places(refused(model(nodes, initializers=stored, shape=shape), tmp_path))[0].endswith("bad")
 
 
 @pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16])
-def test_the_number_of_images_in_another_precision_is_refused(kind: int, tmp_path: Path) -> None:
+def test_batch_size_in_another_precision(kind: int, tmp_path: Path) -> None:
     """Such a file is brought to float32, and so is the number."""
     nodes = [*_COUNT, node("Cast", ["count"], ["number"], to=kind), node("Div", ["x", "number"], ["y"], name="bad")]
     proto = model(nodes, element=kind)
@@ -277,7 +278,7 @@ def test_the_number_of_images_in_another_precision_is_refused(kind: int, tmp_pat
 
 
 @pytest.mark.parametrize("limit", [1, 4, 99, 500])
-def test_a_choice_by_the_number_of_images_is_refused(limit: int, tmp_path: Path) -> None:
+def test_choice_by_batch_size_is_refused(limit: int, tmp_path: Path) -> None:
     """Wherever the limit lies, be it the same for all batches that are tried."""
     branches = [
         helper.make_graph([node(op, ["x"], ["o"])], op, [], [helper.make_empty_tensor_value_info("o")])
@@ -311,6 +312,7 @@ OWN_BATCH: dict[str, Parts] = {
 
 
 @pytest.mark.parametrize("name", OWN_BATCH)
-def test_what_a_file_of_three_images_has_for_each_is_refused(name: str, tmp_path: Path) -> None:
+def test_constants_differing_by_image_are_refused(name: str, tmp_path: Path) -> None:
+    """What a file of three images stores for each of them is refused if it differs."""
     nodes, stored = OWN_BATCH[name]
     assert places(refused(model(nodes, initializers=stored, shape=(3, 3, 8, 8)), tmp_path))[0].endswith("bad")

@@ -148,9 +148,8 @@ def test_all_bad_tensors_are_reported_at_once(folders: Path) -> None:
     assert "cp hard.bin COPY" in caught.value.problems[1].advice
 
 
-def test_a_file_swapped_for_a_link_after_the_check_is_not_followed(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_swapped_in_is_not_followed(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is swapped for a link after it was checked is not followed."""
     path = save(convolution(location="w.bin"), folders)
     real_open = os.open
 
@@ -240,7 +239,8 @@ SILLY: dict[str, Callable[[], onnx.ModelProto]] = {
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", SILLY)
-def test_huge_and_silly_sizes_are_refused_before_anything_is_allocated(name: str, tmp_path: Path) -> None:
+def test_silly_sizes_allocate_nothing(name: str, tmp_path: Path) -> None:
+    """Huge and impossible sizes are refused before anything is allocated."""
     path = save(SILLY[name](), tmp_path)
     tracemalloc.start()
     try:
@@ -304,7 +304,8 @@ def test_150_nested_branches_end_in_our_error(tmp_path: Path) -> None:
         read_onnx(path)
 
 
-def test_every_unsupported_node_is_listed_in_one_report(tmp_path: Path) -> None:
+def test_all_unsupported_nodes_are_listed(tmp_path: Path) -> None:
+    """Every node that is not supported is listed in one report."""
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], name="fine"),
         helper.make_node("Trilu", ["a"], ["b"], name="trilu"),
@@ -412,13 +413,15 @@ def test_open_channels_are_asked_for(tmp_path: Path) -> None:
     assert str(read_onnx(path, input_size=(4, 5, 7)).outputs[0].shape) == "[N,4,5,7]"
 
 
-def test_other_channels_than_the_file_says_are_refused(tmp_path: Path) -> None:
+def test_other_channels_are_refused(tmp_path: Path) -> None:
+    """Other channels than the file's are refused."""
     path = save(good(), tmp_path)
     with pytest.raises(InvalidModel, match="are 3, not 1"):
         read_onnx(path, input_size=(1, 8, 8))
 
 
-def test_names_that_are_not_utf8_end_in_our_error(tmp_path: Path) -> None:
+def test_names_must_be_utf8(tmp_path: Path) -> None:
+    """Names that are not UTF-8 end in our error."""
     data = good().SerializeToString()
     path = tmp_path / "bytes.onnx"
     path.write_bytes(data.replace(b"conv", b"c\xff\xfev"))
@@ -435,7 +438,8 @@ SEED = good().SerializeToString()
     edit=st.sampled_from(["flip", "cut", "insert", "repeat"]),
     byte=st.integers(0, 255),
 )
-def test_any_damage_to_the_bytes_is_read_or_refused(tmp_path: Path, position: int, edit: str, byte: int) -> None:
+def test_damaged_bytes_are_read_or_refused(tmp_path: Path, position: int, edit: str, byte: int) -> None:
+    """A file with any damaged bytes is read or refused with our error."""
     head, tail = SEED[:position], SEED[position + 1 :]
     damaged = {
         "flip": head + bytes([SEED[position] ^ (byte or 1)]) + tail,
@@ -491,7 +495,8 @@ def test_operands_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("shape", [(6,), (1,), (1, 6), (1, 1), ()])
 @pytest.mark.parametrize("fits", [True, False])
-def test_the_third_operand_of_gemm_must_not_enlarge_the_result(shape: tuple, fits: bool, tmp_path: Path) -> None:
+def test_bias_of_gemm_must_not_enlarge(shape: tuple, fits: bool, tmp_path: Path) -> None:
+    """Gemm's third operand must not enlarge the result."""
     shape = shape if fits else (2, shape[1]) if len(shape) == 2 else (*shape, 5)
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "c"], ["y"])]
     path = save(model(nodes, initializers=[weight("w", 168, 6), weight("c", *shape)], shape=("b", 4, 7, 6)), tmp_path)

@@ -17,6 +17,8 @@ from onnx_models import assert_close, image, run, save, to_proto, weight
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.abuse
+
 
 def advised(error: InvalidModel) -> list[str]:
     """The values the error advises to cut at."""
@@ -55,7 +57,8 @@ def detector() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(("build", "word"), [(recurrent, "LSTM: recurrent layers"), (detector, "2 inputs")])
-def test_the_values_advised_to_cut_at_can_be_cut_at(build: object, word: str, tmp_path: Path) -> None:
+def test_advised_cuts_work(build: object, word: str, tmp_path: Path) -> None:
+    """The file can be cut at the values that the advice names."""
     assert callable(build)
     proto = build()
     path = save(proto, tmp_path)
@@ -72,7 +75,8 @@ def test_the_values_advised_to_cut_at_can_be_cut_at(build: object, word: str, tm
     assert_close(run(to_proto(graph), x), dict(zip(names, session.run(names, wanted), strict=True)))
 
 
-def test_nodes_refused_for_one_reason_are_one_problem(tmp_path: Path) -> None:
+def test_equal_reasons_are_one_problem(tmp_path: Path) -> None:
+    """Nodes that are refused for the same reason are one problem."""
     nodes = [node("Conv", "x w", "a0")]
     nodes += [node("DequantizeLinear", f"a{i} scale", f"a{i + 1}", name=f"dq{i}") for i in range(40)]
     nodes.append(node("NonZero", "a40", "y"))
@@ -86,7 +90,8 @@ def test_nodes_refused_for_one_reason_are_one_problem(tmp_path: Path) -> None:
     assert advised(caught.value) == ["a0"]
 
 
-def test_a_file_optimised_for_onnxruntime_alone_is_refused_with_what_to_give(tmp_path: Path) -> None:
+def test_file_optimised_by_onnxruntime_is_refused(tmp_path: Path) -> None:
+    """A file that onnxruntime has optimised for itself is refused, with what to give instead."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(tmp_path / "extended.onnx")
@@ -115,14 +120,16 @@ def test_other_domains_are_refused_by_name(domain: str, word: str, tmp_path: Pat
     assert advised(caught.value) == ["c"]
 
 
-def test_a_file_without_its_weights_is_told_so(tmp_path: Path) -> None:
+def test_file_without_its_weights(tmp_path: Path) -> None:
+    """A file whose weights are inputs is refused with that reason."""
     proto = STYLES["mxnet_classifier"]()
     del proto.graph.initializer[:]
     with pytest.raises(InvalidModel, match=r"9 inputs that must be given(.|\n)*and 3 more(.|\n)*weights inside"):
         read(save(proto, tmp_path))
 
 
-def test_a_reversed_slice_of_the_batch_is_refused(tmp_path: Path) -> None:
+def test_reversed_batch_is_refused(tmp_path: Path) -> None:
+    """A Slice that reverses the images of a batch is refused."""
     nodes = [node("Slice", "x start end axis step", "y")]
     stored = [ints("start", -1), ints("end", -100), ints("axis", 0), ints("step", -1)]
     with pytest.raises(InvalidModel, match="mixes the images"):
@@ -137,7 +144,8 @@ def test_a_reversed_slice_of_the_batch_is_refused(tmp_path: Path) -> None:
         node("Conv", "x w", "y", dilations=[3, 3]),
     ],
 )
-def test_an_image_of_one_pixel_is_told_what_works(last: onnx.NodeProto, tmp_path: Path) -> None:
+def test_advice_for_an_image_of_one_pixel(last: onnx.NodeProto, tmp_path: Path) -> None:
+    """The error for an image of one pixel names what works."""
     path = save(file([last], [weight("w", 4, 3, 3, 3)], shape=(1, 3, 1, 1)), tmp_path)
     with pytest.raises(
         InvalidModel, match="y: (Conv|MaxPool): its output(.|\n)*give a larger image with --input-size H,W"

@@ -55,7 +55,8 @@ def outputs(graph: Graph, x: Array) -> dict[str, Array]:
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_a_file_in_this_style_computes_the_same(name: str, tmp_path: Path) -> None:
+def test_style_computes_the_same(name: str, tmp_path: Path) -> None:
+    """A file as this exporter writes it computes what onnxruntime does."""
     proto = STYLES[name]()
     graph = read_style(proto, tmp_path)
     for batch in (4, 8) if sizes_of(proto)[0] == 4 else (1, 2):
@@ -64,7 +65,8 @@ def test_a_file_in_this_style_computes_the_same(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_what_onnxruntime_makes_of_it_at_level_basic_computes_the_same(name: str, tmp_path: Path) -> None:
+def test_basic_optimisation_computes_the_same(name: str, tmp_path: Path) -> None:
+    """What onnxruntime makes of the file at level basic computes the same."""
     proto = STYLES[name]()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -95,7 +97,8 @@ def in_precision(proto: onnx.ModelProto, kind: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE])
 @pytest.mark.parametrize("name", STYLES)
-def test_a_file_in_another_precision_is_read_as_float32(name: str, kind: int, tmp_path: Path) -> None:
+def test_other_precisions_become_float32(name: str, kind: int, tmp_path: Path) -> None:
+    """A file in another precision is read as float32."""
     graph = read_style(STYLES[name](), tmp_path)
     other = read_style(in_precision(STYLES[name](), kind), tmp_path)
     digits = {TensorProto.FLOAT16: 2e-3, TensorProto.BFLOAT16: 2e-2, TensorProto.DOUBLE: 1e-6}[kind]
@@ -111,7 +114,8 @@ def kinds_of(graph: Graph) -> frozenset[str]:
     return frozenset(str(value.dtype) for value in graph.initializers.values() if is_weight(value))
 
 
-def test_onnxruntime_agrees_that_a_half_precision_file_is_read_rightly(tmp_path: Path) -> None:
+def test_half_precision_agrees_with_onnxruntime(tmp_path: Path) -> None:
+    """A file in half precision computes what onnxruntime computes of it."""
     proto = in_precision(STYLES["mxnet_classifier"](), TensorProto.FLOAT16)
     graph = read_style(proto, tmp_path)
     x = pixels(graph, 2)

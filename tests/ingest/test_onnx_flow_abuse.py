@@ -46,7 +46,8 @@ def test_a_condition_on_pixels_is_refused(depth: int, tmp_path: Path) -> None:
     assert caught.value.problems[0].place == "fork"
 
 
-def test_a_condition_that_is_stored_folds_at_any_depth(tmp_path: Path) -> None:
+def test_stored_condition_folds_at_any_depth(tmp_path: Path) -> None:
+    """A condition that is stored is folded at any depth of branches."""
     nodes = [
         helper.make_node("If", ["c"], ["i"], then_branch=branch(7), else_branch=branch(7)),
         helper.make_node("Add", ["x", "i"], ["y"]),
@@ -57,7 +58,8 @@ def test_a_condition_that_is_stored_folds_at_any_depth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(to_proto(graph), x)["y"], x + 1)
 
 
-def test_what_neither_branch_can_do_is_refused_by_name(tmp_path: Path) -> None:
+def test_unreadable_branches_are_refused(tmp_path: Path) -> None:
+    """An operator that both branches hold is refused by name."""
     output = helper.make_tensor_value_info("o", TensorProto.FLOAT, None)
     recurrent = helper.make_graph([helper.make_node("LSTM", ["x", "x", "x"], ["o"], name="memory")], "g", [], [output])
     with pytest.raises(UnsupportedOp, match="LSTM") as caught:
@@ -65,7 +67,8 @@ def test_what_neither_branch_can_do_is_refused_by_name(tmp_path: Path) -> None:
     assert caught.value.problems[0].place == "memory"
 
 
-def test_what_only_the_taken_branch_holds_is_refused_by_name(tmp_path: Path) -> None:
+def test_unreadable_taken_branch_is_refused(tmp_path: Path) -> None:
+    """An operator that only the taken branch holds is refused by name."""
     output = helper.make_tensor_value_info("o", TensorProto.FLOAT, None)
     node = helper.make_node("RandomNormalLike", ["x"], ["o"], name="dice")
     nodes = [
@@ -143,7 +146,8 @@ def test_functions_that_call_themselves_are_refused(tmp_path: Path) -> None:
             read_onnx(save(calling(*bodies), tmp_path))
 
 
-def test_a_function_of_another_opset_is_refused_by_name(tmp_path: Path) -> None:
+def test_function_of_another_opset_is_refused(tmp_path: Path) -> None:
+    """A function of another opset than the file's is refused by name."""
     proto = calling(RELU)
     proto.functions[0].opset_import[0].version = 17
     with pytest.raises(UnsupportedOp) as caught:

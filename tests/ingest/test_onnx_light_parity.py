@@ -96,7 +96,8 @@ def test_random_weights_agree_with_onnxruntime(name: str, tmp_path: Path) -> Non
     assert_parity(original, read(save(original, tmp_path)))
 
 
-def test_reading_a_network_of_575_mb_allocates_no_weights() -> None:
+def test_reading_allocates_no_weights() -> None:
+    """Reading a network of 575 MB allocates no weights."""
     graph = read(light("vgg19"))
     weights = [value.const_value for value in graph.initializers.values()]
     assert sum(tensor.nbytes for tensor in weights if tensor is not None) > 500e6

@@ -202,7 +202,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[1]}-{case[4]}")
-def test_what_opset_18_cannot_say_is_refused_by_name(case: Any, tmp_path: Path) -> None:
+def test_inexpressible_at_opset_18_is_refused(case: Any, tmp_path: Path) -> None:
+    """What opset 18 cannot express is refused by name."""
     opset, op, attributes, stored, word = case
     with pytest.raises(UnsupportedOp, match=word) as caught:
         read(save(one_node(op, opset, stored, **attributes), tmp_path), input_size=(7, 6))
@@ -232,7 +233,8 @@ def test_output_shape_becomes_padding(shape: list[int], opset: int, tmp_path: Pa
 @pytest.mark.parametrize(
     "stray", [{"spatial": 1}, {"is_test": 1}, {"consumed_inputs": [0, 0, 0, 1, 1]}], ids=lambda s: next(iter(s))
 )
-def test_batch_norm_attributes_of_old_exporters_are_let_go(stray: dict[str, Any], tmp_path: Path) -> None:
+def test_stray_batch_norm_attributes_go(stray: dict[str, Any], tmp_path: Path) -> None:
+    """Attributes that old exporters leave on BatchNormalization are removed."""
     clean = one_node("BatchNormalization", 9, statistics())
     graph = read(save(one_node("BatchNormalization", 9, statistics(), **stray), tmp_path), input_size=(7, 6))
     x = image(2, 4, 7, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def weights_of(path: Path) -> dict[str, np.ndarray]:
     return {name: array_of(value) for name, value in read_onnx(path).initializers.items()}
 
 
-def test_large_weights_are_left_in_the_file(tmp_path):
+@pytest.mark.golden
+def test_large_weights_are_left_in_the_file(tmp_path: Path) -> None:
     path = saved(net(), tmp_path / "net.onnx")
     shell, own = open_shell(path)
     assert sorted(own.places) == ["second", "third"]
@@ -59,8 +61,9 @@ def test_large_weights_are_left_in_the_file(tmp_path):
         assert content[offset : offset + length] == stored.raw_data
 
 
+@pytest.mark.parity
 @pytest.mark.usefixtures("walked")
-def test_a_walked_file_is_the_parsed_one(tmp_path):
+def test_a_walked_file_is_the_parsed_one(tmp_path: Path) -> None:
     path = saved(net(), tmp_path / "net.onnx")
     parsed = {item.name: numpy_helper.to_array(item) for item in net().graph.initializer}
     found = weights_of(path)
@@ -68,8 +71,9 @@ def test_a_walked_file_is_the_parsed_one(tmp_path):
     assert all(np.array_equal(found[name], parsed[name]) for name in parsed)
 
 
+@pytest.mark.golden
 @pytest.mark.usefixtures("walked")
-def test_a_link_to_a_large_file_is_read(tmp_path):
+def test_link_to_a_large_file(tmp_path: Path) -> None:
     """Weights beside a file must not be links; the file itself may be one, under any name."""
     path = saved(net(), tmp_path / "net.onnx")
     (tmp_path / "link.onnx").symlink_to(path)
@@ -77,8 +81,10 @@ def test_a_link_to_a_large_file_is_read(tmp_path):
     assert weights_of(tmp_path / "link.onnx").keys() == weights_of(tmp_path / "hard.onnx").keys()
 
 
+@pytest.mark.abuse
 @pytest.mark.usefixtures("walked")
-def test_a_new_file_of_the_name_changes_nothing(tmp_path):
+def test_replaced_file_changes_nothing(tmp_path: Path) -> None:
+    """A new file under the name changes nothing: the old one stays open."""
     path = saved(net(), tmp_path / "net.onnx")
     graph, before = read_onnx(path), weights_of(path)
     other = net()
@@ -87,8 +93,9 @@ def test_a_new_file_of_the_name_changes_nothing(tmp_path):
     assert np.array_equal(array_of(graph.initializers["second"]), before["second"])
 
 
+@pytest.mark.abuse
 @pytest.mark.usefixtures("walked")
-def test_a_file_changed_in_place_is_noticed(tmp_path):
+def test_a_file_changed_in_place_is_noticed(tmp_path: Path) -> None:
     path = saved(net(), tmp_path / "net.onnx")
     graph = read_onnx(path)
     with path.open("r+b") as file:
@@ -111,12 +118,13 @@ def outside(model: onnx.ModelProto) -> None:
     tensor.external_data.add(key="location", value="../secret")
 
 
+@pytest.mark.abuse
 @pytest.mark.usefixtures("walked")
 @pytest.mark.parametrize(
     ("fault", "said"),
     [(short_weight, "needs 921,600 bytes"), (two_of_a_name, "more than once"), (outside, "does not name a file")],
 )
-def test_bad_weights_are_refused(tmp_path, fault, said):
+def test_bad_weights_are_refused(tmp_path: Path, fault: Callable[[onnx.ModelProto], None], said: str) -> None:
     model = net()
     fault(model)
     with pytest.raises(InvalidModel) as caught:
@@ -124,17 +132,20 @@ def test_bad_weights_are_refused(tmp_path, fault, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.abuse
 @pytest.mark.usefixtures("walked")
 @pytest.mark.parametrize("cut", [1, 10, 1000, 500_000])
-def test_a_file_cut_short_is_refused_as_ever(tmp_path, cut):
+def test_file_cut_short_is_refused(tmp_path: Path, cut: int) -> None:
+    """A large file that is cut short is refused like a small one."""
     path = tmp_path / "net.onnx"
     path.write_bytes(net().SerializeToString()[:-cut])
     with pytest.raises(InvalidModel):
         read_onnx(path)
 
 
+@pytest.mark.abuse
 @pytest.mark.usefixtures("walked")
-def test_random_bytes_do_as_when_parsed(tmp_path, monkeypatch):
+def test_random_bytes_do_as_when_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a walk makes of broken bytes, the answer is the parser's own."""
     rng, content = np.random.default_rng(0), bytearray(net().SerializeToString())
     path = tmp_path / "net.onnx"

@@ -39,6 +39,7 @@ def sizes_of(graph: Graph, name: str) -> list[int]:
     return [int(size) for size in array_of(value)]
 
 
+@pytest.mark.golden
 def test_constants_of_every_form_become_initializers(tmp_path: Path) -> None:
     forms: dict[str, Any] = {
         "t": {"value": weight("t", 1, 3, 1, 1)},
@@ -54,6 +55,7 @@ def test_constants_of_every_form_become_initializers(tmp_path: Path) -> None:
     assert set(graph.initializers) == {"t", "f", "fs", "axes"}
 
 
+@pytest.mark.golden
 def test_names_are_kept_completed_and_made_unique(tmp_path: Path) -> None:
     nodes = [
         node("Relu", ["x"], ["a"], name="same"),
@@ -72,6 +74,7 @@ def test_names_are_kept_completed_and_made_unique(tmp_path: Path) -> None:
     assert first.nodes[0].metadata_props[SOURCE_KEY] == "net.onnx:same"
 
 
+@pytest.mark.golden
 def test_reading_what_was_written_changes_nothing(tmp_path: Path) -> None:
     nodes = [
         node("Conv", ["x", "w"], ["c"], auto_pad="SAME_UPPER", strides=[2, 2]),
@@ -84,6 +87,7 @@ def test_reading_what_was_written_changes_nothing(tmp_path: Path) -> None:
     assert to_proto(again).SerializeToString() == to_proto(first).SerializeToString()
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("op", "outputs", "attributes"),
     [("Dropout", ["y", "mask"], {})],
@@ -97,7 +101,9 @@ def test_optional_outputs_go_unless_they_are_read(
         read(save(model([node(op, ["x"], outputs, **attributes)], outputs=outputs), tmp_path))
 
 
-def test_the_unused_statistics_of_an_old_batch_norm_go(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_unused_batch_norm_statistics_go(tmp_path: Path) -> None:
+    """The statistics that an old BatchNormalization gives, and nothing reads, are dropped."""
     stored = [weight("s", 3), weight("b", 3), weight("m", 3), tensor("v", [1, 2, 3], np.float32)]
     names = ["x", "s", "b", "m", "v"]
     five = model([node("BatchNormalization", names, ["y", "o1", "o2", "o3", "o4"])], initializers=stored, opset=9)
@@ -122,8 +128,10 @@ def flatten_by_shape() -> list[onnx.NodeProto]:
     ]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("batch", [1, 4, "batch", None])
-def test_arithmetic_on_shapes_folds_and_leaves_the_batch_free(batch: Any, tmp_path: Path) -> None:
+def test_shape_arithmetic_keeps_the_batch_free(batch: Any, tmp_path: Path) -> None:
+    """Arithmetic on shapes is folded and leaves the batch free."""
     stored = [tensor("zero", 0), tensor("zeros", [0]), tensor("minus", [-1])]
     proto = model(flatten_by_shape(), initializers=stored, shape=(batch, 3, 8, 8))
     graph = check(proto, tmp_path, batches=(1, 2) if not isinstance(batch, int) else (batch,))
@@ -132,6 +140,7 @@ def test_arithmetic_on_shapes_folds_and_leaves_the_batch_free(batch: Any, tmp_pa
     assert shape_of(graph.outputs[0]) == (None, 192)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("target", "batch", "expected"),
     [
@@ -145,7 +154,8 @@ def test_arithmetic_on_shapes_folds_and_leaves_the_batch_free(batch: Any, tmp_pa
         ([-1, 192], "b", [0, 192]),
     ],
 )
-def test_a_batch_size_in_a_reshape_is_freed(target: list[int], batch: Any, expected: list[int], tmp_path: Path) -> None:
+def test_batch_size_in_reshape_is_freed(target: list[int], batch: Any, expected: list[int], tmp_path: Path) -> None:
+    """A batch size that a Reshape names is freed."""
     proto = model(
         [node("Reshape", ["x", "s"], ["y"], name="r")], initializers=[tensor("s", target)], shape=(batch, 3, 8, 8)
     )
@@ -155,8 +165,9 @@ def test_a_batch_size_in_a_reshape_is_freed(target: list[int], batch: Any, expec
     np.testing.assert_array_equal(run(to_proto(graph), x)["y"].reshape(-1), x.reshape(-1))
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("batch", [2, "b"])
-def test_a_zero_that_stood_for_nothing_comes_to_stand_for_the_batch(batch: Any, tmp_path: Path) -> None:
+def test_reshape_zero_becomes_batch(batch: Any, tmp_path: Path) -> None:
     """Newer exporters set allowzero on every Reshape, and name all sizes."""
     nodes = [node("Reshape", ["x", "s"], ["y"], name="r", allowzero=1)]
     target = [2, 192] if batch == 2 else [-1, 192]
@@ -165,7 +176,9 @@ def test_a_zero_that_stood_for_nothing_comes_to_stand_for_the_batch(batch: Any, 
     assert attribute(graph.node("r"), "allowzero") == 0
 
 
-def test_the_batch_axis_is_followed_through_a_transpose(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_batch_through_a_transpose(tmp_path: Path) -> None:
+    """The batch axis is followed through a Transpose."""
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]),
         node("Reshape", ["t", "s"], ["r"], name="r"),
@@ -177,7 +190,9 @@ def test_the_batch_axis_is_followed_through_a_transpose(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(to_proto(graph), x)["y"], x.reshape(4, 3, 64))
 
 
-def test_channel_shuffle_of_a_fixed_batch_works_for_any(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_channel_shuffle_of_a_fixed_batch(tmp_path: Path) -> None:
+    """A channel shuffle of a fixed batch works for any batch."""
     nodes = [
         node("Reshape", ["x", "split"], ["a"]),
         node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
@@ -201,8 +216,10 @@ MIXING: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", MIXING)
-def test_what_mixes_the_images_of_a_batch_is_refused(name: str, tmp_path: Path) -> None:
+def test_mixing_images_is_refused(name: str, tmp_path: Path) -> None:
+    """What mixes the images of a batch is refused."""
     nodes, stored = MIXING[name]
     with pytest.raises(InvalidModel) as caught:
         read(save(model(nodes, initializers=stored, shape=(1, 3, 8, 8)), tmp_path))
@@ -215,6 +232,7 @@ ONE_OR_MANY: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", ONE_OR_MANY)
 def test_what_mixes_many_images_and_not_one(name: str, tmp_path: Path) -> None:
     """A file for one image is taken for each by itself; in one for many, the same node mixes them."""
@@ -228,7 +246,9 @@ def test_what_mixes_many_images_and_not_one(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(to_proto(graph), x)["y"], expected)
 
 
-def test_a_constant_for_each_image_of_a_batch_is_refused(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_constant_for_each_image_is_refused(tmp_path: Path) -> None:
+    """A constant that differs for each image of the batch is refused."""
     proto = model(
         [node("Add", ["x", "w"], ["y"], name="bad")], initializers=[weight("w", 4, 3, 1, 1)], shape=(4, 3, 8, 8)
     )
@@ -236,6 +256,7 @@ def test_a_constant_for_each_image_of_a_batch_is_refused(tmp_path: Path) -> None
         read(save(proto, tmp_path))
 
 
+@pytest.mark.golden
 def test_identities_go_and_outputs_keep_their_names(tmp_path: Path) -> None:
     nodes = [
         node("Identity", ["x"], ["a"]),
@@ -250,14 +271,18 @@ def test_identities_go_and_outputs_keep_their_names(tmp_path: Path) -> None:
     assert graph.node("relu").outputs[0].name == "y"
 
 
-def test_an_identity_that_names_an_output_twice_stays(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_identity_that_names_an_output_twice(tmp_path: Path) -> None:
+    """An Identity that gives an output a second name stays."""
     nodes = [node("Relu", ["x"], ["y"]), node("Identity", ["y"], ["z"])]
     assert operators(check(model(nodes, outputs=("y", "z")), tmp_path)) == ["Relu", "Identity"]
     only = model([node("Identity", ["x"], ["y"])])
     assert operators(check(only, tmp_path)) == ["Identity"]
 
 
-def test_a_weight_shared_through_identities_is_one_initializer(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_weight_shared_through_identities(tmp_path: Path) -> None:
+    """A weight that is shared through Identity nodes is one initializer."""
     nodes = [
         node("Identity", ["w"], ["w2"]),
         node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
@@ -268,7 +293,9 @@ def test_a_weight_shared_through_identities_is_one_initializer(tmp_path: Path) -
     assert len(graph.initializers["w"].uses()) == 2
 
 
-def test_a_weight_viewed_twice_alike_is_one_initializer_under_its_name(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_equal_views_fold_to_one_initializer(tmp_path: Path) -> None:
+    """Equal views of a weight are one initializer, under the weight's name."""
     nodes = [
         node("Unsqueeze", ["w", "a1"], ["v1"]),
         node("Mul", ["x", "v1"], ["m"]),
@@ -280,7 +307,9 @@ def test_a_weight_viewed_twice_alike_is_one_initializer_under_its_name(tmp_path:
     assert {name: shape_of(value) for name, value in graph.initializers.items()} == {"w": (3, 1, 1)}
 
 
-def test_a_view_of_a_weight_that_is_read_otherwise_too_stays_a_node(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_view_of_a_shared_weight_stays(tmp_path: Path) -> None:
+    """A view of a weight that is read otherwise too stays a node."""
     nodes = [
         node("MatMul", ["x", "w"], ["a"]),
         node("Transpose", ["w"], ["wt"]),
@@ -291,6 +320,7 @@ def test_a_view_of_a_weight_that_is_read_otherwise_too_stays_a_node(tmp_path: Pa
     assert set(graph.initializers) == {"w"}
 
 
+@pytest.mark.golden
 def test_arithmetic_on_weights_folds(tmp_path: Path) -> None:
     nodes = [
         node("Sqrt", ["v"], ["root"]),
@@ -302,14 +332,18 @@ def test_arithmetic_on_weights_folds(tmp_path: Path) -> None:
     np.testing.assert_allclose(array_of(graph.initializers["scaled"]), numpy_helper.to_array(stored[0]) / 2)
 
 
-def test_a_division_by_zero_while_folding_is_the_files_fault(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_division_by_zero_is_refused(tmp_path: Path) -> None:
+    """A division by zero while folding is the file's fault."""
     nodes = [node("Div", ["a", "b"], ["s"], name="div"), node("Reshape", ["x", "s"], ["y"])]
     with pytest.raises(InvalidModel, match="Div of constants cannot be computed") as caught:
         read(save(model(nodes, initializers=[tensor("a", [8, 8]), tensor("b", [0, 1])]), tmp_path))
     assert caught.value.problems[0].place.endswith(": div")
 
 
-def test_a_tensor_read_in_two_roles_gets_a_copy_for_each(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_tensor_in_two_roles_is_copied(tmp_path: Path) -> None:
+    """A tensor that is read in two roles gets a copy for each."""
     stored = [tensor("ones", [1, 1, 1], np.float32), tensor("zeros", [0, 0, 0], np.float32)]
     bn = node("BatchNormalization", ["x", "ones", "zeros", "zeros", "ones"], ["y"])
     graph = check(model([bn], initializers=stored), tmp_path)
@@ -317,7 +351,9 @@ def test_a_tensor_read_in_two_roles_gets_a_copy_for_each(tmp_path: Path) -> None
     assert names == ["x", "ones", "zeros", "zeros.statistic", "ones.statistic"]
 
 
-def test_sizes_of_a_resize_become_scales_or_spatial_sizes(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_sizes_of_resize_leave_the_batch(tmp_path: Path) -> None:
+    """The sizes of a Resize become scales, or sizes of its spatial axes."""
     for target, whole in (([1, 3, 14, 21], True), ([1, 3, 13, 9], False)):
         proto = model(
             [node("Resize", ["x", "", "", "s"], ["y"], mode="linear")],
@@ -331,7 +367,9 @@ def test_sizes_of_a_resize_become_scales_or_spatial_sizes(tmp_path: Path) -> Non
         np.testing.assert_allclose(run(to_proto(graph), x)["y"][1:], run(proto, x[1:])["y"], atol=1e-6)
 
 
-def test_dead_nodes_and_unused_weights_are_left_out_and_told(tmp_path: Path) -> None:
+@pytest.mark.golden
+def test_dead_nodes_and_weights_are_noted(tmp_path: Path) -> None:
+    """Nodes and weights that no output needs are left out, with a note."""
     nodes = [node("Relu", ["x"], ["y"]), node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["d"])]
     graph = check(model(nodes, initializers=[weight("w", 3, 3, 1, 1), weight("unused", 7)]), tmp_path)
     assert operators(graph) == ["Relu"]
@@ -339,6 +377,7 @@ def test_dead_nodes_and_unused_weights_are_left_out_and_told(tmp_path: Path) -> 
     assert graph.notes == ("left out 2 nodes that no output needs",)
 
 
+@pytest.mark.golden
 def test_weights_listed_as_inputs_are_weights(tmp_path: Path) -> None:
     proto = model([node("Conv", ["x", "w"], ["y"])], initializers=[weight("w", 2, 3, 3, 3)])
     proto.graph.input.insert(0, helper.make_tensor_value_info("w", 1, (2, 3, 3, 3)))
@@ -347,6 +386,7 @@ def test_weights_listed_as_inputs_are_weights(tmp_path: Path) -> None:
     assert [value.name for value in graph.model.graph.inputs] == ["x"]
 
 
+@pytest.mark.golden
 def test_every_attribute_is_written_down(tmp_path: Path) -> None:
     nodes = [node("Conv", ["x", "w"], ["c"], name="conv"), node("Transpose", ["c"], ["y"], name="t")]
     nodes[1].attribute.append(helper.make_attribute("perm", [0, 1, 3, 2]))
@@ -361,18 +401,22 @@ def test_every_attribute_is_written_down(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.golden
 def test_nodes_out_of_order_are_sorted(tmp_path: Path) -> None:
     nodes = [node("Relu", ["a"], ["y"]), node("Sigmoid", ["x"], ["a"])]
     assert operators(read(save(model(nodes), tmp_path))) == ["Sigmoid", "Relu"]
 
 
+@pytest.mark.golden
 def test_the_size_given_wins_over_the_files(tmp_path: Path) -> None:
     proto = model([node("Conv", ["x", "w"], ["y"])], initializers=[weight("w", 2, 3, 3, 3)], shape=(1, 3, 8, 8))
     graph = read(save(proto, tmp_path), input_size=(20, 10))
     assert shape_of(graph.outputs[0]) == (None, 2, 18, 8)
 
 
-def test_sizes_computed_from_the_image_itself_are_refused(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_sizes_computed_from_pixels_are_refused(tmp_path: Path) -> None:
+    """Sizes that are computed from the image's content are refused."""
     nodes = [
         node("Reshape", ["x", "flat"], ["f"]),
         node("Cast", ["f"], ["i"], to=7, name="cast"),

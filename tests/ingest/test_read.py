@@ -36,6 +36,7 @@ def onnx_bytes() -> bytes:
     return model([node], initializers=[weight("w", 2, 3, 3, 3)]).SerializeToString()
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ["net.onnx", "net.prototxt", "net", "net.pt", "näme with spaces.bin"])
 def test_onnx_is_told_by_content(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -44,6 +45,7 @@ def test_onnx_is_told_by_content(name: str, tmp_path: Path) -> None:
     assert [node.op_type for node in read(str(path)).nodes] == ["Conv"]
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ["net.prototxt", "net.onnx", "net.txt"])
 @pytest.mark.parametrize("text", [PROTOTXT, PROTOTXT.replace("\n", "\r\n"), "# caf\xe9\n" + PROTOTXT])
 def test_prototxt_is_told_by_content(name: str, text: str, tmp_path: Path) -> None:
@@ -54,12 +56,14 @@ def test_prototxt_is_told_by_content(name: str, text: str, tmp_path: Path) -> No
     assert shape_of(graph.outputs[0]) == (None, 4, 32, 24)
 
 
+@pytest.mark.golden
 def test_a_bare_name_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net.onnx").write_bytes(onnx_bytes())
     monkeypatch.chdir(tmp_path)
     assert read("net.onnx").input.name == "x"
 
 
+@pytest.mark.golden
 def test_a_packaged_network_goes_by_name() -> None:
     assert read("zoo:mobilenetv2", input_size=(64, 64)).nodes
     with pytest.raises(InvalidModel, match='no packaged backbone "mobilenetv9"'):
@@ -76,6 +80,7 @@ class _Harmful:
         return os.mkdir, (str(self.mark),)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("name", ["net.pt", "net.onnx", "net.prototxt"])
 def test_a_pickle_is_refused_and_never_loaded(name: str, protocol: int, tmp_path: Path) -> None:
@@ -87,6 +92,7 @@ def test_a_pickle_is_refused_and_never_loaded(name: str, protocol: int, tmp_path
     assert not mark.exists()
 
 
+@pytest.mark.abuse
 def test_a_torch_archive_is_refused_with_advice(tmp_path: Path) -> None:
     path, mark = tmp_path / "net.pt", tmp_path / "ran"
     with zipfile.ZipFile(path, "w") as archive:
@@ -126,6 +132,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_refused_with_advice(name: str, tmp_path: Path) -> None:
     content, reason = OTHERS[name]
@@ -140,6 +147,7 @@ def test_other_files_are_refused_with_advice(name: str, tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.abuse
 @pytest.mark.timeout(10)
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
@@ -156,14 +164,17 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
             read(path)
 
 
+@pytest.mark.abuse
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
+    """A file that may not be read is named in the error."""
     path = save(model([helper.make_node("Relu", ["x"], ["y"])]), tmp_path)
     path.chmod(0)
     with pytest.raises(InvalidModel, match="Permission denied"):
         read(path)
 
 
+@pytest.mark.abuse
 def test_limits_reach_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(onnx_bytes())
@@ -171,6 +182,7 @@ def test_limits_reach_the_reader(tmp_path: Path) -> None:
         read(path, limits=Limits(file_bytes=10))
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("size", [(0, 5), (5, -1)])
 def test_a_silly_input_size_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
@@ -179,6 +191,7 @@ def test_a_silly_input_size_is_refused(size: tuple[int, int], tmp_path: Path) ->
         read(path, input_size=size)
 
 
+@pytest.mark.properties
 def test_reading_does_not_load_torch(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(onnx_bytes())

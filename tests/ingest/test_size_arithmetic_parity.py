@@ -19,8 +19,6 @@ from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.onnx_file.passes import fold_constants
 from trunkline.ingest.read import read
 
-pytestmark = pytest.mark.parity
-
 node = helper.make_node
 
 
@@ -36,6 +34,7 @@ def operators(graph: Graph) -> list[str]:
     return [node.op_type for node in graph.nodes]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -79,9 +78,10 @@ def arithmetic(draw: st.DrawFn) -> list[onnx.NodeProto]:
     return [*nodes, node("Identity", [known[-1]], ["s"])]
 
 
+@pytest.mark.properties
 @settings(max_examples=40, deadline=None)
 @given(steps=arithmetic())
-def test_any_arithmetic_on_sizes_is_folded_properties(steps: list[onnx.NodeProto], tmp_path_factory: Any) -> None:
+def test_any_arithmetic_on_sizes_is_folded(steps: list[onnx.NodeProto], tmp_path_factory: Any) -> None:
     """The number is made a size of 0 to 3 pixels, by which the image is padded."""
     nodes = [
         node("Shape", ["x"], ["shape"]),
@@ -111,6 +111,7 @@ def test_any_arithmetic_on_sizes_is_folded_properties(steps: list[onnx.NodeProto
     assert_close(run(to_proto(graph), image(2, 3, 8, 8)), expected)
 
 
+@pytest.mark.parity
 def test_sizes_out_of_several_outputs(tmp_path: Path) -> None:
     nodes = [
         node("Shape", ["x"], ["shape"], start=2),
@@ -122,8 +123,9 @@ def test_sizes_out_of_several_outputs(tmp_path: Path) -> None:
     assert shape_of(check(save(proto, tmp_path)).outputs[0]) == (None, 3, 6, 4)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("op", ["Resize", "MaxPool", "GatherElements"])
-def test_sizes_by_operators_that_work_number_by_number(op: str, tmp_path: Path) -> None:
+def test_sizes_by_elementwise_operators(op: str, tmp_path: Path) -> None:
     """None of them is made for sizes; all of them have been seen to compute some."""
     steps = {
         "Resize": [node("Resize", ["row", "", "twice"], ["found"], mode="nearest", nearest_mode="floor")],
@@ -145,9 +147,8 @@ def test_sizes_by_operators_that_work_number_by_number(op: str, tmp_path: Path) 
     check(save(model(nodes, initializers=stored, shape=("n", 3, 4, 9)), tmp_path))
 
 
-def test_slow_arithmetic_on_many_numbers_is_left_to_the_runtime(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parity
+def test_slow_arithmetic_is_left_to_the_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A constant map that is resized is no setting: it may stay a node, and is not computed number by number."""
     nodes = [node("Resize", ["c", "", "twice"], ["big"], mode="linear"), node("Add", ["x", "big"], ["y"])]
     stored = [weight("c", 1, 3, 4, 4), tensor("twice", [1, 1, 2, 2], np.float32)]
@@ -155,7 +156,9 @@ def test_slow_arithmetic_on_many_numbers_is_left_to_the_runtime(
     assert operators(check(save(model(nodes, initializers=stored), tmp_path))) == ["Resize", "Add"]
 
 
-def test_more_slow_arithmetic_than_is_allowed_is_refused_abuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.abuse
+def test_too_much_slow_arithmetic_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More slow arithmetic than is allowed is refused where its result is needed."""
     monkeypatch.setattr(fold_constants, "_SLOW_ELEMENTS", 100)
     nodes = [
         node("MaxPool", ["c"], ["m"], kernel_shape=[1]),
@@ -169,20 +172,24 @@ def test_more_slow_arithmetic_than_is_allowed_is_refused_abuse(tmp_path: Path, m
         read(save(model(nodes, initializers=[*stored, tensor("four", [4])]), tmp_path))
 
 
-def test_an_empty_part_of_an_image_is_refused_still(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_empty_part_of_image_is_refused(tmp_path: Path) -> None:
+    """An empty part of the image is refused."""
     nodes = [node("Slice", ["x", "start", "end", "axis"], ["y"])]
     stored = [tensor("start", [9]), tensor("end", [12]), tensor("axis", [2])]
     with pytest.raises(InvalidModel, match="is empty"):
         read(save(model(nodes, initializers=stored), tmp_path))
 
 
-def test_a_gather_of_places_in_the_batch_mixes_images(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_gather_along_the_batch_is_refused(tmp_path: Path) -> None:
     """Control for the pooling above: there the places are rows and columns, here the first axis is named too."""
     nodes = [node("GatherND", ["x", "places"], ["y"])]
     with pytest.raises(InvalidModel, match="mixes the images"):
         read(save(model(nodes, initializers=[tensor("places", np.zeros((97, 1)))]), tmp_path))
 
 
+@pytest.mark.parity
 def test_slices_that_cut_nothing_go(tmp_path: Path) -> None:
     """And one that takes out of a Concat what was put in; the last takes parts of two, and stays."""
     nodes = [
@@ -200,7 +207,9 @@ def test_slices_that_cut_nothing_go(tmp_path: Path) -> None:
     assert operators(graph) == ["Relu", "Concat", "Neg", "Slice", "Add"]
 
 
-def test_an_output_that_is_such_a_slice_keeps_its_name(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_idle_slice_as_output_keeps_its_name(tmp_path: Path) -> None:
+    """An output that is made by a Slice that cuts nothing keeps its name."""
     nodes = [node("Relu", ["x"], ["r"]), node("Slice", ["r", "zero", "end", "axis"], ["y"])]
     stored = [tensor("zero", [0]), tensor("end", [8]), tensor("axis", [2])]
     graph = check(save(model(nodes, initializers=stored), tmp_path))

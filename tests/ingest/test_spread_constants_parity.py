@@ -69,14 +69,16 @@ def check(proto: onnx.ModelProto, graph: Graph, batches: tuple[int, ...] = (1, 2
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_was_found_computes_the_same(name: str) -> None:
+def test_files_from_the_field(name: str) -> None:
+    """A file from the field computes what onnxruntime does."""
     graph = read(CORPUS / name)
     check(onnx.load(CORPUS / name), graph)
     left = FILES[name]
     assert not left or [item.op_type for item in graph.nodes] == left
 
 
-def test_a_class_token_keeps_its_name_and_trains(tmp_path: Path) -> None:
+def test_class_token_keeps_name_and_trains(tmp_path: Path) -> None:
+    """A class token that a file repeats for each image keeps its name and trains."""
     graph = read(CORPUS / "field/runtime_batch_expand/vit_cls_expand.onnx")
     token = graph.initializers["cls_token"]
     assert role_of(token) == "parameter" and shape_of(token) == (1, 1, 16)
@@ -86,7 +88,7 @@ def test_a_class_token_keeps_its_name_and_trains(tmp_path: Path) -> None:
     assert gradient is not None and torch.equal(gradient, torch.full_like(gradient, 3.0))
 
 
-def test_numbers_that_are_none_do_not_reach_the_constant(tmp_path: Path) -> None:
+def test_nan_does_not_reach_the_constant(tmp_path: Path) -> None:
     """The truth value by which it is chosen may be of an infinity, or of no number at all."""
     path = CORPUS / "field/runtime_batch_expand/zeros_pad_channels.onnx"
     x = np.full((2, 3, 32, 32), np.nan, np.float32)
@@ -142,7 +144,7 @@ def test_a_token_that_is_repeated_further(batch: int | str, tmp_path: Path) -> N
     check(proto, read(save(proto, tmp_path)), (1, 3) if batch != 4 else (4, 8))
 
 
-def test_a_mask_for_every_window_is_repeated_once(tmp_path: Path) -> None:
+def test_mask_for_every_window(tmp_path: Path) -> None:
     """Windows of all images in one axis, and a mask for each window, repeated for each image."""
     nodes = [
         node("Reshape", ["x", "windows"], ["w"]),
@@ -163,14 +165,15 @@ def test_a_mask_for_every_window_is_repeated_once(tmp_path: Path) -> None:
     assert sum(is_weight(value) for value in graph.initializers.values()) == 1
 
 
-def test_a_grid_to_sample_at_is_given_for_each_image(tmp_path: Path) -> None:
+def test_grid_for_each_image(tmp_path: Path) -> None:
+    """A stored grid to sample at is given for each image."""
     grid = np.random.default_rng(0).uniform(-1, 1, (1, 5, 5, 2))
     nodes = [node("GridSample", ["x", "grid"], ["y"])]
     proto = model(nodes, initializers=[tensor("grid", grid, np.float32)], shape=(1, 3, 8, 8))
     check(proto, read(save(proto, tmp_path)))
 
 
-def test_zeros_like_a_large_map_take_no_room_for_trial_batches(tmp_path: Path) -> None:
+def test_zeros_like_a_map_take_no_memory(tmp_path: Path) -> None:
     """A hundred images of this size would be more than may be computed while reading."""
     nodes = [
         node("Shape", ["x"], ["s"]),
@@ -184,7 +187,8 @@ def test_zeros_like_a_large_map_take_no_room_for_trial_batches(tmp_path: Path) -
     assert shape_of(stored) == (1, 4, 512, 512) and role_of(stored) == "static"
 
 
-def test_an_output_that_is_alike_for_every_image_is_refused(tmp_path: Path) -> None:
+def test_output_without_the_image_is_refused(tmp_path: Path) -> None:
+    """An output that does not depend on the image is refused."""
     nodes = [
         node("Shape", ["x"], ["s"]),
         node("ConstantOfShape", ["s"], ["z"]),

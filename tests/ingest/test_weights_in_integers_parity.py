@@ -21,8 +21,6 @@ from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.verbs.convert import convert
 
-pytestmark = pytest.mark.parity
-
 node = helper.make_node
 
 RANGES = {
@@ -72,16 +70,19 @@ def convolution(
     return proto
 
 
-def test_the_file_of_a_public_report_is_read(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_file_of_a_public_report(tmp_path: Path) -> None:
+    """The file of a public report is read."""
     graph = check(onnx.load(field("weight_only_int8")), tmp_path, 216)
     assert [node.op_type for node in graph.nodes] == ["Conv", "Relu"]
     assert graph.notes == ("weights stored as int8 are read as the float32 they stand for",)
     assert set(graph.initializers) == {"w1"}
 
 
+@pytest.mark.properties
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_every_granularity_of_every_type_properties(data: st.DataObject, tmp_path_factory: Any) -> None:
+def test_every_granularity_of_every_type(data: st.DataObject, tmp_path_factory: Any) -> None:
     kind = data.draw(st.sampled_from(sorted(RANGES)))
     axis = data.draw(st.integers(-4, 3))
     sizes = [4, 5, 3, 3]
@@ -97,18 +98,22 @@ def test_every_granularity_of_every_type_properties(data: st.DataObject, tmp_pat
     check(convolution(kind, scale, zero, **attributes), tmp_path_factory.mktemp("q"), 180)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("opset", [10, 13, 19])
 def test_older_opsets_have_the_operator_too(opset: int, tmp_path: Path) -> None:
     check(convolution(TensorProto.INT8, 0.02, 3, opset=opset, width=3), tmp_path, 108)
 
 
-def test_four_bits_in_a_file_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_four_bits_in_external_data(tmp_path: Path) -> None:
+    """Weights of 4 bits may lie in a file of their own."""
     proto = convolution(TensorProto.INT4, np.full(4, 0.1), axis=0)
     expected = array_of(read(save(proto, tmp_path)).initializers["w"])
     onnx.save(proto, tmp_path / "outside.onnx", save_as_external_data=True, location="outside.data", size_threshold=0)
     assert np.array_equal(array_of(read(tmp_path / "outside.onnx").initializers["w"]), expected)
 
 
+@pytest.mark.parity
 def test_weights_that_training_rounded_are_rounded(tmp_path: Path) -> None:
     """What training for quantisation leaves: float weights behind QuantizeLinear and DequantizeLinear."""
     nodes = [
@@ -122,7 +127,9 @@ def test_weights_that_training_rounded_are_rounded(tmp_path: Path) -> None:
     assert not np.array_equal(array_of(graph.initializers["w"]), numpy_helper.to_array(stored[0]))
 
 
-def test_nodes_that_read_the_same_numbers_share_a_weight(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_readers_of_same_numbers_share_a_weight(tmp_path: Path) -> None:
+    """Nodes that read the same numbers in the same way share one weight."""
     nodes = [
         node("DequantizeLinear", ["w", "scale"], ["a"]),
         node("DequantizeLinear", ["w", "scale"], ["b"]),
@@ -134,7 +141,9 @@ def test_nodes_that_read_the_same_numbers_share_a_weight(tmp_path: Path) -> None
     assert [value.name for node in graph.nodes for value in node.inputs[1:] if value is not None] == ["w", "w"]
 
 
-def test_numbers_that_are_cast_and_scaled_by_hand(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_numbers_cast_and_scaled_by_hand(tmp_path: Path) -> None:
+    """A Cast, a Sub and a Mul of stored whole numbers become one weight."""
     nodes = [
         node("Cast", ["w"], ["float"], to=1),
         node("Sub", ["float", "zero"], ["centred"]),
@@ -147,11 +156,14 @@ def test_numbers_that_are_cast_and_scaled_by_hand(tmp_path: Path) -> None:
     assert '"wide"' in graph.notes[0]
 
 
-def test_a_table_of_bytes_that_is_no_weight_stays_a_constant(tmp_path: Path) -> None:
+@pytest.mark.parity
+def test_table_of_bytes_stays_constant(tmp_path: Path) -> None:
+    """A table of bytes that is no weight stays a constant."""
     nodes = [node("Cast", ["mask"], ["float"], to=1), node("Mul", ["x", "float"], ["y"])]
     check(model(nodes, initializers=[tensor("mask", np.eye(8), np.uint8)]), tmp_path, 0)
 
 
+@pytest.mark.parity
 def test_the_converted_file_holds_floats(tmp_path: Path) -> None:
     result = convert(save(convolution(TensorProto.INT8, 0.02), tmp_path), tmp_path / "out.onnx", parity_inputs=2)
     assert result.export.parity.passed
@@ -159,7 +171,9 @@ def test_the_converted_file_holds_floats(tmp_path: Path) -> None:
     assert stored == {"w": TensorProto.FLOAT}
 
 
-def test_quantised_values_are_refused_with_what_to_give(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_quantised_values_are_refused(tmp_path: Path) -> None:
+    """A network whose values are quantised is refused, with what to give instead."""
     nodes = [
         node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
         node("DequantizeLinear", ["q", "scale", "zero"], ["rounded"]),
@@ -173,6 +187,7 @@ def test_quantised_values_are_refused_with_what_to_give(tmp_path: Path) -> None:
     assert [problem.place.split(": ")[-1] for problem in caught.value.problems] == ["q", "rounded"]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("scale", "zero", "attributes", "message"),
     [
@@ -184,9 +199,10 @@ def test_quantised_values_are_refused_with_what_to_give(tmp_path: Path) -> None:
         (np.full(4, 0.1), np.zeros(5, np.int64), {"axis": 0}, r"zero point is \[5\]"),
     ],
 )
-def test_what_does_not_fit_is_refused_abuse(
+def test_unfit_operands_are_refused(
     scale: Any, zero: Any, attributes: dict[str, int], message: str | None, tmp_path: Path
 ) -> None:
+    """Scales and zero points that do not fit are refused."""
     path = save(convolution(TensorProto.INT8, scale, zero, **attributes), tmp_path)
     if message is None:
         assert read(path)

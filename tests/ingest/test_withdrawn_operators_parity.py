@@ -15,8 +15,6 @@ from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.ingest.read import read
 from trunkline.verbs.inspect import inspect
 
-pytestmark = pytest.mark.parity
-
 CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("ImageScaler", {"scale": 2.0, "bias": [1.0, 2.0, 3.0]}, ["Mul", "Add"]),
     ("ImageScaler", {"bias": [1.0, 2.0, 3.0]}, ["Mul", "Add"]),
@@ -35,6 +33,7 @@ def withdrawn(op: str, attributes: dict[str, Any], opset: int = 7) -> onnx.Model
     return model(nodes, initializers=[weight("w", 2, 3, 1, 1)], opset=opset)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("op", "attributes", "expected"), CASES)
 def test_it_computes_what_onnxruntime_does(
     op: str, attributes: dict[str, Any], expected: list[str], tmp_path: Path
@@ -47,13 +46,16 @@ def test_it_computes_what_onnxruntime_does(
     assert inspect(graph).stored.trainable == 6
 
 
-def test_the_file_of_a_public_report_is_read() -> None:
+@pytest.mark.parity
+def test_file_of_a_public_report() -> None:
+    """The file of a public report is read."""
     path = field("coreml_imagescaler")
     graph, x = read(path), image(1, 3, 32, 32)
     assert_close(run(to_proto(graph), x), run(onnx.load(path), x))
     assert inspect(graph).stored.trainable == 224
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("op", "attributes", "message"),
     [
@@ -66,21 +68,25 @@ def test_the_file_of_a_public_report_is_read() -> None:
         ("Scale", {"size": 1.0}, 'attribute "size"'),
     ],
 )
-def test_what_does_not_fit_is_refused_abuse(op: str, attributes: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_unfit_attributes_are_refused(op: str, attributes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """Attributes that do not fit are refused."""
     path = save(withdrawn(op, attributes), tmp_path)
     with pytest.raises(InvalidModel, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("inputs", [["x", "x"], [""]])
-def test_another_number_of_inputs_is_refused_abuse(inputs: list[str], tmp_path: Path) -> None:
+def test_other_input_counts_are_refused(inputs: list[str], tmp_path: Path) -> None:
+    """Another number of inputs than one is refused."""
     proto = withdrawn("Affine", {})
     proto.graph.node[0].input[:] = inputs
     with pytest.raises(InvalidModel, match="one input and one output"):
         read(save(proto, tmp_path))
 
 
+@pytest.mark.abuse
 def test_a_newer_opset_has_no_such_operator(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp, match="ImageScaler: this operator is not supported"):
         read(save(withdrawn("ImageScaler", {"bias": [1.0] * 3}, opset=10), tmp_path))

@@ -1,9 +1,10 @@
-"""Golden and abuse: a report is written from JSON files alone, inert, and blames the file that is wrong."""
+"""A report is written from JSON files alone, inert, and blames the file that is wrong."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,13 @@ BENCH = {
     ],
     "ratios": [{"name": "y", "speed_up": 2.0}, {"name": "z", "speed_up": 0.5}],
 }
-POLICY = {"units": ["u", "v"], "tasks": ["a", "b"], "probabilities": [[[0.2, 0.3, 0.5]] * 2] * 2}
+POLICY = {
+    "method": "automtl",
+    "options": ["shared", "own", "skip"],
+    "units": ["u", "v"],
+    "tasks": ["a", "b"],
+    "probabilities": [[[0.2, 0.3, 0.5]] * 2] * 2,
+}
 
 
 def write(run: Path, **files: object) -> Path:
@@ -45,7 +52,7 @@ def write(run: Path, **files: object) -> Path:
     return run
 
 
-def _unsteady(name: str) -> dict:
+def _unsteady(name: str) -> dict[str, Any]:
     """The measurement with one model that is not steady."""
     models = [
         {**model, "stable": False, "reason": f"{name} was disturbed"} if model["name"] == name else {**model}
@@ -56,6 +63,7 @@ def _unsteady(name: str) -> dict:
 
 @pytest.mark.golden
 def test_costs_of_backbone_and_heads() -> None:
+    """Apart, and as parts of independent ones."""
     rows = {row[0]: row[1:] for row in cost_table(SEARCH).rows}
     assert rows["backbone"] == ("4.0", "8.0", "0.500", "2.0", "4.0", "0.500")
     assert rows["heads"][:3] == ("1.0", "1.0", "1.000")
@@ -64,8 +72,9 @@ def test_costs_of_backbone_and_heads() -> None:
 
 @pytest.mark.golden
 def test_accuracy_shows_models_and_change() -> None:
+    """A column a model; what Δ is against has none."""
     splits = {"report": {"split": "test", "samples": 7}}
-    values = (("model", 0.5), ("independent", 0.4))
+    values = (("model", 0.5), ("single-task", 0.4))
     models = [{"name": n, "metrics": {"a": {"miou": v}}, "splits": splits, "alike": True} for n, v in values]
     table = accuracy_table(models, {"model": {"a": 25.0, "mean": 25.0}})
     assert table.rows == (("a miou", "0.5", "0.4"), ("Δ mean (%)", "+25.00", "–"))
@@ -95,6 +104,7 @@ def test_unstable_latency_is_marked() -> None:
 
 @pytest.mark.golden
 def test_unstable_baseline_marks_all_ratios() -> None:
+    """They all rest on it."""
     table = latency_table(_unsteady("x"))
     assert table.rows == (
         ("x", "2.00 ?", "1.00–3.00 ?", "1.00", "1.000", "1.000", "9"),
@@ -107,6 +117,7 @@ def test_unstable_baseline_marks_all_ratios() -> None:
 
 @pytest.mark.golden
 def test_unknown_macs_are_called_unknown() -> None:
+    """With advice where to learn why."""
     unknown = dict.fromkeys(("macs", "macs_ratio", "time_over_bound"))
     models = [BENCH["models"][0], {**BENCH["models"][1], **unknown}]
     table = latency_table({**BENCH, "models": models})
@@ -129,6 +140,7 @@ def test_report_explains_what_is_unstable(tmp_path: Path) -> None:
 
 @pytest.mark.golden
 def test_steady_report_has_no_marks(tmp_path: Path) -> None:
+    """Nor a note."""
     content = write_report(write(tmp_path, bench=BENCH)).path.read_text()
     assert "?" not in content and "unstable" not in content
 
@@ -144,6 +156,7 @@ def test_names_stay_inside_their_cells() -> None:
 
 @pytest.mark.golden
 def test_report_of_an_unfinished_run(tmp_path: Path) -> None:
+    """It shows what there is, and a torn last line of the log is left out."""
     records = [{"kind": "step", "phase": "pre", "step": i, "losses": {"a": 1.0 / i, "b": 0.0}} for i in range(1, 5)]
     (tmp_path / "search").mkdir()
     text = "\n".join(json.dumps(record) for record in records) + '\n{"torn'
@@ -159,6 +172,7 @@ def test_report_of_an_unfinished_run(tmp_path: Path) -> None:
 
 @pytest.mark.properties
 def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
+    """Pictures too."""
     pictures = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -169,6 +183,7 @@ def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.abuse
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    """An empty report would say nothing."""
     with pytest.raises(InvalidConfig, match="no run in this folder"):
         write_report(tmp_path)
 
@@ -177,5 +192,15 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["plan", "policy", "search", "train", "export", "bench"])
 @pytest.mark.parametrize("content", ['{"a": 1}', "[1]", '"x"', "7", "{"])
 def test_file_of_another_form_is_named(tmp_path: Path, name: str, content: str) -> None:
+    """Whatever JSON it holds."""
     with pytest.raises(InvalidConfig, match=name):
         write_report(write(tmp_path, **{name: content}))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("options", [["shared", "own"], ["shared", "own", "skip", "$half$|\n", "own@3"]])
+def test_policies_have_any_options(tmp_path: Path, options: list[str]) -> None:
+    """A method may have other options than AutoMTL's three, and call them as it likes."""
+    row = [1 / len(options)] * len(options)
+    report = write_report(write(tmp_path, policy={**POLICY, "options": options, "probabilities": [[row] * 2] * 2}))
+    assert [path.name for path in report.pictures] == ["policy.png"]

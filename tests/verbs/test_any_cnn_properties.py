@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from any_cnn import NAMES, backbone_named
-from plans import light_heads, option_of, random_plan
+from automtl_model import AutoMTL, AutoMTLOptions
+from plans import choose, light_heads, random_plan
 from torch import Tensor
 
 from trunkline.export.count import count_file
@@ -20,7 +21,6 @@ from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLOptions
 from trunkline.twins.twin import Twin
 from trunkline.verbs.build import Sharing, build
 
@@ -47,14 +47,14 @@ def searched(graph: Graph, mixing: str) -> tuple[AutoMTL, Tensor]:
     """A supermodel and the loss of its first search step."""
     options = AutoMTLOptions(mixing=mixing)  # type: ignore[arg-type]
     model = AutoMTL(graph, light_heads(graph, TASKS), TASKS, options).double().train()
-    model.begin_step(0, mode="sample")
+    model.mode("sample")
     torch.manual_seed(0)  # of dropout
     losses = [output.square().mean() for output in model(images(graph).double()).values()]
     return model, torch.stack([*losses, model.term("regularization"), model.term("cost").double()]).sum()
 
 
 def gradients(model: AutoMTL) -> dict[str, Tensor | None]:
-    return {name: weight.grad for group in model.parameter_groups().values() for name, weight in group.items()}
+    return {name: weight.grad for group in model.groups().values() for name, weight in group.items()}
 
 
 def shaken(model: AutoMTL) -> AutoMTL:
@@ -68,19 +68,15 @@ def shaken(model: AutoMTL) -> AutoMTL:
 
 def chosen(model: AutoMTL, plan: SharingPlan, x: Tensor) -> Mapping[str, Tensor]:
     """What the supermodel computes when its policy is ``plan``."""
-    logits = torch.zeros(len(model.units), len(plan.tasks), 3)
-    for i, unit in enumerate(model.units):
-        for t, task in enumerate(plan.tasks):
-            logits[i, t, option_of(plan.choice(unit.name, task))] = 1
-    model.set_policy(logits)
-    model.begin_step(0, mode="argmax")
+    choose(model, plan)
     with torch.no_grad():
         found: dict[str, Tensor] = model(x)
     return found
 
 
 @pytest.mark.parametrize("sharing", ["all", "none", "middle"])
-def test_a_model_is_built_and_costs_what_is_said(backbone: Graph, sharing: str, tmp_path: Path) -> None:
+def test_a_built_model_costs_what_is_said(backbone: Graph, sharing: str, tmp_path: Path) -> None:
+    """By the file's own count; all shared is half of none shared; and it takes any batch."""
     ways = {
         "all": Sharing(all_shared=True),
         "none": Sharing(independent=True),
@@ -102,7 +98,8 @@ def test_a_model_is_built_and_costs_what_is_said(backbone: Graph, sharing: str, 
         torch.testing.assert_close(both[task][:1], one[task], rtol=1e-4, atol=1e-4 * float(one[task].abs().max()))
 
 
-def test_a_search_step_reaches_every_weight_whichever_way_options_are_mixed(backbone: Graph) -> None:
+def test_a_search_step_reaches_every_weight(backbone: Graph) -> None:
+    """With the same gradient whichever way options are mixed."""
     found, losses = {}, []
     for mixing in ("weight", "output"):
         model, loss = searched(backbone, mixing)
@@ -118,7 +115,8 @@ def test_a_search_step_reaches_every_weight_whichever_way_options_are_mixed(back
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_plan_lowers_to_what_the_supermodel_computes_and_exports(backbone: Graph, seed: int, tmp_path: Path) -> None:
+def test_a_plan_lowers_to_its_supermodel(backbone: Graph, seed: int, tmp_path: Path) -> None:
+    """What the policy computes when it is certain is what the lowered Graph does, and the exported file."""
     heads = light_heads(backbone, TASKS)
     model, x = shaken(AutoMTL(backbone, heads, TASKS)), images(backbone)
     plan = random_plan(backbone, TASKS, seed, sharing=(0.5, 0.9)[seed])

@@ -23,7 +23,6 @@ from trunkline.pipeline.project import Project
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
-from trunkline.supermodel.methods.automtl import AutoMTL
 from trunkline.twins.twin import Twin
 from trunkline.verbs.build import Sharing, build
 from trunkline.verbs.inspect import inspect
@@ -78,9 +77,9 @@ def test_a_pipeline_starts_everything_from_the_weights_but_the_heads(tmp_path: P
     expected = stored(tmp_path)
     (tmp_path / "p.toml").write_text(PIPELINE)
     project = Project(load_config(tmp_path / "p.toml"), tmp_path / "run")
-    model = AutoMTL(project.backbone, project.heads, project.tasks, seed=3)
+    model = project.method.model
     for name, value in expected.items():
-        statistic = role_of(project.backbone.initializers[name]) == "statistic"
+        statistic = role_of(project.backbone.graph.initializers[name]) == "statistic"
         columns = [BackboneWeight(name, column=task) for task in project.tasks]
         for origin in columns if statistic else [BackboneWeight(name, instance) for instance in range(3)]:
             np.testing.assert_array_equal(model.store.at(origin).detach().numpy(), value)
@@ -101,7 +100,7 @@ def test_a_pipeline_says_what_is_missing_and_may_allow_it_abuse(tmp_path: Path) 
     assert "classifier.weight" in str(caught.value)
     (tmp_path / "p.toml").write_text("allow_missing = true\n" + PIPELINE)
     backbone = Project(load_config(tmp_path / "p.toml"), tmp_path / "run").backbone
-    assert any("lacks 4 weights" in note for note in backbone.notes)
+    assert any("lacks 4 weights" in note for note in backbone.graph.notes)
 
 
 def test_weights_that_are_not_finite_are_told_before_work_begins_abuse(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool]
 def test_each_candidate_is_the_files_of_its_name(measured: Callable[[bool], Measured]) -> None:
     """N single-task files as one candidate, the fully shared one, and the file that the run has exported."""
     content, loaded, own = measured(True)
-    assert [model["name"] for model in content["models"]] == ["independent", "all-shared", "searched"]
+    assert [model["name"] for model in content["models"]] == ["single-task", "multi-task", "model"]
     assert [model["provider"] for model in content["models"]] == [", ".join(TASKS), " ".join(TASKS), " ".join(TASKS)]
     assert content["models"][0]["region"].startswith("3 sessions one after another")
     assert len(loaded) == 5
@@ -157,7 +157,7 @@ def test_work_and_ratios_are_those_of_the_files(measured: Callable[[bool], Measu
     assert [model["time_over_bound"] for model in content["models"]] == pytest.approx([1, 1, 1])
     assert content["models"][1]["bound_ms"] == pytest.approx(together / 1e6)
     found = [(ratio["name"], ratio["against"], ratio["verdict"]) for ratio in content["ratios"]]
-    assert found == [("all-shared", "independent", "faster"), ("searched", "independent", "faster")]
+    assert found == [("multi-task", "single-task", "faster"), ("model", "single-task", "faster")]
     assert [ratio["ratio"] for ratio in content["ratios"]] == pytest.approx([together / alone, mine / alone])
     assert [ratio["speed_up"] for ratio in content["ratios"]] == pytest.approx([alone / together, alone / mine])
 

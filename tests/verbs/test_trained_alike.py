@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from trunkline.errors import InvalidConfig
-from trunkline.pipeline.config import PipelineConfig, parse_config, train_numbers
+from trunkline.pipeline.config import PipelineConfig, parse_config
 from trunkline.pipeline.project import Project
+from trunkline.recipe import Part
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
-from trunkline.sharing.units import find_units
+from trunkline.supermodel.methods.base import Found
 from trunkline.train.loop.evaluate import evaluate
 from trunkline.train.loop.trainable import TaskModel
 from trunkline.train.tasks.relative import relative_performance
@@ -27,21 +28,25 @@ from trunkline.twins.twin import Twin
 from trunkline.verbs.export import export
 from trunkline.verbs.run import run
 from trunkline.verbs.search import search
-from trunkline.verbs.train import TrainResult, relative, tasks_of, train, train_baseline, train_in
+from trunkline.verbs.train import TrainResult, relative, train, train_baseline, train_in
 
-NUMBERS = {"steps": [2, 4, 5], "alternate": [1, 1], "batch_size": 2, "eval_every": 1, "checkpoint_every": 10}
+SEARCH = {"steps": [2, 4], "alternate": [1, 1], "policy_fraction": 0.25}
+TRAIN = {
+    **{"steps": 5, "batch_size": 2, "eval_every": 1, "checkpoint_every": 10},
+    **{"optimiser": {"lr": 0.05}, "clip_norm": 1.0, "best_by": "relative"},
+}
 TASKS = ("segmentation", "depth")
 
 
 def config(**changes: Any) -> PipelineConfig:
     """Five steps at a rate that overshoots: what is best on the validation scenes is not what is last."""
     content = {
+        "preset": "demo",
         "seed": 3,
-        "policy_fraction": 0.25,
         "tasks": {name: {} for name in TASKS},
         "data": {"kind": "scenes", "size": [32, 48], "length": 8, "val_length": 2, "test_length": 3},
-        "search": {"preset": "demo", "numbers": NUMBERS},
-        "train": {"numbers": {"weight_lr": 0.05, "clip_norm": 1.0}, "best_by": "relative"},
+        "search": SEARCH,
+        "train": TRAIN,
         "bench": {"samples": 11, "limit_s": 0.05},
         "export": {"parity_inputs": 2},
     }
@@ -54,7 +59,7 @@ def project(folder: Path, **changes: Any) -> Project:
 
 def all_own(given: Project) -> SharingPlan:
     """What a search would write that gives every task its own copy of everything: instances 1, 2, … of each unit."""
-    units = find_units(given.backbone, "operator")
+    units = given.backbone.table("operator").units
     row = {task: index + 1 for index, task in enumerate(given.tasks)}
     return make_plan(given.backbone, given.tasks, {unit.name: row for unit in units}, method="automtl")
 
@@ -65,8 +70,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     given = project(tmp_path_factory.mktemp("alike"))
-    results = {name: train_baseline(given, name, quiet=True) for name in ("independent", "all-shared")}
-    results["model"] = train(given, all_own(given), quiet=True)
+    results = {name: train_baseline(given, name, quiet=True) for name in ("single-task", "multi-task")}
+    results["model"] = train(given, Found(all_own(given)), quiet=True)
     torch.set_num_threads(threads)
     return given, results
 
@@ -81,8 +86,8 @@ def records(given: Project, stage: str, kind: str) -> list[dict[str, Any]]:
 
 def test_baselines_are_who_they_are_said_to_be(trained: Trained) -> None:
     given, results = trained
-    for name, backbones in (("independent", 2), ("all-shared", 1)):
-        cost = cost_of_lowered(results[name].graph, given.backbone, given.heads, 2)
+    for name, backbones in (("single-task", 2), ("multi-task", 1)):
+        cost = cost_of_lowered(results[name].graph, given.backbone.graph, given.heads, 2)
         assert cost.backbone.parameters * 2 == cost.independent_backbone.parameters * backbones
         assert cost.backbone.macs * 2 == cost.independent_backbone.macs * backbones
         assert results[name].plan.method == name
@@ -93,26 +98,26 @@ def test_baselines_are_who_they_are_said_to_be(trained: Trained) -> None:
 def test_all_are_trained_by_the_same_numbers(trained: Trained) -> None:
     """Same steps, rates and settings; and the same samples: the first loss of a head is that of the same batch."""
     given, results = trained
-    stages = {"train-independent": "independent", "train-all-shared": "all-shared", "train": "model"}
+    stages = ("train-single-task", "train-multi-task", "train")
     rates = {stage: [(r["step"], r["lr"], r["turn"]) for r in records(given, stage, "step")] for stage in stages}
     assert [step for step, _, _ in rates["train"]] == [5]
-    assert rates["train"] == rates["train-independent"] == rates["train-all-shared"]
+    assert rates["train"] == rates["train-single-task"] == rates["train-multi-task"]
     evaluated = {stage: [(r["step"], r["split"]) for r in records(given, stage, "evaluation")] for stage in stages}
     assert evaluated["train"] == [(step, "val") for step in range(1, 6)]
-    assert evaluated["train"] == evaluated["train-independent"] == evaluated["train-all-shared"]
+    assert evaluated["train"] == evaluated["train-single-task"] == evaluated["train-multi-task"]
     training = {name: result.training for name, result in results.items()}
-    assert training["model"] == training["independent"] == training["all-shared"]
+    assert training["model"] == training["single-task"] == training["multi-task"]
     assert training["model"]["alike"] is True
 
 
 def test_a_searched_model_that_shares_nothing_is_the_baseline(trained: Trained) -> None:
     """Whatever its instances are called: same start, same batches, same steps, and so the same numbers, all of them."""
     given, results = trained
-    ours, theirs = results["model"], results["independent"]
+    ours, theirs = results["model"], results["single-task"]
     assert set(ours.weights) != set(theirs.weights)
     assert ours.metrics == theirs.metrics
     assert ours.kept.steps == theirs.kept.steps
-    assert records(given, "train", "evaluation") == records(given, "train-independent", "evaluation")
+    assert records(given, "train", "evaluation") == records(given, "train-single-task", "evaluation")
     assert set(relative(given, ours, theirs).to_json().values()) == {0.0}
 
 
@@ -120,11 +125,15 @@ def test_reported_metrics_are_those_of_the_kept_weights(trained: Trained) -> Non
     given, results = trained
     for result in results.values():
         twin = Twin(result.graph, weights=result.weights)
-        data = given.splits(train_numbers(given.config))
+        data = given.splits
         for split, expected in (("test", result.metrics), ("val", result.kept.metrics)):
-            again = evaluate(TaskModel(twin), tasks_of(given), data.evaluation(split))
+            again = evaluate(TaskModel(twin), given.losses, data.evaluation(split))
             assert flat(again) == pytest.approx(flat(expected), rel=1e-4, nan_ok=True), split
         assert flat(result.metrics) != pytest.approx(flat(result.kept.metrics), rel=1e-3)
+
+
+def with_metrics(result: TrainResult, metrics: Any) -> TrainResult:
+    return replace(result, trained=replace(result.trained, reported=metrics))
 
 
 def flat(metrics: Any) -> dict[str, float]:
@@ -134,18 +143,18 @@ def flat(metrics: Any) -> dict[str, float]:
 def test_every_single_task_model_keeps_its_own_best(trained: Trained) -> None:
     """What the log says was best for a task on the validation scenes is what its column has; a shared model has one."""
     _, results = trained
-    steps = results["independent"].kept.steps
+    steps = results["single-task"].kept.steps
     assert steps["segmentation"] != steps["depth"], "the case is too easy"
-    assert len(set(results["all-shared"].kept.steps.values())) == 1
+    assert len(set(results["multi-task"].kept.steps.values())) == 1
     assert min(steps.values()) < 5
-    content = results["independent"].to_json()
+    content = results["single-task"].to_json()
     assert {task: row["step"] for task, row in content["kept"].items()} == steps
     assert content["checkpoint"].endswith(f"post-{max(steps.values()):08d}")
 
 
 def test_the_exported_file_has_the_kept_weights(trained: Trained, tmp_path: Path) -> None:
     given, results = trained
-    result = results["independent"]
+    result = results["single-task"]
     exported = export(given, result, tmp_path / "model.onnx")
     image = given.data.test.sample(0).image[None]
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
@@ -159,33 +168,36 @@ def test_the_exported_file_has_the_kept_weights(trained: Trained, tmp_path: Path
 
 def test_a_finished_training_is_not_evaluated_again(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     given, results = trained
-    monkeypatch.setattr("trunkline.verbs.train.evaluate", None)
-    again = train_baseline(given, "independent", quiet=True)
-    assert again.metrics == results["independent"].metrics
-    assert all(np.array_equal(again.weights[name], weight) for name, weight in results["independent"].weights.items())
+    monkeypatch.setattr("trunkline.verbs.training.evaluate", None)
+    again = train_baseline(given, "single-task", quiet=True)
+    assert again.metrics == results["single-task"].metrics
+    assert all(np.array_equal(again.weights[name], weight) for name, weight in results["single-task"].weights.items())
 
 
 def test_delta_is_positive_where_the_model_is_better(trained: Trained) -> None:
     given, results = trained
-    single = results["independent"]
-    directions = {task.name: task.higher_is_better for task in tasks_of(given)}
+    single = results["single-task"]
+    directions = {task.name: task.higher_is_better for task in given.losses}
     better = {
         task: {name: value * (1.1 if directions[task].get(name, True) else 0.9) for name, value in values.items()}
         for task, values in single.metrics.items()
     }
-    delta = relative(given, replace(single, metrics=better), single)
+    delta = relative(given, with_metrics(single, better), single)
     assert delta.to_json() == pytest.approx({"segmentation": 10, "depth": 10, "mean": 10})
-    worse = relative(given, single, replace(single, metrics=better))
+    worse = relative(given, single, with_metrics(single, better))
     assert all(value < 0 for value in worse.to_json().values())
 
 
-def test_the_policy_trains_on_its_fraction_alone(tmp_path: Path) -> None:
+def test_the_policy_trains_on_its_fraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the weights, while it learns, on the rest; before, on everything."""
     for fraction, count in ((0.25, 2), (0.5, 4)):
-        given = project(tmp_path / str(count), policy_fraction=fraction)
-        data = given.splits(train_numbers(given.config))
-        pools = {name: set(source.pool.tolist()) for name, source in data.training.items()}
-        assert len(pools["train2"]) == count
-        assert pools["train1"] == pools["train"] - pools["train2"] == set(range(8)) - pools["train2"]
+        given = project(tmp_path / str(count), search={**SEARCH, "policy_fraction": fraction})
+        pre, search_phase = (found["phase"] for found in asked(monkeypatch, given))
+        parts = {turn.name: turn.data for turn in search_phase.turns}
+        pools = {name: set(given.splits.source(part).pool.tolist()) for name, part in parts.items()}
+        everything = set(given.splits.source(pre.turns[0].data).pool.tolist())
+        assert len(pools["policy"]) == count
+        assert pools["weights"] == everything - pools["policy"] == set(range(8)) - pools["policy"]
 
 
 class Asked(Exception):
@@ -201,35 +213,42 @@ def asked(monkeypatch: pytest.MonkeyPatch, given: Project) -> list[dict[str, Any
         if phase.name == "policy":
             raise Asked
 
-    monkeypatch.setattr("trunkline.verbs.search.Runner", runner)
+    monkeypatch.setattr("trunkline.verbs.work.Runner", runner)
     with pytest.raises(Asked):
         search(given, quiet=True)
     return found
 
 
 def test_the_search_trains_by_its_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loss weights of the policy's phase, the cost term's weight, splits, and a split that never reports."""
-    numbers = {**NUMBERS, "loss_weights": {"depth": 2.0}, "search_loss_weights": {"depth": 5.0}, "regularization": 0.3}
-    given = project(tmp_path, search={"preset": "demo", "numbers": numbers, "cost_weight": 0.7})
+    """Loss weights of the policy's phase, the cost term's weight, parts, and a split that never reports.
+
+    What is evaluated, saved and clipped is as in the final training.
+    """
+    numbers = {**SEARCH, "loss_weights": {"depth": 5.0}, "regularization": 0.3, "cost_weight": 0.7}
+    given = project(tmp_path, search=numbers, train={**TRAIN, "loss_weights": {"depth": 2.0}})
     pre, policy = asked(monkeypatch, given)
-    assert pre["weights"] == {"segmentation": 1.0, "depth": 2.0}
-    assert policy["weights"] == {"segmentation": 1.0, "depth": 5.0}
-    assert {task.name: task.weight for task in tasks_of(given)} == pre["weights"]
+    assert pre["weights"] == policy["weights"] == {"segmentation": 1.0, "depth": 2.0}
+    assert (pre["phase"].loss_weights, policy["phase"].loss_weights) == ({}, {"depth": 5.0})
+    assert {task.name: task.weight for task in given.losses} == pre["weights"]
     turn, weights = policy["phase"].turns
     assert turn.terms == {"regularization": 0.3, "cost": 0.7}
-    assert (turn.split, weights.split, pre["phase"].turns[0].split) == ("train2", "train1", "train")
-    assert {phase["phase"].eval_split for phase in (pre, policy)} == {"val"}
+    assert (turn.data.share, weights.data.share) == ((0.0, 0.25), (0.25, 1.0))
+    assert pre["phase"].turns[0].data == Part()
+    for phase in (pre["phase"], policy["phase"]):
+        assert (phase.eval_split, phase.eval_every, phase.checkpoint_every, phase.clip_norm) == ("val", 1, 10, 1.0)
+    assert pre["data"].source(Part()).batch_size == 2
     assert (pre["phase"].steps, policy["phase"].steps) == (2, 4)
     assert {phase["seed"] for phase in (pre, policy)} == {3}
     assert not (tmp_path / "search").exists()
 
 
 def test_the_search_records_its_split(tmp_path: Path) -> None:
-    given = project(tmp_path, policy_fraction=0.5)
+    given = project(tmp_path, search={**SEARCH, "policy_fraction": 0.5})
     search(given, quiet=True)
     found = json.loads((tmp_path / "search" / "split.json").read_text())
-    assert found == {"train1": list(given.policy_split.train1), "train2": list(given.policy_split.train2)}
-    assert sorted(found["train1"] + found["train2"]) == list(range(8))
+    shares = {"policy.policy": (0.0, 0.5), "policy.weights": (0.5, 1.0)}
+    assert found == {turn: given.splits.source(Part(share=share)).pool.tolist() for turn, share in shares.items()}
+    assert sorted(found["policy.policy"] + found["policy.weights"]) == list(range(8))
     parts = json.loads((tmp_path / "data.json").read_text())["parts"]
     assert {name: part["samples"] for name, part in parts.items()} == {"train": 8, "val": 2, "test": 3}
 
@@ -238,16 +257,17 @@ def test_a_start_from_the_search_is_marked(tmp_path: Path, monkeypatch: pytest.M
     """The model has had steps that no baseline gets: the JSON, the table and the report say so."""
     shown = []
     monkeypatch.setattr("trunkline.verbs.run.draw_predictions", lambda twin, data, *rest: shown.append(len(data)))
-    train_table = {"numbers": {"steps": [2, 4, 1]}, "start": "search", "baselines": ["independent"]}
+    train_table = {key: value for key, value in TRAIN.items() if key not in ("best_by", "clip_norm", "optimiser")}
+    train_table |= {"steps": 1, "start": "search", "baselines": ["single-task"]}
     result = run(config(train=train_table), tmp_path, quiet=True)
     content = result.to_json()
     assert shown == [3]  # scenes that report, as the metrics
-    single = json.loads((tmp_path / "train-independent.json").read_text())["metrics"]
-    directions = {task.name: task.higher_is_better for task in tasks_of(project(tmp_path))}
+    single = json.loads((tmp_path / "train-single-task.json").read_text())["metrics"]
+    directions = {task.name: task.higher_is_better for task in project(tmp_path).losses}
     assert content["delta"]["model"] == relative_performance(content["train"]["metrics"], single, directions).to_json()
     assert content["train"]["alike"] is False
     assert content["train"]["steps"] == {"search": 2 + 2, "train": 1}  # half of the policy's phase moves weights
-    baseline = json.loads((tmp_path / "train-independent.json").read_text())
+    baseline = json.loads((tmp_path / "train-single-task.json").read_text())
     assert baseline["alike"] is True
     assert baseline["steps"] == {"search": 0, "train": 1}
     report = (tmp_path / "report.md").read_text()
@@ -305,7 +325,7 @@ def test_a_search_says_what_it_found_and_training_goes_by_it(tmp_path: Path) -> 
 def test_batches_are_augmented_as_the_pipeline_says(tmp_path: Path) -> None:
     """The same step draws the same samples; with augmentation they are cut and turned."""
     plain, again, changed = (
-        given.splits(train_numbers(given.config)).source("train").batch(0).image
+        given.splits.source(Part()).batch(0).image
         for given in (project(tmp_path, augment=augment) for augment in (False, False, True))
     )
     assert torch.equal(plain, again)

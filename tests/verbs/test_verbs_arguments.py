@@ -14,7 +14,7 @@ import trunkline
 from trunkline.cli.console import parse_size
 from trunkline.cli.tasks_argument import parse_tasks, usual_channels
 from trunkline.errors import InvalidConfig
-from trunkline.pipeline.config import load_config, parse_config, search_numbers, train_numbers
+from trunkline.pipeline.config import load_config, parse_config
 
 pytestmark = pytest.mark.properties
 
@@ -75,15 +75,6 @@ def test_any_toml_is_a_pipeline_or_refused(content: dict[str, Any]) -> None:
     json.dumps(config.model_dump(mode="json"))
 
 
-def test_training_takes_the_searchs_numbers_unless_it_has_a_preset() -> None:
-    search = {"preset": "demo", "numbers": {"steps": [1, 2, 3], "batch_size": 5}}
-    inherited = parse_config({"search": search, "train": {"numbers": {"batch_size": 6}}})
-    assert (search_numbers(inherited).batch_size, train_numbers(inherited).batch_size) == (5, 6)
-    assert train_numbers(inherited).steps == (1, 2, 3)
-    own = parse_config({"search": search, "train": {"preset": "demo", "numbers": {"batch_size": 6}}})
-    assert (train_numbers(own).batch_size, train_numbers(own).steps) == (6, (40, 120, 160))
-
-
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "head.onnx").touch()
     (tmp_path / "p.toml").write_text(
@@ -96,6 +87,20 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert [task.head for task in config.tasks.values()] == ["light", "lihgt"]
     assert config.data.kind == "folder"
     assert config.data.path == tmp_path / "pictures"
+
+
+def test_paths_of_methods_are_relative_too(tmp_path: Path) -> None:
+    """Those of ``[search]`` by the type of the option, those of baselines behind the colon."""
+    (tmp_path / "p.toml").write_text(
+        '[search]\ncost = "milliseconds"\ncost_table = "costs.json"\n'
+        '[train]\nbaselines = ["plan:mine/p.json", "multi-task", "share-until:2", "layout:tree.json"]\n'
+    )
+    config = load_config(tmp_path / "p.toml")
+    assert config.search.options.paths == {"cost_table": tmp_path / "costs.json"}
+    plan, layout = f"plan:{tmp_path / 'mine/p.json'}", f"layout:{tmp_path / 'tree.json'}"
+    assert config.train.baselines == (plan, "multi-task", "share-until:2", layout)
+    (tmp_path / "p.toml").write_text('[search]\nmethod = "plan"\nfile = "p.json"\n')
+    assert load_config(tmp_path / "p.toml").search.options.paths == {"file": tmp_path / "p.json"}
 
 
 def test_the_verbs_are_functions_of_the_package() -> None:

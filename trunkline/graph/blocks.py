@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from trunkline.graph.computed_weights import computation_of, computes_weight, has_parameters, image_inputs_of
 from trunkline.graph.cost import Cost, node_costs
-from trunkline.graph.graph import Graph, Shape, data_inputs_of, name_of, shape_of
+from trunkline.graph.graph import Graph, Shape, attribute, data_inputs_of, name_of, shape_of
 
 MATRIX_OPS = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
 """Operators that sum products; one that reads a trainable weight is a layer."""
@@ -154,6 +154,11 @@ def _has_matrix(nodes: list[ir.Node]) -> bool:
 def is_layer(node: ir.Node) -> bool:
     """Whether a node multiplies what comes of the image by weights that train."""
     return node.op_type in MATRIX_OPS and not computes_weight(node) and has_parameters(node)
+
+
+def is_pointwise(node: ir.Node) -> bool:
+    """Whether a node is a convolution with a 1x1 kernel, of any stride and number of groups."""
+    return node.op_type == "Conv" and attribute(node, "kernel_shape") == [1, 1]
 
 
 def _block(segment: _Segment, incoming: ir.Value, costs: dict[str, Cost]) -> Block:

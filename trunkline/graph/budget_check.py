@@ -47,6 +47,6 @@ def _elements(value: ir.Value) -> int:
 
 
 def _largest(counts: dict[str, int]) -> str:
-    """Return the clause that names the largest: a single wrong number of a file mostly stands behind a large sum."""
+    """Return the clause that names the largest: behind a large sum there is mostly one wrong number."""
     name = max(counts, key=counts.__getitem__, default="")
     return f", {counts[name]:,} of them in {quoted(name)}" if name else ""

@@ -121,7 +121,7 @@ def _size(value: ir.Value) -> int:
 
 
 def with_note(backbone: Graph, choice: Choice, *, whole: int) -> Graph:
-    """Return ``backbone``, cut out of a network of ``whole`` nodes at what was chosen, with a note that says so."""
+    """Return ``backbone``, cut out of a network of ``whole`` nodes at what was chosen, with a note on the choice."""
     maps = ", ".join(_described(found) for found in choice.maps)
     dropped = whole - len(backbone.nodes)
     left = f"; the {dropped} nodes after (classifier, other outputs) are left out" if dropped else ""

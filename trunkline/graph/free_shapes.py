@@ -1,7 +1,7 @@
 """Find the shape of every value, with the batch axis free.
 
-ONNX's rules for symbolic sizes lose the batch axis at Resize, Pad and others. So each node is asked twice, for
-two batch sizes no network has: what stays the same is a size, what follows the batch is the batch axis, and
+ONNX's rules for symbolic sizes lose the batch axis at Resize, Pad and others. So the shapes of each node are inferred
+for two batch sizes that no network has: what stays the same is a size, what follows the batch is the batch axis, and
 anything else is a node that mixes images.
 """
 
@@ -36,7 +36,7 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int, *, may_be_empty: bool
     Args:
         node: Its inputs have shapes.
         limits: What one image may ask for.
-        batch: How many images the shapes stand for.
+        batch: How many images the shapes are of.
         may_be_empty: Whether its outputs may hold no numbers at all, as a list of sizes may.
 
     Raises:
@@ -102,7 +102,7 @@ def name_batch(text: str, own: Collection[int] = ()) -> str:
         is_batch = times > 0 and rest == 0 and int(found[0]) not in own
         return _times(times) if is_batch else found[0]
 
-    # Not within names: those are words, or stand in quotes.
+    # Not within names: those are words, or in quotes.
     return re.sub(r"(?<![\w.'\"])\d{2,15}(?![\w'\"])", name, text)
 
 

@@ -8,7 +8,7 @@ A backbone, a head and a lowered multi-task model are all Graphs. The canonical 
 * weights are named initializers, and a weight used twice is one initializer;
 * BatchNormalization is kept, because it must train;
 * every node and value has a unique, stable name that comes from the user's file;
-* nodes stand in topological order; no control flow, no Constant nodes, no functions.
+* nodes are in topological order; no control flow, no Constant nodes, no functions.
 
 Nodes carry where they came from and whom they serve in their ``metadata_props``, under the keys below, so
 that a viewer of the exported file shows them.
@@ -44,7 +44,7 @@ AXES_KEY = "trunkline.axes"
 """On a weight that is stored with its axes in another order than its author's: the author's axes, as ``1,0``."""
 
 BACKBONE, HEAD, SKIP, JOIN = "backbone", "head", "skip", "join"
-"""The parts of a multi-task model; a skip stands in for a unit of the backbone, a join between columns of tasks."""
+"""The parts of a multi-task model; a skip replaces a unit of the backbone, a join lies between columns of tasks."""
 
 Shape = tuple[int | None, ...]
 Attribute = int | float | str | Sequence[int] | Sequence[float]

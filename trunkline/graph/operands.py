@@ -24,6 +24,7 @@ def operand_problems(graph: Graph) -> Iterator[Problem]:
 
 
 def _convolution(node: ir.Node, shapes: Sequence[Shape | None]) -> _Complaints:
+    """The channels of data, weight and bias agree, and the groups divide them."""
     data, weight = shapes[0] or (), shapes[1] or ()
     if len(data) < 2 or len(weight) < 2:  # no axis of channels on one side
         return

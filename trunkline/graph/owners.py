@@ -57,6 +57,6 @@ def parts_of_weights(graph: Graph) -> dict[str, str]:
     """Return, by stored tensor of a multi-task model, the part that it belongs to; a skip's count as the backbone's."""
     parts = {name: value.metadata_props.get(PART_KEY, BACKBONE) for name, value in graph.initializers.items()}
     for name, part in parts.items():
-        if part == SKIP:  # a skip stands in for a unit of the backbone
+        if part == SKIP:  # a skip replaces a unit of the backbone
             parts[name] = BACKBONE
     return parts

@@ -106,6 +106,7 @@ def _shapes(graph: Graph) -> Iterator[Problem]:
 
 
 def _shape_problem(value: ir.Value, free: int) -> Problem | None:
+    """Return what is wrong with the shape of a computed value, which has ``free`` free axes, one or none."""
     if value.shape is None or value.dtype is None:
         return Problem("shape and type are not known", place=_name(value))
     unknown = [size for size in value.shape if not isinstance(size, int)]

@@ -215,7 +215,9 @@ class Project:
         try:
             return kind(self.setup, options).plan()
         except InvalidConfig as error:
-            raise InvalidConfig([replace(item, place="train.baselines") for item in error.problems]) from error
+            places = ((item, f"train.baselines: {item.place}") for item in error.problems)
+            found = [replace(item, place=place.removesuffix(": ")) for item, place in places]
+            raise InvalidConfig(found) from error
 
     @property
     def compute(self) -> Compute:

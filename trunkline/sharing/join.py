@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-OFF: Literal["off"] = "off"
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Entry(BaseModel):
@@ -57,8 +55,9 @@ class Join(_Entry):
         owner: Whose weights it uses; joins with one owner share them. Its own name if absent.
         site: The value of the backbone after which it runs.
         task: The column that it belongs to.
-        reads: What it reads, in the order of the fragment's inputs; ``off`` for one that is left out, which counts as
-            zeros. The others keep their numbers, and so the names of their weights.
+        reads: What it reads, in the order of the fragment's inputs.
+        left_out: Numbers of reads that a search turned off: they are not read, and count as zeros. The others keep
+            their numbers, and so the names of their weights.
         gives: ``site``: the column goes on with its value instead of its own; ``tap``: the task's head reads it as the
             last feature map; ``joins``: only other joins read it.
     """
@@ -69,20 +68,23 @@ class Join(_Entry):
     owner: str = ""
     site: str
     task: str
-    reads: tuple[Read | Literal["off"], ...] = Field(min_length=1)
+    reads: tuple[Read, ...] = Field(min_length=1)
+    left_out: tuple[int, ...] = ()
     gives: Literal["site", "tap", "joins"] = "site"
 
-    @field_validator("reads")
-    @classmethod
-    def _some(cls, reads: tuple[Read | Literal["off"], ...]) -> tuple[Read | Literal["off"], ...]:
-        if all(read == OFF for read in reads):
+    @model_validator(mode="after")
+    def _reads_something(self) -> Self:
+        unknown = [number for number in self.left_out if not 0 <= number < len(self.reads)]
+        if unknown:
+            raise ValueError(f"there is no read {unknown[0]} to leave out")
+        if not self.taken:
             raise ValueError("a join reads something")
-        return reads
+        return self
 
     @property
     def taken(self) -> dict[int, Read]:
         """The reads that are not left out, by their number."""
-        return {number: read for number, read in enumerate(self.reads) if isinstance(read, Read)}
+        return {number: read for number, read in enumerate(self.reads) if number not in self.left_out}
 
     @property
     def weights_of(self) -> str:

@@ -20,7 +20,7 @@ def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
     joins: dict[str, Join] = {}
     replaced: dict[tuple[str, str], str] = {}
     for number, join in enumerate(plan.joins):
-        place = f"joins[{number}]"
+        place = f"joins.{number}"
         problems = [*_own_problems(plan, join, joins, known, place), *_read_problems(plan, join, joins, known, place)]
         if join.gives != "joins":
             # A tap is one value of a task, wherever the join stands; a site is one of each column.
@@ -51,7 +51,7 @@ def fragments_of(joins: tuple[Join, ...], backbone: Backbone) -> dict[str, Graph
         found, fragment = made[join.weights_of]
         if found != wanted:
             text = f"shares its weights with joins of {join.weights_of!r}, but is of another kind, shape or settings"
-            raise InvalidConfig(text, place=f"joins[{number}]")
+            raise InvalidConfig(text, place=f"joins.{number}")
         shape = shape_of(fragment.outputs[0])
         sizes[join.name] = (int(shape[1] or 0), int(shape[2] or 0), int(shape[3] or 0))
     return {owner: fragment for owner, (_, fragment) in made.items()}
@@ -73,7 +73,7 @@ def _read_problems(
     plan: SharingPlan, join: Join, joins: Mapping[str, Join], known: Mapping[str, int], place: str
 ) -> Iterator[Problem]:
     for index, read in join.taken.items():
-        where = f"{place}.reads[{index}]"
+        where = f"{place}.reads.{index}"
         if read.join is not None:
             if read.join not in joins:
                 yield Problem(f"no join {read.join!r} comes before", where, did_you_mean(read.join, joins))
@@ -99,17 +99,17 @@ def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Proble
         given, wanted = shape_of(fragments[join.weights_of].outputs[0]), backbone.shapes[join.site]
         if join.gives == "site" and given != wanted:
             text = f"gives {list(given)}, but the column goes on with {list(wanted)}"
-            yield Problem(text, f"joins[{number}]", "join values of the site's own shape")
+            yield Problem(text, f"joins.{number}", "join values of the site's own shape")
         tap = backbone.shapes[name_of(backbone.graph.outputs[-1])]
         if join.gives == "tap" and given != tap:
-            yield Problem(f"gives {list(given)}, but the head reads {list(tap)}", f"joins[{number}]")
+            yield Problem(f"gives {list(given)}, but the head reads {list(tap)}", f"joins.{number}")
 
 
 def _made(join: Join, inputs: Inputs, number: int) -> Graph:
     try:
         return make_join(join.kind, inputs, join.settings)
     except InvalidConfig as error:
-        place = f"joins[{number}]"
+        place = f"joins.{number}"
         located = [replace(item, place=f"{place}.{item.place}" if item.place else place) for item in error.problems]
         raise InvalidConfig(located) from error
 

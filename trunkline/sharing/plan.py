@@ -104,9 +104,10 @@ class SharingPlan(BaseModel):
         """Return the plan as indented JSON, one unit a line."""
         content = self.model_dump(mode="json", exclude_none=True)
         units = content.pop("units")
-        head = content if self.joins else {key: value for key, value in content.items() if key != "joins"}
+        if not self.joins:
+            del content["joins"]
         rows = ",\n".join(f"    {json.dumps(unit)}: {json.dumps(row)}" for unit, row in units.items())
-        text = json.dumps(head, indent=2)
+        text = json.dumps(content, indent=2)
         return f'{text[:-2]},\n  "units": {{\n{rows}\n  }}\n}}\n'
 
     def save(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
-from trunkline.sharing.join import OFF, Join
+from trunkline.sharing.join import Join
 from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View, check_task_names
 from trunkline.sharing.plan_check import check_plan
 from trunkline.sharing.units import Granularity, Unit
@@ -94,9 +94,8 @@ class OpenJoin:
         if self.open == "one":
             return self.join.model_copy(update={"reads": (self.join.reads[picks[self.choices[0]]],)})
         if self.open == "each":
-            left_out = {choice.read for choice in self.choices if not picks[choice]}
-            reads = (OFF if number in left_out else read for number, read in enumerate(self.join.reads))
-            return self.join.model_copy(update={"reads": tuple(reads)})
+            left_out = tuple(choice.read for choice in self.choices if not picks[choice])
+            return self.join.model_copy(update={"left_out": left_out})
         return self.join
 
 

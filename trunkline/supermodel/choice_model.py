@@ -84,11 +84,10 @@ class ChoiceModel(nn.Module):
         for number, group in enumerate(self.groups_of_choices.values()):
             # By number: a group may be called `depth.reads`, and torch lets no name of a buffer have a dot.
             self.register_buffer(f"allowed{number}", group.mask(), persistent=False)
-        self._joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
-        fragments = {(HEAD, task): head for task, head in heads.items()}
-        fragments |= {(JOIN, owner): made for owner, made in self._joins.items()}
+        joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
+        fragments = _fragments(heads, joins)
         self.operators = Operators(space.backbone, fragments)
-        walk = Walk(space, heads, self._joins)
+        walk = Walk(space, heads, joins)
         outputs = walk.run()
         self._statistics = walk.statistics
         self.store = OriginStore(space.backbone.graph.initializers, seed=seed)
@@ -226,11 +225,21 @@ class ChoiceModel(nn.Module):
         # Only the last are kept: all batches of an evaluation, and of a warm-up, make the same picks.
         if self._fixed is None or self._fixed[0] != picks:
             fixed = self.space.fixed(picks)
-            walk = Walk(fixed, self.heads, fragments_of(tuple(j.join for j in fixed.joins), fixed.backbone))
+            joins = fragments_of(tuple(join.join for join in fixed.joins), fixed.backbone)
+            walk = Walk(fixed, self.heads, joins)
             outputs = walk.run()
-            cells = Cells(walk.numbering, outputs, self.operators, self.space.table, self._kept_at, self.mixing)
+            operators = self._operators_of(joins)
+            cells = Cells(walk.numbering, outputs, operators, self.space.table, self._kept_at, self.mixing)
             self._fixed = (picks, cells)
         return self._fixed[1]
+
+    def _operators_of(self, joins: Mapping[str, Graph]) -> Operators:
+        """Return operators that know these joins' fragments: one with reads left out has other nodes."""
+        if all(join.open == "none" for join in self.space.joins):
+            return self.operators
+        operators = Operators(self.space.backbone, _fragments(self.heads, joins))
+        self.fixed_operators = operators.train(self.training)  # registered, so that it follows `train` and `eval`
+        return operators
 
     def _kept_at(self, wanted: Origin | Leading) -> Origin | Leading:
         """Return where a weight is kept that a plan's model, or a cell of it, asks for."""
@@ -246,6 +255,12 @@ class ChoiceModel(nn.Module):
             return self._statistics[key]
         # Anything else: an untied plan has a clone for each input, all of which go on from the one set of the search.
         return BackboneWeight(wanted.name, wanted.instance)
+
+
+def _fragments(heads: Mapping[str, Graph], joins: Mapping[str, Graph]) -> dict[tuple[str, str], Graph]:
+    """Return heads and joins by part and owner."""
+    by_task = {(HEAD, task): head for task, head in heads.items()}
+    return by_task | {(JOIN, owner): made for owner, made in joins.items()}
 
 
 def _as_asked(wanted: Origin | Leading) -> Origin | Leading:

@@ -208,8 +208,8 @@ class Gumbel:
         if not self.straight_through:
             return soft
         hard = one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft.dtype)
-        # In this order (0 + s) - s is 0 exactly, so what was not drawn leaves no trace; (1 + s) - s is 1 to rounding.
-        return hard + soft - soft.detach()
+        # In this order: the bracket is exactly 0, so what is not chosen has a weight of exactly 0.
+        return hard + (soft - soft.detach())
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
         """Return the temperature."""

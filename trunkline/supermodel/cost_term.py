@@ -15,7 +15,7 @@ from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.space import Space
 from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
 from trunkline.supermodel.stored_work import stored_work
-from trunkline.supermodel.workload import workload
+from trunkline.supermodel.workload import keys_of, workload
 from trunkline.text import quoted
 
 Count = Literal["macs", "parameters", "milliseconds"]
@@ -63,6 +63,10 @@ def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -
 
 def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
     """Every execution of an untied space has weights of its own, so stored numbers follow executed nodes."""
+    if any(option.channels != 1.0 for options in keys_of(space) for option in options):
+        # Views of different widths read one set of weights where they get the same input: two executions, one storage.
+        text = "what an untied plan with channel views stores does not follow from what it runs"
+        raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')
     sizes: dict[str, float] = {}
     owners: dict[str, int | None] = {}
     counted: set[str] = set()

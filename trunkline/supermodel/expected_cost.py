@@ -14,7 +14,9 @@ same option, and no skip with weights) at every unit that l depends on. By inclu
 
 where c_lk is what option k of unit l costs (of a projection, which is each task's own, only |S| = 1 counts) and v are
 the nodes of no unit, such as the product of two computed values in attention. Only tasks that need a unit or node
-count: a head may not read all feature maps. Of a chain of blocks it is the closed form of BMTAS's resource loss.
+count: a head may not read all feature maps. Views of one instance run in part alike (a shortcut beside the inner map);
+that part is a term of its own, whose p is the sum over these views. Of a chain of blocks E is the closed form of
+BMTAS's resource loss.
 
 Storage is another sum. Where instances are tied they are stored once however often they run, so
 :class:`ExpectedParameters` is
@@ -36,6 +38,7 @@ from torch import Tensor, nn
 
 from trunkline.sharing.space import Option, Space
 from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
+from trunkline.supermodel.option_costs import OptionCosts, option_costs
 from trunkline.supermodel.stored_work import Stored
 from trunkline.supermodel.workload import Run, Workload, keys_of
 
@@ -127,8 +130,12 @@ class ExpectedCost(nn.Module):
         # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         subsets = [s for size in range(1, tasks + 1) for s in itertools.combinations(range(tasks), size)]
+        found = [
+            option_costs(space, unit, options, costs, skip)
+            for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
+        ]
         # All in double precision: of 12 tasks, 4,095 terms of alternating sign nearly cancel.
-        buffers = self._of_options(space, work, costs, skip_costs)
+        buffers = self._columns(work, found)
         buffers |= {
             "other_costs": torch.tensor([*others.values()], dtype=torch.float64),
             "ancestor": _matrix(runs, units),
@@ -138,7 +145,8 @@ class ExpectedCost(nn.Module):
         for name, content in buffers.items():
             self.register_buffer(name, content, persistent=False)
 
-    option_costs: Tensor
+    column_costs: Tensor
+    alike: Tensor
     alone: Tensor
     behind: Tensor
     other_costs: Tensor
@@ -154,6 +162,9 @@ class ExpectedCost(nn.Module):
         """Return E in the unit of the costs."""
         p: Tensor = self.table(policy)
         units = p.shape[0]
+        if self.alike.shape[-1]:
+            # Tasks with different keys may still run something alike; the probability of it is that of any such key.
+            p = torch.cat([p, torch.einsum("utk,ukc->utc", p, self.alike)], dim=-1)
         several = (self.member.sum(1) > 1).double()
         # Products over tasks and over ancestors are sums of logarithms, each one matrix product. Of an option that
         # cannot be taken the logarithm stops short of -inf, whose gradient is NaN. `joint` is Π_{t∈S} p^t(k).
@@ -162,26 +173,29 @@ class ExpectedCost(nn.Module):
         # Π_m e_m(S): times 0 where S is one task, which is always equal to itself.
         equal_before = torch.exp(self.ancestor @ (torch.log(equal.clamp_min(1e-300)) * several))
         shareable = 1.0 - self.alone[:, None, :] * several[None, :, None]
-        chosen = (joint * shareable * self.option_costs[:, None, :]).sum(-1)
+        chosen = (joint * shareable * self.column_costs[:, None, :]).sum(-1)
         of_units = (self.sign[:units] * chosen * equal_before[:units]).sum()
         of_others = (self.sign[units:] * equal_before[units:]).sum(dim=1)
         return of_units + (self.other_costs * of_others).sum()
 
-    def _of_options(
-        self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]
-    ) -> dict[str, Tensor]:
-        """Return what each key of each unit costs, whether it is each task's own, and whether values stay equal."""
+    def _columns(self, work: Workload, found: Sequence[OptionCosts]) -> dict[str, Tensor]:
+        """Return tables whose columns are the keys of a unit, then the sets of keys that run something alike."""
         units, _, width = self.table.shape
-        names = ("option_costs", "alone", "behind")
-        found = {name: torch.zeros(units, width, dtype=torch.float64) for name in names}
-        for unit, options in enumerate(work.keys):
-            for key, option in enumerate(options):
-                cost = skip_costs[unit] if option.skip else _option_cost(space, unit, option.channels, work, costs)
-                found["option_costs"][unit, key] = cost
+        most = max(len(each.common) for each in found)
+        column_costs = torch.zeros(units, width + most, dtype=torch.float64)
+        alike = torch.zeros(units, width, most, dtype=torch.float64)
+        alone = torch.zeros(units, width + most, dtype=torch.float64)
+        behind = torch.zeros(units, width + most, dtype=torch.float64)
+        for unit, each in enumerate(found):
+            for key, option in enumerate(work.keys[unit]):
+                column_costs[unit, key] = each.own[key]
                 # A projection is each task's own, so no two tasks share its execution.
-                found["alone"][unit, key] = float(option.skip and not work.equal_behind[unit][key])
-                found["behind"][unit, key] = float(work.equal_behind[unit][key])
-        return found
+                alone[unit, key] = float(option.skip and not work.equal_behind[unit][key])
+                behind[unit, key] = float(work.equal_behind[unit][key])
+            for number, (keys, cost) in enumerate(each.common.items()):
+                column_costs[unit, width + number] = cost
+                alike[unit, list(keys), number] = 1.0
+        return {"column_costs": column_costs, "alike": alike, "alone": alone, "behind": behind}
 
 
 class ExpectedParameters(nn.Module):
@@ -229,16 +243,6 @@ class ExpectedParameters(nn.Module):
         # A weight that several units read is stored if any of them uses it, and they choose independently.
         unused = (1 - used).prod(dim=1).prod(dim=-1)
         return (self.sizes * (1 - self.optional * unused)).sum()
-
-
-def _option_cost(space: Space, unit: int, channels: float, work: Workload, costs: Mapping[str, float]) -> float:
-    """Return what a unit costs at a width: nodes around the inner map cost in proportion to its channels."""
-    nodes = work.units[unit].nodes
-    span = None if channels == 1.0 else space.backbone.span(space.table.units[unit])
-    if span is None:
-        return sum((costs.get(name, 0) for name in nodes), start=0.0)
-    narrowed = span.width(channels) / span.channels
-    return sum((costs.get(name, 0) * (narrowed if name in span.cuts else 1.0) for name in nodes), start=0.0)
 
 
 def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:

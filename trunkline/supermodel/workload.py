@@ -76,7 +76,12 @@ def workload(space: Space, heads: Mapping[str, Graph]) -> Workload:
     Args:
         space: Whose units are decided about. Joins are not counted: they run whatever is chosen.
         heads: By task; a task without one needs the last feature map.
+
+    Raises:
+        ValueError: A join replaces a value of a column, which says nothing here about what is equal behind it.
     """
+    if any(join.join.gives == "site" for join in space.joins):
+        raise ValueError("the cost of units behind a join is not known before it is lowered")
     needs = Needs(space, heads)
     before = units_before(space.backbone.graph, needs.core)
     apart = needs.set_apart()

@@ -16,6 +16,7 @@ from trunkline.recipe import Phase
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Start, Work
 from trunkline.train.data.batches import in_order
+from trunkline.train.data.training_parts import samples_of
 from trunkline.train.loop.evaluate import Metrics
 from trunkline.train.loop.runner import Runner
 from trunkline.train.progress.progress import make_progress
@@ -58,6 +59,7 @@ class ProjectWork:
         ]
         metrics: Metrics = {}
         with project.stage(folder, self._settings(phases)):
+            self._record_parts(folder, phases)
             for runner in runners:
                 metrics = runner.run().metrics
         return metrics
@@ -95,6 +97,18 @@ class ProjectWork:
                     found[value].append(content.numpy())
         return {value: np.concatenate(parts) for value, parts in found.items()}
 
+    def _record_parts(self, folder: str, phases: Sequence[Phase]) -> None:
+        """Write down which training samples each turn reads that does not read them all."""
+        length, seed = len(self.project.data.train), self.project.config.seed
+        found = {
+            f"{phase.name}.{turn.name}": sorted(samples_of(length, turn.data, seed))
+            for phase in phases
+            for turn in phase.turns
+            if not turn.data.is_all and not turn.data.remix
+        }
+        if found:
+            self.project.write_json(f"{folder}/split.json", found)
+
     def _folder(self, name: str) -> str:
         stage = f"{self.job}{name}"
         return SEARCH if stage == SEARCH else f"{SEARCH}-{stage}"
@@ -106,4 +120,6 @@ class ProjectWork:
             "search": {"method": search.method, **decisive},
             "phases": [phase.model_dump(mode="json", include={"name", "steps"}) for phase in phases],
             "batch_size": self.project.config.train.batch_size,
+            # What [train] says of losses decides a search too, and no checkpoint holds it.
+            "loss_weights": {task.name: task.weight for task in self.project.losses},
         }

@@ -29,7 +29,7 @@ _Places = np.ndarray[Any, Any]
 
 
 def gathered(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
-    """Gather: the axes of the places stand where the axis was that they pick from."""
+    """Gather: the axes of the places come in the place of the axis that they pick from."""
     data, places = data_of(reads), static(node, 1)
     if places is None:  # the file computes where to read, for each image perhaps
         return unknown(node, reads, outputs)
@@ -124,7 +124,7 @@ def picked_one_by_one(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> 
     place = attribute(node, "axis", 0) % len(sizes)
     axes = list(data.axes)
     for index, size in enumerate(sizes):
-        # Along the other axes there may be fewer places than numbers; ONNX does not say that all are read.
+        # ONNX allows fewer places than numbers along the other axes too, and reads only so many then.
         if index == place or size != data.sizes[index]:
             axes[index] = of(UNKNOWN, size)
     return [tuple(axes)]

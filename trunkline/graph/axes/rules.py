@@ -57,7 +57,7 @@ def number_by_number(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> l
             continue
         ahead = len(sizes) - len(read.sizes)
         for place, (axis, size) in enumerate(zip(read.axes, read.sizes, strict=True), ahead):
-            if size == sizes[place]:  # a size of 1 is repeated, and so has no say
+            if size == sizes[place]:  # a size of 1 is repeated, and decides nothing
                 result[place] = _combined(node, result[place], axis, size)
     return [tuple(result)]
 

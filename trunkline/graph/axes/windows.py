@@ -31,7 +31,7 @@ WINDOWS = frozenset({"AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool"
 def convolved(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     """Conv and ConvTranspose: new channels; a window over each axis behind them."""
     data, (sizes,) = data_of(reads), outputs
-    # Depthwise, every channel is made of the same one: what the axis counted, it still counts.
+    # Depthwise, every channel is made of itself alone: the axis counts what it counted.
     is_depthwise = attribute(node, "group", 1) == data.sizes[1] == sizes[1]
     channels = data.axes[1] if is_depthwise else learned_from(data.axes[1], sizes[1])
     return [(data.axes[0], channels, *_behind_windows(node, reads, sizes))]

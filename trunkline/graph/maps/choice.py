@@ -1,4 +1,4 @@
-"""Find the feature maps of a network that nobody has named: the last one, or one for each stride."""
+"""Find the feature maps of a network where the user names none: the last one, or one for each stride."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.graph.blocks import is_layer
+from trunkline.graph.blocks import is_layer, is_pointwise
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.reach import descendants
@@ -36,7 +36,7 @@ def before_classifier(end: FeatureMap, maps: Maps) -> tuple[FeatureMap, str]:
     while node is not None and node.op_type in _ACTIVATIONS:
         first = node.inputs[0]
         node = None if first is None else first.producer()
-    if node is None or not _is_pointwise(node):
+    if node is None or not is_pointwise(node) or attribute(node, "group", 1) != 1:
         return end, ""
     if end.turn is not None or end.value.is_graph_output():  # rule 1
         return end, ""
@@ -52,10 +52,6 @@ def before_classifier(end: FeatureMap, maps: Maps) -> tuple[FeatureMap, str]:
         return end, ""
     note = "" if _normalises_convolutions(maps) else _doubt(node, end)  # rule 4
     return maps[source], note
-
-
-def _is_pointwise(node: ir.Node) -> bool:
-    return node.op_type == "Conv" and attribute(node, "kernel_shape") == [1, 1] and attribute(node, "group", 1) == 1
 
 
 def _before_dropout(node: ir.Node) -> ir.Value:

@@ -72,7 +72,7 @@ def settled(found: FeatureMap, maps: Maps) -> FeatureMap:
 def before_pooling(end: FeatureMap, maps: Maps) -> FeatureMap:
     """Return the map before a pooling by attention; else ``end``.
 
-    Such a pooling begins with a token that is made of the positions it stands before, as CLIP's (Radford et al. 2021,
+    Such a pooling begins with a token that is made of the positions behind it, as CLIP's (Radford et al. 2021,
     section 2.4) and CaiT's (Touvron et al. 2021), and nothing is added to the positions themselves any more.
     """
     if end.turn is None or end.turn.part is None:

@@ -1,7 +1,7 @@
 """What a feature map is: a value that pictures the image, whose axes are known to be batch, channels, rows and columns.
 
 Axes are known by following them from the image (:mod:`trunkline.graph.axes`). A map may have them in another order, or
-its positions on one axis, as transformers do, behind a class token perhaps; then a :class:`Rearrangement` says how it
+its positions on one axis, as transformers do, behind a class token perhaps; then a :class:`Turn` describes how it
 becomes ``[N, C, H, W]``.
 """
 

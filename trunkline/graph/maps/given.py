@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
+from trunkline.graph.blocks import is_pointwise
 from trunkline.graph.computed_weights import has_parameters, image_inputs_of
-from trunkline.graph.graph import attribute
 from trunkline.graph.maps.ends import settled
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.trunk import trunk_of
@@ -44,12 +42,11 @@ def _is_predicted(found: FeatureMap) -> bool:
     waiting = [found.value]
     while waiting:
         node = waiting.pop().producer()
-        if node is None or (has_parameters(node) and not _is_pointwise_with_bias(node)):
+        if node is None:
+            return False
+        is_predictor = is_pointwise(node) and len(node.inputs) > 2
+        if has_parameters(node) and not is_predictor:
             return False
         if node.op_type != "Conv":
             waiting += image_inputs_of(node)
     return True
-
-
-def _is_pointwise_with_bias(node: ir.Node) -> bool:
-    return node.op_type == "Conv" and attribute(node, "kernel_shape") == [1, 1] and len(node.inputs) > 2

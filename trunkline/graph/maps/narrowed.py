@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.axes.follow import FUNCTIONS
+from trunkline.graph.blocks import is_pointwise
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import attribute
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
@@ -26,7 +27,7 @@ def before_narrowing(found: FeatureMap, maps: Maps) -> FeatureMap:
     if narrowed is not found.value and len(narrowed.consumers()) == 1:
         return found  # the convolution's own activation: it ends a stage, as in DLA and VoVNet
     node = before(narrowed, _NORMALISING).producer()
-    if node is None or node.op_type != "Conv" or attribute(node, "kernel_shape") != [1, 1]:
+    if node is None or not is_pointwise(node):
         return found
     if not _only_goes_down(narrowed):
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.axes.follow import FUNCTIONS
+from trunkline.graph.blocks import is_pointwise
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.elementwise import BROADCASTING
 from trunkline.graph.graph import attribute, shape_of
@@ -17,7 +18,7 @@ from trunkline.graph.walks import before, first_behind, first_readers
 
 _NORMALISING = frozenset({"BatchNormalization"})
 _PASSING = FUNCTIONS | BROADCASTING | {"BatchNormalization", "Concat", "Pad", "Reshape", "Slice", "Split", "Transpose"}
-"""What may stand between the convolutions of a block, a shuffle of channels among it."""
+"""Operators that may come between the convolutions of a block, those of a shuffle of channels among them."""
 _SQUEEZING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 """How a gate of channels begins (Hu et al. 2018)."""
 
@@ -54,7 +55,7 @@ def _is_narrowed_behind_groups(found: FeatureMap) -> bool:
     behind = [reader for node in down for reader in first_readers(node.outputs[0], _hands_on)]
     narrowing = [reader for reader in behind if reader.op_type not in _SQUEEZING]
     most = found.channels if all(map(_is_activated, down)) else found.channels - 1  # rule 3
-    return bool(narrowing) and all(_is_pointwise(node) and _channels(node) <= most for node in narrowing)  # rule 2
+    return bool(narrowing) and all(is_pointwise(node) and _channels(node) <= most for node in narrowing)  # rule 2
 
 
 def _is_activated(node: ir.Node) -> bool:
@@ -79,7 +80,7 @@ def _goes_down(node: ir.Node) -> bool:
 def _read_by_pointwise(value: ir.Value) -> list[ir.Value]:
     """Return what the 1x1 convolution that makes ``value`` reads; what another node makes has not been widened."""
     node = value.producer()
-    if node is None or not _is_pointwise(node):
+    if node is None or not is_pointwise(node):
         return [] if node is None else list(node.outputs)
     read = node.inputs[0]
     producer = None if read is None else read.producer()
@@ -104,14 +105,10 @@ def _before_plain_depthwise(value: ir.Value) -> ir.Value | None:
 
 
 def _hands_on(node: ir.Node | None) -> bool:
-    """Whether ``node`` may stand inside a block beside its 1x1 convolutions and its way down."""
+    """Whether ``node`` may be inside a block beside its 1x1 convolutions and its way down."""
     if node is None:
         return False
-    return node.op_type in _PASSING or (_groups(node) > 1 and _stride(node) == 1 and not _is_pointwise(node))
-
-
-def _is_pointwise(node: ir.Node) -> bool:
-    return node.op_type == "Conv" and attribute(node, "kernel_shape") == [1, 1]
+    return node.op_type in _PASSING or (_groups(node) > 1 and _stride(node) == 1 and not is_pointwise(node))
 
 
 def _channels(node: ir.Node) -> int:

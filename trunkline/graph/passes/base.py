@@ -1,4 +1,4 @@
-"""What a pass is: a frozen value that rewrites a graph in place and says how much it changed.
+"""What a pass is: a frozen value that rewrites a graph in place and returns how much it changed.
 
 Ingest runs passes towards canonical form, export runs passes towards a small and quick file. Both are of this one
 kind, so that an editor, a removal of dead code and a removal of identities serve both.
@@ -15,7 +15,7 @@ import onnx_ir as ir
 class Pass(Protocol):
     """A rewrite of a graph, as a frozen dataclass: its fields are its options, its docstring names preconditions.
 
-    A pass finds nothing to do in what it has rewritten, unless its docstring says otherwise.
+    A pass finds nothing to do in what it has rewritten, unless its docstring names an exception.
     """
 
     def __call__(self, graph: ir.Graph) -> int:

@@ -64,7 +64,7 @@ def _is_idle_dropout(node: ir.Node) -> bool:
 
 
 def eliminate(graph: ir.Graph, node: ir.Node) -> bool:
-    """Remove a node whose first output is its first input, and say whether it could be; see the rules above."""
+    """Remove a node whose first output is its first input, and return whether it could be; see the rules above."""
     source, copy = node.inputs[0], node.outputs[0]
     assert source is not None
     if not copy.is_graph_output():  # rule 1

@@ -156,7 +156,9 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
         problems.append(Problem(text, place, "give it with --input-size H,W"))
     if problems:
         raise InvalidModel(problems)
-    sizes = [PROBE_BATCHES[0] if batch is None else batch, channels or wanted or 0, height or 0, width or 0]
+    if batch is None:
+        batch = WITNESSES[0]
+    sizes = [batch, channels or wanted or 0, height or 0, width or 0]
     if min(sizes) < 1:
         shown = [sizes[0], *(size or 1 for size in sizes[1:])]
         raise InvalidModel(f"the input has shape {shown}; sizes of at least 1 were expected", place=place)

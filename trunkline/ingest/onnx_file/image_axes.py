@@ -1,7 +1,7 @@
-"""Tell whether a file's image has its channels last, by what its first window reads.
+"""Find out whether a file's image has its channels last, by what its first window reads.
 
 A convolution or pooling window goes along rows and columns, by ONNX's definition the last two axes it reads. Followed
-back to the image, they say which of its axes are rows and columns; the one that is left counts channels.
+back to the image, they show which of its axes are rows and columns; the one that is left counts channels.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def canonical_graph(
     notes = (*_notes(size - len(graph)), *(() if maps else canonical_image(graph, input_size, limits)))
     _note_sources(graph, path)
     own = {} if maps else _at_own_size(graph, input_size, limits)
-    is_free = has_free_batch(graph)  # asked before settling gives it a number
+    is_free = has_free_batch(graph)  # settling gives it a number
     batch = settle_maps(graph, maps) if maps else settle_image(graph, input_size)
     second = SecondBatch(graph.inputs) if is_free else None
     # Both are for notes about the file, and the walk leaves neither as it was.
@@ -130,7 +130,7 @@ def canonical_graph(
 
 
 def _at_own_size(graph: ir.Graph, input_size: InputSize | None, limits: Limits) -> dict[str, OwnReshape]:
-    """Return what the Reshapes of a file that names an image size do there, if another size is asked for."""
+    """Return what the Reshapes of a file do at its own image size, if it names one and another is wanted."""
     image = graph.inputs[0].shape
     own = () if image is None else tuple(image)[2:]
     if pixels_of(input_size) in (None, own) or not all(isinstance(size, int) for size in own):

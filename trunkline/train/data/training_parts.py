@@ -31,8 +31,25 @@ def batches_of(dataset: DataSet, part: Part, *, batch_size: int, seed: int, augm
         raise InvalidConfig(text, place="policy_fraction")
     if part.remix:
         return _Remixed(dataset, part, batch_size, seed, augment)
-    order = random_generator(seed, _ORDER_STREAM).permutation(len(dataset))
-    return Batches(dataset, sorted(_stretch(order, part).tolist()), batch_size, seed, augment)
+    return Batches(dataset, sorted(samples_of(len(dataset), part, seed)), batch_size, seed, augment)
+
+
+def samples_of(length: int, part: Part, seed: int, epoch: int = 0) -> list[int]:
+    """Return the numbers of the samples in a part, in the order that the part is a stretch of.
+
+    Args:
+        length: Of the training samples.
+        part: Which of them.
+        seed: Decides the order.
+        epoch: Which pass over the part; only a remixed one differs from pass to pass.
+
+    Raises:
+        InvalidConfig: The part has none.
+    """
+    stream = (_REMIX_STREAM, epoch) if part.remix else (_ORDER_STREAM,)
+    order = random_generator(seed, *stream).permutation(length)
+    samples: list[int] = _stretch(order, part).tolist()
+    return samples
 
 
 class _Remixed(Batches):
@@ -40,14 +57,11 @@ class _Remixed(Batches):
 
     def __init__(self, dataset: DataSet, part: Part, batch_size: int, seed: int, augment: bool) -> None:
         self._part = part
-        super().__init__(dataset, self._of_epoch(len(dataset), seed, 0).tolist(), batch_size, seed, augment)
+        super().__init__(dataset, samples_of(len(dataset), part, seed), batch_size, seed, augment)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        return self._of_epoch(len(self.dataset), self.seed, epoch)
-
-    def _of_epoch(self, length: int, seed: int, epoch: int) -> NDArray[np.int64]:
         # Parts of one order never overlap, so two turns that read halves of it stay apart in every pass.
-        return _stretch(random_generator(seed, _REMIX_STREAM, epoch).permutation(length), self._part)
+        return np.array(samples_of(len(self.dataset), self._part, self.seed, epoch), np.int64)
 
 
 def _stretch(order: NDArray[np.int64], part: Part) -> NDArray[np.int64]:

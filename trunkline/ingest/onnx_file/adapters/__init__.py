@@ -1,4 +1,4 @@
-"""What opsets 7 to the newest say differently from opset 18, by kind of difference."""
+"""Adapters from opsets 7 to the newest to opset 18, by kind of difference."""
 
 from trunkline.ingest.onnx_file.adapters import (
     activation,

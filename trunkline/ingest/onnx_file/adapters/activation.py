@@ -16,21 +16,23 @@ from trunkline.text import quoted
 
 @since(20, "Gelu")
 def gelu(node: ir.Node, editor: Editor) -> None:
-    """Say x · Φ(x), by the error function or by the hyperbolic tangent (Hendrycks and Gimpel 2016, section 2)."""
+    """Write Gelu as x · Φ(x), by the error function or by a tanh (Hendrycks and Gimpel 2016, section 2)."""
     kind = pop(node, "approximate", "none")
     if kind not in ("none", "tanh"):
         raise InvalidModel(f"Gelu: approximate {quoted(str(kind))}; expected none or tanh", place=name_of(node))
     x = data_of(node)
-    bend = _by_tanh(node, editor, x) if kind == "tanh" else _by_erf(node, editor, x)
-    raised = step(node, editor, "Add", [bend, store_number(node, editor, "one", 1.0)])
-    half = step(node, editor, "Mul", [x, store_number(node, editor, "half", 0.5)])
+    # Φ(x) = (1 + erf(x / √2)) / 2, or the same with a tanh in the place of erf.
+    odd = _by_tanh(node, editor, x) if kind == "tanh" else _by_erf(node, editor, x)
+    raised = step(node, editor, "Add", [odd, number(node, editor, "one", 1.0)])
+    half = step(node, editor, "Mul", [x, number(node, editor, "half", 0.5)])
     become(node, "Mul", [half, raised])
 
 
 @since(28, "Celu")
 def celu_28(node: ir.Node, editor: Editor) -> None:
-    """Opset 28 has it in every precision: say alpha · elu(x / alpha), which is the same for a positive alpha."""
+    """Write Celu as alpha · elu(x / alpha), which is the same for a positive alpha."""
     x, alpha = data_of(node), attribute(node, "alpha", 1.0)
+    # Opset 18 has it for float32 alone, opset 28 for every precision.
     if x.dtype == ir.DataType.FLOAT or alpha <= 0:
         return
     scaled = step(node, editor, "Div", [x, store_number(node, editor, "below", alpha)])
@@ -40,7 +42,7 @@ def celu_28(node: ir.Node, editor: Editor) -> None:
 
 @since(24, "Swish")
 def swish(node: ir.Node, editor: Editor) -> None:
-    """Say x · sigmoid(alpha · x) (Ramachandran et al. 2017)."""
+    """Write Swish as x · sigmoid(alpha · x) (Ramachandran et al. 2017)."""
     x = inner = data_of(node)
     alpha = pop(node, "alpha", 1.0)
     if alpha != 1.0:

@@ -21,9 +21,9 @@ def adapt(node: ir.Node, opset: int, editor: Editor) -> None:
     The shapes of its inputs must be known, as numbers.
 
     Raises:
-        UnsupportedOp: The canonical opset has no way to say it.
+        UnsupportedOp: The canonical opset cannot express it.
     """
-    operator = node.op_type
+    operator = node.op_type  # an adapter may change it, and what it writes is at the canonical opset
     for limit, adapter in RAISING.get(operator, []):
         if opset < limit:
             adapter(node, editor)

@@ -14,12 +14,14 @@ _ANY_OPSET = 1_000
 
 @before(_ANY_OPSET, "Mod")
 def modulo(node: ir.Node, editor: Editor) -> None:
-    """The remainder with the dividend's sign, plus the divisor where their signs differ; 0 has no sign."""
+    """Write Mod of floats as the remainder with the dividend's sign, plus the divisor where their signs differ."""
     data, divisor = data_of(node), node.inputs[1]
-    if divisor is None or data.dtype is None or not data.dtype.is_floating_point() or attribute(node, "fmod", 0):
+    if divisor is None or data.dtype is None or not data.dtype.is_floating_point():
+        return
+    if attribute(node, "fmod", 0):  # with the dividend's sign: opset 18 has it for floats
         return
     rest = step(node, editor, "Mod", [data, divisor], fmod=1)
     signs = [step(node, editor, "Sign", [value]) for value in (rest, divisor)]
-    product = step(node, editor, "Mul", signs)
-    differ = step(node, editor, "Less", [product, store_number(node, editor, "zero", 0.0)])
+    product = step(node, editor, "Mul", signs)  # 0 for a remainder of 0, which has no sign to differ
+    differ = step(node, editor, "Less", [product, number(node, editor, "zero", 0.0)])
     become(node, "Where", [differ, step(node, editor, "Add", [rest, divisor]), rest])

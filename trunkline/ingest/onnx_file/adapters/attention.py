@@ -1,4 +1,4 @@
-"""Attention of opset 23 and later, said with two products and a softmax (Vaswani et al. 2017, section 3.2.1)."""
+"""Attention of opset 23 and later, as two products and a softmax (Vaswani et al. 2017, section 3.2.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.graph import attribute, name_of, shape_of
+from trunkline.graph.graph import Shape, attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor, input_at, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, step, store_ints, store_number
 from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
@@ -24,12 +24,12 @@ _HEADS_SECOND = [0, 2, 1, 3]
 
 @since(23, "Attention")
 def attention(node: ir.Node, editor: Editor) -> None:
-    """Say softmax(scale · q · kᵀ + mask) · v, for each head."""
+    """Write Attention as softmax(scale · q · kᵀ + mask) · v, for each head."""
     _refuse_others(node)
     sources = [input_at(node, index) for index in range(3)]
     query, key, value = (source for source in sources if source is not None)
     is_flat = len(shape_of(query)) == 3
-    if is_flat:
+    if is_flat:  # [N, L, heads · d]; with four axes, [N, heads, L, d]
         heads = [attribute(node, name, 0) for name in ("q_num_heads", "kv_num_heads", "kv_num_heads")]
         query, key, value = (_parted(node, editor, *pair) for pair in zip((query, key, value), heads, strict=True))
     _check(node, query, key, value)
@@ -58,13 +58,20 @@ def _refuse_others(node: ir.Node) -> None:
 
 
 def _check(node: ir.Node, query: ir.Value, key: ir.Value, value: ir.Value) -> None:
+    """Raise :class:`InvalidModel` unless the three ``[N, heads, L, d]`` fit; query heads may share those of keys."""
     shapes = [shape_of(each) for each in (query, key, value)]
-    fits = (
-        all(len(shape) == 4 for shape in shapes) and shapes[0][3] == shapes[1][3] and shapes[1][1:3] == shapes[2][1:3]
-    )
-    if not fits or (shapes[0][1] or 0) % (shapes[1][1] or 1):
-        text = "Attention: queries {}, keys {} and values {} do not fit".format(*map(list, shapes))
-        raise InvalidModel(text, place=name_of(node))
+    if _fit(*shapes):
+        return
+    text = "Attention: queries {}, keys {} and values {} do not fit".format(*map(list, shapes))
+    raise InvalidModel(text, place=name_of(node))
+
+
+def _fit(query: Shape, key: Shape, value: Shape) -> bool:
+    if any(len(shape) != 4 for shape in (query, key, value)):
+        return False
+    has_widths = query[3] == key[3]
+    has_pairs = key[1:3] == value[1:3]
+    return has_widths and has_pairs and (query[1] or 0) % (key[1] or 1) == 0
 
 
 def _parted(node: ir.Node, editor: Editor, value: ir.Value, heads: int) -> ir.Value:
@@ -76,7 +83,7 @@ def _parted(node: ir.Node, editor: Editor, value: ir.Value, heads: int) -> ir.Va
 
 
 def _for_each_query_head(node: ir.Node, editor: Editor, value: ir.Value, query: ir.Value) -> ir.Value:
-    """Repeat keys or values that several heads of queries share: each head as often, one after the other."""
+    """Repeat keys or values that several heads of queries share (Ainslie et al. 2023): each head, then the next one."""
     _, heads, length, width = (size or 1 for size in shape_of(value))
     wanted = shape_of(query)[1] or 1
     if heads == wanted:
@@ -93,29 +100,34 @@ def _scores(node: ir.Node, editor: Editor, query: ir.Value, key: ir.Value) -> ir
     scaled = step(node, editor, "Mul", [query, store_number(node, editor, "scale", scale)])
     scores = step(node, editor, "MatMul", [scaled, turned])
     cap = attribute(node, "softcap", 0.0)
-    if not cap:
+    if not cap:  # ONNX: 0 is none
         return scores
-    bound = store_number(node, editor, "softcap", cap)
-    return step(node, editor, "Mul", [step(node, editor, "Tanh", [step(node, editor, "Div", [scores, bound])]), bound])
+    bound = number(node, editor, "softcap", cap)
+    divided = step(node, editor, "Div", [scores, bound])
+    return step(node, editor, "Mul", [step(node, editor, "Tanh", [divided]), bound])
 
 
 def _masked(node: ir.Node, editor: Editor, scores: ir.Value) -> ir.Value:
     mask = input_at(node, 3)
     if mask is not None:
-        if (shape_of(mask)[-1:] or (1,))[0] not in (1, shape_of(scores)[3]):
+        last = shape_of(mask)[-1:]
+        if last and last[0] not in (1, shape_of(scores)[3]):  # ONNX lets a mask be shorter than the keys
             raise unsupported(node, f"a mask {shape_text(shape_of(mask))} for fewer keys", "give it for all keys")
         if mask.dtype == ir.DataType.BOOL:
             mask = _added(node, editor, "mask", static(node, 3))
         scores = step(node, editor, "Add", [scores, mask])
     rows, columns = (size or 1 for size in shape_of(scores)[2:])
     near = _near(node, rows, columns)
-    return scores if near.all() else step(node, editor, "Add", [scores, _added(node, editor, "near", near)])
+    if near.all():
+        return scores
+    return step(node, editor, "Add", [scores, _added(node, editor, "near", near)])
 
 
 def _near(node: ir.Node, rows: int, columns: int) -> Truths:
     """Return which keys each query may look at, by how far they are before or behind it."""
     behind = np.arange(columns)[None, :] - np.arange(rows)[:, None]
     left, right = attribute(node, "left_window_size", -1), attribute(node, "right_window_size", -1)
+    # A negative window is none: it has no end on that side.
     is_near = (behind >= -left) | (left < 0)
     is_near &= (behind <= right) | (right < 0)
     if attribute(node, "is_causal", 0):
@@ -124,9 +136,9 @@ def _near(node: ir.Node, rows: int, columns: int) -> Truths:
 
 
 def _added(node: ir.Node, editor: Editor, name: str, counts: Truths | None) -> ir.Value:
-    """Say which keys count by what is added to their scores."""
+    """Return what is added to the scores so that only the keys that count have a weight."""
     if counts is None:
         raise unsupported(node, "a mask of truth values that is computed", "give a mask of numbers to add")
-    if not counts.any(axis=-1).all():
+    if not counts.any(axis=-1).all():  # a softmax of nothing: NaN by −∞, and by a finite bias the mean of all values
         raise unsupported(node, "a query for which no key counts", "leave it out")
     return store_number(node, editor, name, np.where(counts, 0.0, _MASKED))

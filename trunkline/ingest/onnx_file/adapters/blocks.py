@@ -1,4 +1,4 @@
-"""SpaceToDepth with channels outermost, said with Reshape and Transpose."""
+"""SpaceToDepth with channels outermost, as Reshape and Transpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trunkline.ingest.onnx_file.adapters.registry import since
 
 @since(28, "SpaceToDepth")
 def space_to_depth(node: ir.Node, editor: Editor) -> None:
-    """Opset 28 names the order of the result's channels; opset 18 has the one with blocks outermost."""
+    """Write SpaceToDepth in mode CRD out: opset 18 has the other order of channels, with blocks outermost, alone."""
     if pop(node, "mode", "DCR") != "CRD":
         return
     sizes, block = sizes_of(node), attribute(node, "blocksize")

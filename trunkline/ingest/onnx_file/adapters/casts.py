@@ -12,8 +12,9 @@ _ANY_OPSET = 1_000
 
 @before(_ANY_OPSET, "CastLike")
 def cast_like(node: ir.Node, editor: Editor) -> None:
-    """The type is known: values are adapted in order, each after those it reads."""
+    """Write CastLike as a Cast."""
     like = input_at(node, 1)
+    # Nodes are adapted in order, so the type is known wherever it can be.
     if like is None or like.dtype is None:
         raise unsupported(node, "a type that is not known")
     node.op_type = "Cast"

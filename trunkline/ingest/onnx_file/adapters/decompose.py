@@ -1,4 +1,7 @@
-"""Say an operator in several of opset 18: the steps come before the node, and the node itself becomes the last."""
+"""Decompose an operator into several of opset 18: steps come before the node, and the node itself becomes the last.
+
+So the node keeps its name and its outputs, which the file's other nodes and the user know.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from trunkline.ingest.onnx_file.passes.explicit_inputs import complete_inputs
 def step(node: ir.Node, editor: Editor, op: str, inputs: Sequence[ir.Value], **attributes: Attribute) -> ir.Value:
     """Compute ``op`` before ``node`` and return its output, of known shape."""
     made = editor.before(node, op, inputs, attributes)
+    # The walk goes forward, and has passed the place where this node now is.
     complete_inputs(made, editor)
     make_explicit(made)
     infer_node(made)

@@ -1,4 +1,4 @@
-"""DeformConv (Dai et al. 2017, Eq. 2; with a mask, Zhu et al. 2019, Eq. 1), said with GridSample and Conv.
+"""DeformConv (Dai et al. 2017, Eq. 2; with a mask, Zhu et al. 2019, Eq. 1), as GridSample and Conv.
 
 All taps of a window are sampled side by side: a map of kH·H' by kW·W' pixels, one window after the other. A
 convolution whose stride is its kernel then weighs them, so that the weights stay those of a convolution.
@@ -27,14 +27,14 @@ class _Plan:
     """Sizes of a deformable convolution; everything spatial is (rows, columns).
 
     Attributes:
-        groups: Offset groups.
-        channels: Of one offset group.
-        kernel: Taps of a window.
-        size: Of the image.
-        strides: Between windows.
-        dilations: Between taps.
-        pads: Before the first pixel.
-        out: Windows.
+        groups: The number of offset groups.
+        channels: How many channels each offset group has.
+        kernel: How many taps a window has.
+        size: The size of the image.
+        strides: The distance between windows, in pixels.
+        dilations: The distance between the taps of a window, in pixels.
+        pads: How far the first window starts before the first pixel.
+        out: The number of windows.
     """
 
     groups: int
@@ -70,6 +70,7 @@ def deform_conv(node: ir.Node, editor: Editor) -> None:
 
 
 def _plan(node: ir.Node) -> _Plan:
+    """Return the sizes of ``node``, having checked that its inputs fit them."""
     if any(value is None or value.shape is None for value in node.inputs[:3]) or len(node.inputs) < 3:
         raise InvalidModel("DeformConv: an image, a weight and offsets were expected", place=name_of(node))
     sizes, weight = sizes_of(node), node.inputs[1]
@@ -84,7 +85,7 @@ def _plan(node: ir.Node) -> _Plan:
     pads = _numbers(node, "pads", [0] * 4, least=0)
     extents = [dilation * (k - 1) + 1 for k, dilation in zip(kernel, dilations, strict=True)]
     out = [(sizes[2 + i] + pads[i] + pads[2 + i] - extents[i]) // strides[i] + 1 for i in range(2)]
-    for index, taps in ((2, 2), (4, 1)):
+    for index, taps in ((2, 2), (4, 1)):  # an offset is a row and a column, a mask one number
         value = node.inputs[index] if index < len(node.inputs) else None
         wanted = (sizes[0], groups * kernel[0] * kernel[1] * taps, *out)
         if value is not None and shape_of(value) != wanted:
@@ -105,8 +106,9 @@ def _numbers(node: ir.Node, name: str, default: list[int], least: int = 1) -> li
 def _grid(node: ir.Node, editor: Editor, plan: _Plan, offset: ir.Value) -> ir.Value:
     """Return where to sample, ``[N, groups, rows, columns, 2]`` as GridSample counts: x and y, edges at -1 and 1."""
     moved = _side_by_side(node, editor, plan, offset, (2,))
-    swapped = step(node, editor, "Gather", [moved, store_ints(node, editor, "swap", [1, 0])], axis=-1)
-    pixel = store_number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
+    # DeformConv has the row first, GridSample the column; and GridSample measures the image as 2 long.
+    swapped = step(node, editor, "Gather", [moved, ints(node, editor, "swap", [1, 0])], axis=-1)
+    pixel = number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
     scaled = step(node, editor, "Mul", [swapped, pixel])
     return step(node, editor, "Add", [scaled, store_number(node, editor, "taps", _undeformed(plan))])
 
@@ -117,6 +119,7 @@ def _undeformed(plan: _Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]
     for axis in range(2):
         windows = np.arange(plan.out[axis])[:, None] * plan.strides[axis] - plan.pads[axis]
         taps = np.arange(plan.kernel[axis])[None, :] * plan.dilations[axis]
+        # With align_corners=0, pixel i has its middle at (2 i + 1) / size − 1.
         lines.append((2 * (windows + taps).ravel() + 1) / plan.size[axis] - 1)
     rows, columns = np.meshgrid(*lines, indexing="ij")
     return np.stack([columns, rows], axis=-1)
@@ -127,9 +130,11 @@ def _side_by_side(node: ir.Node, editor: Editor, plan: _Plan, value: ir.Value, l
     name = "offset" if last else "mask"
     apart = store_ints(node, editor, f"{name}.apart", [0, plan.groups, *plan.kernel, *last, *plan.out])
     parts = step(node, editor, "Reshape", [value, apart], allowzero=0)
+    # [N, groups, kH, kW, (last,) H', W']: each pair of window and tap comes to lie on one axis.
     rows, columns = 4 + len(last), 5 + len(last)
-    moved = step(node, editor, "Transpose", [parts], perm=[0, 1, rows, 2, columns, 3, *([4] if last else [])])
-    shape = store_ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
+    behind = [4] if last else []
+    moved = step(node, editor, "Transpose", [parts], perm=[0, 1, rows, 2, columns, 3, *behind])
+    shape = ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
     return step(node, editor, "Reshape", [moved, shape], allowzero=0)
 
 
@@ -155,5 +160,6 @@ def _sampled(
 
 def _slice(node: ir.Node, editor: Editor, value: ir.Value, name: str, first: int, count: int = 1) -> ir.Value:
     """Return ``count`` entries of the second axis."""
-    edges = [store_ints(node, editor, f"{name}.{edge}", [at]) for edge, at in (("from", first), ("to", first + count))]
-    return step(node, editor, "Slice", [value, *edges, store_ints(node, editor, f"{name}.axis", [1])])
+    start = ints(node, editor, f"{name}.from", [first])
+    end = ints(node, editor, f"{name}.to", [first + count])
+    return step(node, editor, "Slice", [value, start, end, ints(node, editor, f"{name}.axis", [1])])

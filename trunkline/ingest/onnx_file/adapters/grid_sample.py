@@ -15,6 +15,7 @@ _OLD_NAMES = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}
 def grid_sample_20(node: ir.Node, editor: Editor) -> None:
     """Name the mode as opset 16 did."""
     mode = attribute(node, "mode", "linear")
+    # Over two spatial axes the modes are the same; opset 20's names hold for three as well.
     if mode not in _OLD_NAMES:
         raise unsupported(node, f"mode {mode}", f"supported: {', '.join(_OLD_NAMES)}")
     put(node, "mode", _OLD_NAMES[mode])

@@ -23,7 +23,7 @@ def batch_normalization_7(node: ir.Node, editor: Editor) -> None:
 
 @since(7, "BatchNormalization")
 def batch_normalization(node: ir.Node, editor: Editor) -> None:
-    """A file saved in training mode computes with the batch's own statistics; where the batch is a weight, it may."""
+    """Refuse training mode, in which the statistics are the batch's own, unless the batch is a weight."""
     is_training = attribute(node, "training_mode", 0)
     if comes_of_image(data_of(node)):
         if is_training:
@@ -35,9 +35,10 @@ def batch_normalization(node: ir.Node, editor: Editor) -> None:
 
 
 def _standardise(node: ir.Node, editor: Editor) -> None:
-    """Say the standardisation of a weight (Qiao et al. 2019), which exporters write so, per channel of one instance.
+    """Write the standardisation of a weight (Qiao et al. 2019) as an InstanceNormalization of one instance.
 
-    ONNX has no such operator without scale and shift: a scale of ones and a shift of zeros are the exporter's own.
+    Exporters write it as BatchNormalization in training mode. ONNX has neither without scale and shift: a scale of
+    ones and a shift of zeros are the exporter's own.
     """
     x, sizes = data_of(node), sizes_of(node)
     if len(node.inputs) < 3 or len(sizes) < 2:
@@ -45,7 +46,7 @@ def _standardise(node: ir.Node, editor: Editor) -> None:
         raise InvalidModel(text, place=name_of(node))
     epsilon = attribute(node, "epsilon", 1e-5)
     scale, shift = (_unless_plain(node, editor, index, plain) for index, plain in ((1, 1.0), (2, 0.0)))
-    if sizes[0] == 1 and len(sizes) > 2:
+    if sizes[0] == 1 and len(sizes) > 2:  # the batch is one instance already
         become(node, "InstanceNormalization", [x, scale, shift], epsilon=epsilon)
         return
     turned = [1, 0, *range(2, len(sizes))]
@@ -57,7 +58,7 @@ def _standardise(node: ir.Node, editor: Editor) -> None:
 
 
 def _normalise_weight(node: ir.Node, editor: Editor) -> None:
-    """Spell the normalisation of a weight out: its statistics are computed from it, and do not run along."""
+    """Write the normalisation of a weight out: its statistics are computed from it, and are no running statistics."""
     sizes = sizes_of(node)
     if len(node.inputs) != 5 or len(sizes) < 2:
         raise InvalidModel("BatchNormalization of a weight: data [N, C, ...] and four vectors", place=name_of(node))
@@ -74,12 +75,14 @@ def _normalise_weight(node: ir.Node, editor: Editor) -> None:
 
 
 def _constant_if_stored(node: ir.Node, editor: Editor, index: int) -> ir.Value:
+    """Return a statistic; one that is stored is copied, because as an operand of arithmetic it would train."""
     value, content = input_at(node, index), static(node, index)
     assert value is not None
     return value if content is None else store_number(node, editor, f"statistic{index}", content)
 
 
 def _unless_plain(node: ir.Node, editor: Editor, index: int, plain: float) -> ir.Value:
+    """Return a scale or shift; one that holds ``plain`` alone is made a constant, which does not train."""
     value = input_at(node, index)
     assert value is not None
     content = static(node, index)
@@ -90,8 +93,8 @@ def _unless_plain(node: ir.Node, editor: Editor, index: int, plain: float) -> ir
 
 @since(12, "Dropout")
 def dropout_12(node: ir.Node, editor: Editor) -> None:
-    """A ``training_mode`` that is off, or drops nothing, goes; so does the seed, because the run's own decides."""
-    pop(node, "seed")
+    """Remove a ``training_mode`` that is off, or drops nothing."""
+    pop(node, "seed")  # what is dropped is a function of the run's own seed and step
     if input_at(node, 2) is None:
         return
     training, ratio = static(node, 2), static(node, 1)
@@ -101,10 +104,10 @@ def dropout_12(node: ir.Node, editor: Editor) -> None:
 
 
 def lower_attributes(node: ir.Node, opset: int) -> None:
-    """Take off attributes that opset 18 does not know, which is right where they say what it does anyway.
+    """Remove attributes that opset 18 does not know, if they ask for what it does anyway.
 
     Raises:
-        UnsupportedOp: One of them says something else.
+        UnsupportedOp: One of them asks for something else.
     """
     known = onnx.defs.get_schema(node.op_type, OPSET, "").attributes
     definitions = onnx.defs.get_schema(node.op_type, opset, "").attributes
@@ -112,7 +115,10 @@ def lower_attributes(node: ir.Node, opset: int) -> None:
         value = attribute(node, name)
         default = definitions[name].default_value
         plain = onnx.helper.get_attribute_value(default) if default.name else None
-        if value not in (plain, _text(plain)) and not (name == "dilations" and set(value) <= {1}):
+        is_plain = value in (plain, _text(plain))
+        # ONNX's definition names no default for them: absent, they are 1 along every axis.
+        has_no_gaps = name == "dilations" and set(value) <= {1}
+        if not is_plain and not has_no_gaps:
             raise unsupported(node, f"{name}={value} (new in opset {opset})", "export with opset_version=18")
         del node.attributes[name]
 

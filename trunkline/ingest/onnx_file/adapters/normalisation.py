@@ -17,10 +17,12 @@ _TINY = 1e-36
 
 @since(18, "GroupNormalization")
 def group_normalization(node: ir.Node, editor: Editor) -> None:
-    """Wu and He 2018: each group of channels as one instance. A scale per group (opset 18 to 20) or per channel.
+    """Write GroupNormalization (Wu and He 2018) as an InstanceNormalization with each group of channels for a channel.
 
-    ONNX has withdrawn the operator of opset 18, so it is InstanceNormalization over the merged groups, as
-    exporters of earlier opsets write it.
+    1. With a scale per group (opset 18 to 20), that is all.
+    2. With a scale per channel (from opset 21 on), the scale comes behind it.
+
+    ONNX has withdrawn the operator of opset 18; exporters of earlier opsets write it like this too.
     """
     x, scale, bias = _inputs(node, 3)
     sizes, groups = sizes_of(node), attribute(node, "num_groups")
@@ -29,18 +31,15 @@ def group_normalization(node: ir.Node, editor: Editor) -> None:
     lengths = [shape_of(value) for value in (scale, bias)]
     _refuse_other_precision(node)
     settings = {"epsilon": attribute(node, "epsilon", 1e-5)}
-    full = store_ints(node, editor, "full_shape", [0, *sizes[1:]])
-    merged = step(node, editor, "Reshape", [x, store_ints(node, editor, "group_shape", [0, groups, -1])], allowzero=0)
-    if lengths == [(groups,)] * 2:
+    full = ints(node, editor, "full_shape", [0, *sizes[1:]])
+    merged = step(node, editor, "Reshape", [x, ints(node, editor, "group_shape", [0, groups, -1])], allowzero=0)
+    if lengths == [(groups,)] * 2:  # rule 1
         plain = step(node, editor, "InstanceNormalization", [merged, scale, bias], **settings)
         become(node, "Reshape", [plain, full], allowzero=0)
         return
     if lengths != [(sizes[1],)] * 2:
         raise InvalidModel(f"GroupNormalization: scale and bias of {lengths}", place=name_of(node))
-    ones, zeros = (
-        store_number(node, editor, "ones", [1.0] * groups),
-        store_number(node, editor, "zeros", [0.0] * groups),
-    )
+    ones, zeros = number(node, editor, "ones", [1.0] * groups), number(node, editor, "zeros", [0.0] * groups)  # rule 2
     plain = step(node, editor, "InstanceNormalization", [merged, ones, zeros], **settings)
     apart = step(node, editor, "Reshape", [plain, full], allowzero=0)
     behind = len(sizes) - 2
@@ -50,7 +49,10 @@ def group_normalization(node: ir.Node, editor: Editor) -> None:
 
 @since(23, "RMSNormalization")
 def rms_normalization(node: ir.Node, editor: Editor) -> None:
-    """Say x / √(mean(x²) + epsilon) · scale, over the axes from ``axis`` on (Zhang and Sennrich 2019)."""
+    """Write RMSNormalization as x / √(mean(x²) + epsilon) · scale (Zhang and Sennrich 2019).
+
+    The mean is over the axes from ``axis`` on.
+    """
     x, scale = _inputs(node, 2)
     _refuse_other_precision(node)
     rank = len(sizes_of(node))
@@ -67,9 +69,9 @@ def rms_normalization(node: ir.Node, editor: Editor) -> None:
 
 @since(9, "MeanVarianceNormalization")
 def mean_variance_normalization(node: ir.Node, editor: Editor) -> None:
-    """(x − mean) / (deviation + 1e-9), over ``axes``; its definition gives no shape, so it is spelt out."""
-    x = data_of(node)
-    axes = store_ints(node, editor, "axes", attribute(node, "axes", [0, 2, 3]))
+    """Write MeanVarianceNormalization as (x − mean) / (deviation + 1e-9), over ``axes``."""
+    x = data_of(node)  # opset 18 has the operator, but its definition infers no shape
+    axes = ints(node, editor, "axes", attribute(node, "axes", [0, 2, 3]))
     centred = step(node, editor, "Sub", [x, step(node, editor, "ReduceMean", [x, axes], keepdims=1)])
     variance = step(node, editor, "ReduceMean", [step(node, editor, "Mul", [centred, centred]), axes], keepdims=1)
     raised = step(node, editor, "Add", [variance, store_number(node, editor, "tiny", _TINY)])
@@ -85,6 +87,7 @@ def _inputs(node: ir.Node, count: int) -> list[ir.Value]:
 
 
 def _refuse_other_precision(node: ir.Node) -> None:
+    """Refuse statistics in another precision than float32: the steps compute in the type of their inputs."""
     stash = attribute(node, "stash_type", 1)
     if stash != 1:
         raise unsupported(node, f"stash_type {stash}", "only statistics in float32 (1) can be said")

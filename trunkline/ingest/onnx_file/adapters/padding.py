@@ -1,4 +1,4 @@
-"""Padding that wraps around, said with Slice and Concat."""
+"""Padding that wraps around, as Slice and Concat."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 
 @since(19, "Pad")
 def pad_19(node: ir.Node, editor: Editor) -> None:
-    """Opset 19 can take what lies beyond one end of an axis from its other end, after negative pads have cut it."""
+    """Write mode wrap out: what lies beyond one end of an axis is taken from its other end."""
     if attribute(node, "mode") != "wrap":
         return
     value, sizes = data_of(node), sizes_of(node)
     for axis, begin, end in _pads(node, len(sizes)):
-        first, last = max(0, -begin), sizes[axis] + min(0, end)
+        first, last = max(0, -begin), sizes[axis] + min(0, end)  # negative pads cut before the rest wraps
         if max(begin, end) > last - first or first >= last:
             raise unsupported(node, f"mode wrap by {begin} and {end} on an axis of {sizes[axis]}", "pad by less")
         if last - first < sizes[axis]:
@@ -40,9 +40,11 @@ def _pads(node: ir.Node, rank: int) -> list[tuple[int, int, int]]:
 
 
 def _wrapped(node: ir.Node, editor: Editor, value: ir.Value, axis: int, size: int, begin: int, end: int) -> ir.Value:
-    parts = [_cut(node, editor, value, axis, size - begin, size)] if begin else []
-    parts.append(value)
-    parts += [_cut(node, editor, value, axis, 0, end)] if end else []
+    parts = [value]
+    if begin:
+        parts.insert(0, _cut(node, editor, value, axis, size - begin, size))
+    if end:
+        parts.append(_cut(node, editor, value, axis, 0, end))
     return value if len(parts) == 1 else step(node, editor, "Concat", parts, axis=axis)
 
 

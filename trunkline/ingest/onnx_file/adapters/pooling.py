@@ -16,7 +16,7 @@ from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
 from trunkline.ingest.onnx_file.passes.explicit_attributes import make_explicit
 
 _MOST_TAPS = 32
-"""Along one axis; each tap becomes a node."""
+"""Taps of a window along one axis, at most: each becomes a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,11 @@ class _PooledAxis:
     def count(self) -> int:
         """Return the number of windows; one that would start in the end padding is none."""
         room = self.begin + self.size + self.end - self.dilation * (self.kernel - 1) - 1
-        count = (-(-room // self.stride) if self.ceil_mode else room // self.stride) + 1
-        return count - (self.ceil_mode and (count - 1) * self.stride >= self.begin + self.size)
+        if not self.ceil_mode:
+            return room // self.stride + 1
+        count = -(-room // self.stride) + 1
+        starts_in_padding = (count - 1) * self.stride >= self.begin + self.size
+        return count - 1 if starts_in_padding else count
 
     @property
     def over(self) -> int:
@@ -45,10 +48,12 @@ class _PooledAxis:
         return max(0, needed - self.begin - self.size - self.end)
 
     def taps(self, *, count_pads: bool) -> np.ndarray[Any, Any]:
-        """Return how many taps of each window count."""
-        first, last = (0, self.begin + self.size + self.end) if count_pads else (self.begin, self.begin + self.size)
-        at = np.arange(self.count)[:, None] * self.stride + np.arange(self.kernel) * self.dilation
-        counts: np.ndarray[Any, Any] = np.sum((at >= first) & (at < last), axis=1)
+        """Return how many taps of each window count: those on the image, or on its padding too."""
+        first, last = self.begin, self.begin + self.size
+        if count_pads:
+            first, last = 0, self.begin + self.size + self.end
+        places = np.arange(self.count)[:, None] * self.stride + np.arange(self.kernel) * self.dilation
+        counts: np.ndarray[Any, Any] = np.sum((places >= first) & (places < last), axis=1)
         return counts
 
 
@@ -69,14 +74,15 @@ def average_pool_19(node: ir.Node, editor: Editor) -> None:
     counted = np.ones(())
     for axis in axes:
         counted = counted[..., None] * axis.taps(count_pads=bool(attribute(node, "count_include_pad", 0)))
-    if not counted.all():
+    if not counted.all():  # 0 / 0, on which runtimes need not agree
         raise unsupported(node, "a window that sees padding only", "use less padding or dilation")
     total = _padded(node, editor, axes)
     for index, axis in enumerate(axes, start=2):
         total = _sum_along(node, editor, total, index, axis)
-    uniform = bool((counted == counted.flat[0]).all())
-    share = np.asarray(1.0 / counted.flat[0]) if uniform else (1.0 / counted)[None, None]
-    become(node, "Mul", [total, store_number(node, editor, "share", share)])
+    # Without padding all windows count as many, and one number is stored instead of a map.
+    is_uniform = bool((counted == counted.flat[0]).all())
+    share = np.asarray(1.0 / counted.flat[0]) if is_uniform else (1.0 / counted)[None, None]
+    become(node, "Mul", [total, number(node, editor, "share", share)])
 
 
 def _axes(node: ir.Node) -> list[_PooledAxis]:

@@ -20,12 +20,7 @@ from trunkline.ingest.onnx_file.proto.unsupported import QUANTISED
 from trunkline.text import shape_text
 
 _ANY_OPSET = 1_000
-_ROUNDED = frozenset(
-    {
-        *(ir.DataType.INT4, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT4, ir.DataType.UINT8),
-        ir.DataType.UINT16,
-    }
-)
+_ROUNDED = frozenset(ir.DataType[name] for name in ("INT4", "INT8", "INT16", "UINT4", "UINT8", "UINT16"))
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -34,7 +29,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @before(_ANY_OPSET, "DequantizeLinear")
 def dequantize(node: ir.Node, editor: Editor) -> None:
-    """Store the float weight under the name of the whole numbers, which die with their last reader."""
+    """Store the float weight under the name of the whole numbers, which are removed with their last reader."""
     source, stored, scale, zero = _operands(node)
     scale_type = scale.dtype
     wide = _spread(node, scale.numpy(), tuple(stored.shape.numpy()))
@@ -55,7 +50,7 @@ def dequantize(node: ir.Node, editor: Editor) -> None:
 def quantize(node: ir.Node, editor: Editor) -> None:
     """Round a stored weight: the nearest whole number, of two the even one, inside the range of its type."""
     source, stored, scale, zero = _operands(node)
-    kind = zero.dtype if zero is not None else _output_type(node, ir.DataType.UINT8)
+    kind = zero.dtype if zero is not None else _output_type(node, ir.DataType.UINT8)  # ONNX's default
     if kind not in _ROUNDED:
         raise unsupported(node, f"rounding to {kind}", "give the file as it was before it was quantised")
     sizes = tuple(stored.shape.numpy())
@@ -100,16 +95,22 @@ def _operands(node: ir.Node) -> tuple[ir.Value, ir.TensorProtocol, ir.TensorProt
 
 
 def _spread(node: ir.Node, given: Array, sizes: tuple[int, ...]) -> Array:
-    """Return one number for all, or one for each index of ``axis``, or one for each block along it, over ``sizes``."""
-    if given.size == 1:
+    """Return scales or zero points so that they broadcast to ``sizes``.
+
+    1. One number holds for all.
+    2. A vector holds one number for each index of ``axis``.
+    3. With a block size (opset 21), there is one number for each block along ``axis``.
+    """
+    if given.size == 1:  # rule 1
         return given.reshape(())
     axis, block = attribute(node, "axis", 1), attribute(node, "block_size", 0)
     if -len(sizes) <= axis < len(sizes):
         axis %= len(sizes)
-        if not block and given.shape == (sizes[axis],):
+        if not block and given.shape == (sizes[axis],):  # rule 2
             return given.reshape(-1, *[1] * (len(sizes) - axis - 1))
-        blocks = [-(-size // max(1, block)) if i == axis else size for i, size in enumerate(sizes)]
-        if block > 0 and given.shape == tuple(blocks):
+        blocks = list(sizes)
+        blocks[axis] = -(-sizes[axis] // max(1, block))
+        if block > 0 and given.shape == tuple(blocks):  # rule 3
             spread: Array = given.take(np.arange(sizes[axis]) // block, axis=axis)
             return spread
     text = (
@@ -120,13 +121,16 @@ def _spread(node: ir.Node, given: Array, sizes: tuple[int, ...]) -> Array:
 
 def _numbers(stored: ir.TensorProtocol) -> Array:
     """Return whole numbers so that their differences are exact."""
-    array = stored.numpy()
-    return array.astype(np.int64 if stored.dtype in (ir.DataType.INT32, *_ROUNDED) else np.float32)
+    # float32 does not hold every number of 32 bits, and a difference of bytes does not fit into a byte.
+    is_whole = stored.dtype in (ir.DataType.INT32, *_ROUNDED)
+    return stored.numpy().astype(np.int64 if is_whole else np.float32)
 
 
 def _range(kind: ir.DataType) -> tuple[int, int]:
     bits = int(kind.itemsize * 8)
-    return (0, 2**bits - 1) if kind.name.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if kind.name.startswith("U"):
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
 def _replace(node: ir.Node, editor: Editor, source: ir.Value, tensor: ir.TensorProtocol) -> None:
@@ -136,6 +140,7 @@ def _replace(node: ir.Node, editor: Editor, source: ir.Value, tensor: ir.TensorP
     """
     settings = sorted((name, str(item.value)) for name, item in node.attributes.items())
     operands = [value and value.name for value in node.inputs[1:]]
+    # Kept on the value itself, so that it is forgotten with the graph.
     key = f"trunkline.{node.op_type} {settings} {operands}"
     if key not in source.meta:
         name = name_of(source)

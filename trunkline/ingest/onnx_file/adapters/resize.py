@@ -1,4 +1,4 @@
-"""Upsample and Resize: where the sizes stand, and which pixel an old file meant."""
+"""Upsample and Resize of older opsets: where they keep their sizes, and which pixels they read."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Pixels = np.ndarray[Any, np.dtype[np.int64]]
 
 @before(10, "Upsample")
 def upsample(node: ir.Node, editor: Editor) -> None:
-    """Upsample is Resize in asymmetric coordinates; its scales were an attribute before opset 9."""
+    """Write Upsample as a Resize in asymmetric coordinates."""
     scales = pop(node, "scales")
-    if scales is not None:
+    if scales is not None:  # an attribute before opset 9
         set_input(node, 1, editor.constant(f"{name_of(node)}.scales", scales, np.float32))
     node.op_type = "Resize"
     if attribute(node, "mode") == "bilinear":
@@ -33,20 +33,21 @@ def upsample(node: ir.Node, editor: Editor) -> None:
 
 @before(11, "Resize")
 def resize_10(node: ir.Node, editor: Editor) -> None:
-    """Opset 10 had no coordinate modes: asymmetric, rounding towards the image's inside."""
+    """Name the coordinate mode that opset 10 had alone: asymmetric."""
     _asymmetric(node)
 
 
 @before(_ANY_OPSET, "Resize")
 def resize_11(node: ir.Node, editor: Editor) -> None:
-    """Opset 11 had one coordinate mode that opset 13 dropped, and files of later opsets have still.
+    """Write mode tf_half_pixel_for_nn as half_pixel: opset 13 dropped it, and files of later opsets still hold it.
 
-    It is half_pixel, half a pixel further. Where that falls between two pixels by a rounding error, runtimes take the
-    nearer of half_pixel, but not of this one: there the pixels are named one by one.
+    It reads the pixel that contains the middle of the new one, which is half_pixel's nearest. Where that middle lies
+    on the border of two pixels but for a rounding error, runtimes round in half_pixel and not in the old mode: there
+    the pixels are named one by one.
     """
     if attribute(node, "coordinate_transformation_mode") != "tf_half_pixel_for_nn":
         return
-    if (attribute(node, "mode", "nearest"), attribute(node, "nearest_mode")) != ("nearest", "floor"):
+    if attribute(node, "mode", "nearest") != "nearest" or attribute(node, "nearest_mode") != "floor":
         raise unsupported(
             node, "tf_half_pixel_for_nn that is not nearest, rounded down", "export with opset_version=18"
         )
@@ -73,8 +74,8 @@ def _half_pixels(node: ir.Node) -> Iterator[tuple[Pixels, Pixels] | None]:
     for source, number in zip(sources, wanted.ravel().tolist(), strict=True):
         scale = np.float32(number / source if by_size else number)
         target = int(number) if by_size else int(np.float32(source) * scale)
-        at = (np.arange(target, dtype=np.float32) + np.float32(0.5)) / scale
-        floored, rounded = np.floor(at), np.floor(at + np.float32(1e-6))
+        middles = (np.arange(target, dtype=np.float32) + np.float32(0.5)) / scale
+        floored, rounded = np.floor(middles), np.floor(middles + np.float32(1e-6))
         pixels = [np.clip(place, 0, source - 1).astype(np.int64) for place in (floored, rounded)]
         yield None if target == source else (pixels[0], pixels[1])
 
@@ -82,7 +83,7 @@ def _half_pixels(node: ir.Node) -> Iterator[tuple[Pixels, Pixels] | None]:
 @before(11, "Resize")
 @before(10, "Upsample")
 def scales_third(node: ir.Node, editor: Editor) -> None:
-    """The scales move from the second input to the third."""
+    """Move the scales from the second input to the third: opset 11 put the region of interest between."""
     scales = input_at(node, 1)
     set_input(node, 2, scales)
     set_input(node, 1, None)
@@ -95,6 +96,7 @@ def _asymmetric(node: ir.Node) -> None:
     if not np.isfinite(scales).all():
         raise InvalidModel(f"{node.op_type}: scales {scales.tolist()}", place=name_of(node))
     smaller, larger = bool((scales < 1).any()), bool((scales > 1).any())
+    # Runtimes round up where an old Resize shrinks and down where it enlarges; opset 18 has one mode for all axes.
     if smaller and larger and attribute(node, "mode", "nearest") == "nearest":
         raise unsupported(node, "nearest that enlarges one axis and shrinks another", "export with opset_version=18")
     put(node, "coordinate_transformation_mode", "asymmetric")

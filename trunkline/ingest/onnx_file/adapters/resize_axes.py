@@ -1,4 +1,4 @@
-"""Resize of any opset: its size settled, and what ONNX and its runtimes do not agree on refused."""
+"""Settle the size of a Resize of any opset, and refuse what ONNX and its runtimes do not agree on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 @since(7, "Resize", "Upsample")
 def resize(node: ir.Node, editor: Editor) -> None:
-    """Bring ``keep_aspect_ratio_policy`` and ``half_pixel_symmetric`` to what opset 18 can say for any batch."""
+    """Bring ``keep_aspect_ratio_policy`` and ``half_pixel_symmetric`` to what opset 18 has for any batch."""
     scales, sizes = static(node, 2), static(node, 3)
     if scales is not None and scales.size:
         _settle_scales(node, scales.astype(np.float32).ravel())
@@ -34,33 +34,47 @@ def resize(node: ir.Node, editor: Editor) -> None:
 
 
 def _settle_scales(node: ir.Node, scales: Array) -> None:
-    if attribute(node, _POLICY):
-        put(node, _POLICY, "stretch")  # it is about sizes only
+    """Settle a Resize by scales, whose result has ⌊size · scale⌋ places along each axis.
+
+    1. The aspect ratio is about sizes only.
+    2. Where scales divide evenly, half_pixel_symmetric is half_pixel.
+
+    Refused is what ONNX's definition and its runtimes do not agree on:
+
+    3. a scale that is not 1 and leaves the size as it is;
+    4. a region of interest, unless it is the whole image and all scales divide evenly;
+    5. with scales that do not, align_corners, and pytorch_half_pixel where one pixel is left.
+    """
+    if attribute(node, _POLICY):  # rule 1
+        put(node, _POLICY, "stretch")
     before = np.array([sizes_of(node)[axis] for axis in _axes(node, len(scales))], np.float32)
     exact = before * scales
     after = np.floor(exact)
     is_even = bool((exact == after).all())
-    if is_even and attribute(node, _MODE) == "half_pixel_symmetric":
+    if is_even and attribute(node, _MODE) == "half_pixel_symmetric":  # rule 2
         put(node, _MODE, "half_pixel")
     stays = (after == before) & (np.abs(exact - before) > 1e-3)
-    if stays.any() and (attribute(node, "antialias", 0) or (after == before).all()):
+    if stays.any() and (attribute(node, "antialias", 0) or (after == before).all()):  # rule 3
         raise unsupported(node, "a scale that leaves the size as it is", _DISAGREE)
     mode = attribute(node, _MODE)
-    if mode == _CROP and not (is_even and _region(node, len(scales)) == [(0.0, 1.0)] * len(scales)):
-        raise unsupported(node, f"{_CROP} with scales", _DISAGREE)
-    is_one = bool((after[exact != after] == 1).any())
-    if not is_even and (mode == "align_corners" or (mode == "pytorch_half_pixel" and is_one)):
+    if mode == _CROP:  # rule 4
+        takes_all = _region(node, len(scales)) == [(0.0, 1.0)] * len(scales)
+        if not is_even or not takes_all:
+            raise unsupported(node, f"{_CROP} with scales", _DISAGREE)
+    leaves_one = bool((after[exact != after] == 1).any())
+    if not is_even and (mode == "align_corners" or (mode == "pytorch_half_pixel" and leaves_one)):  # rule 5
         raise unsupported(node, f"{mode} with scales that do not divide evenly", _DISAGREE)
 
 
 def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
-    """A kept aspect ratio is one scale for all axes; where the sizes it gives say the same, they are named."""
+    """Settle a Resize to sizes. A kept aspect ratio is one scale for all axes: the sizes that it gives are named."""
     before = [sizes_of(node)[axis] for axis in _axes(node, len(sizes))]
     policy = attribute(node, _POLICY, "stretch")
     if policy in ("not_larger", "not_smaller"):
         fits = [size / source for size, source in zip(sizes, before, strict=True)]
         scale = min(fits) if policy == "not_larger" else max(fits)
         kept = [int(scale * source + 0.5) for source in before]
+        # Pixels are read by the common scale; rounded sizes would mean another one on each axis.
         if any(scale * source != size for source, size in zip(before, kept, strict=True)):
             return
         put(node, _POLICY, "stretch")

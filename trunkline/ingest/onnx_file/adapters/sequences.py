@@ -1,4 +1,4 @@
-"""A list of pieces that is only taken apart again is a Split: torch's exporter writes ``chunk`` and ``split`` so."""
+"""SplitToSequence and SequenceAt as one Split: torch's exporter writes ``chunk`` and ``split`` by such lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANY_OPSET = 1_000
 
 @before(_ANY_OPSET, "SplitToSequence")
 def split_to_sequence(node: ir.Node, editor: Editor) -> None:
-    """SplitToSequence and the SequenceAt that read it → Split."""
+    """Write SplitToSequence and the SequenceAt that read it as a Split and copies of its outputs."""
     data, pieces = node.inputs[0], node.outputs[0]
     readers = [reader for reader, _ in pieces.uses()]
     places = [static(reader, 1) if reader.op_type == "SequenceAt" else None for reader in readers]
@@ -37,9 +37,10 @@ def _sizes(node: ir.Node, data: ir.Value) -> list[int]:
     rank = len(shape_of(data))
     whole = shape_of(data)[attribute(node, "axis", 0) % rank]
     given = static(node, 1)
+    # Without sizes ONNX makes pieces of one place, and may drop the axis.
     if given is None or whole is None:
         raise unsupported(node, "a number of pieces that is not fixed, or pieces without the axis")
-    if given.ndim:
+    if given.ndim:  # a list of sizes; a number without axes is the size of all pieces but the last
         return [int(size) for size in given]
     size = int(given)
     if size < 1:

@@ -14,10 +14,10 @@ from trunkline.ingest.onnx_file.adapters.registry import before
 
 @before(13, "Softmax", "LogSoftmax")
 def softmax(node: ir.Node, editor: Editor) -> None:
-    """Say the flattened softmax with one over a single axis.
+    """Write the flattened softmax as one over a single axis.
 
-    1. At most one axis from ``axis`` on is longer than 1: the softmax over that axis. 2. Several are: they are
-    merged into one by a Reshape before, and taken apart by one behind.
+    1. If at most one axis from ``axis`` on is longer than 1, it is the softmax over that axis.
+    2. If several are, a Reshape before merges them into one, and a Reshape behind takes them apart.
     """
     data = node.inputs[0]
     assert data is not None
@@ -27,10 +27,10 @@ def softmax(node: ir.Node, editor: Editor) -> None:
         raise InvalidModel(f"{node.op_type}: axis {axis} of {len(shape)} axes", place=name_of(node))
     axis %= len(shape)
     long = [index for index in range(axis, len(shape)) if shape[index] != 1]
-    if len(long) < 2:
+    if len(long) < 2:  # rule 1
         put(node, "axis", long[0] if long else axis)
         return
-    _flatten_around(node, editor, data, long[0], [size or 0 for size in shape])
+    _flatten_around(node, editor, data, long[0], [size or 0 for size in shape])  # rule 2
 
 
 def _flatten_around(node: ir.Node, editor: Editor, data: ir.Value, axis: int, shape: list[int]) -> None:
@@ -46,4 +46,5 @@ def _flatten_around(node: ir.Node, editor: Editor, data: ir.Value, axis: int, sh
     result = apart.outputs[0]
     old.replace_all_uses_with(result, replace_graph_outputs=True)
     apart.replace_input_with(0, old)
+    # The user knows the result by the softmax's name.
     old.name, result.name = editor.fresh(f"{name_of(node)}.flat"), old.name

@@ -1,4 +1,4 @@
-"""Attributes that later opsets read as inputs: axes, sizes, bounds and ratios."""
+"""Make inputs of the attributes that later opsets read as inputs: axes, sizes, bounds and ratios."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ _HIGHEST = float(np.finfo(np.float32).max)
 @before(18, "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin")
 @before(18, "ReduceProd", "ReduceSumSquare")
 def axes(node: ir.Node, editor: Editor) -> None:
-    """``axes`` becomes the second input; without it, the operator takes all axes, then as now."""
+    """Make ``axes`` the second input; without it, the operator takes all axes in every opset."""
     _move(node, editor, "axes", 1)
 
 
 @before(13, "Split")
 def split(node: ir.Node, editor: Editor) -> None:
-    """``split`` becomes the second input."""
+    """Make ``split`` the second input."""
     _move(node, editor, "split", 1)
 
 
 @before(10, "Slice")
 def slice_(node: ir.Node, editor: Editor) -> None:
-    """``starts``, ``ends`` and ``axes`` become inputs 1 to 3."""
+    """Make ``starts``, ``ends`` and ``axes`` the inputs 1 to 3."""
     for index, name in enumerate(("starts", "ends", "axes"), start=1):
         _move(node, editor, name, index)
 
 
 @before(11, "Pad")
 def pad(node: ir.Node, editor: Editor) -> None:
-    """``pads`` and ``value`` become inputs 1 and 2."""
+    """Make ``pads`` and ``value`` the inputs 1 and 2."""
     _move(node, editor, "pads", 1)
     _move(node, editor, "value", 2, np.float32)
 
 
 @before(11, "Clip")
 def clip(node: ir.Node, editor: Editor) -> None:
-    """``min`` and ``max`` become inputs 1 and 2; the largest float means no bound."""
+    """Make ``min`` and ``max`` the inputs 1 and 2."""
+    # The largest float is the attribute's default, and no bound for any number but an infinity.
     bounds = pop(node, "min", _LOWEST), pop(node, "max", _HIGHEST)
     if bounds[0] > _LOWEST:
         set_input(node, 1, editor.constant(f"{name_of(node)}.min", bounds[0], np.float32))
@@ -55,7 +56,7 @@ def clip(node: ir.Node, editor: Editor) -> None:
 
 @before(12, "Dropout")
 def dropout(node: ir.Node, editor: Editor) -> None:
-    """``ratio`` becomes the second input."""
+    """Make ``ratio`` the second input."""
     _put(node, editor, "ratio", 1, pop(node, "ratio", 0.5), np.float32)
 
 

@@ -64,12 +64,12 @@ def crop(node: ir.Node, editor: Editor) -> None:
     left, top, right, bottom = border
     ends = [sizes[2] - bottom, sizes[3] - right] if size is None else [top + size[0], left + size[1]]
     settings = {"starts": [top, left], "ends": ends, "axes": [2, 3], "steps": [1, 1]}
-    become(
-        node, "Slice", [data_of(node), *(store_ints(node, editor, name, content) for name, content in settings.items())]
-    )
+    stored = [ints(node, editor, name, content) for name, content in settings.items()]
+    become(node, "Slice", [data_of(node), *stored])
 
 
 def _bent(node: ir.Node, editor: Editor, operator: str) -> None:
+    """Write alpha · f(beta · x); the file must name both numbers."""
     if not {"alpha", "beta"} <= set(node.attributes):
         raise InvalidModel(f"{node.op_type}: alpha and beta were expected", place=name_of(node))
     alpha, beta = (store_number(node, editor, name, attribute(node, name)) for name in ("alpha", "beta"))

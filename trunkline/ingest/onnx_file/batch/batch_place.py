@@ -18,9 +18,9 @@ class BatchAxis:
     """The axis of a file's value that holds the batch, as ``before · N · behind`` numbers.
 
     Attributes:
-        axis: Which one, counted in the file.
-        before: How many numbers of it are before the batch; the Graph has an axis of them, if it is more than one.
-        behind: How many are behind it, likewise.
+        axis: Which axis of the file's value it is.
+        before: How many numbers of it are before the batch. If there are several, the Graph has an axis of them.
+        behind: How many are behind the batch. If there are several, the Graph has an axis of them too.
     """
 
     axis: int
@@ -47,12 +47,18 @@ class BatchAxis:
 
     def order(self, perm: Sequence[int]) -> list[int]:
         """Return a permutation of the file's axes as one of the Graph's."""
-        own = list(range(self.axis, self.axis + self.extra + 1))
-        return [place for axis in perm for place in (own if axis == self.axis else [self.other(axis)])]
+        places: list[int] = []
+        for axis in perm:
+            if axis == self.axis:  # what the file has merged moves together
+                places += range(self.axis, self.axis + self.extra + 1)
+            else:
+                places.append(self.other(axis))
+        return places
 
     def apart(self, sizes: Sizes, batch: int) -> list[int]:
         """Return sizes of a file's value as the Graph has them, with ``batch`` in the place of N."""
-        before, behind = ([size] if size > 1 else [] for size in (self.before, self.behind))
+        before = [self.before] if self.before > 1 else []
+        behind = [self.behind] if self.behind > 1 else []
         return [*sizes[: self.axis], *before, batch, *behind, *sizes[self.axis + 1 :]]
 
     def ones(self, sizes: Sizes) -> list[int]:
@@ -69,14 +75,17 @@ class BatchAxis:
 def places(sizes: Sizes, batch: int, ahead: int) -> Iterator[BatchAxis]:
     """Yield where the batch can be in a Reshape's result, with ``ahead`` numbers of each image before it at its input.
 
-    There are as many before it in the result, because the order of the numbers stays: those of the axes before, times
-    some of its own axis.
+    A Reshape keeps the order of the numbers, so as many are before it in the result: those of the axes in front of its
+    own, times the part of its own axis that lies before it. For one image there may be several such places.
+
+    >>> [(place.axis, place.before, place.behind) for place in places([97 * 4, 8], batch=97, ahead=1)]
+    [(0, 1, 4)]
     """
-    outer = 1
+    in_front = 1
     for axis, size in enumerate(sizes):
-        before, rest = divmod(ahead, outer)
-        if not rest and size % (before * batch) == 0:
+        before, rest = divmod(ahead, in_front)
+        if rest == 0 and size % (before * batch) == 0:
             yield BatchAxis(axis, before, size // (before * batch))
-        outer *= size
-        if outer > ahead:
+        in_front *= size
+        if in_front > ahead:
             return

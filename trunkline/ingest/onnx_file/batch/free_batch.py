@@ -36,14 +36,16 @@ _BOUNDS = ("", "starts", "ends")
 class FreeBatch:
     """Walks in order, because each node's rewriting needs the freed shapes of those before.
 
-    1. The image input's first size becomes N. 2. A Reshape or Expand that names the batch size keeps that axis
-    instead. 3. A Resize to sizes names scales or spatial sizes instead. 4. A constant made for each image is made
-    once. 5. All shapes are inferred anew, N free.
+    1. The image input's first size becomes N.
+    2. A Reshape or Expand that names the batch size keeps that axis instead.
+    3. A Resize to sizes names scales or spatial sizes instead.
+    4. A constant made for each image is made once.
+    5. All shapes are inferred again, N free.
 
     Attributes:
         batch: The batch size all shapes were inferred for.
         budget: What folding may still store.
-        second: What is another for a second batch size, where the file leaves the batch free.
+        second: What differs for a second batch size, where the file leaves the batch free.
     """
 
     batch: int
@@ -56,12 +58,12 @@ class FreeBatch:
         Raises:
             InvalidModel: A node mixes the images of a batch, or works for one batch size only.
         """
-        for image in graph.inputs:
+        for image in graph.inputs:  # rule 1
             image.shape = ir.Shape([BATCH, *shape_of(image)[1:]])
         state = Freeing(Editor(graph), self.batch, self.second)
         count = 0
         for node in graph:
-            if node not in state.editor.added:
+            if node not in state.editor.added:  # what the walk puts in is written for a free batch
                 _free(node, state)
                 count += 1
         settle(graph, state, self.budget)
@@ -69,22 +71,17 @@ class FreeBatch:
 
 
 def _free(node: ir.Node, state: Freeing) -> None:
+    """Rewrite one node, and give its results shapes with a free batch."""
     first = [sizes_of(value) for value in node.outputs]
     second = [state.at_second(*pair) for pair in zip(node.outputs, first, strict=True)]
     reads = state.reads(node)
-    if not state.numbered.isdisjoint(inputs_of(node)) and not (reads and works_along_batch(node, state)):
-        if reads:
-            raise batch_error(
-                node, "computes with constants that number the images of the batch; they must be alike for each"
-            )
-        state.numbered.update(node.outputs)
-        return
+    reads_numbered = not state.numbered.isdisjoint(inputs_of(node))
     if not reads:
-        if first != second:
-            make_once(node, state, first[0], second[0])
-        elif _reads_number(node, state):
-            state.numbered.update(node.outputs)
+        _free_constant(node, state, first, second, is_numbered=reads_numbered)
         return
+    # A table that counts the images may still read of each its own numbers: gather_own finds out.
+    if reads_numbered and not works_along_batch(node, state):
+        raise refused(node, "computes with constants that number the images of the batch; they must be alike for each")
     if state.second is not None and not state.second.bent.isdisjoint(inputs_of(node)):
         raise batch_error(node, OF_NUMBER)
     give_each(node, state)
@@ -95,11 +92,23 @@ def _free(node: ir.Node, state: Freeing) -> None:
     _note(node, state, axes, first, second)
 
 
+def _free_constant(
+    node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes], *, is_numbered: bool
+) -> None:
+    """Treat a node that reads nothing of the image: its result may be as large as the batch, or number the images."""
+    if is_numbered:
+        state.numbered.update(node.outputs)
+    elif first != second:  # rule 4
+        make_once(node, state, first[0], second[0])
+    elif _reads_number(node, state):
+        state.numbered.update(node.outputs)
+
+
 def _rewrite(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes]) -> BatchAxis | None:
     """Rewrite ``node`` for a free batch; return where its results merge the batch, ``None`` where none can."""
     if node.op_type == "Flatten":
-        unflatten(node, state, first[0])
-    if node.op_type == "Reshape":
+        unflatten(node, state, first[0])  # it may be a Reshape now
+    if node.op_type == "Reshape":  # rule 2
         return free_reshape(node, state, first[0], second[0])
     if works_along_batch(node, state):
         return gather_own(node, state)
@@ -107,7 +116,7 @@ def _rewrite(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Siz
         return work_apart(node, state)
     if node.op_type == "Expand":
         _free_expand(node, state)
-    elif node.op_type == "Resize":
+    elif node.op_type == "Resize":  # rule 3
         free_resize(node, state.editor)
     elif node.op_type == "Slice":
         _free_slice(node, state, first[0])
@@ -117,7 +126,8 @@ def _rewrite(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Siz
 
 
 def _infer(node: ir.Node, state: Freeing, first: list[Sizes], second: list[Sizes], *, plain: bool) -> None:
-    """Give the results of ``node`` their free shapes; what is known for two batch sizes need not be asked again."""
+    """Give the results of ``node`` their free shapes (rule 5)."""
+    # What is known for both batch sizes already need not be inferred for them again.
     if plain and state.second is not None and node.op_type not in _REWRITTEN:
         join_free(node, first, second)
     else:
@@ -145,12 +155,15 @@ def _keep_batch(node: ir.Node) -> None:
     data, axes = node.inputs[0], static(node, 1)
     assert data is not None
     axis = batch_axis(data)
-    if axes is not None and axis is not None and axis in [int(a) % len(shape_of(data)) for a in axes.ravel()]:
-        raise batch_error(node, "takes the batch axis away, which is possible for one image only")
+    if axes is None or axis is None:
+        return
+    squeezed = [int(place) % len(shape_of(data)) for place in axes.ravel()]
+    if axis in squeezed:
+        raise refused(node, "takes the batch axis away, which is possible for one image only")
 
 
 def _free_expand(node: ir.Node, state: Freeing) -> None:
-    """Sizes of 1 keep the input's: the batch is there already."""
+    """Name 1 in the place of the batch size: by ONNX's text it keeps the input's size, and the batch is there."""
     data, sizes = node.inputs[0], static(node, 1)
     assert data is not None
     axis = batch_axis(data)
@@ -162,14 +175,20 @@ def _free_expand(node: ir.Node, state: Freeing) -> None:
 
 
 def _free_slice(node: ir.Node, state: Freeing, first: Sizes) -> None:
-    """A Slice that takes all images of the batch names no number of them."""
-    data, starts, ends, axes, steps = (node.inputs[0], *(static(node, index) for index in range(1, 5)))
+    """Let a Slice that takes all images of the batch name no number of them."""
+    data = node.inputs[0]
     assert data is not None
+    settings = [found for index in range(1, 5) if (found := static(node, index)) is not None]
     batch, rank = batch_axis(data), len(shape_of(data))
-    if batch is None or starts is None or ends is None or axes is None or steps is None:
+    if batch is None or len(settings) < 4:
         return
+    starts, ends, axes, steps = settings
     is_batch = np.array([int(axis) % rank == batch for axis in axes.ravel()])
-    if is_batch.any() and first[batch] == state.batch and (steps.ravel()[is_batch] == 1).all():
-        whole = np.where(is_batch, 0, starts.ravel()), np.where(is_batch, _TO_THE_END, ends.ravel())
-        for index, bounds in enumerate(whole, start=1):
+    if not is_batch.any():
+        return
+    takes_all = first[batch] == state.batch and (steps.ravel()[is_batch] == 1).all()
+    if takes_all:
+        new_starts = np.where(is_batch, 0, starts.ravel())
+        new_ends = np.where(is_batch, _TO_THE_END, ends.ravel())
+        for index, bounds in enumerate((new_starts, new_ends), start=1):
             set_input(node, index, state.editor.constant(f"{name_of(node)}.{_BOUNDS[index]}", bounds, np.int64))

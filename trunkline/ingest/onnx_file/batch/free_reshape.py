@@ -32,7 +32,7 @@ def free_reshape(node: ir.Node, state: Freeing, result: Sizes, second: Sizes) ->
 
     Args:
         node: The Reshape.
-        state: Of the walk.
+        state: The state of the walk.
         result: The sizes of its result in the file.
         second: The same for the second batch size.
     """
@@ -53,9 +53,12 @@ def free_reshape(node: ir.Node, state: Freeing, result: Sizes, second: Sizes) ->
     # No size is 0 here, so allowzero changed nothing so far; from now on 0 means "as the input".
     put(node, "allowzero", 0)
     stays = target == axis and not axis.extra
-    free = [int(size) for size in sizes.ravel()] if stays else target.apart(result, -1)
     if stays:
+        # The file's own −1 is left, should it have one on another axis.
+        free = [int(size) for size in sizes.ravel()]
         free[target.axis] = 0
+    else:
+        free = target.apart(result, -1)
     if free != sizes.ravel().tolist() or _depends(node, state):
         set_input(node, 1, state.editor.constant(f"{name_of(node)}.shape", free, np.int64))
     if axis.extra or target.extra:
@@ -78,6 +81,7 @@ def _depends(node: ir.Node, state: Freeing) -> bool:
 
 
 def _text(result: Sizes, second: Sizes) -> str:
-    """Show a shape with N where its sizes follow the batch."""
-    pairs = zip(result, second, strict=True)
-    return shape_text([a if a == b else None for a, b in pairs]) if result != second else shape_text(result)
+    """Return a shape as text, with N where its sizes follow the batch."""
+    if result == second:
+        return shape_text(result)
+    return shape_text([size if size == other else None for size, other in zip(result, second, strict=True)])

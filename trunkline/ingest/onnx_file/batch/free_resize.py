@@ -25,7 +25,8 @@ def free_resize(node: ir.Node, editor: Editor) -> None:
     named = [axis % len(before) for axis in attribute(node, "axes") or range(len(before))]
     node.attributes.pop("axes", None)
     scales = [np.float32(new / old) for new, old in zip(after, before, strict=True)]
-    if all(float(scale) * old == new for scale, old, new in zip(scales, before, after, strict=True)):
+    is_exact = all(float(scale) * old == new for scale, old, new in zip(scales, before, after, strict=True))
+    if is_exact:  # a scale of 1 holds for any number of images
         set_input(node, 2, editor.constant(f"{name_of(node)}.scales", scales, np.float32))
         set_input(node, 3, None)
         _name_region(node, editor, named, list(range(len(before))))
@@ -38,10 +39,12 @@ def free_resize(node: ir.Node, editor: Editor) -> None:
 
 
 def _name_region(node: ir.Node, editor: Editor, named: list[int], axes: list[int]) -> None:
-    """Give the region of interest of a Resize, which stands for the axes ``named``, for ``axes`` instead."""
+    """Give the region of interest of a Resize, which was given for the axes ``named``, for ``axes`` instead."""
     region = static(node, 1)
     if region is None or named == axes:
         return
-    whole = np.stack([np.zeros(max(*named, *axes) + 1, np.float32), np.ones(max(*named, *axes) + 1, np.float32)])
+    count = max(*named, *axes) + 1
+    # An axis without a region has all of it: from 0 to 1, as ONNX counts it.
+    whole = np.stack([np.zeros(count, np.float32), np.ones(count, np.float32)])
     whole[:, named] = region.reshape(2, -1)
     set_input(node, 1, editor.constant(f"{name_of(node)}.roi", whole[:, axes].ravel()))

@@ -22,14 +22,14 @@ class Freeing:
     """The state of one walk.
 
     Attributes:
-        editor: Of the graph.
-        batch: The batch size that the file's sizes stand at.
-        second: What they are for a second batch size, where the file leaves the batch free.
-        merged: Where the batch is in the values whose file merges it with other axes.
-        alike: Constants made for each image of the batch, all alike. Their N is 1 in the end.
+        editor: The editor of the graph.
+        batch: The batch size that the file's sizes hold for.
+        second: What the sizes are for a second batch size, where the file leaves the batch free.
+        merged: By value, where the batch is, if the file merges it with other axes.
+        alike: Constants made for each image of the batch, the same for all. Their N is 1 in the end.
         numbered: Constants that number the images of the batch, or hold how many there are.
         joints: Reshapes that merge the batch in the file, or take it apart.
-        signs: A truth value for each image, by what it is taken from and its shape.
+        signs: Values that hold a truth value for each image, by what it is taken from and its shape.
     """
 
     editor: Editor
@@ -56,7 +56,8 @@ class Freeing:
     def rank(self, value: ir.Value) -> int:
         """Return how many axes ``value`` has in the file."""
         axis = self.merged.get(value)
-        return len(shape_of(value)) - (0 if axis is None else axis.extra)
+        extra = 0 if axis is None else axis.extra
+        return len(shape_of(value)) - extra
 
     def at_second(self, value: ir.Value, first: Sizes) -> Sizes:
         """Return the file's sizes of ``value`` for the second batch size, given those for the first."""
@@ -70,13 +71,14 @@ class Freeing:
         """
         batches = [self.batch] if self.second is None else PROBE_BATCHES
         shape = shape_of(value)
+        # The free shape, with the batch put in, must be the file's: the proof that the rewriting kept the numbers.
         for batch, sizes in zip(batches, (first, second), strict=False):
             if batch_axis(value) != axis.place or tuple(axis.joined(shape, batch)) != sizes:
                 raise batch_error(node, "works for one number of images only")
         if axis.extra:
             self.merged[value] = axis
-            if value.is_graph_output():
-                raise batch_error(node, f"gives a result that merges {merged_text(axis)}")
+            if value.is_graph_output():  # the caller would get another shape than the file gives
+                raise refused(node, f"gives a result that merges {merged_text(axis)}")
 
 
 def sizes_of(value: ir.Value) -> Sizes:
@@ -86,8 +88,11 @@ def sizes_of(value: ir.Value) -> Sizes:
 
 def merged_text(axis: BatchAxis) -> str:
     """Return what the file makes one axis of: ``N and 64``."""
-    sizes = [str(axis.before)] * (axis.before > 1) + ["N"] + [str(axis.behind)] * (axis.behind > 1)
-    return f"{', '.join(sizes[:-1])} and {sizes[-1]} into one axis" if len(sizes) > 1 else "the batch"
+    factors = [axis.before, "N", axis.behind]
+    *first, last = [str(factor) for factor in factors if factor != 1]
+    if not first:
+        return "the batch"
+    return f"{', '.join(first)} and {last} into one axis"
 
 
 def batch_error(node: ir.Node, text: str) -> InvalidModel:

@@ -1,4 +1,4 @@
-"""Let an operand without a batch stand beside one whose batch is merged with other axes, or of the file's own size."""
+"""Align an operand without a batch with one whose batch is merged with other axes, or is of the file's own size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error
 from trunkline.text import quoted
 
 SPREADING = BROADCASTING | {"PRelu"}
-"""Operators that do so on several operands, of which they repeat axes of size 1."""
+"""Operators that work number by number on several operands, of which they repeat axes of size 1."""
 ELEMENTWISE = UNARY | SPREADING
 
 
@@ -33,21 +33,23 @@ def common_axis(node: ir.Node, state: Freeing, operands: list[ir.Value | None]) 
     Raises:
         InvalidModel: They have it in different places, or merged differently.
     """
-    axes = [axis for value in operands if value is not None and (axis := state.of(value))]
-    ends = {state.rank(value) - axis.axis for value in operands if value is not None and (axis := state.of(value))}
-    merges = {(axis.before, axis.behind) for axis in axes}
+    found = [(value, state.of(value)) for value in operands if value is not None]
+    with_batch = [(value, axis) for value, axis in found if axis is not None]
+    # ONNX aligns operands at their last axes, so a place is counted from there.
+    ends = {state.rank(value) - axis.axis for value, axis in with_batch}
+    merges = {(axis.before, axis.behind) for _, axis in with_batch}
     if len(ends) != 1 or len(merges) != 1:
-        raise batch_error(node, "takes values together whose batches are at different places, or merged differently")
-    return max(axes, key=lambda axis: axis.axis), ends.pop()
+        raise refused(node, "takes values together whose batches are at different places, or merged differently")
+    return max((axis for _, axis in with_batch), key=lambda axis: axis.axis), ends.pop()
 
 
 def stand_beside(node: ir.Node, index: int, state: Freeing, axis: BatchAxis, from_end: int) -> None:
     """Give an input that has no batch the axes of a value that has one; what is repeated for each image is taken once.
 
     Args:
-        node: It reads both.
+        node: The node that reads both.
         index: Which of its inputs has no batch.
-        state: Of the walk.
+        state: The state of the walk.
         axis: Where the other value has its batch.
         from_end: How far that is from its last axis, by which operands are aligned.
 
@@ -59,7 +61,7 @@ def stand_beside(node: ir.Node, index: int, state: Freeing, axis: BatchAxis, fro
     shape = [size or 1 for size in shape_of(value)]
     place = len(shape) - from_end
     own = axis.at(place)
-    if place < 0:
+    if place < 0:  # fewer axes than there are behind the batch: it is repeated for every image as it is
         return
     if shape[place] == 1:
         sizes = own.ones(shape)
@@ -99,11 +101,14 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
 
 def _repeated_once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.Value:
     """Return what an Expand of weights repeats for each image, repeated for one."""
+    error = refused(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
     expand = value.producer()
     data = None if expand is None or expand.op_type != "Expand" else expand.inputs[0]
-    place = -1 if data is None else axis.axis - len(shape_of(value)) + len(shape_of(data))
-    if data is None or axis.extra or (place >= 0 and shape_of(data)[place] != 1):
-        raise batch_error(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
+    if data is None or axis.extra:
+        raise error
+    place = axis.axis - len(shape_of(value)) + len(shape_of(data))
+    if place >= 0 and shape_of(data)[place] != 1:  # not repeated along the batch: other numbers for each image
+        raise error
     sizes = axis.ones([size or 1 for size in shape_of(value)])
     shape = state.editor.constant(f"{name_of(value)}.shape", sizes, np.int64)
     made = state.editor.before(node, "Expand", [data, shape], {})

@@ -19,16 +19,17 @@ from trunkline.ingest.onnx_file.batch.merged_operands import common_axis, stand_
 
 
 def matmul(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
-    """Rows of one matrix may be merged with the batch, and so may the axes that count matrices; others may not."""
+    """Rewrite a MatMul: rows of one matrix may be merged with the batch, or the axes that count matrices."""
     left, right = node.inputs[0], node.inputs[1]
     assert left is not None and right is not None
     axis, from_end = common_axis(node, state, [left, right])
     ranks = [state.rank(value) for value in (left, right)]
-    if from_end > 2 and min(ranks) > 1:
+    if from_end > 2 and min(ranks) > 1:  # the batch counts matrices, as it does for N·heads of them
         for index, value in enumerate((left, right)):
             if batch_axis(value) is None:
                 stand_beside(node, index, state, axis, from_end)
         return axis.at(max(ranks) - from_end)
+    # Rows of [N·L, C] times one matrix of weights: each row is multiplied on its own.
     is_row = from_end == 2 and batch_axis(right) is None and ranks[1] <= 2
     if not is_row:
         raise batch_error(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
@@ -36,7 +37,7 @@ def matmul(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
 
 
 def gemm(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
-    """A product of merged rows is a MatMul over the last axis."""
+    """Rewrite a Gemm of merged rows as a MatMul over the last axis: a Gemm reads matrices of two axes only."""
     data, weight = node.inputs[0], node.inputs[1]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     others = [value for value in (weight, bias) if value is not None]
@@ -49,6 +50,12 @@ def gemm(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
             node,
             f"adds other numbers to each row, of which the file makes one axis with the batch: {merged_text(axis)}",
         )
+    _write_product(node, state, data, weight, bias)
+    return axis
+
+
+def _write_product(node: ir.Node, state: Freeing, data: ir.Value, weight: ir.Value, bias: ir.Value | None) -> None:
+    """Write alpha · data · weight + beta · bias; the last of its operators is ``node``, and keeps its name."""
     if attribute(node, "transB", 0):
         weight = put_before(node, state, "Transpose", [weight], perm=[1, 0])
     steps = [("MatMul", weight)]
@@ -62,41 +69,35 @@ def gemm(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
         steps.append(("Add", bias))
     for op, operand in steps[:-1]:
         data = put_before(node, state, op, [data, operand])
-    become(node, steps[-1][0], [data, steps[-1][1]])
-    return axis
+    last_op, last_operand = steps[-1]
+    become(node, last_op, [data, last_operand])
 
 
 def einsum(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
-    """The letter of the merged axis becomes one for each of its axes, wherever the product counts by it."""
+    """Rewrite an Einsum: the letter of the merged axis becomes one for each of its axes, in every term."""
     equation = str(attribute(node, "equation")).replace(" ", "")
     terms, arrow, result = equation.partition("->")
-    merged = [
-        (term[axis.axis : axis.axis + 1], axis)
-        for term, value in zip(terms.split(","), node.inputs, strict=True)
-        if value is not None and (axis := state.of(value)) is not None
-    ]
-    axis = merged[0][1]
-    letters = {letter for letter, _ in merged}
-    merges = {(other.before, other.behind) for _, other in merged}
-    letter = letters.pop()
-    counted = sum(letter in term for term in terms.split(","))
-    if (
-        len(merges) > 1
-        or letters
-        or not arrow
-        or "." in equation
-        or counted != len(merged)
-        or result.count(letter) != 1
-    ):
-        raise batch_error(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
-    unused = [other for other in ascii_letters if other not in equation][: axis.extra]
-    before, behind = unused[: axis.before > 1], unused[axis.before > 1 :]
-    put(node, "equation", equation.replace(letter, "".join([*before, letter, *behind])))
+    merged: list[tuple[str, BatchAxis]] = []
+    for term, value in zip(terms.split(","), node.inputs, strict=True):
+        found = None if value is None else state.of(value)
+        if found is not None:
+            merged.append((term[found.axis : found.axis + 1], found))
+    letter, axis = merged[0]
+    is_one_axis = len({(name, other.before, other.behind) for name, other in merged}) == 1
+    # A term with that letter but no batch would have to be taken apart as well.
+    is_everywhere = sum(letter in term for term in terms.split(",")) == len(merged)
+    is_kept = bool(arrow) and "." not in equation and result.count(letter) == 1
+    if not (is_one_axis and is_everywhere and is_kept):
+        raise refused(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
+    unused = iter([other for other in ascii_letters if other not in equation])
+    before = next(unused) if axis.before > 1 else ""
+    behind = next(unused) if axis.behind > 1 else ""
+    put(node, "equation", equation.replace(letter, before + letter + behind))
     return axis.at(result.index(letter))
 
 
 def batch_normalization(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
-    """Statistics per channel over the batch and what is merged with it: the same with both as axes of their own.
+    """Rewrite a BatchNormalization: its statistics per channel are the same over the batch and what is merged with it.
 
     Channels have to be the second axis, so the values are turned for it, and back.
     """

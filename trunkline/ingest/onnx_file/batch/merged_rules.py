@@ -51,6 +51,8 @@ def axis_in_graph(node: ir.Node, state: Freeing, axis: BatchAxis, along: int) ->
 
 
 def _along(default: int) -> Rule:
+    """Return the rule of operators that work along the axis of an attribute."""
+
     def rule(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
         put(node, "axis", axis_in_graph(node, state, axis, attribute(node, "axis", default)))
         return axis
@@ -68,8 +70,8 @@ def _along_input(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 
 def _layer(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     first = axis_in_graph(node, state, axis, attribute(node, "axis", -1))
-    if first < axis.place:
-        raise batch_error(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
+    if first < axis.place:  # from there on it works along every axis, the batch too
+        raise refused(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
     put(node, "axis", first)
     return axis
 
@@ -77,17 +79,22 @@ def _layer(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _extremum_place(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     along = axis_in_graph(node, state, axis, attribute(node, "axis", 0))
     put(node, "axis", along)
-    return axis if attribute(node, "keepdims", 1) or along > axis.place else axis.at(axis.axis - 1)
+    return axis if attribute(node, "keepdims", 1) else _without(axis, [along])
 
 
 def _reduce(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     along = _axes_input(node, state, axis, 1)
-    gone = 0 if attribute(node, "keepdims", 1) else sum(place < axis.place for place in along)
-    return axis.at(axis.axis - gone)
+    return axis if attribute(node, "keepdims", 1) else _without(axis, along)
 
 
 def _squeeze(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
-    return axis.at(axis.axis - sum(place < axis.place for place in _axes_input(node, state, axis, 1)))
+    return _without(axis, _axes_input(node, state, axis, 1))
+
+
+def _without(axis: BatchAxis, gone: list[int]) -> BatchAxis:
+    """Return where the merged axis is once the axes ``gone`` of the Graph's value are."""
+    in_front = [place for place in gone if place < axis.place]
+    return axis.at(axis.axis - len(in_front))
 
 
 def _concat(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
@@ -119,7 +126,10 @@ def _gather(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     put(node, "axis", along)
     indices = node.inputs[1]
     assert indices is not None
-    return axis if along > axis.place else axis.at(axis.axis - 1 + len(shape_of(indices)))
+    if along > axis.place:
+        return axis
+    # The axes of the indices come in the place of the one that they pick from.
+    return axis.at(axis.axis - 1 + len(shape_of(indices)))
 
 
 def _transpose(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
@@ -149,7 +159,7 @@ def _tile(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 
 
 def _expand(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
-    """Sizes of 1 keep the input's: the batch is there already."""
+    """Name 1 in the place of the merged axis: by ONNX's text it keeps the input's sizes, and the batch is there."""
     data, sizes = node.inputs[0], [size or 1 for size in shape_of(node.outputs[0])]
     assert data is not None
     result = axis.at(axis.axis + len(sizes) - state.rank(data))
@@ -158,6 +168,7 @@ def _expand(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 
 
 def _axes_input(node: ir.Node, state: Freeing, axis: BatchAxis, index: int) -> list[int]:
+    """Rewrite the input ``index``, which lists axes of the file, and return those of the Graph."""
     named = static(node, index)
     if named is None:
         raise batch_error(node, "works along axes that are not stored")
@@ -197,4 +208,4 @@ RULES: Mapping[str, Rule] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
-"""Operators besides those on each number by itself and those that reshape."""
+"""Rules by operator, but for those that work number by number and those that reshape."""

@@ -31,8 +31,9 @@ def windows(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     data = node.inputs[0]
     assert data is not None
     spatial = state.rank(data) - 2
-    if axis.axis != 0 or axis.before > 1 or not 1 <= spatial <= _MOST_AXES or len(node.outputs) > 1:
-        raise batch_error(node, f"needs images first and channels second; the file merges {merged_text(axis)}")
+    is_windows = axis.axis == 0 and axis.before == 1 and 1 <= spatial <= _MOST_AXES
+    if not is_windows or len(node.outputs) > 1:  # a second output holds places in the merged value
+        raise refused(node, f"needs images first and channels second; the file merges {merged_text(axis)}")
     if node.op_type in _POOLS:
         _pool(node, state, data)
     elif node.op_type == "InstanceNormalization":
@@ -52,14 +53,13 @@ def _pool(node: ir.Node, state: Freeing, data: ir.Value) -> None:
 
 
 def _normalise(node: ir.Node, state: Freeing, data: ir.Value) -> None:
+    """Normalise windows as channels, with a scale of one and no shift, and scale and shift the channels behind it."""
     count, channels, *size = _sizes(data)
     scale, bias = (_per_channel(node, state, value, len(size)) for value in node.inputs[1:3])
     merged = _reshape(node, state, data, [-1, count * channels, *size])
-    same = [
-        state.editor.constant(f"{name_of(node)}.{name}", np.full(count * channels, number, np.float32))
-        for name, number in (("ones", 1), ("zeros", 0))
-    ]
-    normal = put_before(node, state, "InstanceNormalization", [merged, *same], **plain_attributes(node))
+    ones = state.editor.constant(f"{name_of(node)}.ones", np.ones(count * channels, np.float32))
+    zeros = state.editor.constant(f"{name_of(node)}.zeros", np.zeros(count * channels, np.float32))
+    normal = put_before(node, state, "InstanceNormalization", [merged, ones, zeros], **plain_attributes(node))
     parted = _reshape(node, state, normal, [-1, count, channels, *size])
     become(node, "Add", [put_before(node, state, "Mul", [parted, scale]), bias])
 
@@ -80,6 +80,7 @@ def _convolve_pixels(node: ir.Node, state: Freeing, data: ir.Value) -> None:
 
 
 def _convolve_each(node: ir.Node, state: Freeing, data: ir.Value) -> None:
+    """Convolve along one axis more, that of the windows, of which the kernel spans one."""
     weight = node.inputs[1]
     assert weight is not None
     turned = put_before(node, state, "Transpose", [data], perm=_turn(data))

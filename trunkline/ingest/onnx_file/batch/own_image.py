@@ -23,7 +23,7 @@ from trunkline.ingest.onnx_file.batch.standing import Array, computed, known_siz
 from trunkline.ingest.onnx_file.proto.operators import EVALUATED
 
 _MOST_NUMBERS = 2**22
-"""In a table, at either witness: enough for one number per channel of a pooled map."""
+"""Numbers in a table at either batch size, at most: enough for one number per channel of a pooled map."""
 
 
 def works_along_batch(node: ir.Node, state: Freeing) -> bool:
@@ -49,38 +49,40 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
     if not tables or axis.before > 1:
         raise batch_error(node, "picks images or parts of them out of the batch")
     own = [_own_table(table, batch, axis.behind) for batch, table in tables]
-    if own[0] is None or any(other is None or not np.array_equal(own[0], other) for other in own):
-        raise batch_error(node, "picks images or parts of them out of the batch: it mixes images")
     table = own[0]
+    if table is None or any(other is None or not np.array_equal(table, other) for other in own):
+        raise refused(node, "picks images or parts of them out of the batch: it mixes images")
     sizes = [size or 1 for size in shape_of(data)]
     count, rest = table.shape[0], table.shape[1:]
     result = BatchAxis(axis.axis, 1, count)
     place = axis.place
+    of_image = table.shape if count > 1 else rest  # in the Graph, an axis of one number is left out
     if np.array_equal(table.ravel(), np.arange(axis.behind)):
-        kept = [*sizes[:place], -1, *((count,) if count > 1 else ()), *rest, *sizes[place + axis.extra + 1 :]]
+        # Every number of the image, in order: there is nothing to gather.
+        kept = [*sizes[:place], -1, *of_image, *sizes[place + axis.extra + 1 :]]
         state.joints.append(node)
         become(node, "Reshape", [data, state.editor.constant(f"{name_of(node)}.shape", kept, np.int64)], allowzero=0)
         return result
-    if axis.behind == 1:
-        raise batch_error(node, "repeats the images of a batch")
-    shape = table.shape if count > 1 else rest
+    if axis.behind == 1:  # of one number for each image there is nothing else to pick
+        raise refused(node, "repeats the images of a batch")
     put(node, "axis", place + 1)
-    node.replace_input_with(1, state.editor.constant(f"{name_of(node)}.indices", table.reshape(shape), np.int64))
+    node.replace_input_with(1, state.editor.constant(f"{name_of(node)}.indices", table.reshape(of_image), np.int64))
     return result
 
 
 def _tables(indices: ir.Value, state: Freeing) -> list[tuple[int, Array]]:
-    if state.second is not None:
-        both = _at_both(indices, state.second)
-        return [] if both is None else list(zip(PROBE_BATCHES, both, strict=True))
-    stored = indices.const_value
-    return [] if stored is None else [(state.batch, stored.numpy())]
+    """Return each batch size that the table is known for, with the table; nothing where it is not known."""
+    if state.second is None:
+        stored = indices.const_value
+        return [] if stored is None else [(state.batch, stored.numpy())]
+    both = _at_both(indices, state.second)
+    return [] if both is None else list(zip(WITNESSES, both, strict=True))
 
 
 def _at_both(table: ir.Value, second: SecondBatch) -> tuple[Array, Array] | None:
     """Return what a computed constant holds at either batch size; ``None`` where it is too large or not known."""
     known: dict[ir.Value, tuple[Array, Array]] = {}
-    waiting = [table]
+    waiting = [table]  # depth first, without recursion: a file may chain more nodes than Python has stack frames
     while waiting:
         top = waiting[-1]
         node = top.producer()
@@ -114,7 +116,9 @@ def _own_table(table: Array, batch: int, behind: int) -> Array | None:
     if not table.ndim or table.shape[0] % batch or not table.size:
         return None
     each = table.reshape(batch, table.shape[0] // batch, *table.shape[1:])
-    each = np.where(each < 0, each + batch * behind, each)
-    own = each - behind * np.arange(batch).reshape(-1, *[1] * (each.ndim - 1))
+    each = np.where(each < 0, each + batch * behind, each)  # ONNX counts negative places from the end
+    first_of_image = behind * np.arange(batch).reshape(-1, *[1] * (each.ndim - 1))
+    own = each - first_of_image
     is_inside = own.min() >= 0 and own.max() < behind
-    return own[0] if is_inside and (own == own[:1]).all() else None
+    is_same = (own == own[:1]).all()
+    return own[0] if is_inside and is_same else None

@@ -1,7 +1,7 @@
 """Follow what a file's sizes would be for a second batch size: what depends on the batch is then known, not guessed.
 
-While a file with a free batch is read, its batch stands at the first of :data:`PROBE_BATCHES`, so that arithmetic on
-sizes can be computed. A number that came of it looks like any other. So each shape, and each stored tensor that such
+While a file with a free batch is read, its batch size is the first of :data:`WITNESSES`, so that arithmetic on sizes
+can be computed. A number that came of it looks like any other. So each shape, and each stored tensor that such
 arithmetic gives, is kept for the second of them too, where it differs there.
 """
 
@@ -29,14 +29,14 @@ from trunkline.limits import Budget
 OF_NUMBER = "computes with the number of images in the batch"
 _OF_SHAPES = ("Shape", "Size")
 _IN_PROPORTION = frozenset({"Add", "Concat", "Neg", "Sub", "Sum"})
-"""Arithmetic that gives as much more for one image more as it reads more."""
+"""Arithmetic whose result grows in proportion, where what it reads grows with the number of images."""
 _MOVING = frozenset(
     {
         *("ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Shape", "Size", "Slice", "Split"),
         *("Squeeze", "Tile", "Transpose", "Unsqueeze"),
     }
 )
-"""Operators that do so unless it is their second input that says which number is meant."""
+"""Operators that only move numbers, and so keep the proportion, if it is their first input that grows."""
 _OTHERS = (1, 2, 3, 1000)
 """Batch sizes at which arithmetic is tried that may be out of proportion."""
 
@@ -45,9 +45,10 @@ class SecondBatch:
     """What differs at the second batch size.
 
     Attributes:
-        shapes: The shapes that do: of values computed from the image, and of constants made for each image.
-        contents: The stored tensors that do; their shape is the same at both.
-        bent: Stored tensors that are as at either witness for some batch sizes only: whether there are more than four.
+        shapes: Shapes that differ, by value: of values computed from the image, and of constants made for each image.
+        contents: What stored tensors hold that differ, by value; their shape is the same at both.
+        bent: Stored tensors that do not grow in proportion from one batch size to the other, such as whether there
+            are more than four images: they would be wrong for a third.
     """
 
     def __init__(self, images: Sequence[ir.Value]) -> None:
@@ -70,26 +71,31 @@ class SecondBatch:
     def keep_images(self, node: ir.Node, editor: Editor) -> None:
         """Let a Resize to stored sizes give as many images as it reads: it names those that its exporter saw."""
         sizes, data = static(node, 3), node.inputs[0] if node.inputs else None
-        if node.op_type != "Resize" or sizes is None or data not in self.shapes or node.inputs[3] in self.contents:
+        if node.op_type != "Resize" or sizes is None or data not in self.shapes:
+            return
+        if node.inputs[3] in self.contents:  # computed from the shape: it follows the batch by itself
             return
         pairs = list(zip(known_sizes(data), self.shapes[data], strict=True))
-        named = [pairs[axis] for axis in attribute(node, "axes") or range(len(pairs))]
-        kept = [pair if len(set(pair)) > 1 else (size, size) for pair, size in zip(named, sizes.tolist(), strict=True)]
-        if any(first != second for first, second in kept):
-            value = editor.constant(f"{name_of(node)}.sizes", [first for first, _ in kept], np.int64)
-            self.contents[value] = np.array([second for _, second in kept], np.int64)
+        read = [pairs[axis] for axis in attribute(node, "axes") or range(len(pairs))]
+        first, second = sizes.tolist(), sizes.tolist()
+        for place, pair in enumerate(read):
+            if pair[0] != pair[1]:
+                first[place], second[place] = pair
+        if first != second:
+            value = editor.constant(f"{name_of(node)}.sizes", first, np.int64)
+            self.contents[value] = np.array(second, np.int64)
             set_input(node, 3, value)
 
     def check_kept(
         self, node: ir.Node, read: Sequence[ir.Value | None], editor: Editor, widened: Mapping[ir.Value, ir.Value]
     ) -> None:
-        """Check that what ``node`` read and depends on the batch is read still, not replaced by what came of it.
+        """Check that ``node`` still reads what it read before, as far as that depends on the batch.
 
         Args:
-            node: It, in canonical form.
-            read: What it read before.
-            editor: Of the graph; what it has added may read for the node.
-            widened: What was made float32, by what it was before.
+            node: A node in canonical form.
+            read: What it read before it was brought to that form.
+            editor: The editor of the graph; nodes that it has added may read in place of ``node``.
+            widened: The float32 weights made so far, by the weights they were made of.
 
         Raises:
             InvalidModel: A setting was computed from the first batch size.
@@ -101,11 +107,12 @@ class SecondBatch:
                 self.contents[widened[value]] = self.contents[value].astype(np.float32)
                 continue
             readers = value.consumers()
+            # An adapter that takes a number in and stores what comes of it has used the first batch size.
             if node not in readers and editor.added.isdisjoint(readers):
                 raise InvalidModel(f"{node.op_type} {OF_NUMBER}", place=name_of(node), advice=ADVICE)
 
     def take_over(self, old: ir.Value | None, new: ir.Value | None) -> None:
-        """Note of sizes that took the place of others that they follow the batch where those did."""
+        """Note that the sizes ``new``, which take the place of ``old``, follow the batch where those did."""
         if old is None or new is None or new is old or old not in self.contents:
             return
         first = array_of(new)
@@ -120,10 +127,9 @@ class SecondBatch:
         """
         waiting = [node]
         while waiting:
-            # What an adapter puts in front of a node is not walked over.
-            unseen = [
-                made for value in inputs_of(waiting[-1]) if (made := value.producer()) and made not in self._followed
-            ]
+            # The walk over the graph does not come to what an adapter puts in front of a node.
+            makers = [value.producer() for value in inputs_of(waiting[-1])]
+            unseen = [maker for maker in makers if maker is not None and maker not in self._followed]
             if unseen:
                 waiting += unseen
                 continue
@@ -133,7 +139,7 @@ class SecondBatch:
                 self._note(following)
 
     def follow_again(self, graph: ir.Graph) -> None:
-        """Find all shapes anew, for either batch size, after axes have changed their order.
+        """Find all shapes again, for both batch sizes, after axes have changed their order.
 
         Raises:
             InvalidModel: A constant that depends on the batch was turned with them: what it is now is not known.
@@ -152,12 +158,15 @@ class SecondBatch:
 
         A constant whose own size follows the batch stays a node: it is one constant, made for each image.
         """
-        if not can_fold(node) or node.op_type not in EVALUATED or any(map(_is_weight, inputs_of(node))):
+        if not can_fold(node) or node.op_type not in EVALUATED:
+            return False
+        if any(map(_is_weight, inputs_of(node))):  # a table of weights read in places that depend on the batch
             return False
         if any(value in self.shapes for value in node.outputs):
             return False
-        for value in node.outputs if node.op_type not in _OF_SHAPES else ():
-            budget.charge(name_of(value), known_sizes(value))
+        if node.op_type not in _OF_SHAPES:
+            for value in node.outputs:
+                budget.charge(name_of(value), known_sizes(value))
         first = computed(node)
         with self._at_second(node):
             second = computed(node)
@@ -175,13 +184,15 @@ class SecondBatch:
     def _bends(self, node: ir.Node, first: Sequence[Array], second: Sequence[Array]) -> bool:
         """Whether what ``node`` makes of sizes is out of proportion for batches of other sizes.
 
-        A comparison may turn out alike at both witnesses and differ between, and so may a rest or a larger of two.
+        A comparison may give the same at both batch sizes and differ at others, as may a remainder or a maximum.
         """
         differing = [index for index, value in enumerate(node.inputs) if value in self.contents]
-        if not differing or node.op_type in _IN_PROPORTION or (node.op_type in _MOVING and differing == [0]):
+        if not differing or node.op_type in _IN_PROPORTION:
             return False
+        if node.op_type in _MOVING and differing == [0]:
+            return False
+        reads = {value: (array_of(value), self.contents.get(value, array_of(value))) for value in inputs_of(node)}
         for batch in _OTHERS:
-            reads = {value: (array_of(value), self.contents.get(value, array_of(value))) for value in inputs_of(node)}
             contents = {value: _in_proportion(*pair, batch) for value, pair in reads.items()}
             with standing({}, contents):
                 found = computed(node)
@@ -192,10 +203,11 @@ class SecondBatch:
 
     def retold(self, error: InvalidModel, node: ir.Node) -> InvalidModel:
         """Return ``error`` with N in the place of the first batch size, which is in no file."""
-        own = {size for value in inputs_of(node) for size in self._ownknown_sizes(value)}
+        own = {size for value in inputs_of(node) for size in self._sizes_of_file(value)}
         return type(error)([replace(item, message=name_batch(item.message, own)) for item in error.problems])
 
     def _note(self, node: ir.Node) -> None:
+        """Infer the outputs of ``node`` at the second batch size, and keep the shapes that differ there."""
         first = [value.shape for value in node.outputs]
         with self._at_second(node):
             try:
@@ -211,7 +223,8 @@ class SecondBatch:
             if other is not None and shape != other:
                 self.shapes[value] = tuple(int(size) for size in other.numpy())
 
-    def _ownknown_sizes(self, value: ir.Value) -> Iterator[int]:
+    def _sizes_of_file(self, value: ir.Value) -> Iterator[int]:
+        """Yield the sizes of ``value`` that do not come of the batch, even if they look as if they did."""
         sizes = known_sizes(value)
         pairs = zip(sizes, self.shapes.get(value, sizes), strict=True)
         return (first for first, second in pairs if first == second)
@@ -225,13 +238,13 @@ class SecondBatch:
 
 
 def _is_weight(value: ir.Value) -> bool:
-    """Whether ``value`` trains: a stored weight, or what is computed of some and known for a while."""
+    """Whether ``value`` trains: a stored weight, or one that is computed, stays a node, and is known for the walk."""
     is_float = value.dtype is not None and value.dtype.is_floating_point()
     return may_train(value) or (is_float and value.const_value is not None and not value.is_initializer())
 
 
 def _in_proportion(first: Array, second: Array, batch: int) -> Array:
-    """Return what a number is for ``batch`` images, that grows evenly from the first witness to the second."""
+    """Return what numbers are for ``batch`` images if they grow in proportion, given those for both batch sizes."""
     if first.dtype == np.bool_:
         return first
     slope = (second.astype(np.float64) - first) / (PROBE_BATCHES[1] - PROBE_BATCHES[0])

@@ -1,4 +1,4 @@
-"""What is left to do once every node works on each image by itself: fold what is made once, and drop what is idle."""
+"""Finish freeing the batch: fold the constants that are made once, and drop the Reshapes that are not needed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def settle(graph: ir.Graph, state: Freeing, budget: Budget) -> None:
     for value in graph.outputs:
         _check_output(value, state)
     for value in state.alike:
+        # Up to here N marked the axis along which they are repeated; what is the same for every image has none.
         sizes = [size or 1 for size in shape_of(value)]
         value.shape = ir.Shape(sizes)
     folder = ConstantFolder(state.editor, budget)
@@ -33,11 +34,13 @@ def settle(graph: ir.Graph, state: Freeing, budget: Budget) -> None:
         _skip(graph, node)
 
 
-def _store(graph: ir.Graph, node: ir.Node, folder: ConstantFolder) -> None:
+def _store(graph: ir.Graph, node: ir.Node, folder: Folder) -> None:
+    """Store what ``node`` computes from stored tensors; a weight is only moved, and stays what it is."""
     if any(not value.is_initializer() for value in inputs_of(node)):
         return
     source = node.inputs[0]
-    if node.op_type in ("Expand", "Reshape", "Tile") and source is not None and source.shape == node.outputs[0].shape:
+    may_be_idle = node.op_type in ("Expand", "Reshape", "Tile")
+    if may_be_idle and source is not None and source.shape == node.outputs[0].shape:
         eliminate(graph, node)
     elif node.op_type in VIEWS or not any(may_train(value) for value in inputs_of(node)):
         folder.fold(node)

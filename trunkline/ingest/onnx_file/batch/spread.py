@@ -2,7 +2,8 @@
 
 A class token, the start of an unrolled recurrence, zeros like a map: a tensor of the batch's size that does not depend
 on the image. Operators that repeat axes of size 1 read it as it is for one image. The others need one for each image,
-and a Graph computes no sizes. So, by one number of each image, it is chosen between the constant and the same constant.
+and a Graph computes no sizes. So a Where chooses between the constant and the same constant, by one number of each
+image: exact whatever that number is. Adding zeros made from the image would turn an infinity into NaN.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from trunkline.ingest.onnx_file.batch.merged_operands import SPREADING, reshaped
 from trunkline.ingest.onnx_file.batch.merged_products import put_before
 
 SIZES_AT: Mapping[str, int] = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
-"""Which input says how large a constant is made."""
+"""By operator, which input holds the sizes of the constant that it makes."""
 REPEATING = SPREADING | {"MatMul"}
 """Operators that repeat what they read for one image."""
 SIDE_BY_SIDE: Mapping[str, int] = {"Concat": 10**6, "GatherElements": 2, "GridSample": 2, "ScatterElements": 3}
-"""How many of the first inputs must have as many images as the others."""
+"""By operator, how many of its first inputs must have as many images as the others."""
 VIEWS = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _FIRST = (("starts", 0), ("ends", 1), ("steps", 1))
 
@@ -53,28 +54,30 @@ def give_each(node: ir.Node, state: Freeing) -> None:
     """Spread to the batch what ``node`` reads for one image, where it needs one for each."""
     reads = state.reads(node)
     alike = [index for index, value in enumerate(node.inputs) if value in state.alike]
-    if 0 < len(alike) < len(reads):
+    is_beside_image = 0 < len(alike) < len(reads)
+    if is_beside_image:
         for index in alike:
             _merge_like_others(node, index, state)
-    if 0 < len(alike) < len(reads) and node.op_type not in REPEATING:
+    if is_beside_image and node.op_type not in REPEATING:
         for index in alike:
-            if node.op_type != "Gemm" or index != 2:
+            if node.op_type != "Gemm" or index != 2:  # of a Gemm's inputs, the third is repeated
                 _spread_input(node, index, state)
     if state.second is None:
         _give_stored(node, state)
 
 
 def _merge_like_others(node: ir.Node, index: int, state: Freeing) -> None:
-    """Give a repeated constant the axes of what it stands beside.
+    """Give a repeated constant the axes of what it is combined with.
 
-    Repeated ``12·N`` times, a number is the same wherever among the twelve the batch is said to be.
+    Of a number that is repeated ``12·N`` times, the batch may be before the twelve, behind them, or between.
     """
     value, near = node.inputs[index], next(read for read in state.reads(node) if read not in state.alike)
     assert value is not None
     own, axis = state.of(value), state.of(near)
     assert own is not None and axis is not None
-    is_other = own != axis and own.before * own.behind == axis.before * axis.behind
-    if not is_other or own.axis != axis.axis or not _repeats(value, own):
+    is_other_order = own != axis and own.axis == axis.axis
+    has_as_many = own.before * own.behind == axis.before * axis.behind
+    if not is_other_order or not has_as_many or not _repeats(value, own):
         return
     sizes = own.joined(shape_of(value), 1)
     made = reshaped(node, value, state, axis.apart(sizes, 1))
@@ -100,7 +103,9 @@ def _give_stored(node: ir.Node, state: Freeing) -> None:
     """Take once what the file stores for each image of its own batch, and spread it to the batch where it must be."""
     count = SIDE_BY_SIDE.get(node.op_type, 0)
     reads = state.reads(node)
-    if not reads or (not count and (state.batch == 1 or node.op_type not in REPEATING)):
+    # A file of one image has nothing to take once, and what repeats needs nothing spread.
+    is_repeated = node.op_type in REPEATING and state.batch != 1
+    if not reads or not (count or is_repeated):
         return
     axis = state.of(reads[0])
     assert axis is not None
@@ -127,15 +132,18 @@ def _spread_input(node: ir.Node, index: int, state: Freeing, axis: BatchAxis | N
 
 
 def _chosen(node: ir.Node, value: ir.Value, state: Freeing, place: int) -> ir.Value:
+    """Return ``value`` for each image: a Where between it and itself, with the batch at ``place``."""
     near = next(read for read in state.reads(node) if read not in state.alike)
-    sign = _sign(node, near, state, [1] * place + [-1] + [1] * (len(shape_of(value)) - place - 1))
+    sizes = [1] * len(shape_of(value))
+    sizes[place] = -1
+    sign = _sign(node, near, state, sizes)
     return put_before(node, state, "Where", [sign, value, value])
 
 
 def _sign(node: ir.Node, near: ir.Value, state: Freeing, sizes: list[int]) -> ir.Value:
-    """Return a truth value for each image, whichever: of its first number in ``near``."""
+    """Return a truth value for each image, no matter which: of its first number in ``near``."""
     key = (near, *sizes)
-    if key not in state.signs:
+    if key not in state.signs:  # many tokens of one network may need the same
         place, rank = batch_axis(near), len(shape_of(near))
         axes = [axis for axis in range(rank) if axis != place]
         bounds = [_ints(node, state, name, [number] * len(axes)) for name, number in _FIRST]
@@ -155,7 +163,9 @@ def _repeat(node: ir.Node, state: Freeing, axis: BatchAxis, sizes: list[int]) ->
     assert data is not None
     own = [size or 1 for size in shape_of(data)]
     wide = [1] * (len(sizes) - axis.extra - len(own)) + own
-    parted = [*wide[: axis.axis], 1, *([wide[axis.axis]] if axis.extra else []), *wide[axis.axis + 1 :]]
+    # A constant's batch has nothing before it, so its merged axis is N and what is behind.
+    behind = [wide[axis.axis]] if axis.extra else []
+    parted = [*wide[: axis.axis], 1, *behind, *wide[axis.axis + 1 :]]
     if node.op_type == "Tile":
         sizes = [size // part for size, part in zip(sizes, parted, strict=True)]
     if parted != own:
@@ -175,12 +185,13 @@ def _makes_alike(node: ir.Node, state: Freeing) -> bool:
 
 def _axis(first: Sizes, second: Sizes) -> BatchAxis | None:
     """Return the one axis that follows the batch."""
-    places = [place for place, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+    places = [place for place, (size, other) in enumerate(zip(first, second, strict=True)) if size != other]
     if len(places) != 1:
         return None
-    behind, rest = divmod(first[places[0]], PROBE_BATCHES[0])
-    is_whole = not rest and second[places[0]] == behind * PROBE_BATCHES[1]
-    return BatchAxis(places[0], 1, behind) if is_whole else None
+    (place,) = places
+    behind, rest = divmod(first[place], WITNESSES[0])
+    is_multiple = rest == 0 and second[place] == behind * WITNESSES[1]
+    return BatchAxis(place, 1, behind) if is_multiple else None
 
 
 def _set_sizes(node: ir.Node, state: Freeing, sizes: list[int]) -> None:

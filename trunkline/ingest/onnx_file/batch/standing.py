@@ -1,4 +1,4 @@
-"""Let values stand at other sizes and numbers for a while, to ask what would come of them."""
+"""Give values other sizes and numbers for a while, to compute what would come of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Sizes = tuple[int, ...]
 
 @contextmanager
 def standing(shapes: Mapping[ir.Value, Sizes], contents: Mapping[ir.Value, Array]) -> Iterator[None]:
-    """Give values other ``shapes`` and ``contents``, and then those they had."""
+    """Give values other ``shapes`` and ``contents``, and put theirs back at the end."""
     before = [(value, value.shape, value.const_value) for value in {*shapes, *contents}]
     try:
         for value, sizes in shapes.items():
@@ -31,7 +31,8 @@ def standing(shapes: Mapping[ir.Value, Sizes], contents: Mapping[ir.Value, Array
 
 
 def computed(node: ir.Node) -> list[Array]:
-    """Return what ``node`` computes of stored tensors as they stand, output by output."""
+    """Return what ``node`` computes from the tensors that its inputs hold now, output by output."""
+    # numpy computes some of them in float64 or int64, whatever the operator's definition gives.
     pairs = zip(node.outputs, evaluate_all(node), strict=True)
     return [array.astype((value.dtype or ir.DataType.FLOAT).numpy(), copy=False) for value, array in pairs]
 

@@ -25,6 +25,7 @@ def resolve_auto_pad(node: ir.Node) -> None:
     if kind not in _KINDS:
         raise InvalidModel(f"auto_pad {quoted(str(kind))}; expected one of {', '.join(_KINDS)}", place=name_of(node))
     if node.op_type == "ConvTranspose" and (kind.startswith("SAME") or "output_shape" in node.attributes):
+        # By ONNX's text, a given output shape overrules the pads.
         _resolve_transposed(node, kind)
     elif kind.startswith("SAME"):
         _set_pads(node, _same_totals(node), upper=kind == "SAME_UPPER")
@@ -38,7 +39,8 @@ def _same_totals(node: ir.Node) -> list[int]:
     for size, stride, kernel in zip(_spatial(node), attribute(node, "strides"), _dilated(node), strict=True):
         if stride < 1:
             raise InvalidModel(f"{node.op_type}: stride {stride}; at least 1 was expected", place=name_of(node))
-        totals.append(max(0, (-(-size // stride) - 1) * stride + kernel - size))
+        windows = -(-size // stride)
+        totals.append(max(0, (windows - 1) * stride + kernel - size))
     return totals
 
 
@@ -47,13 +49,17 @@ def _resolve_transposed(node: ir.Node, kind: str) -> None:
     strides = attribute(node, "strides")
     extra = attribute(node, "output_padding") or [0] * len(strides)
     wanted = pop(node, "output_shape", [size * stride for size, stride in zip(_spatial(node), strides, strict=True)])
-    rows = zip(_spatial(node), strides, extra, _dilated(node), list(wanted)[-len(strides) :], strict=True)
+    # Of a whole shape, with batch and channels, only the spatial sizes count.
+    spatial = list(wanted)[-len(strides) :]
+    rows = zip(_spatial(node), strides, extra, _dilated(node), spatial, strict=True)
     totals = [stride * (size - 1) + more + kernel - out for size, stride, more, kernel, out in rows]
+    # Where the windows do not reach the wanted size, the rest is output padding: pads must not be negative.
     put(node, "output_padding", [more + max(0, -total) for more, total in zip(extra, totals, strict=True)])
     _set_pads(node, [max(0, total) for total in totals], upper=kind == "SAME_UPPER")
 
 
 def _set_pads(node: ir.Node, totals: list[int], *, upper: bool) -> None:
+    """Halve the padding; of an odd number, SAME_UPPER has the larger half at the end, SAME_LOWER at the beginning."""
     begins = [total // 2 if upper else total - total // 2 for total in totals]
     put(node, "pads", begins + [total - begin for total, begin in zip(totals, begins, strict=True)])
 

@@ -27,7 +27,7 @@ def turn_image(graph: ir.Graph) -> None:
     assert image.shape is not None
     readers = image.uses()
     back = Editor(graph).before(graph[0], "Transpose", [image], {"perm": _TO_CHANNELS_LAST})
-    back.metadata_props.clear()
+    back.metadata_props.clear()  # it comes from no line of the file
     back.meta[_OURS] = True
     for node, index in readers:
         node.replace_input_with(index, back.outputs[0])
@@ -38,13 +38,15 @@ def turn_image(graph: ir.Graph) -> None:
 class DropTurns:
     """Removes the transposition of :func:`turn_image` and those of the file that undo it.
 
-    What stands between must work number by number. Shapes must be known, and constants folded.
+    The nodes between must work number by number. Shapes must be known, and constants folded.
     """
 
     def __call__(self, graph: ir.Graph) -> int:
         """Remove the transpositions at the start of ``graph``, or leave all as it is; return how many nodes went."""
         back = next((node for node in graph.inputs[0].consumers() if _OURS in node.meta), None)
-        region = None if back is None else _region(graph, back)
+        if back is None:
+            return 0
+        region = _region(graph, back)
         if region is None:
             return 0
         editor = Editor(graph)
@@ -79,17 +81,20 @@ def _region(graph: ir.Graph, back: ir.Node) -> _Region | None:
         reads = data_inputs_of(node)
         if node is back or last.isdisjoint(reads):
             continue
-        turns = _turns(node, _TO_CHANNELS_FIRST)
-        works = node.op_type in FUNCTIONS | BROADCASTING and last.issuperset(reads) and _reads_four_axes(node)
-        if not (turns or works or _keeps_shape(node)) or any(value.is_graph_output() for value in node.outputs):
+        if any(value.is_graph_output() for value in node.outputs):
             return None
-        (region.working if works else region.passing).append(node)
-        last.update([] if turns else node.outputs)
+        is_turn = node.op_type == "Transpose" and attribute(node, "perm") == _TO_CHANNELS_FIRST
+        # Whatever it reads of the image must have its channels last too: the constants beside it are turned.
+        is_elementwise = node.op_type in FUNCTIONS | BROADCASTING and last.issuperset(reads) and _reads_four_axes(node)
+        if is_elementwise:
+            region.working.append(node)
+        elif is_turn or _keeps_shape(node):
+            region.passing.append(node)
+        else:
+            return None
+        if not is_turn:
+            last.update(node.outputs)
     return region
-
-
-def _turns(node: ir.Node, order: list[int]) -> bool:
-    return node.op_type == "Transpose" and attribute(node, "perm") == order
 
 
 def _keeps_shape(node: ir.Node) -> bool:
@@ -102,11 +107,15 @@ def _reads_four_axes(node: ir.Node) -> bool:
 
 
 def _turn_constants(node: ir.Node, editor: Editor) -> None:
+    """Turn the stored operands of ``node``, such as the mean of each channel, ``[C]`` or ``[1, 1, 1, C]``."""
     for index, value in enumerate(node.inputs):
-        if value is None or not value.is_initializer() or value.const_value is None or value.const_value.size == 1:
+        if value is None or not value.is_initializer() or value.const_value is None:
+            continue
+        if value.const_value.size == 1:  # one number means the same in any order
             continue
         content = array_of(value)
-        turned = content.reshape((1,) * (4 - content.ndim) + content.shape).transpose(_TO_CHANNELS_FIRST)
-        copy = editor.constant(f"{name_of(value)}.channels_first", turned)
+        four_axes = content.reshape((1,) * (4 - content.ndim) + content.shape)
+        # A copy: other nodes may read the constant as it is.
+        copy = editor.constant(f"{name_of(value)}.channels_first", four_axes.transpose(_TO_CHANNELS_FIRST))
         copy.metadata_props.update(value.metadata_props)
         node.replace_input_with(index, copy)

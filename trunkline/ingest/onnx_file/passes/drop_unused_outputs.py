@@ -40,7 +40,9 @@ class DropUnusedOutputs:
 
 
 def _note_training(node: ir.Node) -> None:
-    """Before opset 14, more outputs were all that told training; old exporters leave them on what reads an image."""
+    """Mark the normalisation of a weight that was saved in training mode: its batch is the weight's own."""
+    # Before opset 14, more outputs were the only sign of training mode. Old exporters leave them on what reads an
+    # image too, so there they are no sign.
     data = node.inputs[0] if node.inputs else None
     if node.op_type == "BatchNormalization" and data is not None and not comes_of_image(data):
         put(node, "training_mode", 1)

@@ -36,7 +36,9 @@ def leave_out(graph: ir.Graph, node: ir.Node) -> bool:
     readers = value.consumers()
     for reader in readers:
         axis = attribute(reader, "axis", 1)
-        if not -len(shape) <= axis < len(shape) or shape[axis] != 0 or set(reader.inputs) == {value}:
+        is_empty_along = -len(shape) <= axis < len(shape) and shape[axis] == 0
+        reads_nothing_else = set(reader.inputs) == {value}
+        if not is_empty_along or reads_nothing_else:
             raise InvalidModel(f"{node.op_type}: its output {shape_text(shape)} is empty", place=name_of(node))
     for reader in readers:
         _join(reader, [read for read in reader.inputs if read is not value])
@@ -50,7 +52,8 @@ def join_what_is_there(node: ir.Node) -> None:
         return
     axis = attribute(node, "axis", 1)
     read = [value for value in node.inputs if value is not None]
-    kept = [value for value in read if shape_of(value)[axis : axis + 1 or None] != (0,)]
+    along = slice(axis, axis + 1 or None)  # up to the end for axis -1; a slice forgives an axis that is not there
+    kept = [value for value in read if shape_of(value)[along] != (0,)]
     if kept and len(kept) < len(read):
         _join(node, kept)
 

@@ -19,22 +19,24 @@ LARGEST_WINDOW = 2**20
 def make_explicit(node: ir.Node) -> None:
     """Complete the attributes of ``node``; the shapes of its inputs must be known.
 
-    1. Windows: kernel, strides, padding and dilations per axis, and no ``auto_pad``. 2. Transpose: ``perm``.
-    3. Everything else: the default its ONNX definition names.
+    1. Windows: kernel, strides, padding and dilations per axis, and no ``auto_pad``.
+    2. Transpose: ``perm``.
+    3. Everything else: the default that its ONNX definition names.
 
     Raises:
         InvalidModel: A window does not fit its input's rank, or is absurdly large.
     """
-    if node.op_type in _WINDOWS:
+    if node.op_type in _WINDOWS:  # rule 1
         _complete_window(node)
-    if node.op_type == "Transpose" and "perm" not in node.attributes:
+    if node.op_type == "Transpose" and "perm" not in node.attributes:  # rule 2
         put(node, "perm", list(reversed(range(len(_shape(node, 0))))))
-    for name, definition in onnx.defs.get_schema(node.op_type, OPSET, "").attributes.items():
+    for name, definition in onnx.defs.get_schema(node.op_type, OPSET, "").attributes.items():  # rule 3
         if definition.default_value.name and name not in node.attributes and name != "auto_pad":
             node.attributes[name] = ir.serde.deserialize_attribute(definition.default_value)
 
 
 def _complete_window(node: ir.Node) -> None:
+    """Write down kernel, strides, dilations and padding of a window (rule 1)."""
     rank = len(_shape(node, 0)) - 2
     if rank < 1:
         raise InvalidModel(f"{node.op_type}: its input needs axes besides batch and channels", place=name_of(node))
@@ -44,6 +46,7 @@ def _complete_window(node: ir.Node) -> None:
     if node.op_type in _DILATED:
         put(node, "dilations", attribute(node, "dilations") or [1] * rank)
     if node.op_type == "ConvTranspose" and "output_shape" not in node.attributes:
+        # With an output shape, the padding is what is needed to reach it; see auto_pad.py.
         put(node, "output_padding", attribute(node, "output_padding") or [0] * rank)
     _check_window(node, rank)
     resolve_auto_pad(node)
@@ -52,7 +55,9 @@ def _complete_window(node: ir.Node) -> None:
 def _check_window(node: ir.Node, rank: int) -> None:
     for name, expected in (("kernel_shape", rank), ("strides", rank), ("dilations", rank), ("pads", 2 * rank)):
         numbers = attribute(node, name)
-        if numbers is not None and (len(numbers) != expected or not all(0 <= n <= LARGEST_WINDOW for n in numbers)):
+        if numbers is None:
+            continue
+        if len(numbers) != expected or not all(0 <= size <= LARGEST_WINDOW for size in numbers):
             text = f"{node.op_type}: {name} {numbers}; {expected} numbers from 0 to {LARGEST_WINDOW:,} were expected"
             raise InvalidModel(text, place=name_of(node))
 

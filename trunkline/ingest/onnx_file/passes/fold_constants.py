@@ -47,15 +47,19 @@ Key = tuple[object, ...]
 class ConstantFolder:
     """Folds the nodes of one graph, one at a time, in order.
 
-    A weight stays one initializer: equal foldings of it become one, a weight folded for its only reader keeps
-    its name, and a view of a weight that others read too stays a node. What comes of sizes and formulas alone, as a
-    detector's grid of anchors does, is no weight.
+    A weight stays one initializer:
+
+    1. Equal foldings of it become one.
+    2. A weight that is folded for its only reader keeps its name.
+    3. A view of a weight that others read too stays a node.
+    4. What is computed from weights that train stays nodes too, unless it must be known or would not train well.
+    5. What comes of sizes and formulas alone, as a detector's grid of anchors does, is no weight.
 
     Attributes:
-        editor: Of the graph.
+        editor: The editor of the graph.
         budget: What may still be stored.
         purposes: What the values of the graph are for, where that matters.
-        merged: The names of the weights that others were merged into.
+        merged: The names of the weights that others were merged into; it is filled in.
     """
 
     editor: Editor
@@ -80,14 +84,14 @@ class ConstantFolder:
             return False
         key = _key(node)
         source = node.inputs[0] if node.op_type in VIEWS else None
-        if not self._is_done(key):
+        if self._is_done(key):  # rule 1
+            _reuse(self.editor, node, self._done[key])
+        else:
             tensors = self._tensors(node)
             if tensors is None:
                 return False
             self._done[key] = self._store(node, tensors)
-        else:
-            _reuse(self.editor, node, self._done[key])
-        self._keep_name(source, self._done[key][0])
+        self._keep_name(source, self._done[key][0])  # rule 2
         return True
 
     def _is_done(self, key: Key) -> bool:
@@ -102,14 +106,19 @@ class ConstantFolder:
         is_known = any(value in self.purposes.known for value in node.outputs)
         is_trained = any(value in self.purposes.trained for value in node.outputs)
         is_merged = any(value in self.purposes.merged for value in node.outputs)
-        if is_merged or (is_known and not is_trained) or any(value.is_graph_output() for value in node.outputs):
+        if is_merged or (is_known and not is_trained):
             return False
-        return node.op_type not in VIEWS or _splits_a_weight(node) or node.outputs[0] in self.purposes.stepped
+        if any(value.is_graph_output() for value in node.outputs):
+            return False  # folding refuses it then: an output must depend on the image
+        if node.op_type not in VIEWS:  # rule 4
+            return True
+        return _splits_a_weight(node) or node.outputs[0] in self.purposes.stepped  # rule 3
 
     def _know(self, node: ir.Node) -> None:
-        """Let what a node gives be known, though it stays: to those who must know it, it is a constant."""
+        """Let what a node gives be known, though it stays: to readers that must know it, it is a constant."""
         tensors = self._tensors(node)
         for value, tensor in zip(node.outputs, tensors or (), strict=False):
+            # Set for the length of the walk, so that nodes behind it can be evaluated too.
             value.const_value = tensor
             self._seen.append(value)
             knowing = [(reader, index) for reader, index in value.uses() if must_know(reader, index)]
@@ -130,6 +139,7 @@ class ConstantFolder:
         constant = constant_tensor(node, self.budget)
         if constant is not None:
             return [constant]
+        # Shape and Size give a few numbers, however many they look at.
         results = [] if node.op_type in _SIZES else [_sizes(value) for value in node.outputs]
         if any(math.prod(sizes) > self.budget.limits.folded_elements for sizes in results):
             return None
@@ -141,7 +151,7 @@ class ConstantFolder:
         return [_tensor(array, value.dtype or ir.DataType.FLOAT) for value, array in computed]
 
     def _is_quick(self, node: ir.Node, results: list[tuple[int, ...]]) -> bool:
-        """Whether the result is needed, and few numbers; else the node may as well be computed when the Graph is."""
+        """Whether the result can be computed quickly; one that is not needed now may be computed with the Graph."""
         if node.op_type in EVALUATED:
             return True
         if _gives_floats(node) and not self._is_needed(node):
@@ -151,8 +161,10 @@ class ConstantFolder:
         return self._slow <= _SLOW_ELEMENTS
 
     def _store(self, node: ir.Node, tensors: list[ir.TensorProtocol]) -> list[ir.Value]:
-        axes, is_formula = _axes(node), not _reads_trained(node) and node.outputs[0] not in self.purposes.widened
-        is_merged = any(value in self.purposes.merged for value in node.outputs)  # before they are replaced
+        # Before the node is replaced: afterwards it reads nothing.
+        axes = _axes(node)
+        is_formula = not _reads_trained(node) and node.outputs[0] not in self.purposes.widened  # rule 5
+        is_merged = any(value in self.purposes.merged for value in node.outputs)
         stored = replace_by_tensors(self.editor, node, tensors)
         for value in stored:
             if is_formula and is_weight(value):
@@ -173,7 +185,9 @@ class ConstantFolder:
 
 def can_fold(node: ir.Node) -> bool:
     """Whether ``node`` can be computed now. Shape needs the shape of what it reads, not its content."""
-    if node.op_type == _DRAWS or not (node.op_type in SUPPORTED or node.op_type in FOLDED):
+    if node.op_type == _DRAWS:  # by chance, and otherwise each time
+        return False
+    if node.op_type not in SUPPORTED and node.op_type not in FOLDED:
         return False
     if node.op_type in _SIZES:
         return all(value.shape is not None and value.shape.is_static() for value in inputs_of(node))
@@ -194,6 +208,7 @@ def evaluate_all(node: ir.Node) -> list[Array]:
     proto = ir.serde.serialize_node(node)
     feeds = {name_of(value): _content(node, value) for value in inputs_of(node)}
     try:
+        # Left alone, numpy would warn of a division by zero and go on.
         with np.errstate(divide="raise", invalid="raise", over="ignore"):
             outputs = ReferenceEvaluator(proto, opsets={"": OPSET}).run(None, feeds)
     except (ValueError, IndexError, TypeError, ArithmeticError, RuntimeError, AttributeError, LookupError) as error:
@@ -207,11 +222,14 @@ def _reads_trained(node: ir.Node) -> bool:
 
 
 def _trains(node: ir.Node, index: int) -> bool:
-    """Whether an input is a weight that trains; a number without axes is part of a formula, if nobody says else."""
+    """Whether an input is a weight that trains; without a mark, a number without axes is part of a formula."""
     value = node.inputs[index]
-    if value is not None and not value.is_initializer():
+    if value is None:
+        return False
+    if not value.is_initializer():
+        # Computed, and known for the length of the walk: it stayed because a weight is behind it.
         return value.dtype is not None and value.dtype.is_floating_point()
-    if value is None or not is_weight(value) or role_at(node, index) != "parameter":
+    if not is_weight(value) or role_at(node, index) != "parameter":
         return False
     return value.metadata_props.get(ROLE_KEY) == PARAMETER or bool(value.shape)
 
@@ -235,7 +253,9 @@ def _axes(node: ir.Node) -> str:
     before = source.metadata_props.get(AXES_KEY)
     old = before.split(",") if before else [str(axis) for axis in range(len(source.shape or ()))]
     turned = [old[axis] for axis in attribute(node, "perm", list(range(len(old)))[::-1])]
-    return "" if turned == sorted(turned, key=int) else ",".join(turned)
+    if turned == sorted(turned, key=int):  # turned back to the author's order
+        return ""
+    return ",".join(turned)
 
 
 def _sizes(value: ir.Value) -> tuple[int, ...]:
@@ -247,6 +267,7 @@ def _tensor(array: Array, dtype: ir.DataType) -> ir.TensorProtocol:
 
 
 def _content(node: ir.Node, value: ir.Value) -> Array:
+    """Return what ``value`` holds; for an operator that looks at its shape alone, nothing that takes memory."""
     if node.op_type not in _SIZES:
         return array_of(value)
     assert value.shape is not None
@@ -254,13 +275,15 @@ def _content(node: ir.Node, value: ir.Value) -> Array:
 
 
 def _key(node: ir.Node) -> Key:
+    """Return what is equal for two nodes that give the same."""
     attributes = sorted((name, repr(attribute.value)) for name, attribute in node.attributes.items())
     inputs = [None if value is None else _identity(value) for value in node.inputs]
     return (node.op_type, len(node.outputs), *attributes, *inputs)
 
 
 def _identity(value: ir.Value) -> object:
-    """Small integer tensors are told apart by content: exporters write the same axes anew for every node."""
+    """Return what identifies an input: itself, or the numbers of a small integer tensor."""
+    # Exporters store the same axes and sizes again for every node that reads some.
     tensor = value.const_value
     if tensor is not None and not is_weight(value) and tensor.size <= 16:
         return (int(tensor.dtype), tuple(tensor.shape.numpy()), tuple(tensor.numpy().ravel().tolist()))

@@ -1,8 +1,8 @@
 """Let a Reshape that names the sizes of its file's own image follow an image of another size.
 
 A file exported for one size has numbers where its author had ``h`` and ``w``: ``[1, 4, 28, 56, 56]`` after a map of
-112 x 56 x 56. Which axis of the input each of them is, the order of the numbers in memory tells: axes with as many
-numbers before them and after them are the same axis. Where that does not tell, the node stays as it is.
+112 x 56 x 56. The order of the numbers in memory shows which axis of the input each of them is: axes with as many
+numbers before them and after them are the same axis. Where it does not show that, the node stays as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class OwnReshape:
-    """A Reshape at its file's own image size: what it reads, what it asks for, and what it gives."""
+    """A Reshape at its file's own image size.
+
+    Attributes:
+        reads: The shape of its input.
+        asked: The sizes that it names, with 0 and −1 as in the file.
+        gives: The shape of its output.
+    """
 
     reads: Sizes
     asked: Sizes
@@ -50,8 +56,11 @@ def follow_image(node: ir.Node, own: Mapping[str, OwnReshape], editor: Editor) -
         InvalidModel: It is impossible at this size, or could mean two different things.
     """
     before = own.get(node.outputs[0].name or "") if node.op_type == "Reshape" else None
-    asked, value = (None, None) if before is None else (static(node, 1), node.inputs[0])
-    if before is None or asked is None or value is None or tuple(asked.ravel().tolist()) != before.asked:
+    if before is None:
+        return
+    asked, value = static(node, 1), node.inputs[0]
+    # Sizes that the file computes are others at another image size already.
+    if asked is None or value is None or tuple(asked.ravel().tolist()) != before.asked:
         return
     reads = _sizes(value)
     if reads == before.reads or len(reads) != len(before.reads):
@@ -60,6 +69,7 @@ def follow_image(node: ir.Node, own: Mapping[str, OwnReshape], editor: Editor) -
     literal = _literal(before.asked, reads, bool(attribute(node, "allowzero", 0)))
     if literal is not None and followed in (None, literal):
         return
+    # With a −1 the node may be possible as it is. Unless that would change the batch, either could be meant.
     is_open = -1 in before.asked and literal is not None and literal[:1] == before.gives[:1]
     if followed is None or is_open:
         text = f"Reshape of {list(before.reads)} to {list(before.asked)}; at this image size it reads {list(reads)}"
@@ -74,13 +84,13 @@ def _followed(before: OwnReshape, reads: Sizes) -> Sizes | None:
     """Return the sizes for an input of shape ``reads``; ``None`` if an axis that has changed is split."""
     result: list[int] = []
     for old, new in _groups(before.reads, before.gives):
-        wide = [axis for axis in new if before.gives[axis] != 1] or new[:1]
         if all(before.reads[axis] == reads[axis] for axis in old):
             result += [before.gives[axis] for axis in new]
-        elif len(wide) == 1:
-            result += [_product(reads, old) if axis == wide[0] else 1 for axis in new]
-        else:
+            continue
+        wide = [axis for axis in new if before.gives[axis] != 1] or new[:1]
+        if len(wide) > 1:  # which of them grows with the image is not known
             return None
+        result += [_product(reads, old) if axis == wide[0] else 1 for axis in new]
     return tuple(result)
 
 
@@ -96,11 +106,12 @@ def _groups(reads: Sizes, gives: Sizes) -> list[tuple[list[int], list[int]]]:
     while i < len(reads) and j < len(gives):
         old, new = [i], [j]
         i, j = i + 1, j + 1
-        while (a := _product(reads, old)) != (b := _product(gives, new)):
-            if a < b and i < len(reads):
+        while (read := _product(reads, old)) != (given := _product(gives, new)):
+            # The shorter run takes its next axis until both hold as many numbers.
+            if read < given and i < len(reads):
                 old.append(i)
                 i += 1
-            elif a > b and j < len(gives):
+            elif read > given and j < len(gives):
                 new.append(j)
                 j += 1
             else:
@@ -114,9 +125,12 @@ def _groups(reads: Sizes, gives: Sizes) -> list[tuple[list[int], list[int]]]:
 
 def _literal(asked: Sizes, reads: Sizes, allow_zero: bool) -> Sizes | None:
     """Return what the Reshape gives as it is; ``None`` where it is impossible."""
-    sizes = [reads[i] if size == 0 and not allow_zero and i < len(reads) else size for i, size in enumerate(asked)]
+    sizes = list(asked)
+    for axis, size in enumerate(asked):
+        if size == 0 and not allow_zero and axis < len(reads):  # ONNX: 0 is the input's size there
+            sizes[axis] = reads[axis]
     total, known = math.prod(reads), math.prod(size for size in sizes if size != -1)
-    if -1 in sizes and known and total % known == 0:
+    if -1 in sizes and known and total % known == 0:  # ONNX: −1 takes up the rest
         sizes[sizes.index(-1)] = total // known
     return tuple(sizes) if math.prod(sizes) == total else None
 

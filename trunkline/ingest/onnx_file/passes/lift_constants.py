@@ -44,11 +44,12 @@ class LiftConstants:
 
 
 _FUNCTIONS = frozenset({"Cast", "Exp", "Log", "Neg", "Reciprocal", "Sqrt"})
-"""What else a formula does with a number: the root of 64, by which attention is divided."""
+"""What else a formula does with a number, as the root of 64 by which scores of attention are divided."""
 
 
 def _is_number(value: ir.Value) -> bool:
-    """Whether arithmetic reads one number: exporters write formulas out, as x·relu6(x + 3)/6, with such nodes."""
+    """Whether ``value`` is one number that only arithmetic reads."""
+    # Exporters write formulas out with Constant nodes, as x·relu6(x + 3)/6.
     single = value.const_value is not None and value.const_value.size == 1
     return single and all(node.op_type in ARITHMETIC | _FUNCTIONS for node, _ in value.uses())
 
@@ -83,7 +84,7 @@ def replace_by_tensors(editor: Editor, node: ir.Node, tensors: Sequence[ir.Tenso
             text = "the output does not depend on the image"
             raise InvalidModel(Problem(f"{text}: {node.op_type} computes it from constants", place=name_of(old)))
         name = old.name or editor.fresh(f"{name_of(node)}.output")
-        old.name = f"{name} (lifted)"
+        old.name = f"{name} (lifted)"  # two values must not have one name, even until the node is removed
         stored.append(editor.store(name, tensor))
         old.replace_all_uses_with(stored[-1])
     editor.graph.remove(node, safe=True)
@@ -99,6 +100,7 @@ def _constant(node: ir.Node, budget: Budget) -> ir.TensorProtocol:
         tensor: ir.TensorProtocol = attribute.as_tensor()
         budget.charge(name, tuple(int(size) for size in tensor.shape.numpy()))
         return tensor
+    # Since opset 12 a Constant may hold numbers without a tensor around them, also text and sparse tensors.
     types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
     if attribute.name not in types:
         raise UnsupportedOp(f"a Constant given as {attribute.name} is not supported", place=name)
@@ -107,12 +109,14 @@ def _constant(node: ir.Node, budget: Budget) -> ir.TensorProtocol:
 
 def _filled(node: ir.Node, sizes: tuple[int, ...]) -> ir.TensorProtocol:
     attribute = node.attributes.get("value")
-    number = np.zeros(1, np.float32) if attribute is None else attribute.as_tensor().numpy().ravel()
+    number, dtype = np.zeros(1, np.float32), ir.DataType.FLOAT  # ONNX's default
+    if attribute is not None:
+        tensor = attribute.as_tensor()
+        number, dtype = tensor.numpy().ravel(), tensor.dtype
     if number.size != 1:
         raise InvalidModel(
             f"ConstantOfShape: value holds {number.size} numbers, one was expected", place=node.name or ""
         )
-    dtype = ir.DataType.FLOAT if attribute is None else attribute.as_tensor().dtype
 
     def fill() -> ir.TensorProtocol:
         return ir.Tensor(np.full(sizes, number[0], dtype=number.dtype), dtype=dtype)

@@ -13,7 +13,8 @@ from trunkline.graph.passes.editor import Editor
 class NameEverything:
     """Names values first, then nodes.
 
-    1. An unnamed output takes ``<operator>_<number>``. 2. An unnamed node takes its first output's name.
+    1. An unnamed output takes ``<operator>_<number>``.
+    2. An unnamed node takes its first output's name.
     3. Of nodes with one name, all but the first get a number. Names that are good already stay.
     """
 
@@ -24,6 +25,7 @@ class NameEverything:
         changed = 0
         for number, node in enumerate(graph):
             for value in node.outputs:
+                # rule 1; an optional output that nothing reads stays unnamed, which is how ONNX marks it
                 if not value.name and (value.uses() or value.is_graph_output()):
                     value.name = editor.fresh(f"{node.op_type.lower()}_{number}")
                     changed += 1
@@ -35,6 +37,9 @@ class NameEverything:
 
 
 def _name(node: ir.Node, number: int, seen: set[str], editor: Editor) -> str:
-    wanted = node.name or next((value.name for value in node.outputs if value.name), f"{node.op_type.lower()}_{number}")
+    of_output = next((value.name for value in node.outputs if value.name), "")
+    wanted = node.name or of_output or f"{node.op_type.lower()}_{number}"  # rule 2
     # A node may be called like the value it writes, but like no other node.
-    return wanted if wanted not in seen and wanted not in editor.nodes else editor.fresh(wanted)
+    if wanted in seen or wanted in editor.nodes:
+        return editor.fresh(wanted)  # rule 3
+    return wanted

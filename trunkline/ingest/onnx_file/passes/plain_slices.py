@@ -19,8 +19,8 @@ _TO_THE_END = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class AxisRun:
-    """A run of one axis."""
+class Cut:
+    """The places of one axis that a Slice takes, from ``start`` up to ``end``."""
 
     axis: int
     start: int
@@ -29,21 +29,23 @@ class AxisRun:
 
 @dataclass(frozen=True, slots=True)
 class PlainSlices:
-    """Works on a graph whose batch axis is free."""
+    """Removes two kinds of Slices. The graph's batch axis is free.
+
+    1. One that takes everything: its readers read what it reads.
+    2. One that takes out of a Concat just one of its inputs: its readers read that input.
+    """
 
     def __call__(self, graph: ir.Graph) -> int:
-        """Remove such Slices of ``graph``, and return how many went.
-
-        This is done in order, so that one behind another is seen as it then stands.
-        """
-        return sum([_mend(graph, node) for node in graph if node.op_type == "Slice"])
+        """Remove such Slices of ``graph``, and return how many went."""
+        # In order: where one reads another, the second is seen as it is without the first.
+        return sum([_remove(graph, node) for node in graph if node.op_type == "Slice"])
 
 
-def _mend(graph: ir.Graph, node: ir.Node) -> bool:
+def _remove(graph: ir.Graph, node: ir.Node) -> bool:
     data, cuts = node.inputs[0], _cuts(node)
     if data is None or cuts is None:
         return False
-    if cuts:
+    if cuts:  # rule 2, or none
         part = _part(data, cuts)
         if part is None:
             return False
@@ -62,10 +64,16 @@ def _cuts(node: ir.Node) -> list[AxisRun] | None:
     cuts: list[AxisRun] = []
     for start, end, axis, step in rows:
         size = shape[axis % len(shape)]
-        if step != 1 or (size is None and not (start == 0 and end >= _TO_THE_END)):
+        if step != 1:
             return None
-        if size is not None and (taken := range(size)[start:end]) != range(size):
-            cuts.append(AxisRun(axis % len(shape), taken.start, taken.stop))
+        if size is None:
+            # Some images of a batch, or all of them: exporters write any very large number for "to the end".
+            if start != 0 or end < _TO_THE_END:
+                return None
+            continue
+        taken = range(size)[start:end]
+        if taken != range(size):
+            cuts.append(Cut(axis % len(shape), taken.start, taken.stop))
     return cuts
 
 
@@ -76,7 +84,8 @@ def _part(data: ir.Value, cuts: list[AxisRun]) -> ir.Value | None:
         return None
     axis = attribute(concat, "axis") % len(shape_of(data))
     for value, start, end in _spans(concat, axis):
-        if cuts[0] == AxisRun(axis, start, end) and shape_of(value)[:axis] == shape_of(data)[:axis]:
+        is_taken = cuts[0] == Cut(axis, start, end)
+        if is_taken and shape_of(value)[:axis] == shape_of(data)[:axis]:
             return value
     return None
 

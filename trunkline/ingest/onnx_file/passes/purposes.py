@@ -31,7 +31,7 @@ _GIVES_NO_FLOATS = frozenset(
 """Operators that give sizes, truth values or places: no gradient goes through them."""
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
 _SHIFTED = VIEWS | {"Add", "Clip", "Identity", "Max", "Sub"}
-"""Between a stored variance and its root: a small number added, a bound, another shape."""
+"""Operators that may come between a stored variance and its root: a small number added, a bound, another shape."""
 _FEW_BITS = frozenset({ir.DataType.INT4, ir.DataType.INT8, ir.DataType.UINT4, ir.DataType.UINT8})
 
 _FLOATS = frozenset(int(kind) for kind in ir.DataType if kind.is_floating_point())
@@ -44,13 +44,13 @@ class Purposes:
     """The values of a graph by what they are for; all but the first set do not depend on the image.
 
     Attributes:
-        from_image: Those that depend on the image.
-        known: What must be known while reading: settings, sizes and statistics, and all behind them.
-        trained: What a gradient of the result reaches; some of it must be known as well, as where a weight is bent at
-            a threshold.
-        merged: What is computed from tensors that would not train well by themselves, and all behind it: it becomes
-            one weight, which trains.
-        widened: Weights that are stored in whole numbers of 8 bits or fewer, as the numbers they are computed with.
+        from_image: Values that depend on the image.
+        known: Values that must be known while reading: settings, sizes and statistics, and all behind them.
+        trained: Values that a gradient of the result reaches; some must be known as well, as where a weight is bent
+            at a threshold.
+        merged: Values computed from tensors that would not train well by themselves, and all behind them: each result
+            becomes one weight, which trains.
+        widened: Weights that are stored in whole numbers of 8 bits or fewer, cast to the floats they stand for.
         stepped: Views of weights that other weights are computed from.
     """
 
@@ -63,11 +63,12 @@ class Purposes:
 
 
 NOTHING = Purposes(*[frozenset[ir.Value]()] * 6)
-"""What is known of a graph that nobody has looked at."""
+"""No purposes, for a graph that has not been looked at."""
 
 
 def purposes_of(graph: ir.Graph) -> Purposes:
-    """Find them in a sorted graph that has only been loaded; nothing is computed for that."""
+    """Find the purposes of the values of a sorted graph, as it was loaded; nothing is computed for that."""
+    # With the nodes in branches of an If: one of them will take its place.
     every = list(graph.all_nodes())
     from_image = _from_image(graph, every)
     nodes = [node for node in every if from_image.isdisjoint(node.outputs)]
@@ -93,6 +94,8 @@ def _from_image(graph: ir.Graph, nodes: Iterable[ir.Node]) -> set[ir.Value]:
 
 
 def _known_to(node: ir.Node, from_image: Values) -> Iterator[ir.Value]:
+    """Yield the inputs that ``node`` must know while reading."""
+    # The statistics of a weight's own normalisation are part of its computation, and go into it as constants.
     is_norm = node.op_type == "BatchNormalization" and not from_image.isdisjoint(node.outputs)
     for index, value in enumerate(node.inputs):
         if value is not None and (must_know(node, index) or (is_norm and index in STATISTICS)):
@@ -107,11 +110,13 @@ def must_know(node: ir.Node, index: int) -> bool:
 
 
 def _trained(nodes: Sequence[ir.Node], from_image: Values) -> set[ir.Value]:
+    """Return the values among ``nodes`` from which a way of readers that pass gradients on leads to the image's."""
     found: set[ir.Value] = set()
     for node in reversed(nodes):
         for value in node.outputs:
             readers = [reader for reader, index in value.uses() if not must_know(reader, index)]
-            if any(output in found or output in from_image for reader in readers for output in reader.outputs):
+            results = [output for reader in readers for output in reader.outputs]
+            if any(output in found or output in from_image for output in results):
                 found.add(value)
     return found
 
@@ -142,16 +147,22 @@ def _widened(nodes: Iterable[ir.Node], weights: Values) -> list[ir.Value]:
 
 
 def _is_of_few_bits(value: ir.Value) -> bool:
+    """Whether ``value`` is a stored matrix of few bits, of which nothing is noted."""
+    if not value.is_initializer() or value.dtype not in _FEW_BITS:
+        return False
     is_matrix = value.shape is not None and len(value.shape) > 1
-    return value.is_initializer() and value.dtype in _FEW_BITS and is_matrix and ROLE_KEY not in value.metadata_props
+    return is_matrix and ROLE_KEY not in value.metadata_props
 
 
 def _bent(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
     """Yield the roots and logarithms of stored tensors, and the products of such tensors with vectors.
 
-    A file does not say which of its tensors its author trained. The root of one is that of a variance, where a
-    normalisation is written out (torchvision's FrozenBatchNorm2d); trained, it could fall below zero. In a product with
-    a vector, such as spectral normalisation's, its author moved the vector by other means than gradients.
+    A file does not say which of its tensors its author trained.
+
+    1. The root of a tensor is that of a variance, where a normalisation is written out (torchvision's
+       FrozenBatchNorm2d). Trained, it could fall below zero.
+    2. In a product with a vector, such as spectral normalisation's, its author moved the vector by other means than
+       gradients.
     """
     shifted: set[ir.Value] = set()
     for node in nodes:
@@ -159,8 +170,10 @@ def _bent(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
         plain = [value for value in inputs_of(node) if value in shifted or _is_unmarked(value)]
         if plain and node.op_type in _SHIFTED:
             shifted.update(node.outputs)
-        bends = node.op_type in ("Sqrt", "Log", "Reciprocal") or (node.op_type == "Pow" and _is_fraction(node))
-        if (bends and plain) or (node.op_type in _PRODUCTS and _has_vector(node, stored)):
+        is_root = node.op_type in ("Sqrt", "Log", "Reciprocal") or (node.op_type == "Pow" and _is_fraction(node))
+        is_of_variance = is_root and bool(plain)  # rule 1
+        is_of_vector = node.op_type in _PRODUCTS and _has_vector(node, stored)  # rule 2
+        if is_of_variance or is_of_vector:
             yield from node.outputs
 
 
@@ -171,9 +184,13 @@ def _has_vector(product: ir.Node, stored: Sequence[ir.Value]) -> bool:
 
 
 def _is_vector(factor: ir.Value) -> bool:
-    if factor.shape is not None and sum(size != 1 for size in factor.shape) < 2:
-        return True
-    content = array_of(factor) if factor.const_value is not None else np.zeros(0)
+    if factor.shape is not None:
+        long_axes = [size for size in factor.shape if size != 1]
+        if len(long_axes) < 2:
+            return True
+    if factor.const_value is None:
+        return False
+    content = array_of(factor)
     return content.ndim > 1 and bool((content == content[:1]).all())
 
 
@@ -183,15 +200,18 @@ def _is_fraction(power: ir.Node) -> bool:
 
 
 def _is_unmarked(value: ir.Value) -> bool:
-    """Whether a value is a stored weight of which nobody said whether it trains; a number without axes does not."""
+    """Whether a value is a stored weight without a mark; a number without axes is part of a formula."""
     has_axes = value.shape is not None and len(value.shape) > 0
     return is_weight(value) and has_axes and ROLE_KEY not in value.metadata_props
 
 
 def _stepped(nodes: Sequence[ir.Node]) -> set[ir.Value]:
+    """Return the views from which another of ``nodes`` computes a weight, directly or behind further views."""
     among, found = set(nodes), set[ir.Value]()
     for node in reversed(nodes):
-        for value in node.outputs if node.op_type in VIEWS else ():
+        if node.op_type not in VIEWS:
+            continue
+        for value in node.outputs:
             readers = [reader for reader in value.consumers() if reader in among]
             if any(reader.op_type not in VIEWS or not found.isdisjoint(reader.outputs) for reader in readers):
                 found.add(value)
@@ -204,10 +224,10 @@ def _behind(values: Iterable[ir.Value], from_image: Values) -> set[ir.Value]:
     waiting = list(found)
     while waiting:
         node = waiting.pop().producer()
-        if node is not None and node.op_type not in _SIZES:
-            more = {value for value in inputs_of(node) if value not in found and value not in from_image}
-            found |= more
-            waiting += more
+        if node is not None and node.op_type not in _SIZES:  # a size does not depend on what is stored
+            new = {value for value in inputs_of(node) if value not in found and value not in from_image}
+            found |= new
+            waiting += new
     return found
 
 
@@ -216,8 +236,8 @@ def _ahead(values: Iterable[ir.Value], from_image: Values) -> set[ir.Value]:
     found = set(values)
     waiting = list(found)
     while waiting:
-        readers = waiting.pop().consumers()
-        more = {value for node in readers for value in node.outputs if value not in found and value not in from_image}
-        found |= more
-        waiting += more
+        results = [value for node in waiting.pop().consumers() for value in node.outputs]
+        new = {value for value in results if value not in found and value not in from_image}
+        found |= new
+        waiting += new
     return found

@@ -1,6 +1,6 @@
 """Let what is computed from the image be float32, whatever precision the file was saved in.
 
-A twin trains in float32, or in mixed precision by the trainer's choice, and half precision is chosen anew at export.
+A twin trains in float32, or in mixed precision by the trainer's choice, and half precision is chosen at export.
 float16 and bfloat16 widen exactly. Arithmetic on sizes keeps its precision: it is gone once the file is read.
 """
 
@@ -17,11 +17,11 @@ OTHERS = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBL
 
 
 def to_single(node: ir.Node, editor: Editor, done: dict[ir.Value, ir.Value]) -> bool:
-    """Make float32 what ``node`` stores or casts to, and say whether anything was not.
+    """Make float32 what ``node`` stores or casts to, and return whether anything was not.
 
     Args:
-        node: One that works on pixels, or on weights and stays.
-        editor: Of the node's graph.
+        node: A node that works on pixels, or one that works on weights and stays.
+        editor: The editor of the node's graph.
         done: The float32 weights made so far, which readers of one weight share.
     """
     changed = node.op_type == "Cast" and attribute(node, "to") in OTHERS
@@ -37,7 +37,7 @@ def to_single(node: ir.Node, editor: Editor, done: dict[ir.Value, ir.Value]) -> 
 
 
 def _widened(value: ir.Value, editor: Editor) -> ir.Value:
-    """Store ``value`` as float32, under its name; what it was dies with its last reader."""
+    """Store ``value`` as float32, under its name; the old tensor is removed with its last reader."""
     tensor, name = value.const_value, name_of(value)
     assert tensor is not None
 
@@ -45,6 +45,7 @@ def _widened(value: ir.Value, editor: Editor) -> ir.Value:
         return ir.Tensor(tensor.numpy().astype(np.float32))
 
     value.name = editor.fresh(f"{name}.{value.dtype}")
+    # Lazy and without a cache: the file's own numbers are the one lasting copy.
     wide = ir.LazyTensor(widen, ir.DataType.FLOAT, ir.Shape(tensor.shape.numpy()), cache=False)
     made = editor.store(name, wide)
     made.metadata_props.update(value.metadata_props)

@@ -32,7 +32,7 @@ def _split(editor: Editor, value: ir.Value) -> bool:
     uses: dict[str, list[tuple[ir.Node, int]]] = {}
     for node, index in value.uses():
         uses.setdefault(role_at(node, index), []).append((node, index))
-    for role, readers in list(uses.items())[1:]:
+    for role, readers in list(uses.items())[1:]:  # the first keeps the name
         copy = editor.copy(value, f"{name_of(value)}.{role}")
         for node, index in readers:
             node.replace_input_with(index, copy)

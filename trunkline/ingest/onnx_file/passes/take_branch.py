@@ -20,7 +20,7 @@ from trunkline.ingest.onnx_file.passes.name_everything import NameEverything
 from trunkline.ingest.onnx_file.proto.unsupported import why_unsupported
 from trunkline.limits import Budget
 
-_BRANCHES = ("else_branch", "then_branch")
+_THEN, _ELSE = "then_branch", "else_branch"
 _ADVICE = "cut the network before it with --features, or export without control flow"
 
 
@@ -34,12 +34,14 @@ def take_branch(node: ir.Node, editor: Editor, opset: int, budget: Budget) -> No
     if condition is None or condition.size != 1:
         text = "If: its condition is computed from the image; the network must be the same for every image"
         raise UnsupportedOp(text, place=name_of(node), advice=_ADVICE)
-    branches = [node.attributes[name].as_graph() for name in _BRANCHES]
-    taken = branches.pop(bool(condition))
+    then_branch, else_branch = (node.attributes[name].as_graph() for name in (_THEN, _ELSE))
+    taken, dropped = (then_branch, else_branch) if bool(condition) else (else_branch, then_branch)
+    # The scan lets a file through whose other branch is readable; here it is known which one counts.
     if problems := [*_unsupported(taken, opset)]:
         raise UnsupportedOp(problems)
-    _release(branches[0])
+    _release(dropped)
     results = _hand_over(node, taken)
+    # The passes that the outer graph has been through before the walk.
     run_passes(taken, [NameEverything(), LiftConstants(budget), DropUnusedOutputs()])
     _move(node, taken, results, editor, budget)
 
@@ -52,11 +54,11 @@ def _unsupported(branch: ir.Graph, opset: int) -> Iterator[Problem]:
 
 
 def _is_fork(node: ir.Node) -> bool:
-    return node.op_type == "If" and not node.domain and sorted(node.attributes) == list(_BRANCHES)
+    return node.op_type == "If" and not node.domain and set(node.attributes) == {_THEN, _ELSE}
 
 
 def _hand_over(node: ir.Node, branch: ir.Graph) -> dict[ir.Value, str]:
-    """Let the readers of ``node`` read what ``branch`` gives, and return the names it is known by."""
+    """Let the readers of ``node`` read what ``branch`` gives, and return the names that it takes from the node."""
     results = {}
     given = list(branch.outputs)
     branch.outputs.clear()
@@ -69,6 +71,7 @@ def _hand_over(node: ir.Node, branch: ir.Graph) -> dict[ir.Value, str]:
 
 
 def _move(node: ir.Node, branch: ir.Graph, results: dict[ir.Value, str], editor: Editor, budget: Budget) -> None:
+    """Move weights and nodes of ``branch`` into the graph of ``node``; names inside a branch may be taken outside."""
     for name, value in list(branch.initializers.items()):
         assert value.const_value is not None
         budget.charge(name, tuple(value.const_value.shape.numpy()))
@@ -88,7 +91,7 @@ def _move(node: ir.Node, branch: ir.Graph, results: dict[ir.Value, str], editor:
 
 
 def _release(branch: ir.Graph) -> None:
-    """Let go of all that a branch reads, which would keep it alive."""
+    """Cut the inputs of all nodes of a branch that is dropped: as readers, they would keep outer nodes from dying."""
     branch.outputs.clear()
     for node in branch:
         for index in range(len(node.inputs)):

@@ -1,8 +1,8 @@
-"""What torch's exporters let one know about the tensors they store: which were parameters of a module, which were not.
+"""Find out from the files of torch's exporters which stored tensors were parameters of a module.
 
 The newer exporter notes it beside each tensor, and for a tensor that it has computed, from which others. The older one
-notes nothing, but keeps parameters apart from constants: those are Constant nodes, these initializers, and one that is
-called after a place in a module, ``stages.0.gain``, was in its state.
+notes nothing, but keeps the two apart: constants are Constant nodes, parameters are initializers, and a name like that
+of a place in a module, ``stages.0.gain``, shows that a tensor was in its state.
 """
 
 from __future__ import annotations
@@ -38,39 +38,45 @@ _SHOWN = 3
 
 
 def noted_parameters(graph: ir.Graph) -> list[str]:
-    """Return the names of what the exporter says were parameters."""
+    """Return the names of the tensors that the exporter notes as parameters."""
     return [name for name, value in graph.initializers.items() if value.metadata_props.get(_KIND) == _PARAMETER]
 
 
 def _noted_buffers(graph: ir.Graph) -> set[str]:
-    """Return the names of what the exporter says were buffers, those among them that are in the file no more."""
+    """Return the names of the tensors that the exporter notes as buffers; some are not in the file any more."""
     return set(_BUFFER.findall(graph.metadata_props.get(_SIGNATURE, "")))
 
 
 def mark_kinds(graph: ir.Graph, frozen: Collection[str] = (), *, is_of_torch: bool = True) -> None:
-    """Say in our own marks what the exporter lets one know in its own way: what trains, and what is a constant.
+    """Write in our own marks what the exporter notes in its own way: what trains, and what is a constant.
+
+    1. A tensor that is noted as a parameter is one, unless it is frozen.
+    2. A tensor that is noted as a buffer or a constant, or was computed from such alone, is a constant. Statistics of
+       a BatchNormalization are buffers too, and have a role of their own.
+    3. Where nothing is noted, a number that is called after a place in a module was in its state, and is a parameter.
 
     Args:
-        graph: Straight from the exporter, or from its file.
+        graph: The graph as the exporter has made it, or as it was loaded from its file.
         frozen: The names of parameters that do not train all the same.
         is_of_torch: Whether one of torch's exporters has written it.
     """
-    noted = bool(noted_parameters(graph))
+    has_notes = bool(noted_parameters(graph))
     buffers = _noted_buffers(graph)
     for name, value in graph.initializers.items():
         kind, origins = value.metadata_props.pop(_KIND, None), _origins(value) or [name]
-        is_formula = noted and all(origin in buffers or _INNER.fullmatch(origin) for origin in origins)
+        is_formula = has_notes and all(origin in buffers or _INNER.fullmatch(origin) for origin in origins)
         is_number = value.shape is not None and len(value.shape) == 0
-        if kind == _PARAMETER:
+        if kind == _PARAMETER:  # rule 1
             value.metadata_props.setdefault(ROLE_KEY, CONSTANT if name in frozen else PARAMETER)
-        elif (kind in _OTHERS or is_formula) and not _is_statistic(value):
+        elif (kind in _OTHERS or is_formula) and not _is_statistic(value):  # rule 2
             value.metadata_props.setdefault(ROLE_KEY, CONSTANT)
-        elif is_of_torch and not noted and is_number and _IN_MODULE.fullmatch(name):
+        elif is_of_torch and not has_notes and is_number and _IN_MODULE.fullmatch(name):  # rule 3
             value.metadata_props.setdefault(ROLE_KEY, PARAMETER)
 
 
 def constants_are_nodes(model: ir.Model) -> bool:
     """Whether a Constant node of ``model`` is no weight: torch wrote it, and weights of products are initializers."""
+    # Where the weights of products are Constant nodes themselves, being one means nothing.
     products = (node for node in model.graph if node.op_type in _PRODUCTS)
     weights = (value for node in products for value in node.inputs[1:2] if value is not None)
     return is_of_torch(model) and any(value.is_initializer() for value in weights)
@@ -82,7 +88,7 @@ def is_of_torch(model: ir.Model) -> bool:
 
 
 def merging_notes(graph: ir.Graph) -> Iterator[str]:
-    """Yield what the exporter has computed from several parameters, which are lost but for what they come to."""
+    """Yield a note on the tensors that the exporter has computed from several parameters, which the file has not."""
     found = []
     others = graph.initializers.keys() | _noted_buffers(graph)
     for name, value in graph.initializers.items():
@@ -90,13 +96,14 @@ def merging_notes(graph: ir.Graph) -> Iterator[str]:
         if len(gone) > 1:
             found.append(f"{quoted(name)} of {' and '.join(map(quoted, gone[:_SHOWN]))}")
     if found:
-        shown = "; ".join(found[:_SHOWN]) + ("; …" if len(found) > _SHOWN else "")
+        more = "; …" if len(found) > _SHOWN else ""
+        shown = "; ".join(found[:_SHOWN]) + more
         text = f"torch's exporter has computed {len(found)} tensors from others, and they train as they are: {shown}"
         yield f"{text} (read the torch module, or export with optimize=False, to train the others)"
 
 
 def drop_plain_marks(graph: ir.Graph) -> None:
-    """Take the marks off that say what is so without them: that a tensor with axes trains, and a whole number not.
+    """Remove the marks that change nothing: that a tensor with axes trains, and that a whole number does not.
 
     What weights are computed from keeps its mark: without it, some would be merged when the Graph's file is read again.
     """
@@ -109,7 +116,8 @@ def drop_plain_marks(graph: ir.Graph) -> None:
 
 
 def _origins(value: ir.Value) -> list[str]:
-    try:
+    """Return the names of the tensors that the exporter has computed ``value`` from; none where it notes none."""
+    try:  # the note is the text of a Python list; a file may hold any other text in its place
         names = ast.literal_eval(value.metadata_props.get(_ORIGINS, "[]"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return []

@@ -1,6 +1,6 @@
-"""The branches of If: checked like the graph they stand in, because one of them may take its node's place.
+"""The branches of If: checked like the graph they are in, because one of them may take its node's place.
 
-What is not supported matters only in the branch that is taken, which nobody knows before the condition is folded.
+What is not supported matters only in the branch that is taken, which is known once the condition is folded.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def branch_problems(graph: onnx.GraphProto, limits: Limits, outside: Collection[
 
 
 def _problems(branch: onnx.GraphProto, outputs: int, outside: set[str], place: str) -> Iterator[Problem]:
+    """Yield what is wrong in one branch of an If with so many ``outputs``, itself and not in branches inside it."""
     # ONNX gives the branches of an If no inputs: they read the names around them.
     if branch.input or branch.sparse_initializer or any(map(is_external, branch.initializer)):
         yield Problem("a branch with inputs, sparse or external weights, which are not supported", place)

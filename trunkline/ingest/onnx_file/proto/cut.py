@@ -110,6 +110,7 @@ class _Parting(NamedTuple):
 
 
 def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
+    """Part ``graph`` at the first nodes, in topological order, that cannot be read at ``opset``."""
     images = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     computed, lost = set(images), set[str]()
     operators: dict[str, None] = {}
@@ -219,7 +220,7 @@ def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool
         # One readable branch is enough: it may be the one that is taken.
         return not is_fork(node) or bool(unsupported_in(node, opset))
     for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
-    # Shape and Size read no pixels: they are folded whatever they are asked of.
+    # Shape and Size read no pixels: they are folded, whatever their input is.
     return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)
 
 

@@ -80,7 +80,8 @@ def _parse(data: bytes, place: str) -> onnx.ModelProto:
 
 def _opened(path: Path, limits: Limits) -> tuple[onnx.ModelProto, OwnWeights | None]:
     """Return the parsed file; a large one without its weights, which stay in the file."""
-    read_bytes(path, limit_bytes=limits.file_bytes, head_bytes=1)  # says what is wrong with a path that is no file
+    # Reports what is wrong with a path that is no file, before stat does in its own words.
+    read_bytes(path, limit_bytes=limits.file_bytes, head_bytes=1)
     if not LARGE_FILE_BYTES <= path.stat().st_size < _PROTOBUF_BYTES:
         return _parse(read_bytes(path, limit_bytes=limits.file_bytes), str(path)), None
     # From 2 GiB on the file goes to the parser whole, which refuses it: other tools could not read it either.

@@ -1,7 +1,7 @@
 """The operators an ONNX file may hold, each with the newest version whose meaning has been checked.
 
 ONNX revises operators one by one; ``since_version`` names a revision. A revision newer than the one noted here
-is refused by name, because it may mean something that opset 18 cannot say. To add an operator: note its newest
+is refused by name, because it may mean something that opset 18 cannot express. To add an operator: note its newest
 revision here, and where revisions below or above 18 differ from 18's, give it an adapter in ``adapters/``.
 """
 

@@ -1,6 +1,6 @@
-"""Large weights of an ONNX file, left in the file until they are asked for.
+"""Large weights of an ONNX file, left in the file until they are used.
 
-Protobuf copies a file of weights twice, as bytes and as messages, before anything can be asked about it. So the weights
+Protobuf copies a file of weights twice, as bytes and as messages, before anything of it can be read. So the weights
 of a large file are passed over: the file is parsed without them, and each is read from its place whenever it is used.
 The file is then their one lasting copy, as with a caffemodel.
 """
@@ -100,8 +100,8 @@ def without_weights(data: memoryview, path: Path) -> tuple[bytes, OwnWeights]:
         path: The file.
 
     Returns:
-        The bytes of a model that says of each such weight that its data lies elsewhere. A file that cannot be
-        walked is returned whole: then the parser says what is wrong with it.
+        The bytes of a model in which the data of each such weight lies elsewhere. A file that cannot be walked is
+        returned whole: then the parser reports what is wrong with it.
     """
     own = OwnWeights(path.absolute())
     wire = Wire(data, _MOST_FIELDS)

@@ -1,4 +1,4 @@
-"""Check a parsed ONNX file as it stands, before any of it is turned into a Graph.
+"""Check a parsed ONNX file, before any of it is turned into a Graph.
 
 All problems are collected into one report. The file is at fault (:class:`InvalidModel`), or it is fine and
 holds operators that are not supported (:class:`UnsupportedOp`, each by node name).

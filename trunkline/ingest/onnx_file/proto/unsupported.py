@@ -98,7 +98,7 @@ def _why_not(op: str, domain: str) -> str:
 
 def _of_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str, str]]:
     """Yield operator, reason and place of each node that cannot be read."""
-    # Which values are stored is asked only of files that quantise: it is a walk over all nodes.
+    # Which values are stored takes a walk over all nodes, so only files that quantise pay for it.
     quantised = [node for node in graph.node if node.op_type in _OF_WEIGHTS and not node.domain]
     stored = stored_values(graph) if quantised else frozenset()
     for index, node in enumerate(graph.node):

@@ -1,0 +1,143 @@
+"""Abuse: joins that cannot be are refused, each with its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backbones import BACKBONES
+
+from trunkline.errors import InvalidConfig
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.layouts import independent
+from trunkline.sharing.plan import SharingPlan, View
+from trunkline.sharing.plan_check import check_plan
+
+pytestmark = pytest.mark.abuse
+
+TASKS = ("a", "b")
+FIRST, LATER = "stem_relu", "b_relu"
+GOOD: Mapping[str, Any] = {
+    "name": "to.a",
+    "kind": "mix",
+    "settings": {"starts": [0.9, 0.1]},
+    "site": FIRST,
+    "task": "a",
+    "reads": [{"at": FIRST, "task": "a"}, {"at": FIRST, "task": "b"}],
+}
+OTHER: Mapping[str, Any] = {"name": "x", "task": "b", "owner": "to.a"}
+"""What makes of it a join of another task, with its weights."""
+
+
+def plan_file(folder: Path, *joins: Mapping[str, Any]) -> Path:
+    plan = independent(Backbone(BACKBONES["residual"]()), TASKS)
+    content = json.loads(plan.to_json())
+    content["joins"] = list(joins)
+    (folder / "plan.json").write_text(json.dumps(content))
+    return folder / "plan.json"
+
+
+def refusal(folder: Path, *joins: Mapping[str, Any]) -> str:
+    with pytest.raises(InvalidConfig) as caught:
+        check_plan(SharingPlan.load(plan_file(folder, *joins)), BACKBONES["residual"]())
+    return str(caught.value)
+
+
+def test_the_good_join_is_accepted(tmp_path: Path) -> None:
+    """So that what the others are refused for is what they change."""
+    check_plan(SharingPlan.load(plan_file(tmp_path, GOOD)), BACKBONES["residual"]())
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        ({"kind": "mixx"}, "joins.0.kind", 'did you mean "mix"'),
+        ({"settings": {"starts": [1]}}, "joins.0.settings.starts", "one number for each read"),
+        ({"settings": {"starts": [1, 1], "pre": "channel"}}, "joins.0.settings.pre", 'did you mean "per"'),
+        ({"settings": {"starts": [1, 1], "per": "pixel"}}, "joins.0.settings.per", "channel"),
+        ({"site": "stem_rel"}, "joins.0.site", 'did you mean "stem_relu"'),
+        ({"task": "x"}, "joins.0.task", "unknown task"),
+        ({"reads": [{"at": FIRST, "task": "x"}, GOOD["reads"][1]]}, "joins.0.reads.0", "unknown task"),
+        ({"reads": [{"at": "stem_rel", "task": "a"}, GOOD["reads"][1]]}, "joins.0.reads.0", 'did you mean "stem_relu"'),
+        ({"reads": [GOOD["reads"][0], {"at": LATER, "task": "b"}]}, "joins.0.reads.1", "computed after 'stem_relu'"),
+        ({"reads": [{"join": "to.b"}, GOOD["reads"][1]]}, "joins.0.reads.0", "no join 'to.b' comes before"),
+        ({"reads": [{"join": "to.a"}, GOOD["reads"][1]]}, "joins.0.reads.0", "comes before"),
+        ({"reads": [{"at": FIRST, "task": "a"}, {"at": "image", "task": "a"}]}, "joins.0.reads", "one shape"),
+        ({"gives": "tap"}, "joins.0", "the head reads"),
+        ({"reads": []}, "joins.0.reads", "at least 1"),
+        ({"left_out": [0, 1]}, "joins.0", "reads something"),
+        ({"left_out": [2]}, "joins.0", "no read 2 to leave out"),
+        ({"reads": ["on"]}, "joins.0.reads.0", "on"),
+        ({"reads": [{"at": FIRST}]}, "joins.0.reads.0", "`at` and `task`, or `join`"),
+        ({"reads": [{"at": FIRST, "task": "a", "join": "x"}]}, "joins.0.reads.0", "`at` and `task`, or `join`"),
+        ({"gives": "site, too"}, "joins.0.gives", "site"),
+        ({"name": ""}, "joins.0.name", "at least 1"),
+        ({"sight": FIRST}, "joins.0.sight", 'did you mean "site"'),
+    ],
+)
+def test_an_impossible_join_is_refused(tmp_path: Path, change: Mapping[str, Any], place: str, message: str) -> None:
+    text = refusal(tmp_path, {**GOOD, **change})
+    assert place in text
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("second", "place", "message"),
+    [
+        ({}, "joins.1", "two joins are called 'to.a'"),
+        ({"name": "again"}, "joins.1", "'to.a' gives this value already"),
+        ({**OTHER, "reads": GOOD["reads"][:1], "settings": {"starts": [1]}}, "joins.1", "shares its weights"),
+        ({**OTHER, "settings": {"starts": [1, 2]}}, "joins.1", "shares its weights"),
+    ],
+)
+def test_joins_that_exclude_each_other_are_refused(
+    tmp_path: Path, second: Mapping[str, Any], place: str, message: str
+) -> None:
+    text = refusal(tmp_path, GOOD, {**GOOD, **second})
+    assert place in text
+    assert message in text
+
+
+def test_a_join_of_a_later_site_is_no_read(tmp_path: Path) -> None:
+    """Joins come in the order of their sites where they read each other."""
+    late = {**GOOD, "site": LATER, "reads": [{"at": LATER, "task": "a"}, {"at": LATER, "task": "b"}]}
+    early = {**GOOD, "name": "x", "task": "b", "reads": [{"join": "to.a"}, GOOD["reads"][1]]}
+    text = refusal(tmp_path, late, early)
+    assert "joins.1.reads.0" in text
+    assert "runs after 'stem_relu'" in text
+
+
+def test_a_site_keeps_its_shape(tmp_path: Path) -> None:
+    """The column goes on with what the join gives."""
+    read = {"at": FIRST, "task": "a"}
+    text = refusal(tmp_path, {**GOOD, "site": LATER, "reads": [read, read]})
+    assert "joins.0" in text
+    assert "the column goes on with" in text
+
+
+@pytest.mark.parametrize(
+    ("granularity", "unit", "message"),
+    [("operator", "a1", "only blocks have channel views"), ("block", "stem", "no inner map")],
+)
+def test_a_view_of_nothing_narrow_is_refused(granularity: str, unit: str, message: str) -> None:
+    backbone = Backbone(BACKBONES["residual"]())
+    plan = independent(backbone, TASKS)
+    names = backbone.table(granularity).names  # type: ignore[arg-type]  # a parametrised literal
+    rows = {name: dict.fromkeys(TASKS, 0) for name in names}
+    wrong = {**rows, unit: {"a": View(channels=0.5), "b": 0}}
+    with pytest.raises(InvalidConfig) as caught:
+        check_plan(plan.model_copy(update={"granularity": granularity, "units": wrong}), backbone)
+    assert f"units.{unit}.a" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, "wide"])
+def test_a_view_is_a_share(tmp_path: Path, share: object) -> None:
+    content = json.loads(plan_file(tmp_path).read_text())
+    content["units"]["stem"]["a"] = {"instance": 0, "channels": share}
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    with pytest.raises(InvalidConfig, match=r"units\.stem\.a"):
+        SharingPlan.load(tmp_path / "plan.json")

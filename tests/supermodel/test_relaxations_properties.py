@@ -1,0 +1,182 @@
+"""Properties of relaxations: weights of options add up, follow the logits, and are exact where a choice is made."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trunkline.recipe import Moment
+from trunkline.supermodel.choices import (
+    OFF,
+    ON,
+    Argmax,
+    Average,
+    Decay,
+    Draw,
+    Gumbel,
+    Linear,
+    OneHot,
+    Relaxation,
+    ScoreFunction,
+    Soft,
+)
+
+pytestmark = pytest.mark.properties
+
+WAYS: dict[str, Relaxation] = {
+    "average": Average(),
+    "soft": Soft(),
+    "argmax": Argmax(),
+    "one-hot": OneHot({"seg": 0}),
+    "gumbel": Gumbel(Linear(2.0, 0.5)),
+    "straight-through": Gumbel(Decay(), straight_through=True),
+    "score": ScoreFunction(),
+    "exploring": ScoreFunction(explore=0.5),
+}
+HARD = ("argmax", "one-hot", "straight-through", "score", "exploring")
+MANY = 4000
+
+
+def draw_of(logits: Tensor, allowed: Tensor | None = None, *, step: int = 0, seed: int = 0) -> Draw:
+    options = 2 if logits.shape[-1] == 1 else logits.shape[-1]
+    allowed = torch.ones((len(logits), options), dtype=torch.bool) if allowed is None else allowed
+    return Draw(logits, allowed, Moment("search", "x", step=step, of=100), seed, "forward/seg")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), binary=st.booleans(), scale=st.sampled_from([0.0, 1.0, 50.0]))
+def test_weights_of_options_add_up(way: str, seed: int, binary: bool, scale: float) -> None:
+    """Each row to 1; nothing for an option that does not exist; nothing negative."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn((6, 1 if binary else 4), generator=generator, dtype=torch.float64)
+    allowed = torch.ones((6, 2 if binary else 4), dtype=torch.bool)
+    if not binary:
+        allowed[:, 1:] = torch.rand((6, 3), generator=generator) > 0.4
+    weights = WAYS[way](draw_of(logits, allowed, step=seed % 100, seed=seed))
+    assert weights.shape == allowed.shape
+    torch.testing.assert_close(weights.sum(-1), torch.ones(6, dtype=torch.float64))
+    assert float(weights.min()) >= 0
+    assert float(weights[~allowed].abs().sum()) == 0
+    if way in HARD:
+        assert torch.equal(weights, torch.nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).double())
+
+
+@pytest.mark.parametrize("way", ["soft", "argmax", "gumbel", "straight-through", "score"])
+def test_sure_logits_choose_their_option(way: str) -> None:
+    """Whatever the noise, in every relaxation that reads the logits."""
+    picks = torch.tensor([2, 0, 1])
+    logits = 1000.0 * torch.nn.functional.one_hot(picks, 3).double()
+    for step in range(20):
+        weights = WAYS[way](draw_of(logits, step=step))
+        torch.testing.assert_close(weights, torch.nn.functional.one_hot(picks, 3).double(), rtol=0, atol=1e-100)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_draw_is_a_function_of_moment_and_seed(way: str) -> None:
+    """So that a resumed run repeats it; another step, seed or stream draws other noise."""
+    logits = torch.zeros((50, 3))
+    relax = WAYS[way]
+    first = relax(draw_of(logits, step=3, seed=1))
+    assert torch.equal(first, relax(draw_of(logits, step=3, seed=1)))
+    if way in ("gumbel", "straight-through", "score", "exploring"):
+        for other in (draw_of(logits, step=4, seed=1), draw_of(logits, step=3, seed=2)):
+            assert not torch.equal(first, relax(other))
+
+
+def test_a_binary_choice_is_a_sigmoid() -> None:
+    """MTL-NAS, Eq. 5: on with probability σ(logit)."""
+    logits = torch.tensor([[-2.0], [0.0], [1.5]], dtype=torch.float64)
+    weights = Soft()(draw_of(logits))
+    torch.testing.assert_close(weights[:, ON], torch.sigmoid(logits[:, 0]))
+    torch.testing.assert_close(weights[:, OFF], torch.sigmoid(-logits[:, 0]))
+
+
+def test_a_tie_of_a_binary_choice_is_off() -> None:
+    assert Argmax()(draw_of(torch.zeros((1, 1)))).tolist() == [[1, 0]]
+
+
+def test_gumbel_of_a_binary_choice_is_the_relaxed_bernoulli() -> None:
+    """MTL-NAS, Eq. 6: σ((logit + L) / τ) with logistic L, whose median is σ(logit / τ)."""
+    logit, tau = 0.7, 0.5
+    weights = Gumbel(Linear(tau, tau))(draw_of(torch.full((MANY, 1), logit, dtype=torch.float64)))[:, ON]
+    # P(weight > 1/2) = P(logit + L > 0) = σ(logit), and the quantiles follow those of the logistic distribution.
+    assert float((weights > 0.5).double().mean()) == pytest.approx(_sigmoid(logit), abs=0.03)
+    for q in (0.25, 0.5, 0.75):
+        expected = _sigmoid((logit + math.log(q / (1 - q))) / tau)
+        assert float(weights.quantile(q)) == pytest.approx(expected, abs=0.04)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize("way", ["straight-through", "score"])
+def test_hard_draws_come_as_often_as_their_probability(way: str) -> None:
+    """Gumbel-max: the largest of log π + G is option k with probability π_k."""
+    p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    drawn = WAYS[way](draw_of(torch.log(p).expand(MANY, 3)))
+    torch.testing.assert_close(drawn.mean(0), p, rtol=0, atol=0.03)
+
+
+def test_exploring_draws_are_uniform_in_part() -> None:
+    """Half of the draws come from π, half from the options that exist, each as likely."""
+    p = torch.tensor([0.9, 0.1, 0.0], dtype=torch.float64)
+    allowed = torch.tensor([[True, True, False]]).expand(MANY, 3)
+    drawn = ScoreFunction(explore=0.5)(draw_of(torch.log(p).expand(MANY, 3), allowed))
+    expected = torch.tensor([0.5 * 0.9 + 0.25, 0.5 * 0.1 + 0.25, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(drawn.mean(0), expected, rtol=0, atol=0.03)
+
+
+def test_exploration_that_decays() -> None:
+    way = ScoreFunction(explore=0.5, decays=True)
+    shares = [way.scalars(Moment("search", "x", step=step, of=10))["explore"] for step in range(3)]
+    assert shares == [0.5, 0.25, 0.125]
+
+
+def test_straight_through_has_the_soft_gradient() -> None:
+    """One-hot forward; backward as the soft sample of the same noise."""
+    grads = []
+    for straight in (False, True):
+        logits = torch.tensor([[0.3, -0.2, 0.1]], dtype=torch.float64, requires_grad=True)
+        weights = Gumbel(Linear(1.0, 1.0), straight_through=straight)(draw_of(logits))
+        (weights * torch.tensor([1.0, 2.0, 5.0])).sum().backward()
+        grads.append(logits.grad)
+    torch.testing.assert_close(grads[0], grads[1])
+    assert float(grads[0].abs().sum()) > 0  # type: ignore[union-attr]  # backward ran
+
+
+@pytest.mark.parametrize("way", ["argmax", "one-hot", "score", "exploring", "average"])
+def test_no_gradient_reaches_the_logits(way: str) -> None:
+    logits = torch.zeros((2, 3), requires_grad=True)
+    assert not WAYS[way](draw_of(logits)).requires_grad
+
+
+def test_a_gumbel_sample_sharpens_with_its_temperature() -> None:
+    """Hot: near equal weights; cold: near one-hot."""
+    logits = torch.randn((200, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    means = [float(Gumbel(Linear(tau, tau))(draw_of(logits)).max(-1).values.mean()) for tau in (100.0, 1.0, 0.01)]
+    assert means[0] < 0.3 < means[1] < means[2]
+    assert means[2] > 0.98
+
+
+def test_temperatures_fall_as_published() -> None:
+    """AutoMTL's release: 5 by 0.965 every 500 steps; BMTAS: 5.0 to 0.1, linear."""
+    steps = [Moment("search", "x", step=step, of=1001) for step in (0, 499, 500, 1000)]
+    assert [Decay().at(moment) for moment in steps] == pytest.approx([5.0, 5.0, 5 * 0.965, 5 * 0.965**2])
+    assert Linear().at(steps[0]) == 5.0
+    ends = [Linear().at(Moment("search", "x", step=step, of=11)) for step in (0, 5, 10)]
+    assert ends == sorted(ends, reverse=True)
+    assert ends[-1] < 0.6
+
+
+def test_a_warm_up_takes_each_task_its_own() -> None:
+    """By the group's name, whatever the logits say."""
+    way = OneHot({"seg": 2, "depth": 0})
+    draw = draw_of(torch.tensor([[9.0, 0.0, 0.0]]))
+    assert way(draw).tolist() == [[0, 0, 1]]

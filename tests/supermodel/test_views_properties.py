@@ -1,0 +1,94 @@
+"""Properties of spaces whose options are channel views: soft, hard, lowered and counted agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backbones import BACKBONES
+from method_work import hard, image
+from plans import light_heads
+
+from trunkline.errors import InvalidConfig
+from trunkline.recipe import Moment
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.space import Option, Space
+from trunkline.supermodel.choice_model import ChoiceModel
+from trunkline.supermodel.cost_term import cost_term
+from trunkline.twins.twin import Twin
+
+pytestmark = pytest.mark.properties
+
+TASKS = ("depth", "normals", "seg")
+WIDTHS = (Option(0), Option(0, channels=0.5), Option(0, channels=0.25), Option(1, channels=0.5), Option(skip=True))
+
+
+def space_of(name: str, *, tie: bool = True) -> Space:
+    backbone = Backbone(BACKBONES[name]())
+    return Space.over(backbone, TASKS, "block", lambda unit, task: WIDTHS, tie=tie)
+
+
+@pytest.mark.parametrize("name", ["residual", "mobile"])
+def test_views_are_left_out_where_impossible(name: str) -> None:
+    """A block without an inner map keeps the options that run it whole."""
+    space = space_of(name)
+    widths = {unit: {option.channels for option in row["seg"]} for unit, row in space.entries.items()}
+    assert widths["stem"] == {1.0}
+    assert widths["a1" if name == "residual" else "expand0"] == {1.0, 0.5, 0.25}
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("name", ["residual", "mobile"])
+def test_hard_views_equal_the_lowered_graph(name: str, tie: bool) -> None:
+    space = space_of(name, tie=tie)
+    heads = light_heads(space.backbone.graph)
+    model = ChoiceModel(space, heads, {}, seed=3).eval()
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for tensor in model.store.weights().values():
+            tensor.add_(0.1 * torch.rand(tensor.shape, generator=generator))
+    for _ in range(6):
+        picks = hard(model, generator)
+        lowered = lower(space.plan(picks), space.backbone, heads)
+        twin = Twin(lowered.graph, weights=model.weights(lowered)).eval()
+        with torch.no_grad():
+            found, wanted = model(image()), twin(image())
+        for task in TASKS:
+            torch.testing.assert_close(found[task], wanted[task], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["residual", "mobile"])
+def test_soft_views_of_hard_choices_compute_the_same(name: str) -> None:
+    """Every option runs, and all but one count nothing."""
+    space = space_of(name)
+    model = ChoiceModel(space, light_heads(space.backbone.graph), {}, seed=3).eval()
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(3):
+        hard(model, generator)
+        with torch.no_grad():
+            chosen = model(image())
+            model.at(Moment("test", "soft"))
+            mixed = model(image())
+        for task in TASKS:
+            torch.testing.assert_close(mixed[task], chosen[task], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", ["macs", "parameters"])
+@pytest.mark.parametrize("name", ["residual", "mobile"])
+def test_expected_cost_of_hard_views_is_counted(name: str, count: str) -> None:
+    space = space_of(name)
+    heads = light_heads(space.backbone.graph)
+    model = ChoiceModel(space, heads, {}, seed=3)
+    term = cost_term(space, heads, count)  # type: ignore[arg-type]  # a parametrised literal
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(12):
+        cost = executed_cost(space.plan(hard(model, generator)), space.backbone, heads)
+        share = getattr(cost.backbone, count) / getattr(cost.independent_backbone, count)
+        assert float(term(model.probabilities()).detach()) == pytest.approx(share, rel=1e-6)
+
+
+def test_stored_numbers_of_untied_views_are_refused() -> None:
+    space = space_of("residual", tie=False)
+    with pytest.raises(InvalidConfig, match="channel views"):
+        cost_term(space, light_heads(space.backbone.graph), "parameters")

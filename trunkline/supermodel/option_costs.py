@@ -1,0 +1,87 @@
+"""What the options of a unit cost: what each of them runs alone, and what views of one instance run alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from trunkline.sharing.space import Option, Space
+from trunkline.sharing.units import Unit
+from trunkline.sharing.view import Span
+
+
+@dataclass(frozen=True, slots=True)
+class OptionCosts:
+    """The costs of a unit's options.
+
+    Attributes:
+        own: By option, what tasks run that chose it and that no other option runs.
+        common: By set of options, what all of them run alike. Views of one instance differ from the inner map on; a
+            shortcut beside it is one computation, whatever the width.
+    """
+
+    own: tuple[float, ...]
+    common: Mapping[tuple[int, ...], float]
+
+
+def option_costs(
+    space: Space, unit: Unit, options: Sequence[Option], costs: Mapping[str, float], skip_cost: float
+) -> OptionCosts:
+    """Return what the options of a unit cost.
+
+    Args:
+        space: Of the unit.
+        unit: Whose nodes are run.
+        options: As any task has them.
+        costs: What a node costs each time it runs, by name.
+        skip_cost: What the skip costs.
+    """
+    beside = _beside_inner_map(space, unit, options)
+    cost_beside = sum(costs.get(name, 0.0) for name in beside)
+    of_instance: dict[int, list[int]] = {}
+    for number, option in enumerate(options):
+        if not option.skip:
+            of_instance.setdefault(option.instance, []).append(number)
+    common = {tuple(views): cost_beside for views in of_instance.values() if len(views) > 1 and cost_beside}
+    shared = {number for views in common for number in views}
+    own: list[float] = []
+    for number, option in enumerate(options):
+        cost = skip_cost if option.skip else _cost(space, unit, option, costs)
+        # What is common to several options counts once, in its own column.
+        own.append(cost - cost_beside if number in shared else cost)
+    return OptionCosts(tuple(own), common)
+
+
+def _cost(space: Space, unit: Unit, option: Option, costs: Mapping[str, float]) -> float:
+    """Return what a unit costs at a width: nodes around the inner map cost in proportion to its channels."""
+    span = _span(space, unit, [option])
+    total = 0.0
+    for name in unit.nodes:
+        cost = costs.get(name, 0.0)
+        if span is not None and name in span.cuts:
+            cost = cost * span.width(option.channels) / span.channels
+        total += cost
+    return total
+
+
+def _beside_inner_map(space: Space, unit: Unit, options: Sequence[Option]) -> list[str]:
+    """Return the nodes of a unit that neither make, read nor follow its inner map; none where no view narrows it."""
+    span = _span(space, unit, options)
+    if span is None:
+        return []
+    found: list[str] = []
+    behind: set[ir.Value] = set()
+    for name in unit.nodes:
+        node = space.backbone.nodes[name]
+        if name in span.cuts or not behind.isdisjoint(node.inputs):
+            behind.update(node.outputs)
+        else:
+            found.append(name)
+    return found
+
+
+def _span(space: Space, unit: Unit, options: Sequence[Option]) -> Span | None:
+    narrowed = any(option.channels != 1.0 for option in options)
+    return space.backbone.span(unit) if narrowed else None
