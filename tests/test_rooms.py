@@ -139,10 +139,6 @@ def test_the_examples_are_pipeline_files() -> None:
         load_config(path)
 
 
-STILL_TWICE = {"Geometry", "Stored", "Window", "_Table"}
-"""Classes whose second meaning is still to be renamed."""
-
-
 def test_a_class_name_has_one_meaning() -> None:
     """A search for a class finds one place."""
     places: dict[str, list[str]] = {}
@@ -150,5 +146,5 @@ def test_a_class_name_has_one_meaning() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
-    repeated = {name: found for name, found in places.items() if len(found) > 1 and name not in STILL_TWICE}
+    repeated = {name: found for name, found in places.items() if len(found) > 1}
     assert not repeated

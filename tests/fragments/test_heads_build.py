@@ -97,8 +97,8 @@ def test_features_of_the_pipeline_file(net: Path, tmp_path: Path) -> None:
     assert [name_of(value) for value in project.backbone.graph.outputs] == ["c1", "c2"]
     assert len(project.heads["segmentation"].model.graph.inputs) == 2
     found = Project(parse_config({**tables, "tasks": tasks}), tmp_path / "run")
-    assert [name_of(value) for value in found.backbone.outputs] == ["c1", "c2", "c3"]
+    assert [name_of(value) for value in found.backbone.graph.outputs] == ["c1", "c2", "c3"]
     single = Project(parse_config({**tables, "tasks": {"depth": {}}}), tmp_path / "run")
-    assert [name_of(value) for value in single.backbone.outputs] == ["c3"]
+    assert [name_of(value) for value in single.backbone.graph.outputs] == ["c3"]
     with pytest.raises(InvalidConfig, match="did you mean"):
         parse_config({**tables, "feature": ["c1"]})

@@ -29,7 +29,7 @@ from trunkline.graph.axes.axis import (
     ROW,
     SAME,
     UNKNOWN,
-    Part,
+    AxisPart,
     is_along,
     is_mixed,
     join,
@@ -39,7 +39,7 @@ from trunkline.graph.axes.axis import (
     section,
 )
 from trunkline.graph.axes.follow import RULES
-from trunkline.graph.axes.rules import Read
+from trunkline.graph.axes.rules import InputAxes
 from trunkline.graph.features import choose
 from trunkline.graph.graph import Graph, data_inputs_of, name_of, shape_of
 from trunkline.graph.maps.feature_map import Maps
@@ -421,7 +421,7 @@ def test_mixed_values_stay_mixed(tmp_path: Path) -> None:
     graph = read(save(model(nodes, initializers=[weight("w", 4, 3, 1, 1)], shape=["n", 3, 8, 8]), tmp_path))
     axes = Maps(graph).axes[graph.outputs[0]]
     assert [axis[0].kind for axis in axes] == ["batch", MIXED, MIXED, MIXED]
-    assert isinstance(axes[1][0], Part)
+    assert isinstance(axes[1][0], AxisPart)
     assert shape_of(graph.outputs[0]) == (None, 4, 8, 8)
 
 
@@ -460,7 +460,7 @@ def test_places_for_two_axes_at_once() -> None:
     rows = (np.arange(3)[:, None] * 4 + np.arange(4))[:, :, None, None]
     columns = (np.arange(4)[:, None] * 5 + np.arange(5))[None, None]
     places = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
-    read_axes = Read((of(ROW, 12), of(COLUMN, 20), of(BATCH, 7), of(CHANNEL, 4)), (12, 20, 7, 4))
+    read_axes = InputAxes((of(ROW, 12), of(COLUMN, 20), of(BATCH, 7), of(CHANNEL, 4)), (12, 20, 7, 4))
     value = ir.Value(name="places", const_value=ir.Tensor(places))
     node = ir.Node("", "GatherND", [ir.Value(name="t"), value], [], name="pick")
     (axes,) = RULES["GatherND"](node, [read_axes, None], [(3, 4, 4, 5, 7, 4)])
@@ -483,7 +483,7 @@ def test_rules_fit_onnx_cases() -> None:
             inputs = [values.get(name) for name in case.node.input]
             node = ir.Node("", op, inputs, settings_of, num_outputs=len(case.node.output), name="node")
             shapes = [case.operands[name].shape if name else None for name in case.node.input]
-            reads = [None if shape is None else Read(labelled(shape, kinds), shape) for shape in shapes]
+            reads = [None if shape is None else InputAxes(labelled(shape, kinds), shape) for shape in shapes]
             outputs = [case.results[name].shape if name in case.results else () for name in case.node.output]
             found = RULES[op](node, reads, outputs)
             assert [len(axes) for axes in found] == [len(sizes) for sizes in outputs], case.name
@@ -491,5 +491,5 @@ def test_rules_fit_onnx_cases() -> None:
     assert count > 700
 
 
-def labelled(shape: tuple[int, ...], kinds: list[str]) -> tuple[tuple[Part, ...], ...]:
+def labelled(shape: tuple[int, ...], kinds: list[str]) -> tuple[tuple[AxisPart, ...], ...]:
     return tuple(of(kinds[place % len(kinds)], size) for place, size in enumerate(shape))

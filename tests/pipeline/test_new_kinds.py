@@ -148,7 +148,7 @@ def test_options_of_a_new_method_are_checked(all_files: dict[str, Beside], tmp_p
         parse_config({"search": {"method": "mean-behind", "blok": "2"}})
     text = blocks("toml")[0].replace('block = "2"', 'block = "99"')
     (tmp_path / "pipeline.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidConfig, match="the backbone has no block '99'"):
+    with pytest.raises(InvalidConfig, match='the backbone has no block "99"'):
         run(load_config(tmp_path / "pipeline.toml"), tmp_path / "run", quiet=True, say=lambda _: None)
 
 
@@ -188,7 +188,7 @@ def test_files_of_tasks_that_are_no_kind(task_files: Beside) -> None:
 
 def test_abuse_a_kind_twice(task_files: Beside, set_files: Beside) -> None:
     task_files.put("again", "from trunkline.train.tasks.depth import Depth\n\nclass D(Depth):\n    kind = 'depth'\n")
-    with pytest.raises(ValueError, match="'depth' is a kind of trunkline.train.tasks.again already"):
+    with pytest.raises(ValueError, match='"depth" is a kind of trunkline.train.tasks.again already'):
         task_kinds()
     set_files.put("nothing", "")
     with pytest.raises(ValueError, match=r"sets.nothing defines 0 data sets' tables, expected one"):

@@ -27,9 +27,7 @@ def measured(name: str, p50_ms: float, macs: float | None, *, stable: bool = Tru
     }
 
 
-def run(
-    *, noisy: str = "", alike: bool = True
-) -> tuple[list[Json], dict[str, Json], Json]:
+def run(*, noisy: str = "", alike: bool = True) -> tuple[list[Json], dict[str, Json], Json]:
     times = {"single-task": (3.0, 1.0), "share-until:2": (2.5, 0.83), "multi-task": (1.0, 0.36)}
     times["model"] = (2.0, None)
     bench = {

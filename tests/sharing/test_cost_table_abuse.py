@@ -59,7 +59,7 @@ def sure(model: AutoMTL, plan: SharingPlan) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_cost_term_is_the_share_that_is_reported(name: str, seed: int, tmp_path: Path) -> None:
+def test_cost_term_is_the_reported_share(name: str, seed: int, tmp_path: Path) -> None:
     """What ``search`` reports of a plan is what the search paid for, in each currency."""
     backbone = BACKBONES[name]()
     heads = light_heads(backbone, TASKS)
@@ -101,17 +101,18 @@ def test_what_a_table_charges(tmp_path: Path) -> None:
     logits = torch.zeros(6, 2, 3)
     logits[..., 0] = 1000
     model.set_logits(logits)
-    assert float(model.expected_cost.absolute(model.distribution()).detach()) == pytest.approx(whole)
+    assert float(model.expected_cost.absolute(model.probabilities()).detach()) == pytest.approx(whole)
     assert float(model.term("cost").detach()) == pytest.approx(0.5)
     logits[0, 0] = torch.tensor([0.0, 0.0, 1000.0])
     model.set_logits(logits)
-    assert float(model.expected_cost.absolute(model.distribution()).detach()) == pytest.approx(2 * whole - 10 + 0.5)
+    assert float(model.expected_cost.absolute(model.probabilities()).detach()) == pytest.approx(2 * whole - 10 + 0.5)
     loss = model.term("cost")
     loss.backward()
     assert all(policy.grad is not None for policy in model.policies)
 
 
-def test_a_table_survives_its_file(tmp_path: Path) -> None:
+def test_table_survives_its_file(tmp_path: Path) -> None:
+    """Written and read again it is the same."""
     backbone = attention()
     made = CostTable.model_validate_json(json.dumps(table(backbone)))
     made.save(tmp_path / "costs.json")
@@ -121,14 +122,16 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_another_backbone_or_size_is_refused(tmp_path: Path) -> None:
+    """A time holds for one structure and one image size."""
     path, other = tmp_path / "costs.json", non_local()
     error = refusal(path, table(attention()), other)
-    assert "for another backbone: 'attention' is not this 'non_local'" in str(error)
+    assert 'for another backbone: "attention" is not this "non_local"' in str(error)
     error = refusal(path, table(attention(8)), attention(16))
     assert f"{path}: input_size: measured at 8 x 8, the backbone runs at 16 x 16" in str(error)
 
 
-def test_all_units_that_do_not_fit_are_named(tmp_path: Path) -> None:
+def test_all_misfit_units_are_named(tmp_path: Path) -> None:
+    """Unknown and missing units, and times of skips that do not run, in one report."""
     backbone = attention()
     content = table(backbone)
     content["units"]["mpl"] = content["units"].pop("mlp")
@@ -137,19 +140,20 @@ def test_all_units_that_do_not_fit_are_named(tmp_path: Path) -> None:
     content["units"]["v"]["skip_ms"] = 0.1
     text = str(refusal(tmp_path / "costs.json", content, backbone))
     assert 'units.mpl: the backbone has no such unit\n  did you mean "mlp"?' in text
-    assert "units: unit 'mlp' is missing" in text
-    assert "units.k.skip_ms: the skip of 'k' does not exist" in text
-    assert "units.v.skip_ms: the skip of 'v' is the identity, which takes no time" in text
+    assert 'units: unit "mlp" is missing' in text
+    assert 'units.k.skip_ms: the skip of "k" does not exist' in text
+    assert 'units.v.skip_ms: the skip of "v" is the identity, which takes no time' in text
 
 
-def test_all_nodes_that_do_not_fit_are_named(tmp_path: Path) -> None:
+def test_all_misfit_nodes_are_named(tmp_path: Path) -> None:
+    """Unknown nodes, nodes of a unit, and products without a time, in one report."""
     backbone = attention()
     content = table(backbone)
     content["nodes"] = {"softmaxx": {"ms": 1}, "stem_bn": {"ms": 1}, "mixed": {"ms": 1}, "turned": {"ms": 1}}
     text = str(refusal(tmp_path / "costs.json", content, backbone))
     assert 'nodes.softmaxx: the backbone has no such node\n  did you mean "softmax"?' in text
-    assert "nodes.stem_bn: is part of unit 'stem'" in text
-    assert "nodes: MatMul 'scores' is missing: it multiplies, and belongs to no unit" in text
+    assert 'nodes.stem_bn: is part of unit "stem"' in text
+    assert 'nodes: MatMul "scores" is missing: it multiplies, and belongs to no unit' in text
     assert "turned" not in text.replace(str(tmp_path), "")
 
 
@@ -162,13 +166,14 @@ def test_all_nodes_that_do_not_fit_are_named(tmp_path: Path) -> None:
         ({"units": {"q": {"ms": -1}}}, "units.q.ms", "greater than or equal to 0"),
         ({"units": {"q": {"ms": float("nan")}}}, "units.q.ms", "finite"),
         ({"units": {"q": {"ms": 1, "skip": 2}}}, "units.q.skip", 'did you mean "skip_ms"?'),
-        ({"units": {"q": {}}}, "units.q.ms", "required"),
+        ({"units": {"q": {}}}, "units.q.ms", "needed"),
         ({"nodes": {"q": {"mss": 1}}}, "nodes.q.mss", 'did you mean "ms"?'),
         ({"backbone": {"name": "a", "fingerprint": "b", "size": 1}}, "backbone.size", "unknown key"),
-        ({"input_size": [8]}, "input_size.1", "required"),
+        ({"input_size": [8]}, "input_size.1", "needed"),
     ],
 )
-def test_each_fault_is_named_with_its_place(tmp_path: Path, change: dict[str, Any], place: str, message: str) -> None:
+def test_each_fault_is_located(tmp_path: Path, change: dict[str, Any], place: str, message: str) -> None:
+    """The message names the key and what is wrong with it."""
     text = str(refusal(tmp_path / "costs.json", {**table(attention()), **change}, attention()))
     assert f"costs.json: {place}: " in text
     assert message in text
@@ -176,6 +181,7 @@ def test_each_fault_is_named_with_its_place(tmp_path: Path, change: dict[str, An
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '"ms"'])
 def test_what_is_no_table_is_refused(tmp_path: Path, content: str) -> None:
+    """Text that is no JSON object, with the file's name."""
     refusal(tmp_path / "costs.json", content, attention())
 
 
@@ -184,7 +190,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         CostTable.load(tmp_path / "none.json", attention())
 
 
-def test_a_table_in_which_nothing_takes_time_is_refused(tmp_path: Path) -> None:
+def test_table_of_zeros_is_refused(tmp_path: Path) -> None:
+    """The cost term is a share of the whole time, which would be 0."""
     content = table(attention())
     for entry in (*content["units"].values(), *content["nodes"].values()):
         entry["ms"] = 0
@@ -192,6 +199,7 @@ def test_a_table_in_which_nothing_takes_time_is_refused(tmp_path: Path) -> None:
 
 
 def test_table_and_currency_go_together() -> None:
+    """Milliseconds need a table, and nothing else reads one."""
     with pytest.raises(ValidationError, match="needs `cost_table`"):
         AutoMTLOptions(cost="milliseconds")
     with pytest.raises(ValidationError, match="is only read with"):

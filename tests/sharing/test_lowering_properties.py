@@ -42,7 +42,8 @@ def weights_of(model: AutoMTL, lowered: Lowered) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
+def test_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
+    """Supermodel, lowered twin and exported file give the same outputs, and the costs are as counted in the file."""
     backbone = BACKBONES[name]()
     heads = light_heads(backbone)
     model = shaken(AutoMTL(backbone, heads, TASKS))
@@ -72,7 +73,8 @@ def test_a_hundred_plans_agree_everywhere(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("kind", ["operators", "blocks"])
-def test_the_unshared_plan_is_the_single_task_models_exactly(name: str, kind: str) -> None:
+def test_unshared_plan_is_single_task_models(name: str, kind: str) -> None:
+    """Bit for bit: columns that share nothing compute what models trained alone compute."""
     backbone = BACKBONES[name]()
     heads = light_heads(backbone)
     plan = independent(backbone, TASKS)
@@ -94,6 +96,7 @@ def test_the_unshared_plan_is_the_single_task_models_exactly(name: str, kind: st
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_permuting_tasks_permutes_outputs(name: str) -> None:
+    """The order of tasks changes the order of outputs and nothing else."""
     backbone = BACKBONES[name]()
     heads = light_heads(backbone)
     plan = random_plan(backbone, TASKS, 3)
@@ -111,7 +114,8 @@ def test_permuting_tasks_permutes_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_tasks_loss_moves_only_its_own_nodes(name: str, seed: int) -> None:
+def test_loss_moves_only_its_tasks_nodes(name: str, seed: int) -> None:
+    """A task's gradient reaches no weight whose metadata does not name the task."""
     backbone = BACKBONES[name]()
     heads = light_heads(backbone)
     graph = lower(random_plan(backbone, TASKS, seed), backbone, heads).graph
@@ -131,6 +135,7 @@ def test_a_tasks_loss_moves_only_its_own_nodes(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_degenerate_plans_count_as_expected(name: str) -> None:
+    """Fully shared costs one backbone, independent three, and heads are counted apart."""
     backbone = BACKBONES[name]()
     heads = light_heads(backbone)
     one = graph_cost(backbone)
@@ -146,6 +151,7 @@ def test_degenerate_plans_count_as_expected(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_sharing_until_each_block_costs_prefix_once(name: str) -> None:
+    """What all tasks share runs once; what lies behind, once for each task."""
     backbone = BACKBONES[name]()
     blocks = find_units(backbone, "block")
     for last, block in enumerate(blocks):
@@ -155,7 +161,7 @@ def test_sharing_until_each_block_costs_prefix_once(name: str) -> None:
         assert graph_cost(lowered).macs == shared + 3 * apart
 
 
-def test_a_tree_layout_and_its_untied_weights() -> None:
+def test_tree_layout_and_its_untied_weights() -> None:
     """Two tasks part at block 1; whoever parted has its own weights from there on, whatever number it holds."""
     backbone = BACKBONES["residual"]()
     layout = [[["depth", "normals", "seg"]], [["depth", "seg"], ["normals"]], [["depth"], ["seg"], ["normals"]]]
@@ -176,7 +182,7 @@ def test_a_tree_layout_and_its_untied_weights() -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_block_that_all_skip_is_not_computed(name: str) -> None:
+def test_skipped_block_is_not_computed(name: str) -> None:
     """A block may be skipped where its input and its output have one shape, whatever its layers do between."""
     backbone = BACKBONES[name]()
     blocks = find_units(backbone, "block")
@@ -194,7 +200,8 @@ def test_a_block_that_all_skip_is_not_computed(name: str) -> None:
             assert graph_cost(graph).macs == sum(b.cost.macs for b in blocks) - block.cost.macs
 
 
-def test_a_backbone_of_one_node_serves_all_tasks() -> None:
+def test_backbone_of_one_node_serves_all() -> None:
+    """A backbone without weights has no units, and every task reads its only value."""
     b = GraphBuilder("one")
     image = b.image("image", (3, 8, 8))
     backbone = b.finish([b.node("GlobalAveragePool", [image], name="pool")])
@@ -202,7 +209,8 @@ def test_a_backbone_of_one_node_serves_all_tasks() -> None:
     assert [node.metadata_props[TASKS_KEY] for node in pools] == ["a,b"]
 
 
-def test_a_task_may_be_called_like_a_layer() -> None:
+def test_task_called_like_a_layer() -> None:
+    """Outputs have the tasks' names, whatever the backbone's nodes are called."""
     backbone = BACKBONES["residual"]()
     tasks = ("a1", "b_relu", "image")
     lowered = lower(all_shared(backbone, tasks), backbone, {}).graph
@@ -222,6 +230,7 @@ def test_task_specific_batchnorm_leaves_nothing_to_reuse() -> None:
 
 
 def test_metadata_says_whom_each_node_serves() -> None:
+    """``trunkline.tasks`` names the tasks, in output order."""
     backbone = BACKBONES["residual"]()
     lowered = lower(share_until(backbone, TASKS, "a1"), backbone, light_heads(backbone)).graph
     served: Mapping[str, str] = {name_of(n): n.metadata_props["trunkline.tasks"] for n in lowered.nodes}

@@ -42,6 +42,7 @@ def detector() -> Graph:
 
 
 def test_layers_called_head_are_backbone() -> None:
+    """What a node belongs to is read off its metadata: no head is counted twice, no layer as a head."""
     backbone = detector()
     heads = {task: make_head("light", backbone, 2) for task in "ab"}
     cost = executed_cost(all_shared(backbone, ["a", "b"]), backbone, heads)
@@ -69,7 +70,8 @@ def numbered() -> Graph:
     return b.finish([x])
 
 
-def test_a_number_in_a_name_ties_nothing() -> None:
+def test_number_in_a_name_ties_nothing() -> None:
+    """``conv1.weight@1`` is a layer's own weight here, not instance 1 of ``conv1.weight``."""
     backbone = numbered()
     lowered = lower(independent(backbone, ["a", "b"]), backbone, {})
     assert graph_cost(lowered.graph).parameters == 2 * graph_cost(backbone).parameters
@@ -80,7 +82,8 @@ def test_a_number_in_a_name_ties_nothing() -> None:
     assert readers(lowered.graph, "conv1.weight@1@1") == ["two@b"]
 
 
-def test_a_weight_called_like_a_heads_is_the_backbones() -> None:
+def test_weight_called_like_a_heads() -> None:
+    """The backbone keeps its name ``head.a.conv1.weight``; the head's weight gets a number."""
     b = GraphBuilder("clash")
     x = conv(b, b.image("image", (3, 16, 16)), "stem", 64)
     backbone = b.finish([conv(b, x, "head.a.conv1", 64, kernel=1)])
@@ -91,7 +94,8 @@ def test_a_weight_called_like_a_heads_is_the_backbones() -> None:
     assert Twin(lowered.graph).weights().keys() == lowered.origin.keys()
 
 
-def test_a_task_may_be_called_like_a_weight() -> None:
+def test_task_called_like_a_weight() -> None:
+    """The outputs have the tasks' names; what the backbone called so is renamed."""
     b = GraphBuilder("odd")
     weight = b.weight("depth", (4, 3, 1, 1), Filler())
     x = b.node("Conv", [b.image("seg", (3, 8, 8)), weight], name="conv", outputs=["normals"])
@@ -104,7 +108,7 @@ def test_a_task_may_be_called_like_a_weight() -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("made", ["tree", "searched"])
-def test_our_own_file_is_a_backbone_like_any(name: str, made: str, tmp_path: Path) -> None:
+def test_our_own_file_is_a_backbone(name: str, made: str, tmp_path: Path) -> None:
     """Written with two tasks, read again and shared anew: right parameters, right MACs, nothing tied by a name."""
     first = BACKBONES[name]()
     plan = share_until(first, ["a", "b"], "0") if made == "tree" else random_plan(first, ["a", "b"], 3)
@@ -132,7 +136,7 @@ def tied_in_the_file() -> Graph:
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
-def test_a_weight_tied_in_the_file_stays_so_in_a_column(order: tuple[str, str]) -> None:
+def test_tie_of_the_file_stays_in_columns(order: tuple[str, str]) -> None:
     """Shared up to ``between``, then apart: one column keeps the tie, the other has a copy, whoever comes first."""
     backbone = tied_in_the_file()
     rows = {unit.name: {"a": 0, "b": 0} for unit in find_units(backbone, "block")}
@@ -143,7 +147,7 @@ def test_a_weight_tied_in_the_file_stays_so_in_a_column(order: tuple[str, str]) 
     assert tied == {"tied": ["first", f"second@{order[0]}"], "tied@1": [f"second@{order[1]}"]}
 
 
-def test_a_weight_tied_in_the_file_is_cloned_too() -> None:
+def test_tied_weight_is_cloned_too() -> None:
     """Both columns read it at ``first``, for one input; at ``second`` they have two, so one of them needs a clone."""
     backbone = tied_in_the_file()
     rows = {unit.name: {"a": 0, "b": 0} for unit in find_units(backbone, "block")}
@@ -167,18 +171,21 @@ def test_one_name_for_two_weights_misleads_nobody() -> None:
     backbone = b.finish([b.node("Conv", [x, weight], name="last", attributes=attributes)])
     heads = dict.fromkeys("ab", odd_head("w@1"))
     model = AutoMTL(backbone, heads, ("a", "b"))
-    lowered = lower(
-        make_plan(backbone, ["a", "b"], {"stem": {"a": 0, "b": 0}, "last": {"a": 0, "b": 1}}), backbone, heads
-    )
-    disputed = {name: origin for name, origin in lowered.origin.items() if name.startswith("head.a.w@1")}
-    assert set(disputed.values()) == {head_weight("a", "w@1"), BackboneWeight("head.a.w", 1)}
-    given = model.weights(lowered)
-    for name, origin in disputed.items():
-        assert given[name].data_ptr() == model.store.at(origin).data_ptr()
+    of_head, of_backbone = head_weight("a", "w@1"), BackboneWeight("head.a.w", 1)
+    # Where no task has the copy, the head has the name to itself; in the search the copy was there first.
+    for instance, wanted in ((1, {of_head, of_backbone}), (0, {of_head})):
+        rows = {"stem": {"a": 0, "b": 0}, "last": {"a": 0, "b": instance}}
+        lowered = lower(make_plan(backbone, ["a", "b"], rows), backbone, heads)
+        disputed = {name: origin for name, origin in lowered.origin.items() if name.startswith("head.a.w@1")}
+        assert set(disputed.values()) == wanted
+        given = model.weights(lowered)
+        for name, origin in disputed.items():
+            assert given[name].data_ptr() == model.store.at(origin).data_ptr()
     assert any(given[name].data_ptr() != model.store.weights()[name].data_ptr() for name in disputed)
 
 
-def test_nodes_and_weights_say_whose_they_are() -> None:
+def test_nodes_and_weights_say_their_owners() -> None:
+    """Part, unit, instance and tasks stand in the metadata."""
     backbone = BACKBONES["chain"]()
     rows = {u.name: {"a": 0, "b": 0} for u in find_units(backbone)}
     rows |= {"conv1": {"a": 0, "b": 2}, "conv2": {"a": "skip", "b": 0}}

@@ -73,7 +73,7 @@ def origin_in(origin: Origin, names: Mapping[str, str]) -> Origin:
 
 @settings(max_examples=25, deadline=None)
 @given(renamings())
-def test_a_model_does_not_depend_on_names(case: tuple[str, dict[str, str]]) -> None:
+def test_model_does_not_depend_on_names(case: tuple[str, dict[str, str]]) -> None:
     """The same nodes, owners, costs and outputs, although the backbone has names that lowering wants for its own."""
     name, names = case
     backbone, plan, expected = base(name)
@@ -94,7 +94,7 @@ def test_a_model_does_not_depend_on_names(case: tuple[str, dict[str, str]]) -> N
 
 @settings(max_examples=8, deadline=None)
 @given(renamings())
-def test_a_supermodel_does_not_depend_on_names(case: tuple[str, dict[str, str]]) -> None:
+def test_supermodel_does_not_depend_on_names(case: tuple[str, dict[str, str]]) -> None:
     """It can be built, keeps its weights apart, and hands them to the model of a plan by origin."""
     name, names = case
     backbone, plan, _ = base(name)

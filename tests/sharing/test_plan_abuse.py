@@ -19,7 +19,8 @@ from trunkline.sharing.plan_check import check_plan
 pytestmark = pytest.mark.abuse
 
 
-def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+def test_plan_survives_its_file(tmp_path: Path) -> None:
+    """Written and read again it is the same, and has one line a unit."""
     plan = random_plan(BACKBONES["mobile"](), TASKS, 1)
     plan.save(tmp_path / "plan.json")
     assert SharingPlan.load(tmp_path / "plan.json") == plan
@@ -28,7 +29,8 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     json.loads(text)
 
 
-def test_a_fingerprint_ignores_image_size_and_weights() -> None:
+def test_fingerprint_ignores_image_size() -> None:
+    """A plan holds for a backbone at any image size, but for no other structure."""
     assert fingerprint(BACKBONES["mobile"](16)) == fingerprint(BACKBONES["mobile"](32))
     assert fingerprint(BACKBONES["mobile"]()) != fingerprint(BACKBONES["residual"]())
 
@@ -45,7 +47,7 @@ def edited(tmp_path: Path, **changes: object) -> Path:
     ("change", "message"),
     [
         ({"methd": "x"}, 'did you mean "method"'),
-        ({"version": 2}, "version"),
+        ({"version": 3}, "version"),
         ({"tasks": []}, "tasks"),
         ({"tasks": ["a", "a"]}, "given twice"),
         ({"tasks": ["a b"]}, "not a task name"),
@@ -53,7 +55,8 @@ def edited(tmp_path: Path, **changes: object) -> Path:
         ({"units": 3}, "units"),
     ],
 )
-def test_a_malformed_plan_is_refused_with_its_place(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_malformed_plan_is_located(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    """The message names the key that is wrong, and a likely one for a misspelt key."""
     path = edited(tmp_path, **change)
     with pytest.raises(InvalidConfig) as caught:
         SharingPlan.load(path)
@@ -62,40 +65,44 @@ def test_a_malformed_plan_is_refused_with_its_place(tmp_path: Path, change: dict
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"[1, 2", b"null", b"[" * 100_000])
 def test_junk_is_no_plan(tmp_path: Path, content: bytes) -> None:
+    """Bytes that are no JSON, no object, or nested without end are refused, not a crash."""
     path = tmp_path / "plan.json"
     path.write_bytes(content)
     with pytest.raises(InvalidConfig):
         SharingPlan.load(path)
 
 
-def test_a_missing_plan_is_named(tmp_path: Path) -> None:
+def test_missing_plan_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="nothing.json"):
         SharingPlan.load(tmp_path / "nothing.json")
 
 
-def test_a_plan_for_another_backbone_is_refused() -> None:
+def test_plan_for_another_backbone_is_refused() -> None:
+    """By the fingerprint, whatever the backbone is called."""
     plan = random_plan(BACKBONES["residual"](), TASKS, 1)
     with pytest.raises(InvalidConfig, match="another backbone"):
         lower(plan, BACKBONES["mobile"](), {})
 
 
-def test_unknown_missing_and_impossible_entries_come_in_one_report() -> None:
+def test_problems_come_in_one_report() -> None:
+    """Unknown and missing entries are told together, then what is impossible."""
     backbone = BACKBONES["residual"]()
     plan = random_plan(backbone, TASKS, 1)
     units = {("stm" if name == "stem" else name): row for name, row in plan.units.items()}
     with pytest.raises(InvalidConfig) as caught:
         check_plan(plan.model_copy(update={"units": units}), backbone)
     assert 'did you mean "stem"' in str(caught.value)
-    assert "'stem' is missing" in str(caught.value)
+    assert '"stem" is missing' in str(caught.value)
     row = {**plan.units["b_short"], "seg": "skip"}
-    with pytest.raises(InvalidConfig, match="'b_short' cannot be skipped"):
+    with pytest.raises(InvalidConfig, match='"b_short" cannot be skipped'):
         check_plan(plan.model_copy(update={"units": {**plan.units, "b_short": row}}), backbone)
     everything = {name: {**row, "seg": "skip"} for name, row in plan.units.items()}
     with pytest.raises(InvalidConfig):
         check_plan(plan.model_copy(update={"units": everything}), backbone)
 
 
-def test_a_task_that_skips_everything_is_refused() -> None:
+def test_task_that_skips_everything_is_refused() -> None:
+    """Each skip is possible, but a task would be left without a backbone."""
     backbone = BACKBONES["chain"]()
     plan = random_plan(backbone, TASKS, 1)
     everything = {name: {**row, "seg": "skip"} for name, row in plan.units.items()}
@@ -103,7 +110,8 @@ def test_a_task_that_skips_everything_is_refused() -> None:
         check_plan(plan.model_copy(update={"units": everything}), backbone)
 
 
-def test_layouts_that_are_no_refining_partitions_are_refused(tmp_path: Path) -> None:
+def test_layouts_must_refine_partitions(tmp_path: Path) -> None:
+    """Each entry holds each task once, and only splits groups of the entry before."""
     backbone = BACKBONES["residual"]()
     depth = len(all_shared(backbone, TASKS).units)
     whole, apart = [list(TASKS)], [[task] for task in TASKS]
@@ -122,14 +130,16 @@ def test_layouts_that_are_no_refining_partitions_are_refused(tmp_path: Path) -> 
             load_layout(path)
 
 
-def test_an_unknown_block_is_refused_with_a_guess() -> None:
+def test_unknown_block_is_guessed() -> None:
+    """A misspelt name gets a guess, an impossible number the range of numbers."""
     with pytest.raises(InvalidConfig, match='did you mean "stem"'):
         share_until(BACKBONES["residual"](), TASKS, "stemm")
     with pytest.raises(InvalidConfig, match="numbered 0 to 2"):
         share_until(BACKBONES["residual"](), TASKS, "99")
 
 
-def test_a_head_for_an_unknown_task_is_refused() -> None:
+def test_head_for_unknown_task_is_refused() -> None:
+    """A misspelt task of a head is no task of the plan."""
     backbone = BACKBONES["residual"]()
     with pytest.raises(InvalidConfig, match="which is no task"):
         lower(all_shared(backbone, ["depth"]), backbone, {"detph": backbone})

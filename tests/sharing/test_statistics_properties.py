@@ -94,6 +94,7 @@ def statistics_read(graph: Graph) -> dict[str, set[str]]:
 @pytest.mark.parametrize("name", NORMALISED)
 @pytest.mark.parametrize("sharing", [0.97, 0.8, 0.4])
 def test_no_statistic_describes_two_inputs(name: str, sharing: float) -> None:
+    """Running statistics are apart wherever inputs differ, while affine weights stay tied."""
     backbone = BACKBONES[name]()
     for seed in range(10):
         plan = random_plan(backbone, TASKS, seed, sharing=sharing)
@@ -110,7 +111,7 @@ def first_apart(backbone: Graph) -> SharingPlan:
     return make_plan(backbone, TASKS, rows)
 
 
-def test_equal_inputs_have_one_set_and_readable_names() -> None:
+def test_equal_inputs_have_one_named_set() -> None:
     """The first task of a kind names the set; what is computed once has one."""
     backbone = BACKBONES["residual"]()
     lowered = lower(first_apart(backbone), backbone, light_heads(backbone))

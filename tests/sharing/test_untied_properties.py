@@ -57,6 +57,7 @@ def untied(plan: SharingPlan) -> SharingPlan:
 
 @pytest.mark.parametrize("name", [*BACKBONES, "prelu"])
 def test_no_weight_serves_two_inputs(name: str) -> None:
+    """In an untied plan, all nodes that read a weight have the same inputs."""
     backbone = backbone_named(name)
     for seed in range(12):
         plan = untied(random_plan(backbone, TASKS, seed, sharing=(0.9, 0.6)[seed % 2]))
@@ -65,7 +66,7 @@ def test_no_weight_serves_two_inputs(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "follower", "weight"), [("mobile", "late_bn", "scale"), ("prelu", "act", "slope")])
-def test_a_follower_is_cloned_where_its_input_differs(name: str, follower: str, weight: str) -> None:
+def test_follower_is_cloned_where_inputs_differ(name: str, follower: str, weight: str) -> None:
     """Its unit is computed once for both tasks; what joins it differs, so the follower has two inputs."""
     backbone = backbone_named(name)
     rows = {unit.name: dict.fromkeys("ab", 0) for unit in find_units(backbone)}
@@ -93,7 +94,8 @@ def origins(lowered: Lowered) -> dict[str, tuple[str, int]]:
     return {n: (o.name, o.instance) for n, o in lowered.origin.items() if isinstance(o, BackboneWeight)}
 
 
-def test_a_clone_says_which_instance_it_was() -> None:
+def test_clone_says_which_instance_it_was() -> None:
+    """Its name has a suffix, its origin the instance that it was cloned from."""
     backbone, plan = merged_again()
     lowered = lower(plan, backbone, light_heads(backbone))
     found = origins(lowered)
@@ -128,6 +130,7 @@ def test_clones_start_as_the_instance_they_were() -> None:
 
 
 def test_weights_that_no_search_has_are_named() -> None:
+    """Instances and heads that the search did not train are listed, each with its name."""
     backbone = BACKBONES["residual"]()
     model = AutoMTL(backbone, light_heads(backbone), TASKS)
     with pytest.raises(InvalidModel) as caught:

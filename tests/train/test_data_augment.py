@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
 from trunkline.train.data.sets.folder.boundaries import label_boundaries
-from trunkline.train.labels.window import Window, whole
+from trunkline.train.labels.crop import Crop, whole
 from trunkline.train.tasks.registry import task_kind
 
 pytestmark = pytest.mark.properties
@@ -20,11 +20,11 @@ quick = settings(max_examples=60, deadline=None)
 @quick
 def test_a_window_is_repeatable_and_overlaps_the_picture(native, size, seed, native_crop):
     augmentation = Augmentation(crop_from="native" if native_crop else "size")
-    window = draw_window(augmentation, native, size, 3, seed)
-    assert window == draw_window(augmentation, native, size, 3, seed)
-    assert 0.5 <= window.scale <= 1.5
-    for axis, start in enumerate((window.top, window.left)):
-        slack = window.resized[axis] - size[axis]
+    crop = draw_crop(augmentation, native, size, 3, seed)
+    assert crop == draw_crop(augmentation, native, size, 3, seed)
+    assert 0.5 <= crop.scale <= 1.5
+    for axis, start in enumerate((crop.top, crop.left)):
+        slack = crop.resized[axis] - size[axis]
         assert min(slack, 0) <= start <= max(slack, 0)
 
 
@@ -34,14 +34,14 @@ def test_labels_follow_the_picture(native, size, seed):
     """A picture whose colour encodes the position, and a label of the same positions, agree after the cut."""
     rows, columns = np.meshgrid(np.arange(native[0]), np.arange(native[1]), indexing="ij")
     rgb = np.stack([6 * rows, 6 * columns, 0 * rows], -1).astype(np.uint8)
-    window = draw_window(Augmentation(), native, size, 0, seed)
-    image = cut_image(rgb, window)
-    label = task_kind("segmentation").label.cut((rows + 0 * columns).astype(np.uint8), window)
-    depth = task_kind("depth").label.cut((columns[None] + 1).astype(np.float32), window)[0]
+    crop = draw_crop(Augmentation(), native, size, 0, seed)
+    image = cut_image(rgb, crop)
+    label = task_kind("segmentation").label.cut((rows + 0 * columns).astype(np.uint8), crop)
+    depth = task_kind("depth").label.cut((columns[None] + 1).astype(np.float32), crop)[0]
     inside = label != 255
     assert np.array_equal(inside, depth > 0)
     assert inside.any()
-    reach = 6 * (1.5 + max(native[0] / window.resized[0], native[1] / window.resized[1]))
+    reach = 6 * (1.5 + max(native[0] / crop.resized[0], native[1] / crop.resized[1]))
     assert np.abs(image[..., 0].astype(int) - 6 * label.astype(int))[inside].max() <= reach
     assert np.abs(image[..., 1] - 6 * (depth - 1))[inside].max() <= reach
     assert (image[~inside] == (124, 116, 104)).all()
@@ -56,16 +56,16 @@ def test_the_whole_window_is_a_plain_nearest_resize():
 
 def test_mirroring_negates_the_normals_x():
     normals = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
-    window = Window((4, 6), 0, 0, (4, 6), mirrored=True)
+    crop = Crop((4, 6), 0, 0, (4, 6), mirrored=True)
     assert np.array_equal(
-        task_kind("normals").label.cut(normals, window), normals[..., ::-1] * np.array([-1, 1, 1])[:, None, None]
+        task_kind("normals").label.cut(normals, crop), normals[..., ::-1] * np.array([-1, 1, 1])[:, None, None]
     )
 
 
 def test_padding_by_kind():
-    window = Window((2, 2), -1, -1, (4, 4))
+    crop = Crop((2, 2), -1, -1, (4, 4))
     for kind, fill in (("segmentation", 255), ("edges", 255), ("keypoints", 255), ("depth", 0), ("normals", 0)):
-        cut = task_kind(kind).label.cut(np.ones((3, 2, 2), np.float32), window)
+        cut = task_kind(kind).label.cut(np.ones((3, 2, 2), np.float32), crop)
         assert cut[:, 1:3, 1:3].min() == 1
         assert (cut[:, 0] == fill).all()
         assert (cut[..., 3] == fill).all()

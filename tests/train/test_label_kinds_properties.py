@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.train.data.augment import Augmentation, draw_window
+from trunkline.train.data.augment import Augmentation, draw_crop
+from trunkline.train.labels.crop import Crop, Size, whole
 from trunkline.train.labels.label_kind import IGNORE, ImageLabel, LabelKind
-from trunkline.train.labels.window import Size, Window, whole
 from trunkline.train.tasks.registry import make_task, task_kind, task_kinds
 
 pytestmark = pytest.mark.properties
@@ -48,11 +48,11 @@ def test_an_empty_label_has_the_form_and_no_label(kind: str, size: Size) -> None
 def test_a_cut_keeps_the_form(kind: str, native: Size, size: Size, seed: int) -> None:
     """What lies beyond the picture does not count, and nothing counts that did not before."""
     label = task_kind(kind).label
-    window = draw_window(Augmentation(), native, size, 0, seed)
-    cut = label.cut(drawn(label, native, seed), window)
+    crop = draw_crop(Augmentation(), native, size, 0, seed)
+    cut = label.cut(drawn(label, native, seed), crop)
     assert (cut.shape, cut.dtype) == (label.shape(size), label.dtype)
-    assert not label.is_labelled(label.cut(label.empty(native), window))
-    beyond = Window(native, native[0], native[1], size)
+    assert not label.is_labelled(label.cut(label.empty(native), crop))
+    beyond = Crop(native, native[0], native[1], size)
     assert isinstance(label, ImageLabel) or not label.is_labelled(label.cut(drawn(label, native, seed), beyond))
 
 

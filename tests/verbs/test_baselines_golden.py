@@ -82,7 +82,7 @@ def test_files_are_called_by_their_baseline(project: Project) -> None:
 @pytest.mark.abuse
 def test_an_unknown_block_is_refused(project: Project) -> None:
     """With its place."""
-    with pytest.raises(InvalidConfig, match=r"train.baselines: .*has no block 'stage9'"):
+    with pytest.raises(InvalidConfig, match=r"train.baselines: .*has no block \"stage9\""):
         project.baseline("share-until:stage9")
 
 

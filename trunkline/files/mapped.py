@@ -1,4 +1,4 @@
-"""A file as memory that the system fills in where it is read, and may drop again."""
+"""Map a file into memory: the system reads the pages that are looked at, and may drop them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the bytes of a file nobody has vouched for: regular, of bounded size, never waiting on a pipe."""
+"""Read a file that may be hostile: only a regular one, of bounded size, and never waiting on a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from trunkline.limits import Limits, how_to_raise
 
 
 def read_bytes(path: Path, *, limit_bytes: int, head_bytes: int | None = None, limit: str = "file_bytes") -> bytes:
-    """Return the content of ``path``, or its first ``head_bytes``; ``limit`` names the limit of its size.
+    """Return the content of ``path``, or its first ``head_bytes``.
+
+    Args:
+        path: A regular file.
+        limit_bytes: Greatest size that the file may have.
+        head_bytes: Bytes to read from the start; all by default.
+        limit: Name of the limit, for the advice how to raise it.
 
     Raises:
         InvalidModel: It is missing, a folder, a pipe or device, unreadable, or larger than ``limit_bytes``.
@@ -28,7 +34,7 @@ def read_bytes(path: Path, *, limit_bytes: int, head_bytes: int | None = None, l
             return file.read(status.st_size if head_bytes is None else head_bytes)
     except FileNotFoundError as error:
         raise InvalidModel("no such file", place=str(path), advice="check the path") from error
-    except ValueError as error:
+    except ValueError as error:  # a NUL in the name
         raise InvalidModel(f"not a path: {error}", place=repr(str(path))) from error
     except OSError as error:
         reason = error.strerror or str(error)
@@ -36,10 +42,17 @@ def read_bytes(path: Path, *, limit_bytes: int, head_bytes: int | None = None, l
 
 
 def read_own(path: Path, what: str) -> bytes:
-    """Return the content of a small file of the user's own, ``what`` it is: a plan, a layout, a pipeline.
+    """Return the content of a small file that the user wrote; ``what`` names it: a plan, a layout, a pipeline.
 
     Raises:
         InvalidConfig: As :func:`read_bytes`; it may be as large as a prototxt.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "plan.json"
+    ...     _ = path.write_bytes(b"{}")
+    ...     read_own(path, "plan")
+    b'{}'
     """
     try:
         return read_bytes(path, limit_bytes=Limits().text_bytes, limit="text_bytes")
@@ -50,7 +63,7 @@ def read_own(path: Path, what: str) -> bytes:
 
 @contextmanager
 def in_file(path: Path) -> Iterator[None]:
-    """Name the file before the place of every problem found inside it."""
+    """Put the file's path before the place of every problem that is raised inside the block."""
     try:
         yield
     except (InvalidModel, InvalidConfig) as error:

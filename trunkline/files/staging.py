@@ -1,4 +1,4 @@
-"""All or nothing on disk: files are finished in a hidden folder beside their place, then renamed into it."""
+"""Publish files all or none: they are finished in a hidden folder beside their place, then renamed into it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ def staged(path: Path) -> Iterator[Path]:
     """Yield a path of the same name in a temporary folder on the same file system; publish on a clean exit.
 
     Whatever lies beside the yielded file when the block ends is published too, and first: weights before the
-    model that reads them. If the block raises, nothing appears under the final names. The folder always goes.
+    model that reads them. If the block raises, nothing appears under the final names. The temporary folder is always
+    removed.
 
     Raises:
         InvalidConfig: The folder of ``path`` does not exist, or ``path`` is a folder, device or pipe.
         WorkFailed: The folder cannot be written to, or the disk is full.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with staged(Path(folder) / "model.onnx") as path:
+    ...         _ = path.write_bytes(b"onnx")
+    ...     os.listdir(folder)
+    ['model.onnx']
     """
     final = path.absolute()
     if found := why_no_file(final):
@@ -42,7 +49,7 @@ def staged(path: Path) -> Iterator[Path]:
 
 
 def why_no_file(final: Path) -> str:
-    """Say why no file can be put at ``final``; empty where one can.
+    """Return why no file can be put at ``final``; empty where one can.
 
     The rename would replace a device, a pipe, or the link that ``/dev/stdout`` is, for everybody on the machine.
     """

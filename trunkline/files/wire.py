@@ -1,4 +1,4 @@
-"""Protobuf's wire format, one field at a time, without copying: only places in the file are handed out.
+"""Protobuf's wire format, read one field at a time and without copying: a field is a place in the file.
 
 Source: "Encoding", protobuf's documentation. A message is a sequence of fields; a field is a tag (number and wire
 type) with a varint, 8 bytes, 4 bytes, or a length and so many bytes. Groups (wire types 3 and 4) are refused:
@@ -29,7 +29,20 @@ class WireFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WireField:
-    """One field: its payload is ``data[start:end]``; ``value`` is that of a varint."""
+    """One field of a message.
+
+    Attributes:
+        number: Field number in the schema.
+        wire: Wire type, such as ``VARINT``.
+        at: Where its tag begins in the file.
+        start: Where its payload begins.
+        end: Where its payload ends.
+        value: Its number, for a varint.
+
+    >>> data = memoryview(message(3, b"relu"))
+    >>> [(field.number, bytes(data[field.start : field.end])) for field in Wire(data, 10).fields(0, len(data))]
+    [(3, b'relu')]
+    """
 
     number: int
     wire: int
@@ -72,6 +85,7 @@ class Wire:
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
         """Return the number at ``at`` and the place after it."""
+        # 64 bits in groups of 7: ten bytes at most, of which protobuf's own readers drop what exceeds 64 bits.
         value = 0
         for index in range(10):
             if at + index >= end:
@@ -89,7 +103,7 @@ class Wire:
             raise WireFault(f"more than {self._most:,} fields", at, how_to_raise("tokens"))
         tag, start = self.varint(at, end)
         number, wire = tag >> 3, tag & 7
-        if not 0 < number < 2**29:
+        if not 0 < number < 2**29:  # a tag is 32 bits, of which 3 are the wire type
             raise WireFault(f"field number {number} is outside 1 to {2**29 - 1}", at)
         if wire == VARINT:
             value, stop = self.varint(start, end)
@@ -114,10 +128,10 @@ def varint(value: int) -> bytes:
 
 
 def head(number: int, length: int) -> bytes:
-    """Return what stands before the ``length`` bytes of field ``number``."""
+    """Return the tag and the length of field ``number``, which precede its ``length`` bytes."""
     return varint(number << 3 | BYTES) + varint(length)
 
 
 def message(number: int, content: bytes) -> bytes:
-    """Return field ``number`` with ``content``."""
+    """Return field ``number`` of bytes, tag and length included."""
     return head(number, len(content)) + content

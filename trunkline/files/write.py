@@ -12,6 +12,7 @@ from typing import Any
 
 from trunkline.errors import WorkFailed
 
+# No space, no quota, or larger than the file system or a limit of the process allows.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -27,7 +28,7 @@ def atomic_write(path: Path | str, data: bytes) -> None:
         write_synced(temporary, data)
         temporary.replace(path)
         sync_folder(path.parent)
-    except BaseException as error:
+    except BaseException as error:  # an interrupt too must leave nothing temporary
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise not_written(error, path, len(data)) from error
@@ -41,7 +42,7 @@ def write_synced(path: Path, data: bytes) -> None:
     handle = os.open(path, flags, 0o644)
     try:
         left = memoryview(data)
-        while left:
+        while left:  # the system may take only a part at a time
             left = left[os.write(handle, left) :]
         os.fsync(handle)
     finally:
@@ -60,7 +61,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def not_written(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
-    """Say that ``path`` could not be written, how many bytes it needs, and what to do."""
+    """Return the error for a ``path`` that cannot be written, with the bytes it needs and what to do."""
     reason = error.strerror or str(error)
     advice = "check that the folder exists and that you may write to it"
     if error.errno in _FULL:
@@ -70,7 +71,11 @@ def not_written(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
 
 
 def json_bytes(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
-    """Return UTF-8 JSON with a final line break; NaN and infinities become ``null``, as JSON has neither."""
+    r"""Return UTF-8 JSON with a final line break; NaN and infinities become ``null``, as JSON has neither.
+
+    >>> json_bytes({"loss": float("nan"), "step": 3})
+    b'{"loss":null,"step":3}\n'
+    """
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(json_ready(content), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     return (text + "\n").encode()

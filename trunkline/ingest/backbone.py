@@ -30,12 +30,10 @@ def read_backbone(
 
     Args:
         path: Model file, or ``zoo:NAME``, or a Graph, which keeps its size.
-        features: Names of feature maps ``[N, C, H, W]``, or of the nodes that write them.
-        taps: Where none are named: find one for each stride from 4 to 32, not the last alone.
-        input_size: Height and width in pixels, or channels, height and width, in place of the file's own.
-        limits: What the file may ask for; the defaults where none are given.
-        weights: A caffemodel or safetensors file whose weights replace the network's own, up to the features.
-        allow_missing: With ``weights``: what that file lacks keeps the network's own start, with a note.
+        taps: Where no features are named: find one for each stride from 4 to 32, not the last alone.
+        options: What is asked of the network; ``features`` are names of feature maps ``[N, C, H, W]``, or of the nodes
+            that write them, and ``weights`` are needed up to them only.
+        **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:
         InvalidModel: The file cannot be read, or has no such feature maps; or the weights do not fit.

@@ -1,4 +1,4 @@
-"""Read a network: from a path, or a packaged network's name, to a verified Graph."""
+"""Read any model: from a path, or a packaged network's name, to a verified Graph."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def read(
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
-        weights: A caffemodel or safetensors file whose weights replace the network's own.
-        allow_missing: With ``weights``: what that file lacks keeps the network's own start, with a note.
+        options: What is asked of the network.
+        **reading: Options by name: ``input_size``, ``features``, ``weights``, ``allow_missing``, ``limits``.
 
     Raises:
         InvalidModel: It cannot be read, is in no format that is supported, or breaks a rule.

@@ -23,16 +23,16 @@ from trunkline.pipeline.tables import (
     ExportConfig,
     SearchConfig,
     SearchTable,
-    Table,
     TaskConfig,
     TrainConfig,
 )
 from trunkline.supermodel.methods.registry import baseline_named, method_named
+from trunkline.train.data.config import ConfigTable
 from trunkline.train.data.open import read_data_config
 from trunkline.train.data.sets.scenes import ScenesConfig
 
 
-class PipelineConfig(Table):
+class PipelineConfig(ConfigTable):
     """A whole run.
 
     Attributes:

@@ -11,7 +11,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.registry import baseline_named, method_named
-from trunkline.train.data.config import DataSetConfig
+from trunkline.train.data.config import ConfigTable, DataSetConfig
 from trunkline.train.data.open import data_set_kinds
 
 Count = Annotated[int, Field(ge=1)]
@@ -19,13 +19,7 @@ POST = "post"
 """The phase that trains a model whose sharing is decided."""
 
 
-class Table(BaseModel):
-    """A table in which unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TaskConfig(Table):
+class TaskConfig(ConfigTable):
     """``[tasks.NAME]``: a task of the data set, its head and its loss.
 
     Attributes:
@@ -36,7 +30,7 @@ class TaskConfig(Table):
 
     head: str | None = None
     weight: NotNegative | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class SearchConfig(BaseModel):
@@ -94,7 +88,7 @@ def _baseline(name: str) -> str:
     return name
 
 
-class TrainConfig(Table):
+class TrainConfig(ConfigTable):
     """``[train]``: how a model whose sharing is decided is trained: the found one and every baseline, alike.
 
     Attributes:
@@ -121,7 +115,7 @@ class TrainConfig(Table):
     schedule: Schedule = Schedule(kind="poly")
     per_user: bool = False
     joint: bool = True
-    loss_weights: dict[str, NotNegative] = {}
+    loss_weights: dict[str, NotNegative] = Field(default_factory=dict)
     clip_norm: Positive | None = None
     eval_every: Count = 200
     checkpoint_every: Count = 200
@@ -144,14 +138,14 @@ class TrainConfig(Table):
         )
 
 
-class ExportConfig(Table):
+class ExportConfig(ConfigTable):
     """``[export]``: how the file is written."""
 
     fold: bool = True
     parity_inputs: Count = 32
 
 
-class BenchConfig(Table):
+class BenchConfig(ConfigTable):
     """``[bench]``: how latency is measured."""
 
     runtime: Literal["onnxruntime", "torch"] = "onnxruntime"

@@ -13,7 +13,8 @@ from trunkline.graph.fingerprint import fingerprint
 from trunkline.graph.graph import Graph, Shape, name_of, shape_of
 from trunkline.sharing.skip import Skip, skips_of
 from trunkline.sharing.units import Granularity, Unit, find_units, unit_of_nodes
-from trunkline.sharing.view import Span, span_of
+from trunkline.sharing.view import ViewSpan, span_of
+from trunkline.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,15 @@ class UnitTable:
     """The units of a backbone at one granularity.
 
     Attributes:
-        granularity: Whether units are operators or blocks.
-        units: In topological order.
+        granularity: ``operator`` or ``block``.
+        units: The units in topological order.
         skips: What stands in for each unit, ``None`` where it cannot be skipped.
-        of_node: The unit's index for every node that belongs to or follows one, or computes its weights.
+        of_node: Index of its unit, by name of a node that belongs to or follows one, or computes its weights.
+
+    >>> from trunkline.ingest.read import read
+    >>> table = Backbone(read("zoo:tiny")).table("operator")
+    >>> table.names[0], table.number("conv1"), table.units[0].output
+    ('conv1', 0, 'conv1_bn')
     """
 
     granularity: Granularity
@@ -34,24 +40,23 @@ class UnitTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the units, in order."""
+        """Names of the units, in topological order."""
         return tuple(unit.name for unit in self.units)
 
     def number(self, unit: str) -> int:
         """Return the index of a unit given by name or number.
 
         Raises:
-            InvalidConfig: There is none.
+            InvalidConfig: There is no such unit.
         """
+        # Names come first: a layer may itself be called "3", as those of torch's Sequential are.
         if unit in self.names:
             return self.names.index(unit)
         if unit in map(str, range(len(self.units))):
             return int(unit)
-        plural = f"{self.granularity}s" if self.granularity == "block" else "operators"
-        advice = f"{plural} are numbered 0 to {len(self.units) - 1}; `inspect` lists them"
-        raise InvalidConfig(
-            f"the backbone has no {self.granularity} {unit!r}", advice=did_you_mean(unit, self.names) or advice
-        )
+        range_text = f"{self.granularity}s are numbered 0 to {len(self.units) - 1}; `inspect` lists them"
+        advice = did_you_mean(unit, self.names) or range_text
+        raise InvalidConfig(f"the backbone has no {self.granularity} {quoted(unit)}", advice=advice)
 
 
 class Backbone:
@@ -71,11 +76,11 @@ class Backbone:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._tables: dict[Granularity, UnitTable] = {}
-        self._spans: dict[str, Span | None] = {}
+        self._spans: dict[str, ViewSpan | None] = {}
 
     @classmethod
     def of(cls, backbone: Graph | Backbone) -> Backbone:
-        """Return ``backbone`` itself, or a new one of a Graph: who asks several times keeps one."""
+        """Return ``backbone`` itself, or a new one of a Graph. Keep it, so that nothing is found twice."""
         return backbone if isinstance(backbone, Backbone) else cls(backbone)
 
     @property
@@ -85,7 +90,7 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells this structure from all others."""
+        """SHA-256 of the Graph's structure: operators, attributes, wiring and weight shapes."""
         return fingerprint(self.graph)
 
     @cached_property
@@ -96,17 +101,21 @@ class Backbone:
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
         """Shape of every value by name, the image included."""
-        values = [self.graph.input, *(value for node in self.graph.nodes for value in node.outputs if value.name)]
-        return {name_of(value): shape_of(value) for value in values}
+        found = {name_of(self.graph.input): shape_of(self.graph.input)}
+        for node in self.graph.nodes:
+            # ONNX leaves the name of an optional output empty where nothing reads it.
+            found |= {name_of(value): shape_of(value) for value in node.outputs if value.name}
+        return found
 
-    def span(self, unit: Unit) -> Span | None:
+    def span(self, unit: Unit) -> ViewSpan | None:
         """Return what a channel view of a block narrows, ``None`` if the block has no inner map."""
+        # None is an answer too, so a lookup by `get` would search a block without an inner map again.
         if unit.name not in self._spans:
             self._spans[unit.name] = span_of([self.nodes[name] for name in unit.nodes], self.graph.outputs)
         return self._spans[unit.name]
 
     def table(self, granularity: Granularity) -> UnitTable:
-        """Return the units at a granularity."""
+        """Return the units at a granularity, and what stands in for each where it is skipped."""
         if granularity not in self._tables:
             units = find_units(self.graph, granularity)
             skips = skips_of(self.graph, units, granularity)

@@ -8,49 +8,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.errors import InvalidConfig, Problem, did_you_mean, problems_of
 from trunkline.files.read import in_file, read_own
 from trunkline.files.write import atomic_write
 from trunkline.graph.cost import node_macs
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.file_entry import FileEntry
 from trunkline.sharing.plan import BackboneId
 from trunkline.sharing.skip import Skip
 from trunkline.sharing.units import Unit
+from trunkline.text import quoted
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class NodeTime(FileEntry):
+    """How long one run of a node takes.
 
-
-class NodeTime(_Entry):
-    """What one run of a node takes, for one image, and whether its samples described one steady time."""
+    Attributes:
+        ms: Milliseconds for one image.
+        stable: Whether the samples that it was measured by agreed on one time.
+    """
 
     ms: Milliseconds
     stable: bool = True
 
 
 class UnitTime(NodeTime):
-    """What one run of a unit takes, with its normalisation, and what runs in its place where a task skips it."""
+    """How long one run of a unit takes, its normalisation included.
+
+    Attributes:
+        skip_ms: Milliseconds of what runs in its place where a task skips it; 0 for an identity.
+    """
 
     skip_ms: Milliseconds = 0.0
 
 
-class CostTable(_Entry):
+class CostTable(FileEntry):
     """Times of a backbone's units.
 
     Attributes:
+        format: Tells a cost table from Trunkline's other JSON files.
+        version: Version of the format.
         backbone: The backbone that was measured.
-        input_size: Height and width of its image.
+        input_size: Height and width of its image in pixels.
         device: What it was measured on, in words.
-        units: Every operator unit, by name.
-        nodes: Nodes of no unit. Those that multiply two computed values must be there; any other may be.
+        units: The time of every operator unit, by its name.
+        nodes: Times of nodes of no unit, by name. Those that multiply two computed values must be there; any other may.
+
+    >>> table = CostTable(
+    ...     backbone=BackboneId(name="net", fingerprint="12ab"),
+    ...     input_size=(240, 320),
+    ...     units={"conv1": UnitTime(ms=0.31, skip_ms=0.04), "conv2": UnitTime(ms=0.52)},
+    ...     nodes={"attention": NodeTime(ms=0.12)},
+    ... )
+    >>> table.node_ms
+    {'conv1': 0.31, 'conv2': 0.52, 'attention': 0.12}
     """
 
     format: Literal["trunkline-costs"] = "trunkline-costs"
@@ -59,12 +77,13 @@ class CostTable(_Entry):
     input_size: tuple[int, int]
     device: str = ""
     units: dict[str, UnitTime]
-    nodes: dict[str, NodeTime] = {}
+    nodes: dict[str, NodeTime] = Field(default_factory=dict)
 
     @property
     def node_ms(self) -> dict[str, float]:
-        """Milliseconds by node; a unit's by its first node, which has its name."""
-        return {name: entry.ms for name, entry in (*self.units.items(), *self.nodes.items())}
+        """Milliseconds by name of a node; a unit's are those of its first node, which it is named after."""
+        times: dict[str, NodeTime] = {**self.units, **self.nodes}
+        return {name: time.ms for name, time in times.items()}
 
     def save(self, path: Path) -> None:
         """Write the table to ``path``, atomically."""
@@ -75,13 +94,13 @@ class CostTable(_Entry):
         """Read a table and check that it is one of ``backbone``.
 
         Raises:
-            InvalidConfig: The file is no table, or for another backbone or image size, or it lacks units or names
-                unknown ones; every problem is named with its place.
+            InvalidConfig: The file is no table, is for another backbone or image size, lacks units or names unknown
+                ones; every problem is named with its place.
         """
         try:
             table = cls.model_validate_json(read_own(path, "cost table"))
         except ValidationError as error:
-            raise InvalidConfig([_problem(path, item) for item in error.errors()]) from error
+            raise InvalidConfig(problems_of(error, cls, str(path))) from error
         with in_file(path):
             check_table(table, backbone)
         return table
@@ -95,10 +114,12 @@ def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
     """
     found = Backbone.of(backbone)
     problems = list(_identity_problems(table, found))
+    # A table of another backbone would have every one of its units reported as unknown, which helps nobody.
     if not problems:
         operators = found.table("operator")
         problems += _unit_problems(table, operators.units, operators.skips)
         problems += _node_problems(table, found.graph, operators.units)
+    # The cost term is a share of the whole, and a share of nothing is no number.
     if not problems and not any(table.node_ms.values()):
         problems = [Problem("every time is 0: there is nothing to save", place="units")]
     if problems:
@@ -108,14 +129,15 @@ def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
 def _identity_problems(table: CostTable, backbone: Backbone) -> Iterator[Problem]:
     if table.backbone.fingerprint != backbone.fingerprint:
         yield Problem(
-            f"the table is for another backbone: {table.backbone.name!r} is not this {backbone.name!r}",
+            f"the table is for another backbone: {quoted(table.backbone.name)} is not this {quoted(backbone.name)}",
             place="backbone.fingerprint",
             advice="measure this backbone, or pass the file that the table was made for",
         )
-    size = shape_of(backbone.graph.input)[2:]
-    if table.input_size != size:
+    measured, size = table.input_size, shape_of(backbone.graph.input)[2:]
+    # The fingerprint leaves the image size out, because a plan holds at any size; a time does not.
+    if measured != size:
         yield Problem(
-            f"measured at {table.input_size[0]} x {table.input_size[1]}, the backbone runs at {size[0]} x {size[1]}",
+            f"measured at {measured[0]} x {measured[1]}, the backbone runs at {size[0]} x {size[1]}",
             place="input_size",
             advice="measure it at the size it runs at: time does not follow size",
         )
@@ -128,12 +150,18 @@ def _unit_problems(table: CostTable, units: Sequence[Unit], skips: Sequence[Skip
             yield Problem("the backbone has no such unit", f"units.{name}", did_you_mean(name, names))
     for name in names:
         if name not in table.units:
-            yield Problem(f"unit {name!r} is missing", place="units", advice="every unit needs its time")
+            yield Problem(f"unit {quoted(name)} is missing", place="units", advice="every unit needs its time")
     for name, skip in zip(names, skips, strict=True):
-        runs = skip is not None and not skip.is_identity
-        if name in table.units and table.units[name].skip_ms and not runs:
-            kind = "is the identity, which takes no time" if skip is not None else "does not exist"
-            yield Problem(f"the skip of {name!r} {kind}", place=f"units.{name}.skip_ms", advice="leave it out")
+        given = name in table.units and table.units[name].skip_ms > 0
+        # A time for a skip that does not run is more likely one that belongs to another unit.
+        if given and skip is None:
+            yield _skip_problem(name, "does not exist")
+        elif given and skip is not None and skip.is_identity:
+            yield _skip_problem(name, "is the identity, which takes no time")
+
+
+def _skip_problem(unit: str, text: str) -> Problem:
+    return Problem(f"the skip of {quoted(unit)} {text}", place=f"units.{unit}.skip_ms", advice="leave it out")
 
 
 def _node_problems(table: CostTable, backbone: Graph, units: Sequence[Unit]) -> Iterator[Problem]:
@@ -142,20 +170,12 @@ def _node_problems(table: CostTable, backbone: Graph, units: Sequence[Unit]) -> 
     names = list(map(name_of, free))
     for name in table.nodes:
         if name in unit_of:
-            yield Problem(f"is part of unit {unit_of[name]!r}", f"nodes.{name}", "its time belongs to the unit's")
+            yield Problem(f"is part of unit {quoted(unit_of[name])}", f"nodes.{name}", "its time belongs to the unit's")
         elif name not in names:
             yield Problem("the backbone has no such node", f"nodes.{name}", did_you_mean(name, names))
     for node in free:
+        # A product of two computed values, as in attention, may take as long as a convolution; pooling and the like,
+        # whose MACs count as none, may be left out.
         if node_macs(node) and name_of(node) not in table.nodes:
-            text = f"{node.op_type} {name_of(node)!r} is missing: it multiplies, and belongs to no unit"
+            text = f"{node.op_type} {quoted(name_of(node))} is missing: it multiplies, and belongs to no unit"
             yield Problem(text, place="nodes")
-
-
-def _problem(path: Path, item: Any) -> Problem:
-    keys = [str(part) for part in item["loc"]]
-    place = f"{path}: {'.'.join(keys)}" if keys else str(path)
-    if item["type"] != "extra_forbidden":
-        return Problem(item["msg"], place)
-    tables: dict[str, type[BaseModel]] = {"units": UnitTime, "nodes": NodeTime, "backbone": BackboneId}
-    known = tables[keys[0]] if len(keys) > 1 else CostTable
-    return Problem("unknown key", place, did_you_mean(keys[-1], known.model_fields))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from trunkline.sharing.file_entry import FileEntry
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Read(_Entry):
+class Read(FileEntry):
     """One value that a join reads: a column's value as its unit left it, or another join's.
 
     Attributes:
         at: Name of a value of the backbone.
-        task: Whose column it is read in.
+        task: The task in whose column that value is read.
         join: Name of a join that came before.
     """
 
@@ -43,28 +41,41 @@ class Read(_Entry):
         return cls(join=join)
 
 
-class Join(_Entry):
+class Join(FileEntry):
     """A fragment that reads values of columns, or of other joins.
 
     All joins of a site read before any of them replaces a value, so the order of tasks does not matter.
 
     Attributes:
-        name: Its own; other joins may read its value under it.
-        kind: Which fragment it is: a file of ``fragments/joins/``.
-        settings: Of the kind.
-        owner: Whose weights it uses; joins with one owner share them. Its own name if absent.
-        site: The value of the backbone after which it runs.
-        task: The column that it belongs to.
-        reads: What it reads, in the order of the fragment's inputs.
+        name: Name of the join, under which other joins may read its value.
+        kind: Kind of its fragment: the name that a file of ``fragments/joins/`` gives.
+        settings: Settings of that kind.
+        owner: Name under which its weights are stored; joins with one owner share them. The join's own if absent.
+        site: Name of the backbone's value after which it runs.
+        task: Task whose column it belongs to.
+        reads: Values that it reads, in the order of the fragment's inputs.
         left_out: Numbers of reads that a search turned off: they are not read, and count as zeros. The others keep
             their numbers, and so the names of their weights.
         gives: ``site``: the column goes on with its value instead of its own; ``tap``: the task's head reads it as the
             last feature map; ``joins``: only other joins read it.
+
+    A cross-stitch unit of the column of ``depth`` (Misra et al. 2016, Eq. 1), which mixes 0.1 of ``seg`` into it:
+
+    >>> join = Join(
+    ...     name="stitch1.depth",
+    ...     kind="mix",
+    ...     settings={"starts": (0.9, 0.1)},
+    ...     site="pool1",
+    ...     task="depth",
+    ...     reads=(Read.column("pool1", "depth"), Read.column("pool1", "seg")),
+    ... )
+    >>> join.gives, join.weights_of
+    ('site', 'stitch1.depth')
     """
 
     name: str = Field(min_length=1)
     kind: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     owner: str = ""
     site: str
     task: str
@@ -88,5 +99,5 @@ class Join(_Entry):
 
     @property
     def weights_of(self) -> str:
-        """The owner of its weights."""
+        """Owner of its weights: ``owner``, or its own name."""
         return self.owner or self.name

@@ -1,4 +1,4 @@
-"""Whether a plan's joins can be: what they read exists by then, and fits the fragment."""
+"""Whether a plan's joins can run: what they read exists by then, and fits the fragment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from trunkline.graph.graph import Graph, Shape, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
 from trunkline.sharing.plan import SharingPlan
+from trunkline.text import quoted, shape_text
 
 
 def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
     """Yield what is wrong with the joins of a plan, each problem with its place."""
+    # Values stand in the order in which they are computed, so a smaller number is there earlier.
     known = {value: number for number, value in enumerate(backbone.shapes)}
     joins: dict[str, Join] = {}
     replaced: dict[tuple[str, str], str] = {}
@@ -26,10 +28,11 @@ def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
             # A tap is one value of a task, wherever the join stands; a site is one of each column.
             target = (join.task, join.site if join.gives == "site" else "")
             if target in replaced:
-                problems.append(Problem(f"join {replaced[target]!r} gives this value already", place))
+                problems.append(Problem(f"join {quoted(replaced[target])} gives this value already", place))
             replaced[target] = join.name
         joins[join.name] = join
         yield from problems
+        # Later joins may read this one, and would be blamed for what is wrong with it.
         if problems:
             return
     yield from _fragment_problems(plan, backbone)
@@ -44,16 +47,17 @@ def fragments_of(joins: tuple[Join, ...], backbone: Backbone) -> dict[str, Graph
     sizes: dict[str, Size] = {}
     made: dict[str, tuple[object, Graph]] = {}
     for number, join in enumerate(joins):
-        inputs = {k: _size(read, backbone.shapes, sizes) for k, read in join.taken.items()}
+        inputs = {number: _size(read, backbone.shapes, sizes) for number, read in join.taken.items()}
+        # As text, because settings may hold lists, and in order, because a file may name them in any.
         wanted = (join.kind, tuple(inputs.items()), repr(sorted(join.settings.items())))
         if join.weights_of not in made:
             made[join.weights_of] = (wanted, _made(join, inputs, number))
         found, fragment = made[join.weights_of]
         if found != wanted:
-            text = f"shares its weights with joins of {join.weights_of!r}, but is of another kind, shape or settings"
+            owner = quoted(join.weights_of)
+            text = f"shares its weights with joins of {owner}, but is of another kind, shape or settings"
             raise InvalidConfig(text, place=f"joins.{number}")
-        shape = shape_of(fragment.outputs[0])
-        sizes[join.name] = (int(shape[1] or 0), int(shape[2] or 0), int(shape[3] or 0))
+        sizes[join.name] = _map_size(shape_of(fragment.outputs[0]))
     return {owner: fragment for owner, (_, fragment) in made.items()}
 
 
@@ -61,12 +65,12 @@ def _own_problems(
     plan: SharingPlan, join: Join, joins: Mapping[str, Join], known: Mapping[str, int], place: str
 ) -> Iterator[Problem]:
     if join.name in joins:
-        yield Problem(f"two joins are called {join.name!r}", place)
+        yield Problem(f"two joins are called {quoted(join.name)}", place)
     if join.site not in known:
         advice = did_you_mean(join.site, known)
-        yield Problem(f"the backbone has no value {join.site!r}", f"{place}.site", advice)
+        yield Problem(f"the backbone has no value {quoted(join.site)}", f"{place}.site", advice)
     if join.task not in plan.tasks:
-        yield Problem(f"unknown task {join.task!r}", f"{place}.task", did_you_mean(join.task, plan.tasks))
+        yield Problem(f"unknown task {quoted(join.task)}", f"{place}.task", did_you_mean(join.task, plan.tasks))
 
 
 def _read_problems(
@@ -74,19 +78,29 @@ def _read_problems(
 ) -> Iterator[Problem]:
     for index, read in join.taken.items():
         where = f"{place}.reads.{index}"
-        if read.join is not None:
-            if read.join not in joins:
-                yield Problem(f"no join {read.join!r} comes before", where, did_you_mean(read.join, joins))
-            elif join.site in known and known[joins[read.join].site] > known[join.site]:
-                yield Problem(f"join {read.join!r} runs after {join.site!r}", where)
-            continue
-        if read.task not in plan.tasks:
-            yield Problem(f"unknown task {read.task!r}", where, did_you_mean(str(read.task), plan.tasks))
-        at = str(read.at)
-        if at not in known:
-            yield Problem(f"the backbone has no value {at!r}", where, did_you_mean(at, known))
-        elif join.site in known and known[at] > known[join.site]:
-            yield Problem(f"{at!r} is computed after {join.site!r}", where, "read it at a later site")
+        if read.join is None:
+            yield from _column_problems(plan, join, read, known, where)
+        elif read.join not in joins:
+            yield Problem(f"no join {quoted(read.join)} comes before", where, did_you_mean(read.join, joins))
+        elif _too_late(joins[read.join].site, join.site, known):
+            yield Problem(f"join {quoted(read.join)} runs after {quoted(join.site)}", where)
+
+
+def _column_problems(
+    plan: SharingPlan, join: Join, read: Read, known: Mapping[str, int], where: str
+) -> Iterator[Problem]:
+    at, task = str(read.at), str(read.task)
+    if task not in plan.tasks:
+        yield Problem(f"unknown task {quoted(task)}", where, did_you_mean(task, plan.tasks))
+    if at not in known:
+        yield Problem(f"the backbone has no value {quoted(at)}", where, did_you_mean(at, known))
+    elif _too_late(at, join.site, known):
+        yield Problem(f"{quoted(at)} is computed after {quoted(join.site)}", where, "read it at a later site")
+
+
+def _too_late(value: str, site: str, known: Mapping[str, int]) -> bool:
+    # An unknown site is a problem of its own, and nothing can be said of what comes before it.
+    return site in known and known[value] > known[site]
 
 
 def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
@@ -95,22 +109,27 @@ def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Proble
     except InvalidConfig as error:
         yield from error.problems
         return
+    last_map = backbone.shapes[name_of(backbone.graph.outputs[-1])]
     for number, join in enumerate(plan.joins):
         given, wanted = shape_of(fragments[join.weights_of].outputs[0]), backbone.shapes[join.site]
+        # What goes on was made for the site's shape, and a head for the last map's; other joins read any shape.
         if join.gives == "site" and given != wanted:
-            text = f"gives {list(given)}, but the column goes on with {list(wanted)}"
+            text = f"gives {shape_text(given)}, but the column goes on with {shape_text(wanted)}"
             yield Problem(text, f"joins.{number}", "join values of the site's own shape")
-        tap = backbone.shapes[name_of(backbone.graph.outputs[-1])]
-        if join.gives == "tap" and given != tap:
-            yield Problem(f"gives {list(given)}, but the head reads {list(tap)}", f"joins.{number}")
+        if join.gives == "tap" and given != last_map:
+            text = f"gives {shape_text(given)}, but the head reads {shape_text(last_map)}"
+            yield Problem(text, f"joins.{number}")
 
 
 def _made(join: Join, inputs: Inputs, number: int) -> Graph:
     try:
         return make_join(join.kind, inputs, join.settings)
     except InvalidConfig as error:
-        place = f"joins.{number}"
-        located = [replace(item, place=f"{place}.{item.place}" if item.place else place) for item in error.problems]
+        # A kind knows its settings, not where in the plan they stand.
+        located = []
+        for item in error.problems:
+            keys = [f"joins.{number}", *([item.place] if item.place else [])]
+            located.append(replace(item, place=".".join(keys)))
         raise InvalidConfig(located) from error
 
 
@@ -119,5 +138,11 @@ def _size(read: Read, shapes: Mapping[str, Shape], sizes: Mapping[str, Size]) ->
         return sizes[read.join]
     shape = shapes[str(read.at)]
     if len(shape) != 4:
-        raise InvalidConfig(f"joins read maps [N, C, h, w], and {read.at!r} is {list(shape)}", place="joins")
-    return (int(shape[1] or 0), int(shape[2] or 0), int(shape[3] or 0))
+        text = f"joins read maps [N, C, h, w], and {quoted(str(read.at))} is {shape_text(shape)}"
+        raise InvalidConfig(text, place="joins")
+    return _map_size(shape)
+
+
+def _map_size(shape: Shape) -> Size:
+    channels, height, width = (int(size or 0) for size in shape[1:])
+    return channels, height, width

@@ -13,19 +13,32 @@ from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.plan import SharingPlan, check_task_names
 from trunkline.sharing.plan_check import make_plan
+from trunkline.text import escaped
 
 Layout = list[list[list[str]]]
 """One entry per block: the groups of tasks that share it (TreeMTL, Zhang et al. 2022)."""
 
+Groups = list[list[str]]
+
 
 def all_shared(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
-    """Return the plan in which every task runs the same backbone (the papers' *Multi-Task*)."""
+    """Return the plan in which every task runs the same backbone (the papers' *Multi-Task*).
+
+    >>> from trunkline.ingest.read import read
+    >>> all_shared(read("zoo:tiny"), ["depth", "seg"]).units["conv1"]
+    {'depth': 0, 'seg': 0}
+    """
     found = Backbone.of(backbone)
     return plan_of_layout(found, tasks, [[list(tasks)]] * _depth(found), method="multi-task")
 
 
 def independent(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
-    """Return the plan in which every task has its own backbone (the papers' *Single-Task*)."""
+    """Return the plan in which every task has its own backbone (the papers' *Single-Task*).
+
+    >>> from trunkline.ingest.read import read
+    >>> independent(read("zoo:tiny"), ["depth", "seg"]).units["conv1"]
+    {'depth': 0, 'seg': 1}
+    """
     found = Backbone.of(backbone)
     return plan_of_layout(found, tasks, [[[task] for task in tasks]] * _depth(found), method="single-task")
 
@@ -40,7 +53,8 @@ def share_until(backbone: Graph | Backbone, tasks: Sequence[str], block: str) ->
     table = found.table("block")
     last = table.number(block)
     shared, apart = [list(tasks)], [[task] for task in tasks]
-    layout = [shared if i <= last else apart for i in range(len(table.units))]
+    behind = len(table.units) - last - 1
+    layout = [shared] * (last + 1) + [apart] * behind
     return plan_of_layout(found, tasks, layout, method="share-until")
 
 
@@ -59,12 +73,15 @@ def plan_of_layout(
     problems = _layout_problems(tasks, layout, len(names))
     if problems:
         raise InvalidConfig(problems)
-    choices = {
-        name: {task: index for index, group in enumerate(groups) for task in group}
-        for name, groups in zip(names, layout, strict=True)
-    }
-    ordered = {unit: {task: row[task] for task in tasks} for unit, row in choices.items()}
-    return make_plan(found, tasks, ordered, granularity="block", tie=False, method=method)
+    choices = {name: _instances(groups, tasks) for name, groups in zip(names, layout, strict=True)}
+    # Not tied: TreeMTL copies a block as soon as its inputs differ.
+    return make_plan(found, tasks, choices, granularity="block", tie=False, method=method)
+
+
+def _instances(groups: Groups, tasks: Sequence[str]) -> dict[str, int]:
+    """Return, by task in output order, the number of its group."""
+    number = {task: index for index, group in enumerate(groups) for task in group}
+    return {task: number[task] for task in tasks}
 
 
 def load_layout(path: Path) -> Layout:
@@ -75,9 +92,9 @@ def load_layout(path: Path) -> Layout:
     """
     try:
         content: Any = json.loads(read_own(path, "layout"))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # brackets nested deep enough exhaust json's stack
         raise InvalidConfig(f"cannot read the layout: {error}", place=str(path)) from error
-    if not isinstance(content, list) or not all(_is_partition_list(entry) for entry in content):
+    if not isinstance(content, list) or not all(_is_groups(entry) for entry in content):
         raise InvalidConfig(
             "a layout is a list with one entry per block, each a list of groups of task names",
             place=str(path),
@@ -86,10 +103,12 @@ def load_layout(path: Path) -> Layout:
     return content
 
 
-def _is_partition_list(entry: object) -> bool:
-    return isinstance(entry, list) and all(
-        isinstance(group, list) and all(isinstance(task, str) for task in group) for group in entry
-    )
+def _is_groups(entry: object) -> bool:
+    return isinstance(entry, list) and all(map(_is_group, entry))
+
+
+def _is_group(entry: object) -> bool:
+    return isinstance(entry, list) and all(isinstance(task, str) for task in entry)
 
 
 def _layout_problems(tasks: Sequence[str], layout: Layout, depth: int) -> list[Problem]:
@@ -98,16 +117,19 @@ def _layout_problems(tasks: Sequence[str], layout: Layout, depth: int) -> list[P
     problems = []
     for index, groups in enumerate(layout):
         members = [task for group in groups for task in group]
+        place = f"layout[{index}]"
         if sorted(members) != sorted(tasks) or not all(groups):
-            problems.append(Problem(f"block {index} must hold each task once, has {groups}", place=f"layout[{index}]"))
+            text = f"block {index} must hold each task once, has {escaped(str(groups))}"
+            problems.append(Problem(text, place))
+        # Only where all blocks before are partitions: a block cannot refine what is none.
         elif index and not problems and not _refines(groups, layout[index - 1]):
-            problems.append(
-                Problem(f"block {index} joins tasks that block {index - 1} separated", place=f"layout[{index}]")
-            )
+            text = f"block {index} joins tasks that block {index - 1} separated"
+            problems.append(Problem(text, place))
     return problems
 
 
-def _refines(fine: list[list[str]], coarse: list[list[str]]) -> bool:
+def _refines(fine: Groups, coarse: Groups) -> bool:
+    """Whether every group of ``fine`` lies within one of ``coarse``, which makes the layout a tree."""
     return all(any(set(group) <= set(whole) for whole in coarse) for group in fine)
 
 

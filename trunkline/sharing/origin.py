@@ -18,9 +18,9 @@ class BackboneWeight:
     Attributes:
         name: What the backbone calls it.
         instance: 0 for the backbone's own, k for copy k.
-        column: Where every input has a set of its own (running statistics, and all weights of an untied plan): a
-            task that has this input. Empty where one set serves every input.
-        channels: Of a running statistic behind a channel view: how many leading channels it describes. 0 for all.
+        column: A task that has this input, where every input has a set of its own: running statistics, and all weights
+            of an untied plan. Empty where one set serves every input.
+        channels: How many leading channels a running statistic behind a channel view describes; 0 for all.
     """
 
     name: str
@@ -45,7 +45,7 @@ class FragmentWeight:
         part: ``head`` or ``join``.
         owner: The head's task, or the join's owner.
         name: What the fragment calls it.
-        column: Of a running statistic of a join that several columns run: a task whose input it describes.
+        column: A task whose input it describes: of a running statistic of a join. Empty otherwise.
     """
 
     part: str
@@ -72,7 +72,11 @@ def head_weight(task: str, name: str) -> FragmentWeight:
 
 
 def wanted_name(origin: Origin) -> str:
-    """Return what a weight is called, if nothing else has the name."""
+    """Return what a weight is called, if nothing else has the name.
+
+    >>> wanted_name(BackboneWeight("conv4.weight", 2)), wanted_name(BackboneWeight("conv4_bn.mean", 0, "depth"))
+    ('conv4.weight@2', 'conv4_bn.mean~depth')
+    """
     match origin:
         case FragmentWeight(part, owner, name, column):
             own = fragment_name(part, owner, name)
@@ -80,6 +84,7 @@ def wanted_name(origin: Origin) -> str:
         case SkipWeight(unit, task):
             return f"{unit}.skip.weight@{task}"
         case BackboneWeight(name, instance, column, channels):
+            # Instance 0 keeps the backbone's name, so that weights files of the backbone fit it.
             numbered = f"{name}@{instance}" if instance else name
             viewed = f"{numbered}:{channels}" if channels else numbered
             return f"{viewed}~{column}" if column else viewed
@@ -103,6 +108,8 @@ def drawn_as(origin: Origin, task: str) -> str:
         task: The task that owns it; of several the first, in the order of the outputs. So what tasks share starts as
             the first of them starts when it is trained alone.
     """
+    # By task, not by instance: task k's column is instance k of an independent model and k + 1 of a searched one, and
+    # would start elsewhere with one seed, so that a comparison would be unpaired.
     match origin:
         case FragmentWeight(part, owner, name):
             return f"head/{name}/{task}" if part == HEAD else f"{part}/{owner}/{name}"

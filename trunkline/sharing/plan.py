@@ -11,26 +11,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import read_own
 from trunkline.files.write import atomic_write
+from trunkline.sharing.file_entry import FileEntry
 from trunkline.sharing.join import Join
 from trunkline.sharing.units import Granularity
+from trunkline.text import quoted
 
 SKIP: Literal["skip"] = "skip"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""A task names an output of the model and is part of the names of its nodes, so its name is plain and short."""
 
 
-class View(BaseModel):
-    """The leading channels of an instance: the first ``channels`` of the unit's inner width, a share of 1.
+class View(FileEntry):
+    """The leading channels of an instance.
 
     Weights are read from the whole instance, so that a narrow task trains what a wide one uses too (Deep Elastic
     Networks, Ahn et al. 2019). Running statistics are the view's own: they describe another input.
-    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        instance: Number of the weight instance; 0 is the backbone's own.
+        channels: Share of the unit's inner width, see :mod:`trunkline.sharing.view`; more than 0, at most 1.
+
+    >>> View(instance=1, channels=0.25).model_dump()
+    {'instance': 1, 'channels': 0.25}
+    """
 
     instance: int = Field(0, ge=0)
     channels: float = Field(gt=0, le=1)
@@ -41,36 +49,51 @@ Choice = Instance | Literal["skip"] | View
 """What a task runs at a unit: a weight instance, nothing in its place, or a view of an instance."""
 
 
-class BackboneId(BaseModel):
-    """Which backbone a plan was made for."""
+class BackboneId(FileEntry):
+    """Which backbone a plan was made for.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        name: The Graph's name, for people; nothing is compared with it.
+        fingerprint: SHA-256 of the Graph's structure, see :mod:`trunkline.graph.fingerprint`.
+    """
 
     name: str
     fingerprint: str
 
 
-class SharingPlan(BaseModel):
+class SharingPlan(FileEntry):
     """For each unit and task: the number of the weight instance it runs, ``skip``, or a channel view.
 
     Two tasks share a unit's weights when they hold the same number there; they also share its *execution*
     when everything before it was equal too. Instance 0 keeps the backbone's weight names.
 
     Attributes:
+        format: Tells a plan from Trunkline's other JSON files.
+        version: Version of the format; a file of version 1 is read as one of version 2.
         backbone: The backbone the units belong to.
         tasks: Task names, in output order.
-        granularity: Whether units are operators or blocks.
+        granularity: ``operator`` or ``block``: what the units are.
         tie: Whether equal instances stay one set of weights even where their inputs differ (AutoMTL), or
             are cloned there (trees).
         batchnorm: ``tied`` normalisation takes its unit's instance; ``task`` gives each task its own
             everywhere, as in AutoMTL's release, which leaves nothing to reuse after the first layer.
         units: Unit name → task name → instance, ``skip``, or a view.
         joins: Fragments between the columns, in an order in which each reads only what came before.
-        method: What made the plan.
-        provenance: Free facts about how: seed, probabilities' file, budget.
-    """
+        method: Name of the method that made the plan.
+        provenance: Free facts about how it was made: seed, file of probabilities, budget.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Two tasks that share the first convolution; then one has its own, and the other skips:
+
+    >>> plan = SharingPlan(
+    ...     backbone=BackboneId(name="net", fingerprint="12ab"),
+    ...     tasks=("depth", "seg"),
+    ...     units={"conv1": {"depth": 0, "seg": 0}, "conv2": {"depth": 1, "seg": "skip"}},
+    ... )
+    >>> plan.choice("conv2", "depth"), plan.choice("conv2", "seg")
+    (1, 'skip')
+
+    :func:`trunkline.sharing.plan_check.make_plan` makes a plan for a backbone and checks it.
+    """
 
     format: Literal["trunkline-plan"] = "trunkline-plan"
     version: Literal[1, 2] = 2
@@ -82,7 +105,7 @@ class SharingPlan(BaseModel):
     units: dict[str, dict[str, Choice]]
     joins: tuple[Join, ...] = ()
     method: str = "manual"
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("version")
     @classmethod
@@ -104,11 +127,13 @@ class SharingPlan(BaseModel):
         """Return the plan as indented JSON, one unit a line."""
         content = self.model_dump(mode="json", exclude_none=True)
         units = content.pop("units")
+        # Most plans have no joins, and a person need not know the key to read them.
         if not self.joins:
             del content["joins"]
-        rows = ",\n".join(f"    {json.dumps(unit)}: {json.dumps(row)}" for unit, row in units.items())
-        text = json.dumps(content, indent=2)
-        return f'{text[:-2]},\n  "units": {{\n{rows}\n  }}\n}}\n'
+        # By hand, because json can indent all levels or none, and a unit must be one line to be compared by eye.
+        rows = [f"    {json.dumps(unit)}: {json.dumps(row)}" for unit, row in units.items()]
+        head = json.dumps(content, indent=2).removesuffix("\n}")
+        return "\n".join([f"{head},", '  "units": {', ",\n".join(rows), "  }", "}", ""])
 
     def save(self, path: Path) -> None:
         """Write the plan to ``path``, atomically."""
@@ -131,13 +156,12 @@ def check_task_names(tasks: Sequence[str]) -> None:
     """Refuse task names that could not name an output, or that are given twice.
 
     Raises:
-        InvalidConfig: A name is empty, odd or repeated.
+        InvalidConfig: A name is empty, has other characters than :data:`TASK_NAME` allows, or is repeated.
     """
-    problems = [
-        Problem(f"{task!r} is not a task name", advice="use letters, digits, '_' and '-', starting with a letter")
-        for task in tasks
-        if not TASK_NAME.fullmatch(task)
-    ]
-    problems += [Problem(f"task {task!r} is given twice") for task in sorted(set(tasks)) if tasks.count(task) > 1]
+    advice = "use letters, digits, '_' and '-', starting with a letter"
+    odd = [task for task in tasks if not TASK_NAME.fullmatch(task)]
+    twice = [task for task in sorted(set(tasks)) if tasks.count(task) > 1]
+    problems = [Problem(f"{quoted(task)} is not a task name", advice=advice) for task in odd]
+    problems += [Problem(f"task {quoted(task)} is given twice") for task in twice]
     if problems:
         raise InvalidConfig(problems)

@@ -10,6 +10,7 @@ from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone, UnitTable
 from trunkline.sharing.join_check import join_problems
 from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View
+from trunkline.text import quoted
 
 
 def make_plan(
@@ -18,13 +19,21 @@ def make_plan(
     """Return a plan for ``backbone``, checked against it.
 
     Args:
-        backbone: Whose units are decided about.
-        tasks: In output order.
-        choices: By unit and task, what is run.
-        settings: The plan's other fields.
+        backbone: The backbone whose units the tasks run.
+        tasks: Task names in output order.
+        choices: What is run, by unit and task.
+        settings: Other fields of :class:`~trunkline.sharing.plan.SharingPlan`.
 
     Raises:
         InvalidConfig: See :func:`check_plan`.
+
+    >>> from trunkline.ingest.read import read
+    >>> backbone = Backbone(read("zoo:tiny"))
+    >>> first, *others = backbone.table("operator").names
+    >>> choices = {first: {"depth": 0, "seg": 0}} | {unit: {"depth": 0, "seg": 1} for unit in others}
+    >>> plan = make_plan(backbone, ["depth", "seg"], choices)
+    >>> plan.backbone.name, plan.choice(first, "seg"), plan.choice(others[0], "seg")
+    ('tiny', 0, 1)
     """
     found = Backbone.of(backbone)
     plan = SharingPlan(
@@ -47,7 +56,7 @@ def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
     backbone = Backbone.of(backbone)
     if plan.backbone.fingerprint != backbone.fingerprint:
         raise InvalidConfig(
-            f"the plan is for another backbone: {plan.backbone.name!r} is not this {backbone.name!r}",
+            f"the plan is for another backbone: {quoted(plan.backbone.name)} is not this {quoted(backbone.name)}",
             advice="make the plan again for this backbone, or pass the file that it was made for",
         )
     table = backbone.table(plan.granularity)
@@ -62,29 +71,30 @@ def _name_problems(plan: SharingPlan, table: UnitTable) -> Iterator[Problem]:
     names = table.names
     for unit in plan.units:
         if unit not in names:
-            yield Problem(f"unknown unit {unit!r}", place=f"units.{unit}", advice=did_you_mean(unit, names))
+            yield Problem(f"unknown unit {quoted(unit)}", place=f"units.{unit}", advice=did_you_mean(unit, names))
     for name in names:
         if name not in plan.units:
-            yield Problem(f"unit {name!r} is missing", place="units")
+            yield Problem(f"unit {quoted(name)} is missing", place="units")
     for unit, row in plan.units.items():
         for task in row:
             if task not in plan.tasks:
                 advice = did_you_mean(task, plan.tasks)
-                yield Problem(f"unknown task {task!r}", place=f"units.{unit}.{task}", advice=advice)
+                yield Problem(f"unknown task {quoted(task)}", place=f"units.{unit}.{task}", advice=advice)
         for task in plan.tasks:
             if task not in row:
-                yield Problem(f"task {task!r} is missing", place=f"units.{unit}")
+                yield Problem(f"task {quoted(task)} is missing", place=f"units.{unit}")
 
 
 def _skip_problems(plan: SharingPlan, table: UnitTable) -> Iterator[Problem]:
     for name, skip in zip(table.names, table.skips, strict=True):
         for task in plan.tasks:
             if skip is None and plan.choice(name, task) == SKIP:
-                text = f"{name!r} cannot be skipped: no skip has its output shape and costs less"
+                text = f"{quoted(name)} cannot be skipped: no skip has its output shape and costs less"
                 yield Problem(text, place=f"units.{name}.{task}")
     for task in plan.tasks:
+        # A backbone without weights has no units; then nothing is skipped, although `all` of none would hold.
         if table.names and all(plan.choice(name, task) == SKIP for name in table.names):
-            yield Problem(f"task {task!r} skips every unit: nothing of the backbone is left", place="units")
+            yield Problem(f"task {quoted(task)} skips every unit: nothing of the backbone is left", place="units")
 
 
 def _view_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
@@ -94,6 +104,8 @@ def _view_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
             if not isinstance(plan.choice(unit.name, task), View):
                 continue
             if plan.granularity != "block":
+                # One operator has no inner map: narrowing its output would change what the next unit reads.
                 yield Problem("only blocks have channel views", place, 'make the plan with `granularity = "block"`')
             elif backbone.span(unit) is None:
-                yield Problem(f"{unit.name!r} has no inner map that could be narrowed", place, "run it whole")
+                text = f"{quoted(unit.name)} has no inner map that could be narrowed"
+                yield Problem(text, place, "run it whole")

@@ -25,6 +25,7 @@ from trunkline.graph.graph import Attribute, Graph, Shape, attribute, name_of, s
 from trunkline.sharing.units import Granularity, Unit
 
 Pair = tuple[int, int]
+"""A number for rows and one for columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,17 @@ class Skip:
         kind: ``identity``, ``subsample`` or ``projection``.
         tap: Kernel position (row, column) that the skip occupies in weight space.
         offset: First input row and column that the skip reads.
-        stride: Step between rows and columns read.
+        stride: Step between rows and between columns that it reads.
         size: Output height and width.
         groups: Channel groups of the projection.
         weight_shape: ``[C_out, C_in / groups, 1, 1]`` of the projection; empty otherwise.
         macs: Multiply-accumulates for one image.
+
+    A convolution of 8 to 16 channels and stride 2 is skipped by a projection, which has weights of a task:
+
+    >>> skip = Skip("projection", stride=(2, 2), size=(4, 4), weight_shape=(16, 8, 1, 1), macs=16 * 8 * 4 * 4)
+    >>> skip.is_identity, skip.keeps_equal
+    (False, False)
     """
 
     kind: Literal["identity", "subsample", "projection"]
@@ -58,26 +65,30 @@ class Skip:
 
     @property
     def keeps_equal(self) -> bool:
-        """Whether tasks that skip with equal values have equal values behind it too: it has no weights of a task."""
+        """Whether tasks with equal values before the skip have equal ones behind it: it has no weights of a task."""
         return not self.weight_shape
 
 
 def skips_of(graph: Graph, units: Sequence[Unit], granularity: Granularity = "operator") -> list[Skip | None]:
-    """Return each unit's skip, or ``None`` where none is exact in shape or none saves anything."""
+    """Return each unit's skip, or ``None`` where none gives the unit's output shape or none saves anything."""
     nodes = {name_of(node): node for node in graph.nodes}
     shapes = {name_of(value): shape_of(value) for value in graph.model.graph.inputs}
-    shapes |= {name_of(value): shape_of(value) for node in graph.nodes for value in node.outputs if value.name}
+    for node in graph.nodes:
+        shapes |= {name_of(value): shape_of(value) for value in node.outputs if value.name}
     if granularity == "block":
         return [_block_skip(graph, unit, shapes) for unit in units]
     return [_operator_skip(nodes[unit.nodes[0]], unit, shapes) for unit in units]
 
 
 def _block_skip(graph: Graph, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
-    """A block that a feature map lies in cannot be skipped: a head reads it."""
-    inside = set(unit.nodes)
-    taps = {name_of(value) for value in graph.outputs if (node := value.producer()) and name_of(node) in inside}
-    same = shapes[unit.input] == shapes[unit.output]
-    return Skip("identity") if same and taps <= {unit.output} else None
+    """Return the identity where it has the block's output shape and no feature map lies inside the block."""
+    producers = {name_of(value): value.producer() for value in graph.outputs}
+    taps = {name for name, node in producers.items() if node is not None and name_of(node) in unit.nodes}
+    # A head reads a feature map, so it must be computed. The block's own output is there even if the block is skipped.
+    if not taps <= {unit.output}:
+        return None
+    # AdaShare keeps the projection of a residual block that is skipped; here a block whose shapes differ always runs.
+    return Skip("identity") if shapes[unit.input] == shapes[unit.output] else None
 
 
 def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
@@ -87,25 +98,32 @@ def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Sk
         return None
     if node.op_type == "Conv" and len(reads) == 4:
         return _conv_skip(node, unit, reads, writes)
-    return Skip("identity") if reads == writes and node.op_type in ("Gemm", "MatMul") else None
+    # A linear layer has one tap, so its skip is the identity matrix in weight space.
+    if node.op_type in ("Gemm", "MatMul") and reads == writes:
+        return Skip("identity")
+    return None
 
 
 def _conv_skip(node: ir.Node, unit: Unit, reads: Shape, writes: Shape) -> Skip | None:
-    placed = [_tap(node, axis) for axis in range(2)]
-    if placed[0] is None or placed[1] is None:
+    vertical, horizontal = _tap(node, 0), _tap(node, 1)
+    if vertical is None or horizontal is None:
         return None
-    (row, top), (column, left) = placed[0], placed[1]
-    stride = attribute(node, "strides", [1, 1])
+    (row, top), (column, left) = vertical, horizontal
+    down, right = attribute(node, "strides", [1, 1])
     groups = int(attribute(node, "group", 1))
     size = (int(writes[2] or 1), int(writes[3] or 1))
-    place = Skip("identity", (row, column), (top, left), (stride[0], stride[1]), size)
-    if not _fits(reads, (top, left), (stride[0], stride[1]), size):
+    place = Skip("identity", (row, column), (top, left), (down, right), size)
+    if not _fits(reads, place):
         return None
-    if reads == writes and (top, left) == (0, 0):
+    # From the cheapest up: the identity.
+    if reads == writes and place.offset == (0, 0):
         return place
+    # The channels agree, but not the positions: a subsample.
     c_in, c_out = int(reads[1] or 1), int(writes[1] or 1)
     if c_in == c_out:
         return replace(place, kind="subsample")
+    # The channels differ: a projection, unless the unit is a 1×1 convolution itself or no dearer than one. AutoMTL's
+    # release projects wherever channels change; on MobileNetV2 that holds more weights than what it replaces.
     macs = c_out * (c_in // groups) * size[0] * size[1]
     if macs >= unit.cost.macs:
         return None
@@ -128,9 +146,13 @@ def _kernel(node: ir.Node) -> tuple[int, ...]:
     return tuple(int(size or 1) for size in shape_of(weight)[2:])
 
 
-def _fits(reads: Shape, offset: Pair, stride: Pair, size: Pair) -> bool:
+def _fits(reads: Shape, skip: Skip) -> bool:
     """Whether every position that the skip reads lies inside the input."""
-    return all(offset[i] + stride[i] * (size[i] - 1) < int(reads[2 + i] or 1) for i in range(2))
+    return all(_last_read(skip, axis) < int(reads[2 + axis] or 1) for axis in range(2))
+
+
+def _last_read(skip: Skip, axis: int) -> int:
+    return skip.offset[axis] + skip.stride[axis] * (skip.size[axis] - 1)
 
 
 def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value | None, *, name: str) -> ir.Value:
@@ -138,6 +160,7 @@ def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value |
     if skip.is_identity:
         return x
     strides: Pair = skip.stride
+    # A convolution starts at an offset only by negative padding, which ONNX forbids.
     if skip.kind == "subsample" or skip.offset != (0, 0):
         x = _emit_slice(builder, skip, x, name=name if weight is None else builder.fresh(f"{name}.crop"))
         strides = (1, 1)
@@ -154,10 +177,9 @@ def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value |
 
 
 def _emit_slice(builder: GraphBuilder, skip: Skip, x: ir.Value, *, name: str) -> ir.Value:
-    ends = [skip.offset[i] + skip.stride[i] * (skip.size[i] - 1) + 1 for i in range(2)]
+    ends = [_last_read(skip, axis) + 1 for axis in range(2)]
     arguments = {"starts": skip.offset, "ends": ends, "axes": (2, 3), "steps": skip.stride}
-    values = [
-        builder.tensor(builder.fresh(f"{name}.{key}"), np.array(value, dtype=np.int64))
-        for key, value in arguments.items()
-    ]
+    values = []
+    for key, numbers in arguments.items():
+        values.append(builder.tensor(builder.fresh(f"{name}.{key}"), np.array(numbers, dtype=np.int64)))
     return builder.node("Slice", [x, *values], name=name)

@@ -26,6 +26,9 @@ class Option:
         instance: Number of the weight instance; 0 is the backbone's own.
         skip: Whether it runs what stands in for the unit instead.
         channels: Share of the unit's inner width, see :class:`~trunkline.sharing.plan.View`.
+
+    >>> Option.of("skip"), Option(instance=2).choice
+    (Option(instance=0, skip=True, channels=1.0), 2)
     """
 
     instance: int = 0
@@ -37,14 +40,19 @@ class Option:
         """Return the option that a plan's entry stands for."""
         if isinstance(choice, View):
             return cls(choice.instance, channels=choice.channels)
-        return cls(skip=True) if choice == SKIP else cls(int(choice))
+        if choice == SKIP:
+            return cls(skip=True)
+        return cls(int(choice))
 
     @property
     def choice(self) -> Choice:
-        """The plan's entry for it."""
+        """Entry of a plan that says the same."""
         if self.skip:
             return SKIP
-        return self.instance if self.channels == 1.0 else View(instance=self.instance, channels=self.channels)
+        # A view of all channels is the instance itself, so it shares with those that run it whole.
+        if self.channels == 1.0:
+            return self.instance
+        return View(instance=self.instance, channels=self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,8 @@ class ChoiceId:
 
     Attributes:
         place: Name of the unit, or of the join.
-        task: Whose choice it is.
-        read: Of a join whose reads are chosen one by one, the number of the read.
+        task: Name of the task whose choice it is.
+        read: Number of the read, for a join whose reads are chosen one by one; ``None`` otherwise.
     """
 
     place: str
@@ -67,9 +75,18 @@ class OpenJoin:
     """A join, and what is open about its reads.
 
     Attributes:
-        join: With all the reads that it may have.
+        join: The join with all the reads that it may have.
         open: ``none``; ``one``: exactly one of the reads is taken, so the fragment has one input; ``each``: every read
             but the first is taken or left out by a choice of its own, whose options are "off" and "on".
+
+    >>> from trunkline.sharing.join import Read
+    >>> reads = (Read.column("pool1", "depth"), Read.column("pool1", "seg"), Read.column("conv1", "seg"))
+    >>> join = OpenJoin(Join(name="fuse", kind="project", site="pool1", task="depth", reads=reads), open="each")
+    >>> [choice.read for choice in join.choices]
+    [1, 2]
+    >>> off, on = 0, 1
+    >>> join.picked({join.choices[0]: off, join.choices[1]: on}).left_out
+    (1,)
     """
 
     join: Join
@@ -77,17 +94,21 @@ class OpenJoin:
 
     @property
     def choices(self) -> tuple[ChoiceId, ...]:
-        """The choices that it brings."""
+        """What is open about it."""
+        name, task = self.join.name, self.join.task
         if self.open == "one":
-            return (ChoiceId(self.join.name, self.join.task),)
+            return (ChoiceId(name, task),)
         if self.open == "each":
-            return tuple(ChoiceId(self.join.name, self.join.task, read) for read in range(1, len(self.join.reads)))
+            # The first read is the column's own value, which stays: MTL-NAS chooses edges from other columns only.
+            return tuple(ChoiceId(name, task, read) for read in range(1, len(self.join.reads)))
         return ()
 
     @property
     def made_for(self) -> Join:
         """The join that its fragment is made for: with all reads, or, where one is taken, with one."""
-        return self.join.model_copy(update={"reads": self.join.reads[:1]}) if self.open == "one" else self.join
+        if self.open != "one":
+            return self.join
+        return self.join.model_copy(update={"reads": self.join.reads[:1]})
 
     def picked(self, picks: Mapping[ChoiceId, int]) -> Join:
         """Return the join with the reads that are picked."""
@@ -107,14 +128,27 @@ class Space:
     """What the tasks of a backbone may share, all of it known: nothing about the backbone is asked again.
 
     Attributes:
-        backbone: The backbone.
-        table: Its units.
+        backbone: The backbone that the tasks share.
+        table: Its units at the space's granularity.
         tasks: Task names in output order.
-        entries: By unit and task, the options; one where nothing is open.
+        entries: Options by unit and task; one option where nothing is open.
         tie: Whether an instance that is reached with different inputs is one set of weights, or a clone for each.
             While choices are open it is one in any case: the clones are made when the plan is lowered.
-        batchnorm: As in a plan.
+        batchnorm: ``tied`` or ``task``, as in a :class:`~trunkline.sharing.plan.SharingPlan`.
         joins: Fragments between the columns.
+
+    AutoMTL's space: every task runs the shared instance, its own one, or the skip (Sec. 3.1).
+
+    >>> from trunkline.ingest.read import read
+    >>> def options(unit, task):
+    ...     return [Option(0), Option(task + 1), Option(skip=True)]
+    >>> space = Space.over(Backbone(read("zoo:tiny")), ["depth", "seg"], "operator", options)
+    >>> choice = space.choices[0]
+    >>> choice
+    ChoiceId(place='conv1', task='depth', read=None)
+    >>> plan = space.plan({choice: 0 for choice in space.choices})
+    >>> plan.choice("conv1", "depth"), plan.method
+    (0, 'manual')
     """
 
     backbone: Backbone
@@ -137,15 +171,15 @@ class Space:
         """Return the space of all units.
 
         Args:
-            backbone: The backbone.
-            tasks: In output order.
-            granularity: Of the units.
+            backbone: The backbone that the tasks share.
+            tasks: Task names in output order.
+            granularity: ``operator`` or ``block``.
             options: Gives what the task of a number may run at a unit. What the backbone does not allow there (a skip
                 of another shape, a view of a block without an inner map) is left out.
             settings: ``tie``, ``batchnorm`` and ``joins``.
 
         Raises:
-            InvalidConfig: The backbone has no such unit, or a task has no option somewhere.
+            InvalidConfig: The backbone has no units of this granularity, or a task has no option somewhere.
         """
         check_task_names(tasks)
         table = backbone.table(granularity)
@@ -153,7 +187,9 @@ class Space:
             raise InvalidConfig(f"{backbone.name} has no {granularity} with weights: there is nothing to share")
         entries: dict[str, dict[str, Options]] = {}
         for index, unit in enumerate(table.units):
-            row = {task: _legal(table, backbone, index, options(unit, t)) for t, task in enumerate(tasks)}
+            row = {}
+            for number, task in enumerate(tasks):
+                row[task] = _legal(table, backbone, index, options(unit, number))
             if not all(row.values()):
                 raise InvalidConfig("no task may run anything here", place=f"units.{unit.name}")
             entries[unit.name] = row
@@ -167,9 +203,9 @@ class Space:
             InvalidConfig: The plan does not fit the backbone.
         """
         check_plan(plan, backbone)
-        entries = {
-            unit: {task: (Option.of(choice),) for task, choice in row.items()} for unit, row in plan.units.items()
-        }
+        entries = {}
+        for unit, row in plan.units.items():
+            entries[unit] = {task: (Option.of(choice),) for task, choice in row.items()}
         joins = tuple(OpenJoin(join) for join in plan.joins)
         table = backbone.table(plan.granularity)
         return cls(backbone, table, plan.tasks, entries, plan.tie, plan.batchnorm, joins)
@@ -177,30 +213,35 @@ class Space:
     @property
     def choices(self) -> tuple[ChoiceId, ...]:
         """Everything that is open, unit by unit and task by task, then the joins'."""
-        units = [
-            ChoiceId(unit.name, task)
-            for unit in self.table.units
-            for task in self.tasks
-            if len(self.entries[unit.name][task]) > 1
-        ]
-        return (*units, *(choice for join in self.joins for choice in join.choices))
+        found: list[ChoiceId] = []
+        for unit in self.table.units:
+            row = self.entries[unit.name]
+            found += [ChoiceId(unit.name, task) for task in self.tasks if len(row[task]) > 1]
+        for join in self.joins:
+            found += join.choices
+        return tuple(found)
 
     def options(self, choice: ChoiceId) -> int:
         """Return how many options a choice has."""
         if choice.read is not None:
-            return 2
+            return 2  # off and on
         if choice.place in self.entries:
             return len(self.entries[choice.place][choice.task])
         return next(len(join.join.reads) for join in self.joins if choice in join.choices)
 
     def fixed(self, picks: Mapping[ChoiceId, int]) -> Space:
-        """Return the space in which every choice is made as picked."""
+        """Return the space in which every choice has only the option that is picked, by its number."""
         entries = {unit: {task: self._picked(unit, task, picks) for task in self.tasks} for unit in self.entries}
         joins = tuple(OpenJoin(join.picked(picks)) for join in self.joins)
         return replace(self, entries=entries, joins=joins)
 
     def plan(self, picks: Mapping[ChoiceId, int], *, method: str = "manual", provenance: Any = None) -> SharingPlan:
-        """Return the plan in which every choice is made as picked, checked against the backbone.
+        """Return the plan in which every choice has the option that is picked, checked against the backbone.
+
+        Args:
+            picks: Number of the option taken, by choice.
+            method: Name of what picked.
+            provenance: Free facts about how, as JSON.
 
         Raises:
             InvalidConfig: A task skips everything.
@@ -217,16 +258,22 @@ class Space:
             method=method,
             provenance=provenance or {},
         )
+        # Each option is possible by itself, but all of a task's skips together are not.
         check_plan(plan, self.backbone)
         return plan
 
     def _picked(self, unit: str, task: str, picks: Mapping[ChoiceId, int]) -> Options:
         options = self.entries[unit][task]
-        return options if len(options) == 1 else (options[picks[ChoiceId(unit, task)]],)
+        if len(options) == 1:
+            return options
+        return (options[picks[ChoiceId(unit, task)]],)
 
 
 def _legal(table: UnitTable, backbone: Backbone, index: int, options: Sequence[Option]) -> Options:
     allowed = [option for option in options if not option.skip or table.skips[index] is not None]
-    if any(option.channels != 1.0 for option in allowed) and backbone.span(table.units[index]) is None:
+    narrowed = any(option.channels != 1.0 for option in allowed)
+    # Asked only where a view is offered, because most searches have none.
+    if narrowed and backbone.span(table.units[index]) is None:
         allowed = [option for option in allowed if option.channels == 1.0]
+    # Once each: two equal options would split the probability of one computation.
     return tuple(dict.fromkeys(allowed))

@@ -8,6 +8,7 @@ its weight instance, so a shared convolution keeps a shared BatchNorm and its re
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,15 +30,15 @@ class Unit:
     """What one entry of a sharing plan governs.
 
     Attributes:
-        name: The name of its first weighted node.
-        nodes: The nodes that run when the unit runs and vanish when it is skipped, in order.
-        followers: Weighted nodes elsewhere that take this unit's instance.
-        input: The value it reads.
-        output: The value it hands on.
-        cost: The cost of ``nodes`` for one image.
+        name: Name of its first weighted node.
+        nodes: Names of the nodes that run when the unit runs and vanish when it is skipped, in order.
+        followers: Names of weighted nodes elsewhere that take this unit's instance.
+        input: Name of the value it reads.
+        output: Name of the value it hands on.
+        cost: Cost of ``nodes`` for one image.
         depth: Number of units on the longest path up to and including this one (AutoMTL's l, from 1).
         ancestors: Indices of all units that its result depends on.
-        computing: The nodes that compute its weights, and those of its followers, from stored tensors.
+        computing: Names of the nodes that compute its weights, and those of its followers, from stored tensors.
     """
 
     name: str
@@ -52,46 +53,61 @@ class Unit:
 
 
 def find_units(graph: Graph, granularity: Granularity = "operator") -> list[Unit]:
-    """Return the units of ``graph`` in topological order."""
+    """Return the units of ``graph`` in topological order.
+
+    >>> from trunkline.ingest.read import read
+    >>> stem = find_units(read("zoo:tiny"))[0]
+    >>> stem.nodes, stem.input, stem.output, stem.depth
+    (('conv1', 'conv1_bn'), 'image', 'conv1_bn', 1)
+    """
     return _operator_units(graph) if granularity == "operator" else _block_units(graph)
 
 
 def _block_units(graph: Graph) -> list[Unit]:
-    return [
-        Unit(block.name, block.nodes, (), block.input, block.output, block.cost, i + 1, frozenset(range(i)))
-        for i, block in enumerate(find_blocks(graph))
-    ]
+    units = []
+    for index, block in enumerate(find_blocks(graph)):
+        # Blocks are a chain: each reads what the one before hands on, so all of those are its ancestors.
+        before = frozenset(range(index))
+        units.append(Unit(block.name, block.nodes, (), block.input, block.output, block.cost, index + 1, before))
+    return units
 
 
 def _operator_units(graph: Graph) -> list[Unit]:
     costs = node_costs(graph)
-    heads = [node for node in graph.nodes if is_layer(node)]
-    chains = [_with_tail(node, graph) for node in heads]
+    chains = [_with_tail(node, graph) for node in graph.nodes if is_layer(node)]
     index_of = {name_of(node): i for i, chain in enumerate(chains) for node in chain}
-    before, nearest = units_before(graph, index_of), _nearest(graph, index_of)
+    before = units_before(graph, index_of)
     ancestors = [before[name_of(chain[0])] for chain in chains]
-    followers: list[list[str]] = [[] for _ in heads]
-    for node in graph.nodes:
-        name = name_of(node)
-        if has_parameters(node) and name not in index_of and name in nearest:
-            followers[nearest[name]].append(name)
+    followers = _followers(graph, index_of)
     depths: list[int] = []
-    for i in range(len(heads)):
-        depths.append(1 + max((depths[j] for j in ancestors[i]), default=0))
+    for above in ancestors:
+        depths.append(1 + max((depths[index] for index in above), default=0))
     return [
         Unit(
             name=name_of(chain[0]),
             nodes=tuple(name_of(node) for node in chain),
-            followers=tuple(followers[i]),
+            followers=tuple(followers.get(i, ())),
             input=name_of(image_inputs_of(chain[0])[0]),
             output=name_of(chain[-1].outputs[0]),
             cost=Cost.total(costs[name_of(node)] for node in chain),
             depth=depths[i],
             ancestors=ancestors[i],
-            computing=_computing(graph, {*map(name_of, chain), *followers[i]}),
+            computing=_computing(graph, {*map(name_of, chain), *followers.get(i, ())}),
         )
         for i, chain in enumerate(chains)
     ]
+
+
+def _followers(graph: Graph, unit_of: Mapping[str, int]) -> Mapping[int, list[str]]:
+    """Return, by unit, the weighted nodes of no unit that the unit is the nearest before."""
+    nearest = _nearest(graph, unit_of)
+    found: dict[int, list[str]] = defaultdict(list)
+    for node in graph.nodes:
+        name = name_of(node)
+        # A weighted node before all units, such as a normalisation of the image, follows none: it is the same for all.
+        if has_parameters(node) and name not in unit_of and name in nearest:
+            found[nearest[name]].append(name)
+    return found
 
 
 def _with_tail(node: ir.Node, graph: Graph) -> list[ir.Node]:
@@ -101,12 +117,15 @@ def _with_tail(node: ir.Node, graph: Graph) -> list[ir.Node]:
     while True:
         value = chain[-1].outputs[0]
         readers = value.consumers()
-        if len(readers) != 1 or id(value) in outputs:
+        # Whoever else reads the value, a head among them, would find it gone where the unit is skipped.
+        if len(readers) != 1 or id(value) in outputs or not _is_tail(readers[0]):
             return chain
-        reader = readers[0]
-        if reader.op_type not in _TAIL_OPS or not has_parameters(reader) or len(image_inputs_of(reader)) != 1:
-            return chain
-        chain.append(reader)
+        chain.append(readers[0])
+
+
+def _is_tail(node: ir.Node) -> bool:
+    # Mul and Add with stored vectors are what Caffe's Scale becomes. With two computed inputs they are a join.
+    return node.op_type in _TAIL_OPS and has_parameters(node) and len(image_inputs_of(node)) == 1
 
 
 def units_before(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, frozenset[int]]:
@@ -114,13 +133,14 @@ def units_before(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, frozense
 
     Args:
         graph: The backbone.
-        unit_of: The unit of each node that belongs to one. A unit is not before its own nodes.
+        unit_of: Index of its unit, by name of a node that belongs to one. A unit is not before its own nodes.
     """
     reach: dict[ir.Value, frozenset[int]] = {}
     before: dict[str, frozenset[int]] = {}
     for node in graph.nodes:
         name = name_of(node)
-        seen: frozenset[int] = frozenset().union(*(reach.get(value, frozenset()) for value in image_inputs_of(node)))
+        reached = [reach.get(value, frozenset()) for value in image_inputs_of(node)]
+        seen: frozenset[int] = frozenset().union(*reached)
         own = frozenset({unit_of[name]} if name in unit_of else ())
         before[name] = seen - own
         reach.update(dict.fromkeys(node.outputs, seen | own))
@@ -132,6 +152,7 @@ def _nearest(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, int]:
     last: dict[ir.Value, int] = {}
     nearest: dict[str, int] = {}
     for node in graph.nodes:
+        # Of several branches the first: after a concatenation, a BatchNorm follows the branch that ONNX lists first.
         found = next((last[value] for value in image_inputs_of(node) if value in last), None)
         unit = unit_of.get(name_of(node), found)
         if unit is not None:
@@ -141,11 +162,19 @@ def _nearest(graph: Graph, unit_of: Mapping[str, int]) -> dict[str, int]:
 
 
 def _computing(graph: Graph, readers: Collection[str]) -> tuple[str, ...]:
-    found = (before for node in graph.nodes if name_of(node) in readers for before in computation_of(node))
-    return tuple(dict.fromkeys(map(name_of, found)))
+    found: list[str] = []
+    for node in graph.nodes:
+        if name_of(node) in readers:
+            found += map(name_of, computation_of(node))
+    # Two readers may share what computes their weights.
+    return tuple(dict.fromkeys(found))
 
 
 def unit_of_nodes(units: Sequence[Unit]) -> dict[str, int]:
-    """Return the unit index of every node that belongs to or follows a unit, or computes its weights for it first."""
-    last_first = list(enumerate(units))[::-1]
-    return {node: i for i, unit in last_first for node in (*unit.computing, *unit.nodes, *unit.followers)}
+    """Return, by name of a node that belongs to or follows a unit, or computes its weights, the unit's index."""
+    unit_of: dict[str, int] = {}
+    for index, unit in enumerate(units):
+        for node in (*unit.computing, *unit.nodes, *unit.followers):
+            # What computes a weight that several units read counts as the first one's.
+            unit_of.setdefault(node, index)
+    return unit_of

@@ -25,31 +25,39 @@ _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 
 
+Cuts = Mapping[int, int | None]
+"""The axis along which a stored input of a node is cut, by the input's position; ``None`` where it is read whole."""
+
+
 @dataclass(frozen=True, slots=True)
-class Span:
+class ViewSpan:
     """The nodes around a block's inner map.
 
     Attributes:
-        channels: Width of the map.
-        cuts: By node, the axis along which each of its stored inputs is cut, by position; ``None`` for none.
-        depthwise: Nodes whose groups are the channels.
+        channels: Number of the map's channels.
+        cuts: What is cut of each node's stored inputs, by name of the node.
+        depthwise: Names of the nodes whose groups are the channels.
+
+    >>> span = ViewSpan(channels=64, cuts={"conv1": {1: 0}, "conv2": {1: 1}}, depthwise=frozenset())
+    >>> span.width(0.25), span.width(0.001)
+    (16, 1)
     """
 
     channels: int
-    cuts: Mapping[str, Mapping[int, int | None]]
+    cuts: Mapping[str, Cuts]
     depthwise: frozenset[str]
 
     def width(self, share: float) -> int:
-        """Return how many channels a view of this share has; at least one."""
+        """Return how many channels a view of this share of 1 has; at least one."""
         return min(self.channels, max(1, round(share * self.channels)))
 
 
-def span_of(nodes: Sequence[ir.Node], outputs: Collection[ir.Value]) -> Span | None:
+def span_of(nodes: Sequence[ir.Node], outputs: Collection[ir.Value]) -> ViewSpan | None:
     """Return the nodes around the first inner map of a block, ``None`` if it has none.
 
     Args:
-        nodes: Of the block, in order.
-        outputs: Of the backbone, which heads read.
+        nodes: The block's nodes in order.
+        outputs: The backbone's feature maps, which heads read whole.
     """
     for index, node in enumerate(nodes):
         if _is_dense(node) and not _reads_computed(node):
@@ -57,21 +65,23 @@ def span_of(nodes: Sequence[ir.Node], outputs: Collection[ir.Value]) -> Span | N
     return None
 
 
-def _span_from(first: ir.Node, later: Sequence[ir.Node], outputs: Collection[ir.Value]) -> Span | None:
+def _span_from(first: ir.Node, later: Sequence[ir.Node], outputs: Collection[ir.Value]) -> ViewSpan | None:
     channels = int(shape_of(first.outputs[0])[1] or 0)
     inner = {first.outputs[0]}
-    cuts: dict[str, dict[int, int | None]] = {name_of(first): _axes(first, 0)}
+    # A makes only the leading channels: rows of its weight [C_out, C_in, …] and numbers of its bias [C_out].
+    cuts: dict[str, Cuts] = {name_of(first): _axes(first, 0)}
     depthwise: set[str] = set()
     for node in later:
-        read = [value for value in image_inputs_of(node) if value in inner]
-        if not read:
-            continue
+        if inner.isdisjoint(image_inputs_of(node)):
+            continue  # on another branch of the block, such as a shortcut
+        # A weight that is computed, as by weight standardisation, may depend on all channels of what is stored.
         if _reads_computed(node):
             return None
         if _is_dense(node):
             if not _only_read_by(inner, outputs, {*cuts, name_of(node)}):
                 return None
-            return Span(channels, {**cuts, name_of(node): {1: 1}}, frozenset(depthwise))
+            # B reads only the leading channels: columns of its weight. Its bias belongs to its output, which is whole.
+            return ViewSpan(channels, {**cuts, name_of(node): {1: 1}}, frozenset(depthwise))
         found = _channelwise_axes(node, channels, inner)
         if found is None:
             return None
@@ -82,10 +92,12 @@ def _span_from(first: ir.Node, later: Sequence[ir.Node], outputs: Collection[ir.
     return None
 
 
-def _channelwise_axes(node: ir.Node, channels: int, inner: set[ir.Value]) -> dict[int, int | None] | None:
+def _channelwise_axes(node: ir.Node, channels: int, inner: set[ir.Value]) -> Cuts | None:
     """Return how a node's stored inputs are cut if it treats every channel of the map by itself, else ``None``."""
-    if any(value not in inner for value in image_inputs_of(node)):
+    # A second map, such as a shortcut that is added, has the whole width.
+    if not inner.issuperset(image_inputs_of(node)):
         return None
+    # With a channel multiplier, the k leading channels of the output would not be those of the k leading inputs.
     if node.op_type == "Conv" and attribute(node, "group", 1) == channels == shape_of(node.outputs[0])[1]:
         return _axes(node, 0)
     if node.op_type in _POOLS or node.op_type in UNARY:
@@ -95,7 +107,7 @@ def _channelwise_axes(node: ir.Node, channels: int, inner: set[ir.Value]) -> dic
     return None
 
 
-def _channel_axes(node: ir.Node, channels: int) -> dict[int, int | None] | None:
+def _channel_axes(node: ir.Node, channels: int) -> Cuts | None:
     """Return the channel axis of each stored input; ``None`` if one lies across the channels in another way."""
     axes: dict[int, int | None] = {}
     for position, value in enumerate(node.inputs):
@@ -113,15 +125,18 @@ def _channel_axes(node: ir.Node, channels: int) -> dict[int, int | None] | None:
     return axes
 
 
-def _axes(node: ir.Node, axis: int) -> dict[int, int | None]:
-    return {
-        position: axis for position, value in enumerate(node.inputs) if value is not None and value.is_initializer()
-    }
+def _axes(node: ir.Node, axis: int) -> Cuts:
+    """Return the same axis for all stored inputs of a node."""
+    return dict.fromkeys((at for at, value in enumerate(node.inputs) if _is_stored(value)), axis)
 
 
 def _is_dense(node: ir.Node) -> bool:
-    stored = len(node.inputs) > 1 and node.inputs[1] is not None and node.inputs[1].is_initializer()
-    return node.op_type == "Conv" and attribute(node, "group", 1) == 1 and stored
+    """Whether every output channel of a node is made from every input channel, by a stored weight."""
+    return node.op_type == "Conv" and attribute(node, "group", 1) == 1 and _is_stored(node.inputs[1])
+
+
+def _is_stored(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer()
 
 
 def _reads_computed(node: ir.Node) -> bool:

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from trunkline.sharing.space import Option, Space
 from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
-from trunkline.supermodel.option_costs import OptionCosts, option_costs
+from trunkline.supermodel.option_costs import option_costs
 from trunkline.supermodel.stored_work import Stored
 from trunkline.supermodel.workload import Run, Workload, keys_of
 
@@ -130,12 +130,8 @@ class ExpectedCost(nn.Module):
         # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         subsets = [s for size in range(1, tasks + 1) for s in itertools.combinations(range(tasks), size)]
-        found = [
-            option_costs(space, unit, options, costs, skip)
-            for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
-        ]
         # All in double precision: of 12 tasks, 4,095 terms of alternating sign nearly cancel.
-        buffers = self._columns(work, found)
+        buffers = self._of_options(space, work, costs, skip_costs)
         buffers |= {
             "other_costs": torch.tensor([*others.values()], dtype=torch.float64),
             "ancestor": _matrix(runs, units),
@@ -163,11 +159,11 @@ class ExpectedCost(nn.Module):
         p: Tensor = self.table(policy)
         units = p.shape[0]
         if self.alike.shape[-1]:
-            # Tasks with different keys may still run something alike; the probability of it is that of any such key.
             p = torch.cat([p, torch.einsum("utk,ukc->utc", p, self.alike)], dim=-1)
         several = (self.member.sum(1) > 1).double()
         # Products over tasks and over ancestors are sums of logarithms, each one matrix product. Of an option that
-        # cannot be taken the logarithm stops short of -inf, whose gradient is NaN. `joint` is Π_{t∈S} p^t(k).
+        # cannot be taken the logarithm stops short of -inf, whose gradient is NaN. `joint` is Π_{t∈S} p^t(k),
+        # of columns that are sets of keys with the sum of their p.
         joint = torch.exp(torch.einsum("utk,st->usk", torch.log(p.clamp_min(1e-300)), self.member))
         equal = (joint * self.behind[:, None, :]).sum(-1)
         # Π_m e_m(S): times 0 where S is one task, which is always equal to itself.
@@ -178,24 +174,30 @@ class ExpectedCost(nn.Module):
         of_others = (self.sign[units:] * equal_before[units:]).sum(dim=1)
         return of_units + (self.other_costs * of_others).sum()
 
-    def _columns(self, work: Workload, found: Sequence[OptionCosts]) -> dict[str, Tensor]:
-        """Return tables whose columns are the keys of a unit, then the sets of keys that run something alike."""
+    def _of_options(
+        self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]
+    ) -> dict[str, Tensor]:
+        """Return what each key of each unit costs, whether it is each task's own, and whether values stay equal."""
         units, _, width = self.table.shape
-        most = max(len(each.common) for each in found)
-        column_costs = torch.zeros(units, width + most, dtype=torch.float64)
-        alike = torch.zeros(units, width, most, dtype=torch.float64)
-        alone = torch.zeros(units, width + most, dtype=torch.float64)
-        behind = torch.zeros(units, width + most, dtype=torch.float64)
-        for unit, each in enumerate(found):
-            for key, option in enumerate(work.keys[unit]):
-                column_costs[unit, key] = each.own[key]
+        each = [
+            option_costs(space, unit, options, costs, skip)
+            for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
+        ]
+        sets = max(len(unit.common) for unit in each)
+        # Columns are the keys, then the sets of keys that run something alike.
+        names = ("column_costs", "alone", "behind")
+        found = {name: torch.zeros(units, width + sets, dtype=torch.float64) for name in names}
+        found["alike"] = torch.zeros(units, width, sets, dtype=torch.float64)
+        for unit, options in enumerate(work.keys):
+            for number, (keys, cost) in enumerate(each[unit].common.items()):
+                found["column_costs"][unit, width + number] = cost
+                found["alike"][unit, list(keys), number] = 1.0
+            for key, option in enumerate(options):
+                found["column_costs"][unit, key] = each[unit].own[key]
                 # A projection is each task's own, so no two tasks share its execution.
-                alone[unit, key] = float(option.skip and not work.equal_behind[unit][key])
-                behind[unit, key] = float(work.equal_behind[unit][key])
-            for number, (keys, cost) in enumerate(each.common.items()):
-                column_costs[unit, width + number] = cost
-                alike[unit, list(keys), number] = 1.0
-        return {"column_costs": column_costs, "alike": alike, "alone": alone, "behind": behind}
+                found["alone"][unit, key] = float(option.skip and not work.equal_behind[unit][key])
+                found["behind"][unit, key] = float(work.equal_behind[unit][key])
+        return found
 
 
 class ExpectedParameters(nn.Module):

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from trunkline.sharing.space import Option, Space
 from trunkline.sharing.units import Unit
-from trunkline.sharing.view import Span
+from trunkline.sharing.view import ViewSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,6 @@ def _beside_inner_map(space: Space, unit: Unit, options: Sequence[Option]) -> li
     return found
 
 
-def _span(space: Space, unit: Unit, options: Sequence[Option]) -> Span | None:
+def _span(space: Space, unit: Unit, options: Sequence[Option]) -> ViewSpan | None:
     narrowed = any(option.channels != 1.0 for option in options)
     return space.backbone.span(unit) if narrowed else None

@@ -78,7 +78,7 @@ class _StoredMaker:
 
     def _instances(self, names: Sequence[str], free: bool) -> list[int]:
         """Return the instances that any task may take where these nodes read a weight."""
-        found = {0} if free else set()
+        found: set[int | None] = {0} if free else set()
         for name in names:
             for task in self.view.of(name):
                 found.update(self._instance(name, option, task) for option in self._options(name))

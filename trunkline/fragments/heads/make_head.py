@@ -16,7 +16,7 @@ from trunkline.fragments.heads.deeplabv3plus import deeplabv3plus
 from trunkline.fragments.heads.fpn import fpn
 from trunkline.fragments.heads.light import light
 from trunkline.fragments.heads.linear import linear
-from trunkline.fragments.heads.user_file import checked, user_file
+from trunkline.fragments.heads.user_file import check_head, user_file
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read
 from trunkline.limits import Limits
@@ -74,7 +74,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     sizes = _sizes(backbone)
     taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
     if isinstance(kind, Graph):
-        return checked(kind, taps, channels, kind.name)
+        return check_head(kind, taps, channels, kind.name)
     kind = str(kind)
     if kind not in KINDS and not Path(kind).exists():
         raise InvalidConfig(

@@ -43,10 +43,10 @@ def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limit
         fed = f"the head is fed the feature maps {maps}"
         # The same kind of error, so that an unsupported operator stays one.
         raise type(error)([replace(item, advice=item.advice or fed) for item in error.problems]) from error
-    return checked(head, read, channels, str(path))
+    return check_head(head, read, channels, str(path))
 
 
-def checked(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, place: str) -> Graph:
+def check_head(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, place: str) -> Graph:
     """Return ``head`` if it reads maps like the last of ``taps`` and predicts ``channels``.
 
     Raises:

@@ -31,7 +31,7 @@ FREE = 2**61 - 1
 """Stands for the free batch size: a prime, which no size is or divides."""
 
 
-class Part(NamedTuple):
+class AxisPart(NamedTuple):
     """What an axis counts, or a part of it.
 
     Attributes:
@@ -47,11 +47,11 @@ class Part(NamedTuple):
     size: int
     extent: int = 0
     step: int = 1
-    joined: tuple[tuple[int, tuple[Part, ...]], ...] = ()
+    joined: tuple[tuple[int, tuple[AxisPart, ...]], ...] = ()
     cut: bool = False
 
 
-Axis = tuple[Part, ...]
+Axis = tuple[AxisPart, ...]
 Axes = tuple[Axis, ...]
 Sizes = tuple[int, ...]
 
@@ -64,10 +64,10 @@ def of(kind: str, size: int) -> Axis:
     what is mixed must stay so.
     """
     if kind in (ROW, COLUMN):
-        return (Part(kind, size, size),)
+        return (AxisPart(kind, size, size),)
     if size == 1 and kind != MIXED:
         return ()
-    return (Part(kind, size),)
+    return (AxisPart(kind, size),)
 
 
 def is_only(axis: Axis, *kinds: str) -> bool:
@@ -85,7 +85,7 @@ def is_channels(axis: Axis) -> bool:
     return all(part.kind in (CHANNEL, LEARNED, SAME) or _is_inside_pixel(part) for part in axis)
 
 
-def as_positions(axis: Axis) -> tuple[Part, Part] | None:
+def as_positions(axis: Axis) -> tuple[AxisPart, AxisPart] | None:
     """Return the two parts of an axis that runs over all pixels of a map, row by row or column by column."""
     if len(axis) != 2 or {axis[0].kind, axis[1].kind} != {ROW, COLUMN}:
         return None
@@ -102,12 +102,12 @@ def _grid(axis: Axis) -> list[tuple[str, int]]:
     return [(part.kind, part.size) for part in as_positions(axis) or ()]
 
 
-def _leads(part: Part, kind: str) -> bool:
+def _leads(part: AxisPart, kind: str) -> bool:
     """Whether a part of rows or columns goes from one end of the image to the other."""
     return part.kind == kind and part.step * part.size == part.extent
 
 
-def _is_inside_pixel(part: Part) -> bool:
+def _is_inside_pixel(part: AxisPart) -> bool:
     return part.kind in (ROW, COLUMN) and part.step * part.size < part.extent
 
 
@@ -220,7 +220,7 @@ def join(pieces: Sequence[tuple[int, Axis]]) -> Axis:
     if len(flat) > MOST_JOINED or any(part.joined for _, axis in flat for part in axis):
         # Pieces of pieces would take as long to compare as a hostile file likes.
         return of(UNKNOWN, size)
-    return (Part(JOINED, size, joined=tuple(flat)),)
+    return (AxisPart(JOINED, size, joined=tuple(flat)),)
 
 
 def _is_padded_or_rolled(pieces: Sequence[tuple[int, Axis]], kind: str) -> bool:
@@ -252,7 +252,7 @@ def section(axis: Axis, start: int, stop: int) -> Axis:
     return left
 
 
-def _section_of_joined(part: Part, start: int, stop: int) -> Axis:
+def _section_of_joined(part: AxisPart, start: int, stop: int) -> Axis:
     """Return what is left of joined pieces: those that lie inside as they are, of those at the ends a part."""
     pieces: list[tuple[int, Axis]] = []
     begin = 0
@@ -269,7 +269,7 @@ def scaled(axis: Axis, size: int) -> Axis:
     # Its parts, if it had any, cannot be found again among other places: it is one whole axis from now on.
     for kind in (ROW, COLUMN):
         if is_along(axis, kind):
-            return (Part(kind, size, size, cut=axis[0].cut),)
+            return (AxisPart(kind, size, size, cut=axis[0].cut),)
     for kind in (SAME, CHANNEL, LEARNED):
         if is_only(axis, kind, SAME):
             return of(kind, size)
@@ -334,9 +334,9 @@ def _divided(axes: Sequence[Axis], targets: Sizes) -> list[Axis]:
     return result
 
 
-def _take(left: list[Part], size: int) -> list[Part] | None:
+def _take(left: list[AxisPart], size: int) -> list[AxisPart] | None:
     """Take parts of ``size`` numbers off the stack; ``None`` where one would straddle the end."""
-    taken: list[Part] = []
+    taken: list[AxisPart] = []
     while size > 1 and left:
         part = left.pop()
         if size % part.size == 0:
@@ -352,25 +352,25 @@ def _take(left: list[Part], size: int) -> list[Part] | None:
     return taken if size == 1 else None
 
 
-def _split(part: Part, size: int) -> tuple[Part, Part]:
+def _split(part: AxisPart, size: int) -> tuple[AxisPart, AxisPart]:
     """Split a part into ``size`` runs of consecutive places, and the places within a run."""
     within = part.size // size
     if part.kind in (ROW, COLUMN):
         return part._replace(size=size, step=part.step * within), part._replace(size=within)
     # Where the pieces of a joined axis begin is not kept in its parts.
     kind = UNKNOWN if part.kind == JOINED else part.kind
-    return Part(kind, size), Part(kind, within)
+    return AxisPart(kind, size), AxisPart(kind, within)
 
 
-def _merged(parts: Sequence[Part]) -> Axis:
+def _merged(parts: Sequence[AxisPart]) -> Axis:
     """Make one part of two that lay side by side in the image too. The order of channels is not kept."""
-    result: list[Part] = []
+    result: list[AxisPart] = []
     for part in parts:
         last = result[-1] if result else None
         if last is None or last.kind != part.kind or part.kind == JOINED:
             result.append(part)
         elif part.kind not in (ROW, COLUMN):
-            result[-1] = Part(part.kind, last.size * part.size)
+            result[-1] = AxisPart(part.kind, last.size * part.size)
         elif (last.extent, last.step) == (part.extent, part.step * part.size):
             # One step of the slower part is all that the quicker one goes through: no row is missing between.
             result[-1] = part._replace(size=last.size * part.size)

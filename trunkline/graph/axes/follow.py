@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from trunkline.graph.axes import indices, products, rules, windows
 from trunkline.graph.axes.axis import BATCH, CHANNEL, COLUMN, FREE, ROW, SAME, Axes, Sizes, is_mixed, of
-from trunkline.graph.axes.rules import Read, Rule
+from trunkline.graph.axes.rules import InputAxes, Rule
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.elementwise import BROADCASTING, UNARY
 from trunkline.graph.graph import Graph, inputs_of
@@ -47,7 +47,7 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
         kinds: What the axes of ``image`` count: :data:`FIRST` or :data:`LAST`.
     """
     sizes = sizes_of(image)
-    known = {image: Read(tuple(map(of, kinds, sizes)), sizes)}
+    known = {image: InputAxes(tuple(map(of, kinds, sizes)), sizes)}
     of_weights: dict[ir.Value, Axes] = {}
     for node in nodes:
         if known.keys().isdisjoint(inputs_of(node)):
@@ -63,7 +63,7 @@ def follow(nodes: Iterable[ir.Node], image: ir.Value, kinds: tuple[str, ...]) ->
         if read_mixed or any(map(is_mixed, found)):
             found = rules.mixed(outputs)
         for value, axes, size in zip(node.outputs, found, outputs, strict=True):
-            known[value] = Read(_with_batch(axes, size), size)
+            known[value] = InputAxes(_with_batch(axes, size), size)
     return of_weights | {value: read.axes for value, read in known.items()}
 
 
@@ -72,9 +72,9 @@ def sizes_of(value: ir.Value) -> Sizes:
     return tuple(size if isinstance(size, int) else FREE for size in value.shape or ())
 
 
-def _stored(value: ir.Value) -> Read:
+def _stored(value: ir.Value) -> InputAxes:
     sizes = sizes_of(value)
-    return Read(tuple(of(SAME, size) for size in sizes), sizes)
+    return InputAxes(tuple(of(SAME, size) for size in sizes), sizes)
 
 
 def _with_batch(axes: Axes, sizes: Sizes) -> Axes:

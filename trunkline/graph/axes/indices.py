@@ -21,7 +21,7 @@ from trunkline.graph.axes.axis import (
     of,
     section,
 )
-from trunkline.graph.axes.rules import Read, Reads, data_of, unknown
+from trunkline.graph.axes.rules import InputAxes, Reads, data_of, unknown
 from trunkline.graph.graph import attribute
 from trunkline.graph.passes.editor import static
 
@@ -50,7 +50,7 @@ def gathered_together(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> 
     return [(*data.axes[:first], *picked, *data.axes[first + count :])]
 
 
-def _picked(axes: list[int], data: Read, places: _Places) -> list[Axis]:
+def _picked(axes: list[int], data: InputAxes, places: _Places) -> list[Axis]:
     """Return what the axes of ``places`` count, whose last axis holds one number for each of the picked ``axes``.
 
     Several axes of ``places`` may walk along the same axis of ``data``. One of them keeps its meaning: the windows of

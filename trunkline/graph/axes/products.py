@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.graph.axes.axis import SAME, Axes, Axis, Sizes, is_mixed, is_only, meet, of
-from trunkline.graph.axes.rules import Read, Reads, data_of, mixed, number_by_number, unknown
+from trunkline.graph.axes.rules import InputAxes, Reads, data_of, mixed, number_by_number, unknown
 from trunkline.graph.axes.windows import learned_from
 from trunkline.graph.graph import attribute
 
@@ -18,7 +18,7 @@ def multiplied(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Ax
     assert second is not None
     left, right = _as_matrix(first, before=True), _as_matrix(second, before=False)
     count = max(len(left.sizes), len(right.sizes)) - 2
-    ahead = [Read(read.axes[:-2], read.sizes[:-2]) for read in (left, right)]
+    ahead = [InputAxes(read.axes[:-2], read.sizes[:-2]) for read in (left, right)]
     (axes,) = number_by_number(node, ahead, [_batches(ahead, count)])
     summed = meet(left.axes[-1], right.axes[-2], left.sizes[-1])
     if is_mixed([summed]):
@@ -37,19 +37,19 @@ def multiplied(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Ax
     return [tuple(result)]
 
 
-def _as_matrix(read: Read, *, before: bool) -> Read:
+def _as_matrix(read: InputAxes, *, before: bool) -> InputAxes:
     """A vector is a row on the left and a column on the right."""
     if len(read.sizes) > 1:
         return read
-    return Read(((), *read.axes), (1, *read.sizes)) if before else Read((*read.axes, ()), (*read.sizes, 1))
+    return InputAxes(((), *read.axes), (1, *read.sizes)) if before else InputAxes((*read.axes, ()), (*read.sizes, 1))
 
 
-def _batches(reads: Sequence[Read], count: int) -> Sizes:
+def _batches(reads: Sequence[InputAxes], count: int) -> Sizes:
     padded = [(*(1,) * (count - len(read.sizes)), *read.sizes) for read in reads]
     return tuple(max(pair) for pair in zip(*padded, strict=True))
 
 
-def _is_stored(read: Read) -> bool:
+def _is_stored(read: InputAxes) -> bool:
     return all(is_only(axis, SAME) for axis in read.axes)
 
 
@@ -61,8 +61,8 @@ def affine(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     return multiplied(node, turned, outputs)
 
 
-def _turned(read: Read, turn: int) -> Read:
-    return Read(read.axes[::-1], read.sizes[::-1]) if turn else read
+def _turned(read: InputAxes, turn: int) -> InputAxes:
+    return InputAxes(read.axes[::-1], read.sizes[::-1]) if turn else read
 
 
 def einsum(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:

@@ -29,14 +29,14 @@ from trunkline.graph.graph import attribute
 from trunkline.graph.passes.editor import static
 
 
-class Read(NamedTuple):
+class InputAxes(NamedTuple):
     """What a node reads: a value's sizes, and what its axes count."""
 
     axes: Axes
     sizes: Sizes
 
 
-Reads = Sequence[Read | None]
+Reads = Sequence[InputAxes | None]
 Rule = Callable[[ir.Node, Reads, Sequence[Sizes]], Sequence[Axes]]
 """From a node, what it reads (``None`` for an absent input) and its outputs' sizes to what their axes count."""
 
@@ -157,7 +157,7 @@ def joined(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     parts = [read for read in reads if read is not None]
     place = attribute(node, "axis", 0) % len(outputs[0])
     # Sizes that never agree keep the joined axis out of what the others are combined to.
-    others = [Read(read.axes, _with(read.sizes, place, 1)) for read in parts]
+    others = [InputAxes(read.axes, _with(read.sizes, place, 1)) for read in parts]
     (axes,) = number_by_number(node, others, [_with(outputs[0], place, 0)])
     axis = join([(read.sizes[place], read.axes[place]) for read in parts])
     return [(*axes[:place], axis, *axes[place + 1 :])]
@@ -243,7 +243,7 @@ def mixed(outputs: Sequence[Sizes]) -> list[Axes]:
     return [tuple(of(MIXED, size) for size in sizes) for sizes in outputs]
 
 
-def data_of(reads: Reads) -> Read:
+def data_of(reads: Reads) -> InputAxes:
     """Return the first input, which is present in every good node."""
     first = reads[0]
     assert first is not None

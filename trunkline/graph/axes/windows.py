@@ -15,14 +15,14 @@ from trunkline.graph.axes.axis import (
     UNKNOWN,
     Axes,
     Axis,
-    Part,
+    AxisPart,
     Sizes,
     is_channels,
     is_only,
     of,
     scaled,
 )
-from trunkline.graph.axes.rules import Read, Reads, data_of
+from trunkline.graph.axes.rules import InputAxes, Reads, data_of
 from trunkline.graph.graph import attribute
 
 WINDOWS = frozenset({"AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool"})
@@ -55,7 +55,7 @@ def pooled(node: ir.Node, reads: Reads, outputs: Sequence[Sizes]) -> list[Axes]:
     return [(*data.axes[:2], *_behind_windows(node, reads, sizes)) for sizes in outputs]
 
 
-def _pooled_within_parts(node: ir.Node, data: Read) -> Axes | None:
+def _pooled_within_parts(node: ir.Node, data: InputAxes) -> Axes | None:
     """Return the axes of an image that lies in parts, each of which is pooled by itself, as in Hiera.
 
     Where windows lie side by side and fill each part, the whole image is pooled; ``None`` where that is not so.
@@ -78,7 +78,7 @@ def _is_part_of_image(axis: Axis, size: int) -> bool:
     return axis[0].step == 1 and size < axis[0].extent
 
 
-def _coarser(axes: Axes, pooled_part: Part, factor: int) -> Axes | None:
+def _coarser(axes: Axes, pooled_part: AxisPart, factor: int) -> Axes | None:
     """Return ``axes`` with every part of the same rows, or columns, counted in steps of ``factor``."""
     found: list[Axis] = []
     for axis in axes:

@@ -20,7 +20,7 @@ from trunkline.graph.axes.axis import (
     ROW,
     Axes,
     Axis,
-    Part,
+    AxisPart,
     Sizes,
     as_positions,
     is_along,
@@ -169,7 +169,7 @@ def _may_be_channels(axis: Axis) -> bool:
     return is_channels(axis) or is_only(axis, JOINED)
 
 
-def _positions_in(axis: Axis) -> tuple[int, tuple[Part, Part]] | None:
+def _positions_in(axis: Axis) -> tuple[int, tuple[AxisPart, AxisPart]] | None:
     """Return where on ``axis`` the only positions of a map start, and their rows and columns."""
     whole = as_positions(axis)
     if whole is not None:

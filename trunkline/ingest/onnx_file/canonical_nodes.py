@@ -76,7 +76,7 @@ class CanonicalNodes:
         folder.forget()
         return count
 
-    def _bring(self, node: ir.Node, editor: Editor, folder: Folder, done: dict[ir.Value, ir.Value]) -> None:
+    def _bring(self, node: ir.Node, editor: Editor, folder: ConstantFolder, done: dict[ir.Value, ir.Value]) -> None:
         """Bring one node to canonical form, or take it out; ``done`` holds the float32 weights made so far."""
         node.domain = ""
         if node.op_type == "If":
@@ -114,7 +114,7 @@ class CanonicalNodes:
             if self.second is not None:
                 self.second.check_kept(node, read, editor, done)
 
-    def _fold(self, node: ir.Node, editor: Editor, folder: Folder) -> bool:
+    def _fold(self, node: ir.Node, editor: Editor, folder: ConstantFolder) -> bool:
         """Fold ``node``, and return whether it is gone; what depends on the batch is folded for both batch sizes."""
         if self.second is None:
             return folder.fold(node)

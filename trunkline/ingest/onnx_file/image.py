@@ -67,7 +67,7 @@ def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
     """Give the image input sizes in numbers, and return its batch size.
 
     The file's own batch size is kept for now, because its Reshapes may name it; a free one becomes the first of
-    :data:`WITNESSES`, a number that no file has.
+    :data:`PROBE_BATCHES`, a number that no file has.
 
     Raises:
         InvalidModel: The input is no image of float32, or its size is not known.
@@ -157,7 +157,7 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     if problems:
         raise InvalidModel(problems)
     if batch is None:
-        batch = WITNESSES[0]
+        batch = PROBE_BATCHES[0]
     sizes = [batch, channels or wanted or 0, height or 0, width or 0]
     if min(sizes) < 1:
         shown = [sizes[0], *(size or 1 for size in sizes[1:])]

@@ -7,6 +7,7 @@ from collections.abc import Container
 from trunkline.sharing.lowering.numbering import Ref
 
 Inputs = tuple[Ref, ...]
+"""What a node reads that depends on the image."""
 
 
 class Copies:
@@ -21,7 +22,16 @@ class Copies:
         self._of_column: dict[tuple[str, int, str], str] = {}
 
     def copy(self, weight: str, instance: int, *, node: str, inputs: Inputs, task: str) -> str:
-        """Return the copy of a weight's instance that ``node`` reads for ``inputs``; tasks ask in their order."""
+        """Return the copy of a weight's instance that ``node`` reads for ``inputs``.
+
+        Args:
+            weight: Name of the weight.
+            instance: Number of its instance.
+            node: Name of the node.
+            inputs: The node's inputs. Tasks with equal ones share a copy, named after the first that asks.
+            task: Task that asks; tasks ask in output order.
+        """
+        # By node too: another node may read the same weight for inputs of its own.
         copies = self._of_inputs.setdefault((weight, instance, node), {})
         if inputs not in copies:
             copies[inputs] = self._new(weight, instance, task, taken=copies.values())
@@ -29,5 +39,7 @@ class Copies:
         return copies[inputs]
 
     def _new(self, weight: str, instance: int, task: str, *, taken: Container[str]) -> str:
+        # A column that has a copy already goes on with it, so that a weight tied in the backbone's file stays tied;
+        # unless this node reads that copy for other inputs, from an earlier task.
         held = self._of_column.get((weight, instance, task), task)
         return task if held in taken else held

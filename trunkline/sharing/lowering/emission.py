@@ -7,15 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from trunkline.graph.builder import GraphBuilder
-from trunkline.graph.graph import (
-    BACKBONE,
-    SKIP,
-    SOURCE_KEY,
-    TASKS_KEY,
-    Graph,
-    name_of,
-    shape_of,
-)
+from trunkline.graph.graph import BACKBONE, SKIP, SOURCE_KEY, TASKS_KEY, Graph, name_of, shape_of
 from trunkline.sharing.backbone import Backbone, UnitTable
 from trunkline.sharing.lowering.numbering import (
     IMAGE,
@@ -49,6 +41,8 @@ class Emission:
         self._nodes = backbone.nodes
         self._fragments = {key: {name_of(node): node for node in made.nodes} for key, made in fragments.items()}
         self._builder = GraphBuilder(backbone.name)
+        # Before any name is made up: the backbone may have names of our own form, as `conv1.weight@1` of a file that
+        # was exported here.
         self._builder.reserve(_names_in(backbone.graph))
         self._values: dict[Ref, ir.Value] = {}
         self._outputs: dict[str, Ref] = {}
@@ -56,7 +50,7 @@ class Emission:
 
     @property
     def origin(self) -> dict[str, Origin | Leading]:
-        """Where each parameter and running statistic that was written comes from, by its name."""
+        """Origin of each parameter and running statistic that was written, by its name in the Graph."""
         return self._weights.origin
 
     def graph(self, numbering: Numbering, outputs: Mapping[str, Ref]) -> Graph:
@@ -65,13 +59,15 @@ class Emission:
         self._builder.reserve(outputs)
         served = numbering.served(outputs)
         self._weights = StoredWeights(self._builder, numbering.cells, served, list(outputs))
+        # The image may be called as a task, whose name the output takes.
         image = self._backbone.input
         self._values[IMAGE] = self._builder.input(self._weights.own_name(name_of(image)), shape_of(image))
         for index, (cell, tasks) in enumerate(zip(numbering.cells, served, strict=True)):
-            if tasks:
+            if tasks:  # a cell that serves none is dead, such as a feature map that no head reads
                 self._emit(index, cell, tasks)
         graph = self._builder.finish([self._output(task) for task in outputs], self._backbone.notes)
         graph.model.metadata_props[TASKS_KEY] = ",".join(outputs)
+        # Last, because a weight's marks are those of all the nodes that read it.
         self._weights.mark()
         return graph
 
@@ -80,16 +76,20 @@ class Emission:
             case SkippedUnit(unit):
                 self._emit_skip(index, cell, tasks, unit)
             case BackboneNode(name, groups):
+                # A depthwise convolution that a view narrows has as many groups as the view has channels.
                 attributes = {"group": groups} if groups else {}
                 self._emit_node(index, cell, tasks, self._nodes[name], attributes)
-                unit_index = self._table.of_node.get(name)
-                governed = "" if unit_index is None else self._table.names[unit_index]
-                mark(self._builder.last, BACKBONE, tasks, governed, self._weights.instance_of(self._builder.last))
+                instance = self._weights.instance_of(self._builder.last)
+                mark(self._builder.last, BACKBONE, tasks, self._unit_of(name), instance)
             case FragmentNode(part, owner, name):
                 self._emit_node(index, cell, tasks, self._fragments[part, owner][name], {}, (part, owner))
                 mark(self._builder.last, part, tasks)
             case MixedValues() | MixedNode():
                 raise AssertionError("a plan has no open choice")
+
+    def _unit_of(self, node: str) -> str:
+        index = self._table.of_node.get(node)
+        return "" if index is None else self._table.names[index]
 
     def _emit_node(
         self,
@@ -100,13 +100,14 @@ class Emission:
         attributes: Mapping[str, int],
         fragment: tuple[str, str] | None = None,
     ) -> None:
-        name = name_of(node)
+        own = {key: item.value for key, item in node.attributes.items()}
+        names = [self._value_name(value, Ref(index, at), tasks, fragment) for at, value in enumerate(node.outputs)]
         self._builder.node(
             node.op_type,
             self._inputs(node, cell),
-            name=self._node_name(cell, name, tasks, fragment),
-            attributes={key: item.value for key, item in node.attributes.items()} | dict(attributes),
-            outputs=[self._value_name(value, Ref(index, i), tasks, fragment) for i, value in enumerate(node.outputs)],
+            name=self._node_name(cell, name_of(node), tasks, fragment),
+            attributes={**own, **attributes},
+            outputs=names,
             source=node.metadata_props.get(SOURCE_KEY, ""),
         )
         for position, value in enumerate(self._builder.last.outputs):
@@ -120,10 +121,13 @@ class Emission:
         weight = self._weights.projection(cell.weights[0], skip) if cell.weights else None
         name = self._builder.fresh(wanted if self._serves_all(tasks) else _suffixed(wanted, tasks))
         self._values[Ref(index)] = emit_skip(self._builder, skip, x, weight, name=name)
-        node = self._values[Ref(index)].producer()
-        while node is not None and node is not x.producer():
+        # A skip that crops and projects is two nodes: mark all, from its result back to what it reads.
+        value: ir.Value | None = self._values[Ref(index)]
+        while value is not None and value is not x:
+            node = value.producer()
+            assert node is not None
             mark(node, SKIP, tasks, self._table.names[unit])
-            node = node.inputs[0].producer() if node.inputs[0] is not None else None
+            value = node.inputs[0]
 
     def _inputs(self, node: ir.Node, cell: Cell) -> list[ir.Value | None]:
         refs, origins = iter(cell.inputs), iter(cell.weights)
@@ -138,7 +142,10 @@ class Emission:
         return inputs
 
     def _output(self, task: str) -> ir.Value:
-        """Return the value named ``task``; several tasks with one value get an Identity each."""
+        """Return the value named ``task``; several tasks with one value get an Identity each.
+
+        A file's output has one name, and every task needs an output of its own.
+        """
         value = self._values[self._outputs[task]]
         if value.name == task:
             return value
@@ -151,12 +158,14 @@ class Emission:
             return self._builder.fresh(fragment_name(*fragment, name))
         if (name, False) in self._given and self._serves_all(tasks):
             # Columns that a join mixes serve all tasks, each with its own instance.
-            number = next((w.instance for w in cell.weights if isinstance(w, BackboneWeight)), 0)
-            return self._builder.fresh(f"{name}@{number}" if number else name)
+            instances = [weight.instance for weight in cell.weights if isinstance(weight, BackboneWeight)]
+            numbered = f"{name}@{instances[0]}" if instances and instances[0] else name
+            return self._builder.fresh(numbered)
         return self._copy_name(name, tasks)
 
     def _value_name(self, value: ir.Value, ref: Ref, tasks: Sequence[str], fragment: tuple[str, str] | None) -> str:
         owners = [task for task, output in self._outputs.items() if output == ref]
+        # The output of one task is named after it at once, which saves an Identity.
         if len(owners) == 1:
             return owners[0]
         if fragment:
@@ -183,5 +192,7 @@ def _suffixed(name: str, tasks: Sequence[str]) -> str:
 
 
 def _names_in(graph: Graph) -> set[str]:
-    values = [graph.input, *(value for node in graph.nodes for value in node.outputs)]
-    return {name_of(node) for node in graph.nodes} | set(graph.initializers) | {v.name for v in values if v.name}
+    names = {name_of(graph.input), *graph.initializers}
+    for node in graph.nodes:
+        names |= {name_of(node), *(value.name for value in node.outputs if value.name)}
+    return names

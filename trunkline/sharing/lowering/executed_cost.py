@@ -20,8 +20,8 @@ class ExecutedCost:
     Attributes:
         backbone: What the plan's model runs and stores of the backbone, joins between its columns included.
         heads: What its heads run and store.
-        independent_backbone: N backbones.
-        independent: N backbones and their heads.
+        independent_backbone: What the backbones of N single-task models run and store.
+        independent: The same, with their heads.
     """
 
     backbone: Cost
@@ -36,7 +36,10 @@ class ExecutedCost:
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Executed MACs and stored parameters of the backbone, as shares of N independent backbones."""
+        """Executed MACs and stored parameters of the backbone, as shares of N independent backbones.
+
+        Heads are left out: each task has its own in both, and a heavy one would hide what sharing saves.
+        """
         whole = self.independent_backbone
         return self.backbone.macs / max(1, whole.macs), self.backbone.parameters / max(1, whole.parameters)
 
@@ -55,6 +58,7 @@ def executed_cost(
 
 def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], tasks: int) -> ExecutedCost:
     """Return the cost of the Graph of a lowered model next to independent ones."""
+    # By what the nodes say of themselves: layers of a backbone may be called `head.*` too, as in timm.
     costs, in_head = node_costs(graph), nodes_of_heads(graph)
     whole = Cost.total([graph_cost(backbone)] * tasks)
     return ExecutedCost(

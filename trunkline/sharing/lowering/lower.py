@@ -23,6 +23,7 @@ from trunkline.sharing.lowering.walk import Walk
 from trunkline.sharing.origin import Leading, Origin
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
+from trunkline.text import escaped, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Lowered:
     """A multi-task model.
 
     Attributes:
-        graph: Its outputs are named by task, in the plan's order.
+        graph: The model; its outputs are named after the tasks, in the plan's order.
         origin: Where each parameter and each running statistic of the Graph comes from, by its name there.
     """
 
@@ -42,13 +43,24 @@ def lower(plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Gra
     """Return the multi-task model of ``plan``.
 
     Args:
-        plan: Who runs which instance of what.
-        backbone: Its outputs are the feature maps that the heads read, the last one last. Who lowers several plans
-            keeps one :class:`~trunkline.sharing.backbone.Backbone`, so that nothing about it is found twice.
+        plan: What each task runs at each unit.
+        backbone: A Graph whose outputs are the feature maps that the heads read, the last one last. To lower several
+            plans, keep one :class:`~trunkline.sharing.backbone.Backbone`, so that nothing about it is found twice.
         heads: A head for each task; a task without one outputs the last feature map itself.
 
     Raises:
         InvalidConfig: The plan does not fit the backbone, or a head is for no task of the plan.
+
+    Two tasks that share the first block; behind it, each has weights of its own:
+
+    >>> from trunkline.ingest.read import read
+    >>> from trunkline.sharing.layouts import all_shared, share_until
+    >>> backbone = Backbone(read("zoo:tiny"))
+    >>> lowered = lower(share_until(backbone, ["depth", "seg"], "conv1"), backbone, {})
+    >>> [value.name for value in lowered.graph.outputs]
+    ['depth', 'seg']
+    >>> lowered.origin["conv1.weight"], lowered.origin["stage1_block1_conv1.weight@1"].instance
+    (BackboneWeight(name='conv1.weight', instance=0, column='depth', channels=0), 1)
     """
     found = Backbone.of(backbone)
     check_heads(plan.tasks, heads, found.graph)
@@ -71,9 +83,11 @@ def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Grap
     """Refuse heads of unknown tasks, and heads that read other feature maps than the backbone has."""
     for task in heads:
         if task not in tasks:
-            raise InvalidConfig(f"there is a head for {task!r}, which is no task", advice=did_you_mean(task, tasks))
+            text = f"there is a head for {quoted(task)}, which is no task"
+            raise InvalidConfig(text, advice=did_you_mean(task, tasks))
     for task, head in heads.items():
         reads, taps = len(head.model.graph.inputs), len(backbone.outputs)
+        # Fewer are fine: a head reads the last maps.
         if reads > taps:
-            text = f"the head of {task!r} reads {reads} feature maps, {backbone.name} has {taps}"
+            text = f"the head of {quoted(task)} reads {reads} feature maps, {escaped(backbone.name)} has {taps}"
             raise InvalidConfig(text, advice="name as many with --features")

@@ -15,7 +15,12 @@ from trunkline.sharing.space import ChoiceId
 
 @dataclass(frozen=True, slots=True)
 class BackboneNode:
-    """Run the backbone's node ``name``; where a view narrows it, with so many channels as groups (0: as it is)."""
+    """Run a node of the backbone.
+
+    Attributes:
+        name: Name of the node.
+        groups: Channel groups of a depthwise convolution that a view narrows; 0 to run the node as it is.
+    """
 
     name: str
     groups: int = 0
@@ -30,7 +35,13 @@ class SkippedUnit:
 
 @dataclass(frozen=True, slots=True)
 class FragmentNode:
-    """Run node ``name`` of a fragment: of the head of task ``owner``, or of the joins of ``owner``."""
+    """Run a node of a head or of a join.
+
+    Attributes:
+        part: ``head`` or ``join``.
+        owner: Task of the head, or owner of the join's weights.
+        name: Name of the node in the fragment.
+    """
 
     part: str
     owner: str
@@ -42,8 +53,8 @@ class MixedValues:
     """Add up values, each times the weight of an option of an open choice.
 
     Attributes:
-        choice: The choice.
-        options: By input, the number of the option that it stands for.
+        choice: The open choice.
+        options: Number of the option that each input stands for. An option that none stands for adds nothing.
     """
 
     choice: ChoiceId
@@ -55,7 +66,7 @@ class MixedSource:
     """A way to run a node, and the options that amount to it.
 
     Attributes:
-        options: Their numbers; their weights add up.
+        options: Numbers of the options; their probabilities add up.
         weights: How many of the cell's weights belong to it.
         inputs: How many of the cell's inputs, behind the node's data, belong to it: its computed weights.
         skip: Whether it is the skip: the skip's own result in place of a unit's first node, the input in place of a
@@ -73,9 +84,9 @@ class MixedNode:
     """Run the backbone's node ``name`` with its weights mixed over the options of an open choice.
 
     Attributes:
-        name: The node.
-        choice: Of its unit.
-        sources: What its options amount to, in the order of the cell's weights.
+        name: Name of the node.
+        choice: The open choice at its unit.
+        sources: What the options amount to, in the order of the cell's weights.
     """
 
     name: str
@@ -88,7 +99,7 @@ Operation = BackboneNode | SkippedUnit | FragmentNode | MixedValues | MixedNode
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A computed value: output ``index`` of cell ``cell``; cell -1 is the image."""
+    """A computed value: output number ``index`` of cell number ``cell``; cell -1 is the image."""
 
     cell: int
     index: int = 0
@@ -113,7 +124,19 @@ class Cell:
 
 
 class Numbering:
-    """Hash-consing store of cells, in an order in which they can run."""
+    """Hash-consing store of cells, in an order in which they can run.
+
+    Two tasks that run one instance on one input ask for one cell; it is there twice only if their inputs differ:
+
+    >>> numbering = Numbering()
+    >>> first = numbering.ask(BackboneNode("conv1"), (), (IMAGE,))
+    >>> again = numbering.ask(BackboneNode("conv1"), (), (IMAGE,))
+    >>> behind = numbering.ask(BackboneNode("conv2"), (), (first,))
+    >>> first == again, len(numbering.cells)
+    (True, 2)
+    >>> numbering.served({"depth": behind, "seg": first})
+    [('depth', 'seg'), ('depth',)]
+    """
 
     def __init__(self) -> None:
         self.cells: list[Cell] = []
@@ -133,6 +156,7 @@ class Numbering:
         for task, ref in outputs.items():
             if ref.cell >= 0:
                 reached[ref.cell].add(task)
+        # A cell is asked for after what it reads, so one pass from the last to the first reaches everything.
         for index in range(len(self.cells) - 1, -1, -1):
             for ref in self.cells[index].inputs:
                 if ref.cell >= 0:

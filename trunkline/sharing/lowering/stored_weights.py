@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,9 +23,9 @@ class StoredWeights:
     """Stores each origin at its first use.
 
     Args:
-        builder: Writes the Graph.
-        cells: All that may be written.
-        served: The tasks that each cell serves; nobody needs one that serves none.
+        builder: Builder of the Graph.
+        cells: All cells that may be written.
+        served: The tasks that each cell serves; one that serves none is not written.
         tasks: All tasks, in output order.
 
     Attributes:
@@ -50,6 +51,7 @@ class StoredWeights:
         if not isinstance(wanted, Leading):
             return self._stored(wanted, source)
         whole = self._stored(wanted.weight, source)
+        # Where views alone read a tensor, no more than the widest one's part is stored, which needs no cutting.
         if shape_of(whole)[wanted.axis] == wanted.size:
             return whole
         if wanted not in self._parts:
@@ -67,7 +69,7 @@ class StoredWeights:
         return self._values[origin]
 
     def own_name(self, name: str) -> str:
-        """Return the backbone's own name of a value or weight; the tasks' names are the outputs'."""
+        """Return the backbone's name of a value or weight, or another one where an output has that name: a task's."""
         return self._builder.fresh(f"{name}.value") if name in self._tasks else name
 
     def instance_of(self, node: ir.Node) -> int | None:
@@ -79,14 +81,18 @@ class StoredWeights:
         return None
 
     def mark(self) -> None:
-        """Let each weight say the part, unit and instance of its first reader, and the tasks of all."""
+        """Write at each weight the part, unit and instance of its first reader, and the tasks of all."""
+        # The nodes that cut views come first: they read the weights, and have no marks of their own yet.
         for part in self._parts.values():
             cutting = part.producer()
             assert cutting is not None
             self._mark_by_readers(cutting, part, None)
         for origin, value in self._values.items():
-            counts = isinstance(origin, BackboneWeight) and name_of(value) in self.origin
-            self._mark_by_readers(value, value, origin.instance if counts else None)  # type: ignore[union-attr]
+            instance: int | None = None
+            # A constant is stored once for all instances, so it has none.
+            if isinstance(origin, BackboneWeight) and name_of(value) in self.origin:
+                instance = origin.instance
+            self._mark_by_readers(value, value, instance)
 
     def _mark_by_readers(self, item: ir.Node | ir.Value, value: ir.Value, instance: int | None) -> None:
         readers = [node for node, _ in value.uses()]
@@ -98,8 +104,10 @@ class StoredWeights:
     def _origin_of(self, value: ir.Value | None) -> Origin | None:
         if value is None:
             return None
-        part = next((wanted for wanted, found in self._parts.items() if found is value), None)
-        found = part.weight if part is not None else self.origin.get(value.name or "")
+        for wanted, part in self._parts.items():
+            if part is value:
+                return wanted.weight
+        found = self.origin.get(value.name or "")
         return found.weight if isinstance(found, Leading) else found
 
     def _stored(self, origin: Origin, source: ir.Value) -> ir.Value:
@@ -114,16 +122,19 @@ class StoredWeights:
         return self._values[origin]
 
     def _emit_part(self, whole: ir.Value, wanted: Leading) -> ir.Value:
-        """Cut what a view reads out of a tensor that others read whole, or more of; export folds it."""
+        """Cut what a view reads out of a tensor that others read whole, or more of.
+
+        The cut is a node, so that in training all readers move one tensor; export computes it once and for all.
+        """
         name = self._builder.fresh(f"{name_of(whole)}[:{wanted.size}]")
         arguments = {"starts": 0, "ends": wanted.size, "axes": wanted.axis, "steps": 1}
-        values = [
-            self._builder.tensor(self._builder.fresh(f"{name}.{key}"), np.array([number], dtype=np.int64))
-            for key, number in arguments.items()
-        ]
+        values = []
+        for key, number in arguments.items():
+            values.append(self._builder.tensor(self._builder.fresh(f"{name}.{key}"), np.array([number], np.int64)))
         return self._builder.node("Slice", [whole, *values], name=name)
 
     def _copied(self, source: ir.Value, name: str, origin: Origin, part: Leading | None) -> ir.Value:
+        # A weight that the backbone's file did not hold has a filler instead of numbers; a copy is drawn by task.
         filler = Filler.of(source)
         shape = [int(size or 1) for size in shape_of(source)]
         if part is not None:
@@ -140,27 +151,31 @@ class StoredWeights:
         return value
 
     def _drawn(self, filler: Filler, origin: Origin) -> Filler:
-        """Let a copy start alike for a task, whatever the number of its instance."""
+        """Return the filler by which a copy starts alike for a task, whatever the number of its instance."""
         return replace(filler, drawn_as=drawn_as(origin, self._owner[origin]))
 
     def _name(self, origin: Origin) -> str:
-        """The first column that reads an instance has the instance's plain name."""
-        if isinstance(origin, BackboneWeight):
-            key = (origin.name, origin.instance, origin.channels)
-            first = self._first_column.setdefault(key, origin.column)
-            if origin.column == first:
-                origin = replace(origin, column="")
-            if origin == BackboneWeight(origin.name):
-                return self.own_name(origin.name)
+        """Return a name that nothing else has; the first column that reads an instance has its plain name."""
+        if not isinstance(origin, BackboneWeight):
+            return self._builder.fresh(wanted_name(origin))
+        key = (origin.name, origin.instance, origin.channels)
+        first = self._first_column.setdefault(key, origin.column)
+        # Most models have one column for an instance, and a suffix would only tell its first task.
+        if origin.column == first:
+            origin = replace(origin, column="")
+        # Instance 0 owns the backbone's name, which was reserved for it, so it is not made fresh.
+        if origin == BackboneWeight(origin.name):
+            return self.own_name(origin.name)
         return self._builder.fresh(wanted_name(origin))
 
 
 def mark(
     item: ir.Node | ir.Value, part: str, tasks: Sequence[str], unit: str = "", instance: int | None = None
 ) -> None:
-    """Let a node or weight say who owns it and whom it serves."""
+    """Write at a node or weight who owns it and whom it serves: readers of the file must not go by names."""
     marks = {PART_KEY: part, TASKS_KEY: ",".join(tasks), UNIT_KEY: unit}
-    marks[INSTANCE_KEY] = "" if instance is None else str(instance)
+    if instance is not None:
+        marks[INSTANCE_KEY] = str(instance)
     item.metadata_props.update({key: text for key, text in marks.items() if text})
 
 
@@ -171,14 +186,12 @@ def _leading(source: ir.Value, part: Leading) -> np.ndarray[Any, Any]:
 
 
 def _owners(live: Sequence[tuple[Cell, Sequence[str]]], tasks: Sequence[str]) -> dict[Origin, str]:
-    """Return, by weight, the first of the tasks that use it."""
-    owners: dict[Origin, str] = {}
+    """Return, by weight, the first in output order of the tasks that use it."""
+    users_of: dict[Origin, set[str]] = defaultdict(set)
     for cell, users in live:
         for read in cell.weights:
-            weight = read.weight if isinstance(read, Leading) else read
-            known = [owners[weight]] if weight in owners else []
-            owners[weight] = min([*known, *users], key=tasks.index)
-    return owners
+            users_of[read.weight if isinstance(read, Leading) else read].update(users)
+    return {weight: min(users, key=tasks.index) for weight, users in users_of.items()}
 
 
 def _viewed(live: Sequence[tuple[Cell, Sequence[str]]]) -> Mapping[Origin, Leading]:
@@ -186,13 +199,19 @@ def _viewed(live: Sequence[tuple[Cell, Sequence[str]]]) -> Mapping[Origin, Leadi
     widest: dict[Origin, Leading | None] = {}
     for cell, _ in live:
         for read in cell.weights:
+            # A view's statistics are stored for its channels alone; all vectors of a normalisation are [C].
             if isinstance(read, BackboneWeight) and read.channels:
                 widest[read] = Leading(read, 0, read.channels)
+            # Somebody reads all of it.
             elif not isinstance(read, Leading):
                 widest[read] = None
-            elif read.weight not in widest:
-                widest[read.weight] = read
             else:
-                known = widest[read.weight]
-                widest[read.weight] = known if known is None or known.size >= read.size else read
+                widest[read.weight] = _wider(widest.get(read.weight, read), read)
     return {weight: part for weight, part in widest.items() if part is not None}
+
+
+def _wider(known: Leading | None, read: Leading) -> Leading | None:
+    """Return the wider of two parts; None is the whole."""
+    if known is None or known.size >= read.size:
+        return known
+    return read

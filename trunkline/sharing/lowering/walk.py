@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -34,7 +35,7 @@ from trunkline.sharing.lowering.numbering import (
 )
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin, SkipWeight
 from trunkline.sharing.space import ChoiceId, OpenJoin, Option, Space
-from trunkline.sharing.view import Span
+from trunkline.sharing.view import ViewSpan
 
 Values = dict[str, Ref]
 ON = 1
@@ -46,34 +47,51 @@ class Reader:
     """A node that reads weights for a task: of one instance, beside these inputs.
 
     Attributes:
-        node: The node.
-        instance: Of the weights.
+        node: Node of the backbone.
+        instance: Number of the weights' instance.
         inputs: What it reads that depends on the image; different inputs have statistics apart.
-        task: Whose column.
-        span: Where a view narrows the unit, what it cuts.
-        channels: Width of the view.
+        task: Task whose column it runs in.
+        span: What a view cuts, where one narrows the unit.
+        channels: Channels of the view; 0 without one.
     """
 
     node: ir.Node
     instance: int
     inputs: tuple[Ref, ...]
     task: str
-    span: Span | None = None
+    span: ViewSpan | None = None
     channels: int = 0
 
     @property
     def cuts(self) -> Mapping[int, int | None]:
-        """By stored input, the axis along which a view cuts it."""
-        return {} if self.span is None else self.span.cuts.get(name_of(self.node), {})
+        """Axis along which a view cuts a stored input, by the input's position."""
+        if self.span is None:
+            return {}
+        return self.span.cuts.get(name_of(self.node), {})
+
+
+class StoredInput(NamedTuple):
+    """An input of a node that is stored.
+
+    Attributes:
+        position: Number of the input.
+        name: Name of the initializer.
+        role: What it is for, see :mod:`trunkline.graph.roles`.
+    """
+
+    position: int
+    name: str
+    role: Role
 
 
 class Walk:
     """One walk over a space.
 
     Attributes:
-        space: What is walked.
-        numbering: What was asked for.
-        statistics: Where a task's column finds a running statistic: by name, instance, channels and task.
+        space: The space that is walked.
+        numbering: The computations that columns asked for.
+        statistics: Origin of the running statistic that a task's column reads, by its name in the backbone, instance,
+            channels and task.
     """
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], fragments: Mapping[str, Graph]) -> None:
@@ -116,10 +134,11 @@ class Walk:
             return
         unit = table.units[index]
         options = self.space.entries[unit.name][task]
-        inside = name_of(node) in unit.nodes
         open_block = len(options) > 1 and table.granularity == "block"
         skipped = len(options) == 1 and options[0].skip
-        if inside and (open_block or skipped):
+        # Such a unit runs as a whole, at its last node, when all that it reads is there. A node that only follows it
+        # has a place elsewhere, and runs even where its unit is skipped.
+        if name_of(node) in unit.nodes and (open_block or skipped):
             if name_of(node) == unit.nodes[-1]:
                 self._run_unit(index, task, options, values)
         elif len(options) == 1:
@@ -134,15 +153,15 @@ class Walk:
         if len(options) == 1:
             values[unit.output] = results[0][unit.output]
             return
-        choice = ChoiceId(unit.name, task)
+        mixed = MixedValues(ChoiceId(unit.name, task), tuple(range(len(options))))
         for name in self._read_outside(index):
-            mixed = MixedValues(choice, tuple(range(len(options))))
             values[name] = self.numbering.ask(mixed, (), tuple(result[name] for result in results))
 
     def _run_option(self, index: int, task: str, option: Option, values: Values) -> Values:
         unit = self.space.table.units[index]
         if option.skip:
             return {unit.output: self._skip(index, values[unit.input], task)}
+        # Values of its own: those of the other options have the same names.
         local = {unit.input: values[unit.input]}
         for name in unit.nodes:
             self._ask(self._reader(self.space.backbone.nodes[name], option, task, local), local)
@@ -151,12 +170,18 @@ class Walk:
     def _read_outside(self, index: int) -> list[str]:
         """Return the values of a unit that others read: its output, and feature maps that lie in it."""
         unit = self.space.table.units[index]
-        inside = {name_of(v) for name in unit.nodes for v in self.space.backbone.nodes[name].outputs}
-        taps = [name_of(value) for value in self._backbone.outputs if name_of(value) in inside]
+        written: set[str] = set()
+        for node in unit.nodes:
+            written.update(map(name_of, self.space.backbone.nodes[node].outputs))
+        taps = [name_of(value) for value in self._backbone.outputs if name_of(value) in written]
         return list(dict.fromkeys([unit.output, *taps]))
 
     def _ask_mixed(self, node: ir.Node, index: int, task: str, options: Sequence[Option], values: Values) -> None:
-        """Ask for a node of an operator unit whose options are open; options that run it alike are one source."""
+        """Ask for a node of an operator unit whose options are open.
+
+        Options that run it with the same weights are one source: as convolution is linear in its weights, the node runs
+        once, with the sum of the sources' weights, each times its options' probability.
+        """
         inside = name_of(node) in self.space.table.units[index].nodes
         alike: dict[int | None, list[int]] = {}
         for number, option in enumerate(options):
@@ -177,19 +202,27 @@ class Walk:
     def _mixed_weights(
         self, node: ir.Node, index: int, instance: int | None, inputs: tuple[Ref, ...], task: str
     ) -> tuple[list[Origin | Leading], list[Ref]]:
-        unit, skip = self.space.table.units[index], self.space.table.skips[index]
+        """Return what a source of a mixed node reads: stored weights, and computed ones; the skip is ``None``."""
         if instance is None:
-            projected = name_of(node) == unit.name and skip is not None and bool(skip.weight_shape)
-            return ([SkipWeight(unit.name, task)] if projected else []), []
+            return self._mixed_skip(node, index, task), []
         reader = Reader(node, instance, inputs, task)
         computed = self._computed_weights(reader) if node in self._computing else {}
         weights: list[Origin | Leading] = []
-        weights += [self._mixed_weight(name, role, reader) for name, role in self._stored[name_of(node)]]
+        weights += [self._mixed_weight(stored.name, stored.role, reader) for stored in self._stored[name_of(node)]]
         return weights, [computed[name_of(value)] for value in data_inputs_of(node) if name_of(value) in computed]
 
+    def _mixed_skip(self, node: ir.Node, index: int, task: str) -> list[Origin | Leading]:
+        unit, skip = self.space.table.units[index], self.space.table.skips[index]
+        # The unit's first node takes the place of the whole skip; to those of its tail, the skip is the identity.
+        if name_of(node) != unit.name or skip is None or not skip.weight_shape:
+            return []
+        return [SkipWeight(unit.name, task)]
+
     def _mixed_weight(self, name: str, role: Role, reader: Reader) -> Origin:
-        if role != "statistic":
-            return BackboneWeight(name, reader.instance if role == "parameter" else 0)
+        if role == "static":
+            return BackboneWeight(name)
+        if role == "parameter":
+            return BackboneWeight(name, reader.instance)
         # All options of a mixed node read one mixed input, so they have one set of statistics: the column's.
         origin = BackboneWeight(name, column=reader.task)
         self.statistics[name, reader.instance, 0, reader.task] = origin
@@ -198,10 +231,13 @@ class Walk:
     def _ask(self, reader: Reader, values: Values) -> None:
         """Ask for a node whose weights are decided, and record its outputs."""
         node = reader.node
-        known = {**values, **self._computed_weights(reader)} if node in self._computing else values
+        known = values
+        if node in self._computing:
+            # Not recorded among the column's values: another reader of the weight may run another instance.
+            known = {**values, **self._computed_weights(reader)}
         inputs = tuple(known[name_of(value)] for value in data_inputs_of(node))
-        groups = reader.channels if reader.span is not None and name_of(node) in reader.span.depthwise else 0
-        operation = BackboneNode(name_of(node), groups)
+        narrowed = reader.span is not None and name_of(node) in reader.span.depthwise
+        operation = BackboneNode(name_of(node), reader.channels if narrowed else 0)
         _record(node, self.numbering.ask(operation, self._weights(node, reader), inputs), values)
 
     def _reader(self, node: ir.Node, option: Option, task: str, values: Values) -> Reader:
@@ -213,6 +249,7 @@ class Walk:
         return Reader(node, self._instance(node, option, task), self._inputs(node, values), task, span, channels)
 
     def _instance(self, node: ir.Node, option: Option, task: str) -> int:
+        # AutoMTL's release: every task has its own normalisation. Instance 0 is everybody's, so theirs begin at 1.
         if node.op_type == "BatchNormalization" and self.space.batchnorm == "task":
             return 1 + self.space.tasks.index(task)
         return 0 if option.skip else option.instance
@@ -227,21 +264,19 @@ class Walk:
         return found
 
     def _weights(self, node: ir.Node, reader: Reader) -> tuple[Origin | Leading, ...]:
-        stored = [(position, value) for position, value in enumerate(node.inputs) if value is not None]
-        positions = [position for position, value in stored if value.is_initializer()]
+        # What computes a weight from stored tensors belongs to its reader, but a view cuts only the reader's own.
         cuts = reader.cuts if node is reader.node else {}
-        return tuple(
-            self._weight(name, role, reader, cuts.get(position))
-            for position, (name, role) in zip(positions, self._stored[name_of(node)], strict=True)
-        )
+        weights = []
+        for stored in self._stored[name_of(node)]:
+            weights.append(self._weight(stored.name, stored.role, reader, cuts.get(stored.position)))
+        return tuple(weights)
 
     def _weight(self, name: str, role: Role, reader: Reader, cut: int | None) -> Origin | Leading:
         if role == "static":
-            return BackboneWeight(name) if cut is None else Leading(BackboneWeight(name), cut, reader.channels)
+            return _cut(BackboneWeight(name), cut, reader.channels)
         if role == "parameter":
             column = "" if self._tied else self._copy(name, reader)
-            origin = BackboneWeight(name, reader.instance, column)
-            return origin if cut is None else Leading(origin, cut, reader.channels)
+            return _cut(BackboneWeight(name, reader.instance, column), cut, reader.channels)
         # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
         channels = 0 if cut is None else reader.channels
         statistic = BackboneWeight(name, reader.instance, self._copy(name, reader, channels), channels)
@@ -249,10 +284,10 @@ class Walk:
         return statistic
 
     def _copy(self, name: str, reader: Reader, channels: int = 0) -> str:
+        # The statistics of a narrow map are no part of the wide map's, even for one input.
         key = f"{name}:{channels}" if channels else name
-        return self._copies.copy(
-            key, reader.instance, node=name_of(reader.node), inputs=reader.inputs, task=reader.task
-        )
+        node = name_of(reader.node)
+        return self._copies.copy(key, reader.instance, node=node, inputs=reader.inputs, task=reader.task)
 
     def _skip(self, index: int, x: Ref, task: str) -> Ref:
         skip = self.space.table.skips[index]
@@ -302,7 +337,8 @@ class Walk:
         values = dict(zip(names, reads, strict=True))
         for node in fragment.nodes:
             inputs = tuple(values[name_of(value)] for value in data_inputs_of(node))
-            weights = tuple(self._fragment_weight(part, owner, node, v, inputs, join) for v in _stored_values(node))
+            stored = [value for value in inputs_of(node) if value.is_initializer()]
+            weights = tuple(self._fragment_weight(part, owner, node, value, inputs, join) for value in stored)
             _record(node, self.numbering.ask(FragmentNode(part, owner, name_of(node)), weights, inputs), values)
         return values[name_of(fragment.outputs[0])]
 
@@ -318,6 +354,7 @@ class Walk:
 
     def _output(self, task: str) -> Ref:
         taps = [self._columns[task][name_of(value)] for value in self._backbone.outputs]
+        # A join that gives `tap` stands beside the column, as MTAN's attention does: the head reads it, nothing else.
         taps[-1] = self._taps.get(task, taps[-1])
         head = self._heads.get(task)
         if head is None:
@@ -328,15 +365,19 @@ class Walk:
         return tuple(values[name_of(value)] for value in image_inputs_of(node))
 
 
+def _cut(origin: BackboneWeight, axis: int | None, channels: int) -> Origin | Leading:
+    return origin if axis is None else Leading(origin, axis, channels)
+
+
 def _record(node: ir.Node, ref: Ref, values: Values) -> None:
     for index, value in enumerate(node.outputs):
         if value.name:
             values[value.name] = Ref(ref.cell, index)
 
 
-def _stored_inputs(node: ir.Node) -> list[tuple[str, Role]]:
-    return [(name_of(value), role_of(value)) for value in _stored_values(node)]
-
-
-def _stored_values(node: ir.Node) -> list[ir.Value]:
-    return [value for value in inputs_of(node) if value.is_initializer()]
+def _stored_inputs(node: ir.Node) -> list[StoredInput]:
+    found = []
+    for position, value in enumerate(node.inputs):
+        if value is not None and value.is_initializer():
+            found.append(StoredInput(position, name_of(value), role_of(value)))
+    return found

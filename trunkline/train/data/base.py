@@ -1,6 +1,6 @@
-"""What a data set is: samples of one image and its labels, by task; and how images are normalised.
+"""Data sets: numbered samples of one image and its labels by task; and how images are normalised.
 
-What a label is, the task's kind says (:attr:`trunkline.train.tasks.base.Task.label`).
+The form of a label depends on the kind of its task (:attr:`trunkline.train.tasks.base.Task.label`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Normalisation:
     """How a model's input is made from an RGB picture: ``(value / 255 - mean) / std``, per channel.
 
-    Exported models record it, so that whoever runs them feeds what the model was trained on.
+    Exported models record it, so that they are run on the same input that they were trained on.
+
+    >>> grey = np.full((1, 1, 3), 124, np.uint8)
+    >>> [f"{value:.3f}" for value in NORMALISATION.apply(grey).ravel()]
+    ['0.006', '0.135', '0.357']
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -50,13 +54,16 @@ NORMALISATION = Normalisation()
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What a task's labels are.
+    """A data set's labels for one task.
 
     Attributes:
         kind: A kind of task, one of :func:`trunkline.train.tasks.registry.task_kinds`.
         channels: Channels a head must put out: the number of classes, 3 for normals, otherwise 1.
         classes: Class names in label order; empty where the kind has none.
-        options: Options that the labels demand of the task, e.g. ``{"space": "paper"}``.
+        options: Options that the labels require of the task, e.g. ``{"space": "paper"}``.
+
+    >>> TaskInfo("segmentation", 2, ("background", "road")).label.output_text(2)
+    '[N, 2, h, w]'
     """
 
     kind: str
@@ -66,7 +73,7 @@ class TaskInfo:
 
     @property
     def label(self) -> LabelKind:
-        """The form of the labels, which the kind decides."""
+        """The form of the labels, which depends on the kind."""
         return task_kind(self.kind).label
 
 
@@ -87,7 +94,7 @@ class DataSet(Protocol):
 
     @property
     def tasks(self) -> Mapping[str, TaskInfo]:
-        """What is labelled, by task name."""
+        """The labels that there are, by task name."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,7 +106,7 @@ class DataSet(Protocol):
 
     @property
     def files(self) -> FileSet | None:
-        """The files that it is made of; None where it is generated."""
+        """The files that it reads; None where it is generated."""
 
     def __len__(self) -> int: ...
 
@@ -113,13 +120,21 @@ class DataSet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DataSets:
-    """What a run is trained on, what its choices are made by, and what is reported: no sample is in two of them.
+    """The data of a run in three parts: to train, to choose, to report. No sample is in two of them.
 
     Attributes:
-        train: For weights and policy.
-        val: What choices are made by, such as which weights are the best; None where nothing was held out for that.
-        test: What is reported.
+        train: Trains weights and policy.
+        val: Chooses, for example which weights are the best; None where nothing was held out for that.
+        test: Gives the metrics that are reported.
         origin: By part, where its samples come from, in words.
+
+    >>> from trunkline.train.data.open import open_data
+    >>> data = open_data({"kind": "scenes", "length": 10, "size": [16, 24], "tasks": ["depth"]})
+    >>> {name: len(part) for name, part in data.parts.items()}
+    {'train': 10, 'val': 200, 'test': 200}
+    >>> sample = data.train.sample(0)
+    >>> sample.image.shape, sample.labels["depth"].shape
+    ((3, 16, 24), (1, 16, 24))
     """
 
     train: DataSet
@@ -136,4 +151,5 @@ class DataSets:
 
 def random_generator(*numbers: int) -> np.random.Generator:
     """Return a generator that is a pure function of the given non-negative numbers, on every platform."""
+    # Named in full: what default_rng stands for may change between releases of numpy.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(numbers)))

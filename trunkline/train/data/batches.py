@@ -1,6 +1,6 @@
 """Batches of a data set. Which samples a batch holds, and how they are augmented, depends on (seed, step) alone.
 
-So a run that stops at any step resumes with the same data, without a state of the loader in the checkpoint.
+A run that stops at any step thus resumes with the same data, and its checkpoint holds no state of a loader.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig
+from trunkline.text import quoted
 from trunkline.train.data.base import DataSet, random_generator
 
+# Draws for different purposes take different streams of one seed; a new number would change every run.
 _ORDER_STREAM = 11
 _AUGMENT_STREAM = 13
 
@@ -24,10 +26,15 @@ class Batch:
     """Samples stacked along a new first axis.
 
     Attributes:
-        image: ``[N, 3, H, W]``.
-        labels: By task name, ``[N, ...]`` as the task's kind describes.
-        labelled: By task name, which samples have a label: one of which something counts. A task that is not named
-            has one everywhere. It lies in Python, so that asking never waits for a device.
+        image: ``[N, 3, H, W]``, normalised.
+        labels: By task name, ``[N, ...]`` in the form that the kind of task has.
+        labelled: By task name, which samples have a label in which anything counts. A task that is not named here
+            has one in all samples. These are Python values, so that reading them never waits for a device.
+
+    >>> image, classes = torch.zeros(2, 3, 8, 8), torch.tensor([4, -1])
+    >>> batch = Batch(image, {"object": classes}, {"object": (True, False)})
+    >>> len(batch), batch.has_label("object")
+    (2, True)
     """
 
     image: Tensor
@@ -38,7 +45,7 @@ class Batch:
         return int(self.image.shape[0])
 
     def has_label(self, task: str) -> bool:
-        """Say whether any sample has a label for ``task``."""
+        """Return whether any sample has a label for ``task``."""
         return any(self.labelled.get(task, (True,)))
 
     def to(self, device: torch.device | str) -> Batch:
@@ -51,14 +58,22 @@ class Batches:
     """Endless, shuffled batches of constant size.
 
     Args:
-        dataset: Where samples come from.
-        indices: The samples to use; None for all.
+        dataset: The data set that samples come from.
+        indices: Numbers of the samples to use; None for all.
         batch_size: Samples per batch.
         seed: With the step, decides everything random.
         augment: Whether samples are augmented.
 
     Raises:
         InvalidConfig: no samples, a batch size below 1, or a sample number outside the data set.
+
+    >>> from trunkline.train.data.open import open_data
+    >>> data = open_data({"kind": "scenes", "length": 5, "size": [16, 24], "tasks": ["depth"]})
+    >>> batches = Batches(data.train, batch_size=2)
+    >>> batches.batch(step=0).image.shape
+    torch.Size([2, 3, 16, 24])
+    >>> [len(batches.indices(step)) for step in range(batches.per_epoch)]
+    [2, 2, 2]
     """
 
     def __init__(
@@ -77,10 +92,11 @@ class Batches:
         if batch_size < 1:
             raise InvalidConfig(f"the batch size is {batch_size}, expected at least 1", place="batch_size")
         if len(self.pool) == 0:
-            raise InvalidConfig(f'no samples to train on: data set "{dataset.name}" or the chosen part of it is empty')
+            found = f"data set {quoted(dataset.name)} or the chosen part of it is empty"
+            raise InvalidConfig(f"no samples to train on: {found}")
         if self.pool.min() < 0 or self.pool.max() >= len(dataset):
             raise InvalidConfig(
-                f'sample numbers {self.pool.min()}..{self.pool.max()} do not fit data set "{dataset.name}" '
+                f"sample numbers {self.pool.min()}..{self.pool.max()} do not fit data set {quoted(dataset.name)} "
                 f"of {len(dataset)} samples"
             )
 
@@ -96,6 +112,7 @@ class Batches:
         """
         epoch, position = divmod(step, self.per_epoch)
         start = position * self.batch_size
+        # All of one size: a last batch of a sample or two would be normalised by its few values, if at all.
         chosen: list[int] = self._order(epoch)[start : start + self.batch_size].tolist()
         while len(chosen) < self.batch_size:
             epoch += 1
@@ -124,6 +141,7 @@ def collate(dataset: DataSet, indices: Sequence[int], seeds: Sequence[int | None
         empty = info.label.empty(dataset.size)
         stack = [sample.labels.get(name, empty) for sample in samples]
         labels[name] = torch.from_numpy(np.stack(stack))
+        # Here, in the thread that makes batches ahead, and before the labels go to a device.
         labelled[name] = tuple(info.label.is_labelled(label) for label in stack)
     return Batch(image, labels, labelled)
 

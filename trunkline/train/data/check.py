@@ -1,4 +1,4 @@
-"""Checks of a data folder: all problems in one report, before any work begins."""
+"""Check a data folder before any work begins, and report all its problems at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Protocol
 from trunkline.errors import InvalidConfig, Problem
 
 MOST_LISTED = 20
+"""Problems that one error lists: a folder may lack all its labels."""
 
 
 class Checkable(Protocol):
     """A data set made of files."""
 
     def problems(self) -> list[Problem]:
-        """Look at every file's name, header and size, without decoding it."""
+        """Return what names, headers and sizes of files show to be wrong; no picture is decoded."""
 
 
 def check_labels(dataset: Checkable) -> None:

@@ -1,8 +1,9 @@
-"""What the pixels of a label picture mean: from stored numbers or colours to classes."""
+"""The classes that the pixels of a label picture stand for: from stored numbers or colours to class numbers."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.text import quoted
 from trunkline.train.data.files import has_colours, outside, read_colours, read_numbers
 from trunkline.train.labels.label_kind import IGNORE
 
 IGNORED = "ignore"
-"""The word for a value that counts for nothing, where no class is called so."""
+"""The name for values that are ignored, unless a class has this name."""
 MOST = 65_535
 """The greatest number that a 16-bit picture can hold."""
 
@@ -26,14 +28,14 @@ _LISTED = 8
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The meaning of every value that a label picture may hold; make one with :func:`class_map`.
+    """The class of every value that a label picture may hold; make one with :func:`class_map`.
 
     Attributes:
         classes: Class names in label order.
-        meaning: Stored value → class number, or 255 for what is ignored. A colour is the number 0xRRGGBB.
+        meaning: Stored value → class number, or 255 for ignored values. A colour is the number 0xRRGGBB.
         colours: Whether values are colours.
-        given: Whether the pipeline file says what values mean, or numbers are classes as they stand.
-        fixed: Whether nothing but these numbers can be meant, as in a published data set.
+        given: Whether the pipeline file maps values to classes; otherwise number k is class k.
+        fixed: Whether a published data set defines the numbers, so that a pipeline file cannot map others.
     """
 
     classes: tuple[str, ...]
@@ -46,7 +48,7 @@ class ClassMap:
         """Return a label picture's values, int32 ``[H, W]``.
 
         Raises:
-            InvalidConfig: It cannot be read, or it is coloured and nothing says what colours mean.
+            InvalidConfig: It cannot be read, or it is coloured and no colour is mapped to a class.
         """
         if self.colours:
             return read_colours(path)
@@ -81,16 +83,18 @@ class ClassMap:
             table[list(self.meaning)] = list(self.meaning.values())
             found = table[stored]
             return found
-        known = np.array(sorted(self.meaning), np.int32)  # a table of all colours would be 32 MiB
+        # By binary search: a table of all 2^24 colours would be 32 MiB.
+        known = np.array(sorted(self.meaning), np.int32)
         numbers = np.array([self.meaning[int(value)] for value in known], np.int16)
         places = np.searchsorted(known, stored).clip(max=len(known) - 1)
         found = np.where(known[places] == stored, numbers[places], np.int16(-1))
         return found
 
     def example(self, stored: Iterable[int], *, colours: bool | None = None) -> str:
-        """Return what a pipeline file could say about these values; classes are named where it is clear which."""
+        """Return a line for the pipeline file that maps these values; class names are filled in if they fit."""
         as_colours = self.colours if colours is None else colours
         values = [int(value) for value in stored]
+        # Names are put to values in order, where it fits: a mask of 0 and 255 with two classes most likely means them.
         if len(values) > len(self.classes):
             values = [value for value in values if self.meaning.get(value) != IGNORE]
         names = self.classes if len(values) == len(self.classes) else ("…",) * len(values)
@@ -110,15 +114,19 @@ class ClassMap:
 
 
 def class_map(classes: Sequence[str], values: Mapping[str, str] | None = None, ignore: Sequence[int] = ()) -> ClassMap:
-    """Return what label pictures mean.
+    """Return the classes that values of label pictures stand for.
 
     Args:
         classes: Class names in label order.
         values: Stored number, ``#RRGGBB`` or ``R,G,B`` → class name, or ``ignore``. Without it number k is class k.
-        ignore: Numbers that count for nothing. 255 is one of them unless ``values`` says otherwise.
+        ignore: Numbers that are ignored. 255 is one of them unless ``values`` maps it to a class.
 
     Raises:
         InvalidConfig: Everything that is wrong, at once.
+
+    >>> masks = class_map(["background", "road"], {"0": "background", "255": "road"})
+    >>> masks.labels(np.array([[0, 255]]), Path("mask.png"))
+    array([[0, 1]], dtype=uint8)
     """
     given = {} if values is None else values
     parsed = {key: _parsed(key) for key in given}
@@ -148,24 +156,27 @@ class _Value:
 
 
 def _parsed(key: str) -> _Value | None:
-    """Return what a key stands for; None if it is neither a number nor a colour."""
+    """Return the value that a key names; None if it is neither a number nor a colour."""
     if found := _HEX.fullmatch(key.strip()):
         return _Value(int(found[1], 16), True)
     if found := _TRIPLE.fullmatch(key):
         red, green, blue = (int(part) for part in found.groups())
-        return _Value((red << 16) | (green << 8) | blue, True) if max(red, green, blue) <= 255 else None
+        if max(red, green, blue) > 255:
+            return None
+        return _Value((red << 16) | (green << 8) | blue, True)
     if _NUMBER.fullmatch(key.strip()) and int(key) <= MOST:
         return _Value(int(key), False)
     return None
 
 
 def _class_problems(classes: Sequence[str], ignore: Sequence[int]) -> list[Problem]:
-    count = len(classes)
-    found = [] if 2 <= count <= IGNORE else [Problem(f"{count} class names, expected 2 to {IGNORE}", "classes")]
-    found += [
-        Problem(f'"{name}" is there twice', "classes") for name in sorted(set(classes)) if classes.count(name) > 1
-    ]
-    return found + [Problem(f"{v}, expected a value 0..{MOST}", "ignore") for v in ignore if not 0 <= v <= MOST]
+    found = []
+    if not 2 <= len(classes) <= IGNORE:  # labels are bytes, and 255 is taken
+        found.append(Problem(f"{len(classes)} class names, expected 2 to {IGNORE}", "classes"))
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
+    found += [Problem(f"{quoted(name)} is there twice", "classes") for name in twice]
+    impossible = [value for value in ignore if not 0 <= value <= MOST]
+    return found + [Problem(f"{value}, expected a value 0..{MOST}", "ignore") for value in impossible]
 
 
 def _value_problems(
@@ -173,15 +184,14 @@ def _value_problems(
 ) -> list[Problem]:
     known = [*classes, IGNORED]
     found = [
-        Problem(f'"{key}" is no value of a pixel', "values", f"expected 0..{MOST}, #RRGGBB or R,G,B")
+        Problem(f"{quoted(key)} is no value of a pixel", "values", f"expected 0..{MOST}, #RRGGBB or R,G,B")
         for key, value in parsed.items()
         if value is None
     ]
-    found += [
-        Problem(f'"{key}" means "{name}"', "values", did_you_mean(name, known) or f"known: {', '.join(known)}")
-        for key, name in given.items()
-        if name not in known
-    ]
+    for key, name in given.items():
+        if name not in known:
+            advice = did_you_mean(name, known) or f"known: {', '.join(known)}"
+            found.append(Problem(f"{quoted(key)} means {quoted(name)}", "values", advice))
     values = [value for value in parsed.values() if value is not None]
     if len({value.is_colour for value in values}) > 1:
         found.append(Problem("numbers and colours are mixed", "values", "write all of one kind"))
@@ -194,12 +204,10 @@ def _ignore_problems(ignore: Sequence[int], given: Mapping[str, str], read: Mapp
     if ignore and any(value.is_colour for value in read.values()):
         advice = f'write such colours into `values`, as "{IGNORED}"'
         return [Problem("numbers are ignored, but `values` holds colours", "ignore", advice)]
-    named = {value.number: key for key, value in read.items()}
-    return [
-        Problem(f'{value} is also in `values`, as "{given[named[value]]}"', "ignore", "take it out of one of the two")
-        for value in ignore
-        if value in named and given[named[value]] != IGNORED
-    ]
+    class_of = {value.number: given[key] for key, value in read.items()}
+    both = [value for value in ignore if class_of.get(value, IGNORED) != IGNORED]
+    advice = "take it out of one of the two"
+    return [Problem(f"{value} is also in `values`, as {quoted(class_of[value])}", "ignore", advice) for value in both]
 
 
 def _class_number(name: str, classes: Sequence[str]) -> int:

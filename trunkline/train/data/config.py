@@ -22,13 +22,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, le=8)]
 
 
-class Table(BaseModel):
-    """A table in which unknown keys are errors."""
+class ConfigTable(BaseModel):
+    """A table of a pipeline file: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AugmentationConfig(Table):
+class AugmentationConfig(ConfigTable):
     """See :class:`trunkline.train.data.augment.Augmentation`."""
 
     scale: tuple[Factor, Factor] = (0.5, 1.5)
@@ -37,16 +37,16 @@ class AugmentationConfig(Table):
     scale_depth: bool = False
 
     def augmentation(self) -> Augmentation:
-        """Return how training samples vary."""
+        """Return the augmentation that the table describes."""
         return Augmentation(**self.model_dump())
 
 
-class DataSetConfig(Table, ABC):
+class DataSetConfig(ConfigTable, ABC):
     """The ``[data]`` table of one kind of data set. Fields of type ``Path`` are relative to the pipeline file.
 
     Attributes:
         kind: The kind's name, as a ``Literal``.
-        on_demand: Tasks whose labels are made when they are asked for; none where labels lie in files.
+        on_demand: Tasks whose labels are made only if a run needs them; none where labels lie in files.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class DataSetConfig(Table, ABC):
 
     @classmethod
     def kind_name(cls) -> str:
-        """Return what users call data sets of this kind."""
+        """Return the name of the kind, as pipeline files write it."""
         name: str = get_args(cls.model_fields["kind"].annotation)[0]
         return name
 
@@ -64,13 +64,13 @@ class DataSetConfig(Table, ABC):
         """Open the parts that train, choose and report.
 
         Raises:
-            InvalidConfig: What it names is not there, or is faulty; all problems at once.
+            InvalidConfig: A file or folder is missing or faulty; all problems at once.
         """
 
     def for_tasks(self, asked: Collection[str]) -> Self:
-        """Return the table of a data set that makes no other labels than those that are asked for.
+        """Return a table whose data set makes the labels of these tasks only.
 
-        It is the same one where labels are not made on demand, or none of these is.
+        It is the same table where labels are not made on demand, or none of these is.
         """
         return self
 

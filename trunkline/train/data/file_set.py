@@ -11,7 +11,7 @@ from trunkline.train.data.class_map import ClassMap
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One sample's files; a label that is not there is absent from ``labels``."""
+    """One sample's files; ``labels`` has no entry for a task whose label is missing."""
 
     image: Path
     labels: Mapping[str, Path]
@@ -26,8 +26,8 @@ class ClassPictures:
 
     Attributes:
         task: The task whose label files they are.
-        meaning: What their pixels mean.
-        learners: The tasks that learn from them, so that a picture of one class is of no use.
+        meaning: The classes that their pixels stand for.
+        learners: The tasks that need pictures of more than one class to learn from.
     """
 
     task: str
@@ -48,7 +48,7 @@ class FileSet:
         entries: The files of each sample, in the order of the samples.
         tasks: The tasks that entries have labels for, though not every entry for every task.
         classes: Its labels that are pictures of classes, if any are.
-        unused: Files that lie beside them and belong to no sample.
+        unused: Files in the same folders that belong to no sample.
     """
 
     root: Path
@@ -58,7 +58,7 @@ class FileSet:
     unused: Sequence[Path] = ()
 
     def name(self, path: Path) -> str:
-        """Return what a file is called wherever the folder lies."""
+        """Return a file's path within the folder, which stays the same where the folder is moved."""
         return path.relative_to(self.root).as_posix()
 
     def part(self, indices: Sequence[int]) -> FileSet:

@@ -1,4 +1,4 @@
-"""Reads pictures and arrays of a data folder; whatever is wrong with one is an error that names the file."""
+"""Read pictures and arrays of a data folder; every error names the file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 from PIL import Image
 
 from trunkline.errors import InvalidConfig, Problem
+from trunkline.text import shape_text
 
 Size = tuple[int, int]
 T = TypeVar("T")
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MAX_PIXELS = 100_000_000
+"""A PNG of some kilobytes may hold a picture of gigabytes."""
+# What damaged files raise, beside OSError: Pillow has SyntaxError for a broken PNG, numpy EOFError for an empty file.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
@@ -67,7 +70,7 @@ def read_colours(path: Path) -> np.ndarray:
 
 
 def has_colours(path: Path) -> bool:
-    """Say from its header whether a picture has several channels, beside one for transparency.
+    """Return, from its header, whether a picture has several channels beside one for transparency.
 
     Raises:
         InvalidConfig: the file cannot be read.
@@ -129,6 +132,7 @@ def _picture_size(path: Path) -> Size:
 
 
 def _array_size(path: Path) -> Size:
+    # Mapped, so that only the header is read; without pickles, since those run code.
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return _plane(array).shape[:2]
 
@@ -158,6 +162,7 @@ def _read_numbers(path: Path) -> np.ndarray:
 
 def _raw_mode(picture: Image.Image) -> str:
     """Return how a file stores its pixels, such as ``L;4`` for grey of four bits."""
+    # Pillow's decoders know it, its picture does not: after reading, the mode is L for any number of bits.
     tile = getattr(picture, "tile", None)
     return str(tile[0][3]) if tile else ""
 
@@ -179,6 +184,7 @@ def _has_colours(path: Path) -> bool:
 def _check_opaque(picture: Image.Image) -> None:
     if "A" not in picture.getbands():
         return
+    # A fully opaque channel is what many editors add; anything else may have been painted with a meaning.
     through = int(np.count_nonzero(np.asarray(picture.getchannel("A")) != 255))
     if through:
         raise ValueError(f"{through} pixels are transparent, and nothing says what that means; save it without alpha")
@@ -192,5 +198,5 @@ def _plane(array: np.ndarray) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim != 2 or array.dtype.kind != "f":
-        raise ValueError(f"{array.dtype} of shape {list(array.shape)}, expected floats of shape [H, W]")
+        raise ValueError(f"{array.dtype} of shape {shape_text(array.shape)}, expected floats of shape [H, W]")
     return array

@@ -1,15 +1,15 @@
-"""What the files of a data set hold: a name for their content, and which values the labels have.
+"""The content of a data set's files: a SHA-256 of each, and the values that label pictures hold.
 
-A run goes on only with the data that it began with. A folder may move and its files may be copied, so their content is
-what counts, all of it: a label that was drawn anew may well have as many bytes as before. Every file is read once;
-later its size, times and inode say whether it has to be read again.
+A run goes on only with the data that it began with. Folders may be moved and files copied, so the content is
+compared, all of it: a corrected label may well have as many bytes as before. Every file is read once; later its size,
+times and inode show whether it must be read again.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,12 @@ _THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one file holds.
+    """The content of one file.
 
     Attributes:
-        sha256: Of all its bytes.
+        sha256: SHA-256 of all its bytes.
         stamp: Size, times and inode: as long as these are the same, so is the content.
-        values: Of a label picture of classes, how many pixels have each stored value.
+        values: For a label picture of classes, how many pixels have each stored value; otherwise None.
     """
 
     sha256: str
@@ -53,11 +53,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What the files of a run's data hold.
+    """The content of all files of a run's data.
 
     Attributes:
         parts: The files by part of the data, such as ``train``.
-        facts: By a file's name.
+        facts: The content of each file, by its name.
     """
 
     parts: Mapping[str, FileSet]
@@ -68,7 +68,7 @@ class Inventory:
         return {part: _digest(files, self.facts) for part, files in self.parts.items()}
 
     def values(self, part: str) -> Counter[int]:
-        """Return how many pixels of the class labels of a part have each stored value; none where it has no such."""
+        """Return how many pixels of a part's class labels have each stored value; empty without class labels."""
         files, total = self.parts[part], Counter[int]()
         if files.classes is None:
             return total
@@ -89,7 +89,7 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
 
     Args:
         parts: The files by part of the data.
-        known: Facts of earlier times, by a file's name.
+        known: Facts of files that were read before, by name.
 
     Raises:
         InvalidConfig: Files cannot be read, or labels hold values without a meaning; all of them at once.
@@ -103,6 +103,7 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
                 wanted[files.name(picture)] = (picture, files.classes.meaning)
     problems: list[Problem] = []
     facts: dict[str, Facts] = {}
+    # Threads: reading, hashing and decoding all let other threads run meanwhile.
     with ThreadPoolExecutor(_THREADS) as pool:
         work = {name: pool.submit(_facts, path, classes, known.get(name)) for name, (path, classes) in wanted.items()}
         for name, future in work.items():
@@ -132,14 +133,19 @@ def _facts(path: Path, classes: ClassMap | None, known: Facts | None) -> Facts:
 
 
 def _still_means_something(known: Facts, classes: ClassMap | None) -> bool:
+    # The file is the same, but `values` in the pipeline file may have changed since.
     return classes is None or (known.values is not None and set(known.values) <= set(classes.meaning))
 
 
 def _stamp(path: Path) -> str:
+    # ctime too: copying and unpacking set a file's mtime back, but no program sets its ctime.
     found = path.stat()
     return f"{found.st_size}/{found.st_mtime_ns}/{found.st_ctime_ns}/{found.st_ino}"
 
 
 def _digest(files: FileSet, facts: Mapping[str, Facts]) -> str:
-    names: Sequence[str] = [files.name(path) for entry in files.entries for path in entry]
-    return hashlib.sha256("".join(f"{name} {facts[name].sha256}\n" for name in names).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for entry in files.entries:
+        for name in map(files.name, entry):
+            digest.update(f"{name} {facts[name].sha256}\n".encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which part of a data set trains, which chooses and which reports: what chooses is not what reports."""
+"""Which samples train, which choose and which report: the samples that choose never report."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ from trunkline.train.data.splits import Subset, cut
 
 
 def roles(there: Sequence[str]) -> dict[str, str]:
-    """Return which of the splits that the data names is which part; nothing where it names none.
+    """Return the split for each part of the data, given the names of the splits that there are.
 
-    What it calls "test" reports, or "val" where there is no "test". "val" chooses where both are there.
+    1. Without any split there are no parts.
+    2. Without a split "test", "val" reports, and none of the splits chooses.
+    3. With a split "test" it reports, and "val" chooses if there is one.
+
+    >>> roles(["train", "val"])
+    {'train': 'train', 'test': 'val'}
     """
+    # Rule 1.
     if not there:
         return {}
+    # Rule 2: many data sets, NYUv2 among them, are published with one list beside that for training.
     if "test" not in there:
         return {"train": "train", "test": "val"}
-    return {name: name for name in ("train", "val", "test") if name in there or name == "train"}
+    # Rule 3. "train" is there even if its folder is not: opening it says what is missing.
+    chooses = {"val": "val"} if "val" in there else {}
+    return {"train": "train", **chooses, "test": "test"}
 
 
 def with_held_out(parts: Mapping[str, DataSet], origin: Mapping[str, str], fraction: float, seed: int) -> DataSets:
-    """Return the parts; where none of them chooses, ``fraction`` of the training samples are held out for that.
+    """Return the parts; where none of them chooses, hold out ``fraction`` of the training samples for that.
 
     Args:
-        parts: "train", "test" and maybe "val".
-        origin: Where each comes from, in words.
-        fraction: 0 holds out nothing.
+        parts: The data by part: "train", "test" and maybe "val".
+        origin: Where each part comes from, in words.
+        fraction: Part of the training samples; 0 holds out none.
         seed: Decides which samples are held out.
 
     Raises:
@@ -42,5 +51,5 @@ def with_held_out(parts: Mapping[str, DataSet], origin: Mapping[str, str], fract
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as people write it."""
+    """Return a fraction as a percentage, such as ``12.5 %``."""
     return f"{100 * fraction:g} %"

@@ -1,4 +1,4 @@
-"""``data.json`` in a run's folder: what the run's data is, so that it goes on only with the data that it began with."""
+"""``data.json`` in a run's folder: the content of its data, so that the run goes on only with the same data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem
+from trunkline.text import escaped
 from trunkline.train.data.base import DataSet, DataSets
 from trunkline.train.data.check import raise_all
 from trunkline.train.data.inventory import Facts, Inventory, take_inventory
@@ -18,7 +19,7 @@ _ADVICE = "put back what the run began with, or use another run folder: its mode
 
 
 def take_stock(data: DataSets, folder: Path) -> Inventory:
-    """Return what the data's files hold, reading only those that have changed since ``folder`` recorded them.
+    """Return the content of the data's files; only files that have changed since the last start are read again.
 
     Raises:
         InvalidConfig: Files cannot be read, labels have values without a meaning, or the run in ``folder`` began with
@@ -34,7 +35,7 @@ def take_stock(data: DataSets, folder: Path) -> Inventory:
 
 
 def record_of(data: DataSets, inventory: Inventory) -> dict[str, Any]:
-    """Return the content of ``data.json``: each part's size, origin and content, and what is known of every file."""
+    """Return the content of ``data.json``: size, origin and SHA-256 of each part, and the facts of every file."""
     digests = inventory.digests()
     parts = {
         name: {**part_json(data, name), "indices": _indices(samples), "sha256": digests.get(name)}
@@ -44,12 +45,12 @@ def record_of(data: DataSets, inventory: Inventory) -> dict[str, Any]:
 
 
 def part_json(data: DataSets, name: str) -> dict[str, Any]:
-    """Return what a part of the data is, as plain JSON content."""
+    """Return name, size and origin of a part of the data, as plain JSON content."""
     return {"split": name, "samples": len(data.parts[name]), "from": data.origin.get(name, "")}
 
 
 def _indices(samples: DataSet) -> list[int] | None:
-    """Return the sample numbers of a part that was cut out of something."""
+    """Return the sample numbers of a part that was cut out of a data set; None for a whole one."""
     return list(samples.indices) if isinstance(samples, Subset) else None
 
 
@@ -63,10 +64,12 @@ def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: M
     found = [(name, "its content has changed since the run began") for name in changed]
     found += [(name, "was not there when the run began") for name in facts if name not in known]
     found += [(name, "the run began with it, and it is no longer used") for name in known if name not in facts]
+    # Each file is as it was, so it is their choice or their order that has changed.
     if not found:
         parts = ", ".join(others)
         found = [("", f"the samples of {parts} are others than the run began with: by other lists, fractions or seed")]
     problems = [Problem(message, str(root / name)) for name, message in found]
+    # One advice for all, under the first: a list of twenty would repeat it twenty times.
     raise_all([Problem(problems[0].message, problems[0].place, _ADVICE), *problems[1:]])
 
 
@@ -77,11 +80,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         record = {"files": dict(content["files"]), "parts": dict(content["parts"])}
+        # Tried here, where the file can be named: later a wrong type would be a traceback.
         for facts in record["files"].values():
             Facts.from_json(facts)
         if any("sha256" not in part for part in record["parts"].values()):
             raise KeyError("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         advice = "remove it: it is made again, from the data as it is now"
-        raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error
+        found = escaped(repr(error))
+        raise InvalidConfig(f"is not what Trunkline writes ({found})", place=str(path), advice=advice) from error
     return record

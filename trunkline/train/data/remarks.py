@@ -1,4 +1,4 @@
-"""What is odd about the data of a run, said before any work begins."""
+"""Labels that a task cannot learn from, and oddities of the data, reported before any work begins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, Problem
+from trunkline.text import quoted
 from trunkline.train.data.class_map import ClassMap
 from trunkline.train.data.file_set import FileSet
 from trunkline.train.data.inventory import Inventory
@@ -20,10 +21,10 @@ _WORDS = {"train": "training", "val": "choosing", "test": "reporting"}
 def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
     """Refuse training labels that a task cannot learn from: there are none, or they hold one class only.
 
-    Most often a mask holds 0 and 255, and 255 is ignored where nothing says what it means.
+    Most often a mask holds 0 and 255, and 255 is ignored because the pipeline file does not map it to a class.
 
     Raises:
-        InvalidConfig: What the labels hold, and what the pipeline file could say about it.
+        InvalidConfig: The values in the labels, with a line for the pipeline file that maps them.
     """
     if not inventory.parts:
         return
@@ -38,7 +39,7 @@ def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
 
 
 def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
-    """Return, in words, classes without a pixel, tasks without a label, images in several parts, and unused files."""
+    """Return sentences on classes without a pixel, tasks without a label, images in several parts, unused files."""
     found = _missing_classes(inventory, tasks) if inventory.parts else []
     for part, files in inventory.parts.items():
         found += [f"no image for {_WORDS[part]} has a {task} label" for task in _without_labels(files, tasks)]
@@ -46,7 +47,9 @@ def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
 
 
 def _without_labels(files: FileSet, tasks: Collection[str]) -> list[str]:
-    there = {task for entry in files.entries for task in entry.labels}
+    there: set[str] = set()
+    for entry in files.entries:
+        there |= set(entry.labels)
     return [task for task in files.tasks if task in tasks and task not in there]
 
 
@@ -57,7 +60,7 @@ def _check_classes(root: Path, class_map: ClassMap, values: Mapping[int, int]) -
         return
     found = "no pixel of a training label counts"
     if present:
-        found = f'the training labels hold one class only, "{present[0]}"'
+        found = f"the training labels hold one class only, {quoted(present[0])}"
     advice = "" if class_map.fixed else f"say what the values mean: {class_map.example(sorted(values))}"
     raise InvalidConfig(found + _ignored(values, class_map.meaning), place=str(root), advice=advice)
 
@@ -72,17 +75,22 @@ def _missing_classes(inventory: Inventory, tasks: Collection[str]) -> list[str]:
     if not every:
         return []
     found = []
-    in_training, anywhere = (_by_class(values, class_map.meaning) for values in (trained, every))
-    nowhere = [name for number, name in enumerate(class_map.classes) if not anywhere[number]]
-    unlearnt = [name for number, name in enumerate(class_map.classes) if anywhere[number] and not in_training[number]]
+    in_training, anywhere = _by_class(trained, class_map.meaning), _by_class(every, class_map.meaning)
+    nowhere, untrained = [], []
+    for number, name in enumerate(class_map.classes):
+        if not anywhere[number]:
+            nowhere.append(name)
+        elif not in_training[number]:
+            untrained.append(name)
     if nowhere:
         found.append(f"no pixel in any label file: {_listing(nowhere)}{_ignored(every, class_map.meaning)}")
-    if unlearnt:
-        found.append(f"no pixel in any training label, but in others: {_listing(unlearnt)}")
+    if untrained:
+        found.append(f"no pixel in any training label, but in others: {_listing(untrained)}")
     return found
 
 
 def _common_images(inventory: Inventory) -> list[str]:
+    # By content: the same photograph often has another name in each part.
     images = {part: inventory.images(part) for part in inventory.parts}
     found = []
     for one, other in combinations(images, 2):
@@ -95,7 +103,10 @@ def _common_images(inventory: Inventory) -> list[str]:
 
 
 def _unused_files(inventory: Inventory) -> list[str]:
-    unused = {files.name(path) for files in inventory.parts.values() for path in files.unused}
+    # Parts that were cut out of one folder all have the same files beside them.
+    unused: set[str] = set()
+    for files in inventory.parts.values():
+        unused |= {files.name(path) for path in files.unused}
     by_folder: dict[str, list[str]] = {}
     for name in sorted(unused):
         folder, _, file = name.rpartition("/")
@@ -111,7 +122,7 @@ def _by_class(values: Mapping[int, int], meaning: Mapping[int, int]) -> Counter[
 
 
 def _ignored(values: Mapping[int, int], meaning: Mapping[int, int]) -> str:
-    """Return, as the rest of a sentence, which values are ignored and how much of the labels that is."""
+    """Return the end of a sentence: which values are ignored, and what share of all pixels has them."""
     total = sum(values.values())
     ignored = [value for value, count in values.items() if meaning[value] == IGNORE and count]
     if not ignored:

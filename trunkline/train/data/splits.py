@@ -1,4 +1,4 @@
-"""Cuts samples in two, to hold some out: what is chosen by the samples that are reported is reported too well."""
+"""Cut samples in two, to hold some out. Choosing by the samples that are reported would report too good a number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from trunkline.train.data.base import DataSet, Sample, TaskInfo, random_generato
 from trunkline.train.data.file_set import FileSet
 
 Key = Literal["val_fraction", "test_fraction"]
+# Streams of their own: the same seed must not hold out the same samples twice.
 _STREAMS: Mapping[Key, int] = {"val_fraction": 7_002, "test_fraction": 7_003}
 
 
@@ -18,12 +19,16 @@ def cut(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, .
 
     Args:
         length: Number of samples.
-        seed: With the key, decides which.
-        fraction: Above 0 and below 1.
-        key: What the parts are for, as the pipeline file calls it.
+        seed: With the key, decides which samples are drawn.
+        fraction: Part of the samples to draw, above 0 and below 1.
+        key: The key of the pipeline file that gives the fraction.
 
     Raises:
         InvalidConfig: the fraction leaves a part empty.
+
+    >>> others, drawn = cut(10, seed=0, fraction=0.2, key="val_fraction")
+    >>> len(others), len(drawn)
+    (8, 2)
     """
     if not 0 < fraction < 1:
         raise InvalidConfig(f"a part of the data is {fraction}, expected a number between 0 and 1", place=key)
@@ -38,8 +43,8 @@ class Subset:
     """Some samples of a data set, as a data set of its own.
 
     Args:
-        dataset: The whole.
-        indices: Sample numbers in it.
+        dataset: The whole data set.
+        indices: The numbers, in the whole data set, of the samples in the part.
     """
 
     def __init__(self, dataset: DataSet, indices: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
-"""Parts of the training samples, as phases name them: a stretch of the samples in an order of their own.
+"""The part of the training samples that a turn reads: a stretch of all samples in a random order.
 
-A policy that were trained on the samples its weights have seen would prefer whatever over-fits them, so searches train
-the two on disjoint parts (AdaShare and AutoMTL keep ``train1`` and ``train2``, 80 % and 20 %).
+A policy trained on the samples that its weights have seen would prefer whatever over-fits them, so searches train the
+two on disjoint parts (AdaShare and AutoMTL keep ``train1`` and ``train2``, 80 % and 20 %).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def batches_of(dataset: DataSet, part: Part, *, batch_size: int, seed: int, augm
     if len(dataset) < 2:
         text = f"{len(dataset)} training sample(s) cannot be cut in two parts, at least 2 are needed"
         raise InvalidConfig(text, place="policy_fraction")
+    # MTL-NAS halves the samples again in every epoch; AdaShare, AutoMTL and BMTAS once.
     if part.remix:
         return _Remixed(dataset, part, batch_size, seed, augment)
     return Batches(dataset, sorted(samples_of(len(dataset), part, seed)), batch_size, seed, augment)

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.recipe import Part
+from trunkline.text import quoted
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.batches import Batch, Batches, in_order
 from trunkline.train.data.training_parts import batches_of
@@ -29,7 +30,7 @@ class SplitData:
     """What a runner reads.
 
     Attributes:
-        training: Gives endless batches of a part of the training samples; raises InvalidConfig.
+        training: Returns the endless batches of a part of the training samples; raises InvalidConfig.
         validation: By name of split, a function that returns every sample once, not augmented.
     """
 
@@ -40,7 +41,7 @@ class SplitData:
         """Return the batches of a part of the training samples.
 
         Raises:
-            InvalidConfig: There are too few samples to take it of.
+            InvalidConfig: There are too few samples to cut a part out of them.
         """
         return self.training(part)
 
@@ -48,7 +49,7 @@ class SplitData:
         """Return the batches of validation split ``name``; raises InvalidConfig."""
         if name not in self.validation:
             advice = did_you_mean(name, self.validation) or f"there is: {', '.join(self.validation)}"
-            raise InvalidConfig(f'there is no validation split "{name}"', place="split", advice=advice)
+            raise InvalidConfig(f"there is no validation split {quoted(name)}", place="split", advice=advice)
         return self.validation[name]()
 
 
@@ -62,6 +63,7 @@ def split_data(datasets: DataSets, *, batch_size: int, seed: int, augment: bool 
         augment: Whether training samples are augmented.
     """
 
+    # Asked for at every step: the order of a part's samples is drawn once, not once a batch.
     @cache
     def training(part: Part) -> Batches:
         return batches_of(datasets.train, part, batch_size=batch_size, seed=seed, augment=augment)
@@ -83,6 +85,7 @@ class PrefetchedBatches(Iterator[Batch]):
         self._data = data
         self._wanted = iter(wanted)
         self._ahead = ahead
+        # A thread, not a process: decoding in Pillow and arithmetic in numpy let other threads run meanwhile.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trunkline-batches")
         self._pending: deque[Future[Batch]] = deque()
 
@@ -103,4 +106,5 @@ class PrefetchedBatches(Iterator[Batch]):
             self._pending.append(self._pool.submit(self._data.source(part).batch, number))
         if not self._pending:
             raise StopIteration
+        # What went wrong with a sample is raised here, at the step that reads it, and not in the thread.
         return self._pending.popleft().result()

@@ -1,4 +1,4 @@
-"""Saves where a run stands and takes it up again: between the runner's objects and a run folder's checkpoints."""
+"""Saves a phase as a checkpoint in the run folder, and resumes it from the newest good one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Size, Tensor
 
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.recipe import Phase
+from trunkline.text import quoted, shape_text
 from trunkline.train.loop.non_finite import require_finite_state
-from trunkline.train.loop.optimisers import TurnOptimiser
+from trunkline.train.loop.optimisers import TurnOptimiser, merge_states, state_of
 from trunkline.train.loop.phase_state import PhaseState, require_same_run
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.run_folder.checkpoint_file import Checkpoint
@@ -20,14 +21,14 @@ from trunkline.train.run_folder.run_folder import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Checkpointer:
-    """Keeps one phase of one run.
+    """Saves and resumes one phase of one run.
 
     Attributes:
         model: Read by :meth:`save`, set by :meth:`resume`.
-        optimisers: Read by :meth:`save`, set by :meth:`resume`; by turn.
-        phase: Whose checkpoints these are.
-        seed: Of the run.
-        folder: Of the run.
+        optimisers: By turn; read by :meth:`save`, set by :meth:`resume`.
+        phase: The phase; its name and settings go into every checkpoint.
+        seed: The run's seed; a checkpoint of another one is refused.
+        folder: The run folder, which holds the checkpoints and the log.
     """
 
     model: Trainable
@@ -43,21 +44,20 @@ class Checkpointer:
             WorkFailed: The state holds a number that is not finite, or the disk is full; nothing old is lost.
         """
         model = self.model.state_dict()
-        optimisers = {
-            f"{turn}/{key}": value
-            for turn, optimiser in self.optimisers.items()
-            for key, value in optimiser.state().items()
-        }
+        optimisers = merge_states({turn: optimiser.state() for turn, optimiser in self.optimisers.items()})
         place = f'phase "{self.phase.name}", step {state.step}'
+        # With a NaN in it, the newest checkpoint would be one that no run can use, and older ones would be pruned.
         require_finite_state(model, place)
         require_finite_state(optimisers, place)
+        # The log goes first: a checkpoint must not count an evaluation whose record a crash can still lose.
         self.folder.log.sync()
         checkpoint = Checkpoint(model, optimisers, state.to_state(self.phase, self.seed))
+        # The best step of every component stays, however old: its weights are what the training will end with.
         best = {best.step for best in state.best.values()}
         return self.folder.checkpoints.save(self.phase.name, state.step, checkpoint, keep=self.phase.keep, best=best)
 
     def resume(self) -> PhaseState:
-        """Set model and optimisers to the newest good checkpoint, if there is one, and return where the phase stands.
+        """Set model and optimisers to the newest good checkpoint, if there is one; return how far the phase has come.
 
         Log records of later steps are dropped, as these will be made again.
 
@@ -75,9 +75,7 @@ class Checkpointer:
         require_same_run(checkpoint.state, self.phase, self.seed, str(path))
         load_model(self.model, checkpoint.model, str(path))
         for turn, optimiser in self.optimisers.items():
-            prefix = f"{turn}/"
-            own = {key.removeprefix(prefix): v for key, v in checkpoint.optimisers.items() if key.startswith(prefix)}
-            optimiser.load(own)
+            optimiser.load(state_of(checkpoint.optimisers, turn))
         return PhaseState.from_state(checkpoint.state)
 
 
@@ -87,28 +85,23 @@ def load_model(model: Trainable, weights: Mapping[str, Tensor], place: str) -> N
     Args:
         model: Changed in place.
         weights: ``Checkpoint.model``.
-        place: Of the checkpoint, for the message.
+        place: The checkpoint's path, for the message.
 
     Raises:
         InvalidConfig: It is another model's checkpoint; the model is as it was.
     """
-    own = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: list(tensor.shape) for name, tensor in weights.items()}
-    differing = [name for name in sorted({*own, *found}) if own.get(name) != found.get(name)]
-    if differing:
-        advice = "use the model that the run began with, or another run folder"
-        raise InvalidConfig(
-            [
-                Problem(
-                    f'"{name}" is {_shape(found, name)} in the checkpoint, {_shape(own, name)} in the model',
-                    place,
-                    advice,
-                )
-                for name in differing
-            ]
-        )
+    own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    # All at once, before anything is set: torch's own check would leave the model half loaded.
+    problems = []
+    for name in sorted({*own, *found}):
+        if own.get(name) != found.get(name):
+            message = f"{quoted(name)} is {_shape(found, name)} in the checkpoint, {_shape(own, name)} in the model"
+            problems.append(Problem(message, place, "use the model that the run began with, or another run folder"))
+    if problems:
+        raise InvalidConfig(problems)
     model.load_state_dict(weights)
 
 
-def _shape(shapes: Mapping[str, list[int]], name: str) -> str:
-    return f"of shape {shapes[name]}" if name in shapes else "absent"
+def _shape(shapes: Mapping[str, Size], name: str) -> str:
+    return f"of shape {shape_text(shapes[name])}" if name in shapes else "absent"

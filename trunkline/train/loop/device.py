@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from trunkline.errors import InvalidConfig, WorkFailed
+from trunkline.text import quoted
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -20,6 +21,9 @@ class Compute:
     Attributes:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``bfloat16`` runs the model under autocast; weights, losses and optimisers stay float32.
+
+    >>> Compute("cpu", "bfloat16").resolve()
+    device(type='cpu')
     """
 
     device: str = "cpu"
@@ -34,11 +38,12 @@ class Compute:
         """
         if self.precision not in get_args(Precision):
             raise InvalidConfig(
-                f'precision "{self.precision}" is not one of {", ".join(get_args(Precision))}', place="precision"
+                f"precision {quoted(self.precision)} is not one of {', '.join(get_args(Precision))}", place="precision"
             )
         name, _, number = self.device.partition(":")
         if name not in ("cpu", "cuda") or (number and not number.isdecimal()):
-            raise InvalidConfig(f'device "{self.device}" is neither "cpu" nor "cuda" nor "cuda:N"', place="device")
+            message = f'device {quoted(self.device)} is neither "cpu" nor "cuda" nor "cuda:N"'
+            raise InvalidConfig(message, place="device")
         if name == "cuda":
             _check_cuda(int(number or 0))
         return torch.device(self.device)
@@ -47,10 +52,12 @@ class Compute:
         """Return the context in which the model runs."""
         if self.precision == "float32":
             return nullcontext()
+        # bfloat16 has float32's range of exponents, so that gradients need no loss scaling as in float16.
         return torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16)
 
 
 def _check_cuda(number: int) -> None:
+    # torch.device("cuda:7") itself looks at nothing; the first tensor on it would fail, in the middle of the work.
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if number < count:
         return

@@ -9,6 +9,7 @@ import torch
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.spinning import spin_only_when_quiet
+from trunkline.text import quoted
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.trainable import Trainable
@@ -19,7 +20,7 @@ Metrics = dict[str, dict[str, float]]
 
 RELATIVE = "relative"
 
-_LEAST = 1e-6
+_SMALLEST_METRIC = 1e-6
 """Metrics below count as this: one that is still 0 must be the worst there is, but not outweigh all others."""
 
 
@@ -33,7 +34,7 @@ def evaluate(
 
     Args:
         model: On the device of ``compute``.
-        tasks: What to judge.
+        tasks: The tasks whose metrics are wanted.
         batches: Every sample once.
         compute: Device and precision; the CPU in float32 by default.
     """
@@ -48,6 +49,7 @@ def evaluate(
                 moved = batch.to(device)
                 with compute.autocast():
                     outputs = model(moved.image, names)
+                # Outside autocast, in float32: sums over millions of pixels would lose their end in bfloat16.
                 for name in names:
                     metrics[name].update(outputs[name].float(), moved.labels[name])
     finally:
@@ -56,11 +58,15 @@ def evaluate(
 
 
 def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metrics:
-    """Return metrics as they were before they were written as JSON, which has no NaN."""
-    return {
-        task: {name: math.nan if value is None else value for name, value in values.items()}
-        for task, values in content.items()
-    }
+    """Return metrics as they were before they were written as JSON, which has no NaN.
+
+    >>> metrics_from_json({"depth": {"rmse": None}})
+    {'depth': {'rmse': nan}}
+    """
+    metrics: Metrics = {}
+    for task, values in content.items():
+        metrics[task] = {name: math.nan if value is None else value for name, value in values.items()}
+    return metrics
 
 
 class BestMetric:
@@ -71,22 +77,30 @@ class BestMetric:
     can be ranked by that mean, without a baseline to compare with.
 
     Args:
-        best_by: ``TASK.METRIC``, for the component of that task; or ``relative``. What ``TASK.METRIC`` says nothing of
+        best_by: ``TASK.METRIC``, which decides for the component of that task; or ``relative``. Every other component
             goes by its own relative performance, as it would if it were trained alone.
-        tasks: Of the run.
+        tasks: The tasks of the run.
 
     Raises:
         InvalidConfig: No such task or metric.
+
+    >>> from trunkline.train.tasks.registry import make_task
+    >>> best = BestMetric("depth.rmse", [make_task("depth", "depth", 1)])
+    >>> best.score({"depth": {"rmse": 0.5}}, ["depth"])
+    -0.5
     """
 
     def __init__(self, best_by: str, tasks: Sequence[Task]) -> None:
         self.best_by = best_by
-        self._directions = {f"{t.name}.{m}": up for t in tasks for m, up in _all_directions(t).items()}
+        self._directions: dict[str, bool] = {}
+        for task in tasks:
+            directions = {**task.higher_is_better, **task.informative}
+            self._directions |= {f"{task.name}.{metric}": higher for metric, higher in directions.items()}
         self._counting = {task.name: task.higher_is_better for task in tasks}
         if best_by != RELATIVE and best_by not in self._directions:
             known = [RELATIVE, *self._directions]
             raise InvalidConfig(
-                f'there is no metric "{best_by}"',
+                f"there is no metric {quoted(best_by)}",
                 place="best_by",
                 advice=did_you_mean(best_by, known) or f"known: {', '.join(known)}",
             )
@@ -100,15 +114,15 @@ class BestMetric:
         return value if self._directions[self.best_by] else -value
 
     def _relative(self, metrics: Metrics, task: str) -> float:
-        counting = [(metrics[task].get(name, math.nan), up) for name, up in self._counting[task].items()]
-        return _mean([math.log(max(value, _LEAST)) * (1 if up else -1) for value, up in counting])
+        terms = []
+        for name, higher_is_better in self._counting[task].items():
+            # max() keeps a NaN that comes first, and the mean leaves it out.
+            logarithm = math.log(max(metrics[task].get(name, math.nan), _SMALLEST_METRIC))
+            terms.append(logarithm if higher_is_better else -logarithm)
+        return _mean(terms)
 
 
 def _mean(values: Sequence[float]) -> float:
     """Return the mean of the values that exist; NaN where none does."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
-
-
-def _all_directions(task: Task) -> dict[str, bool]:
-    return {**task.higher_is_better, **task.informative}

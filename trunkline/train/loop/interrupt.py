@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):  # no Exception: `except Exception` in a library must not swallow it
     """The user, or the system, asked the run to end.
 
     Attributes:
@@ -18,6 +18,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, signal_number: int, checkpoint: Path | None = None) -> None:
+        # What a shell reports of a program that a signal has ended.
         self.exit_code = 128 + signal_number
         self.checkpoint = checkpoint
         where = f"; checkpoint: {checkpoint}" if checkpoint else "; earlier checkpoints are good"

@@ -36,7 +36,7 @@ def keep_best(twin: Twin, outcome: Outcome) -> Kept:
 
     Args:
         twin: With the weights of the last step; changed in place.
-        outcome: Of its training.
+        outcome: What its training came to.
 
     Raises:
         CorruptCheckpoint: A best checkpoint is not what was written.
@@ -50,6 +50,7 @@ def keep_best(twin: Twin, outcome: Outcome) -> Kept:
             continue
         best = read_checkpoint(path)
         own = {name: tensor for name, tensor in best.model.items() if name in component.weights}
+        # Not strict: the other components' weights are those of other checkpoints.
         twin.load_weights(own, strict=False)
         state = PhaseState.from_state(best.state)
         for task in component.tasks:

@@ -1,4 +1,4 @@
-"""Numbers that are not numbers: where the first one is, in words a user can act on."""
+"""NaNs and infinities: which tensor holds the first one, and what the user can do about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trunkline.errors import WorkFailed
 def first_non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
     """Return name, index and value of the first NaN or infinity in the first tensor that has one, else None."""
     for name, tensor in tensors:
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point():  # integers, such as class labels, are always finite
             continue
         bad = ~torch.isfinite(tensor.detach())
         if bool(bad.any()):
@@ -23,7 +23,13 @@ def first_non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
 
 
 def non_finite(what: str, where: str, suspects: Iterable[tuple[str, Tensor]]) -> WorkFailed:
-    """Say that ``what`` is not finite and where the first such value is among the suspects, in causal order."""
+    """Return the error for ``what`` that is not finite, with the first such value among its causes.
+
+    Args:
+        what: The loss, term or norm that is not finite.
+        where: Phase, turn and step.
+        suspects: Tensors by name, causes before their effects.
+    """
     found = first_non_finite(suspects)
     origin = f"the first non-finite value is in {found}" if found else "every tensor it was computed from is finite"
     return WorkFailed(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trunkline.errors import CorruptCheckpoint
 from trunkline.recipe import Optimiser, Turn
+from trunkline.text import quoted, shape_text
 from trunkline.train.loop.trainable import Trainable, parameter_group
 from trunkline.twins.components import Component
 
@@ -27,10 +28,12 @@ class NamedOptimiser:
         self, settings: Optimiser, parameters: Mapping[str, nn.Parameter], users: Mapping[str, int] | None = None
     ) -> None:
         self.parameters = dict(parameters)
-        counts = {name: (users or {}).get(name, 1) for name in self.parameters}
-        self._users = sorted(set(counts.values())) or [1]
-        groups = [[p for name, p in self.parameters.items() if counts[name] == number] for number in self._users]
-        self.torch = _make(settings, groups)
+        by_users: dict[int, list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            by_users.setdefault((users or {}).get(name, 1), []).append(parameter)
+        # torch has one rate a group. It refuses an optimiser of no group, but not one of an empty group.
+        self._users = sorted(by_users) or [1]
+        self.torch = _make(settings, [by_users.get(number, []) for number in self._users])
 
     def zero_grad(self) -> None:
         """Forget all gradients: None, not zeros, so that what no loss reaches does not move."""
@@ -48,12 +51,11 @@ class NamedOptimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Return the state as ``slot/parameter`` → tensor; a parameter that never moved has none."""
-        return {
-            f"{slot}/{name}": value
-            for name, parameter in self.parameters.items()
-            for slot, value in self.torch.state.get(parameter, {}).items()
-            if isinstance(value, Tensor)
-        }
+        state: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            slots = self.torch.state.get(parameter, {})
+            state |= {f"{slot}/{name}": value for slot, value in slots.items() if isinstance(value, Tensor)}
+        return state
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Set the state to what :meth:`state` returned.
@@ -61,13 +63,17 @@ class NamedOptimiser:
         Raises:
             CorruptCheckpoint: A parameter is unknown, or a shape differs.
         """
+        # torch's own load_state_dict goes by the position of a parameter; by name, it is found wherever it is.
         self.torch.state.clear()
         for key, value in state.items():
             slot, _, name = key.partition("/")
             parameter = self.parameters.get(name)
-            if parameter is None or (slot != "step" and value.shape != parameter.shape):
-                raise CorruptCheckpoint(f'optimiser state "{key}" of shape {list(value.shape)} fits no parameter')
-            self.torch.state[parameter][slot] = value.clone() if slot == "step" else _like(parameter, value)
+            # Adam counts its steps in a scalar of its own, which torch keeps on the CPU.
+            is_counter = slot == "step"
+            if parameter is None or (not is_counter and value.shape != parameter.shape):
+                found = f"optimiser state {quoted(key)} of shape {shape_text(value.shape)}"
+                raise CorruptCheckpoint(f"{found} fits no parameter")
+            self.torch.state[parameter][slot] = value.clone() if is_counter else _like(parameter, value)
 
 
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
@@ -79,6 +85,7 @@ def _make(settings: Optimiser, groups: Sequence[list[nn.Parameter]]) -> torch.op
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     parameters = [{"params": group} for group in groups]
     if settings.kind == "adam":
+        # Not AdamW: the papers' code decays inside the gradient.
         return torch.optim.Adam(parameters, betas=settings.betas, **common)
     return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
 
@@ -87,20 +94,20 @@ class TurnOptimiser:
     """The optimisers of a turn's moves, as one.
 
     Args:
-        turn: Whose moves they are.
-        model: With the groups that the turn moves.
-        components: Of the model; one component where none are given.
+        turn: The turn that makes the moves.
+        model: A model that has the groups that the turn moves.
+        components: The model's components; one component where none are given.
     """
 
     def __init__(self, turn: Turn, model: Trainable, components: Sequence[Component] = ()) -> None:
         users = {name: len(tasks) for name, tasks in model.users().items()}
-        self.moves = {
-            move.group: NamedOptimiser(
-                move.optimiser, parameter_group(model, move.group), users if move.per_user else None
-            )
-            for move in turn.moves
-        }
-        self.parameters = {name: p for move in self.moves.values() for name, p in move.parameters.items()}
+        self.moves: dict[str, NamedOptimiser] = {}
+        for move in turn.moves:
+            parameters = parameter_group(model, move.group)
+            self.moves[move.group] = NamedOptimiser(move.optimiser, parameters, users if move.per_user else None)
+        self.parameters: dict[str, nn.Parameter] = {}
+        for optimiser in self.moves.values():
+            self.parameters |= optimiser.parameters
         self.parts = _parts(self.parameters, components)
         """The parameters of each component."""
 
@@ -125,17 +132,32 @@ class TurnOptimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Return the state of all optimisers, by group and name."""
-        states = ((group, move.state()) for group, move in self.moves.items())
-        return {f"{group}/{key}": tensor for group, state in states for key, tensor in state.items()}
+        return merge_states({group: move.state() for group, move in self.moves.items()})
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Set the state to what :meth:`state` returned; raises CorruptCheckpoint."""
         for group, move in self.moves.items():
-            prefix = f"{group}/"
-            move.load({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+            move.load(state_of(state, group))
+
+
+def merge_states(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return several states as one, ``name/key`` → tensor."""
+    together: dict[str, Tensor] = {}
+    for name, state in states.items():
+        together |= {f"{name}/{key}": tensor for key, tensor in state.items()}
+    return together
+
+
+def state_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return what :func:`merge_states` put under ``name``."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
 def _parts(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
     if len(components) < 2:
         return [list(parameters.values())]
-    return [[p for name, p in parameters.items() if name in component.weights] for component in components]
+    parts = []
+    for component in components:
+        parts.append([parameter for name, parameter in parameters.items() if name in component.weights])
+    return parts

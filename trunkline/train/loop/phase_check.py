@@ -1,4 +1,4 @@
-"""Whether a phase fits a model, its tasks and its data: asked once, before any work, and answered in full."""
+"""Check a phase against the model, its tasks and its data, before any work; all problems are found at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.recipe import Phase
+from trunkline.text import quoted
 from trunkline.train.loop.batch_feed import SplitData
 from trunkline.train.loop.evaluate import BestMetric
 from trunkline.train.loop.trainable import Trainable, parameter_group
@@ -16,7 +17,7 @@ from trunkline.train.tasks.base import Task
 
 
 def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase: Phase) -> BestMetric | None:
-    """Return the judge of the phase's evaluations, None where it does not ask for the best checkpoint.
+    """Return what scores the phase's evaluations, None where it does not ask for the best checkpoint.
 
     Raises:
         InvalidConfig: Tasks, parameter groups, modes, terms, splits or metrics that are not there, all of them at once.
@@ -35,6 +36,7 @@ def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase:
         try:
             check()
         except InvalidConfig as error:
+            # Turns often move the same group, and would report it twice.
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:
         raise InvalidConfig(problems)
@@ -42,7 +44,7 @@ def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase:
 
 
 def _check_terms(model: Trainable, tasks: Sequence[Task], phase: Phase) -> None:
-    """Ask for every turn's terms once, in its first step's mode: otherwise a late turn's would fail after hours."""
+    """Compute every turn's terms once, in its first step's mode: a late turn's would fail after hours."""
     losses = {task.name: torch.zeros(()) for task in tasks}
     step = 0
     for turn in phase.turns:
@@ -56,7 +58,7 @@ def _check_terms(model: Trainable, tasks: Sequence[Task], phase: Phase) -> None:
 def _check_loss_weights(tasks: Sequence[Task], phase: Phase) -> None:
     names = [task.name for task in tasks]
     problems = [
-        Problem(f'there is no task "{name}"', f"loss_weights.{name}", did_you_mean(name, names))
+        Problem(f"there is no task {quoted(name)}", f"loss_weights.{name}", did_you_mean(name, names))
         for name in phase.loss_weights
         if name not in names
     ]
@@ -79,5 +81,5 @@ def _check_tasks(model: Trainable, tasks: Sequence[Task]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InvalidConfig(
-            [Problem(f'the model has no output "{name}"', "tasks", did_you_mean(name, known)) for name in unknown]
+            [Problem(f"the model has no output {quoted(name)}", "tasks", did_you_mean(name, known)) for name in unknown]
         )

@@ -1,4 +1,4 @@
-"""How far a phase has come: what a checkpoint's ``state.json`` says, and whether a run may go on from it."""
+"""How far a phase has come: the content of a checkpoint's ``state.json``, and whether a run may go on from it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.recipe import Phase
+from trunkline.text import escaped
 from trunkline.train.loop.evaluate import Metrics, metrics_from_json
 
 _WITHOUT_EFFECT = {"log_every", "checkpoint_every", "keep"}
@@ -29,13 +30,13 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class PhaseState:
-    """Where a phase stands.
+    """How far a phase has come.
 
     Attributes:
         step: Steps completed.
         evaluated: Steps completed at the last evaluation; 0 for none yet.
-        metrics: Of the last evaluation.
-        best: By component; empty where nothing is compared.
+        metrics: The metrics of the last evaluation.
+        best: The best evaluation by component; empty where nothing is compared.
     """
 
     step: int = 0
@@ -71,15 +72,20 @@ def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: s
         InvalidConfig: Every setting that differs.
     """
     free = set(_WITHOUT_EFFECT)
+    # With a schedule over all steps (`poly`, `cosine`), the steps done so far would have had other rates.
     if not phase.needs_total and state["step"] <= phase.steps:
         free.add("steps")
-    old, new = {**state["settings"], "seed": state["seed"]}, {**phase.model_dump(mode="json"), "seed": seed}
-    differing = [key for key in sorted({*old, *new} - free) if old.get(key) != new.get(key)]
-    if differing:
-        advice = f"set it back, or use another run folder (checkpoint: {place})"
-        raise InvalidConfig(
-            [
-                Problem(f"is {new.get(key)!r}, but the run began with {old.get(key)!r}", f"{phase.name}.{key}", advice)
-                for key in differing
-            ]
-        )
+    old = {**state["settings"], "seed": state["seed"]}
+    new = {**phase.model_dump(mode="json"), "seed": seed}
+    advice = f"set it back, or use another run folder (checkpoint: {place})"
+    problems = [
+        Problem(f"is {_shown(new, key)}, but the run began with {_shown(old, key)}", f"{phase.name}.{key}", advice)
+        for key in sorted({*old, *new} - free)
+        if old.get(key) != new.get(key)
+    ]
+    if problems:
+        raise InvalidConfig(problems)
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return escaped(repr(settings.get(key)))

@@ -38,12 +38,12 @@ from trunkline.train.tasks.base import Task
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a phase came to.
+    """The result of a phase.
 
     Attributes:
-        phase: Name.
+        phase: Name of the phase.
         steps: Steps completed.
-        metrics: Of the last evaluation, by task and metric; empty where there was none.
+        metrics: The last evaluation, by task and metric; empty where there was none.
         checkpoint: The state at the end, which the model is left in.
         best: By task, the best checkpoint of its component; empty where the phase does not say what is best.
         resumed_from: Steps that earlier sessions had completed.
@@ -62,13 +62,13 @@ class Runner:
 
     Args:
         model: Changed in place; its weights are the phase's start, unless there is a checkpoint of the phase.
-        tasks: What is trained and judged; in this order where a phase steps task by task.
+        tasks: The tasks that are trained and evaluated; in this order where a phase steps task by task.
         data: The samples that the phase reads.
-        phase: What to do.
+        phase: Steps, turns, learning rates and evaluations.
         folder: Where checkpoints and metrics go.
         seed: With the phase's name and the step, decides everything random.
         compute: Device and precision.
-        progress: Told of every step.
+        progress: Receives a report of every step and evaluation.
 
     Raises:
         InvalidConfig: The phase does not fit the model, the data or the tasks; everything that does not, at once.
@@ -92,7 +92,7 @@ class Runner:
         self.compute = compute or Compute()
         self.progress = progress or Silence()
         self._device = self.compute.resolve()
-        self._judge = check_phase(model, self.tasks, data, phase)
+        self._best_metric = check_phase(model, self.tasks, data, phase)
         self._stepper = Stepper(model, self.tasks, self.compute, phase.clip_norm, phase.loss_weights)
         self._rate = Rate()
 
@@ -107,16 +107,18 @@ class Runner:
             InvalidConfig: The last checkpoint is of a run with other settings.
         """
         self._interruption = Interruption()
+        # Optimisers come after the move: `to` may put other tensors in the place of those they would hold.
         self.model.to(self._device)
         self._groups, self._components = self.model.groups(), self.model.components()
         self._optimisers = self._make_optimisers()
-        self._keeper = Checkpointer(self.model, self._optimisers, self.phase, self.seed, self.folder)
+        self._checkpointer = Checkpointer(self.model, self._optimisers, self.phase, self.seed, self.folder)
         with self._interruption, self.progress, _left_as_found(self._groups):
             return self._run()
 
     def _run(self) -> Outcome:
-        state = self._keeper.resume()
+        state = self._checkpointer.resume()
         resumed_from = state.step
+        # At the start only: a resumed phase goes on with the statistics of its checkpoint.
         if self.phase.reset_statistics and not state.step:
             self.model.reset_statistics()
         self.model.train(True)
@@ -144,6 +146,7 @@ class Runner:
         turn, moment, rates = phase.turn_at(step), phase.moment(step), phase.rates(step)
         optimiser = self._optimisers[turn.name]
         self._let_learn(optimiser)
+        # BMTAS drops momentum and moments whenever it changes between weights and architecture.
         if turn.fresh and moment.within == 0:
             optimiser.forget()
         torch.manual_seed(_step_seed(self.seed, phase.name, step))
@@ -161,7 +164,7 @@ class Runner:
         return replace(state, step=step + 1)
 
     def _let_learn(self, optimiser: TurnOptimiser) -> None:
-        """Let gradients flow to what a turn moves only: all else is constant in this step."""
+        """Make all but the parameters that a turn moves constant in this step: autograd then skips their gradients."""
         for parameters in self._groups.values():
             for name, parameter in parameters.items():
                 parameter.requires_grad_(name in optimiser.parameters)
@@ -179,6 +182,7 @@ class Runner:
         batches = self.data.evaluation(self.phase.eval_split)
         metrics = evaluate(self.model, self.tasks, self._until_interrupted(batches), self.compute)
         self._rate.restart()
+        # Metrics over some of the samples could win against those over all of them.
         if self._interruption.signal_number is not None:
             return state
         self.progress.evaluation(self.phase.name, state.step, metrics)
@@ -187,12 +191,13 @@ class Runner:
         return self._compared(replace(state, evaluated=state.step, metrics=metrics))
 
     def _compared(self, state: PhaseState) -> PhaseState:
-        if self._judge is None:
+        if self._best_metric is None:
             return state
         best = dict(state.best)
         for component in self._components:
-            score = self._judge.score(state.metrics, component.tasks)
+            score = self._best_metric.score(state.metrics, component.tasks)
             before = best.get(component.name)
+            # 1. A score that is no number wins nothing. 2. Of equal scores the earliest stays.
             if math.isfinite(score) and (before is None or score > before.score):
                 best[component.name] = Best(state.step, score)
         return replace(state, best=best)
@@ -205,7 +210,7 @@ class Runner:
 
     def _save(self, state: PhaseState) -> None:
         """Write a checkpoint, and end the run if that was asked for."""
-        path = self._keeper.save(state)
+        path = self._checkpointer.save(state)
         self._rate.restart()
         if self._interruption.signal_number is not None:
             raise Interrupted(self._interruption.signal_number, path)
@@ -219,19 +224,20 @@ class Runner:
 
     def _outcome(self, state: PhaseState, resumed_from: int) -> Outcome:
         checkpoints, name = self.folder.checkpoints, self.phase.name
-        best = {
-            task: checkpoints.path(name, state.best[component.name].step)
-            for component in self._components
-            for task in component.tasks
-            if component.name in state.best
-        }
+        best: dict[str, Path] = {}
+        for component in self._components:
+            if component.name in state.best:
+                path = checkpoints.path(name, state.best[component.name].step)
+                best |= dict.fromkeys(component.tasks, path)
         return Outcome(name, state.step, state.metrics, checkpoints.path(name, state.step), best, resumed_from)
 
 
 @contextmanager
 def _left_as_found(groups: Mapping[str, Mapping[str, nn.Parameter]]) -> Iterator[None]:
-    """Put back which parameters learn, and drop all gradients, when the run ends."""
-    parameters = [parameter for group in groups.values() for parameter in group.values()]
+    """Restore ``requires_grad`` of all parameters, and drop all gradients, when the run ends."""
+    parameters: list[nn.Parameter] = []
+    for group in groups.values():
+        parameters += group.values()
     learning = [parameter.requires_grad for parameter in parameters]
     try:
         yield
@@ -243,5 +249,6 @@ def _left_as_found(groups: Mapping[str, Mapping[str, nn.Parameter]]) -> Iterator
 
 def _step_seed(seed: int, phase: str, step: int) -> int:
     """Return 63 bits that are a pure function of the three, on every platform."""
+    # Not hash(): Python salts that of a text anew in every process.
     digest = hashlib.sha256(f"{seed}/{phase}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.recipe import Turn
+from trunkline.text import quoted
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.non_finite import non_finite
@@ -25,7 +26,12 @@ Rates = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a step was about: unweighted losses by task, and unweighted terms by name."""
+    """The numbers of a step.
+
+    Attributes:
+        losses: Unweighted loss by task, of the tasks that had a label.
+        terms: Unweighted term by name.
+    """
 
     losses: dict[str, float]
     terms: dict[str, float]
@@ -36,11 +42,11 @@ class Stepper:
     """Makes steps of a turn.
 
     Attributes:
-        model: In training mode, prepared by ``begin_step``.
-        tasks: In the order in which they are stepped when not joint.
+        model: A model in training mode, prepared for the step by :meth:`Trainable.at`.
+        tasks: The tasks, in the order in which they are stepped where a turn is not joint.
         compute: Precision of the forward pass.
         clip_norm: Greatest L2 norm of a component's gradient; None for no clipping.
-        loss_weights: By task, in place of its own.
+        loss_weights: Factors of losses by task; a task that is not named has its own weight.
     """
 
     model: Trainable
@@ -52,14 +58,15 @@ class Stepper:
     def step(
         self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, *, rates: Mapping[str, float], place: str
     ) -> Values:
-        """Make one step: of the tasks that the batch has a label for. What only the others use does not move.
+        """Make one step of the tasks that the batch has a label for. What only other tasks use does not move.
 
-        Not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later one fails.
+        Where the turn is not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later
+        one fails.
 
         Args:
             turn: Which terms are added, and whether tasks are stepped together.
-            batch: On the device of the model.
-            optimiser: Of what the turn moves.
+            batch: Samples on the device of the model.
+            optimiser: The optimisers of the turn's moves.
             rates: Learning rates of this step, by group.
             place: Phase, turn and step, for errors.
 
@@ -67,6 +74,7 @@ class Stepper:
             WorkFailed: A loss, term or gradient is not finite; the optimiser has not moved anything.
             InvalidConfig: A task has no label, or nothing that the turn moves takes part.
         """
+        # BMTAS normalises by the batch while it moves the architecture, and keeps the running statistics as they were.
         held = _copied(self.model.statistics()) if turn.statistics == "hold" else {}
         try:
             if turn.joint:
@@ -82,6 +90,8 @@ class Stepper:
         terms = self._terms(turn, losses, place)
         if loss is None:
             return Values({}, _floats(terms))
+        # 1. Every task has a label: one backward pass makes the gradients of losses and terms.
+        # 2. Some have none: a term that reads all weights, as an expected cost does, would move theirs too.
         if len(losses) == len(self.tasks):
             loss = loss + _weighted(terms, turn)
             _require_gradient(loss, turn, place)
@@ -92,6 +102,7 @@ class Stepper:
         return Values(_floats(losses), _floats(terms))
 
     def _task_steps(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> Values:
+        # As the released code of AutoMTL and of BMTAS does it.
         values: dict[str, float] = {}
         terms: dict[str, Tensor] = {}
         for task in self.tasks:
@@ -110,14 +121,15 @@ class Stepper:
     ) -> None:
         """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
         _require_gradient(loss, turn, place)
+        # A term may be made of the losses, as a score function is: it goes through their graph a second time.
         torch.autograd.backward(loss, retain_graph=bool(terms))
         _add_gradients(optimiser, _weighted(terms, turn))
 
     def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Return Σ w_t·L_t over the tasks that the batch has a label for, and each L_t.
 
-        Where there is no such task the sum is None. A task of which no pixel counts, because none was left at the
-        size of its output, is no such task either: its gradient of zeros would let decay and momentum move it.
+        Where there is no such task the sum is None. A task whose count is 0 is left out as well: no labelled pixel was
+        left at the size of its output, and its gradient of zeros would let decay and momentum move its weights.
         """
         _require_labels(tasks, batch, place)
         labelled = [task for task in tasks if batch.has_label(task.name)]
@@ -130,57 +142,65 @@ class Stepper:
         # One transfer, and so one wait for the device, for all that Python has to know.
         numbers = torch.stack([*losses, *(count.float() for _, count in sums)]).detach().tolist()
         values, counts = numbers[: len(losses)], numbers[len(losses) :]
-        # A count of 0 means that no pixel was left at the size of the output.
         for task, loss, value in zip(labelled, losses, values, strict=True):
             if not math.isfinite(value):
                 raise self._not_finite(task.name, loss, outputs, batch, place)
-        heard = [index for index, count in enumerate(counts) if count]
-        if not heard:
-            return None, {}
-        found = {labelled[index].name: losses[index] for index in heard}
-        weights = {labelled[index].name: labelled[index].weight for index in heard}
-        weights |= {name: weight for name, weight in self.loss_weights.items() if name in weights}
-        return sum((weights[name] * loss for name, loss in found.items()), torch.zeros(())), found
+        found: dict[str, Tensor] = {}
+        total = torch.zeros(())  # a scalar on the CPU may be added to one on any device
+        for task, loss, count in zip(labelled, losses, counts, strict=True):
+            if count:
+                found[task.name] = loss
+                total = total + self.loss_weights.get(task.name, task.weight) * loss
+        return (total if found else None), found
 
     def _not_finite(
         self, name: str, loss: Tensor, outputs: Mapping[str, Tensor], batch: Batch, place: str
     ) -> WorkFailed:
         def suspects() -> Iterator[tuple[str, Tensor]]:
             yield "the image", batch.image
-            yield f'the label of "{name}"', batch.labels[name]
+            yield f"the label of {quoted(name)}", batch.labels[name]
             yield from self._parameters()
-            yield f'the output of "{name}"', outputs[name]
-            yield f'the loss of "{name}"', loss
+            yield f"the output of {quoted(name)}", outputs[name]
+            yield f"the loss of {quoted(name)}", loss
 
-        return non_finite(f'the loss of task "{name}" ({loss.item()})', place, suspects())
+        return non_finite(f"the loss of task {quoted(name)} ({loss.item()})", place, suspects())
 
     def _terms(self, turn: Turn, losses: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
         terms = self.model.terms(tuple(turn.terms), losses)
         for name, term in terms.items():
             if not bool(torch.isfinite(term)):
-                suspects = [*self._parameters(), (f'the term "{name}"', term)]
-                raise non_finite(f'the term "{name}" ({term.item()})', place, suspects)
+                suspects = [*self._parameters(), (f"the term {quoted(name)}", term)]
+                raise non_finite(f"the term {quoted(name)} ({term.item()})", place, suspects)
         return terms
 
     def _parameters(self) -> Iterator[tuple[str, Tensor]]:
         for group, parameters in self.model.groups().items():
             for name, parameter in parameters.items():
-                yield f'parameter "{name}" ({group})', parameter
+                yield f"parameter {quoted(name)} ({group})", parameter
 
     def _move(self, optimiser: TurnOptimiser, rates: Rates, place: str) -> None:
-        """Clip and move each component by itself: as it would be if it were trained alone."""
-        parts = [[p for p in part if p.grad is not None] for part in optimiser.parts]
-        parts = [part for part in parts if part]
-        if not parts:
+        """Clip and move each component by itself, as if it were trained alone.
+
+        One norm over all of them would couple single-task models that are trained side by side as a baseline.
+        """
+        reached: list[list[Tensor]] = []
+        norms: list[Tensor] = []
+        for part in optimiser.parts:
+            parameters = [parameter for parameter in part if parameter.grad is not None]
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            if parameters:
+                reached.append(list(parameters))
+                norms.append(get_total_norm(gradients))
+        if not norms:
             return
-        norms = [get_total_norm([p.grad for p in part if p.grad is not None]) for part in parts]
+        # One question to the device for all components.
         if not bool(torch.isfinite(torch.stack(norms)).all()):
-            suspects = [(f'the gradient of "{name}"', gradient) for name, gradient in optimiser.gradients().items()]
+            suspects = [(f"the gradient of {quoted(name)}", grad) for name, grad in optimiser.gradients().items()]
             found = next(norm.item() for norm in norms if not bool(torch.isfinite(norm)))
             raise non_finite(f"the norm of the gradient ({found})", place, suspects)
         if self.clip_norm is not None:
-            for part, norm in zip(parts, norms, strict=True):
-                clip_grads_with_norm_(part, self.clip_norm, norm)
+            for tensors, norm in zip(reached, norms, strict=True):
+                clip_grads_with_norm_(tensors, self.clip_norm, norm)
         optimiser.step(rates)
 
 
@@ -197,7 +217,7 @@ def _floats(terms: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def _add_gradients(optimiser: TurnOptimiser, total: Tensor) -> None:
-    """Add the gradient of ``total`` to the parameters that have one already: those that the task uses."""
+    """Add the gradient of ``total`` to the parameters that have one already, which are those that the tasks use."""
     used = [parameter for parameter in optimiser.parameters.values() if parameter.grad is not None]
     if not total.requires_grad or not used:
         return

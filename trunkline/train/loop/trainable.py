@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import BACKBONE, HEAD, JOIN
 from trunkline.recipe import Moment
+from trunkline.text import quoted
 from trunkline.twins.components import Component
 from trunkline.twins.twin import Twin
 
@@ -26,16 +27,19 @@ class Trainable(Protocol):
         """Return ``[N, K, h, w]`` by task from ``[N, C, H, W]``, computing only the wanted tasks (default: all)."""
 
     def groups(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
-        """Return disjoint groups of parameters by group name, then by parameter name.
+        """Return disjoint groups of parameters, by the name of the group and then of the parameter.
 
-        Group names have dots: a move of ``weights`` moves ``weights.backbone`` and ``weights.heads`` too.
+        Group names may have dots: a move of ``weights`` moves ``weights.backbone`` and ``weights.heads``.
         """
 
     def users(self) -> Mapping[str, frozenset[str]]:
         """Return, by parameter, the tasks that use it."""
 
     def components(self) -> tuple[Component, ...]:
-        """Return the parts that no common weight joins; of several, weights by the names of group and state."""
+        """Return the parts of the model that have no weight in common.
+
+        Where there are several, their weights go by the names that groups and ``state_dict`` have.
+        """
 
     def at(self, moment: Moment) -> Mapping[str, float]:
         """Prepare for a step or an evaluation: set mode, temperature and noise, as a pure function of the moment.
@@ -52,33 +56,35 @@ class Trainable(Protocol):
 
         Args:
             names: Which ones.
-            losses: The tasks' losses of this step, by name, of those that have a label.
+            losses: The losses of this step by task, of the tasks that have a label.
 
         Raises:
             InvalidConfig: There is no such term.
         """
 
     def statistics(self) -> Mapping[str, Tensor]:
-        """Return all running statistics by name: the tensors themselves."""
+        """Return all running statistics by name: the tensors themselves, not copies."""
 
     def reset_statistics(self) -> None:
-        """Let running statistics start anew: means at 0, variances at 1."""
+        """Set running statistics to their start: means to 0, variances to 1."""
 
     def train(self, mode: bool = True) -> Any:
-        """As ``nn.Module``."""
+        """Set training or evaluation mode; see ``nn.Module``."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """As ``nn.Module``: everything training changes, by name."""
+        """Return everything that training changes, by name; see ``nn.Module``."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """As ``nn.Module``."""
+        """Set everything that training changes; see ``nn.Module``."""
 
     def to(self, device: torch.device) -> Any:
-        """As ``nn.Module``."""
+        """Move the model to a device, in place; see ``nn.Module``."""
 
 
 WeightTerm = Callable[[Mapping[str, Tensor]], Tensor]
-"""A loss term over the weights of a model, by name: a differentiable scalar."""
+"""A differentiable scalar computed from the weights of a model, by name; a loss term."""
+
+_GROUPS = {BACKBONE: "weights.backbone", JOIN: "weights.joins", HEAD: "weights.heads"}
 
 
 class TaskModel(nn.Module):
@@ -88,8 +94,9 @@ class TaskModel(nn.Module):
 
     Args:
         twin: The model.
-        parts: Of its weights, by name: ``backbone``, ``join`` or ``head``; all are the backbone's if absent.
-        terms: Loss terms over its weights.
+        parts: Which part each weight belongs to, by name: ``backbone``, ``join`` or ``head``. Without it, all weights
+            are the backbone's.
+        terms: Loss terms over the weights, by name.
     """
 
     def __init__(
@@ -119,23 +126,23 @@ class TaskModel(nn.Module):
         return groups
 
     def users(self) -> dict[str, frozenset[str]]:
-        """Return the Twin's."""
+        """Return, by parameter, the tasks whose outputs need it."""
         return self.twin.users()
 
     def components(self) -> tuple[Component, ...]:
-        """Return the Twin's."""
+        """Return the parts of the model that have no weight in common."""
         return self.twin.components()
 
     def at(self, moment: Moment) -> dict[str, float]:
-        """Do nothing: sharing is fixed."""
+        """Do nothing, since sharing is fixed: there is no mode, temperature or noise."""
         return {}
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return terms over the weights."""
+        """Return the terms of these names, computed from the weights."""
         unknown = [name for name in names if name not in self._terms]
         if unknown:
             raise InvalidConfig(
-                f'the model adds no term "{unknown[0]}" to the loss: its sharing is fixed',
+                f"the model adds no term {quoted(unknown[0])} to the loss: its sharing is fixed",
                 place=f"terms.{unknown[0]}",
                 advice="remove the term, or train a supermodel",
             )
@@ -143,31 +150,35 @@ class TaskModel(nn.Module):
         return {name: self._terms[name](weights) for name in names}
 
     def statistics(self) -> dict[str, Tensor]:
-        """Return the Twin's."""
+        """Return all running statistics by name: the tensors themselves, not copies."""
         return self.twin.statistics()
 
     def reset_statistics(self) -> None:
-        """Reset the Twin's."""
+        """Set running statistics to their start: means to 0, variances to 1."""
         self.twin.reset_statistics()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # torch overloads it
-        """Return the Twin's, so that keys carry no prefix."""
+        """Return the Twin's own, so that keys are the ONNX names, without a prefix ``twin.``."""
         return self.twin.state_dict(*args, **kwargs)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Load into the Twin."""
+        """Set the Twin's tensors by their ONNX names."""
         return self.twin.load_state_dict(*args, **kwargs)
 
 
 def parameter_group(model: Trainable, name: str) -> dict[str, nn.Parameter]:
-    """Return a group, or all groups whose names go on behind a dot; raises InvalidConfig with the known names."""
+    """Return the parameters of a group, or of all groups whose names begin with it and a dot.
+
+    Raises:
+        InvalidConfig: There is no such group; the known ones are named.
+    """
     groups = model.groups()
     inside = [group for group in groups if group == name or group.startswith(f"{name}.")]
     if not inside:
         known = sorted({*groups, *(group.partition(".")[0] for group in groups)})
         advice = did_you_mean(name, known) or f"the model has: {', '.join(known)}"
-        raise InvalidConfig(f'the model has no parameter group "{name}"', place="group", advice=advice)
-    return {key: parameter for group in inside for key, parameter in groups[group].items()}
-
-
-_GROUPS = {BACKBONE: "weights.backbone", JOIN: "weights.joins", HEAD: "weights.heads"}
+        raise InvalidConfig(f"the model has no parameter group {quoted(name)}", place="group", advice=advice)
+    parameters: dict[str, nn.Parameter] = {}
+    for group in inside:
+        parameters |= groups[group]
+    return parameters

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar on a terminal, a line now and then elsewhere, or nothing."""
+"""Shows how far a run is, on stderr: a bar on a terminal, a line now and then elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trunkline.train.progress.step_report import StepReport
 
 
 class Progress(Protocol):
-    """Is told what happens; shows it, or not."""
+    """Receives a report of every step and evaluation, and shows what it likes of it."""
 
     def __enter__(self) -> Self: ...
 
@@ -25,14 +25,14 @@ class Progress(Protocol):
     ) -> None: ...
 
     def step(self, report: StepReport) -> None:
-        """After every step."""
+        """Take the report of a step; called after every one."""
 
     def evaluation(self, phase: str, step: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """After every evaluation."""
+        """Take the metrics of an evaluation after ``step`` steps."""
 
 
 def make_progress(*, quiet: bool = False, stream: TextIO | None = None) -> Progress:
-    """Return what suits ``stream`` (default: stderr)."""
+    """Return the progress that suits ``stream`` (default: stderr): a bar on a terminal, lines in a file."""
     stream = stream or sys.stderr
     if quiet:
         return Silence()
@@ -51,10 +51,10 @@ class Silence:
         return
 
     def step(self, report: StepReport) -> None:
-        """Ignore it."""
+        """Show nothing."""
 
     def evaluation(self, phase: str, step: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """Ignore it."""
+        """Show nothing."""
 
 
 class Lines(Silence):
@@ -76,6 +76,7 @@ class Lines(Silence):
         if due or report.step == report.steps:
             self._shown = now
             self._print(f"{report.phase} {report.step}/{report.steps}  {_losses(report)}{self._remaining(report, now)}")
+        # The next phase has steps of another length: its ETA starts from its own first step.
         if report.step == report.steps:
             self._start = self._shown = None
 
@@ -85,7 +86,7 @@ class Lines(Silence):
 
     def _remaining(self, report: StepReport, now: float) -> str:
         first, began = self._start or (report.step, now)
-        if report.step in (first, report.steps):
+        if report.step in (first, report.steps):  # no step was timed yet, or none is left
             return ""
         seconds = (now - began) / (report.step - first) * (report.steps - report.step)
         return f"  ETA {int(seconds) // 60}:{int(seconds) % 60:02d}"
@@ -126,6 +127,7 @@ class Bar(Silence):
 
     def evaluation(self, phase: str, step: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Print all metrics above the bar."""
+        # Without markup: rich would take the [brackets] of a name for a style.
         self._bar.console.print(f"{phase} {step} evaluation  {_metrics(metrics)}", markup=False, highlight=False)
 
 
@@ -135,4 +137,7 @@ def _losses(report: StepReport) -> str:
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    return "  ".join(f"{t}.{name} {value:.4g}" for t, values in metrics.items() for name, value in values.items())
+    shown = []
+    for task, values in metrics.items():
+        shown += [f"{task}.{name} {value:.4g}" for name, value in values.items()]
+    return "  ".join(shown)

@@ -1,4 +1,4 @@
-"""What is known after a training step."""
+"""The report of one training step, and the training speed in it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What is known after a step.
+    """The numbers of one step.
 
     Attributes:
-        phase: Name.
-        turn: Name.
+        phase: Name of the phase.
+        turn: Name of the turn within it.
         step: Steps completed, this one included.
-        steps: Steps of the phase.
-        losses: By task, of this step's batch, unweighted.
-        terms: By name, unweighted.
+        steps: Steps of the whole phase.
+        losses: Unweighted loss of this step's batch, by task.
+        terms: Unweighted loss terms, by name.
         rates: Learning rates of the step, by group of parameters.
-        images_per_s: Training speed of late; 0 where unknown.
-        scalars: What the model reports, such as its temperature.
+        images_per_s: Training speed since the last pause; 0 where unknown.
+        scalars: Numbers that the model reports, such as its temperature.
+
+    >>> report = StepReport("train", "weights", 1, 100, {"depth": 0.25}, scalars={"temperature": 5.0})
+    >>> record = report.record()
+    >>> record["temperature"], record["step"], record["losses"]
+    (5.0, 1, {'depth': 0.25})
     """
 
     phase: str
@@ -36,6 +41,7 @@ class StepReport:
 
     def record(self) -> dict[str, Any]:
         """Return the line of ``metrics.jsonl``."""
+        # What the model reports comes first, so that it can replace no key of ours.
         return {
             **self.scalars,
             "kind": "step",
@@ -57,7 +63,7 @@ class Rate:
         self.restart()
 
     def restart(self) -> None:
-        """Start counting anew."""
+        """Count from here, as if no image had been seen."""
         self._images, self._began = 0, self._clock()
 
     def add(self, images: int) -> None:
@@ -67,4 +73,5 @@ class Rate:
     @property
     def per_s(self) -> float:
         """The mean rate so far."""
+        # A coarse clock may not have moved yet.
         return self._images / max(self._clock() - self._began, 1e-9)

@@ -1,4 +1,4 @@
-"""One checkpoint: a folder of four files, whole or absent, and never trusted unread.
+"""One checkpoint: a folder of four files, written whole or not at all, and checked byte by byte when it is read.
 
 ``model.safetensors`` and ``optimisers.safetensors`` hold tensors, ``state.json`` the step and what belongs to it, and
 ``manifest.json`` the size and SHA-256 of these three. Nothing is ever unpickled.
@@ -33,12 +33,19 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a run can go on from.
+    """The state from which a run can go on.
 
     Attributes:
         model: The model's ``state_dict``.
-        optimisers: ``turn/slot/parameter`` → tensor.
+        optimisers: Optimiser state, ``turn/group/slot/parameter`` → tensor.
         state: Plain JSON content: phase, step, seed, settings, best evaluation.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "train-00000010"
+    ...     write_checkpoint(path, Checkpoint({"weight": torch.ones(2)}, {}, {"step": 10}))
+    ...     read_checkpoint(path).model
+    {'weight': tensor([1., 1.])}
     """
 
     model: Mapping[str, Tensor]
@@ -56,11 +63,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         WorkFailed: It cannot be written; what was there is intact and nothing temporary is left.
     """
     parts = _encode(checkpoint)
+    # Beside its final place: a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         _write_parts(temporary, parts)
         _publish(temporary, path)
-    except BaseException as error:
+    except BaseException as error:  # an interrupt too must leave nothing temporary
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
             raise not_written(error, path, sum(len(data) for data in parts.values())) from error
@@ -101,7 +109,7 @@ def _encode(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors on the CPU, contiguous, and none sharing memory with another."""
+    """Return the tensors on the CPU, contiguous, and none sharing memory with another: safetensors refuses such."""
     return {
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -118,6 +126,7 @@ def _write_parts(folder: Path, parts: Mapping[str, bytes]) -> None:
 
 def _publish(temporary: Path, path: Path) -> None:
     replaced = path.with_name(path.name + REPLACED)
+    # A folder cannot be renamed over one that holds files, so the older one steps aside first.
     if path.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         path.rename(replaced)
@@ -137,9 +146,11 @@ def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
         data = (path / MANIFEST).read_bytes()
         manifest = json.loads(data)
         files = manifest["files"]
-        complete = manifest["format"] == _FORMAT and set(files) == set(_PARTS) and set(manifest) == {"format", "files"}
-        entries = complete and all(set(entry) == {"bytes", "sha256"} for entry in files.values())
-        well_formed = entries and data == json_bytes(manifest)
+        has_our_keys = manifest["format"] == _FORMAT and set(manifest) == {"format", "files"}
+        has_our_files = has_our_keys and set(files) == set(_PARTS)
+        has_entries = has_our_files and all(set(entry) == {"bytes", "sha256"} for entry in files.values())
+        # Byte for byte what we would write: no key twice, no number that reads as another.
+        well_formed = has_entries and data == json_bytes(manifest)
     except OSError as error:
         raise CorruptCheckpoint(f"cannot be read: {error.strerror}", place=place) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -151,6 +162,7 @@ def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
 
 def _read_part(path: Path, entry: Mapping[str, Any]) -> bytes:
     try:
+        # Before it is read: what takes the file's place may be of any size.
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise CorruptCheckpoint(f"has {size} bytes, but {entry['bytes']} were written", place=str(path))

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the newest good one, the best one, and how many to keep."""
+"""The checkpoints of a run: save one, find the newest good one, and remove those that are no longer needed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CheckpointStore:
             raise CorruptCheckpoint([*error.problems, self._advice(path)]) from error
 
     def latest(self, phase: str) -> Path | None:
-        """Return the newest good checkpoint of a phase, None if there are none at all.
+        """Return the newest good checkpoint of a phase, None if it has no checkpoint yet.
 
         Corrupt ones are skipped, each with a warning.
 
@@ -84,9 +84,13 @@ class CheckpointStore:
         """Return the checkpoints of a phase, newest first; good or not."""
         if not self.folder.is_dir():
             return []
-        found = [(match, path) for path in self.folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-        mine = [(int(match["step"]), path) for match, path in found if match["phase"] == phase]
-        return [path for _, path in sorted(mine, key=lambda item: (-item[0], item[1].name))]
+        newest_first = []
+        for path in self.folder.iterdir():
+            match = _NAME.fullmatch(path.name)
+            if match and match["phase"] == phase:
+                # Of one step, NAME comes before NAME.old: only a crash leaves the one that was being replaced.
+                newest_first.append((-int(match["step"]), path.name, path))
+        return [path for _, _, path in sorted(newest_first)]
 
     def _advice(self, path: Path) -> Problem:
         match = _NAME.fullmatch(path.name)
@@ -101,6 +105,7 @@ class CheckpointStore:
         for path in self.paths(phase):
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
+        # A killed process could not remove its own; the lock of the run folder keeps others from writing here.
         for left_over in self.folder.glob(".*.tmp"):
             shutil.rmtree(left_over, ignore_errors=True)
 

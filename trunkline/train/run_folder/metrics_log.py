@@ -27,7 +27,7 @@ class MetricsLog:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one line; raises WorkFailed where the disk takes it not."""
+        """Add one line; raises WorkFailed if it cannot be written."""
         data = json_bytes(record)
         try:
             with self.path.open("ab") as file:
@@ -37,6 +37,7 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Wait until the disk has every record."""
+        # Not after every record: fsync may take longer than a step, and checkpoints are what a resume needs.
         if self.path.exists():
             with self.path.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -61,16 +62,16 @@ class MetricsLog:
         if not self.path.exists():
             return
         limits = {"step": step, "evaluation": evaluated}
-        kept = [
-            json_bytes(record)
-            for record in self.records()
-            if record.get("phase") != phase or record.get("step", 0) <= limits.get(str(record.get("kind")), step)
-        ]
+        kept = []
+        for record in self.records():
+            limit = limits.get(str(record.get("kind")), step)
+            if record.get("phase") != phase or record.get("step", 0) <= limit:
+                kept.append(json_bytes(record))
         atomic_write(self.path, b"".join(kept))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
+    if not line.endswith(b"\n"):  # the break is written last, so this line was torn
         return None
     try:
         record = json.loads(line)

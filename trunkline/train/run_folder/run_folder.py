@@ -1,9 +1,10 @@
 """A run is a folder that one process at a time may use.
 
-``config.json``: what was asked for. ``sessions.json``: for each start, the seed, the versions of what computes, and the
-platform. ``metrics.jsonl``: see :mod:`trunkline.train.run_folder.metrics_log`. ``checkpoints/``: see
-:mod:`trunkline.train.run_folder.checkpoint_store`.
-``result.json``: what came out.
+* ``config.json``: all settings that decide the result.
+* ``sessions.json``: for each start, the seed, the versions of the libraries that compute, and the platform.
+* ``metrics.jsonl``: see :mod:`trunkline.train.run_folder.metrics_log`.
+* ``checkpoints/``: see :mod:`trunkline.train.run_folder.checkpoint_store`.
+* ``result.json``: the result, once there is one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.files.write import atomic_write, json_bytes, not_written
+from trunkline.text import escaped
 from trunkline.train.run_folder.checkpoint_store import CheckpointStore
 from trunkline.train.run_folder.metrics_log import MetricsLog
 
@@ -37,18 +39,25 @@ _PACKAGES = ("trunkline", "torch", "onnx", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The parts of an open run folder; make one with :func:`open_run`."""
+    """The parts of an open run folder; make one with :func:`open_run`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as path, open_run(path, {"steps": 10}, seed=0) as folder:
+    ...     folder.log.append({"kind": "step", "phase": "train", "step": 1})
+    ...     sorted(path.name for path in folder.path.iterdir() if path.suffix)
+    ['config.json', 'metrics.jsonl', 'sessions.json']
+    """
 
     path: Path
 
     @property
     def log(self) -> MetricsLog:
-        """The metrics."""
+        """The log of losses and metrics."""
         return MetricsLog(self.path / METRICS)
 
     @property
     def checkpoints(self) -> CheckpointStore:
-        """The checkpoints."""
+        """The checkpoints of all phases."""
         return CheckpointStore(self.path / CHECKPOINTS)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
@@ -69,15 +78,16 @@ def open_run(path: Path | str, config: Mapping[str, Any], *, seed: int) -> Itera
     """Open a run folder, new or to be resumed, for this process alone.
 
     Args:
-        path: Made if it does not exist.
+        path: The folder; made if it does not exist.
         config: Everything that decides the result, as plain JSON content.
-        seed: Of the run.
+        seed: The run's seed.
 
     Raises:
         InvalidConfig: Another process uses the folder, or the folder holds a run with another configuration.
         WorkFailed: The folder cannot be written.
     """
     folder = Path(path).absolute()
+    # The system's own lock, not the mere file: it ends with its process, however that dies.
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,13 +114,20 @@ def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
     if not path.exists():
         atomic_write(path, data)
         return
+    # Through JSON on both sides: a tuple of ours would differ from the list that was read.
     old, new = _flat(_read_json(path)), _flat(json.loads(data))
-    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    if differing:
-        advice = f"use another run folder, or set it back to {folder / CONFIG}"
-        raise InvalidConfig(
-            [Problem(f"is {new.get(key)!r}, but the run began with {old.get(key)!r}", key, advice) for key in differing]
-        )
+    advice = f"use another run folder, or set it back to {folder / CONFIG}"
+    problems = [
+        Problem(f"is {_shown(new, key)}, but the run began with {_shown(old, key)}", key, advice)
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
+    if problems:
+        raise InvalidConfig(problems)
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return escaped(repr(settings.get(key)))
 
 
 def _add_session(folder: Path, seed: int) -> None:
@@ -148,7 +165,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested content as dotted keys."""
-    if isinstance(content, dict) and content:
-        return {key: value for name, item in content.items() for key, value in _flat(item, f"{prefix}{name}.").items()}
-    return {prefix.rstrip("."): content}
+    """Return nested content as dotted keys: ``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    if not isinstance(content, dict) or not content:
+        return {prefix.rstrip("."): content}
+    flat: dict[str, Any] = {}
+    for name, item in content.items():
+        flat |= _flat(item, f"{prefix}{name}.")
+    return flat

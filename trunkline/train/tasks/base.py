@@ -1,7 +1,7 @@
-"""What a task is: a loss to train by, a metric to judge by, and a way to show its labels.
+"""The base of all tasks: a loss to train by, a metric to evaluate by, and a way to show labels as pictures.
 
 A kind of task is one file beside this one that defines one subclass of :class:`Task` with a ``kind`` of its own;
-:mod:`trunkline.train.tasks.registry` finds it. Files without such a class serve the others.
+:mod:`trunkline.train.tasks.registry` finds it. The other files of the folder hold what several kinds use.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ import numpy as np
 from torch import Tensor
 
 from trunkline.errors import InvalidModel
+from trunkline.text import quoted, shape_text
+from trunkline.train.labels.crop import Size
 from trunkline.train.labels.label_kind import LabelKind
-from trunkline.train.labels.window import Size
 
 
 class Metric(Protocol):
-    """Collects predictions batch by batch, in bounded memory.
+    """Compares predictions with labels batch by batch, in bounded memory.
 
-    Values are pooled over all that counts in the labels: any division of the same samples into batches, and of the
+    Values are pooled over all pixels, or images, that count: any division of the same samples into batches, and of the
     batches among metrics that are merged, gives the same numbers. Fractions lie in [0, 1]; a value is NaN where
-    nothing was seen that counts.
+    nothing that counts was seen.
     """
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Count one batch: output ``[N, K, ...]``, label at its own size."""
+        """Add one batch: output ``[N, K, ...]``, label at its own size."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that was counted so far."""
+        """Return everything added so far, as tensors that :meth:`merge` accepts."""
 
     def merge(self, state: Mapping[str, Tensor]) -> None:
-        """Count what another metric of the same task has counted, given its state."""
+        """Add the batches of another metric of the same task, given its state."""
 
     def compute(self) -> dict[str, float]:
         """Return every metric over all batches so far."""
@@ -48,10 +49,21 @@ class Task(ABC):
         name: Name of the task, of its labels and of its model output.
         channels: Channels of its model output.
         weight: Factor of its loss in a sum over tasks.
-        kind: What users call such tasks; only a class that has its own is a kind.
-        label: What its labels are.
+        kind: The name of the kind in a pipeline file; only a class that has its own is a kind.
+        label: The form of its labels.
         possible_channels: How many channels such a task may have.
-        usual_channels: How many it has where nobody says it, as on the command line.
+        usual_channels: How many it has where none are given, as on the command line.
+
+    >>> import torch
+    >>> from trunkline.train.tasks.registry import make_task
+    >>> depth = make_task("depth", "depth", channels=1)
+    >>> output, label = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[2.0, 0.0]]]])
+    >>> depth.loss(output, label)  # the second pixel has no depth
+    tensor(1.)
+    >>> metric = depth.metric()
+    >>> metric.update(output, label)
+    >>> metric.compute()["rel_error"]
+    0.5
     """
 
     name: str
@@ -70,11 +82,14 @@ class Task(ABC):
             InvalidModel: The output is not of the task's shape.
         """
         total, count = self.loss_sum(output, label)
+        # Where nothing counts, 0 / 1: a NaN would end the training.
         return total / count.clamp(min=1)
 
     @abstractmethod
     def loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss summed over all that counts, and how much that is: :meth:`loss` is their quotient.
+        """Return the loss summed over all pixels, or images, that count, and their number.
+
+        :meth:`loss` is the quotient of the two. Sums of parts of a batch can be added; means could not.
 
         Raises:
             InvalidModel: The output is not of the task's shape.
@@ -84,14 +99,14 @@ class Task(ABC):
         """Raise InvalidModel where the output is not of the task's shape."""
         if not self.label.fits(output.shape, self.channels):
             raise InvalidModel(
-                f"the output has shape {list(output.shape)}, expected {self.label.output_text(self.channels)}",
-                place=f'task "{self.name}" ({self.kind})',
+                f"the output has shape {shape_text(output.shape)}, expected {self.label.output_text(self.channels)}",
+                place=f"task {quoted(self.name)} ({self.kind})",
                 advice="give the task's head as many output channels as the task has",
             )
 
     @abstractmethod
     def metric(self) -> Metric:
-        """Return an empty metric."""
+        """Return a metric that has seen no batch."""
 
     @property
     @abstractmethod
@@ -100,17 +115,20 @@ class Task(ABC):
 
     @property
     def informative(self) -> Mapping[str, bool]:
-        """Further metrics that :meth:`Metric.compute` returns, for tables only, and their directions."""
+        """Further metrics that :meth:`Metric.compute` returns, shown in tables only, and their directions."""
         return {}
 
     @abstractmethod
     def predict(self, output: Tensor) -> Tensor:
-        """Turn an output ``[N, K, ...]`` into what its label would be."""
+        """Return the prediction for an output ``[N, K, ...]``, in the form of a label."""
 
     def predict_for(self, output: Tensor, size: Size) -> Tensor:
-        """Turn an output into what the labels of images of this height and width would be, for pictures."""
+        """Return the prediction at this height and width, for pictures."""
         return self.predict(output.float())
 
     @abstractmethod
     def picture(self, array: np.ndarray) -> np.ndarray:
-        """Show one label or prediction (without batch axis) as uint8 ``[H, W, 3]``, or as one colour ``[1, 1, 3]``."""
+        """Return a picture of one label or prediction, without batch axis.
+
+        It is uint8 ``[H, W, 3]``, or ``[1, 1, 3]``, one colour, for a label of the whole image.
+        """

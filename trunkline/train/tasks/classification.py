@@ -1,4 +1,4 @@
-"""Classification: one class an image, by cross-entropy; accuracy."""
+"""Classification, one class per image: cross-entropy as loss, accuracy as metric."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from trunkline.train.tasks.pictures import class_colours
 from trunkline.train.tasks.summed_metric import SummedMetric
 
 _COLOURS = 256
+"""Colours in the palette; further classes take them a second time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Classification(Task):
 
     @property
     def higher_is_better(self) -> Mapping[str, bool]:
-        """The accuracy."""
+        """Accuracy, where higher is better."""
         return {"accuracy": True}
 
     def predict(self, output: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class Accuracy(SummedMetric):
         self._task = task
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Count one batch."""
+        """Add one batch."""
         self._task.check(output)
         valid = self._task.label.counted(label)
         self.add(right=(valid & (self._task.predict(output) == label)).sum(), count=valid.sum())

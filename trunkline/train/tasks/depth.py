@@ -1,4 +1,4 @@
-"""Depth estimation: masked L1; absolute and relative error, threshold accuracies, RMSE. All in metres."""
+"""Depth estimation in metres: masked L1 as loss; absolute and relative error, threshold accuracies and RMSE."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trunkline.train.labels.label_kind import MapLabel, Values
+from trunkline.train.labels.label_kind import LabelArray, MapLabel
 from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.pictures import heat_colours
 from trunkline.train.tasks.resize import masked_sum
 from trunkline.train.tasks.summed_metric import SummedMetric
 
-_LEAST_METRES = 1e-3
+_SMALLEST_DEPTH_METRES = 1e-3
 
 
 class Metres(MapLabel):
-    """Depth in metres; what is not positive is no depth."""
+    """Depth in metres; a pixel whose value is not positive has no depth."""
 
-    def counted(self, label: Values) -> Values:
-        """Say which pixels have a depth."""
+    def counted(self, label: LabelArray) -> LabelArray:
+        """Return a mask of the pixels that have a depth."""
         return label > 0
 
 
@@ -40,11 +40,11 @@ class Depth(MapTask):
     label = Metres(channels=1, dtype=np.dtype(np.float32), ignore=0)
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the absolute errors of valid pixels, summed, and their number."""
+        """Return the sum of |p - g| over valid pixels, and their number."""
         return masked_sum((output - label).abs(), self.label.counted(label))
 
     def metric(self) -> DepthErrors:
-        """Return empty sums."""
+        """Return sums that have seen no batch."""
         return DepthErrors(self)
 
     @property
@@ -58,13 +58,13 @@ class Depth(MapTask):
         return {"rmse": False}
 
     def predict(self, output: Tensor) -> Tensor:
-        """Return depths, never negative."""
+        """Return depths; a negative output is depth 0."""
         return output.clamp(min=0)
 
     def picture(self, array: np.ndarray) -> np.ndarray:
         """Colour ``[1, H, W]`` depths from near (bright) to far (dark); invalid pixels are black."""
         metres = np.asarray(array, np.float64).reshape(array.shape[-2:])
-        coloured = heat_colours(1 - metres / max(self.picture_metres, _LEAST_METRES))
+        coloured = heat_colours(1 - metres / max(self.picture_metres, _SMALLEST_DEPTH_METRES))
         coloured[metres <= 0] = 0
         return coloured
 
@@ -85,17 +85,20 @@ class DepthErrors(SummedMetric):
         """Add one batch."""
         predicted = self._task.at_label_size(output, label)
         valid = self._task.label.counted(label)
+        # In float32 a sum of ones ends at 2^24, which is some 50 images of 480 x 640.
         p, g = predicted[valid].double(), label[valid].double()
         error = (p - g).abs()
-        positive = p.clamp(min=_LEAST_METRES)
+        positive = p.clamp(min=_SMALLEST_DEPTH_METRES)
         ratio = torch.maximum(positive / g, g / positive)
-        rows = [error, error / g, *((ratio < 1.25**k).double() for k in (1, 2, 3)), error**2]
-        self.add(errors=torch.stack([row.sum() for row in rows]), count=valid.sum())
+        within = [(ratio < 1.25**k).double() for k in (1, 2, 3)]
+        terms = [error, error / g, *within, error**2]
+        self.add(errors=torch.stack([term.sum() for term in terms]), count=valid.sum())
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far."""
-        names = ("abs_error", "rel_error", "delta_1", "delta_2", "delta_3")
+        names = ("abs_error", "rel_error", "delta_1", "delta_2", "delta_3", "rmse")
         if not self.sums["count"]:
-            return dict.fromkeys((*names, "rmse"), float("nan"))
-        means = (self.sums["errors"] / self.sums["count"]).tolist()
-        return {**dict(zip(names, means[:5], strict=True)), "rmse": means[5] ** 0.5}
+            return dict.fromkeys(names, float("nan"))
+        *means, mean_square = (self.sums["errors"] / self.sums["count"]).tolist()
+        # The root of the pooled mean, as in the PASCAL and NYUD protocols; a mean of roots would depend on the batches.
+        return dict(zip(names, [*means, mean_square**0.5], strict=True))

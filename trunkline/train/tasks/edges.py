@@ -1,4 +1,4 @@
-"""Edge detection: weighted binary cross-entropy or L1; pixel-wise F at the best threshold, and L1."""
+"""Edge detection: weighted binary cross-entropy or L1 as loss; pixel-wise F at the best threshold, and L1."""
 
 from __future__ import annotations
 
@@ -37,26 +37,28 @@ class Edges(MapTask):
     label = MapLabel(channels=1, dtype=np.dtype(np.float32))
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses of valid pixels, summed, and their number."""
+        """Return the sum of the losses of valid pixels, and their number."""
         valid = self.label.counted(label)
         if self.objective == "l1":
             return masked_sum((output - label).abs(), valid)
         edge = (label == 1).float()
-        weight = torch.where(label == 1, self._weight(edge, valid), 1 - self._weight(edge, valid))
-        return masked_sum(F.binary_cross_entropy_with_logits(output, edge, reduction="none") * weight, valid)
+        positive = self._positive_weight(edge, valid)
+        weight = torch.where(label == 1, positive, 1 - positive)
+        cross_entropy = F.binary_cross_entropy_with_logits(output, edge, reduction="none")
+        return masked_sum(cross_entropy * weight, valid)
 
     def metric(self) -> EdgeScores:
-        """Return empty histograms."""
+        """Return histograms that have seen no batch."""
         return EdgeScores(self)
 
     @property
     def higher_is_better(self) -> Mapping[str, bool]:
-        """The pixel-wise F, or L1 where that is trained for."""
+        """The pixel-wise F, or L1 where L1 is the loss."""
         return {"pixel_f": True} if self.objective == "bce" else {"l1": False}
 
     @property
     def informative(self) -> Mapping[str, bool]:
-        """The other one of the two."""
+        """The other of the two metrics."""
         return {"l1": False} if self.objective == "bce" else {"pixel_f": True}
 
     def predict(self, output: Tensor) -> Tensor:
@@ -67,7 +69,8 @@ class Edges(MapTask):
         """Show ``[1, H, W]`` strengths, white on black; ignored pixels are grey."""
         return grey(array)
 
-    def _weight(self, edge: Tensor, valid: Tensor) -> Tensor:
+    def _positive_weight(self, edge: Tensor, valid: Tensor) -> Tensor:
+        # Most pixels are no edge: without weights, a network that finds none at all has a small loss.
         if self.positive_weight == "balanced":
             edges, count = masked_sum(edge, valid)
             return 1 - edges / count.clamp(min=1)
@@ -92,6 +95,7 @@ class EdgeScores(SummedMetric):
         strength = self._task.predict(self._task.at_label_size(output, label).double())
         valid = self._task.label.counted(label)
         p, g = strength[valid].double(), label[valid].double()
+        # Counts by strength instead of all strengths: every threshold is tried at the end, in bounded memory.
         bins = (p * _BINS).long().clamp(min=0, max=_BINS - 1)
         self.add(
             edges=torch.bincount(bins[g == 1], minlength=_BINS),
@@ -105,8 +109,12 @@ class EdgeScores(SummedMetric):
         count = int((edges + others).sum())
         if not count:
             return {"pixel_f": float("nan"), "l1": float("nan")}
-        # Entry k: how many pixels are edges by threshold (k + 1) / 100, rightly or wrongly.
-        found, false = (histogram.flip(0).cumsum(0).flip(0)[1:].double() for histogram in (edges, others))
+        found, false = _at_least(edges), _at_least(others)
         missed = edges.sum() - found
         f = 2 * found / (2 * found + false + missed).clamp(min=1)
         return {"pixel_f": float(f.max()), "l1": float(self.sums["error"]) / count}
+
+
+def _at_least(histogram: Tensor) -> Tensor:
+    """Return, as entry k, how many pixels have a strength of (k + 1) / 100 or more: edges by that threshold."""
+    return histogram.flip(0).cumsum(0).flip(0)[1:].double()

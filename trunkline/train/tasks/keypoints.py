@@ -1,4 +1,4 @@
-"""Key points as a heat map: masked L1, for training and as the metric (Taskonomy's rule)."""
+"""Key points as a heat map: masked L1 as loss and as metric, as papers on Taskonomy do."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class KeyPoints(MapTask):
     label = MapLabel(channels=1, dtype=np.dtype(np.float32))
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the absolute errors of valid pixels, summed, and their number."""
+        """Return the sum of |p - g| over valid pixels, and their number."""
         return masked_sum((output - label).abs(), self.label.counted(label))
 
     def metric(self) -> HeatError:
-        """Return an empty sum."""
+        """Return a sum that has seen no batch."""
         return HeatError(self)
 
     @property

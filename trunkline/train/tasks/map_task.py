@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from trunkline.train.labels.crop import Size
 from trunkline.train.labels.label_kind import MapLabel
-from trunkline.train.labels.window import Size
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.resize import Upsample, nearest, output_to
 
@@ -37,13 +37,14 @@ class MapTask(Task):
             InvalidModel: The output's channels are not the task's.
         """
         self.check(output)
+        # Labels go down by nearest neighbour: a mean of two class numbers, or of a depth and an invalid 0, is neither.
         if self.loss_size == "output":
             return self.pixel_loss_sum(output.float(), nearest(label, _size(output)))
         return self.pixel_loss_sum(output_to(output, _size(label), self.upsample), label)
 
     @abstractmethod
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return sum and count as :meth:`loss_sum`, of an output and a label of the same size."""
+        """Return the sum and the count of :meth:`loss_sum`, for an output and a label of the same size."""
 
     def at_label_size(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the output at the label's size, detached, for metrics."""
@@ -51,7 +52,8 @@ class MapTask(Task):
         return output_to(output.detach(), _size(label), self.upsample)
 
     def predict_for(self, output: Tensor, size: Size) -> Tensor:
-        """Turn an output into what the labels of images of this size would be, up-sampled smoothly."""
+        """Return the prediction at this size, up-sampled smoothly."""
+        # The output before the decision, not after: between two class numbers lies no class.
         return self.predict(output_to(output, size, "bilinear"))
 
 

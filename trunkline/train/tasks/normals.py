@@ -1,4 +1,4 @@
-"""Surface normals: 1 - cosine; angles between prediction and label.
+"""Surface normals: 1 - cosine as loss; angles between prediction and label as metrics.
 
 Two spaces are kept apart by name. In the ``decoded`` space labels are unit vectors and angles are angles. Several
 papers (NDDR-CNN, MTL-NAS, AdaShare, AutoMTL, TreeMTL) instead feed the label picture's bytes, 127.5·(n + 1), to the
@@ -21,7 +21,7 @@ from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.resize import masked_sum
 from trunkline.train.tasks.summed_metric import SummedMetric
 
-_SHORTEST = 1e-4
+_SHORTEST_VECTOR = 1e-4
 _BINS_PER_DEGREE = 100
 _BINS = 180 * _BINS_PER_DEGREE
 _WITHIN = (11.25, 22.5, 30.0)
@@ -32,6 +32,7 @@ class Directions(MapLabel):
 
     def mirrored(self, label: np.ndarray) -> np.ndarray:
         """Return the mirrored vectors: what pointed to the right points to the left."""
+        # The loaders of AdaShare and AutoMTL for NYUv2 forget the sign: half of their labels contradict their images.
         flipped = super().mirrored(label)
         flipped[0] *= -1
         return flipped
@@ -42,7 +43,7 @@ class Normals(MapTask):
     """Unit vectors, (0, 0, 0) where invalid; the length of the output does not matter.
 
     Attributes:
-        space: What labels are: ``decoded`` unit vectors, or ``paper`` bytes 0..255.
+        space: The values of labels: ``decoded`` unit vectors, or ``paper`` bytes 0..255.
     """
 
     space: Literal["decoded", "paper"] = "decoded"
@@ -53,12 +54,12 @@ class Normals(MapTask):
     usual_channels = 3
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 - cos of valid pixels, summed, and their number."""
+        """Return the sum of 1 - cos over valid pixels, and their number."""
         cosine = (_unit(output) * _unit(label)).sum(1)
         return masked_sum(1 - cosine, self.label.counted(label))
 
     def metric(self) -> NormalErrors:
-        """Return empty angle histograms."""
+        """Return histograms of angles that have seen no batch."""
         return NormalErrors(self)
 
     @property
@@ -68,7 +69,7 @@ class Normals(MapTask):
 
     @property
     def informative(self) -> Mapping[str, bool]:
-        """The same in the paper's space, which decoded vectors can be brought to (but not the other way)."""
+        """The same metrics in the paper's space, where labels are decoded: vectors can be encoded for that."""
         return _directions("paper") if self.space == "decoded" else {}
 
     def predict(self, output: Tensor) -> Tensor:
@@ -95,7 +96,12 @@ class NormalErrors(SummedMetric):
     def __init__(self, task: Normals) -> None:
         self._task = task
         self._spaces = ("decoded", "paper") if task.space == "decoded" else ("paper",)
-        super().__init__(**{name + _suffix(space): zero for space in self._spaces for name, zero in _no_angles()})
+        sums: dict[str, Tensor] = {}
+        for space in self._spaces:
+            sums["histogram" + _suffix(space)] = torch.zeros(_BINS, dtype=torch.int64)
+            sums["total" + _suffix(space)] = torch.tensor(0.0, dtype=torch.float64)
+            sums["within" + _suffix(space)] = torch.zeros(len(_WITHIN), dtype=torch.int64)
+        super().__init__(**sums)
 
     def update(self, output: Tensor, label: Tensor) -> None:
         """Add one batch."""
@@ -104,6 +110,7 @@ class NormalErrors(SummedMetric):
         p, g = (vectors.movedim(1, -1)[valid].double() for vectors in (predicted, label))
         self._add(self._task.space, p, g)
         if self._task.space == "decoded":
+            # Encoded, n is 127.5 · (n + 1); the factor changes no angle.
             unit = p / p.norm(dim=-1, keepdim=True).clamp(min=1e-12)
             self._add("paper", unit + 1, g + 1)
 
@@ -121,7 +128,10 @@ class NormalErrors(SummedMetric):
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far."""
-        return {name: value for space in self._spaces for name, value in self._computed(_suffix(space)).items()}
+        values: dict[str, float] = {}
+        for space in self._spaces:
+            values |= self._computed(_suffix(space))
+        return values
 
     def _computed(self, suffix: str) -> dict[str, float]:
         """Return mean, median and fractions within the three limits, in one space."""
@@ -135,14 +145,6 @@ class NormalErrors(SummedMetric):
         return dict(zip(names, [mean, _median(histogram), *within], strict=True))
 
 
-def _no_angles() -> list[tuple[str, Tensor]]:
-    return [
-        ("histogram", torch.zeros(_BINS, dtype=torch.int64)),
-        ("total", torch.tensor(0.0, dtype=torch.float64)),
-        ("within", torch.zeros(len(_WITHIN), dtype=torch.int64)),
-    ]
-
-
 def _median(histogram: Tensor) -> float:
     """Return the middle angle; of an even number of angles the mean of the middle two."""
     count = int(histogram.sum())
@@ -152,8 +154,8 @@ def _median(histogram: Tensor) -> float:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Divide ``[N, 3, H, W]`` by the length; shorter than 1e-4 by that, which bounds the gradient."""
-    return vectors / vectors.square().sum(1, keepdim=True).clamp(min=_SHORTEST**2).sqrt()
+    """Divide ``[N, 3, H, W]`` by its lengths, or by 1e-4 where those are smaller, which bounds the gradient."""
+    return vectors / vectors.square().sum(1, keepdim=True).clamp(min=_SHORTEST_VECTOR**2).sqrt()
 
 
 def _names() -> list[str]:

@@ -1,4 +1,4 @@
-"""The kinds of task: every file of this folder that defines one."""
+"""The kinds of task, found by looking into every file of this folder."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from pydantic_core import PydanticCustomError
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.scan import classes_of, modules_in
+from trunkline.text import quoted
 from trunkline.train import tasks
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.options import option_problems
 
 
 def task_kinds() -> Mapping[str, type[Task]]:
-    """Return the kinds of task by name, sorted."""
+    """Return the kinds of task by name, sorted.
+
+    >>> list(task_kinds())
+    ['classification', 'depth', 'edges', 'keypoints', 'normals', 'segmentation']
+    """
     return _kinds_in(tuple(tasks.__path__))
 
 
-@cache
+@cache  # by path: a test, or a plug-in, may add a folder to the package
 def _kinds_in(_path: tuple[str, ...]) -> Mapping[str, type[Task]]:
     kinds: dict[str, type[Task]] = {}
-    for found in (found for module in modules_in(tasks) for found in classes_of(module)):
-        if not issubclass(found, Task) or "kind" not in vars(found):
-            continue
-        if found.kind in kinds:
-            raise ValueError(f"{found.__module__}: {found.kind!r} is a kind of {kinds[found.kind].__module__} already")
-        kinds[found.kind] = found
+    for module in modules_in(tasks):
+        for found in classes_of(module):
+            # Only its own `kind` makes a class a kind: MapTask has none, and a subclass of Depth inherits Depth's.
+            if not issubclass(found, Task) or "kind" not in vars(found):
+                continue
+            if found.kind in kinds:
+                known = kinds[found.kind].__module__
+                raise ValueError(f"{found.__module__}: {quoted(found.kind)} is a kind of {known} already")
+            kinds[found.kind] = found
     return dict(sorted(kinds.items()))
 
 
@@ -42,7 +50,7 @@ def task_kind(kind: str, place: str = "") -> type[Task]:
     known = task_kinds()
     if kind not in known:
         advice = did_you_mean(kind, known) or f"known kinds: {', '.join(known)}"
-        raise InvalidConfig(f'unknown kind of task "{kind}"', place=place, advice=advice)
+        raise InvalidConfig(f"unknown kind of task {quoted(kind)}", place=place, advice=advice)
     return known[kind]
 
 
@@ -57,8 +65,11 @@ def make_task(name: str, kind: str, channels: int, **options: Any) -> Task:
 
     Raises:
         InvalidConfig: an unknown kind or option, or values that do not fit; all of them at once.
+
+    >>> make_task("normals", "normals", channels=3, space="paper").higher_is_better["angle_mean_paper"]
+    False
     """
-    place = f'task "{name}"'
+    place = f"task {quoted(name)}"
     maker = task_kind(kind, place)
     problems = [*option_problems(maker, options, place), *_channel_problems(maker, channels, place)]
     if problems:
@@ -77,6 +88,7 @@ def _channel_problems(kind: type[Task], channels: int, place: str) -> list[Probl
 
 def _known(kind: str) -> str:
     if kind not in task_kinds():
+        # In the words that pydantic has for a Literal, which a list of kinds would be if it were not open.
         expected = " or ".join(f"'{name}'" for name in task_kinds())
         raise PydanticCustomError("task_kind", "Input should be {expected}", {"expected": expected})
     return kind

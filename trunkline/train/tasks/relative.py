@@ -1,4 +1,4 @@
-"""Relative performance: how much better or worse than single-task models, in percent.
+"""Relative performance: by how many percent a model is better, or worse, than single-task models.
 
 AutoMTL (Sec. 4) and TreeMTL (Sec. 4): for task t with metrics M_1 … M_n and the single-task model's S_1 … S_n,
 
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trunkline.errors import InvalidConfig, Problem
+from trunkline.text import quoted
 
 Table = Mapping[str, Mapping[str, float]]
 
@@ -23,9 +24,13 @@ class RelativePerformance:
     """Percent of improvement over the baseline; positive is better.
 
     Attributes:
-        by_task: Δ_t.
+        by_task: Δ_t by task.
         mean: Mean of Δ_t over tasks; NaN where there is none.
         left_out: ``task.metric`` of terms that do not exist: a value is not finite, or the baseline is 0.
+
+    >>> found = relative_performance({"depth": {"rmse": 0.9}}, {"depth": {"rmse": 1.0}}, {"depth": {"rmse": False}})
+    >>> f"{found.mean:+.1f} %"
+    '+10.0 %'
     """
 
     by_task: dict[str, float]
@@ -43,8 +48,8 @@ def relative_performance(
     """Compare a model's metrics with the single-task models'.
 
     Args:
-        metrics: By task and metric.
-        baseline: Likewise, of models trained the same way for one task each.
+        metrics: The model's metrics, by task and metric.
+        baseline: The metrics of models trained the same way for one task each, by task and metric.
         higher_is_better: The metrics that count, by task as :attr:`~trunkline.train.tasks.base.Task.higher_is_better`.
 
     Raises:
@@ -57,10 +62,12 @@ def relative_performance(
         terms: dict[str, float] = {}
         for metric, higher in directions.items():
             value, single = metrics[task][metric], baseline[task][metric]
-            if math.isfinite(value) and math.isfinite(single) and single != 0:
-                terms[metric] = (1 if higher else -1) * (value - single) / single * 100
-            else:
+            # A metric is NaN where nothing was labelled, and a baseline of 0 has no percentage.
+            if not math.isfinite(value) or not math.isfinite(single) or single == 0:
                 left_out.append(f"{task}.{metric}")
+                continue
+            sign = 1 if higher else -1
+            terms[metric] = sign * (value - single) / single * 100
         if terms:
             by_task[task] = _mean(terms)
     return RelativePerformance(by_task, _mean(by_task), tuple(left_out))
@@ -71,12 +78,10 @@ def _mean(values: Mapping[str, float]) -> float:
 
 
 def _check(metrics: Table, baseline: Table, higher_is_better: Mapping[str, Mapping[str, bool]]) -> None:
-    problems = [
-        Problem(f'no metric "{metric}"', f"{side}.{task}")
-        for side, table in (("metrics", metrics), ("baseline", baseline))
-        for task, directions in higher_is_better.items()
-        for metric in directions
-        if metric not in table.get(task, {})
-    ]
+    problems = []
+    for side, table in (("metrics", metrics), ("baseline", baseline)):
+        for task, directions in higher_is_better.items():
+            absent = [metric for metric in directions if metric not in table.get(task, {})]
+            problems += [Problem(f"no metric {quoted(metric)}", f"{side}.{task}") for metric in absent]
     if problems:
         raise InvalidConfig(problems)

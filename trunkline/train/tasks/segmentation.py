@@ -1,4 +1,4 @@
-"""Semantic segmentation: pixel-wise cross-entropy; intersection over union and pixel accuracy."""
+"""Semantic segmentation: pixel-wise cross-entropy as loss; intersection over union and pixel accuracy as metrics."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Segmentation(MapTask):
     usual_channels = 13  # the short list of NYUv2's classes
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy of the pixels that are not ignored, summed, and their number."""
+        """Return the sum of the cross-entropy over the pixels that are not ignored, and their number."""
         total = F.cross_entropy(output, label, ignore_index=IGNORE, reduction="sum")
         return total, self.label.counted(label).sum()
 
     def metric(self) -> Confusion:
-        """Return an empty confusion matrix."""
+        """Return a confusion matrix of no pixel."""
         return Confusion(self)
 
     @property
@@ -70,10 +70,11 @@ class Confusion(SummedMetric):
         self._task = task
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Count one batch."""
+        """Add one batch."""
         predicted = self._task.at_label_size(output, label).argmax(1)
         valid = self._task.label.counted(label)
         classes = self._task.channels
+        # One number for each pair, which bincount then counts without a loop over classes.
         pairs = label[valid] * classes + predicted[valid]
         self.add(counts=torch.bincount(pairs, minlength=classes**2).reshape(classes, classes))
 
@@ -81,13 +82,13 @@ class Confusion(SummedMetric):
         """Return the metrics over all batches so far."""
         counts = self.sums["counts"].double().numpy()
         right, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
+        if not counts.any():
+            return dict.fromkeys(("miou", "pixel_accuracy", "miou_paper"), float("nan"))
         iou = right / np.maximum(union, 1)
+        occurs, is_hit = union > 0, right > 0
         return {
-            "miou": _mean(iou[union > 0]),
-            "pixel_accuracy": float(right.sum() / counts.sum()) if counts.any() else float("nan"),
-            "miou_paper": _mean(iou[right > 0]) if not counts.any() or right.any() else 0.0,
+            "miou": float(iou[occurs].mean()),
+            "pixel_accuracy": float(right.sum() / counts.sum()),
+            # Where the papers' code would divide 0 by 0: not one pixel of any class is right.
+            "miou_paper": float(iou[is_hit].mean()) if is_hit.any() else 0.0,
         }
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")

@@ -23,8 +23,8 @@ def gelu(node: ir.Node, editor: Editor) -> None:
     x = data_of(node)
     # Φ(x) = (1 + erf(x / √2)) / 2, or the same with a tanh in the place of erf.
     odd = _by_tanh(node, editor, x) if kind == "tanh" else _by_erf(node, editor, x)
-    raised = step(node, editor, "Add", [odd, number(node, editor, "one", 1.0)])
-    half = step(node, editor, "Mul", [x, number(node, editor, "half", 0.5)])
+    raised = step(node, editor, "Add", [odd, store_number(node, editor, "one", 1.0)])
+    half = step(node, editor, "Mul", [x, store_number(node, editor, "half", 0.5)])
     become(node, "Mul", [half, raised])
 
 

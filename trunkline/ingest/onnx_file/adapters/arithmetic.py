@@ -23,5 +23,5 @@ def modulo(node: ir.Node, editor: Editor) -> None:
     rest = step(node, editor, "Mod", [data, divisor], fmod=1)
     signs = [step(node, editor, "Sign", [value]) for value in (rest, divisor)]
     product = step(node, editor, "Mul", signs)  # 0 for a remainder of 0, which has no sign to differ
-    differ = step(node, editor, "Less", [product, number(node, editor, "zero", 0.0)])
+    differ = step(node, editor, "Less", [product, store_number(node, editor, "zero", 0.0)])
     become(node, "Where", [differ, step(node, editor, "Add", [rest, divisor]), rest])

@@ -102,7 +102,7 @@ def _scores(node: ir.Node, editor: Editor, query: ir.Value, key: ir.Value) -> ir
     cap = attribute(node, "softcap", 0.0)
     if not cap:  # ONNX: 0 is none
         return scores
-    bound = number(node, editor, "softcap", cap)
+    bound = store_number(node, editor, "softcap", cap)
     divided = step(node, editor, "Div", [scores, bound])
     return step(node, editor, "Mul", [step(node, editor, "Tanh", [divided]), bound])
 

@@ -107,8 +107,8 @@ def _grid(node: ir.Node, editor: Editor, plan: _Plan, offset: ir.Value) -> ir.Va
     """Return where to sample, ``[N, groups, rows, columns, 2]`` as GridSample counts: x and y, edges at -1 and 1."""
     moved = _side_by_side(node, editor, plan, offset, (2,))
     # DeformConv has the row first, GridSample the column; and GridSample measures the image as 2 long.
-    swapped = step(node, editor, "Gather", [moved, ints(node, editor, "swap", [1, 0])], axis=-1)
-    pixel = number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
+    swapped = step(node, editor, "Gather", [moved, store_ints(node, editor, "swap", [1, 0])], axis=-1)
+    pixel = store_number(node, editor, "pixel", [2 / plan.size[1], 2 / plan.size[0]])
     scaled = step(node, editor, "Mul", [swapped, pixel])
     return step(node, editor, "Add", [scaled, store_number(node, editor, "taps", _undeformed(plan))])
 
@@ -134,7 +134,7 @@ def _side_by_side(node: ir.Node, editor: Editor, plan: _Plan, value: ir.Value, l
     rows, columns = 4 + len(last), 5 + len(last)
     behind = [4] if last else []
     moved = step(node, editor, "Transpose", [parts], perm=[0, 1, rows, 2, columns, 3, *behind])
-    shape = ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
+    shape = store_ints(node, editor, f"{name}.shape", [0, plan.groups, *plan.sampled, *last])
     return step(node, editor, "Reshape", [moved, shape], allowzero=0)
 
 
@@ -160,6 +160,6 @@ def _sampled(
 
 def _slice(node: ir.Node, editor: Editor, value: ir.Value, name: str, first: int, count: int = 1) -> ir.Value:
     """Return ``count`` entries of the second axis."""
-    start = ints(node, editor, f"{name}.from", [first])
-    end = ints(node, editor, f"{name}.to", [first + count])
-    return step(node, editor, "Slice", [value, start, end, ints(node, editor, f"{name}.axis", [1])])
+    start = store_ints(node, editor, f"{name}.from", [first])
+    end = store_ints(node, editor, f"{name}.to", [first + count])
+    return step(node, editor, "Slice", [value, start, end, store_ints(node, editor, f"{name}.axis", [1])])

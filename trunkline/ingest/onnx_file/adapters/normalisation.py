@@ -31,15 +31,16 @@ def group_normalization(node: ir.Node, editor: Editor) -> None:
     lengths = [shape_of(value) for value in (scale, bias)]
     _refuse_other_precision(node)
     settings = {"epsilon": attribute(node, "epsilon", 1e-5)}
-    full = ints(node, editor, "full_shape", [0, *sizes[1:]])
-    merged = step(node, editor, "Reshape", [x, ints(node, editor, "group_shape", [0, groups, -1])], allowzero=0)
+    full = store_ints(node, editor, "full_shape", [0, *sizes[1:]])
+    merged = step(node, editor, "Reshape", [x, store_ints(node, editor, "group_shape", [0, groups, -1])], allowzero=0)
     if lengths == [(groups,)] * 2:  # rule 1
         plain = step(node, editor, "InstanceNormalization", [merged, scale, bias], **settings)
         become(node, "Reshape", [plain, full], allowzero=0)
         return
     if lengths != [(sizes[1],)] * 2:
         raise InvalidModel(f"GroupNormalization: scale and bias of {lengths}", place=name_of(node))
-    ones, zeros = number(node, editor, "ones", [1.0] * groups), number(node, editor, "zeros", [0.0] * groups)  # rule 2
+    ones = store_number(node, editor, "ones", [1.0] * groups)  # rule 2
+    zeros = store_number(node, editor, "zeros", [0.0] * groups)
     plain = step(node, editor, "InstanceNormalization", [merged, ones, zeros], **settings)
     apart = step(node, editor, "Reshape", [plain, full], allowzero=0)
     behind = len(sizes) - 2
@@ -71,7 +72,7 @@ def rms_normalization(node: ir.Node, editor: Editor) -> None:
 def mean_variance_normalization(node: ir.Node, editor: Editor) -> None:
     """Write MeanVarianceNormalization as (x − mean) / (deviation + 1e-9), over ``axes``."""
     x = data_of(node)  # opset 18 has the operator, but its definition infers no shape
-    axes = ints(node, editor, "axes", attribute(node, "axes", [0, 2, 3]))
+    axes = store_ints(node, editor, "axes", attribute(node, "axes", [0, 2, 3]))
     centred = step(node, editor, "Sub", [x, step(node, editor, "ReduceMean", [x, axes], keepdims=1)])
     variance = step(node, editor, "ReduceMean", [step(node, editor, "Mul", [centred, centred]), axes], keepdims=1)
     raised = step(node, editor, "Add", [variance, store_number(node, editor, "tiny", _TINY)])

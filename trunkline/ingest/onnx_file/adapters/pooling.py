@@ -82,7 +82,7 @@ def average_pool_19(node: ir.Node, editor: Editor) -> None:
     # Without padding all windows count as many, and one number is stored instead of a map.
     is_uniform = bool((counted == counted.flat[0]).all())
     share = np.asarray(1.0 / counted.flat[0]) if is_uniform else (1.0 / counted)[None, None]
-    become(node, "Mul", [total, number(node, editor, "share", share)])
+    become(node, "Mul", [total, store_number(node, editor, "share", share)])
 
 
 def _axes(node: ir.Node) -> list[_PooledAxis]:

@@ -64,7 +64,7 @@ def crop(node: ir.Node, editor: Editor) -> None:
     left, top, right, bottom = border
     ends = [sizes[2] - bottom, sizes[3] - right] if size is None else [top + size[0], left + size[1]]
     settings = {"starts": [top, left], "ends": ends, "axes": [2, 3], "steps": [1, 1]}
-    stored = [ints(node, editor, name, content) for name, content in settings.items()]
+    stored = [store_ints(node, editor, name, content) for name, content in settings.items()]
     become(node, "Slice", [data_of(node), *stored])
 
 

@@ -81,7 +81,8 @@ def _free(node: ir.Node, state: Freeing) -> None:
         return
     # A table that counts the images may still read of each its own numbers: gather_own finds out.
     if reads_numbered and not works_along_batch(node, state):
-        raise refused(node, "computes with constants that number the images of the batch; they must be alike for each")
+        text = "computes with constants that number the images of the batch; they must be alike for each"
+        raise batch_error(node, text)
     if state.second is not None and not state.second.bent.isdisjoint(inputs_of(node)):
         raise batch_error(node, OF_NUMBER)
     give_each(node, state)
@@ -159,7 +160,7 @@ def _keep_batch(node: ir.Node) -> None:
         return
     squeezed = [int(place) % len(shape_of(data)) for place in axes.ravel()]
     if axis in squeezed:
-        raise refused(node, "takes the batch axis away, which is possible for one image only")
+        raise batch_error(node, "takes the batch axis away, which is possible for one image only")
 
 
 def _free_expand(node: ir.Node, state: Freeing) -> None:

@@ -78,7 +78,7 @@ class Freeing:
         if axis.extra:
             self.merged[value] = axis
             if value.is_graph_output():  # the caller would get another shape than the file gives
-                raise refused(node, f"gives a result that merges {merged_text(axis)}")
+                raise batch_error(node, f"gives a result that merges {merged_text(axis)}")
 
 
 def sizes_of(value: ir.Value) -> Sizes:

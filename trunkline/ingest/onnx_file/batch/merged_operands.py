@@ -39,7 +39,7 @@ def common_axis(node: ir.Node, state: Freeing, operands: list[ir.Value | None]) 
     ends = {state.rank(value) - axis.axis for value, axis in with_batch}
     merges = {(axis.before, axis.behind) for _, axis in with_batch}
     if len(ends) != 1 or len(merges) != 1:
-        raise refused(node, "takes values together whose batches are at different places, or merged differently")
+        raise batch_error(node, "takes values together whose batches are at different places, or merged differently")
     return max((axis for _, axis in with_batch), key=lambda axis: axis.axis), ends.pop()
 
 
@@ -101,7 +101,7 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
 
 def _repeated_once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.Value:
     """Return what an Expand of weights repeats for each image, repeated for one."""
-    error = refused(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
+    error = batch_error(node, f"reads {quoted(name_of(value))}, which is computed for each of {state.batch} images")
     expand = value.producer()
     data = None if expand is None or expand.op_type != "Expand" else expand.inputs[0]
     if data is None or axis.extra:

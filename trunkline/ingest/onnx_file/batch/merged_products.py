@@ -88,7 +88,7 @@ def einsum(node: ir.Node, state: Freeing, _: BatchAxis) -> BatchAxis:
     is_everywhere = sum(letter in term for term in terms.split(",")) == len(merged)
     is_kept = bool(arrow) and "." not in equation and result.count(letter) == 1
     if not (is_one_axis and is_everywhere and is_kept):
-        raise refused(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
+        raise batch_error(node, f"sums along an axis for which the file merges {merged_text(axis)}, or counts with it")
     unused = iter([other for other in ascii_letters if other not in equation])
     before = next(unused) if axis.before > 1 else ""
     behind = next(unused) if axis.behind > 1 else ""

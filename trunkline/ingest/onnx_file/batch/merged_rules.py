@@ -71,7 +71,7 @@ def _along_input(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 def _layer(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     first = axis_in_graph(node, state, axis, attribute(node, "axis", -1))
     if first < axis.place:  # from there on it works along every axis, the batch too
-        raise refused(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
+        raise batch_error(node, f"works along an axis for which the file merges {merged_text(axis)}: it mixes images")
     put(node, "axis", first)
     return axis
 

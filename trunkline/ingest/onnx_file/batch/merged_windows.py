@@ -33,7 +33,7 @@ def windows(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
     spatial = state.rank(data) - 2
     is_windows = axis.axis == 0 and axis.before == 1 and 1 <= spatial <= _MOST_AXES
     if not is_windows or len(node.outputs) > 1:  # a second output holds places in the merged value
-        raise refused(node, f"needs images first and channels second; the file merges {merged_text(axis)}")
+        raise batch_error(node, f"needs images first and channels second; the file merges {merged_text(axis)}")
     if node.op_type in _POOLS:
         _pool(node, state, data)
     elif node.op_type == "InstanceNormalization":

@@ -51,7 +51,7 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
     own = [_own_table(table, batch, axis.behind) for batch, table in tables]
     table = own[0]
     if table is None or any(other is None or not np.array_equal(table, other) for other in own):
-        raise refused(node, "picks images or parts of them out of the batch: it mixes images")
+        raise batch_error(node, "picks images or parts of them out of the batch: it mixes images")
     sizes = [size or 1 for size in shape_of(data)]
     count, rest = table.shape[0], table.shape[1:]
     result = BatchAxis(axis.axis, 1, count)
@@ -64,7 +64,7 @@ def gather_own(node: ir.Node, state: Freeing) -> BatchAxis:
         become(node, "Reshape", [data, state.editor.constant(f"{name_of(node)}.shape", kept, np.int64)], allowzero=0)
         return result
     if axis.behind == 1:  # of one number for each image there is nothing else to pick
-        raise refused(node, "repeats the images of a batch")
+        raise batch_error(node, "repeats the images of a batch")
     put(node, "axis", place + 1)
     node.replace_input_with(1, state.editor.constant(f"{name_of(node)}.indices", table.reshape(of_image), np.int64))
     return result
@@ -76,7 +76,7 @@ def _tables(indices: ir.Value, state: Freeing) -> list[tuple[int, Array]]:
         stored = indices.const_value
         return [] if stored is None else [(state.batch, stored.numpy())]
     both = _at_both(indices, state.second)
-    return [] if both is None else list(zip(WITNESSES, both, strict=True))
+    return [] if both is None else list(zip(PROBE_BATCHES, both, strict=True))
 
 
 def _at_both(table: ir.Value, second: SecondBatch) -> tuple[Array, Array] | None:

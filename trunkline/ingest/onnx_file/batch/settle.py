@@ -34,7 +34,7 @@ def settle(graph: ir.Graph, state: Freeing, budget: Budget) -> None:
         _skip(graph, node)
 
 
-def _store(graph: ir.Graph, node: ir.Node, folder: Folder) -> None:
+def _store(graph: ir.Graph, node: ir.Node, folder: ConstantFolder) -> None:
     """Store what ``node`` computes from stored tensors; a weight is only moved, and stays what it is."""
     if any(not value.is_initializer() for value in inputs_of(node)):
         return

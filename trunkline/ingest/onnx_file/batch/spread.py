@@ -189,8 +189,8 @@ def _axis(first: Sizes, second: Sizes) -> BatchAxis | None:
     if len(places) != 1:
         return None
     (place,) = places
-    behind, rest = divmod(first[place], WITNESSES[0])
-    is_multiple = rest == 0 and second[place] == behind * WITNESSES[1]
+    behind, rest = divmod(first[place], PROBE_BATCHES[0])
+    is_multiple = rest == 0 and second[place] == behind * PROBE_BATCHES[1]
     return BatchAxis(place, 1, behind) if is_multiple else None
 
 

@@ -19,7 +19,7 @@ _TO_THE_END = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class AxisRun:
     """The places of one axis that a Slice takes, from ``start`` up to ``end``."""
 
     axis: int
@@ -73,7 +73,7 @@ def _cuts(node: ir.Node) -> list[AxisRun] | None:
             continue
         taken = range(size)[start:end]
         if taken != range(size):
-            cuts.append(Cut(axis % len(shape), taken.start, taken.stop))
+            cuts.append(AxisRun(axis % len(shape), taken.start, taken.stop))
     return cuts
 
 
@@ -84,7 +84,7 @@ def _part(data: ir.Value, cuts: list[AxisRun]) -> ir.Value | None:
         return None
     axis = attribute(concat, "axis") % len(shape_of(data))
     for value, start, end in _spans(concat, axis):
-        is_taken = cuts[0] == Cut(axis, start, end)
+        is_taken = cuts[0] == AxisRun(axis, start, end)
         if is_taken and shape_of(value)[:axis] == shape_of(data)[:axis]:
             return value
     return None

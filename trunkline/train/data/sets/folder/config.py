@@ -41,7 +41,11 @@ class FolderConfig(DataSetConfig):
         options: dict[str, Any] = self.model_dump(exclude={"kind", "augmentation", "val_fraction", "seed"})
         options["augmentation"] = self.augmentation.augmentation()
         there = splits_of(self.path)
-        missing = [*(["train"] if "train" not in there else []), *(["val"] if not {"val", "test"} & set(there) else [])]
+        missing = []
+        if "train" not in there:
+            missing.append("train")
+        if "val" not in there and "test" not in there:
+            missing.append("val")
         if missing:
             raise InvalidConfig(
                 f"no {' and no '.join(missing)} split: expected {missing[0]}/images/ and {missing[0]}/labels/",

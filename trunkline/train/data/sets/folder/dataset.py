@@ -9,26 +9,26 @@ from typing import Literal
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels
 from trunkline.train.data.class_map import class_map
 from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
 from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb, visible_files
 from trunkline.train.data.sets.folder.boundaries import label_boundaries
-from trunkline.train.labels.window import whole
+from trunkline.train.labels.crop import whole
 
 LABEL_SUFFIX = ".png"
 _CLASSES = "segmentation"
-"""The task that label files are of."""
+"""The task that has label files."""
 
 
 class Folder:
     """Images with class maps, and optionally edges where classes meet.
 
-    Label files carry the image's name and hold class numbers, as grey values or palette indices, or whatever
-    ``values`` gives a meaning: a mask of 0 and 255, or colours. Edges are made after scaling and cropping, so they are
-    two pixels wide at every size.
+    A label file has the name of its image. It holds class numbers, as grey values or palette indices, or values that
+    ``values`` maps to classes, such as 0 and 255 of a mask, or colours. Edges are made after scaling and cropping, so
+    they are two pixels wide at every size.
 
     Args:
         path: The folder that holds one folder per split.
@@ -36,7 +36,7 @@ class Folder:
         split: Name of the split's folder.
         size: Height and width of every sample. Without augmentation the whole picture is resized to it.
         values: Stored number, ``#RRGGBB`` or ``R,G,B`` → class name, or ``ignore``; by default number k is class k.
-        ignore: Numbers that count for nothing; 255 is one unless ``values`` says otherwise.
+        ignore: Numbers that are ignored; 255 is one of them unless ``values`` maps it to a class.
         edges: ``"boundaries"`` adds a task "edges".
         augmentation: How training samples vary.
 
@@ -68,9 +68,12 @@ class Folder:
     @property
     def files(self) -> FileSet:
         """The images and their label pictures."""
-        used = {path for entry in self._entries for path in entry}
-        beside = {path for entry in self._entries for path in (entry.image.parent, entry.labels[_CLASSES].parent)}
-        unused = [path for folder in sorted(beside) for path in visible_files(folder) if path not in used]
+        used: set[Path] = set()
+        for entry in self._entries:
+            used |= set(entry)
+        unused: list[Path] = []
+        for folder in sorted({path.parent for path in used}):
+            unused += [path for path in visible_files(folder) if path not in used]
         # Edges lie between classes, so they too need labels of more than one.
         classes = ClassPictures(_CLASSES, self._class_map, (_CLASSES, "edges"))
         return FileSet(self._root, self._entries, (_CLASSES,), classes, unused)
@@ -81,8 +84,12 @@ class Folder:
     def problems(self) -> list[Problem]:
         """Return missing label files, unreadable headers and sizes that differ from the image's."""
         pairs = [(entry.image, entry.labels[_CLASSES]) for entry in self._entries]
+        # A label as .jpg is a common mistake, and its compression has changed the numbers.
         others = {path.stem: path for path in visible_files(pairs[0][1].parent) if path.suffix != LABEL_SUFFIX}
-        return [problem for image, label in pairs for problem in _problems(image, label, others.get(image.stem))]
+        found: list[Problem] = []
+        for image, label in pairs:
+            found += _problems(image, label, others.get(image.stem))
+        return found
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one image; see :class:`trunkline.train.data.base.DataSet`."""
@@ -91,19 +98,21 @@ class Folder:
         image, label = read_rgb(entry.image), self._class_map.labels(self._class_map.stored(path), path)
         if label.shape != image.shape[:2]:
             raise InvalidConfig(_wrong_size(path, label.shape, image.shape))
-        window = whole(self.size)
+        crop = whole(self.size)
         if seed is not None:
-            window = draw_window(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
-        classes = self.tasks[_CLASSES].label.cut(label, window)
+            crop = draw_crop(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
+        classes = self.tasks[_CLASSES].label.cut(label, crop)
         labels = {_CLASSES: classes.astype(np.int64)}
         if "edges" in self.tasks:
             labels["edges"] = label_boundaries(classes)[None].astype(np.float32)
-        return Sample(self.normalisation.apply(cut_image(image, window)), labels)
+        return Sample(self.normalisation.apply(cut_image(image, crop)), labels)
 
 
 def splits_of(path: Path) -> list[str]:
     """Return the names of the splits a folder holds, sorted."""
-    return sorted(child.name for child in path.iterdir() if (child / "images").is_dir()) if path.is_dir() else []
+    if not path.is_dir():
+        return []
+    return sorted(child.name for child in path.iterdir() if (child / "images").is_dir())
 
 
 def _tasks(classes: tuple[str, ...], edges: str | None) -> dict[str, TaskInfo]:

@@ -19,7 +19,8 @@ class NYUv2Config(DataSetConfig):
     """See :class:`trunkline.train.data.sets.nyuv2.dataset.NYUv2`.
 
     Without a list "test" the list "val" reports. Without a list that chooses, ``val_fraction`` of the training samples
-    are held out for it; 0 holds out none. A folder without lists is cut by ``seed``: ``test_fraction`` reports.
+    are held out for it; 0 holds out none. Without any list, ``test_fraction`` of all samples, drawn with ``seed``,
+    reports.
     """
 
     kind: Literal["nyuv2"]

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.train.data.augment import Augmentation, cut_image, draw_window
+from trunkline.text import quoted
+from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels, raise_all
 from trunkline.train.data.class_map import ClassMap
@@ -17,8 +18,8 @@ from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
 from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
 from trunkline.train.data.sets.nyuv2.lists import entries, expected_label
+from trunkline.train.labels.crop import Crop, whole
 from trunkline.train.labels.label_kind import IGNORE
-from trunkline.train.labels.window import Window, whole
 
 Space = Literal["decoded", "paper"]
 
@@ -42,12 +43,12 @@ class NYUv2:
 
     Args:
         path: The folder.
-        split: ``"train"``, ``"val"``, ``"test"``, any other list's name, or ``"all"``.
+        split: ``"train"``, ``"val"``, ``"test"``, the name of any other list, or ``"all"``.
         size: Height and width of every sample. Without augmentation the whole picture is resized to it.
         tasks: Which of segmentation, depth and normals.
         classes: 40, or 13 by the usual mapping.
-        space: What normal labels are, see above.
-        missing: Whether an image without a label file of a task is an error, or is ignored by that task.
+        space: The values of normal labels, see above.
+        missing: What an image without a label file of a task is: an ``error``, or ignored by that task.
         augmentation: How training samples vary.
 
     Raises:
@@ -65,8 +66,9 @@ class NYUv2:
         missing: Literal["error", "ignore"] = "error",
         augmentation: Augmentation | None = None,
     ) -> None:
+        unknown = [task for task in tasks if task not in TASKS]
         raise_all(
-            [Problem(f'NYUv2 has no "{t}" labels', "tasks", did_you_mean(t, TASKS)) for t in tasks if t not in TASKS]
+            [Problem(f"NYUv2 has no {quoted(task)} labels", "tasks", did_you_mean(task, TASKS)) for task in unknown]
         )
         self.name = "nyuv2"
         self.size = size
@@ -83,7 +85,11 @@ class NYUv2:
     @property
     def files(self) -> FileSet:
         """The images, and the labels of the tasks."""
-        used = [Entry(e.image, {t: path for t, path in e.labels.items() if t in self.tasks}) for e in self._entries]
+        # A run is bound to the content of its files, so labels of tasks that it does not train stay out.
+        used = []
+        for entry in self._entries:
+            labels = {task: path for task, path in entry.labels.items() if task in self.tasks}
+            used.append(Entry(entry.image, labels))
         classes = ClassPictures("segmentation", self._class_map, ("segmentation",))
         return FileSet(self._root, used, tuple(self.tasks), classes)
 
@@ -92,38 +98,46 @@ class NYUv2:
 
     def problems(self) -> list[Problem]:
         """Return missing label files, unreadable headers and sizes that differ from the image's."""
-        return [problem for entry in self._entries for problem in self._entry_problems(entry)]
+        found: list[Problem] = []
+        for entry in self._entries:
+            found += self._entry_problems(entry)
+        return found
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
         """Return one photograph; see :class:`trunkline.train.data.base.DataSet`."""
         entry = self._entries[index]
         image = read_rgb(entry.image)
-        window = whole(self.size)
+        crop = whole(self.size)
         if seed is not None:
-            window = draw_window(self._augmentation, (image.shape[0], image.shape[1]), self.size, index, seed)
+            crop = draw_crop(self._augmentation, (image.shape[0], image.shape[1]), self.size, index, seed)
         labels = {}
         for task in self.tasks:
             if task in entry.labels:
-                labels[task] = self._label(task, entry, image.shape[:2], window)
-        return Sample(self.normalisation.apply(cut_image(image, window)), labels)
+                labels[task] = self._label(task, entry, image.shape[:2], crop)
+        return Sample(self.normalisation.apply(cut_image(image, crop)), labels)
 
-    def _label(self, task: str, entry: Entry, size: tuple[int, ...], window: Window) -> np.ndarray:
+    def _label(self, task: str, entry: Entry, size: tuple[int, ...], crop: Crop) -> np.ndarray:
         path, kind = entry.labels[task], self.tasks[task].label
+        # Cut in the small type of the file, and converted then: a crop is often a fraction of the picture.
         if task == "segmentation":
-            return kind.cut(_classes(path, size, self._class_map), window).astype(np.int64)
+            return kind.cut(_classes(path, size, self._class_map), crop).astype(np.int64)
         if task == "depth":
-            depth = kind.cut(_depth(path, size)[None], window)
-            return depth / np.float32(window.scale) if self._augmentation.scale_depth else depth
-        normals = kind.cut(_normals(path, size), window)
+            depth = kind.cut(_depth(path, size)[None], crop)
+            return depth / np.float32(crop.scale) if self._augmentation.scale_depth else depth
+        normals = kind.cut(_normals(path, size), crop)
         if self._space == "decoded":
             return _to_unit(normals)
+        # In the paper's space 0 marks an ignored pixel: no valid vector becomes three zero bytes.
         valid = normals.any(0)
         return np.where(valid, (normals + 1) * np.float32(127.5), np.float32(0))
 
     def _entry_problems(self, entry: Entry) -> list[Problem]:
         found: list[Problem] = []
+        files: dict[str, Path | None] = {"image": entry.image}
+        files |= {task: entry.labels.get(task) for task in self.tasks}
+        # The image comes first, and gives the size that its labels must have.
         size: tuple[int, int] | None = None
-        for task, path in [("image", entry.image), *((t, entry.labels.get(t)) for t in self.tasks)]:
+        for task, path in files.items():
             if path is None:
                 if self._missing == "error":
                     found.append(_no_label(entry, task))
@@ -195,6 +209,7 @@ def _normals(path: Path, size: tuple[int, ...]) -> np.ndarray:
     stored = read_rgb(path)
     _same_size(path, stored.shape[:2], size)
     decoded = stored.astype(np.float32) / np.float32(127.5) - 1
+    # White is "no normal" in these files, 22 to 39 % of the pixels in the samples that were looked at.
     decoded[(stored == 255).all(-1)] = 0
     return decoded.transpose(2, 0, 1)
 

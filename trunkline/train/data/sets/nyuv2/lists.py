@@ -1,4 +1,4 @@
-"""Which files an NYUv2 folder holds, and which of them belong to a split."""
+"""The files of an NYUv2 folder, and the lists that assign them to splits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.text import quoted
 from trunkline.train.data.check import raise_all
 from trunkline.train.data.file_set import Entry
 from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem
@@ -20,7 +21,7 @@ _SPLITS = ("train", "val", "test")
 
 
 def listed_splits(folder: Path) -> list[str]:
-    """Return which of "train", "val" and "test" have a list; none where nothing says what a sample is for.
+    """Return which of "train", "val" and "test" have a list.
 
     Raises:
         InvalidConfig: AdaShare's list cannot be read.
@@ -32,9 +33,9 @@ def listed_splits(folder: Path) -> list[str]:
 
 
 def list_of(folder: Path, split: str) -> str:
-    """Return what the list of a split is called, for people."""
+    """Return the name of the list of a split, for messages."""
     own = f"{split}.txt"
-    return own if (folder / own).is_file() else f'{JSON_LIST}, "{split}"'
+    return own if (folder / own).is_file() else f"{JSON_LIST}, {quoted(split)}"
 
 
 def entries(folder: Path, split: str) -> list[Entry]:
@@ -54,7 +55,7 @@ def entries(folder: Path, split: str) -> list[Entry]:
     if (folder / JSON_LIST).is_file():
         return _from_json(folder, split)
     raise InvalidConfig(
-        f'no list says which samples belong to split "{split}"',
+        f"no list says which samples belong to split {quoted(split)}",
         place=str(folder),
         advice=f'add {split}.txt with one name a line, or {JSON_LIST}, or use split "{ALL}"',
     )
@@ -86,6 +87,7 @@ def _from_text(folder: Path, list_file: Path) -> list[Entry]:
     found: list[Entry] = []
     problems: list[Problem] = []
     for number, line in enumerate(_text(list_file).splitlines(), 1):
+        # Lists that name whole files, or files with a folder, are common too.
         stem = Path(line.strip()).stem
         if not stem:
             continue
@@ -93,7 +95,7 @@ def _from_text(folder: Path, list_file: Path) -> list[Entry]:
             found.append(_entry(images[stem], stem, labels))
         else:
             place = f"{list_file}:{number}"
-            problems.append(Problem(f'img/ holds no image named "{stem}"', place, did_you_mean(stem, images)))
+            problems.append(Problem(f"img/ holds no image named {quoted(stem)}", place, did_you_mean(stem, images)))
     raise_all(problems)
     if not found:
         raise InvalidConfig("the list is empty", place=str(list_file), advice="expected one name a line")
@@ -113,10 +115,10 @@ def _from_json(folder: Path, split: str) -> list[Entry]:
     lists = _json_lists(list_file)
     if split not in lists:
         known = ", ".join(lists) or "none"
-        raise InvalidConfig(f'no split "{split}"', place=str(list_file), advice=f"splits in it: {known}")
+        raise InvalidConfig(f"no split {quoted(split)}", place=str(list_file), advice=f"splits in it: {known}")
     rows = lists[split]
     if not isinstance(rows, list) or not rows:
-        raise InvalidConfig(f'split "{split}" is not a list of samples', place=str(list_file))
+        raise InvalidConfig(f"split {quoted(split)} is not a list of samples", place=str(list_file))
     problems: list[Problem] = []
     found = [_row(folder, f"{list_file}: {split}[{number}]", row, problems) for number, row in enumerate(rows)]
     raise_all(problems)
@@ -135,12 +137,13 @@ def _row(folder: Path, place: str, row: object, problems: list[Problem]) -> Entr
     if not isinstance(row, list) or len(row) != 4 or not all(isinstance(name, str) for name in row):
         problems.append(Problem("expected four paths: image, classes, normals, depth", place))
         return None
+    # A list is somebody else's file: a path in it could lead anywhere, also through a link.
     root = folder.resolve()
     paths = [folder / name for name in row]
     strays = [name for name, path in zip(row, paths, strict=True) if not path.resolve().is_relative_to(root)]
-    problems += [Problem(f'"{name}" lies outside the data folder', place) for name in strays]
+    problems += [Problem(f"{quoted(name)} lies outside the data folder", place) for name in strays]
     if not paths[0].is_file():
-        problems.append(Problem(f'there is no file "{row[0]}"', place))
+        problems.append(Problem(f"there is no file {quoted(row[0])}", place))
     if strays or not paths[0].is_file():
         return None
     labels = {task: path for task, path in zip(_ENTRY_ORDER, paths[1:], strict=True) if path.is_file()}

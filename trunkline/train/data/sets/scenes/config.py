@@ -15,7 +15,7 @@ from trunkline.train.data.sets.scenes.dataset import TASKS, Scenes, SceneTask
 class ScenesConfig(DataSetConfig):
     """See :class:`trunkline.train.data.sets.scenes.dataset.Scenes`.
 
-    ``val_length`` scenes choose, and ``test_length`` report: as many if absent.
+    ``val_length`` scenes choose, and ``test_length`` scenes report; by default as many as choose.
     """
 
     kind: Literal["scenes"]
@@ -31,7 +31,7 @@ class ScenesConfig(DataSetConfig):
     on_demand: ClassVar[tuple[str, ...]] = TASKS
 
     def open(self) -> DataSets:
-        """Return scenes of three separate random streams."""
+        """Return scenes of three separate random streams, so that no room is in two parts."""
         options: dict[str, Any] = self.model_dump(exclude={"kind", "length", "val_length", "test_length"})
         reported = self.val_length if self.test_length is None else self.test_length
         return DataSets(
@@ -42,6 +42,6 @@ class ScenesConfig(DataSetConfig):
         )
 
     def for_tasks(self, asked: Collection[str]) -> Self:
-        """Render the labels of these tasks only, since the others would cost time for nothing."""
+        """Return a table that renders the labels of these tasks only: the others would cost time for nothing."""
         made = tuple(task for task in TASKS if task in asked)
         return self.model_copy(update={"tasks": made}) if made else self

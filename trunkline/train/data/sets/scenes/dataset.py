@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.text import quoted
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo, random_generator
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13
 from trunkline.train.data.sets.scenes.render import Scene, render
@@ -41,13 +42,17 @@ class Scenes:
         size: Height and width in pixels.
         length: Number of scenes.
         seed: Any number from 0 on.
-        tasks: Kinds of labels to make.
+        tasks: Kinds of task to make labels for.
         split: ``"train"``, ``"val"`` or ``"test"``.
         cache: Keep rendered scenes in memory, about 25 bytes a pixel (150 MB for 1,000 scenes of 64 x 96).
         supersample: k x k rays average to one pixel of the picture; costs k² times the shading.
 
     Raises:
         InvalidConfig: an unknown kind or split, or an impossible size, length or seed.
+
+    >>> scenes = Scenes(size=(16, 24), length=1, tasks=["segmentation", "normals"])
+    >>> {task: label.shape for task, label in scenes.sample(0).labels.items()}
+    {'segmentation': (16, 24), 'normals': (3, 16, 24)}
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class Scenes:
 
     @property
     def files(self) -> None:
-        """None: they are drawn."""
+        """None: scenes are drawn, not read."""
         return None
 
     def __len__(self) -> int:
@@ -114,15 +119,15 @@ def _finish(kind: LabelKind, compact: np.ndarray, mirrored: bool) -> np.ndarray:
 
 
 def _check(size: tuple[int, int], length: int, seed: int, tasks: Sequence[str], split: str, supersample: int) -> None:
-    problems = [
-        Problem(f'unknown kind of task "{task}"', "tasks", did_you_mean(task, TASKS) or f"known: {', '.join(TASKS)}")
-        for task in tasks
-        if task not in TASKS
-    ]
+    problems = []
+    for task in tasks:
+        if task not in TASKS:
+            advice = did_you_mean(task, TASKS) or f"known: {', '.join(TASKS)}"
+            problems.append(Problem(f"unknown kind of task {quoted(task)}", "tasks", advice))
     if not tasks:
         problems.append(Problem("no tasks", "tasks", f"choose from {', '.join(TASKS)}"))
     if split not in _STREAMS:
-        problems.append(Problem(f'unknown split "{split}"', "split", f"known: {', '.join(_STREAMS)}"))
+        problems.append(Problem(f"unknown split {quoted(split)}", "split", f"known: {', '.join(_STREAMS)}"))
     if min(size) < _SMALLEST:
         problems.append(Problem(f"{size[0]} x {size[1]} pixels, expected at least 8 x 8", "size"))
     for name, value, least in (("length", length, 1), ("seed", seed, 0), ("supersample", supersample, 1)):

@@ -17,7 +17,7 @@ from trunkline.train.data.sets.scenes.parts import Material, Parts, Place, Shape
 
 @dataclass(slots=True)
 class Workshop:
-    """Random numbers and the solids so far."""
+    """A source of random numbers, and the solids made so far."""
 
     rng: np.random.Generator
     parts: Parts
@@ -76,7 +76,8 @@ def bed(shop: Workshop, place: Place) -> None:
     item.add((0, 0.40, 0.02), (width * 0.98, 0.24, length * 0.96), shop.colour("bed"), Material.BLANKET)
     item.add((0, 0.5, -length / 2 + 0.03), (width + 0.06, 1.0, 0.06), wood, Material.WOOD)
     pillow = shop.colour("objects")
-    for shift in (-0.25, 0.25) if width > 1.35 else (0.0,):
+    shifts = (-0.25, 0.25) if width > 1.35 else (0.0,)
+    for shift in shifts:
         cushion = piece(shop, place, "objects")
         cushion.add((shift * width, 0.58, -length / 2 + 0.30), (0.5, 0.12, 0.34), pillow, Material.FABRIC)
 
@@ -123,7 +124,8 @@ def table(shop: Workshop, place: Place) -> None:
 def cabinet(shop: Workshop, place: Place) -> None:
     """A chest of drawers or a tall wardrobe; a low one carries a television or things."""
     tall = shop.rng.random() < 0.4
-    width, height = shop.between(0.8, 1.4), shop.between(1.7, 2.0) if tall else shop.between(0.5, 0.9)
+    width = shop.between(0.8, 1.4)
+    height = shop.between(1.7, 2.0) if tall else shop.between(0.5, 0.9)
     item = piece(shop, place, "furniture")
     item.add((0, height / 2, 0), (width, height, 0.48), shop.colour("furniture"), Material.DRAWERS)
     if tall:
@@ -149,7 +151,8 @@ def bookshelf(shop: Workshop, place: Place) -> None:
             length = shop.between(0.45, 0.95) * (width - 0.1)
             tall = (height / levels) * shop.between(0.55, 0.8)
             row = piece(shop, place, "books")
-            shift = (width - 0.1 - length) / 2 * (1 if shop.rng.random() < 0.5 else -1)
+            side = 1 if shop.rng.random() < 0.5 else -1
+            shift = (width - 0.1 - length) / 2 * side
             row.add((shift, y + 0.025 + tall / 2, 0.02), (length, tall, 0.24), shop.colour("books"), Material.BOOKS)
 
 

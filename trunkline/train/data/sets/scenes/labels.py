@@ -26,10 +26,9 @@ def edges(surface: Surface) -> np.ndarray:
     coplanar parts of one object stay one surface.
     """
     marked = np.zeros(surface.solid.shape, bool)
-    for first, second in (
-        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-    ):
+    columns = np.s_[:, :-1], np.s_[:, 1:]
+    rows = np.s_[:-1, :], np.s_[1:, :]
+    for first, second in (columns, rows):
         cut = _separated(surface, first, second)
         marked[first] |= cut
         marked[second] |= cut
@@ -43,7 +42,8 @@ def _separated(surface: Surface, first: View, second: View) -> np.ndarray:
     face = surface.solid * FACES + surface.face
     label = (surface.label[first] != surface.label[second]) | (surface.owner[first] != surface.owner[second])
     crease = (surface.normal[first] * surface.normal[second]).sum(-1) < _CREASE_COSINE
-    step = np.abs(((surface.point[second] - surface.point[first]) * surface.normal[first]).sum(-1)) > _STEP_METRES
+    between = surface.point[second] - surface.point[first]
+    step = np.abs((between * surface.normal[first]).sum(-1)) > _STEP_METRES
     apart: np.ndarray = (face[first] != face[second]) & (label | crease | step)
     return apart
 
@@ -54,17 +54,19 @@ def keypoints(room: Room, size: tuple[int, int]) -> np.ndarray:
     Key points are the corners of boxes and of the room, and the centres of spheres and of cylinders' upper caps
     (a sphere's centre counts as visible where its nearest point is). Visibility is exact: a ray from the camera
     must reach the point. Each draws a Gaussian of standard deviation max(1, W/64) pixels around its projection;
-    where they overlap the larger value stands, so the map never leaves [0, 1].
+    where they overlap the map has the larger value, so it never leaves [0, 1].
     """
     height, width = size
     points = _visible(room, _candidates(room))
     row, column, depth = project(room.camera, points, size)
-    near = (depth > 0.05) & (row > -0.5) & (row < height - 0.5) & (column > -0.5) & (column < width - 0.5)
-    if not near.any():
+    in_rows, in_columns = (row > -0.5) & (row < height - 0.5), (column > -0.5) & (column < width - 0.5)
+    shown = (depth > 0.05) & in_rows & in_columns
+    if not shown.any():
         return np.zeros(size, np.float32)
+    # A Gaussian in two dimensions is a product of two in one: N · (H + W) exponentials instead of N · H · W.
     scale = -0.5 / max(1.0, width / 64) ** 2
-    vertical = np.exp(scale * (np.arange(height) - row[near, None]) ** 2).astype(np.float32)
-    horizontal = np.exp(scale * (np.arange(width) - column[near, None]) ** 2).astype(np.float32)
+    vertical = np.exp(scale * (np.arange(height) - row[shown, None]) ** 2).astype(np.float32)
+    horizontal = np.exp(scale * (np.arange(width) - column[shown, None]) ** 2).astype(np.float32)
     heat: np.ndarray = (vertical[:, :, None] * horizontal[:, None, :]).max(0)
     return heat
 
@@ -83,6 +85,7 @@ def _candidates(room: Room) -> np.ndarray:
 
 def _visible(room: Room, points: np.ndarray) -> np.ndarray:
     rays = (points - room.camera.position)[None]
+    # The point lies on its own solid, at t = 1: a little less, so that rounding does not hide it behind itself.
     reached = cast(room.geometry, room.camera.position, rays).distance[0] > 1 - 2e-3
     seen: np.ndarray = points[reached]
     return seen

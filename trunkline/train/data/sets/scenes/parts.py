@@ -36,7 +36,7 @@ class Material(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
+class Solids:
     """All solids of one scene; row 0 is the room. Lengths in metres, y is up, the floor is y = 0.
 
     Attributes:
@@ -67,7 +67,7 @@ class Geometry:
 
 @dataclass(slots=True)
 class Place:
-    """Where a piece of furniture stands: its local origin (floor, middle of the footprint) and rotation about y."""
+    """The place of a piece of furniture: its local origin (floor, middle of the footprint) and rotation about y."""
 
     x: float
     z: float
@@ -79,7 +79,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(slots=True)
 class Parts:
-    """Collects solids; :meth:`geometry` makes arrays of them."""
+    """Solids, added one by one; :meth:`geometry` returns them as arrays."""
 
     rows: list[tuple[Shape, Vector, Vector, float, int, int, Material, RGB]] = field(default_factory=list)
     owners: int = 0
@@ -107,13 +107,13 @@ class Parts:
         half = (size[0] / 2, size[1] / 2, size[2] / 2)
         self.rows.append((shape, (x, centre[1], z), half, place.turn, label, owner, material, colour))
 
-    def geometry(self, rng: np.random.Generator) -> Geometry:
+    def geometry(self, rng: np.random.Generator) -> Solids:
         """Return everything added so far as arrays."""
         shape, centre, half, turn, label, owner, material, colour = (
             list(column) for column in zip(*self.rows, strict=True)
         )
         angle = np.array(turn)
-        return Geometry(
+        return Solids(
             shape=np.array(shape, np.int32),
             centre=np.array(centre, np.float32),
             half=np.array(half, np.float32),

@@ -1,4 +1,4 @@
-"""Ray casting: which solid does each ray meet first, and how far away.
+"""Ray casting: the first solid on each ray, and its distance.
 
 All rays of a call leave one point, which is what both the camera and the shadow test (rays from the lamp to the
 surface) need; a ray's parameter t is in units of its direction's length.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trunkline.train.data.sets.scenes.parts import Geometry, Shape
+from trunkline.train.data.sets.scenes.parts import Shape, Solids
 from trunkline.train.data.sets.scenes.room import Camera
 
 _FAR = np.float32(1e9)
@@ -24,7 +24,7 @@ class Hits:
 
     Attributes:
         distance: t of each ray, in units of its direction's length.
-        solid: Row in the Geometry.
+        solid: Its row in the Solids.
     """
 
     distance: np.ndarray
@@ -52,7 +52,7 @@ def project(camera: Camera, points: np.ndarray, size: tuple[int, int]) -> tuple[
     return row, column, depth
 
 
-def corners(geometry: Geometry) -> np.ndarray:
+def corners(geometry: Solids) -> np.ndarray:
     """Return ``[P, 8, 3]``: the corners of every solid's bounding box, turned with the solid."""
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
     local = signs[None] * bounds(geometry)[:, None]
@@ -63,7 +63,7 @@ def corners(geometry: Geometry) -> np.ndarray:
     return placed
 
 
-def bounds(geometry: Geometry) -> np.ndarray:
+def bounds(geometry: Solids) -> np.ndarray:
     """Return ``[P, 3]`` half extents of the bounding boxes; round solids use their radius on each round axis."""
     half = geometry.half.copy()
     half[geometry.shape == Shape.CYLINDER, 2] = half[geometry.shape == Shape.CYLINDER, 0]
@@ -71,7 +71,7 @@ def bounds(geometry: Geometry) -> np.ndarray:
     return half
 
 
-def cast(geometry: Geometry, origin: np.ndarray, rays: np.ndarray, windows: np.ndarray | None = None) -> Hits:
+def cast(geometry: Solids, origin: np.ndarray, rays: np.ndarray, windows: np.ndarray | None = None) -> Hits:
     """Find the first solid on every ray.
 
     Args:
@@ -80,7 +80,9 @@ def cast(geometry: Geometry, origin: np.ndarray, rays: np.ndarray, windows: np.n
         rays: ``[H, W, 3]`` directions.
         windows: ``[P, 4]`` top, left, bottom, right: the rays that can meet each solid; None for all rays.
     """
+    # A ray along a wall has a direction of 0 across it: no division by 0, but a meeting far away.
     inverse = 1 / np.where(np.abs(rays) < _TINY, _TINY, rays)
+    # One contiguous plane for each axis: every test below goes through whole planes.
     planes = [np.ascontiguousarray(rays[..., axis]) for axis in range(3)]
     inverses = [np.ascontiguousarray(inverse[..., axis]) for axis in range(3)]
     best = _leave_room(geometry, origin, inverses)
@@ -99,18 +101,19 @@ def cast(geometry: Geometry, origin: np.ndarray, rays: np.ndarray, windows: np.n
     return Hits(best, solid)
 
 
-def screen_windows(geometry: Geometry, camera: Camera, size: tuple[int, int]) -> np.ndarray:
+def screen_windows(geometry: Solids, camera: Camera, size: tuple[int, int]) -> np.ndarray:
     """Return ``[P, 4]`` pixel rectangles (top, left, bottom, right) that hold each solid's picture."""
     row, column, depth = project(camera, corners(geometry), size)
     height, width = size
     box = np.stack([row.min(1) - 1, column.min(1) - 1, row.max(1) + 2, column.max(1) + 2], 1)
+    # A corner behind the camera is projected to nonsense: some behind may be seen anywhere, all behind nowhere.
     box[depth.min(1) <= _NEAR_METRES] = (0, 0, height, width)
     box[depth.max(1) <= _NEAR_METRES] = 0
     clipped: np.ndarray = np.clip(box, 0, [height, width, height, width]).astype(np.int32)
     return clipped
 
 
-def _leave_room(geometry: Geometry, origin: np.ndarray, inverses: list[np.ndarray]) -> np.ndarray:
+def _leave_room(geometry: Solids, origin: np.ndarray, inverses: list[np.ndarray]) -> np.ndarray:
     """Return t where each ray meets a wall, the floor or the ceiling from inside."""
     best = np.full(inverses[0].shape, _FAR, np.float32)
     for axis in range(3):
@@ -124,7 +127,7 @@ def _slab(offset: np.float32, half: np.float32, inverse: np.ndarray) -> tuple[np
 
 
 def _meet(
-    geometry: Geometry, index: int, origin: np.ndarray, rays: list[np.ndarray], inverses: list[np.ndarray]
+    geometry: Solids, index: int, origin: np.ndarray, rays: list[np.ndarray], inverses: list[np.ndarray]
 ) -> np.ndarray:
     """Return t of the first meeting with one solid, far away where there is none."""
     offset = geometry.centre[index] - origin
@@ -134,6 +137,7 @@ def _meet(
         return _meet_sphere(offset, half[0], rays)
     if shape == Shape.CYLINDER:
         return _meet_cylinder(offset, half, rays, inverses)
+    # Furniture at walls stands in quarter turns: its box swaps axes, and the rays need not be turned.
     cosine, sine = geometry.turn[index]
     if abs(sine) < 1e-6:
         return _meet_box(offset, half, inverses)
@@ -156,6 +160,7 @@ def _meet_box(offset: np.ndarray, half: np.ndarray, inverses: list[np.ndarray]) 
         leave = far if leave is None else np.minimum(leave, far, out=leave)
     assert enter is not None
     assert leave is not None
+    # Behind the ray's start t is negative.
     return np.where((enter <= leave) & (enter > 1e-4), enter, _FAR)
 
 

@@ -25,11 +25,11 @@ _LABELS: Mapping[str, Callable[[Room, Surface, np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture and its labels, compact.
+    """A picture and its labels, in types that take little memory.
 
     Attributes:
         image: uint8 ``[H, W, 3]``, RGB.
-        labels: By kind: segmentation uint8 ``[H, W]``; depth float32 ``[H, W]``, metres along the optical axis;
+        labels: By kind of task: segmentation uint8 ``[H, W]``; depth float32 ``[H, W]``, metres along the optical axis;
             normals float32 ``[H, W, 3]``, unit vectors in the camera's frame (x right, y up, z towards the viewer);
             edges uint8 ``[H, W]`` in {0, 1}; keypoints float32 ``[H, W]`` in [0, 1].
     """
@@ -50,6 +50,7 @@ def render(
     room = draw_room(rng)
     seen, depth = _look(room, size)
     picture = _picture(room, seen, size, supersample)
+    # Drawn after the room, so that the same room comes back at every size.
     noise = rng.standard_normal(picture.shape, np.float32) * np.float32(_SENSOR_NOISE)
     image = np.clip((picture + noise) * 255 + 0.5, 0, 255).astype(np.uint8)
     return Scene(image, {kind: _LABELS[kind](room, seen, depth) for kind in kinds})
@@ -64,6 +65,7 @@ def _look(room: Room, size: tuple[int, int]) -> tuple[Surface, np.ndarray]:
 def _picture(room: Room, seen: Surface, size: tuple[int, int], supersample: int) -> np.ndarray:
     if supersample == 1:
         return shade(room, seen)
+    # The picture alone: between two classes, or two depths, there is no mean.
     fine, _ = _look(room, (size[0] * supersample, size[1] * supersample))
     blocks = shade(room, fine).reshape(size[0], supersample, size[1], supersample, 3)
     averaged: np.ndarray = blocks.mean((1, 3))

@@ -1,4 +1,4 @@
-"""Draws one room: its size, what stands and hangs in it, the camera and the lamp."""
+"""Draws one room: its size, furniture and pictures, the camera and the lamp."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trunkline.train.data.sets.scenes.furniture import (
     sofa,
     table,
 )
-from trunkline.train.data.sets.scenes.parts import Geometry, Material, Parts, Place, Shape
+from trunkline.train.data.sets.scenes.parts import Material, Parts, Place, Shape, Solids
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ class Room:
     """Everything the renderer needs.
 
     Attributes:
-        geometry: The solids.
-        camera: The viewer.
+        geometry: All solids, the room's shell among them.
+        camera: The camera that takes the picture.
         lamp: ``[3]`` position of the ceiling lamp, metres.
         floor_colour: ``[3]`` linear RGB.
         ceiling_colour: ``[3]`` linear RGB.
         warmth: ``[3]`` colour of the lamp's light.
     """
 
-    geometry: Geometry
+    geometry: Solids
     camera: Camera
     lamp: np.ndarray
     floor_colour: np.ndarray
@@ -102,13 +102,16 @@ def _camera(shop: Workshop, width: float) -> Camera:
 
 
 Footprint = tuple[float, float, float, float]
+"""Left, back, right and front border on the floor, in metres: smallest x, smallest z, greatest x, greatest z."""
 
 
 def _furnish(shop: Workshop, width: float, back: float) -> None:
     """Put pieces along the walls and in the middle so that no two footprints overlap."""
     taken: list[Footprint] = [(-width / 2, -1.3, width / 2, 1.0)]  # room for the camera
-    large: tuple[Maker, ...] = (bed, sofa) if shop.rng.random() < 0.5 else (sofa, bed)
-    wanted: list[Maker] = [large[0], cabinet, bookshelf, large[1] if shop.rng.random() < 0.3 else cabinet, floor_lamp]
+    first, other = (bed, sofa) if shop.rng.random() < 0.5 else (sofa, bed)
+    second = other if shop.rng.random() < 0.3 else cabinet
+    # The largest first: what comes late may find no free place at a wall.
+    wanted: list[Maker] = [first, cabinet, bookshelf, second, floor_lamp]
     for maker in wanted:
         _try_wall(shop, maker, width, back, taken)
     _try_middle(shop, table, width, back, taken)
@@ -151,15 +154,18 @@ def _claim(place: Place, spans: tuple[float, float], taken: list[Footprint]) -> 
     """Reserve the footprint when it is free."""
     x0, z0 = place.x - spans[0] / 2, place.z - spans[1] / 2
     x1, z1 = x0 + spans[0], z0 + spans[1]
-    if any(x0 < b[2] and b[0] < x1 and z0 < b[3] and b[1] < z1 for b in taken):
-        return False
+    for left, back, right, front in taken:
+        overlap_x, overlap_z = x0 < right and left < x1, z0 < front and back < z1
+        if overlap_x and overlap_z:
+            return False
     taken.append((x0, z0, x1, z1))
     return True
 
 
 def _decorate(shop: Workshop, width: float, height: float, back: float) -> None:
     """Hang a window and pictures: at most two on the back wall, at most one on each side wall."""
-    names = ["window", "picture", "picture", "window" if shop.rng.random() < 0.4 else "picture"]
+    last = "window" if shop.rng.random() < 0.4 else "picture"
+    names = ["window", "picture", "picture", last]
     middle = width * 0.24
     depth = -back
     spots = [
@@ -172,7 +178,9 @@ def _decorate(shop: Workshop, width: float, height: float, back: float) -> None:
         name = names.pop(0)
         item = piece(shop, spots[spot], name)
         if name == "window":
-            size, y, material = (shop.between(1.0, 1.5), shop.between(0.95, 1.2)), height * 0.62, Material.WINDOW
+            wide, high = shop.between(1.0, 1.5), shop.between(0.95, 1.2)
+            y, material = height * 0.62, Material.WINDOW
         else:
-            size, y, material = (shop.between(0.45, 0.95), shop.between(0.4, 0.7)), height * 0.66, Material.ART
-        item.add((shop.between(-0.2, 0.2), y, 0.015), (size[0], size[1], 0.05), shop.colour(name), material)
+            wide, high = shop.between(0.45, 0.95), shop.between(0.4, 0.7)
+            y, material = height * 0.66, Material.ART
+        item.add((shop.between(-0.2, 0.2), y, 0.015), (wide, high, 0.05), shop.colour(name), material)

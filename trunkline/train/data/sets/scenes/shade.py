@@ -11,6 +11,7 @@ from trunkline.train.data.sets.scenes.surface import Surface
 from trunkline.train.data.sets.scenes.texture import albedo
 
 _SHADOW_MARGIN = 1 - 2e-3
+"""A ray to the surface ends there, at t = 1; a little less, so that rounding throws no shadow."""
 
 
 def shade(room: Room, surface: Surface) -> np.ndarray:
@@ -19,6 +20,7 @@ def shade(room: Room, surface: Surface) -> np.ndarray:
     ambient = (0.24 + 0.06 * surface.normal[..., 1]) * _occlusion(room, surface)
     light = ambient[..., None] + _lamp(room, surface)[..., None] * room.warmth + _flash(room, surface)[..., None]
     glowing = (surface.label == INDEX["window"]) & (surface.face >= 4)
+    # A window is seen by the light outside, whatever the lamp does.
     light[glowing] = 0.95
     return _film(colour * light)
 
@@ -26,7 +28,7 @@ def shade(room: Room, surface: Surface) -> np.ndarray:
 def _occlusion(room: Room, surface: Surface) -> np.ndarray:
     """Darken near the meeting of walls, floor and ceiling, where less ambient light arrives."""
     inside = room.geometry.half[0] - np.abs(surface.point - room.geometry.centre[0])
-    gap = np.sort(inside, -1)[..., 1]  # the nearest plane is often the surface itself
+    gap = np.sort(inside, -1)[..., 1]  # the second nearest plane: the nearest is often the surface itself
     dark: np.ndarray = 1 - 0.4 * np.exp(-np.maximum(gap, 0) / 0.22)
     return dark
 
@@ -38,7 +40,7 @@ def _lamp(room: Room, surface: Surface) -> np.ndarray:
     facing = -np.einsum("hwc,hwc->hw", path, surface.normal) / np.sqrt(square)
     reached = cast(room.geometry, room.lamp, path).distance > _SHADOW_MARGIN
     lit: np.ndarray = 4.6 * np.maximum(facing, 0) * reached / (2.2 + square)
-    # the ceiling hangs above the lamp and gets light thrown back from the floor instead
+    # The ceiling hangs above the lamp and gets light thrown back from the floor instead
     above = surface.point[..., 1] > room.lamp[1]
     return np.where(above, 0.36, lit)
 

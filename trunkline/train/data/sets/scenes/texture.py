@@ -1,4 +1,4 @@
-"""Surface patterns: a colour for every pixel from its place on the solid it shows. Pure functions, no images."""
+"""Surface patterns: the colour of a pixel as a function of its place on a solid, without texture images."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def albedo(room: Room, surface: Surface) -> np.ndarray:
     """Return ``[H, W, 3]`` linear colours before lighting."""
     geometry = room.geometry
     colour: np.ndarray = geometry.colour[surface.solid]
+    # One material at a time, on its pixels alone: no pattern is computed where it is not seen.
     material = geometry.material[surface.solid]
     for kind in np.unique(material):
         pattern = _PATTERNS.get(Material(int(kind)))
@@ -40,6 +41,7 @@ def _plane(local: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _hash(number: np.ndarray) -> np.ndarray:
     """Map whole numbers to repeatable numbers in [0, 1)."""
+    # A multiplicative hash: a generator would need a seed for each of the pixels.
     bits = number.astype(np.int64).astype(np.uint32) * np.uint32(2654435761)
     bits ^= bits >> np.uint32(15)
     bits *= np.uint32(2246822519)
@@ -69,7 +71,8 @@ def _blanket(u: np.ndarray, v: np.ndarray, colour: np.ndarray, chance: np.ndarra
     del half
     checks = np.sign(np.sin(9 * u)) * np.sign(np.sin(9 * v))
     stripes = np.sign(np.sin(14 * v))
-    pattern = np.where(chance[:, 0] < 0.4, checks, np.where(chance[:, 0] < 0.7, stripes, 0.0))
+    striped_or_plain = np.where(chance[:, 0] < 0.7, stripes, 0.0)
+    pattern = np.where(chance[:, 0] < 0.4, checks, striped_or_plain)
     return _shade(colour, 1 + 0.14 * pattern)
 
 
@@ -83,7 +86,8 @@ def _drawers(u: np.ndarray, v: np.ndarray, colour: np.ndarray, chance: np.ndarra
     edge_y = np.minimum(y % 1, 1 - y % 1) / rows * 2 * half[:, 1]
     gap = np.minimum(edge_x, edge_y) < 0.014
     handle = (np.abs(x % 1 - 0.5) < 0.12) & (np.abs(y % 1 - 0.78) < 0.03)
-    return _shade(colour, np.where(gap, 0.5, np.where(handle, 0.35, 1.0)))
+    front = np.where(handle, 0.35, 1.0)
+    return _shade(colour, np.where(gap, 0.5, front))
 
 
 def _books(u: np.ndarray, v: np.ndarray, colour: np.ndarray, chance: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -140,8 +144,11 @@ def _paint_shell(room: Room, surface: Surface, colour: np.ndarray) -> None:
     colour[floor] = _shade(np.broadcast_to(room.floor_colour, (len(x), 3)), pattern)
     wall = shell & ~floor & ~ceiling
     skirting = surface.point[wall][:, 1] < 0.1
-    stripes = 1 + (0.05 * np.sign(np.sin(20 * (surface.point[wall] @ np.array([1, 0, 1])))) if chance[1] < 0.25 else 0)
-    painted = colour[wall] * np.broadcast_to(stripes, (int(wall.sum()),))[:, None]
+    wallpaper = np.ones(int(wall.sum()))
+    if chance[1] < 0.25:
+        along = surface.point[wall] @ np.array([1, 0, 1])  # x and z at once: stripes on all four walls
+        wallpaper = 1 + 0.05 * np.sign(np.sin(20 * along))
+    painted = colour[wall] * wallpaper[:, None]
     colour[wall] = np.where(skirting[:, None], np.float32(0.86), painted)
 
 
