@@ -21,7 +21,7 @@ _PADDING = tuple(round(255 * value) for value in IMAGENET_MEAN)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How training samples vary.
+    """The random changes of training samples.
 
     Attributes:
         scale: Smallest and largest random scale; the papers use 0.5 to 1.5.
@@ -45,7 +45,7 @@ def draw_crop(augmentation: Augmentation, native: Size, size: Size, index: int, 
     """Draw a crop: a pure function of its arguments.
 
     Args:
-        augmentation: How samples vary.
+        augmentation: The range of scales, and whether to mirror.
         native: Height and width of the picture as it is stored.
         size: Height and width of the sample.
         index: Number of the sample.
