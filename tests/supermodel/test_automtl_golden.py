@@ -70,7 +70,8 @@ def test_gumbel_samples_follow_the_distribution() -> None:
     np.testing.assert_allclose(shares, torch.softmax(logits[0], -1).numpy(), atol=0.015)
 
 
-def test_noise_is_a_pure_function_of_seed_step_and_stream() -> None:
+def test_noise_is_a_pure_function() -> None:
+    """Of seed, step and stream, and of nothing else: a resumed run repeats it."""
     base = gumbel_noise((5, 3), seed=1, step=2, stream_name="a")
     assert torch.equal(base, gumbel_noise((5, 3), seed=1, step=2, stream_name="a"))
     others = [
@@ -119,13 +120,15 @@ def test_an_unknown_mode_is_refused(mode: str, guess: str) -> None:
     assert model.p(0)[0].tolist() == pytest.approx([1 / 3] * 3)
 
 
-def test_the_same_sample_serves_forward_pass_and_regularization() -> None:
+def test_regularization_reads_the_forward_sample() -> None:
+    """One P' serves the forward pass and L_reg, as in Eq. 2."""
     model = make()
     model.mode("sample", 9)
     assert torch.equal(model.p(1), model.p(1))
 
 
-def test_pre_training_is_the_average_of_the_options() -> None:
+def test_pre_training_averages_the_options() -> None:
+    """Every option that exists has the same weight, and no policy has a gradient."""
     model = make()
     model.mode("average")
     p = model.p(0)
@@ -138,7 +141,7 @@ def test_pre_training_is_the_average_of_the_options() -> None:
 @pytest.mark.parametrize("batchnorm", ["tied", "task"])
 @pytest.mark.parametrize("mixing", ["weight", "output"])
 @pytest.mark.parametrize("mode", ["average", "argmax"])
-def test_one_image_on_one_pixel_is_refused_as_in_the_twin(batchnorm: str, mixing: str, mode: str) -> None:
+def test_one_value_per_channel_is_refused(batchnorm: str, mixing: str, mode: str) -> None:
     """A channel with a single value has no variance to divide by; torch's own error names neither layer nor remedy."""
     b = GraphBuilder("pixel")
     x = unit_of(b, b.image("image", (3, 4, 4)), "first", 4, stride=4, kernel=4, pad=0)
@@ -156,7 +159,8 @@ def test_one_image_on_one_pixel_is_refused_as_in_the_twin(batchnorm: str, mixing
     assert messages[0] == messages[1]
 
 
-def test_own_copies_start_equal_to_the_shared_weights() -> None:
+def test_own_copies_start_equal_to_shared() -> None:
+    """Each instance of every parameter starts as the backbone's own."""
     model = make()
     parameters = [name for name, value in model.backbone.initializers.items() if is_parameter(value)]
     assert len(parameters) > 15
@@ -178,7 +182,8 @@ def test_unknown_terms_are_refused_with_a_guess() -> None:
         make().term("regularisation")
 
 
-def test_dots_in_names_and_one_task_are_no_trouble() -> None:
+def test_one_task_and_dots_in_names() -> None:
+    """Weights with dots in their names, and a single task, are no trouble."""
     backbone = BACKBONES["chain"]()
     model = AutoMTL(backbone, light_heads(backbone, ("only",)), ("only",))
     model.mode("sample")
@@ -186,7 +191,7 @@ def test_dots_in_names_and_one_task_are_no_trouble() -> None:
     assert model.decide().tasks == ("only",)
 
 
-def test_a_step_on_one_tasks_loss_leaves_the_other_policies_alone() -> None:
+def test_other_tasks_policies_have_no_gradient() -> None:
     """Adam and decay move whatever has a gradient, so the other tasks' must be None, not zero."""
     model = make()
     model.mode("sample", 1)

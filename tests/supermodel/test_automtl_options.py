@@ -80,7 +80,8 @@ def test_the_temperature_falls_as_it_is_told() -> None:
     assert sharpness(cold) > sharpness(warm) + 0.2
 
 
-def test_noise_differs_by_task_step_stream_and_seed() -> None:
+def test_noise_differs_by_everything_named() -> None:
+    """By task, step, stream and seed."""
     model = make()
     model.set_logits(torch.zeros(len(model.units), len(TASKS), 3))
     base = sampled(model)
@@ -118,7 +119,8 @@ def test_normalisation_may_be_each_tasks_own() -> None:
     assert same == {"tied": True, "task": False}
 
 
-def test_both_ways_of_mixing_compute_the_same_sums_in_another_order() -> None:
+def test_both_ways_of_mixing_agree() -> None:
+    """They compute the same sums in another order."""
     by_weight, by_output = (make(mixing=mixing).eval() for mixing in ("weight", "output"))
     for model in (by_weight, by_output):
         model.mode("average")

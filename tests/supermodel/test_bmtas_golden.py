@@ -107,7 +107,7 @@ def test_equal_logits_have_no_gradient_of_cost() -> None:
     assert all(float(logits.grad.abs().max()) < 1e-6 for logits in method.model.policies)
 
 
-def test_warm_up_trains_each_task_on_its_own_instance(tmp_path: object) -> None:
+def test_warm_up_trains_own_instances(tmp_path: object) -> None:
     """Task t runs instance t of every block, so its loss moves no other one's weights."""
     setup = setup_for("residual")
     method = method_for("bmtas", setup, None)
@@ -122,7 +122,7 @@ def test_warm_up_trains_each_task_on_its_own_instance(tmp_path: object) -> None:
         assert {name.partition("@")[2] for name in moved} == {str(number) if number else ""}
 
 
-def test_last_normalisation_of_a_block_is_plain_in_the_search() -> None:
+def test_last_normalisation_of_a_block_is_plain() -> None:
     """Instances compete at equal scale; in the plan's own model scale and offset are there again."""
     setup = setup_for("residual")
     space = method_for("bmtas", setup, None).space

@@ -135,7 +135,7 @@ def case(name: str, tasks: int, heads: int, batchnorm: str) -> Case:
 @pytest.mark.parametrize("batchnorm", ["tied", "task"])
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
-def test_a_plan_costs_what_its_lowered_model_costs(name: str, batchnorm: str, data: st.DataObject) -> None:
+def test_one_hot_cost_is_the_lowered_models(name: str, batchnorm: str, data: st.DataObject) -> None:
     """Some tasks read all feature maps by a head, the others the last one alone."""
     tasks = data.draw(st.integers(1, 3))
     made = case(name, tasks, data.draw(st.integers(0, tasks)), batchnorm)
@@ -153,7 +153,7 @@ def test_a_plan_costs_what_its_lowered_model_costs(name: str, batchnorm: str, da
 
 
 @pytest.mark.parametrize("name", ["attention", "dense_net", "pyramid", "shrinking", "siamese"])
-def test_soft_choices_cost_the_expectation_over_all_plans(name: str) -> None:
+def test_soft_choices_cost_the_expectation(name: str) -> None:
     """Two units stay open, the last two that may be skipped; the term is linear in each choice, so that says all."""
     made = case(name, 2, 1, "tied")
     rng = np.random.default_rng(0)
@@ -253,6 +253,7 @@ def test_bounds(name: str) -> None:
             assert float(made.terms[term](p)) == pytest.approx(share), term
 
 
-def test_more_tasks_than_sums_can_hold_are_refused() -> None:
+def test_too_many_tasks_are_refused() -> None:
+    """The sums have 2^T terms; beyond twelve tasks they are refused, not slow."""
     with pytest.raises(ValueError, match=f"at most {MAX_TASKS} tasks, not {MAX_TASKS + 1}"):
         case("chain", MAX_TASKS + 1, 0, "tied")

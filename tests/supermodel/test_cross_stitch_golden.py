@@ -36,7 +36,7 @@ def outputs(setup: Setup, found: Found) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("per", ["tensor", "channel"])
 @pytest.mark.parametrize("sites", ["stages", "blocks"])
-def test_columns_of_their_own_are_single_task_models(backbone: str, per: str, sites: str) -> None:
+def test_identity_mixes_are_single_task_models(backbone: str, per: str, sites: str) -> None:
     """With α = 1 every column goes on with its own map alone: bit for bit what it was."""
     setup, found = found_for(backbone, alpha=1.0, per=per, sites=sites)
     lowered = lower(independent(setup.backbone, TASKS), setup.backbone, setup.heads)
@@ -107,7 +107,8 @@ def test_sites_are_behind_stages_or_blocks() -> None:
         assert len(found.plan.joins) == len(expected) * len(TASKS)
 
 
-def test_a_weight_a_channel_has_the_width_of_the_map() -> None:
+def test_channel_mixes_have_the_maps_width() -> None:
+    """With a weight a channel, a mix stores as many as the map has channels."""
     setup, found = found_for("residual", per="channel")
     graph = lower(found.plan, setup.backbone, setup.heads).graph
     for join in found.plan.joins:

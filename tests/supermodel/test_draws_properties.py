@@ -43,7 +43,7 @@ def singles(backbone: Graph, tasks: Sequence[str], seed: int = 4) -> dict[tuple[
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_copy_starts_as_its_first_task_alone(name: str) -> None:
+def test_copies_start_as_their_first_task(name: str) -> None:
     """Shared, own, skipped: what several tasks use starts as the first of them would start, in output order."""
     backbone = BACKBONES[name]()
     expected = singles(backbone, TASKS)

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from trunkline.errors import InvalidConfig
 from trunkline.supermodel.mixing.gradient_sum import GradientSum, SummedWeights
 
+pytestmark = pytest.mark.properties
+
 
 class Reader(torch.autograd.Function):
     """``share · weight``, whose gradient goes to the sum."""
@@ -61,7 +63,7 @@ def weights_of(model: AutoMTL) -> list[torch.nn.Parameter]:
     return list(model.weight_parameters().values())
 
 
-def test_a_pass_for_the_policy_leaves_nothing_behind() -> None:
+def test_a_policy_pass_leaves_nothing_behind() -> None:
     """Its readers add to sums that nobody takes; the weights' gradients of the next pass must not hold them."""
     model, losses = model_and_losses()
     torch.autograd.grad(losses.sum(), list(model.policies), retain_graph=True)

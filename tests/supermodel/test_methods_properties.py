@@ -63,7 +63,7 @@ def test_found_model_equals_its_file(name: str, backbone: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_plan_survives_its_file_and_its_space(name: str, backbone: str, tmp_path: Path) -> None:
+def test_plans_survive_file_and_space(name: str, backbone: str, tmp_path: Path) -> None:
     """Plan, JSON, plan; plan, space, plan; and lowering it twice gives one Graph."""
     setup, result = found(name, backbone, tmp_path)
     result.plan.save(tmp_path / "found.json")
@@ -154,7 +154,7 @@ def test_hard_choices_equal_the_lowered_graph(name: str, backbone: str, tmp_path
 
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", SEARCHED)
-def test_soft_weights_of_hard_choices_compute_the_same(name: str, backbone: str, tmp_path: Path) -> None:
+def test_one_hot_soft_weights_equal_hard_choices(name: str, backbone: str, tmp_path: Path) -> None:
     """Mixing every option by weights of 1 and 0 is running the chosen one, when all columns saw the same."""
     setup = setup_for(backbone)
     model = method_for(name, setup, tmp_path).model.eval()
@@ -187,7 +187,7 @@ def test_expected_cost_of_hard_choices_is_counted(name: str, backbone: str, tmp_
 
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", SEARCHED)
-def test_all_alike_is_multi_task_and_all_apart_single_task(name: str, backbone: str, tmp_path: Path) -> None:
+def test_degenerate_policies_are_the_baselines(name: str, backbone: str, tmp_path: Path) -> None:
     """Everybody takes instance 0: one backbone. Everybody takes an own one: N backbones."""
     setup = setup_for(backbone)
     method = method_for(name, setup, tmp_path)
@@ -249,7 +249,8 @@ def test_methods_name_themselves() -> None:
         assert all((kind.kind, kind.units, kind.needs, kind.source))
 
 
-def test_choices_are_in_the_order_of_units_and_tasks(tmp_path: Path) -> None:
+def test_choices_come_unit_by_unit(tmp_path: Path) -> None:
+    """And in each unit task by task, in the order of the outputs."""
     method = method_for("automtl", setup_for("residual"), tmp_path)
     names = method.space.table.names
     assert list(method.space.choices) == [ChoiceId(unit, task) for unit in names for task in TASKS]

@@ -200,7 +200,7 @@ def test_parity_under_bfloat16_autocast() -> None:
 
 @pytest.mark.parametrize("channels", [2, 16])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_an_option_that_is_not_chosen_leaves_no_trace(channels: int, stride: int) -> None:
+def test_options_not_chosen_leave_no_trace(channels: int, stride: int) -> None:
     """Where only the skip counts, a pixel that is 0 stays exactly 0, whether the kernel or the map is larger."""
     out = 6 // stride
     skip = Skip("identity" if stride == 1 else "subsample", (1, 1), (0, 0), (stride, stride), (out, out))

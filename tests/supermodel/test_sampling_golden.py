@@ -85,7 +85,7 @@ def test_argmax_takes_the_most_likely_options() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_best_draw_is_the_most_likely_plan(seed: int) -> None:
+def test_best_draw_is_the_most_likely(seed: int) -> None:
     """Of 64 plans, 600 draws meet the likeliest; the first draw alone is another one."""
     p = distribution(seed)
     best, first = decided(p, kind="best", seed=seed, draws=600), decided(p, kind="draw", seed=seed)
@@ -103,7 +103,8 @@ def test_more_draws_are_never_worse() -> None:
 
 
 @pytest.mark.parametrize("budget", ["max_macs", "max_parameters", "both"])
-def test_the_best_draw_is_the_best_inside_the_budget(budget: str) -> None:
+def test_best_draw_inside_the_budget(budget: str) -> None:
+    """Of all draws that keep the budget, ``best`` takes the most likely."""
     p = distribution(1)
     limits = {"max_macs": 0.8, "max_parameters": 0.8} if budget == "both" else {budget: 0.7}
     macs, parameters = limits.get("max_macs", 1.0), limits.get("max_parameters", 1.0)
@@ -127,7 +128,8 @@ def test_a_draw_keeps_the_budget(budget: str, limit: float) -> None:
     assert all(mine == other for mine, other in zip(free, kept, strict=True) if mine <= limit)
 
 
-def test_a_budget_that_is_just_met_is_kept() -> None:
+def test_a_budget_may_be_just_met() -> None:
+    """A budget is the most that is allowed, not the first that is too much."""
     p = distribution()
     plan = decided(p, kind="argmax")
     macs, parameters = executed_cost(plan, chain()).shares
@@ -136,7 +138,8 @@ def test_a_budget_that_is_just_met_is_kept() -> None:
         decided(p, kind="argmax", max_macs=macs - 1e-9)
 
 
-def test_no_plan_inside_the_budget_names_the_cheapest() -> None:
+def test_impossible_budget_names_the_cheapest_plan() -> None:
+    """The error says what the cheapest of the plans that were tried would cost."""
     p = distribution()
     cheapest = min(shares for _, shares in all_plans())
     text = f"none of 64 plans .*MACs 0\\.2, parameters None.*runs {cheapest[0]:.3f} of .* with {cheapest[1]:.3f} of"
@@ -151,7 +154,7 @@ def test_advice_is_to_try_more_plans(kind: str) -> None:
         decided(distribution(), kind=kind, max_parameters=0.2)
 
 
-def test_a_task_that_skips_everything_is_no_plan() -> None:
+def test_no_task_may_skip_everything() -> None:
     p = np.zeros((len(UNITS), len(TASKS), 3))
     p[..., SHARED], p[..., SKIPPED] = 0.2, 0.8  # two of five draws skip everything, and the next one is taken
     p[:, 0] = [1.0, 0.0, 0.0]
@@ -174,7 +177,7 @@ def test_draws_follow_the_distribution_and_their_seed() -> None:
     assert plans[7].provenance == {"sampling": {"kind": "draw", "seed": 7, "draws": 64}}
 
 
-def test_a_draw_tries_64_times_whatever_best_compares() -> None:
+def test_a_draw_tries_64_times() -> None:
     """``draws`` is for ``best`` alone: with one draw, most seeds would find nothing inside this budget."""
     for seed in range(5):
         decided(distribution(), kind="draw", seed=seed, draws=1, max_parameters=0.6)
@@ -182,7 +185,7 @@ def test_a_draw_tries_64_times_whatever_best_compares() -> None:
         decided(distribution(), kind="draw", max_parameters=0.4)
 
 
-def test_probabilities_need_not_add_up_to_the_last_digit() -> None:
+def test_probabilities_may_add_up_to_less() -> None:
     """A distribution learned in float32 may sum to less than 1; there is no fourth option."""
     p = distribution()
     p[:FREE] = [0.0, 0.0, 1.0]

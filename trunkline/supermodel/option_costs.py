@@ -46,10 +46,11 @@ def option_costs(
             of_instance.setdefault(option.instance, []).append(number)
     common = {tuple(views): cost_beside for views in of_instance.values() if len(views) > 1 and cost_beside}
     shared = {number for views in common for number in views}
-    own = [
-        skip_cost if option.skip else _cost(space, unit, option, costs) - (cost_beside if number in shared else 0.0)
-        for number, option in enumerate(options)
-    ]
+    own: list[float] = []
+    for number, option in enumerate(options):
+        cost = skip_cost if option.skip else _cost(space, unit, option, costs)
+        # What is common to several options counts once, in its own column.
+        own.append(cost - cost_beside if number in shared else cost)
     return OptionCosts(tuple(own), common)
 
 
@@ -59,8 +60,9 @@ def _cost(space: Space, unit: Unit, option: Option, costs: Mapping[str, float]) 
     total = 0.0
     for name in unit.nodes:
         cost = costs.get(name, 0.0)
-        narrowed = span is not None and name in span.cuts
-        total += cost * span.width(option.channels) / span.channels if span is not None and narrowed else cost
+        if span is not None and name in span.cuts:
+            cost = cost * span.width(option.channels) / span.channels
+        total += cost
     return total
 
 
