@@ -26,7 +26,8 @@ def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
         problems = [*_own_problems(plan, join, joins, known, place), *_read_problems(plan, join, joins, known, place)]
         if join.gives != "joins":
             # A tap is one value of a task, wherever the join stands; a site is one of each column.
-            target = (join.task, join.site if join.gives == "site" else "")
+            site = join.site if join.gives == "site" else ""
+            target = (join.task, site)
             if target in replaced:
                 problems.append(Problem(f"join {quoted(replaced[target])} gives this value already", place))
             replaced[target] = join.name

@@ -51,7 +51,7 @@ def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
 
     Raises:
         InvalidConfig: It was made for another backbone, names unknown units or tasks, leaves some out, skips or views
-            what cannot be, lets a task skip everything, or has joins that cannot be.
+            what cannot be, lets a task skip everything, or has joins that cannot run.
     """
     backbone = Backbone.of(backbone)
     if plan.backbone.fingerprint != backbone.fingerprint:

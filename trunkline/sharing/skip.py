@@ -135,9 +135,12 @@ def _tap(node: ir.Node, axis: int) -> tuple[int, int] | None:
     kernel = _kernel(node)[axis]
     dilation = attribute(node, "dilations", [1, 1])[axis]
     pad = attribute(node, "pads", [0, 0, 0, 0])[axis]
-    tap = max((kernel - 1) // 2, -(-pad // dilation))
-    offset = dilation * tap - pad
-    return None if tap >= kernel else (tap, offset)
+    # With padding wider than half the kernel, the middle tap begins in the padding: take the first one that does not.
+    first_inside = -(-pad // dilation)
+    tap = max((kernel - 1) // 2, first_inside)
+    if tap >= kernel:
+        return None
+    return tap, dilation * tap - pad
 
 
 def _kernel(node: ir.Node) -> tuple[int, ...]:

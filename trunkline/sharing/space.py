@@ -247,13 +247,16 @@ class Space:
             InvalidConfig: A task skips everything.
         """
         fixed = self.fixed(picks)
+        units: dict[str, dict[str, Choice]] = {}
+        for unit, row in fixed.entries.items():
+            units[unit] = {task: row[task][0].choice for task in self.tasks}
         plan = SharingPlan(
             backbone=BackboneId(name=self.backbone.name, fingerprint=self.backbone.fingerprint),
             tasks=self.tasks,
             granularity=self.table.granularity,
             tie=self.tie,
             batchnorm=self.batchnorm,
-            units={unit: {task: row[task][0].choice for task in self.tasks} for unit, row in fixed.entries.items()},
+            units=units,
             joins=tuple(join.join for join in fixed.joins),
             method=method,
             provenance=provenance or {},

@@ -50,8 +50,14 @@ def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limit
 def check_head(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, place: str) -> Graph:
     """Return ``head`` if it reads maps like the last of ``taps`` and predicts ``channels``.
 
+    Args:
+        head: A Graph with an input for each of the last feature maps that it reads.
+        taps: Names and sizes ``[C, h, w]`` of the backbone's feature maps, the finest first.
+        channels: Output channels of the task.
+        place: Where the head comes from, for messages.
+
     Raises:
-        InvalidConfig: It does not.
+        InvalidConfig: It reads or predicts something else; every misfit is named.
     """
     inputs = head.model.graph.inputs
     if len(inputs) > len(taps):

@@ -46,6 +46,7 @@ class Emission:
         self._builder.reserve(_names_in(backbone.graph))
         self._values: dict[Ref, ir.Value] = {}
         self._outputs: dict[str, Ref] = {}
+        # By name, and whether it is a value's: nodes and values are named apart in ONNX.
         self._given: set[tuple[str, bool]] = set()
 
     @property

@@ -115,7 +115,7 @@ class Cell:
     Attributes:
         operation: What is computed; equal operations with equal inputs give equal values.
         weights: Origins of the stored inputs, in input order.
-        inputs: The values read.
+        inputs: Values that are read, in the order of the node's computed inputs.
     """
 
     operation: Operation
@@ -161,4 +161,5 @@ class Numbering:
             for ref in self.cells[index].inputs:
                 if ref.cell >= 0:
                     reached[ref.cell] |= reached[index]
-        return [tuple(task for task in outputs if task in tasks) for tasks in reached]
+        order = list(outputs).index
+        return [tuple(sorted(tasks, key=order)) for tasks in reached]

@@ -139,9 +139,11 @@ class Walk:
         if open_join.open == "one":
             mixed = MixedValues(open_join.choices[0], tuple(reads))
             reads = {0: self.numbering.ask(mixed, (), tuple(reads.values()))}
-        for choice in open_join.choices if open_join.open == "each" else ():
-            assert choice.read is not None
-            reads[choice.read] = self.numbering.ask(MixedValues(choice, (ON,)), (), (reads[choice.read],))
+        if open_join.open == "each":
+            for choice in open_join.choices:
+                assert choice.read is not None
+                # "Off" adds nothing, so the value counts by the probability of "on".
+                reads[choice.read] = self.numbering.ask(MixedValues(choice, (ON,)), (), (reads[choice.read],))
         fragment = self._fragments[join.weights_of]
         return self._run_fragment(JOIN, join.weights_of, fragment, list(reads.values()), join)
 
