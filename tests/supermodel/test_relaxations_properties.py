@@ -16,15 +16,14 @@ from trunkline.supermodel.choices import (
     ON,
     Argmax,
     Average,
-    Decay,
     Draw,
     Gumbel,
-    Linear,
     OneHot,
     Relaxation,
     ScoreFunction,
     Soft,
 )
+from trunkline.supermodel.temperature import Decay, Linear
 
 pytestmark = pytest.mark.properties
 
