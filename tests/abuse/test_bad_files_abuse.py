@@ -83,7 +83,8 @@ ONE_OF_EACH = set({bad.kind: key for key, bad in reversed(BAD.items())}.values()
 @pytest.mark.parametrize(
     "key", [key if key in ONE_OF_EACH else pytest.param(key, marks=pytest.mark.slow) for key in BAD]
 )
-def test_a_bad_file_is_refused_in_2_gib_and_20_s(key: str, tmp_path: Path) -> None:
+def test_bad_files_are_refused_within_bounds(key: str, tmp_path: Path) -> None:
+    """In 2 GiB and 20 s."""
     folder = tmp_path / "model"
     folder.mkdir()
     command = BAD[key].place(folder)

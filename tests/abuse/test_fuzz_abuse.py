@@ -79,7 +79,8 @@ def control(read: object = fragile) -> Target:
     return Target("control", read, lambda: [b"0"], lambda a, b, rng: b"%d" % rng.randrange(100), "fuzz")  # type: ignore[arg-type]
 
 
-def test_crashes_are_kept_once_each_with_their_input(tmp_path: Path) -> None:
+def test_each_crash_is_kept_once(tmp_path: Path) -> None:
+    """With its input."""
     count, findings = work(control(), tmp_path, 50)
     assert len(findings) == 2
     assert {line.split(": ")[1].split(" ")[0] for line in findings} == {"KeyError", "AssertionError"}
@@ -115,9 +116,8 @@ while count.index < stop:
 
 
 @pytest.mark.timeout(60)
-def test_a_worker_that_dies_or_hangs_is_a_finding_and_the_rest_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dying_and_hanging_workers_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the rest is done."""
     monkeypatch.setattr("fuzz.driver.SLOW_S", 0.2)
     monkeypatch.setattr("fuzz.driver._START_S", 2.0)
     driver = Driver(control(), tmp_path, engine="plain", seed=0, workers=2, chunk=5)
@@ -154,7 +154,8 @@ def test_stopping_it_stops_its_workers(stop: signal.Signals, tmp_path: Path) -> 
     assert Counter(counter).read() == done
 
 
-def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_stopped_runs_go_on(tmp_path: Path) -> None:
+    """Where they were."""
     target = TARGETS["caffemodel"]
     first = Driver(target, tmp_path, engine="plain", seed=3, workers=1, chunk=40)
     assert first.run(40).done == [0]

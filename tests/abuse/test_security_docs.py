@@ -6,8 +6,12 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from trunkline.cli.options import limits_of
 from trunkline.limits import Limits
+
+pytestmark = pytest.mark.golden
 
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 

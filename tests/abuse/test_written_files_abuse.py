@@ -69,7 +69,8 @@ def test_a_link_is_replaced_not_followed(way: str, name: str, folder: Path) -> N
 
 @pytest.mark.parametrize("name", ["out.onnx", DATA])
 @pytest.mark.timeout(20)
-def test_a_pipe_or_folder_is_not_waited_for(name: str, folder: Path) -> None:
+def test_pipes_and_folders_are_not_awaited(name: str, folder: Path) -> None:
+    """They are no files to write to."""
     (folder / name).mkdir()
     with pytest.raises(TrunklineError):
         write(folder)
@@ -88,7 +89,8 @@ def test_no_file_goes_where_devices_are(place: str) -> None:
     assert why_no_file(Path(place)) == "is a device or pipe"
 
 
-def test_a_link_to_a_device_is_no_place_either(folder: Path) -> None:
+def test_links_to_devices_are_refused(folder: Path) -> None:
+    """They are no places for files."""
     (folder / "out.onnx").symlink_to("/dev/null")
     with pytest.raises(InvalidConfig, match="device"):
         write(folder)
@@ -97,7 +99,8 @@ def test_a_link_to_a_device_is_no_place_either(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", "..", "w\x00x", "CON", "x" * 300])
-def test_names_of_weights_never_become_names_of_files(name: str, folder: Path) -> None:
+def test_weight_names_name_no_files(name: str, folder: Path) -> None:
+    """Whatever they say."""
     proto = good()
     proto.graph.initializer[0].name = proto.graph.node[0].input[1] = name
     (folder / "in.onnx").write_bytes(proto.SerializeToString())
@@ -110,7 +113,7 @@ def test_names_of_weights_never_become_names_of_files(name: str, folder: Path) -
     assert sorted(path.name for path in folder.parent.iterdir()) == ["model", "precious"]
 
 
-def test_what_was_read_from_a_second_file_is_not_written_back_into_it(folder: Path) -> None:
+def test_external_weights_are_not_written_back(folder: Path) -> None:
     """A model may be converted onto itself: its weights are mapped from the file that is replaced."""
     write(folder)
     before = read(folder / "out.onnx").initializers["w"].const_value
@@ -122,7 +125,8 @@ def test_what_was_read_from_a_second_file_is_not_written_back_into_it(folder: Pa
     assert (after.numpy() == content).all()
 
 
-def test_a_link_under_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
+def test_temporary_links_are_not_followed(tmp_path: Path) -> None:
+    """What they point at stays as it was."""
     precious = tmp_path / "precious"
     precious.write_bytes(KEPT)
     (tmp_path / f".plan.json.{os.getpid()}.tmp").symlink_to(precious)

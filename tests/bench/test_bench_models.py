@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -25,6 +27,10 @@ from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import HEAD, PART_KEY, Graph
+
+if TYPE_CHECKING:
+    from tests.bench.conftest import FakeSession
+
 
 HAS_ORT = importlib.util.find_spec("onnxruntime") is not None
 HAS_TWIN = importlib.util.find_spec("trunkline.twins.twin") is not None
@@ -232,11 +238,11 @@ def test_macs_where_they_can_be_counted(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.golden
-def test_sessions_are_closed(session) -> None:
+def test_sessions_are_closed(session: Callable[..., FakeSession]) -> None:
     made = []
 
     class Fake:
-        def prepare(self, model, settings):
+        def prepare(self, model: Graph, settings: Settings) -> FakeSession:
             made.append(session(1.0))
             return made[-1]
 

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,11 +19,17 @@ from trunkline.bench.protocol import measure
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, WorkFailed
 
+if TYPE_CHECKING:
+    from tests.bench.conftest import FakeClock, FakeSession
+
+
 QUICK = Settings(minimum_samples=64, minimum_seconds=0.0, warm_up_seconds=0.0)
 
 
 @pytest.mark.golden
-def test_samples_are_the_clocks(clock, session, environment: Environment) -> None:
+def test_samples_are_the_clocks(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     (latency,) = measure([Candidate("a", (session(4.0),))], QUICK, clock=clock, environment=environment)
     assert latency.samples_ms == (4.0,) * 64
     assert (latency.p50_ms, latency.p50_ci_ms, latency.p90_ms, latency.p99_ms) == (4.0, (4.0, 4.0), 4.0, None)
@@ -33,7 +40,7 @@ def test_samples_are_the_clocks(clock, session, environment: Environment) -> Non
 @pytest.mark.golden
 @pytest.mark.parametrize(("count", "p90", "p99"), [(63, False, False), (64, True, False), (662, True, True)])
 def test_tail_percentiles_only_with_enough_samples(
-    clock, session, environment: Environment, count: int, p90: bool, p99: bool
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment, count: int, p90: bool, p99: bool
 ) -> None:
     settings = replace(QUICK, minimum_samples=count)
     (latency,) = measure([Candidate("a", (session(1.0),))], settings, clock=clock, environment=environment)
@@ -41,7 +48,9 @@ def test_tail_percentiles_only_with_enough_samples(
 
 
 @pytest.mark.golden
-def test_several_sessions_are_one_sample(clock, session, environment: Environment) -> None:
+def test_several_sessions_are_one_sample(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     independent = Candidate("independent", (session(3.0), session(5.0)))
     (latency,) = measure([independent], QUICK, clock=clock, environment=environment)
     assert latency.p50_ms == 8.0
@@ -49,7 +58,9 @@ def test_several_sessions_are_one_sample(clock, session, environment: Environmen
 
 
 @pytest.mark.properties
-def test_candidates_take_turns_in_random_order(clock, session, environment) -> None:
+def test_candidates_take_turns_in_random_order(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     """Candidates take turns in random order, on the same input within a round."""
     first, second = session(1.0), session(2.0)
     order: list[tuple[str, int]] = []
@@ -65,13 +76,13 @@ def test_candidates_take_turns_in_random_order(clock, session, environment) -> N
 
 
 @pytest.mark.properties
-def test_seed_repeats_the_order(clock, environment: Environment) -> None:
+def test_seed_repeats_the_order(clock: FakeClock, environment: Environment) -> None:
     from_seed = {seed: _first_runs(clock, environment, seed) for seed in (0, 1)}
     assert _first_runs(clock, environment, 0) == from_seed[0]
     assert from_seed[0] != from_seed[1]
 
 
-def _first_runs(clock, environment: Environment, seed: int) -> list[str]:
+def _first_runs(clock: FakeClock, environment: Environment, seed: int) -> list[str]:
     order: list[str] = []
 
     class Session:
@@ -104,14 +115,16 @@ def _first_runs(clock, environment: Environment, seed: int) -> list[str]:
 
 
 @pytest.mark.golden
-def test_warm_up_ends_when_median_is_flat(clock, session, environment: Environment) -> None:
+def test_warm_up_ends_when_median_is_flat(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     slow_start = itertools.chain([50.0 * 0.8**run for run in range(20)], itertools.repeat(1.0))
     (latency,) = measure([Candidate("a", (session(slow_start),))], QUICK, clock=clock, environment=environment)
     assert latency.samples_ms == (1.0,) * 64
 
 
 @pytest.mark.golden
-def test_warm_up_is_bounded(clock, session, environment: Environment) -> None:
+def test_warm_up_is_bounded(clock: FakeClock, session: Callable[..., FakeSession], environment: Environment) -> None:
     """Warming up is bounded, and the result says so."""
     growing = (1.02**run for run in itertools.count())
     settings = replace(QUICK, warm_up_limit_seconds=0.5)
@@ -122,7 +135,9 @@ def test_warm_up_is_bounded(clock, session, environment: Environment) -> None:
 
 
 @pytest.mark.golden
-def test_rounds_last_for_the_least_time(clock, session, environment: Environment) -> None:
+def test_rounds_last_for_the_least_time(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     """Rounds go on until the time to measure is used."""
     settings = replace(QUICK, minimum_seconds=1.0)
     (latency,) = measure([Candidate("a", (session(10.0),))], settings, clock=clock, environment=environment)
@@ -130,14 +145,18 @@ def test_rounds_last_for_the_least_time(clock, session, environment: Environment
 
 
 @pytest.mark.golden
-def test_limit_leaves_enough_for_a_median(clock, session, environment: Environment) -> None:
+def test_limit_leaves_enough_for_a_median(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     settings = replace(QUICK, limit_seconds=1.0, warm_up_limit_seconds=0.0)
     (latency,) = measure([Candidate("a", (session(1000.0),))], settings, clock=clock, environment=environment)
     assert len(latency.samples_ms) == 11
 
 
 @pytest.mark.golden
-def test_progress_counts_rounds(clock, session, environment: Environment) -> None:
+def test_progress_counts_rounds(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     seen: list[tuple[int, int]] = []
     measure(
         [Candidate("a", (session(1.0),))],
@@ -151,7 +170,9 @@ def test_progress_counts_rounds(clock, session, environment: Environment) -> Non
 
 @pytest.mark.properties
 @pytest.mark.parametrize("was_enabled", [True, False])
-def test_garbage_collector_is_paused_and_restored(clock, session, environment, was_enabled) -> None:
+def test_garbage_collector_is_paused_and_restored(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment, was_enabled: bool
+) -> None:
     inside: list[bool] = []
     a = session(1.0, lambda index, count: inside.append(gc.isenabled()) or np.array([float(index)]))
     before = gc.isenabled()
@@ -180,7 +201,11 @@ def _stale(index: int, count: int) -> np.ndarray:
     ],
 )
 def test_untrustworthy_outputs_stop_the_bench(
-    clock, session, environment: Environment, answer: Callable[[int, int], np.ndarray], says: str
+    clock: FakeClock,
+    session: Callable[..., FakeSession],
+    environment: Environment,
+    answer: Callable[[int, int], np.ndarray],
+    says: str,
 ) -> None:
     with pytest.raises(WorkFailed, match=says) as caught:
         measure([Candidate("cheat", (session(1.0, answer),))], QUICK, clock=clock, environment=environment)
@@ -188,19 +213,23 @@ def test_untrustworthy_outputs_stop_the_bench(
 
 
 @pytest.mark.properties
-def test_rounding_between_runs_is_tolerated(clock, session, environment: Environment) -> None:
+def test_rounding_between_runs_is_tolerated(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     wobbling = session(1.0, lambda index, count: np.array([1.0 + 1e-6 * (count % 3), 0.0]))
     assert measure([Candidate("a", (wobbling,))], QUICK, clock=clock, environment=environment)[0].stable
 
 
 @pytest.mark.abuse
-def test_clock_that_stands_still(clock, session, environment: Environment) -> None:
+def test_clock_that_stands_still(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     with pytest.raises(WorkFailed, match="did not advance"):
         measure([Candidate("a", (session(0.0),))], QUICK, clock=clock, environment=environment)
 
 
 @pytest.mark.abuse
-def test_no_candidates_or_equal_names(clock, session) -> None:
+def test_no_candidates_or_equal_names(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
     with pytest.raises(InvalidConfig, match="nothing to measure"):
         measure([], QUICK, clock=clock)
     with pytest.raises(InvalidConfig, match="two candidates are called a"):
@@ -222,7 +251,9 @@ def test_settings_name_every_problem() -> None:
 
 
 @pytest.mark.golden
-def test_comparison_against_the_first(clock, session, environment: Environment) -> None:
+def test_comparison_against_the_first(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     noise = np.random.default_rng(0).lognormal(0, 0.02, 10_000)
     candidates = [
         Candidate("independent", (session(4.0), session(6.0))),
@@ -249,7 +280,7 @@ def test_comparison_against_the_first(clock, session, environment: Environment) 
 
 
 @pytest.mark.golden
-def test_comparison_as_json(clock, session, environment: Environment) -> None:
+def test_comparison_as_json(clock: FakeClock, session: Callable[..., FakeSession], environment: Environment) -> None:
     latencies = measure(
         [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
     )
@@ -284,7 +315,7 @@ def test_work_adds_up_part_by_part() -> None:
 
 
 @pytest.mark.golden
-def test_candidate_of_unlike_sessions(clock, session) -> None:
+def test_candidate_of_unlike_sessions(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
     """The most threads, spinning where any does, and unknown only where none says."""
     first, second, third = session(1.0), session(1.0), session(1.0)
     first.threads, second.threads, third.threads = 2, 4, 1
@@ -297,13 +328,17 @@ def test_candidate_of_unlike_sessions(clock, session) -> None:
 
 
 @pytest.mark.golden
-def test_empty_output_is_repeatable(clock, session, environment: Environment) -> None:
+def test_empty_output_is_repeatable(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     empty = session(1.0, lambda index, count: np.zeros((0, 4)))
     assert measure([Candidate("a", (empty,))], QUICK, clock=clock, environment=environment)[0].stable
 
 
 @pytest.mark.golden
-def test_ratio_names_the_unsteady_latency(clock, session, environment: Environment) -> None:
+def test_ratio_names_the_unsteady_latency(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     """Its own two latencies, and no other."""
     growing = (1.02**run for run in itertools.count())
     candidates = [Candidate("a", (session(1.0),)), Candidate("b", (session(growing),)), Candidate("c", (session(2.0),))]
@@ -318,7 +353,9 @@ def test_ratio_names_the_unsteady_latency(clock, session, environment: Environme
 
 
 @pytest.mark.golden
-def test_work_of_nothing_bounds_nothing(clock, session, environment: Environment) -> None:
+def test_work_of_nothing_bounds_nothing(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     """What is known is told even where no share of it can be."""
     latencies = measure(
         [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
@@ -334,7 +371,9 @@ def test_work_of_nothing_bounds_nothing(clock, session, environment: Environment
 
 
 @pytest.mark.golden
-def test_each_percentile_is_its_own(clock, session, environment: Environment) -> None:
+def test_each_percentile_is_its_own(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
     """662 samples support all three."""
     noise = 5.0 * np.random.default_rng(0).lognormal(0, 0.05, 5000)
     settings = replace(QUICK, minimum_samples=662)

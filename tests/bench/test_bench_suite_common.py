@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.bench.conftest import FakeClock
+
 
 COMMON = Path(__file__).parents[2] / "bench_suite" / "common.py"
 
 
-def _common():
+def _common() -> ModuleType:
     spec = importlib.util.spec_from_file_location("bench_suite_common", COMMON)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -18,7 +24,7 @@ def _common():
 
 
 @pytest.mark.golden
-def test_paired_prints_the_speed_up(clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_paired_prints_the_speed_up(clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
     def work(milliseconds: int) -> None:
         clock.now += milliseconds * 1_000_000
 
@@ -31,7 +37,7 @@ def test_paired_prints_the_speed_up(clock, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.abuse
-def test_paired_with_too_few_rounds(clock) -> None:
+def test_paired_with_too_few_rounds(clock: FakeClock) -> None:
     def work() -> None:
         clock.now += 1_000_000
 

@@ -177,7 +177,7 @@ def test_unsteady_side_is_marked(module: Callable[[str], ModuleType]) -> None:
 
 @pytest.mark.golden
 @pytest.mark.slow
-def test_busy_machine_is_left_quiet(quick) -> None:
+def test_busy_machine_is_left_quiet(quick: Quick) -> None:
     """Rows without and with neighbours; whatever was started has ended."""
     found = quick(["busy_machine"])
     rows = found["benchmarks"]["busy_machine"]
@@ -191,7 +191,7 @@ def test_busy_machine_is_left_quiet(quick) -> None:
 
 
 @pytest.mark.abuse
-def test_unknown_benchmark(module, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_benchmark(module: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         module("__main__").main(["--only", "nothing"])
     assert stop.value.code == 2

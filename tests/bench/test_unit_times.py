@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -18,6 +19,10 @@ from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.sharing.cost_table import check_table
 from trunkline.sharing.skip import skips_of
 from trunkline.sharing.units import find_units
+
+if TYPE_CHECKING:
+    from tests.bench.conftest import FakeClock, FakeSession
+
 
 QUICK = Settings(minimum_samples=11, minimum_seconds=0.0, warm_up_seconds=0.0)
 
@@ -83,7 +88,7 @@ def test_skip_part_has_the_units_shapes(name: str) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", COSTLY)
-def test_measured_table_fits_its_backbone(name: str, clock, session) -> None:
+def test_measured_table_fits_its_backbone(name: str, clock: FakeClock, session: Callable[..., FakeSession]) -> None:
     """Every unit, skip that runs, and product between units is there, less what a model that does nothing takes."""
     backbone = COSTLY[name]()
     runtime = FakeRuntime(session)
@@ -104,7 +109,7 @@ def test_measured_table_fits_its_backbone(name: str, clock, session) -> None:
 
 
 @pytest.mark.golden
-def test_unstable_parts_are_marked(clock, session) -> None:
+def test_unstable_parts_are_marked(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
     """A unit whose samples drift is marked in the table and listed; the others are not."""
     backbone = COSTLY["chain"]()
     drifting = (1.0 + (count > 70) for count in range(10_000))
@@ -116,6 +121,6 @@ def test_unstable_parts_are_marked(clock, session) -> None:
 
 
 @pytest.mark.abuse
-def test_table_is_of_one_image(session) -> None:
+def test_table_is_of_one_image(session: Callable[..., FakeSession]) -> None:
     with pytest.raises(ValueError, match="one image"):
         measure_units(COSTLY["chain"](), Settings(batch=2), FakeRuntime(session))

@@ -201,8 +201,8 @@ def test_channels_in_the_wrong_place_are_refused() -> None:
     [
         ("", "no task is named"),
         (" , ", "no task is named"),
-        ("a,a", "'a' is given twice"),
-        ("a b", "'a b' is not a task name"),
+        ("a,a", '"a" is given twice'),
+        ("a b", '"a b" is not a task name'),
         ("1a", "starting with a letter"),
         ("../a", "is not a task name"),
         ("a" * 65, "is not a task name"),
@@ -228,7 +228,7 @@ PLAIN = {"backbone": {"name": "tiny", "fingerprint": "0"}, "tasks": ["a", "b"], 
 SHARINGS: dict[str, tuple[list[str], str | None, tuple[str, ...]]] = {
     "none given": ([], None, ("no ways of sharing", "--share-until")),
     "two given": (["--all-shared", "--independent"], None, ("2 ways of sharing",)),
-    "unknown block": (["--share-until", "stage9"], None, ("no block 'stage9'", "stage")),
+    "unknown block": (["--share-until", "stage9"], None, ('no block "stage9"', "stage")),
     "block number": (["--share-until", "7"], None, ("numbered 0 to 6",)),
     "odd block number": (["--share-until", "²"], None, ("no block",)),
     "unknown head": (["--all-shared", "--head", "lite"], None, ('did you mean "light"?',)),
@@ -260,7 +260,8 @@ SHARINGS: dict[str, tuple[list[str], str | None, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", SHARINGS)
-def test_a_way_of_sharing_that_does_not_fit_is_refused(name: str) -> None:
+def test_unfit_ways_of_sharing_are_refused(name: str) -> None:
+    """None, two at once, or one that is not there."""
     arguments, content, fragments = SHARINGS[name]
     Path("conv.onnx").write_bytes(convolution().SerializeToString())
     if content is not None:
@@ -305,7 +306,8 @@ def test_weights_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["convert", "build"])
-def test_a_place_where_no_file_can_be_is_refused(command: str, place: str, fragment: str) -> None:
+def test_impossible_places_are_refused(command: str, place: str, fragment: str) -> None:
+    """Where no file can be."""
     Path("conv.onnx").write_bytes(convolution().SerializeToString())
     more = () if command == "convert" else ("--tasks", "a", "--all-shared")
     refused(invoke(command, "conv.onnx", place, *more), fragment, "a folder that exists")

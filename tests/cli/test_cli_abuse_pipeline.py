@@ -109,14 +109,16 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_bad_pipeline_file_is_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+def test_bad_pipeline_files_are_refused(name: str, tmp_path: Path) -> None:
+    """Before anything is written."""
     change, fragments = CONFIGS[name]
     path = pipeline(tmp_path, change)
     refused(invoke("run", path, "--out", "run", "--quiet"), *fragments)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    """Of one file, in all of its tables."""
     path = pipeline(tmp_path, ("seed = 3", 'sed = 3\nprecision = "int8"'), ("samples = 11", "sample = 11"))
     refused(invoke("run", path, "--out", "run"), "sed: unknown", "precision:", "bench.sample: unknown")
 
@@ -124,7 +126,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe\x00", b"\0", b"seed", b"a" * 100_000 + b" = 1", b"a = " + b"[" * 100_000]
 )
-def test_a_file_that_is_no_pipeline_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_files_of_other_kinds_are_refused(content: bytes, tmp_path: Path) -> None:
+    """What is no TOML is no pipeline."""
     (tmp_path / "p.toml").write_bytes(content)
     refused(invoke("search", "p.toml", "--out", "run"), "p.toml")
 
@@ -142,7 +145,8 @@ def test_cuda_where_there_is_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_provider_that_is_not_there_is_found_before_the_training(tmp_path: Path) -> None:
+def test_a_missing_provider_is_found_early(tmp_path: Path) -> None:
+    """Before the training, not when the bench begins."""
     path = pipeline(tmp_path, ("[bench]", '[bench]\nprovider = "tensorrt"'))
     refused(invoke("run", path, "--out", "run"), "TensorrtExecutionProvider", code=3)
     assert list(tmp_path.iterdir()) == [path]
@@ -242,7 +246,7 @@ def test_a_class_without_a_pixel_is_told(command: str, tmp_path: Path) -> None:
     assert "note: no pixel in any label file: sky\n" in said.err
 
 
-def test_a_run_knows_its_data_by_what_it_holds(tmp_path: Path) -> None:
+def test_runs_know_data_by_content(tmp_path: Path) -> None:
     """A moved folder goes on; another label under the same name does not, and leaves the run as it was."""
     folder_data(tmp_path / "data")
     path = folder_pipeline(tmp_path)
@@ -263,7 +267,8 @@ def test_a_run_knows_its_data_by_what_it_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_a_faulty_data_folder_is_refused_by_the_name_of_the_file(name: str, tmp_path: Path) -> None:
+def test_faulty_data_folders_are_refused(name: str, tmp_path: Path) -> None:
+    """By the name of the file that is at fault."""
     spoil, fragments = DATA[name]
     folder_data(tmp_path / "data")
     spoil(tmp_path / "data")

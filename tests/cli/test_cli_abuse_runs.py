@@ -28,7 +28,8 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimisers.safetensors", "state.json", "manifest.json"])
-def test_a_flipped_byte_in_every_checkpoint_is_found(name: str, finished: Finished) -> None:
+def test_flipped_bytes_everywhere_are_found(name: str, finished: Finished) -> None:
+    """Where no checkpoint is good, the phase must begin again, and is told so."""
     shutil.copytree(finished.out, "run")
     for path in Path("run/train/checkpoints").glob(f"*/{name}"):
         flip(path)
@@ -38,7 +39,8 @@ def test_a_flipped_byte_in_every_checkpoint_is_found(name: str, finished: Finish
     assert contents(Path("run")) == before
 
 
-def test_a_flipped_byte_in_the_newest_checkpoint_costs_its_steps_only(finished: Finished) -> None:
+def test_a_flipped_byte_costs_few_steps(finished: Finished) -> None:
+    """Those since the checkpoint before it."""
     shutil.copytree(finished.out, "run")
     newest = Path("run/train/checkpoints/post-00000004/model.safetensors")
     good = newest.read_bytes()
@@ -66,7 +68,8 @@ def invoke_with_warnings(*arguments: object) -> Said:
 
 @pytest.mark.parametrize("name", ["plan.json", "search/config.json", "search/sessions.json"])
 @pytest.mark.parametrize("content", ["{", "[]", "null"])
-def test_a_torn_file_of_a_run_is_named(name: str, content: str, finished: Finished) -> None:
+def test_torn_files_are_named(name: str, content: str, finished: Finished) -> None:
+    """Whichever stage reads them."""
     shutil.copytree(finished.out, "run")
     Path("run", name).write_text(content)
     command = "train" if name == "plan.json" else "search"
@@ -74,13 +77,15 @@ def test_a_torn_file_of_a_run_is_named(name: str, content: str, finished: Finish
 
 
 @pytest.mark.parametrize("name", ["search.json", "train.json", "export.json", "bench.json", "plan.json", "policy.json"])
-def test_a_report_of_torn_results_names_the_file(name: str, finished: Finished) -> None:
+def test_reports_name_torn_results(name: str, finished: Finished) -> None:
+    """By the file's name."""
     shutil.copytree(finished.out, "run")
     Path("run", name).write_text(Path("run", name).read_text()[:-10])
     refused(invoke("report", "run"), f"run/{name}")
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_good_checkpoint(finished: Finished) -> None:
+def test_endless_losses_leave_a_good_checkpoint(finished: Finished) -> None:
+    """And going on from it ends the same way."""
     shutil.copytree(finished.out / "search", "run/search")
     shutil.copy(finished.out / "plan.json", "run/plan.json")
     text = finished.pipeline.read_text().replace("steps = 4\n", "steps = 40\noptimiser = { lr = 1e18 }\n")
@@ -95,7 +100,8 @@ def test_a_loss_that_is_not_finite_stops_with_a_good_checkpoint(finished: Finish
 
 
 @pytest.mark.parametrize(("optimiser", "phase"), [("pre_optimiser", "pre"), ("policy_optimiser", "policy")])
-def test_a_search_that_diverges_says_where_and_decides_nothing(optimiser: str, phase: str, tmp_path: Path) -> None:
+def test_a_diverging_search_decides_nothing(optimiser: str, phase: str, tmp_path: Path) -> None:
+    """It says in which phase, turn and step."""
     path = pipeline(tmp_path, ("alternate = [1, 1]", f"alternate = [1, 1]\n{optimiser} = {{ lr = 1e30 }}"))
     said = invoke("search", path, "--out", "run", "--quiet")
     refused(said, f'phase "{phase}", turn "weights", step ', 'the loss of task "segmentation"', code=3)
@@ -114,7 +120,8 @@ def little_room(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_room_for_a_model_keeps_the_older_one() -> None:
+def test_no_room_keeps_the_older_model() -> None:
+    """And leaves no half of the new one."""
     Path("out.onnx").write_text("an older model")
     with little_room(100_000):
         said = invoke("convert", "zoo:tiny", "out.onnx", *SIZE, "--parity-inputs", 1)
@@ -123,7 +130,8 @@ def test_no_room_for_a_model_keeps_the_older_one() -> None:
     assert Path("out.onnx").read_text() == "an older model"
 
 
-def test_no_room_for_a_checkpoint_keeps_what_was_saved(finished: Finished) -> None:
+def test_no_room_keeps_older_checkpoints(finished: Finished) -> None:
+    """And with room the training goes on."""
     shutil.copytree(finished.out / "search", "run/search")
     shutil.copy(finished.out / "plan.json", "run/plan.json")
     before = contents(Path("run"))
@@ -176,7 +184,8 @@ def test_what_the_machine_refuses_is_no_traceback(monkeypatch: pytest.MonkeyPatc
         refused(invoke("inspect", "zoo:tiny"), "WorkFailed: ", words, code=3)
 
 
-def test_a_run_that_someone_works_on_is_left_alone(finished: Finished) -> None:
+def test_a_run_in_use_is_untouched(finished: Finished) -> None:
+    """Two processes would tear it."""
     shutil.copytree(finished.out, "run")
     before = contents(Path("run"))
     with FileLock("run/train/.lock"):
@@ -185,7 +194,8 @@ def test_a_run_that_someone_works_on_is_left_alone(finished: Finished) -> None:
     assert contents(Path("run")) == before
 
 
-def test_stages_in_the_wrong_order_say_what_comes_first(tmp_path: Path) -> None:
+def test_stages_say_what_comes_first(tmp_path: Path) -> None:
+    """And make no folder."""
     path = pipeline(tmp_path)
     for command in ("train", "export"):
         refused(invoke(command, path, "--out", "run"), "there is no plan yet", "run `trunkline search`")
@@ -194,7 +204,8 @@ def test_stages_in_the_wrong_order_say_what_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["search", "train", "export"])
-def test_a_file_where_the_run_folder_should_be(command: str, finished: Finished) -> None:
+def test_a_file_is_no_run_folder(command: str, finished: Finished) -> None:
+    """And is not written over."""
     Path("taken").write_text("mine")
     said = invoke(command, finished.pipeline, "--out", "taken", "--quiet")
     assert said.code in (2, 3)
@@ -202,7 +213,7 @@ def test_a_file_where_the_run_folder_should_be(command: str, finished: Finished)
     assert Path("taken").read_text() == "mine"
 
 
-def test_a_file_with_other_content_under_the_same_name_is_noticed(tmp_path: Path) -> None:
+def test_changed_files_of_a_run_are_noticed(tmp_path: Path) -> None:
     """Its weights are where a search begins and what training from the file goes back to."""
     assert invoke("convert", "zoo:tiny", "net.onnx", *SIZE).code == 0
     own_head("head.onnx", channels=1)

@@ -11,6 +11,8 @@ from trunkline.cli.options import limits_of
 from trunkline.errors import InvalidConfig
 from trunkline.limits import Limits
 
+pytestmark = pytest.mark.abuse
+
 NET = (
     'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'
     'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 kernel_size: 1 } }'
@@ -40,7 +42,8 @@ def test_without_the_option_the_defaults_hold() -> None:
     assert limits_of(None) == limits_of([]) == Limits()
 
 
-def test_several_are_taken_together_and_the_last_word_counts() -> None:
+def test_the_last_word_counts() -> None:
+    """Several limits are taken together."""
     assert limits_of(["nodes=7", "rank=3", "nodes=8"]) == Limits(nodes=8, rank=3)
 
 
@@ -52,7 +55,8 @@ def test_what_is_no_value_is_refused(text: str) -> None:
     assert "--allow macs=2e9" in caught.value.problems[0].advice
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_mistakes_are_said_at_once() -> None:
+    """Unknown names, and numbers that are none."""
     with pytest.raises(InvalidConfig) as caught:
         limits_of(["mac=1", "nodes=x", "rank"])
     assert len(caught.value.problems) == 3
@@ -62,14 +66,16 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("limit", "needed"), [("tokens", "tokens=1000"), ("macs", "macs=1000"), ("text_bytes", "1KiB")]
 )
-def test_a_lowered_limit_is_named_in_the_error_and_can_be_raised(limit: str, needed: str, tmp_path: Path) -> None:
+def test_lowered_limits_can_be_raised(limit: str, needed: str, tmp_path: Path) -> None:
+    """The error names the limit, and what to write."""
     (tmp_path / "net.prototxt").write_text(NET)
     refused(invoke("inspect", "net.prototxt", "--allow", f"{limit}=5"), "net", f"--allow {limit}=")
     value = needed.rpartition("=")[2]
     assert invoke("inspect", "net.prototxt", "--allow", f"{limit}={value}").code == 0
 
 
-def test_every_command_that_reads_a_model_takes_it(tmp_path: Path) -> None:
+def test_every_reading_command_takes_limits(tmp_path: Path) -> None:
+    """Every command that reads a model."""
     (tmp_path / "net.prototxt").write_text(NET)
     (tmp_path / "run.toml").write_text('backbone = "net.prototxt"\n[data]\nkind = "scenes"\nsize = [8, 8]\n')
     low = ("--allow", "macs=5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,9 @@ def foreign() -> None:
         (foreign, "foreign.onnx", ("--axis", "H=16", "--axis", "W=24"), [[1, 3, 16, 24]]),
     ],
 )
-def test_files_that_are_not_read_are_measured(make, file: str, options: tuple[object, ...], fed: list[Shape]) -> None:
+def test_files_that_are_not_read_are_measured(
+    make: Callable[[Path], object], file: str, options: tuple[object, ...], fed: list[Shape]
+) -> None:
     """Their MACs are unknown, which is not 0; everything else is there."""
     make()
     assert invoke("inspect", file).code == 2
@@ -111,14 +114,16 @@ def test_files_that_are_not_read_are_measured(make, file: str, options: tuple[ob
 
 
 @pytest.mark.parametrize("options", [("--input-size", "32,48"), ("--axis", "H=32", "--axis", "W=48")])
-def test_a_free_size_counts_macs_at_the_size_measured(options: tuple[str, ...]) -> None:
+def test_macs_count_at_the_size_measured(options: tuple[str, ...]) -> None:
+    """Where the file leaves its size open."""
     content = invoke("bench", UNET, *options, *QUICK, "--json").json
     (model,) = content["models"]
     assert model["inputs"] == [{"name": "x", "shape": [1, 3, 32, 48], "type": "float32"}]
     assert model["macs"] == invoke("inspect", UNET, "--input-size", "32,48", "--json").json["macs"] > 0
 
 
-def test_a_known_count_is_told_though_the_baseline_has_none() -> None:
+def test_counts_need_no_counted_baseline() -> None:
+    """A known count is told though that of the first model is not known."""
     quantised()
     said = invoke("bench", "quantised.onnx", UNET, "--input-size", "32,48", *QUICK, "--json")
     first, second = said.json["models"]
@@ -140,7 +145,8 @@ def refused_sizes(*options: object) -> Said:
     return invoke("bench", "two.onnx", *options, *QUICK)
 
 
-def test_sizes_that_are_missing_or_meant_for_nothing() -> None:
+def test_useless_and_missing_sizes_are_refused() -> None:
+    """Each by its axis."""
     two_inputs()
     shutil.copy(UNET, "unet.onnx")
     refused(refused_sizes(), 'two.onnx: input "x" [N, 3, H, W]', "--input-size H,W", 'input "extra" [N, ?]', "extra:1")
@@ -159,7 +165,8 @@ def test_sizes_that_are_missing_or_meant_for_nothing() -> None:
     assert other.code == 0, other.err  # an axis need not be in every file
 
 
-def test_an_image_size_where_there_is_no_image(tmp_path: Path) -> None:
+def test_image_sizes_need_an_image(tmp_path: Path) -> None:
+    """A model without one has no image size."""
     save("flat.onnx", {"x": ["N", "T"]}, [helper.make_node("Relu", ["x"], ["y"])], {})
     said = invoke("bench", "flat.onnx", "--axis", "T=4", "--input-size", "8,8", *QUICK)
     refused(said, "--input-size: no model has an input with the four axes", '"x" [N, T]', "--axis NAME=SIZE")

@@ -15,6 +15,8 @@ from onnx import numpy_helper
 
 from trunkline.export.count import count_file
 
+pytestmark = pytest.mark.golden
+
 SIZE = (32, 48)
 RESNET50 = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_resnet50.onnx"
 
@@ -108,7 +110,8 @@ def test_permuted_tasks_only_change_their_order(sharing: str) -> None:
     assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in theirs.items()}
 
 
-def test_a_found_plan_builds_what_the_search_promised(finished: Finished) -> None:
+def test_found_plans_build_what_was_promised(finished: Finished) -> None:
+    """The same work and the same parameters, whatever the order of the tasks."""
     promised = finished.said.json["search"]
     plan = finished.out / "plan.json"
     said = build("m.onnx", "--plan", plan, tasks="segmentation:13,depth:1")
@@ -121,7 +124,8 @@ def test_a_found_plan_builds_what_the_search_promised(finished: Finished) -> Non
     assert list(check_batches("t.onnx")) == ["depth", "segmentation"]
 
 
-def test_every_file_of_a_run_takes_any_batch(finished: Finished) -> None:
+def test_files_of_a_run_take_any_batch(finished: Finished) -> None:
+    """Also those that are only measured."""
     files = sorted(finished.out.rglob("*.onnx"))
     assert [file.name for file in files] == [
         *("multi-task.onnx", "single-depth.onnx", "single-segmentation.onnx"),
@@ -174,7 +178,8 @@ def test_any_input_size_that_leaves_features(size: str) -> None:
     check_batches("m.onnx", (height, width))
 
 
-def test_bench_takes_files_that_run_one_after_another() -> None:
+def test_bench_takes_files_in_sequence() -> None:
+    """As one candidate."""
     for task in "ab":
         build(f"{task}.onnx", "--all-shared", tasks=task)
     build("ab.onnx", "--all-shared", tasks="a,b")
@@ -211,7 +216,8 @@ def test_a_classifier_from_elsewhere_becomes_a_backbone() -> None:
 
 
 @pytest.mark.slow
-def test_a_classifier_from_elsewhere_is_converted_with_parity() -> None:
+def test_a_foreign_classifier_is_converted() -> None:
+    """With parity."""
     said = invoke("convert", RESNET50, "resnet.onnx", "--parity-inputs", 2, "--json")
     assert said.code == 0, said.err
     assert said.json["parity"]["passed"]
@@ -219,7 +225,8 @@ def test_a_classifier_from_elsewhere_is_converted_with_parity() -> None:
     check_batches("resnet.onnx", (224, 224))
 
 
-def test_a_built_file_starts_from_weights_and_says_what_they_lack(tmp_path: Path) -> None:
+def test_built_files_start_from_weights(tmp_path: Path) -> None:
+    """And what the weights lack is told."""
     from safetensors.numpy import save_file
 
     assert invoke("convert", "zoo:tiny", "a.onnx", "--input-size", "32,48", "--parity-inputs", 1).code == 0
@@ -238,7 +245,8 @@ def test_a_built_file_starts_from_weights_and_says_what_they_lack(tmp_path: Path
         np.testing.assert_array_equal(found[f"{name}@1"], found[name])
 
 
-def test_a_head_of_other_channels_than_the_task_is_refused() -> None:
+def test_heads_need_the_tasks_channels() -> None:
+    """By the name of the task."""
     own_head("own.onnx", 5)
     said = build("m.onnx", "--all-shared", "--head", "own.onnx", tasks="a:5,b:4")
     assert (said.code, said.out) == (2, "")

@@ -20,6 +20,8 @@ from trunkline.ingest.caffemodel.write import write_caffemodel
 from trunkline.ingest.prototxt.writer import CaffeNet
 from trunkline.ingest.read import read
 
+pytestmark = pytest.mark.golden
+
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 SMALL = ("--input-size", "32,48", "--parity-inputs", "1")
 
@@ -36,7 +38,8 @@ def weights(graph: Graph) -> list[tuple[bytes, ...]]:
     return [tuple(of(node)) for node in graph.nodes if node.op_type in with_weights]
 
 
-def test_parity_zoo_to_caffe_to_onnx() -> None:
+@pytest.mark.parity
+def test_zoo_to_caffe_to_onnx() -> None:
     """The same network as prototxt with caffemodel and as ONNX: bit-equal weights."""
     assert invoke("convert", "zoo:tiny", "a.onnx", *SMALL).code == 0
     said = invoke("convert", "a.onnx", "b.prototxt", "--parity-inputs", "2", "--json")
@@ -49,14 +52,18 @@ def test_parity_zoo_to_caffe_to_onnx() -> None:
     assert len(weights(first)) > 20
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", ["squeezenet", "inception_v1"])
-def test_parity_light_networks(name: str, tmp_path: Path) -> None:
+def test_light_networks_pass_through_caffe(name: str, tmp_path: Path) -> None:
+    """The onnx package's small ones."""
     _check_light(name, tmp_path)
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bvlc_alexnet", "densenet121", "resnet50", "vgg19", "zfnet512"])
-def test_parity_large_light_networks(name: str, tmp_path: Path) -> None:
+def test_large_networks_pass_through_caffe(name: str, tmp_path: Path) -> None:
+    """The onnx package's large ones."""
     _check_light(name, tmp_path)
 
 
@@ -68,8 +75,9 @@ def _check_light(name: str, folder: Path) -> None:
     assert weights(back) == weights(graph)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", ["shufflenet", "inception_v2"])
-def test_parity_averages_that_count_no_padding_are_written_for_a_fork(name: str) -> None:
+def test_averages_without_padding_need_a_fork(name: str) -> None:
     """Caffe's own average counts padding; the note says which fork has the one that these networks need."""
     said = invoke("convert", LIGHT / f"light_{name}.onnx", "net.prototxt", "--parity-inputs", "1")
     assert said.code == 0, said.err
@@ -77,8 +85,10 @@ def test_parity_averages_that_count_no_padding_are_written_for_a_fork(name: str)
     assert weights(read("net.prototxt", weights="net.caffemodel")) == weights(read(LIGHT / f"light_{name}.onnx"))
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", ["mobilenetv2", "mnasnet", "deeplab_resnet34"])
-def test_parity_zoo(name: str, tmp_path: Path) -> None:
+def test_the_zoo_passes_through_caffe(name: str, tmp_path: Path) -> None:
+    """All of it."""
     graph = read(f"zoo:{name}", input_size=(32, 64))
     result, _ = export_caffe(graph, tmp_path / "net.prototxt", parity_inputs=1)
     back = read(tmp_path / "net.prototxt", weights=tmp_path / "net.caffemodel")
@@ -93,7 +103,8 @@ def test_folding_leaves_no_batch_norm() -> None:
     assert "BatchNorm" not in Path("folded.prototxt").read_text()
 
 
-def test_all_operators_that_caffe_lacks_are_named_at_once(tmp_path: Path) -> None:
+def test_operators_caffe_lacks_are_named(tmp_path: Path) -> None:
+    """All of them at once."""
     nodes = [helper.make_node(op, [a], [b], name=b) for op, a, b in (("Softsign", "x", "p"), ("Sin", "p", "y"))]
     _save(nodes, "odd.onnx")
     Path("net.caffemodel").write_bytes(b"precious")
@@ -116,7 +127,7 @@ def _save(nodes: Sequence[onnx.NodeProto], name: str) -> None:
     )
 
 
-def test_files_that_came_out_wrong_are_not_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_files_are_not_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit of one weight is wrong on disk: there is no file then."""
 
     def faulty(net: CaffeNet, file: BinaryIO) -> None:
@@ -139,7 +150,8 @@ def test_equal_commands_write_equal_bytes() -> None:
     assert Path("a.prototxt").read_bytes() == Path("b.prototxt").read_bytes()
 
 
-def test_missing_weights_and_notes_on_the_command_line() -> None:
+def test_notes_reach_the_command_line() -> None:
+    """Of missing weights too."""
     assert invoke("convert", "zoo:tiny", "t.prototxt", *SMALL).code == 0
     text = Path("t.prototxt").read_text()
     Path("t.prototxt").write_text(text.replace('name: "conv1"', 'name: "first"'))
@@ -153,7 +165,8 @@ def test_missing_weights_and_notes_on_the_command_line() -> None:
     assert "start as the network says" in said.err
 
 
-def test_a_limit_of_the_weights_is_raised_by_name() -> None:
+def test_weight_limits_are_raised_by_name() -> None:
+    """As the error says."""
     assert invoke("convert", "zoo:tiny", "t.prototxt", *SMALL).code == 0
     arguments = ("convert", "t.prototxt", "t.onnx", "--weights", "t.caffemodel", "--parity-inputs", "1")
     said = invoke(*arguments, "--allow", "file_bytes=100000")

@@ -15,6 +15,8 @@ from documented_json import check_keys, only_json
 from trunkline.bench.unit_times import NOTHING, UnitTimes
 from trunkline.verbs.costs import costs
 
+pytestmark = pytest.mark.golden
+
 ONE_STEP = (("steps = [2, 4]", "steps = [1, 2]"), ("steps = 4\n", "steps = 1\n"))
 PAYS = ("[search]\n", '[search]\ncost_weight = 5.0\ncost = "milliseconds"\ncost_table = "costs.json"\n')
 
@@ -52,7 +54,7 @@ def test_a_table_is_shown(tmp_path: Path) -> None:
     assert "table   costs.json" in said.out
 
 
-def test_an_unsteady_time_is_marked_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsteady_times_have_their_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One part touches its own cell; what doing nothing takes is in all of them."""
     measured: list[UnitTimes] = []
     noisy: set[str] = set()

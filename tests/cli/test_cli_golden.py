@@ -87,7 +87,8 @@ def test_a_broken_installation_is_no_success(monkeypatch: pytest.MonkeyPatch) ->
         (["build", "zoo:tiny", "o.onnx"], "--tasks"),
     ],
 )
-def test_a_mistyped_command_or_option_is_refused_with_a_guess(arguments: list[str], guess: str) -> None:
+def test_mistyped_commands_are_guessed(arguments: list[str], guess: str) -> None:
+    """And options."""
     said = invoke(*arguments)
     assert said.code == 2
     assert not said.out
@@ -128,7 +129,8 @@ def test_build_prints_what_is_documented() -> None:
     assert content["macs"]["executed"] < content["macs"]["independent"]
 
 
-def test_what_the_reader_repaired_is_told_beside_the_result() -> None:
+def test_repairs_are_told_beside_results() -> None:
+    """On stderr, and in the JSON."""
     Path("net.prototxt").write_text(
         'layer { name: "in" type: "Input" top: "blob1" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
         'layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }\n'
@@ -153,7 +155,8 @@ def test_bench_prints_what_is_documented() -> None:
     assert [(ratio["name"], ratio["against"]) for ratio in content["ratios"]] == [("shared", "apart")]
 
 
-def test_strict_bench_ends_with_4_when_too_noisy_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strict_bench_ends_with_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is too noisy to say; without it the command is done."""
     monkeypatch.setattr("trunkline.bench.latency.instability", lambda samples: "a neighbour was loud")
     invoke("build", "zoo:tiny", "a.onnx", "--tasks", "a", "--all-shared", *SIZE)
     arguments = ("bench", "a.onnx", "--samples", 11, "--limit", 0.05)
@@ -208,13 +211,15 @@ def test_numbers_that_are_not_finite_are_null(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads("".join(rows)) == {"a": None, "b": [None, 1.5], "c": {"d": [True, None]}}
 
 
-def test_a_terminal_that_knows_only_ascii_is_no_reason_to_fail(tmp_path: Path) -> None:
+def test_terminals_may_know_only_ascii(tmp_path: Path) -> None:
+    """What they cannot show is replaced."""
     said = ended(spawn("inspect", "zoo:tiny", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0"))
     assert said.code == 0, said.err
     assert "120,944 parameters" in said.out
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_readers_may_go_away(tmp_path: Path) -> None:
+    """As `head` does."""
     process = spawn("inspect", "zoo:deeplab_resnet34", "--json", cwd=tmp_path)
     assert process.stdout is not None
     process.stdout.close()

@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 from trunkline.ingest.zoo import path as zoo_path
 from trunkline.train.progress.progress import Silence
 
+pytestmark = pytest.mark.golden
+
 ONE_STEP = (("steps = [2, 4]", "steps = [1, 2]"), ("steps = 4\n", "steps = 1\n"))
 
 
@@ -44,7 +46,8 @@ def test_stage_by_stage_gives_what_run_gives(finished: Finished) -> None:
     assert weights(Path("staged/train"), "post").keys() == weights(finished.out / "train", "post").keys()
 
 
-def test_a_run_goes_on_where_it_is_even_moved_and_only_loads(finished: Finished) -> None:
+def test_a_moved_run_is_only_loaded(finished: Finished) -> None:
+    """It goes on where it is, and makes no step."""
     shutil.copytree(finished.out, "moved")
     before = tree(Path("moved"))
     said = invoke("run", finished.pipeline, "--out", "moved")
@@ -54,7 +57,8 @@ def test_a_run_goes_on_where_it_is_even_moved_and_only_loads(finished: Finished)
     assert Path("moved/model.onnx").read_bytes() == (finished.out / "model.onnx").read_bytes()
 
 
-def test_another_config_in_the_same_folder_is_refused(finished: Finished) -> None:
+def test_another_config_is_refused(finished: Finished) -> None:
+    """In the folder of a run, key by key, and nothing is changed."""
     shutil.copytree(finished.out, "run")
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
     text = finished.pipeline.read_text()
@@ -88,7 +92,8 @@ def test_what_decides_no_number_may_change(finished: Finished) -> None:
     assert tree(Path("run")) == before
 
 
-def test_a_mistake_found_before_work_leaves_no_folder_to_clear_away(tmp_path: Path) -> None:
+def test_early_mistakes_leave_no_folder(tmp_path: Path) -> None:
+    """There is nothing to clear away."""
     for change in (
         ("seed = 3", 'seed = 3\ndevice = "gpu"'),
         ("[tasks.depth]", '[tasks.depth]\noptions = { loss_siz = "label" }'),
@@ -120,9 +125,10 @@ class Signalling(Silence):
         ("train", "train", "post", 3, signal.SIGINT),
     ],
 )
-def test_an_interrupted_run_goes_on_to_the_same_end(
+def test_interrupted_runs_end_the_same(
     command: str, verb: str, phase: str, step: int, number: int, finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Bit for bit, whichever stage was interrupted."""
     if verb == "train":
         shutil.copytree(finished.out / "search", "run/search")
         shutil.copy(finished.out / "plan.json", "run/plan.json")
@@ -158,7 +164,8 @@ def interrupted_process(finished: Finished, number: int, folder: Path) -> tuple[
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_signal_from_outside_ends_with_a_checkpoint(number: int, finished: Finished, tmp_path: Path) -> None:
+def test_signals_end_with_a_checkpoint(number: int, finished: Finished, tmp_path: Path) -> None:
+    """From outside, at any moment."""
     code, err = interrupted_process(finished, number, tmp_path)
     assert code == 128 + number
     assert "Traceback" not in err
@@ -167,7 +174,8 @@ def test_a_signal_from_outside_ends_with_a_checkpoint(number: int, finished: Fin
 
 
 @pytest.mark.slow
-def test_sigterm_outside_training_ends_with_143_and_cleans_up(tmp_path: Path) -> None:
+def test_sigterm_cleans_up(tmp_path: Path) -> None:
+    """Outside of training too, with code 143."""
     process = spawn("convert", "zoo:deeplab_resnet34", "out.onnx", "--parity-inputs", 10_000, cwd=tmp_path)
     until = time.monotonic() + 60
     while time.monotonic() < until and not list(tmp_path.glob(".trunkline-*/out.onnx")):
@@ -215,7 +223,8 @@ def test_baselines_are_trained_alike(finished: Finished) -> None:
     assert "multi-task" in report
 
 
-def test_the_best_weights_are_kept_where_asked_for(tmp_path: Path) -> None:
+def test_best_weights_are_kept(tmp_path: Path) -> None:
+    """Where that is asked for: those that the log says were best."""
     path = pipeline(
         tmp_path,
         ("steps = [2, 4]", "steps = [1, 2]"),
@@ -234,7 +243,8 @@ def test_the_best_weights_are_kept_where_asked_for(tmp_path: Path) -> None:
     assert said.json["checkpoint"].endswith(f"post-{best:08d}")
 
 
-def test_equal_inputs_give_equal_bytes_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_inputs_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever they lie."""
     made = []
     for folder, inside in ((tmp_path / "a", True), (tmp_path / "deep" / "b", False)):
         folder.mkdir(parents=True)
@@ -253,7 +263,8 @@ def test_equal_inputs_give_equal_bytes_wherever_they_lie(tmp_path: Path, monkeyp
     assert invoke("train", tmp_path / "a" / "pipeline.toml", "--out", "../a/run", "--quiet").code == 0
 
 
-def test_an_own_plan_and_an_own_place_for_the_model(finished: Finished) -> None:
+def test_own_plans_and_places(finished: Finished) -> None:
+    """A plan of the user's own, and a place for its model."""
     plan = json.loads((finished.out / "plan.json").read_text())
     plan["units"] = {unit: dict.fromkeys(row, 0) for unit, row in plan["units"].items()}
     Path("mine.json").write_text(json.dumps(plan))
@@ -286,7 +297,8 @@ def test_a_report_of_what_there_is(finished: Finished) -> None:
     assert [Path(path).name for path in said.json["pictures"]] == ["sharing.png", "policy.png"]
 
 
-def test_progress_is_on_stderr_and_quiet_is_quiet(tmp_path: Path) -> None:
+def test_progress_is_on_stderr(tmp_path: Path) -> None:
+    """And quiet is quiet."""
     path = pipeline(tmp_path, *ONE_STEP)
     loud = invoke("search", path, "--out", "run")
     assert "pre 1/1" in loud.err

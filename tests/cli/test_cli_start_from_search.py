@@ -12,6 +12,8 @@ import pytest
 from commands import Finished, invoke, refused
 from safetensors.numpy import load_file
 
+pytestmark = pytest.mark.golden
+
 STEPS = ("steps = 4\n", "steps = 1\noptimiser = { lr = 1e-9 }\n")
 
 
@@ -55,13 +57,14 @@ def test_every_weight_starts_from_its_origin(tie: bool, finished: Finished, sear
         np.testing.assert_allclose(found[name], search[name.partition("~")[0]], rtol=0, atol=1e-7, err_msg=name)
 
 
-def test_a_plan_with_a_copy_that_no_task_has_is_refused(finished: Finished, searched: Path) -> None:
+def test_plans_need_the_searchs_copies(finished: Finished, searched: Path) -> None:
+    """A copy that no task has was not trained."""
     refused(
         train(searched, own_plan(finished, 7)), "the search has no such weight", "@7", "train the plan from scratch"
     )
 
 
-def test_a_plan_of_other_tasks_cannot_go_on_from_the_search(finished: Finished, searched: Path) -> None:
+def test_plans_of_other_tasks_are_refused(finished: Finished, searched: Path) -> None:
     """Copies are numbered by task, so that tasks in another order would start from each other's."""
     plan = own_plan(finished, 2, tasks=["depth", "segmentation"])
     refused(train(searched, plan), "the plan is for depth, segmentation; the search was for segmentation, depth")

@@ -53,7 +53,7 @@ def check_table(lines: list[str], planted: str) -> None:
     assert all(name in note and planted in note for name, note in zip(NAMES, notes, strict=True))
 
 
-def test_every_place_of_a_run_says_what_is_unstable(planted: str, measured: Said) -> None:
+def test_all_places_say_what_is_unstable(planted: str, measured: Said) -> None:
     """The terminal's table, its last line, ``report.md`` and the JSON files."""
     check_table(latency_lines(measured.out), planted)
     check_table(latency_lines(Path("run/report.md").read_text(encoding="utf-8")), planted)

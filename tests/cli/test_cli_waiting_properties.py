@@ -16,7 +16,7 @@ pytestmark = pytest.mark.properties
 
 
 @pytest.mark.skipif(not spinning.libgomps() or not spinning.thread_times(), reason="there is nothing to watch here")
-def test_torch_is_watched_over_but_never_while_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_never_watched_while_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every forward pass of search, training, parity and pictures; and every one of the bench's eager runs."""
     for name in spinning.WAIT_VARIABLES:
         monkeypatch.delenv(name, raising=False)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.golden
+
 PROGRAM = """
 import resource
 from trunkline.cli.memory import keep_freed_memory

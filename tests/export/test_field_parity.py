@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -12,17 +13,21 @@ pytest.importorskip("onnxruntime")
 
 from trunkline.verbs.convert import convert
 
+if TYPE_CHECKING:
+    from tests.export.conftest import Nets
+
+
 pytestmark = pytest.mark.parity
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 
 
-def outputs(nets, path: Path, image: np.ndarray) -> list[np.ndarray]:
+def outputs(nets: type[Nets], path: Path, image: np.ndarray) -> list[np.ndarray]:
     return list(nets.run(onnx.load(path), image).values())
 
 
 @pytest.mark.parametrize("bias", [6, 8, 12, 18])
-def test_small_probability_map_is_exported(nets, bias: int, tmp_path: Path) -> None:
+def test_small_probability_map_is_exported(nets: type[Nets], bias: int, tmp_path: Path) -> None:
     """A small probability map is written as it is."""
     path = CORPUS / "field" / "sigmoid_small_parity" / f"sat_sigmoid_{bias}.onnx"
     result = convert(path, tmp_path / "m.onnx", parity_inputs=32)

@@ -211,7 +211,7 @@ def test_failure_leaves_only_the_old_file(
     path = write_onnx(nets.columns(tied=True), tmp_path / "m.onnx")
     before = path.read_bytes()
 
-    def fail(*args, **kwargs):
+    def fail(*args: object, **kwargs: object) -> None:
         raise WorkFailed("no space")
 
     monkeypatch.setattr(onnx_model, step, fail)
@@ -223,7 +223,7 @@ def test_failure_leaves_only_the_old_file(
 
 @pytest.mark.abuse
 def test_interrupt_leaves_nothing(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args, **kwargs):
+    def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(staging.os, "fsync", interrupt)
@@ -234,7 +234,7 @@ def test_interrupt_leaves_nothing(nets: Any, tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.abuse
 def test_full_disk_is_reported(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args, **kwargs):
+    def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ir, "save", full)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,13 +11,18 @@ import torch
 
 from trunkline.export.exporter import export_model
 from trunkline.export.passes import NamePaddedAxes
+from trunkline.graph.graph import Graph
 from trunkline.ingest.onnx_file.reader import read_onnx
 from trunkline.twins.twin import Twin
+
+if TYPE_CHECKING:
+    from tests.export.conftest import Nets
+
 
 pytestmark = pytest.mark.parity
 
 
-def padded_pool(nets, op: str, kernel: int, pads: int, **settings):
+def padded_pool(nets: type[Nets], op: str, kernel: int, pads: int, **settings: object) -> Graph:
     """Convolution, Pad by 0, pool, convolution: the maps hold negative numbers."""
     net = nets.Net()
     x = net.conv(net.image("image", (3, 12, 10)), net.weights("a", (4, 3, 3, 3)), "a")

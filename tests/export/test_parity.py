@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import builtins
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+
+from trunkline.graph.graph import Graph
 
 pytest.importorskip("onnxruntime")
 
@@ -28,14 +31,17 @@ from trunkline.graph.cost import graph_cost
 from trunkline.graph.roles import parameter_count
 from trunkline.twins.twin import Twin
 
+if TYPE_CHECKING:
+    from tests.export.conftest import Nets
 
-def proto_of(graph, **options):
+
+def proto_of(graph: Graph, **options: object) -> onnx.ModelProto:
     proto = ir.to_proto(finished(graph, **options))
     proto.graph.ClearField("value_info")
     return proto
 
 
-def varied(nets, seed=0):
+def varied(nets: type[Nets], seed: int = 0) -> Graph:
     """A net with every kind of node the defects below touch, and a shortcut, a shared trunk and two tasks."""
     net = nets.Net(seed=seed)
     x = net.image("image", (3, 17, 19))
@@ -63,36 +69,36 @@ def varied(nets, seed=0):
 # defects: change one node of an exported file; return the changed node's name
 
 
-def attribute_of(node, name):
+def attribute_of(node: onnx.NodeProto, name: str) -> onnx.AttributeProto:
     return next(item for item in node.attribute if item.name == name)
 
 
-def wrong_pad(proto, rng):
+def wrong_pad(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     node = rng.choice([n for n in proto.graph.node if n.op_type == "Conv" and any(attribute_of(n, "pads").ints)])
     attribute_of(node, "pads").ints[:] = [2, 2, 0, 0]
     return node
 
 
-def wrong_rounding(proto, rng):
+def wrong_rounding(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     node = next(n for n in proto.graph.node if n.op_type == "MaxPool")
     attribute_of(node, "ceil_mode").i = 1
     attribute_of(node, "strides").ints[:] = [3, 3]
     return node
 
 
-def wrong_axis(proto, rng):
+def wrong_axis(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     node = next(n for n in proto.graph.node if n.op_type == "Softmax")
     attribute_of(node, "axis").i = int(rng.choice([2, 3]))
     return node
 
 
-def wrong_epsilon(proto, rng):
+def wrong_epsilon(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     node = next(n for n in proto.graph.node if n.op_type == "BatchNormalization")
     attribute_of(node, "epsilon").f = float(rng.choice([1e-3, 1e-2]))
     return node
 
 
-def transposed_weight(proto, rng):
+def transposed_weight(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     names = {"square.weight", "wide.weight", "fc.weight", "left.weight"}
     stored = [item for item in proto.graph.initializer if item.name in names]
     tensor = stored[rng.integers(len(stored))]
@@ -101,7 +107,7 @@ def transposed_weight(proto, rng):
     return next(n for n in proto.graph.node if tensor.name in n.input)
 
 
-def nudged_bias(proto, rng):
+def nudged_bias(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     stored = [item for item in proto.graph.initializer if item.name.endswith(".bias")]
     tensor = stored[rng.integers(len(stored))]
     array = onnx.numpy_helper.to_array(tensor).copy()
@@ -110,19 +116,19 @@ def nudged_bias(proto, rng):
     return next(n for n in proto.graph.node if tensor.name in n.input)
 
 
-def wrong_slope(proto, rng):
+def wrong_slope(proto: onnx.ModelProto, rng: np.random.Generator | None) -> onnx.NodeProto:
     node = next(n for n in proto.graph.node if n.op_type == "LeakyRelu")
     attribute_of(node, "alpha").f = 0.11
     return node
 
 
-def swapped_concat(proto, rng):
+def swapped_concat(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     node = next(n for n in proto.graph.node if n.op_type == "Concat")
     node.input[:] = list(node.input)[::-1]
     return node
 
 
-def wrong_operator(proto, rng):
+def wrong_operator(proto: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:
     node = rng.choice([n for n in proto.graph.node if n.op_type == "Relu"])
     node.op_type = "Sigmoid"
     return node
@@ -141,7 +147,9 @@ DEFECTS = [
 ]
 
 
-def assert_located(nets, defect, seed, *, fold):
+def assert_located(
+    nets: type[Nets], defect: Callable[[onnx.ModelProto, np.random.Generator], onnx.NodeProto], seed: int, *, fold: bool
+) -> None:
     graph, rng = varied(nets, seed), np.random.default_rng(seed)
     proto = proto_of(graph, fold=fold)
     wrong = defect(proto, rng)
@@ -215,7 +223,7 @@ def test_failed_parity_leaves_no_file(nets: Any, tmp_path: Path, monkeypatch: py
     """A failed parity leaves no file, and says where the fault is."""
     graph = varied(nets)
 
-    def broken(*args, **kwargs):
+    def broken(*args: object, **kwargs: object) -> ir.Model:
         model = finished(*args, **kwargs)
         node = next(node for node in model.graph if node.name == "wide")
         node.attributes["pads"] = ir.AttrInt64s("pads", [2, 2, 0, 0])
@@ -230,7 +238,7 @@ def test_failed_parity_leaves_no_file(nets: Any, tmp_path: Path, monkeypatch: py
 # NaN, infinity, missing things
 
 
-def poisoned(nets, number, where):
+def poisoned(nets: type[Nets], number: float, where: str) -> Graph:
     graph = nets.columns(tied=True)
     array = graph.initializers[where].const_value.numpy().copy()
     array.reshape(-1)[0] = number
@@ -276,7 +284,7 @@ def test_unloadable_file_fails_with_the_reason(nets: Any) -> None:
 def test_without_onnxruntime_nothing_is_written(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
-    def missing(name, *args, **kwargs):
+    def missing(name: str, *args: object, **kwargs: object) -> None:
         if name == "onnxruntime":
             raise ModuleNotFoundError("No module named 'onnxruntime'")
         return original(name, *args, **kwargs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -15,6 +17,10 @@ from trunkline.export.parity.locate import Divergence
 from trunkline.export.parity.reference import Reference
 from trunkline.graph.graph import array_of, shape_of
 from trunkline.ingest.read import read
+
+if TYPE_CHECKING:
+    from tests.export.conftest import Nets
+
 
 pytestmark = pytest.mark.golden
 
@@ -57,7 +63,7 @@ def test_failure_names_outputs_and_node() -> None:
     assert where.startswith('the first wrong value is "conv1_out", of Conv "conv1" (net.prototxt:7): error 1')
 
 
-def test_unrunnable_file_fails_every_output(nets) -> None:
+def test_unrunnable_file_fails_every_output(nets: type[Nets]) -> None:
     graph = nets.columns(tied=True)
     proto = ir.to_proto(finished(graph))
     proto.graph.node[0].op_type = "Nothing"
@@ -66,7 +72,7 @@ def test_unrunnable_file_fails_every_output(nets) -> None:
     assert all(output.note for output in report.outputs)
 
 
-def test_reference_computes_in_both_precisions(nets) -> None:
+def test_reference_computes_in_both_precisions(nets: type[Nets]) -> None:
     reference = Reference(nets.columns(tied=True))
     image = np.random.default_rng(0).standard_normal((2, 3, 12, 16), dtype=np.float32)
     double, single = (reference.values(image, double=precise) for precise in (True, False))
@@ -77,7 +83,7 @@ def test_reference_computes_in_both_precisions(nets) -> None:
         assert 0 < np.abs(single[name] - value).max() < 1e-4
 
 
-def test_reference_draws_lazy_weights(nets) -> None:
+def test_reference_draws_lazy_weights(nets: type[Nets]) -> None:
     """A weight that is a recipe has numbers in no file: the reference computes with those that a file would get."""
     graph = read("zoo:tiny")
     image = np.random.default_rng(0).standard_normal((1, *shape_of(graph.input)[1:]), dtype=np.float32)

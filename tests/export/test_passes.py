@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,9 @@ from trunkline.graph.graph import TASKS_KEY, Graph, array_of
 from trunkline.graph.passes.base import run_passes
 from trunkline.graph.passes.eliminate_identity import EliminateIdentity
 from trunkline.graph.passes.remove_dead import RemoveDead
+
+if TYPE_CHECKING:
+    from tests.export.conftest import Net, Nets
 
 
 def reuse(graph: Graph) -> Graph:
@@ -197,7 +201,7 @@ def test_merging_handles_nodes_with_several_outputs(nets: Any) -> None:
 # Dropout and Identity
 
 
-def dropout(net, x, name):
+def dropout(net: Net, x: ir.Value, name: str) -> ir.Value:
     return net.node("Dropout", [x, net.tensor(f"{name}.ratio", np.array(0.5, np.float32))], name=name)
 
 
@@ -237,7 +241,9 @@ def test_dropout_that_trains_is_kept(nets: Any) -> None:
 # folding
 
 
-def norm_after(nets, op, shape, *, bias, groups=1, seed=0, **attributes):
+def norm_after(
+    nets: type[Nets], op: str, shape: Sequence[int], *, bias: bool, groups: int = 1, seed: int = 0, **attributes: object
+) -> tuple[Graph, int]:
     """One linear node with BN behind it, and ReLU so that BN is not an output."""
     net = nets.Net(seed=seed)
     channels = shape[0] if op == "Conv" else shape[1] * groups
@@ -274,7 +280,7 @@ def test_folded_convolution_is_exact_in_float64(
     )
 
 
-def folded_weight_by_hand(graph, op, groups):
+def folded_weight_by_hand(graph: Graph, op: str, groups: int) -> np.ndarray:
     """Scale the weight channel by channel, with plain loops."""
     get = {name: array_of(value).astype(np.float64) for name, value in graph.initializers.items()}
     weight, scale = get["conv.weight"].copy(), get["bn.scale"] / np.sqrt(get["bn.var"] + np.float64(np.float32(1e-5)))
@@ -306,7 +312,7 @@ def test_folding_gemm(nets: Any, trans_b: int, bias_shape: tuple[int, ...] | Non
     np.testing.assert_allclose(nets.run(folded, image)["bn"], nets.run(graph, image)["bn"], atol=1e-5, rtol=1e-5)
 
 
-def shared_weight(nets, norms, *, plain=False):
+def shared_weight(nets: type[Nets], norms: list[str], *, plain: bool = False) -> Graph:
     """Convs that share one weight on different inputs, each followed by the named BN."""
     net = nets.Net()
     x = net.image("image", (4, 6, 6))
@@ -398,9 +404,12 @@ def test_overflow_is_not_folded_in(nets: Any) -> None:
 
 # properties: random multi-column graphs
 
+Recipe = list[list[tuple[str, int]]]
+"""Per task, what each step is and which of the common weights it takes."""
+
 
 @st.composite
-def random_columns(draw):
+def random_columns(draw: st.DrawFn) -> Recipe:
     """Per task a chain of ops; each op chooses a weight from a small pool, so columns often agree by chance."""
     tasks = draw(st.integers(1, 4))
     depth = draw(st.integers(1, 5))
@@ -408,7 +417,7 @@ def random_columns(draw):
     return [draw(st.lists(step, min_size=depth, max_size=depth)) for _ in range(tasks)]
 
 
-def build(nets, recipe):
+def build(nets: type[Nets], recipe: Recipe) -> Graph:
     net = nets.Net()
     image = net.image("image", (2, 5, 5))
     convs = [net.weights(f"conv{index}", (2, 2, 3, 3)) for index in range(2)]
@@ -422,7 +431,17 @@ def build(nets, recipe):
     return net.finish(outputs)
 
 
-def apply_step(net, x, kind, choice, name, convs, norms, task, image):
+def apply_step(
+    net: Net,
+    x: ir.Value,
+    kind: str,
+    choice: int,
+    name: str,
+    convs: Sequence[Sequence[ir.Value]],
+    norms: Sequence[Sequence[ir.Value]],
+    task: str,
+    image: ir.Value,
+) -> ir.Value:
     if kind == "conv":
         return net.conv(x, convs[choice], name, tasks=task)
     if kind == "norm":
@@ -433,7 +452,7 @@ def apply_step(net, x, kind, choice, name, convs, norms, task, image):
     return net.tagged(op, [x], name, task, {})
 
 
-def distinct_values(recipe):
+def distinct_values(recipe: Recipe) -> int:
     """Count the distinct values by brute force: one per distinct sequence of steps that do something."""
     seen = set()
     for steps in recipe:

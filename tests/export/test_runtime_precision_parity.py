@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,11 +16,18 @@ from onnx import helper, numpy_helper
 from trunkline.export.formats.onnx_model import finished
 from trunkline.export.parity.check import check_parity
 from trunkline.export.parity.runtime_precision import OPERATOR_ERROR, UNIT, operator_error
+from trunkline.graph.graph import Graph
+
+if TYPE_CHECKING:
+    from tests.export.conftest import Nets
+
 
 pytestmark = pytest.mark.parity
 
 
-def probability_map(nets, bias: float, *, op: str = "Sigmoid", scale: float | None = None, after: bool = False):
+def probability_map(
+    nets: type[Nets], bias: float, *, op: str = "Sigmoid", scale: float | None = None, after: bool = False
+) -> Graph:
     """A detector's end: two convolutions, a score far below 0, its Sigmoid; then, if asked, more layers."""
     net = nets.Net()
     x = net.block(net.image("image", (3, 16, 20)), "stem", 8)
@@ -32,11 +40,11 @@ def probability_map(nets, bias: float, *, op: str = "Sigmoid", scale: float | No
     return net.finish([x])
 
 
-def proto_of(graph):
+def proto_of(graph: Graph) -> onnx.ModelProto:
     return ir.to_proto(finished(graph))
 
 
-def nudged(proto, name, change):
+def nudged(proto: onnx.ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> onnx.ModelProto:
     tensor = next(item for item in proto.graph.initializer if item.name == name)
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)).astype(np.float32), name))
     return proto
@@ -114,7 +122,7 @@ def test_operators_are_as_exact_as_listed(nets: Any, op: str) -> None:
     assert beyond.max() <= operator_error(node, {}, truth)
 
 
-def normalisation(size: int):
+def normalisation(size: int) -> tuple[onnx.ModelProto, onnx.NodeProto]:
     node = helper.make_node("InstanceNormalization", ["x", "scale", "bias"], ["y"], epsilon=1e-5)
     info = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 16, size, size]) for name in ("x", "y")]
     stored = [numpy_helper.from_array(np.full(16, number, np.float32), name) for name, number in NUMBERS.items()]
@@ -143,7 +151,7 @@ def test_instance_normalisation_is_as_exact_as_listed(nets: Any, size: int, spre
     assert allowed.max() < 200 * size**2 * UNIT * means.max()
 
 
-def even_channels(nets):
+def even_channels(nets: type[Nets]) -> Graph:
     """Where an image is even, a convolution gives even channels, whose means an InstanceNormalization takes off."""
     net = nets.Net()
     x = net.image("image", (3, 64, 80))

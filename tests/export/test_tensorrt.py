@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,16 +14,19 @@ from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.export.formats import tensorrt as backend
 from trunkline.export.formats.onnx_model import write_onnx
 
+if TYPE_CHECKING:
+    from tests.export.conftest import Nets
+
 
 @pytest.fixture
-def model(nets, tmp_path):
+def model(nets: type[Nets], tmp_path: Path) -> Path:
     return write_onnx(nets.columns(tied=True), tmp_path / "m.onnx")
 
 
-def importing(monkeypatch, error):
+def importing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Callable[..., Any]:
     original = builtins.__import__
 
-    def hooked(name, *args, **kwargs):
+    def hooked(name: str, *args: object, **kwargs: object) -> None:
         if name == "tensorrt":
             raise error
         return original(name, *args, **kwargs)

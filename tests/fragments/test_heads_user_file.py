@@ -119,7 +119,7 @@ def test_misfit_map_is_named(tmp_path: Path) -> None:
     text = str(caught.value)
     assert f"fine: it reads {c1 + 1} channels; the feature map has {c1}" in text
     assert f"coarse: it reads {c2 + 2} channels; the feature map has {c2}" in text
-    assert f"'{names[-2]}'" in text and f"'{names[-1]}'" in text and str(wrong) in text
+    assert f'"{names[-2]}"' in text and f'"{names[-1]}"' in text and str(wrong) in text
 
 
 @pytest.mark.abuse

@@ -89,7 +89,7 @@ def file(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_an_old_file_is_refused_key_by_key(tmp_path: Path) -> None:
+def test_old_files_are_refused_by_key(tmp_path: Path) -> None:
     """With exit code 2, before anything is written."""
     keys = ("steps", "alternate", "batch_size", "eval_every", "checkpoint_every")
     said = invoke("run", file(tmp_path, TINY), "--out", "run", "--quiet")
@@ -99,7 +99,7 @@ def test_an_old_file_is_refused_key_by_key(tmp_path: Path) -> None:
     assert not Path("run").exists()
 
 
-def test_an_old_example_is_refused_key_by_key(tmp_path: Path) -> None:
+def test_old_examples_are_refused_by_key(tmp_path: Path) -> None:
     """Keys of the top level and of the options' table too."""
     said = invoke("search", file(tmp_path, NYUV2), "--out", "run", "--quiet")
     refused(said, "policy_fraction: this key has moved\n  write it under [search]")

@@ -91,7 +91,8 @@ def test_a_kind_of_data_set_is_whole(kind: str) -> None:
         read_data_config({"kind": kind, "nonsense": 1})
 
 
-def test_scenes_make_the_labels_that_are_asked_for() -> None:
+def test_scenes_make_labels_on_demand() -> None:
+    """Those of the tasks that are asked for."""
     scenes = read_data_config({"kind": "scenes", "length": 1, "val_length": 1})
     assert list(open_data(scenes.for_tasks(["keypoints", "depth"])).train.tasks) == ["depth", "keypoints"]
     assert scenes.for_tasks([]) == scenes == scenes.for_tasks(["unheard-of"])
@@ -158,7 +159,8 @@ def test_an_unknown_join_names_those_there_are(all_files: dict[str, Beside]) -> 
         make_join("meen", {0: (1, 2, 2)}, {})
 
 
-def test_a_new_kind_is_gone_with_its_file(task_files: Beside) -> None:
+def test_a_kind_goes_with_its_file(task_files: Beside) -> None:
+    """What is not there any more is not known any more."""
     task_files.put("counting", blocks("python")[2])
     with pytest.raises(InvalidConfig, match="counting needs 1"):
         make_task("n", "counting", 2)
@@ -186,7 +188,9 @@ def test_files_of_tasks_that_are_no_kind(task_files: Beside) -> None:
     assert "helper" not in task_kinds() and len(task_kinds()) == 6
 
 
-def test_abuse_a_kind_twice(task_files: Beside, set_files: Beside) -> None:
+@pytest.mark.abuse
+def test_a_kind_twice_is_refused(task_files: Beside, set_files: Beside) -> None:
+    """And so is a file of no kind."""
     task_files.put("again", "from trunkline.train.tasks.depth import Depth\n\nclass D(Depth):\n    kind = 'depth'\n")
     with pytest.raises(ValueError, match='"depth" is a kind of trunkline.train.tasks.again already'):
         task_kinds()

@@ -62,8 +62,8 @@ def test_the_good_join_is_accepted(tmp_path: Path) -> None:
         ({"task": "x"}, "joins.0.task", "unknown task"),
         ({"reads": [{"at": FIRST, "task": "x"}, GOOD["reads"][1]]}, "joins.0.reads.0", "unknown task"),
         ({"reads": [{"at": "stem_rel", "task": "a"}, GOOD["reads"][1]]}, "joins.0.reads.0", 'did you mean "stem_relu"'),
-        ({"reads": [GOOD["reads"][0], {"at": LATER, "task": "b"}]}, "joins.0.reads.1", "computed after 'stem_relu'"),
-        ({"reads": [{"join": "to.b"}, GOOD["reads"][1]]}, "joins.0.reads.0", "no join 'to.b' comes before"),
+        ({"reads": [GOOD["reads"][0], {"at": LATER, "task": "b"}]}, "joins.0.reads.1", 'computed after "stem_relu"'),
+        ({"reads": [{"join": "to.b"}, GOOD["reads"][1]]}, "joins.0.reads.0", 'no join "to.b" comes before'),
         ({"reads": [{"join": "to.a"}, GOOD["reads"][1]]}, "joins.0.reads.0", "comes before"),
         ({"reads": [{"at": FIRST, "task": "a"}, {"at": "image", "task": "a"}]}, "joins.0.reads", "one shape"),
         ({"gives": "tap"}, "joins.0", "the head reads"),
@@ -87,8 +87,8 @@ def test_an_impossible_join_is_refused(tmp_path: Path, change: Mapping[str, Any]
 @pytest.mark.parametrize(
     ("second", "place", "message"),
     [
-        ({}, "joins.1", "two joins are called 'to.a'"),
-        ({"name": "again"}, "joins.1", "'to.a' gives this value already"),
+        ({}, "joins.1", 'two joins are called "to.a"'),
+        ({"name": "again"}, "joins.1", '"to.a" gives this value already'),
         ({**OTHER, "reads": GOOD["reads"][:1], "settings": {"starts": [1]}}, "joins.1", "shares its weights"),
         ({**OTHER, "settings": {"starts": [1, 2]}}, "joins.1", "shares its weights"),
     ],
@@ -107,7 +107,7 @@ def test_a_join_of_a_later_site_is_no_read(tmp_path: Path) -> None:
     early = {**GOOD, "name": "x", "task": "b", "reads": [{"join": "to.a"}, GOOD["reads"][1]]}
     text = refusal(tmp_path, late, early)
     assert "joins.1.reads.0" in text
-    assert "runs after 'stem_relu'" in text
+    assert 'runs after "stem_relu"' in text
 
 
 def test_a_site_keeps_its_shape(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +23,8 @@ from trunkline.train.run_folder.checkpoint_file import (
     write_checkpoint,
 )
 from trunkline.train.run_folder.checkpoint_store import CheckpointStore
+
+pytestmark = pytest.mark.properties
 
 PARTS = (MANIFEST, "model.safetensors", "optimisers.safetensors", "state.json")
 
@@ -38,7 +42,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_round_trip(tmp_path):
+def test_round_trip(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "c-1", sample())
     found = read_checkpoint(tmp_path / "c-1")
     for name, tensor in sample().model.items():
@@ -49,13 +53,15 @@ def test_round_trip(tmp_path):
     assert files(tmp_path) == {"c-1", *(f"c-1/{name}" for name in PARTS)}
 
 
-def test_tensors_that_share_memory_or_are_views_are_stored(tmp_path):
+def test_views_and_shared_memory_are_stored(tmp_path: Path) -> None:
+    """Each tensor whole and apart, whatever it shares."""
     base = torch.arange(12.0).reshape(3, 4)
     write_checkpoint(tmp_path / "c", Checkpoint({"a": base, "b": base, "t": base.T}, {}, {}))
     assert torch.equal(read_checkpoint(tmp_path / "c").model["t"], base.T)
 
 
-def test_abuse_every_flipped_bit_is_noticed(tmp_path):
+@pytest.mark.abuse
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "c-1"
     write_checkpoint(path, sample())
     flips = 0
@@ -73,7 +79,9 @@ def test_abuse_every_flipped_bit_is_noticed(tmp_path):
     check_checkpoint(path)
 
 
-def test_abuse_every_truncation_and_missing_file_is_noticed(tmp_path):
+@pytest.mark.abuse
+def test_truncated_and_missing_files_are_noticed(tmp_path: Path) -> None:
+    """Wherever a file is cut off."""
     path = tmp_path / "c-1"
     write_checkpoint(path, sample())
     for file in sorted(path.iterdir()):
@@ -88,15 +96,18 @@ def test_abuse_every_truncation_and_missing_file_is_noticed(tmp_path):
         file.write_bytes(data)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"null", b'{"format":1,"files":[]}', b"[" * 100_000, b"\xff\xfe"])
-def test_abuse_strange_manifests_are_refused(tmp_path, content):
+def test_strange_manifests_are_refused(tmp_path: Path, content: bytes) -> None:
+    """Whatever JSON they are, or are not."""
     write_checkpoint(tmp_path / "c", sample())
     (tmp_path / "c" / MANIFEST).write_bytes(content)
     with pytest.raises(CorruptCheckpoint):
         read_checkpoint(tmp_path / "c")
 
 
-def test_abuse_a_pickle_with_a_good_manifest_is_not_loaded(tmp_path):
+@pytest.mark.abuse
+def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     """Whoever can write the manifest can write tensors, but must not be able to run code."""
     import hashlib
     import pickle
@@ -111,7 +122,7 @@ def test_abuse_a_pickle_with_a_good_manifest_is_not_loaded(tmp_path):
         read_checkpoint(path)
 
 
-def test_keeps_the_newest_and_the_best(tmp_path):
+def test_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path / "checkpoints")
     for step in range(1, 7):
         checkpoints.save("pre", step, sample(), keep=2, best={2} if step >= 2 else ())
@@ -120,7 +131,9 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert [path.name for path in checkpoints.paths("pre-2")] == ["pre-2-00000001"]
 
 
-def test_latest_skips_corrupt_ones_with_a_warning_and_load_names_the_good_one(tmp_path):
+@pytest.mark.abuse
+def test_corrupt_checkpoints_are_skipped(tmp_path: Path) -> None:
+    """With a warning; who loads one is told which other is good."""
     checkpoints = CheckpointStore(tmp_path)
     for step in (1, 2):
         checkpoints.save("pre", step, sample(), keep=5)
@@ -142,12 +155,12 @@ class Crash(BaseException):
 OPERATIONS = ("open", "write", "fsync", "mkdir", "rename", "replace", "close", "rmdir", "unlink")
 
 
-def crash_at(monkeypatch, number: int) -> list[str]:
+def crash_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
     """Let the first `number` operations on files happen, and none after; returns the list that counts them."""
     done: list[str] = []
 
-    def wrap(name, original):
-        def operation(*arguments, **options):
+    def wrap(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*arguments: object, **options: object) -> Any:
             if len(done) >= number:
                 raise Crash(name)
             done.append(name)
@@ -159,7 +172,7 @@ def crash_at(monkeypatch, number: int) -> list[str]:
         monkeypatch.setattr(os, name, wrap(name, getattr(os, name)))
     original = shutil.rmtree
 
-    def rmtree(*arguments, **options):
+    def rmtree(*arguments: object, **options: object) -> None:
         if len(done) >= number:
             raise Crash("rmtree")
         original(*arguments, **options)
@@ -168,8 +181,9 @@ def crash_at(monkeypatch, number: int) -> list[str]:
     return done
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("same_step", [False, True])
-def test_abuse_crash_before_each_operation_of_a_save(tmp_path, monkeypatch, same_step):
+def test_a_crash_loses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_step: bool) -> None:
     """Whatever the moment, the old or the new one loads; replacing a checkpoint of the same step included."""
     crashes, found_old, found_new = 0, 0, 0
     for number in range(1_000):
@@ -198,11 +212,11 @@ def test_abuse_crash_before_each_operation_of_a_save(tmp_path, monkeypatch, same
     assert found_new > 1
 
 
-def full_disk_after(monkeypatch, allowed: int) -> None:
+def full_disk_after(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
     """Let `allowed` bytes be written, one call at a time, then raise ENOSPC."""
     original, left = os.write, [allowed]
 
-    def write(handle, data):
+    def write(handle: int, data: bytes | memoryview) -> int:
         if left[0] <= 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         count = original(handle, bytes(data)[: left[0]])
@@ -212,8 +226,9 @@ def full_disk_after(monkeypatch, allowed: int) -> None:
     monkeypatch.setattr(os, "write", write)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("allowed", [0, 1, 100, 300, 700])
-def test_abuse_full_disk(tmp_path, monkeypatch, allowed):
+def test_a_full_disk_loses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
     checkpoints = CheckpointStore(tmp_path)
     checkpoints.save("pre", 1, sample(1.0), keep=1)
     before = files(tmp_path)
@@ -227,18 +242,19 @@ def test_abuse_full_disk(tmp_path, monkeypatch, allowed):
     assert checkpoints.latest("pre") == checkpoints.path("pre", 2)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("operation", ["open", "fsync", "mkdir", "rename"])
-def test_abuse_any_os_error_leaves_the_old_one(tmp_path, monkeypatch, operation):
+def test_any_os_error_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     checkpoints = CheckpointStore(tmp_path)
     checkpoints.save("pre", 1, sample(1.0), keep=1)
     before = files(tmp_path)
 
     originals = {"open": os.open, "rename": os.rename}
 
-    def refuse(*arguments, **options):
+    def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    def refuse_new(path, *arguments, **options):
+    def refuse_new(path: Path, *arguments: object, **options: object) -> Any:
         """Files of the new checkpoint only: cleaning up may go on."""
         mine = str(path).endswith(PARTS if operation == "open" else ".tmp")
         return refuse() if mine else originals[operation](path, *arguments, **options)
@@ -252,7 +268,7 @@ def test_abuse_any_os_error_leaves_the_old_one(tmp_path, monkeypatch, operation)
         assert checkpoints.load(checkpoints.latest("pre")).model["conv/w:0"][0, 0] == 1.0
 
 
-def test_atomic_write_replaces_or_leaves(tmp_path, monkeypatch):
+def test_atomic_write_replaces_or_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.json"
     atomic_write(path, b"old")
     with monkeypatch.context() as patch:
@@ -265,7 +281,9 @@ def test_atomic_write_replaces_or_leaves(tmp_path, monkeypatch):
     assert files(tmp_path) == {"result.json"}
 
 
-def test_abuse_atomic_write_crash_before_each_operation(tmp_path, monkeypatch):
+@pytest.mark.abuse
+def test_a_crash_tears_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each operation of an atomic write: the old content, or the new."""
     path = tmp_path / "config.json"
     seen = set()
     for number in range(100):

@@ -21,7 +21,7 @@ def task() -> Task:
     return make_task("scene", "classification", 5)
 
 
-def test_loss_is_the_cross_entropy_of_labelled_images() -> None:
+def test_loss_is_cross_entropy_of_labelled_images() -> None:
     z = LOGITS.astype(np.float64)
     each = np.log(np.exp(z).sum(1)) - z[np.arange(50), LABELS]
     total, count = task().loss_sum(torch.from_numpy(LOGITS), torch.from_numpy(LABELS))
@@ -55,7 +55,8 @@ def test_pictures_are_one_colour_a_class() -> None:
     assert not task().picture(np.array(-1)).any()
 
 
-def test_abuse_a_map_is_no_vector() -> None:
+@pytest.mark.abuse
+def test_a_map_is_no_vector() -> None:
     with pytest.raises(InvalidModel, match=r"\[2, 5, 3, 3\], expected \[N, 5\]"):
         task().loss(torch.zeros(2, 5, 3, 3), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(InvalidConfig, match="1 classes, expected 2 to 65536"):

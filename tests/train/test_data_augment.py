@@ -1,5 +1,7 @@
 """Random scale, crop and mirror: image and labels move together, and padding counts for nothing."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,10 @@ quick = settings(max_examples=60, deadline=None)
 
 @given(native=sizes, size=sizes, seed=st.integers(0, 2**31), native_crop=st.booleans())
 @quick
-def test_a_window_is_repeatable_and_overlaps_the_picture(native, size, seed, native_crop):
+def test_windows_are_repeatable_and_overlap(
+    native: tuple[int, int], size: tuple[int, int], seed: int, native_crop: bool
+) -> None:
+    """A window is a function of its seed, and some of the picture is in it."""
     augmentation = Augmentation(crop_from="native" if native_crop else "size")
     crop = draw_crop(augmentation, native, size, 3, seed)
     assert crop == draw_crop(augmentation, native, size, 3, seed)
@@ -30,7 +35,7 @@ def test_a_window_is_repeatable_and_overlaps_the_picture(native, size, seed, nat
 
 @given(native=sizes, size=sizes, seed=st.integers(0, 2**31))
 @quick
-def test_labels_follow_the_picture(native, size, seed):
+def test_labels_follow_the_picture(native: tuple[int, int], size: tuple[int, int], seed: int) -> None:
     """A picture whose colour encodes the position, and a label of the same positions, agree after the cut."""
     rows, columns = np.meshgrid(np.arange(native[0]), np.arange(native[1]), indexing="ij")
     rgb = np.stack([6 * rows, 6 * columns, 0 * rows], -1).astype(np.uint8)
@@ -47,14 +52,15 @@ def test_labels_follow_the_picture(native, size, seed):
     assert (image[~inside] == (124, 116, 104)).all()
 
 
-def test_the_whole_window_is_a_plain_nearest_resize():
+def test_the_whole_window_only_resizes() -> None:
+    """It is the plain nearest resize."""
     label = np.arange(24, dtype=np.uint8).reshape(4, 6)
     assert np.array_equal(task_kind("segmentation").label.cut(label, whole((4, 6))), label)
     assert np.array_equal(task_kind("segmentation").label.cut(label, whole((8, 12))), label.repeat(2, 0).repeat(2, 1))
     assert np.array_equal(task_kind("segmentation").label.cut(label, whole((2, 2))), label[1::2, 1::3])
 
 
-def test_mirroring_negates_the_normals_x():
+def test_mirroring_negates_the_normals_x() -> None:
     normals = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
     crop = Crop((4, 6), 0, 0, (4, 6), mirrored=True)
     assert np.array_equal(
@@ -62,7 +68,7 @@ def test_mirroring_negates_the_normals_x():
     )
 
 
-def test_padding_by_kind():
+def test_padding_by_kind() -> None:
     crop = Crop((2, 2), -1, -1, (4, 4))
     for kind, fill in (("segmentation", 255), ("edges", 255), ("keypoints", 255), ("depth", 0), ("normals", 0)):
         cut = task_kind(kind).label.cut(np.ones((3, 2, 2), np.float32), crop)
@@ -73,7 +79,7 @@ def test_padding_by_kind():
 
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 9), width=st.integers(1, 9))
 @quick
-def test_boundaries_against_brute_force(seed, height, width):
+def test_boundaries_against_brute_force(seed: int, height: int, width: int) -> None:
     label = np.random.default_rng(seed).choice([0, 1, 2, 255], (height, width)).astype(np.uint8)
     expected = np.zeros_like(label)
     for i in range(height):

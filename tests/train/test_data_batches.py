@@ -1,5 +1,9 @@
 """Batches and splits: pure functions of (seed, step), every sample used, no thread left behind."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +19,8 @@ pytestmark = pytest.mark.properties
 
 @given(length=st.integers(1, 23), size=st.integers(1, 9), seed=st.integers(0, 99), step=st.integers(0, 60))
 @settings(max_examples=60, deadline=None)
-def test_a_batch_is_a_function_of_seed_and_step(length, size, seed, step):
+def test_batches_follow_seed_and_step(length: int, size: int, seed: int, step: int) -> None:
+    """Whatever was read before."""
     one, other = (Batches(Numbers(length), batch_size=size, seed=seed) for _ in range(2))
     other.batch(step + 1)
     a, b = one.batch(step), other.batch(step)
@@ -26,7 +31,7 @@ def test_a_batch_is_a_function_of_seed_and_step(length, size, seed, step):
 
 @given(length=st.integers(1, 23), size=st.integers(1, 9), seed=st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_an_epoch_holds_every_sample(length, size, seed):
+def test_an_epoch_holds_every_sample(length: int, size: int, seed: int) -> None:
     batches = Batches(Numbers(length), batch_size=size, seed=seed)
     for epoch in range(3):
         seen = [i for k in range(batches.per_epoch) for i in batches.indices(epoch * batches.per_epoch + k)]
@@ -37,7 +42,8 @@ def test_an_epoch_holds_every_sample(length, size, seed):
             assert filler == start_of_next[: len(filler)]
 
 
-def test_order_and_augmentation_change_with_seed_and_epoch():
+def test_seed_and_epoch_change_the_order() -> None:
+    """And the augmentation, but not which samples there are."""
     data = Numbers(20)
     orders = {tuple(Batches(data, batch_size=20, seed=seed).indices(step)) for seed in range(3) for step in range(3)}
     assert len(orders) == 9
@@ -48,24 +54,25 @@ def test_order_and_augmentation_change_with_seed_and_epoch():
     assert not torch.equal(augmented.image, plain.image)
 
 
-def test_indices_limit_the_pool():
+def test_indices_limit_the_pool() -> None:
     batches = Batches(Numbers(20), indices=[3, 5, 8], batch_size=2)
     assert {i for step in range(9) for i in batches.indices(step)} == {3, 5, 8}
 
 
-def test_absent_labels_are_filled_with_ignore():
+def test_absent_labels_are_filled_with_ignore() -> None:
     batch = Batches(Numbers(9), indices=[1, 3], batch_size=2).batch(0)
     rare = {n: batch.labels["rare"][k].unique().tolist() for k, n in enumerate(numbers(batch))}
     assert rare == {1: [255], 3: [1]}
 
 
-def test_in_order_gives_every_sample_once():
+def test_in_order_gives_every_sample_once() -> None:
     batches = list(in_order(Numbers(7), 3))
     assert [len(batch) for batch in batches] == [3, 3, 1]
     assert [i for batch in batches for i in numbers(batch)] == list(range(7))
     assert [numbers(batch) for batch in in_order(Numbers(7), 3, [5, 2])] == [[5, 2]]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -75,13 +82,14 @@ def test_in_order_gives_every_sample_once():
         ({"indices": [-1]}, "-1"),
     ],
 )
-def test_abuse_of_batches(options, words):
+def test_bad_batches_are_refused(options: dict[str, Any], words: str) -> None:
+    """No batch, no samples, and numbers of samples that are not there."""
     with pytest.raises(InvalidConfig) as error:
         Batches(Numbers(5), **options)
     assert words in str(error.value)
 
 
-def test_a_subset_is_a_data_set():
+def test_a_subset_is_a_data_set() -> None:
     part = Subset(Numbers(9), [7, 2])
     assert len(part) == 2
     assert numbers(Batches(part, batch_size=2, augment=False).batch(0)) in ([7, 2], [2, 7])

@@ -1,11 +1,14 @@
 """The [data] table: all mistakes are named at once, with advice."""
 
+from __future__ import annotations
+
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, Problem
 from trunkline.train.data.open import open_data, read_data_config
 from trunkline.train.data.sets.scenes import ScenesConfig
 from trunkline.train.data.splits import Subset
@@ -13,13 +16,13 @@ from trunkline.train.data.splits import Subset
 pytestmark = pytest.mark.abuse
 
 
-def problems(config):
+def problems(config: dict[str, Any]) -> dict[str, Problem]:
     with pytest.raises(InvalidConfig) as error:
         open_data(config)
     return {problem.place: problem for problem in error.value.problems}
 
 
-def test_scenes_with_defaults():
+def test_scenes_with_defaults() -> None:
     config = read_data_config({"kind": "scenes"})
     assert isinstance(config, ScenesConfig)
     data = open_data(config)
@@ -31,7 +34,7 @@ def test_scenes_with_defaults():
     assert data.train.normalisation.mean == (0.485, 0.456, 0.406)
 
 
-def test_toml_lists_become_tuples():
+def test_toml_lists_become_tuples() -> None:
     data = open_data({"kind": "scenes", "size": [16, 24], "tasks": ["depth", "edges"], "length": 3, "val_length": 2})
     assert data.train.sample(0).labels["edges"].shape == (1, 16, 24)
     assert list(data.val.tasks) == ["depth", "edges"]
@@ -55,11 +58,13 @@ def test_toml_lists_become_tuples():
         ({"kind": "folder", "path": "/nowhere/at/all", "classes": ["a", "b"]}, "/nowhere/at/all", "splits there: none"),
     ],
 )
-def test_abuse_of_the_table(config, place, words):
+def test_bad_tables_are_located(config: dict[str, Any], place: str, words: str) -> None:
+    """Unknown kinds, keys and values, each at its place."""
     found = problems(config)
     assert words in str(found[place])
 
 
-def test_abuse_all_mistakes_at_once():
+def test_all_mistakes_are_told_at_once() -> None:
+    """Not one a try."""
     found = problems({"kind": "folder", "clases": ["a"], "size": [1, 2], "ignore": [70_000]})
     assert {"data.clases", "data.classes", "data.path", "data.size.0", "data.size.1", "data.ignore.0"} == set(found)

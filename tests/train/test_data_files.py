@@ -1,16 +1,20 @@
 """NYUv2 and image folders, on small folders made here: right values, and every kind of damage is located."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, Problem
 from trunkline.train.data.augment import Augmentation
+from trunkline.train.data.base import DataSet
 from trunkline.train.data.open import open_data
 from trunkline.train.data.sets.folder.dataset import Folder
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
@@ -24,13 +28,13 @@ DATA = Path(os.environ.get("TRUNKLINE_DATA", Path(__file__).parents[3] / "shared
 NYUV2, CAMVID = DATA / "nyuv2_samples", DATA / "camvid_small"
 
 
-def save(path, array):
+def save(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
 
 
 @pytest.fixture
-def nyu(tmp_path):
+def nyu(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for number in range(5):
         stem = f"{number:04d}"
@@ -49,7 +53,7 @@ def nyu(tmp_path):
 
 
 @pytest.fixture
-def camvid(tmp_path):
+def camvid(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for split, count in (("train", 3), ("val", 2), ("test", 1)):
         for number in range(count):
@@ -60,17 +64,18 @@ def camvid(tmp_path):
     return tmp_path
 
 
-def stems(data):
+def stems(data: DataSet) -> list[str]:
     return [entry.image.stem for entry in data.files.entries]
 
 
-def problems(call):
+def problems(call: Callable[[], object]) -> tuple[Problem, ...]:
     with pytest.raises(InvalidConfig) as error:
         call()
     return error.value.problems
 
 
-def test_golden_mapping_of_nyuv2_classes():
+def test_mapping_of_nyuv2_classes() -> None:
+    """From 40 classes to 13."""
     table = mapping_40_to_13()
     one_based = [12, 5, 6, 1, 4, 9, 10, 12, 13, 6, 8, 6, 13, 10, 6, 13, 6, 7, 7, 5, 7, 3, 2, 6, 11, 7, 7, 7, 7, 7, 7, 6]
     one_based += [7, 7, 7, 7, 7, 7, 6, 7]
@@ -80,7 +85,7 @@ def test_golden_mapping_of_nyuv2_classes():
     assert len(set(CLASSES_13)) == 13
 
 
-def test_nyuv2_values(nyu):
+def test_nyuv2_values(nyu: Path) -> None:
     data = NYUv2(nyu, "all", SIZE)
     assert len(data) == 5
     assert {name: info.channels for name, info in data.tasks.items()} == {"segmentation": 40, "depth": 1, "normals": 3}
@@ -100,7 +105,7 @@ def test_nyuv2_values(nyu):
     assert np.array_equal(coarse, mapping_40_to_13()[seg])
 
 
-def test_the_papers_space_holds_the_bytes(nyu):
+def test_the_papers_space_holds_the_bytes(nyu: Path) -> None:
     data = NYUv2(nyu, "all", SIZE, tasks=["normals"], space="paper")
     assert data.tasks["normals"].options == {"space": "paper"}
     stored = np.asarray(Image.open(nyu / "normal_mask/0001.png")).astype(np.float32)
@@ -108,7 +113,8 @@ def test_the_papers_space_holds_the_bytes(nyu):
     assert np.allclose(data.sample(1).labels["normals"].transpose(1, 2, 0), stored, atol=1e-4)
 
 
-def test_nyuv2_augmentation_is_a_function_of_index_and_seed(nyu):
+def test_nyuv2_augmentation_follows_index_and_seed(nyu: Path) -> None:
+    """And of nothing else."""
     data = NYUv2(nyu, "all", (10, 10))
     first, again, other = (data.sample(1, seed=seed) for seed in (4, 4, 5))
     assert np.array_equal(first.image, again.image)
@@ -118,14 +124,14 @@ def test_nyuv2_augmentation_is_a_function_of_index_and_seed(nyu):
     assert np.abs(np.linalg.norm(first.labels["normals"], axis=0).round(4) % 1).max() == 0
 
 
-def test_depth_can_follow_the_scale(nyu):
+def test_depth_can_follow_the_scale(nyu: Path) -> None:
     plain = NYUv2(nyu, "all", SIZE, augmentation=Augmentation(scale=(2.0, 2.0), mirror=False)).sample(0, seed=1)
     moved = Augmentation(scale=(2.0, 2.0), mirror=False, scale_depth=True)
     near = NYUv2(nyu, "all", SIZE, augmentation=moved).sample(0, seed=1)
     assert np.allclose(near.labels["depth"] * 2, plain.labels["depth"])
 
 
-def test_nyuv2_lists(nyu):
+def test_nyuv2_lists(nyu: Path) -> None:
     (nyu / "train.txt").write_text("0003\n0001.png\n\n")
     (nyu / "test.txt").write_text("0000\n")
     whole = open_data({"kind": "nyuv2", "path": str(nyu), "size": [12, 16], "val_fraction": 0})
@@ -139,7 +145,7 @@ def test_nyuv2_lists(nyu):
     assert found.place.endswith("train.txt:2")
 
 
-def test_nyuv2_json_list(nyu):
+def test_nyuv2_json_list(nyu: Path) -> None:
     row = ["img/0002.png", "seg/0002.png", "normal_mask/0002.png", "depth/0002.npy"]
     (nyu / "nyu_v2_3task.json").write_text(json.dumps({"train": [row], "train1": [row], "test": [row, row]}))
     assert len(NYUv2(nyu, "train1", SIZE)) == 1
@@ -158,14 +164,16 @@ def test_nyuv2_json_list(nyu):
         assert problems(lambda: NYUv2(nyu, "train", SIZE))
 
 
-def test_a_folder_without_lists_is_divided(nyu):
+def test_a_folder_without_lists_is_divided(nyu: Path) -> None:
     data = open_data({"kind": "nyuv2", "path": nyu, "size": SIZE, "val_fraction": 0.3, "test_fraction": 0.4})
     assert [len(part) for part in data.parts.values()] == [2, 1, 2]
     assert sorted(stem for part in data.parts.values() for stem in stems(part)) == [f"000{k}" for k in range(5)]
     assert "train.txt" in problems(lambda: NYUv2(nyu, "train"))[0].advice
 
 
-def test_abuse_every_damage_of_a_folder_is_reported_at_once(nyu):
+@pytest.mark.abuse
+def test_all_damage_is_reported_at_once(nyu: Path) -> None:
+    """Of a folder: missing, torn and wrong files."""
     (nyu / "depth/0001.npy").unlink()
     save(nyu / "seg/0002.png", np.zeros((5, 16), np.uint8))
     (nyu / "normal_mask/0003.png").write_bytes(b"not a picture")
@@ -179,7 +187,9 @@ def test_abuse_every_damage_of_a_folder_is_reported_at_once(nyu):
     assert found["seg/0002.png"].message == "5 x 16 pixels, but its image has 12 x 16"
 
 
-def test_abuse_long_reports_are_cut(nyu):
+@pytest.mark.abuse
+def test_long_reports_are_cut(nyu: Path) -> None:
+    """With the number of what is left out."""
     for number in range(30):
         shutil.copy(nyu / "img/0000.png", nyu / "img" / f"x{number}.png")
     found = problems(lambda: NYUv2(nyu, "all"))
@@ -187,7 +197,9 @@ def test_abuse_long_reports_are_cut(nyu):
     assert str(found[-1]) == "… and 70 more"
 
 
-def test_abuse_values_are_located(nyu):
+@pytest.mark.abuse
+def test_bad_values_are_located(nyu: Path) -> None:
+    """By file, row and column."""
     seg = np.asarray(Image.open(nyu / "seg/0001.png")).copy()
     seg[3, 4:6] = 40
     save(nyu / "seg/0001.png", seg)
@@ -204,21 +216,23 @@ def test_abuse_values_are_located(nyu):
     assert all("normals" in normals.sample(index).labels for index in range(len(normals)))
 
 
-def test_missing_labels_can_be_ignored(nyu):
+def test_missing_labels_can_be_ignored(nyu: Path) -> None:
     (nyu / "depth/0001.npy").unlink()
     data = NYUv2(nyu, "all", SIZE, missing="ignore")
     assert "depth" not in data.sample(1).labels
     assert "depth" in data.sample(2).labels
 
 
-def test_abuse_empty_and_absent_folders(tmp_path):
+@pytest.mark.abuse
+def test_empty_and_absent_folders_are_refused(tmp_path: Path) -> None:
+    """With what was looked for."""
     assert "no folder img/" in problems(lambda: NYUv2(tmp_path, "all"))[0].message
     (tmp_path / "img").mkdir()
     assert "no .png or .jpg" in problems(lambda: NYUv2(tmp_path, "all"))[0].message
     assert 'did you mean "depth"?' in problems(lambda: NYUv2(tmp_path, "all", tasks=["dept"]))[0].advice
 
 
-def test_folder_values(camvid):
+def test_folder_values(camvid: Path) -> None:
     config = {"kind": "folder", "path": camvid, "size": SIZE, "classes": CLASSES, "ignore": [11], "edges": "boundaries"}
     data = open_data(config)
     assert (len(data.train), len(data.val), len(data.test)) == (3, 2, 1)
@@ -232,7 +246,9 @@ def test_folder_values(camvid):
     assert first.image.shape == (3, *SIZE)
 
 
-def test_abuse_of_folders(camvid):
+@pytest.mark.abuse
+def test_bad_folders_are_refused(camvid: Path) -> None:
+    """Labels without images, and images without labels."""
     (camvid / "train/labels/a1.png").unlink()
     save(camvid / "train/labels/a2.png", np.zeros((3, 3), np.uint8))
     found = problems(lambda: Folder(camvid, CLASSES, ignore=[11]))
@@ -247,7 +263,7 @@ def test_abuse_of_folders(camvid):
 
 
 @pytest.mark.skipif(not NYUV2.is_dir(), reason="NYUv2 sample images are not on this machine")
-def test_real_nyuv2_samples():
+def test_real_nyuv2_samples() -> None:
     data = open_data({"kind": "nyuv2", "path": NYUV2, "size": (120, 160), "classes": 13})
     assert [len(part) for part in data.parts.values()] == [2, 1, 1]
     sample = data.val.sample(0, seed=1)
@@ -258,7 +274,7 @@ def test_real_nyuv2_samples():
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not on this machine")
-def test_real_camvid():
+def test_real_camvid() -> None:
     names = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
     config = {"kind": "folder", "path": CAMVID, "classes": names, "ignore": [11], "edges": "boundaries"}
     data = open_data(config)

@@ -21,6 +21,8 @@ from trunkline.train.data.open import open_data
 from trunkline.train.data.record import DATA, record_of, take_stock
 from trunkline.train.data.remarks import check_labels_suffice, remarks
 
+pytestmark = pytest.mark.golden
+
 SIZE = (8, 8)
 
 
@@ -123,8 +125,9 @@ CHANGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("kind", CHANGES)
-def test_abuse_other_data_is_refused_file_by_file(kind: str, root: Path, tmp_path: Path) -> None:
+def test_other_data_is_refused_by_file(kind: str, root: Path, tmp_path: Path) -> None:
     change, words = CHANGES[kind]
     stock(root, tmp_path / "run")
     change(root)
@@ -135,21 +138,27 @@ def test_abuse_other_data_is_refused_file_by_file(kind: str, root: Path, tmp_pat
     assert "use another run folder" in str(caught.value)
 
 
-def test_abuse_the_same_files_in_other_parts(root: Path, tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_other_parts_are_refused(root: Path, tmp_path: Path) -> None:
+    """Though the files are the same."""
     shutil.rmtree(root / "val")
     stock(root, tmp_path / "run", val_fraction=0.4)
     with pytest.raises(InvalidConfig, match="the samples of train, val are others than the run began with"):
         stock(root, tmp_path / "run", val_fraction=0.4, seed=2)
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("content", ["{", "[]", '{"files": {}}', '{"files": {"a": 1}, "parts": {}}'])
-def test_abuse_a_torn_record(content: str, root: Path, tmp_path: Path) -> None:
+def test_a_torn_record_is_refused(content: str, root: Path, tmp_path: Path) -> None:
+    """With advice how to make it again."""
     (tmp_path / DATA).write_text(content)
     with pytest.raises(InvalidConfig, match=r"data\.json: is not what Trunkline writes.*\n.*remove it"):
         take_stock(opened(root), tmp_path)
 
 
-def test_abuse_every_faulty_file_is_told_at_once(root: Path) -> None:
+@pytest.mark.abuse
+def test_every_faulty_file_is_told(root: Path) -> None:
+    """All of them at once."""
     label(root / "train/labels/0.png", 0, 5)
     label(root / "test/labels/4.png", 0, 6)
     (root / "val/labels/3.png").write_bytes((root / "val/labels/3.png").read_bytes()[:50])
@@ -160,7 +169,7 @@ def test_abuse_every_faulty_file_is_told_at_once(root: Path) -> None:
     assert places == {"0.png", "4.png", "3.png"}
 
 
-def test_a_value_that_lost_its_meaning_is_looked_at_again(root: Path, tmp_path: Path) -> None:
+def test_a_value_without_meaning_is_reread(root: Path, tmp_path: Path) -> None:
     """The record knows which values a file has; the pipeline file may say something else now."""
     stock(root, tmp_path / "run", ignore=[1])
     with pytest.raises(InvalidConfig, match="value 1 at row 0, column 1, expected one of those in `values`: 0, 255"):
@@ -186,7 +195,8 @@ def test_classes_without_a_pixel_are_told(root: Path) -> None:
     assert unlearnt == "no pixel in any training label, but in others: sky"
 
 
-def test_a_mask_of_0_and_255_is_refused_with_advice(root: Path) -> None:
+def test_masks_of_0_and_255_are_refused(root: Path) -> None:
+    """With advice what to write."""
     for path in root.glob("*/labels/*.png"):
         label(path, 0, 255, 255, 255)
     with pytest.raises(InvalidConfig) as caught:
@@ -204,7 +214,7 @@ def test_labels_of_which_nothing_counts_are_refused(root: Path) -> None:
         noted(root)
 
 
-def test_a_task_without_labels_is_refused_or_told(tmp_path: Path) -> None:
+def test_tasks_without_labels_are_told(tmp_path: Path) -> None:
     """NYUv2 with missing labels allowed: a task that no training image has a label for could never move."""
     for number in range(6):
         image(tmp_path / "img" / f"{number}.png", number)
@@ -235,7 +245,8 @@ def test_files_that_nothing_reads_are_told(root: Path) -> None:
     assert noted(root) == ["not used, 1 in test/labels: 7.png", "not used, 2 in train/images: 0.jpg, 8.tif"]
 
 
-def test_a_label_of_another_format_is_pointed_at(root: Path) -> None:
+def test_labels_of_another_format_are_told(root: Path) -> None:
+    """Where the file lies, and which format is read."""
     (root / "train/labels/1.png").rename(root / "train/labels/1.gif")
     with pytest.raises(InvalidConfig, match=r"no label for image 1\.png\n.*1\.gif is there: write it as \.png"):
         opened(root)

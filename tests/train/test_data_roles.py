@@ -15,6 +15,8 @@ from trunkline.errors import InvalidConfig
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.open import open_data
 
+pytestmark = pytest.mark.golden
+
 SIZE = (8, 10)
 
 
@@ -60,7 +62,8 @@ def stems(data: DataSets) -> dict[str, list[str]]:
     return found
 
 
-def test_all_three_splits_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_three_splits_are_taken_as_given(tmp_path: Path) -> None:
+    """Train, val and test of the data are those of the run."""
     config = folder(tmp_path, train=4, val=2, test=3)
     data = open_data(config)
     assert {name: len(found) for name, found in stems(data).items()} == {"train": 4, "val": 2, "test": 3}
@@ -102,7 +105,8 @@ def test_nyuv2s_own_validation_list_chooses(tmp_path: Path) -> None:
     }
 
 
-def test_nothing_is_held_out_where_that_is_asked(tmp_path: Path) -> None:
+def test_nothing_is_held_out_if_asked(tmp_path: Path) -> None:
+    """Then nothing chooses."""
     data = open_data({**folder(tmp_path, train=3, val=2), "val_fraction": 0})
     assert data.val is None
     assert list(stems(data)) == ["train", "test"]
@@ -117,7 +121,9 @@ def test_what_is_held_out_is_not_augmented(tmp_path: Path) -> None:
     assert np.array_equal(first.image, again.image)
 
 
-def test_abuse_data_without_what_reports(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_data_must_hold_what_reports(tmp_path: Path) -> None:
+    """A folder of training images alone is refused."""
     for config, words in (
         (folder(tmp_path / "a", train=3), "no val split"),
         (folder(tmp_path / "b", test=3), "no train split"),

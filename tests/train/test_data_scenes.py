@@ -1,10 +1,12 @@
 """The generated rooms: determinism, and labels that agree with geometry worked out another way."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
 from trunkline.errors import InvalidConfig
-from trunkline.train.data.base import random_generator
+from trunkline.train.data.base import Sample, random_generator
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13
 from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.data.sets.scenes.dataset import TASKS
@@ -12,18 +14,20 @@ from trunkline.train.data.sets.scenes.labels import edges
 from trunkline.train.data.sets.scenes.parts import Shape
 from trunkline.train.data.sets.scenes.rays import cast, pixel_rays, project, screen_windows
 from trunkline.train.data.sets.scenes.render import _look, render
-from trunkline.train.data.sets.scenes.room import draw_room
+from trunkline.train.data.sets.scenes.room import Room, draw_room
+from trunkline.train.data.sets.scenes.surface import Surface
 
 pytestmark = pytest.mark.parity
 
 SIZE = (32, 48)
 
 
-def same(a, b):
+def same(a: Sample, b: Sample) -> bool:
     return all(np.array_equal(a.labels[k], b.labels[k]) for k in TASKS) and np.array_equal(a.image, b.image)
 
 
-def test_a_scene_is_a_function_of_its_numbers():
+def test_scenes_follow_their_numbers() -> None:
+    """Seed, split and index, and nothing else."""
     first, again = (Scenes(SIZE, 4, seed=3, tasks=TASKS) for _ in range(2))
     again.sample(0)
     assert same(first.sample(2), again.sample(2))
@@ -35,13 +39,13 @@ def test_a_scene_is_a_function_of_its_numbers():
     assert same(cached.sample(2), first.sample(2))
 
 
-def test_train_and_val_share_no_scene():
+def test_train_and_val_share_no_scene() -> None:
     train, val = Scenes(SIZE, 6), Scenes(SIZE, 6, split="val")
     images = {data.scene(i).image.tobytes() for data in (train, val) for i in range(6)}
     assert len(images) == 12
 
 
-def test_labels_have_the_promised_form():
+def test_labels_have_the_promised_form() -> None:
     data = Scenes(SIZE, 3, tasks=TASKS)
     assert tuple(data.tasks) == TASKS
     assert data.tasks["segmentation"].classes == CLASSES_13
@@ -62,7 +66,7 @@ def test_labels_have_the_promised_form():
         assert all(label.dtype == np.float32 for kind, label in labels.items() if kind != "segmentation")
 
 
-def test_augmentation_mirrors_labels_with_the_picture():
+def test_augmentation_mirrors_labels_with_the_picture() -> None:
     data = Scenes(SIZE, 1, tasks=TASKS)
     plain = data.sample(0)
     both = set()
@@ -78,7 +82,7 @@ def test_augmentation_mirrors_labels_with_the_picture():
     assert both == {True, False}
 
 
-def test_every_class_occurs_and_none_fills_everything():
+def test_every_class_occurs_and_none_fills_everything() -> None:
     counts = np.zeros(13)
     for index in range(60):
         counts += np.bincount(
@@ -89,14 +93,14 @@ def test_every_class_occurs_and_none_fills_everything():
     assert share.max() < 0.5
 
 
-def room_and_view(index, size=SIZE):
+def room_and_view(index: int, size: tuple[int, int] = SIZE) -> tuple[Room, np.ndarray, Surface]:
     room = draw_room(random_generator(0, 0, index))
     seen, depth = _look(room, size)
     return room, seen, depth
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_parity_depth_by_marching_along_the_ray(index):
+def test_depth_is_where_rays_end(index: int) -> None:
     """Every hit lies on a surface: just before it no solid holds the point, just behind it one does."""
     room, seen, depth = room_and_view(index)
     rays = pixel_rays(room.camera, SIZE)
@@ -106,7 +110,7 @@ def test_parity_depth_by_marching_along_the_ray(index):
     assert ((rays * seen.normal).sum(-1) < 1e-4).all()
 
 
-def _occupied(room, points):
+def _occupied(room: Room, points: np.ndarray) -> np.ndarray:
     """Say which points lie inside a solid or outside the room: written from the definitions of the solids."""
     geometry = room.geometry
     held = np.zeros(points.shape[:2], bool)
@@ -128,7 +132,7 @@ def _occupied(room, points):
     return held
 
 
-def test_parity_culling_changes_nothing():
+def test_culling_changes_nothing() -> None:
     for index in range(4):
         room, _, _ = room_and_view(index)
         rays = pixel_rays(room.camera, SIZE)
@@ -139,7 +143,8 @@ def test_parity_culling_changes_nothing():
         assert np.array_equal(culled.solid, every.solid)
 
 
-def test_parity_projection_inverts_the_pixel_rays():
+def test_projection_inverts_the_pixel_rays() -> None:
+    """A point on a pixel's ray is seen at that pixel."""
     room, seen, depth = room_and_view(1)
     row, column, z = project(room.camera, seen.point, SIZE)
     assert np.allclose(row, np.arange(SIZE[0])[:, None], atol=1e-2)
@@ -147,7 +152,7 @@ def test_parity_projection_inverts_the_pixel_rays():
     assert np.allclose(z, depth, rtol=1e-4)
 
 
-def test_parity_normals_by_finite_differences_of_depth():
+def test_normals_are_differences_of_depth() -> None:
     """Where a pixel's neighbours show the same flat face, the cross product of their points is the normal."""
     room, seen, depth = room_and_view(2)
     normals = Scenes(SIZE, 3, tasks=("normals",)).sample(2).labels["normals"]
@@ -165,7 +170,7 @@ def test_parity_normals_by_finite_differences_of_depth():
     assert cosine.min() > 0.999
 
 
-def test_edges_separate_exactly_what_differs():
+def test_edges_separate_exactly_what_differs() -> None:
     _, seen, _ = room_and_view(0)
     marked = edges(seen).astype(bool)
     label = seen.label
@@ -183,20 +188,23 @@ def test_edges_separate_exactly_what_differs():
     assert not marked[inner].any()
 
 
-def test_a_scene_is_the_same_at_another_size():
+def test_scenes_have_any_size() -> None:
+    """The same scene, seen with more or fewer pixels."""
     small = render(0, 0, 5, (20, 30), TASKS)
     large = render(0, 0, 5, (60, 90), TASKS)  # every third pixel centre falls on a centre of the small one
     assert (small.labels["segmentation"] == large.labels["segmentation"][1::3, 1::3]).mean() > 0.995
     assert np.median(np.abs(small.labels["depth"] - large.labels["depth"][1::3, 1::3])) < 1e-4
 
 
-def test_supersampling_leaves_labels_alone():
+def test_supersampling_leaves_labels_alone() -> None:
     one, two = (render(0, 0, 1, SIZE, TASKS, k) for k in (1, 2))
     assert all(np.array_equal(one.labels[kind], two.labels[kind]) for kind in TASKS)
     assert not np.array_equal(one.image, two.image)
 
 
-def test_abuse_all_problems_are_reported():
+@pytest.mark.abuse
+def test_all_problems_are_reported() -> None:
+    """At once."""
     with pytest.raises(InvalidConfig) as error:
         Scenes((4, 96), length=0, seed=-1, tasks=("depht",), split="valid")
     assert len(error.value.problems) == 5

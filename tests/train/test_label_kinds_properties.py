@@ -34,7 +34,8 @@ def drawn(label: LabelKind, size: Size, seed: int, *, counted: float = 0.7) -> n
 @pytest.mark.parametrize("kind", KINDS)
 @given(size=sizes)
 @few
-def test_an_empty_label_has_the_form_and_no_label(kind: str, size: Size) -> None:
+def test_empty_labels_have_the_form(kind: str, size: Size) -> None:
+    """And nothing in them counts."""
     label = task_kind(kind).label
     empty = label.empty(size)
     assert (empty.shape, empty.dtype) == (label.shape(size), label.dtype)

@@ -118,7 +118,8 @@ def test_small_pixels_keep_their_numbers(tmp_path: Path) -> None:
         assert np.array_equal(read_numbers(tmp_path / "a.png"), numbers)
 
 
-def test_255_and_more_are_ignored_or_mean_something(tmp_path: Path) -> None:
+def test_255_is_ignored_or_means_something(tmp_path: Path) -> None:
+    """As numbers above it do."""
     numbers = NUMBERS.copy()
     numbers[0] = 255
     numbers[1] = 9
@@ -172,8 +173,10 @@ REFUSED: dict[str, tuple[Write, np.ndarray, dict[str, Any], tuple[str, ...]]] = 
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("kind", REFUSED)
-def test_abuse_what_has_no_meaning_is_located(kind: str, tmp_path: Path) -> None:
+def test_what_has_no_meaning_is_located(kind: str, tmp_path: Path) -> None:
+    """By file, row and column."""
     write, numbers, options, words = REFUSED[kind]
     data = folder(tmp_path, numbers, write, **options)
     text = refusal(lambda: data.sample(0))
@@ -197,13 +200,17 @@ MEANINGS: dict[str, tuple[Mapping[str, str], tuple[int, ...], str]] = {
 }
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("kind", MEANINGS)
-def test_abuse_of_values(kind: str) -> None:
+def test_bad_values_tables_are_refused(kind: str) -> None:
+    """Each by its key."""
     values, ignore, words = MEANINGS[kind]
     assert words in refusal(lambda: class_map(["bg", "fg"], values, ignore))
 
 
-def test_abuse_all_faults_of_a_table_at_once() -> None:
+@pytest.mark.abuse
+def test_all_faults_are_told_at_once() -> None:
+    """Of one table."""
     text = refusal(lambda: class_map(["bg", "bg"], {"x": "bg", "0": "sky"}, [70_000]))
     for word in ('"bg" is there twice', '"x" is no value', '"0" means "sky"', "70000, expected a value 0..65535"):
         assert word in text

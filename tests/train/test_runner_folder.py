@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.loop.batch_feed import PrefetchedBatches, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.evaluate import evaluate
-from trunkline.train.loop.runner import Runner
+from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.loop.trainable import TaskModel, Trainable, parameter_group
 from trunkline.train.progress.progress import Bar, Lines, Silence, make_progress
 from trunkline.train.progress.step_report import Rate, StepReport
@@ -38,7 +39,8 @@ from trunkline.twins.twin import Twin
 pytestmark = pytest.mark.golden
 
 
-def test_a_run_folder_tells_how_it_was_made(tmp_path):
+def test_run_folders_tell_how_they_began(tmp_path: Path) -> None:
+    """Configuration, and for each start its seed and versions."""
     for _ in range(2):
         with open_run(tmp_path / "deep" / "run", {"train": {"preset": "demo"}}, seed=4) as folder:
             folder.write_result({"depth": {"abs_error": float("nan")}})
@@ -51,7 +53,9 @@ def test_a_run_folder_tells_how_it_was_made(tmp_path):
     assert sessions[1]["versions"]["torch"] == torch.__version__
 
 
-def test_abuse_another_configuration_is_refused_key_by_key(tmp_path):
+@pytest.mark.abuse
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
+    """Key by key."""
     with open_run(tmp_path, {"a": {"b": 1, "c": 2}, "d": 3}, seed=0):
         pass
     with pytest.raises(InvalidConfig) as caught, open_run(tmp_path, {"a": {"b": 5, "c": 2}, "e": 3}, seed=0):
@@ -60,7 +64,9 @@ def test_abuse_another_configuration_is_refused_key_by_key(tmp_path):
     assert "is 5, but the run began with 1" in str(caught.value)
 
 
-def test_abuse_a_second_process_is_refused(tmp_path):
+@pytest.mark.abuse
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    """While the first one has the folder."""
     script = (
         "import sys\nfrom trunkline.errors import InvalidConfig\n"
         "from trunkline.train.run_folder.run_folder import open_run\n"
@@ -78,7 +84,9 @@ def test_abuse_a_second_process_is_refused(tmp_path):
     assert other() == "opened\n"
 
 
-def test_abuse_strange_folders(tmp_path):
+@pytest.mark.abuse
+def test_strange_folders_are_refused(tmp_path: Path) -> None:
+    """Files in a folder's place, and configurations that are none."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidConfig, match="expected a folder"), open_run(tmp_path / "file", {}, seed=0):
         pass
@@ -89,7 +97,7 @@ def test_abuse_strange_folders(tmp_path):
         pass
 
 
-def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path):
+def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "metrics.jsonl")
     assert list(log.records()) == []
     log.truncate("a", 0, 0)
@@ -107,7 +115,8 @@ def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path):
     assert log.path.read_bytes().endswith(b"}\n")
 
 
-def test_json_has_no_nan_and_is_one_line():
+def test_json_is_one_line_without_nan() -> None:
+    """As a log needs it."""
     data = json_bytes({"a": float("nan"), "b": [1.5, float("-inf")], "c": {"é": (1, None)}})
     assert data == '{"a":null,"b":[1.5,null],"c":{"é":[1,null]}}\n'.encode()
 
@@ -119,7 +128,7 @@ def report(step: int, steps: int = 100) -> StepReport:
     return StepReport("pre", "weights", step, steps, {"depth": 0.25}, {"cost": 1.0}, RATES, 12.0, {"temperature": 4.5})
 
 
-def test_a_record_holds_the_steps_numbers():
+def test_a_record_holds_the_steps_numbers() -> None:
     assert report(3).record() == {
         "kind": "step",
         "phase": "pre",
@@ -133,7 +142,8 @@ def test_a_record_holds_the_steps_numbers():
     }
 
 
-def test_golden_plain_progress():
+def test_plain_progress() -> None:
+    """A line at most every so many seconds, and one at the end."""
     stream, now = io.StringIO(), [0.0]
     with Lines(stream, every_s=10, clock=lambda: now[0]) as progress:
         for step in range(1, 101):
@@ -149,7 +159,7 @@ def test_golden_plain_progress():
     assert len(lines) == 12
 
 
-def test_progress_suits_the_stream():
+def test_progress_suits_the_stream() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -166,7 +176,7 @@ def test_progress_suits_the_stream():
     assert "depth.abs_error 0.5" in terminal.getvalue()
 
 
-def test_rate_counts_from_the_last_restart():
+def test_rate_counts_from_the_last_restart() -> None:
     now = [0.0]
     rate = Rate(clock=lambda: now[0])
     rate.add(8)
@@ -178,7 +188,7 @@ def test_rate_counts_from_the_last_restart():
     assert rate.per_s == 3.0
 
 
-def test_lookahead_gives_every_wanted_batch_in_order():
+def test_lookahead_gives_every_wanted_batch_in_order() -> None:
     source = data()
     salts = {ALL: 0, FOR_WEIGHTS: 1, FOR_POLICY: 2}
     wanted = [(FOR_WEIGHTS, 3), (FOR_POLICY, 0), (FOR_WEIGHTS, 4), (ALL, 9)]
@@ -188,7 +198,7 @@ def test_lookahead_gives_every_wanted_batch_in_order():
         assert torch.equal(batch.image, Numbered(salts[part]).batch(number).image)
 
 
-def test_lookahead_ends_its_thread_when_left_early():
+def test_lookahead_ends_its_thread_when_left_early() -> None:
     import threading
 
     before = threading.active_count()
@@ -221,7 +231,8 @@ def twin(channels: dict[str, int]) -> Twin:
     return Twin(build.finish(outputs))
 
 
-def test_split_data_has_the_splits_the_phases_ask_for():
+def test_split_data_has_all_parts() -> None:
+    """Those that phases name, and those that are evaluated."""
     source = split_data(scenes(), batch_size=2, seed=3)
     parts = {"all": Part(), "weights": Part(share=(0.2, 1.0)), "policy": Part(share=(0.0, 0.2))}
     pools = {name: set(source.source(part).pool.tolist()) for name, part in parts.items()}
@@ -237,7 +248,7 @@ def test_split_data_has_the_splits_the_phases_ask_for():
         without.evaluation("val")
 
 
-def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
+def test_a_twin_learns_scenes(tmp_path: Path) -> None:
     """Real data, real tasks, a real Twin: the loss falls, and its weights keep their ONNX names on disk."""
     infos = scenes().train.tasks
     chosen = {name: infos[name] for name in ("segmentation", "depth", "normals")}
@@ -251,7 +262,7 @@ def test_integration_a_twin_learns_scenes_and_resumes(tmp_path):
         best_by="segmentation.miou",
     )
 
-    def session(folder):
+    def session(folder: Path) -> tuple[TaskModel, Outcome, list[dict[str, Any]]]:
         model = TaskModel(twin({name: info.channels for name, info in chosen.items()}))
         with open_run(folder, {}, seed=1) as opened:
             source = split_data(scenes(), batch_size=4, seed=1)

@@ -1,5 +1,9 @@
 """Losses and metrics against independent numpy, written from the formulas."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +17,11 @@ RNG = np.random.default_rng(0)
 N, H, W = 3, 6, 8
 
 
-def rand(*shape):
+def rand(*shape: object) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def labels(kind):
+def labels(kind: str) -> np.ndarray:
     if kind == "segmentation":
         label = RNG.integers(0, 4, (N, H, W))
         label[RNG.random(label.shape) < 0.2] = 255
@@ -38,7 +42,7 @@ def labels(kind):
 CHANNELS = {"segmentation": 4, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1}
 
 
-def numpy_loss(kind, out, label):
+def numpy_loss(kind: str, out: np.ndarray, label: np.ndarray) -> float:
     if kind == "segmentation":
         terms = []
         for n, i, j in np.argwhere(label != 255):
@@ -58,7 +62,7 @@ def numpy_loss(kind, out, label):
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
-def test_loss_equals_numpy(kind):
+def test_loss_equals_numpy(kind: str) -> None:
     task = make_task("t", kind, CHANNELS[kind])
     out, label = rand(N, CHANNELS[kind], H, W), labels(kind)
     got = task.loss(torch.from_numpy(out), torch.from_numpy(label))
@@ -67,7 +71,8 @@ def test_loss_equals_numpy(kind):
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
-def test_loss_at_a_smaller_output_uses_nearest_labels(kind):
+def test_smaller_outputs_use_nearest_labels(kind: str) -> None:
+    """The loss is taken where the output has a value."""
     task = make_task("t", kind, CHANNELS[kind])
     out, label = rand(N, CHANNELS[kind], 4, 3), labels(kind)
     small = label[..., np.array([0, 1, 3, 4])[:, None], np.array([0, 2, 5])]
@@ -81,7 +86,8 @@ def test_loss_at_a_smaller_output_uses_nearest_labels(kind):
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
-def test_nothing_labelled_gives_zero_loss_and_zero_gradient(kind):
+def test_nothing_labelled_gives_zero_gradient(kind: str) -> None:
+    """And a loss of zero."""
     out = torch.from_numpy(rand(N, CHANNELS[kind], H, W)).requires_grad_()
     label = torch.from_numpy(labels(kind))
     empty = torch.full_like(label, 0 if kind in ("depth", "normals") else 255)
@@ -95,13 +101,13 @@ def test_nothing_labelled_gives_zero_loss_and_zero_gradient(kind):
     assert all(np.isnan(value) for value in metric.compute().values())
 
 
-def test_a_zero_normal_has_a_finite_gradient():
+def test_a_zero_normal_has_a_finite_gradient() -> None:
     out = torch.zeros(1, 3, 2, 2, requires_grad=True)
     make_task("n", "normals", 3).loss(out, torch.nn.functional.normalize(torch.ones(1, 3, 2, 2), dim=1)).backward()
     assert torch.isfinite(out.grad).all()
 
 
-def measure(kind, out, label, **options):
+def measure(kind: str, out: np.ndarray, label: np.ndarray, **options: object) -> dict[str, float]:
     task = make_task("t", kind, CHANNELS[kind], **options)
     metric = task.metric()
     metric.update(torch.from_numpy(out), torch.from_numpy(label))
@@ -110,7 +116,7 @@ def measure(kind, out, label, **options):
     return values
 
 
-def test_segmentation_metrics():
+def test_segmentation_metrics() -> None:
     out, label = rand(N, 4, H, W), labels("segmentation")
     label[label == 3] = 2
     out[:, 3] = -9
@@ -127,7 +133,7 @@ def test_segmentation_metrics():
     assert got["pixel_accuracy"] == pytest.approx((predicted == label)[valid].mean())
 
 
-def test_depth_metrics():
+def test_depth_metrics() -> None:
     label = labels("depth")
     out = label * RNG.uniform(0.6, 1.7, label.shape).astype(np.float32)
     out[0, 0, 0] = -2.0
@@ -141,12 +147,12 @@ def test_depth_metrics():
         assert got[f"delta_{k}"] == pytest.approx((ratio < 1.25**k).mean())
 
 
-def numpy_angles(p, g):
+def numpy_angles(p: np.ndarray, g: np.ndarray) -> np.ndarray:
     cosine = (p * g).sum(-1) / np.linalg.norm(p, axis=-1) / np.linalg.norm(g, axis=-1)
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
-def test_normal_metrics_in_both_spaces():
+def test_normal_metrics_in_both_spaces() -> None:
     label = labels("normals")
     out = 3 * (label + 0.4 * rand(*label.shape))
     valid = np.any(label != 0, 1)
@@ -166,7 +172,7 @@ def test_normal_metrics_in_both_spaces():
     assert in_bytes["angle_mean_paper"] == pytest.approx(numpy_angles(p, 127.5 * (g + 1)).mean(), rel=1e-5)
 
 
-def test_edge_metrics():
+def test_edge_metrics() -> None:
     label = labels("edges")
     out = np.where(label == 1, 1.0, -1.0).astype(np.float32) + 1.5 * rand(*label.shape)
     valid = label != 255
@@ -184,7 +190,7 @@ def test_edge_metrics():
     assert got["l1"] == pytest.approx(np.abs(p - g).mean(), rel=1e-5)
 
 
-def test_edge_options():
+def test_edge_options() -> None:
     out, label = rand(N, 1, H, W), labels("edges")
     p, g = out[label != 255].astype(float), label[label != 255]
     given = make_task("e", "edges", 1, positive_weight=0.95).loss(torch.from_numpy(out), torch.from_numpy(label))
@@ -197,6 +203,7 @@ def test_edge_options():
     assert dict(plain.higher_is_better) == {"l1": False}
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("kind", "channels", "options", "words"),
     [
@@ -209,21 +216,24 @@ def test_edge_options():
         ("edges", 1, {"positive_weight": True}, '"balanced"'),
     ],
 )
-def test_abuse_of_make_task(kind, channels, options, words):
+def test_bad_tasks_are_refused(kind: str, channels: int, options: dict[str, Any], words: str) -> None:
+    """Unknown kinds, options and channels."""
     with pytest.raises(InvalidConfig) as error:
         make_task("t", kind, channels, **options)
     assert words in str(error.value)
     assert 'task "t"' in str(error.value)
 
 
-def test_abuse_wrong_channels_name_the_task():
+@pytest.mark.abuse
+def test_wrong_channels_name_the_task() -> None:
+    """And what the output should have had."""
     task = make_task("walls", "segmentation", 5)
     with pytest.raises(InvalidModel, match="walls"):
         task.loss(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
-def test_pictures(kind):
+def test_pictures(kind: str) -> None:
     task = make_task("t", kind, CHANNELS[kind])
     label = labels(kind)
     predicted = task.predict(torch.from_numpy(rand(N, CHANNELS[kind], H, W))).numpy()

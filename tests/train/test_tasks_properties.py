@@ -1,11 +1,15 @@
 """Laws that hold for every kind of task: what is ignored does not count, metrics are pooled, and halves add up."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from trunkline.train.tasks.base import Metric, Task
 from trunkline.train.tasks.registry import make_task, task_kinds
 
 pytestmark = pytest.mark.properties
@@ -17,7 +21,7 @@ seeds = st.integers(0, 2**31)
 few = settings(max_examples=20, deadline=None)
 
 
-def draw(kind, seed, count):
+def draw(kind: str, seed: int, count: int) -> tuple[Tensor, Tensor]:
     """Return outputs, labels and the mask of what is ignored."""
     generator = torch.Generator().manual_seed(seed)
     if kind == "classification":
@@ -37,7 +41,7 @@ def draw(kind, seed, count):
     return output, label, ignored
 
 
-def values(task, *batches):
+def values(task: Task, *batches: object) -> dict[str, float]:
     metric = task.metric()
     for output, label in batches:
         metric.update(output, label)
@@ -47,7 +51,7 @@ def values(task, *batches):
 @pytest.mark.parametrize("kind", CHANNELS)
 @given(seed=seeds)
 @few
-def test_outputs_at_ignored_pixels_change_nothing(kind, seed):
+def test_outputs_at_ignored_pixels_change_nothing(kind: str, seed: int) -> None:
     task = make_task("t", kind, CHANNELS[kind])
     output, label, ignored = draw(kind, seed, 2)
     other = torch.where(ignored, 100 * torch.randn(output.shape), output)
@@ -58,7 +62,7 @@ def test_outputs_at_ignored_pixels_change_nothing(kind, seed):
 @pytest.mark.parametrize("kind", CHANNELS)
 @given(seed=seeds, cut=st.integers(1, 4))
 @few
-def test_metrics_are_pooled(kind, seed, cut):
+def test_metrics_are_pooled(kind: str, seed: int, cut: int) -> None:
     task = make_task("t", kind, CHANNELS[kind])
     output, label, _ = draw(kind, seed, 5)
     together = values(task, (output, label))
@@ -66,7 +70,7 @@ def test_metrics_are_pooled(kind, seed, cut):
     assert parts == pytest.approx(together, rel=1e-9, nan_ok=True)
 
 
-def measured(task, output, label):
+def measured(task: Task, output: Tensor, label: Tensor) -> Metric:
     metric = task.metric()
     metric.update(output, label)
     return metric
@@ -75,7 +79,7 @@ def measured(task, output, label):
 @pytest.mark.parametrize("kind", CHANNELS)
 @given(seed=seeds, cut=st.integers(0, 5))
 @few
-def test_halves_merge_to_the_whole(kind, seed, cut):
+def test_halves_merge_to_the_whole(kind: str, seed: int, cut: int) -> None:
     """Merging states is counting the batches together: whole numbers exactly, sums of fractions up to rounding."""
     task = make_task("t", kind, CHANNELS[kind])
     output, label, _ = draw(kind, seed, 5)
@@ -96,7 +100,7 @@ def test_halves_merge_to_the_whole(kind, seed, cut):
 @pytest.mark.parametrize("kind", CHANNELS)
 @given(seed=seeds, cut=st.integers(0, 5))
 @few
-def test_loss_sums_of_halves_add_up(kind, seed, cut):
+def test_loss_sums_of_halves_add_up(kind: str, seed: int, cut: int) -> None:
     """So a step over several processes can divide the sum of all by the count of all."""
     options = {"positive_weight": 0.8} if kind == "edges" else {}  # "balanced" weighs by the whole batch
     task = make_task("t", kind, CHANNELS[kind], **options)
@@ -108,14 +112,14 @@ def test_loss_sums_of_halves_add_up(kind, seed, cut):
     assert float(task.loss(output, label)) == pytest.approx(float(total) / max(1, int(count)), rel=1e-6)
 
 
-def test_every_kind_is_tested_here():
+def test_every_kind_is_tested_here() -> None:
     assert set(CHANNELS) == set(task_kinds())
 
 
 @pytest.mark.parametrize("kind", MAPS)
 @given(seed=seeds)
 @few
-def test_mirroring_both_changes_nothing(kind, seed):
+def test_mirroring_both_changes_nothing(kind: str, seed: int) -> None:
     task = make_task("t", kind, CHANNELS[kind])
     output, label, _ = draw(kind, seed, 2)
     assert float(task.loss(output.flip(-1), label.flip(-1))) == pytest.approx(float(task.loss(output, label)), rel=1e-4)
@@ -127,7 +131,7 @@ def test_mirroring_both_changes_nothing(kind, seed):
 @pytest.mark.parametrize("kind", ["segmentation", "depth", "normals", "keypoints"])
 @given(seed=seeds)
 @few
-def test_the_label_is_the_best_output(kind, seed):
+def test_the_label_is_the_best_output(kind: str, seed: int) -> None:
     task = make_task("t", kind, CHANNELS[kind])
     output, label, _ = draw(kind, seed, 2)
     perfect = label.float()
@@ -142,7 +146,8 @@ def test_the_label_is_the_best_output(kind, seed):
 
 @given(seed=seeds, scale=st.floats(0.1, 50))
 @few
-def test_the_length_of_predicted_normals_does_not_matter(seed, scale):
+def test_lengths_of_normals_do_not_matter(seed: int, scale: float) -> None:
+    """Neither to the loss nor to the metrics."""
     task = make_task("n", "normals", 3)
     output, label, _ = draw("normals", seed, 2)
     assert float(task.loss(output * scale, label)) == pytest.approx(float(task.loss(output, label)), rel=1e-4)
@@ -150,7 +155,7 @@ def test_the_length_of_predicted_normals_does_not_matter(seed, scale):
     assert a["angle_mean"] == pytest.approx(b["angle_mean"], rel=1e-5)
 
 
-def test_memory_of_metrics_does_not_grow():
+def test_memory_of_metrics_does_not_grow() -> None:
     task = make_task("n", "normals", 3)
     metric = task.metric()
     output, label, _ = draw("normals", 1, 4)

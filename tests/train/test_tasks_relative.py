@@ -1,5 +1,7 @@
 """Relative performance, against numbers worked out by hand."""
 
+from __future__ import annotations
+
 import math
 
 import pytest
@@ -7,11 +9,14 @@ import pytest
 from trunkline.errors import InvalidConfig
 from trunkline.train.tasks.relative import relative_performance
 
+pytestmark = pytest.mark.golden
+
 DIRECTIONS = {"seg": {"miou": True, "pixel_accuracy": True}, "depth": {"abs_error": False}}
 SINGLE = {"seg": {"miou": 0.40, "pixel_accuracy": 0.80, "miou_paper": 0.5}, "depth": {"abs_error": 0.5}}
 
 
-def test_golden_by_hand():
+def test_relative_performance_by_hand() -> None:
+    """A table worked out on paper."""
     ours = {"seg": {"miou": 0.44, "pixel_accuracy": 0.76}, "depth": {"abs_error": 0.45}}
     found = relative_performance(ours, SINGLE, DIRECTIONS)
     assert found.by_task == pytest.approx({"seg": 2.5, "depth": 10.0})
@@ -20,11 +25,13 @@ def test_golden_by_hand():
     assert found.left_out == ()
 
 
-def test_property_a_model_equals_itself():
+def test_a_model_equals_itself() -> None:
+    """Its Δ against itself is 0."""
     assert relative_performance(SINGLE, SINGLE, DIRECTIONS).by_task == {"seg": 0.0, "depth": 0.0}
 
 
-def test_terms_without_a_meaning_are_left_out_by_name():
+def test_meaningless_terms_are_left_out() -> None:
+    """And named."""
     ours = {"seg": {"miou": math.nan, "pixel_accuracy": 0.8}, "depth": {"abs_error": 0.45}}
     found = relative_performance(ours, {**SINGLE, "depth": {"abs_error": 0.0}}, DIRECTIONS)
     assert found.left_out == ("seg.miou", "depth.abs_error")
@@ -32,7 +39,9 @@ def test_terms_without_a_meaning_are_left_out_by_name():
     assert found.mean == 0.0
 
 
-def test_abuse_absent_metrics_are_all_named():
+@pytest.mark.abuse
+def test_absent_metrics_are_all_named() -> None:
+    """At once."""
     with pytest.raises(InvalidConfig) as error:
         relative_performance({"seg": {"miou": 1.0}}, SINGLE, DIRECTIONS)
     assert [problem.place for problem in error.value.problems] == ["metrics.seg", "metrics.depth"]

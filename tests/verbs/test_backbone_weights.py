@@ -27,6 +27,8 @@ from trunkline.twins.twin import Twin
 from trunkline.verbs.build import Sharing, build
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.golden
+
 PIPELINE = """\
 backbone = "zoo:tiny"
 backbone_weights = "w.safetensors"
@@ -59,7 +61,8 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_a_built_file_and_all_its_copies_start_from_the_weights(tmp_path: Path) -> None:
+def test_all_copies_start_from_the_weights(tmp_path: Path) -> None:
+    """Of a built file."""
     expected = stored(tmp_path)
     result = build(
         "zoo:tiny",
@@ -73,7 +76,8 @@ def test_a_built_file_and_all_its_copies_start_from_the_weights(tmp_path: Path) 
     same(found, {f"{name}@1": value for name, value in expected.items()})
 
 
-def test_a_pipeline_starts_everything_from_the_weights_but_the_heads(tmp_path: Path) -> None:
+def test_all_but_heads_starts_from_weights(tmp_path: Path) -> None:
+    """In a pipeline: every instance and column, in search and training."""
     expected = stored(tmp_path)
     (tmp_path / "p.toml").write_text(PIPELINE)
     project = Project(load_config(tmp_path / "p.toml"), tmp_path / "run")
@@ -92,7 +96,9 @@ def test_a_pipeline_starts_everything_from_the_weights_but_the_heads(tmp_path: P
     assert not torch.equal(heads[0], heads[1])
 
 
-def test_a_pipeline_says_what_is_missing_and_may_allow_it_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_missing_weights_may_be_allowed(tmp_path: Path) -> None:
+    """Else the pipeline is refused, with all that is missing."""
     stored(tmp_path, leave_out=4, add={"classifier.weight": (2, 2)})
     (tmp_path / "p.toml").write_text(PIPELINE)
     with pytest.raises(InvalidModel, match="4 of") as caught:
@@ -103,7 +109,9 @@ def test_a_pipeline_says_what_is_missing_and_may_allow_it_abuse(tmp_path: Path) 
     assert any("lacks 4 weights" in note for note in backbone.graph.notes)
 
 
-def test_weights_that_are_not_finite_are_told_before_work_begins_abuse(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_endless_weights_are_told_early(tmp_path: Path) -> None:
+    """Before work begins."""
     content = stored(tmp_path)
     content["conv1.weight"][0] = np.nan
     save_file(content, tmp_path / "w.safetensors")
@@ -111,9 +119,8 @@ def test_weights_that_are_not_finite_are_told_before_work_begins_abuse(tmp_path:
         read_backbone("zoo:tiny", weights=tmp_path / "w.safetensors")
 
 
-def test_inspect_compares_a_file_of_weights_with_the_network(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_compares_weights_with_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is missing, what is too much, and what has another shape."""
     stored(tmp_path, leave_out=2, add={"other.weight": (1,)})
     result = inspect("zoo:tiny", weights=tmp_path / "w.safetensors")
     assert any("lacks 2 weights" in note for note in result.problems)
@@ -123,7 +130,8 @@ def test_inspect_compares_a_file_of_weights_with_the_network(
     assert '"conv1.weight" has shape [1, 2]; the network expects' in capsys.readouterr().err
 
 
-def test_every_verb_that_takes_a_model_takes_a_graph(tmp_path: Path) -> None:
+def test_every_verb_takes_a_graph(tmp_path: Path) -> None:
+    """Every one that takes a model."""
     module = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU())
     graph = trunkline.read(module, torch.zeros(1, 3, 32, 32))
     assert trunkline.inspect(graph).cost.parameters == sum(p.numel() for p in module.parameters())

@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Project:
     return Project(load_config(tmp_path / "pipeline.toml"), tmp_path / "run")
 
 
-def test_a_baseline_is_the_plan_of_its_name(project: Project) -> None:
+def test_baselines_are_plans_of_their_name(project: Project) -> None:
     """Named as in a pipeline file, or made from the backbone: the same plan."""
     backbone = project.backbone
     assert project.baseline("single-task") == independent(backbone, TASKS)

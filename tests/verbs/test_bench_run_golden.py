@@ -132,7 +132,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool]
     return run
 
 
-def test_each_candidate_is_the_files_of_its_name(measured: Callable[[bool], Measured]) -> None:
+def test_each_candidate_is_its_files(measured: Callable[[bool], Measured]) -> None:
     """N single-task files as one candidate, the fully shared one, and the file that the run has exported."""
     content, loaded, own = measured(True)
     assert [model["name"] for model in content["models"]] == ["single-task", "multi-task", "model"]
@@ -147,7 +147,7 @@ def test_each_candidate_is_the_files_of_its_name(measured: Callable[[bool], Meas
     assert [model["p50_ms"] for model in content["models"]] == pytest.approx([alone / 1e6, together / 1e6, mine / 1e6])
 
 
-def test_work_and_ratios_are_those_of_the_files(measured: Callable[[bool], Measured]) -> None:
+def test_work_and_ratios_are_the_files(measured: Callable[[bool], Measured]) -> None:
     """All against the N single-task models; time is work here, so every bound is met exactly."""
     content, loaded, _ = measured(True)
     works = [work_of(path) for path in loaded]
@@ -163,7 +163,8 @@ def test_work_and_ratios_are_those_of_the_files(measured: Callable[[bool], Measu
 
 
 @pytest.mark.parametrize("fold", [True, False])
-def test_what_competes_is_exported_as_the_model_is(measured: Callable[[bool], Measured], fold: bool) -> None:
+def test_rivals_are_exported_alike(measured: Callable[[bool], Measured], fold: bool) -> None:
+    """As the model that they compete with: folded, or not."""
     _, loaded, _ = measured(fold)
     for path in loaded:
         ops = {node.op_type for node in onnx.load(path).graph.node}

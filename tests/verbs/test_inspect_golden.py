@@ -45,7 +45,8 @@ def classifier(path: Path) -> Path:
     return path
 
 
-def test_a_classifier_shows_which_map_heads_would_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classifiers_show_what_heads_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The map before the classifier."""
     path = classifier(tmp_path / "c.onnx")
     lines = shown(capsys, str(path))
     assert lines[0] == "small: 440 parameters, 17,320 MACs an image"
@@ -59,7 +60,7 @@ def test_a_classifier_shows_which_map_heads_would_read(tmp_path: Path, capsys: p
     assert result.to_json()["features"] == [{"name": "r", "shape": [None, 8, 4, 6], "stride": 4}]
 
 
-def test_taps_are_marked_in_the_table_golden(capsys: pytest.CaptureFixture[str]) -> None:
+def test_taps_are_marked_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["stage1_block2_relu2", "stage3_block2_relu2"]
     lines = shown(capsys, "zoo:tiny", "--features", ",".join(names), "--input-size", "64,64")
     result = inspect("zoo:tiny", features=names, input_size=(64, 64))
@@ -76,7 +77,8 @@ def test_a_network_without_maps_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert "  features  none: there is no map [N, C, H, W] that a head could read" in lines
 
 
-def test_statistics_and_constants_are_told_apart_from_what_trains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_roles_of_numbers_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Statistics and constants apart from what trains."""
     result = inspect("zoo:tiny")
     assert result.stored.trainable == result.cost.parameters
     assert result.stored.statistics > 0

@@ -10,6 +10,8 @@ from trunkline.cli.main import main
 from trunkline.report.block_picture import block_picture
 from trunkline.verbs.inspect import inspect
 
+pytestmark = pytest.mark.golden
+
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -21,7 +23,9 @@ def texts(svg: ElementTree.Element) -> list[str]:
     return ["".join(item.itertext()) for item in svg.iter(f"{_SVG}text")]
 
 
-def test_every_block_and_branching_point_is_drawn_golden() -> None:
+@pytest.mark.golden
+def test_every_block_is_drawn() -> None:
+    """And every branching point."""
     result = inspect("zoo:deeplab_resnet34")
     svg = parsed(result.to_svg())
     assert len(list(svg.iter(f"{_SVG}circle"))) == 17 + 1
@@ -34,12 +38,16 @@ def test_every_block_and_branching_point_is_drawn_golden() -> None:
     assert result.summaries[1] == "2 Conv 3x3, Add"
 
 
-def test_depthwise_convolutions_are_told_from_others_golden() -> None:
+@pytest.mark.golden
+def test_depthwise_convolutions_look_apart() -> None:
+    """From other convolutions."""
     assert "depthwise 3x3" in inspect("zoo:mobilenetv2").summaries[1]
 
 
+@pytest.mark.abuse
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "\x1b[31mred", "a" * 10_000, "\u202eevil", "a&b\"'"])
-def test_names_from_a_file_are_inert_abuse(name: str) -> None:
+def test_names_from_a_file_are_inert(name: str) -> None:
+    """In a picture as elsewhere."""
     result = inspect("zoo:tiny")
     blocks = [replace(result.blocks[0], name=name)]
     svg = parsed(block_picture(name, blocks, [name]))

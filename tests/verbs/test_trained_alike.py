@@ -30,6 +30,8 @@ from trunkline.verbs.run import run
 from trunkline.verbs.search import search
 from trunkline.verbs.train import TrainResult, relative, train, train_baseline, train_in
 
+pytestmark = pytest.mark.properties
+
 SEARCH = {"steps": [2, 4], "alternate": [1, 1], "policy_fraction": 0.25}
 TRAIN = {
     **{"steps": 5, "batch_size": 2, "eval_every": 1, "checkpoint_every": 10},
@@ -84,7 +86,8 @@ def records(given: Project, stage: str, kind: str) -> list[dict[str, Any]]:
     return [record for line in lines if (record := json.loads(line))["kind"] == kind]
 
 
-def test_baselines_are_who_they_are_said_to_be(trained: Trained) -> None:
+def test_baselines_are_who_they_say(trained: Trained) -> None:
+    """By work, parameters and components."""
     given, results = trained
     for name, backbones in (("single-task", 2), ("multi-task", 1)):
         cost = cost_of_lowered(results[name].graph, given.backbone.graph, given.heads, 2)
@@ -110,7 +113,7 @@ def test_all_are_trained_by_the_same_numbers(trained: Trained) -> None:
     assert training["model"]["alike"] is True
 
 
-def test_a_searched_model_that_shares_nothing_is_the_baseline(trained: Trained) -> None:
+def test_sharing_nothing_is_the_baseline(trained: Trained) -> None:
     """Whatever its instances are called: same start, same batches, same steps, and so the same numbers, all of them."""
     given, results = trained
     ours, theirs = results["model"], results["single-task"]
@@ -121,7 +124,8 @@ def test_a_searched_model_that_shares_nothing_is_the_baseline(trained: Trained) 
     assert set(relative(given, ours, theirs).to_json().values()) == {0.0}
 
 
-def test_reported_metrics_are_those_of_the_kept_weights(trained: Trained) -> None:
+def test_metrics_are_of_kept_weights(trained: Trained) -> None:
+    """Evaluated again, they are the same; and what reports is not what chose."""
     given, results = trained
     for result in results.values():
         twin = Twin(result.graph, weights=result.weights)
@@ -140,7 +144,7 @@ def flat(metrics: Any) -> dict[str, float]:
     return {f"{task}.{name}": value for task, values in metrics.items() for name, value in values.items()}
 
 
-def test_every_single_task_model_keeps_its_own_best(trained: Trained) -> None:
+def test_every_column_keeps_its_best(trained: Trained) -> None:
     """What the log says was best for a task on the validation scenes is what its column has; a shared model has one."""
     _, results = trained
     steps = results["single-task"].kept.steps
@@ -174,7 +178,8 @@ def test_a_finished_training_is_not_evaluated_again(trained: Trained, monkeypatc
     assert all(np.array_equal(again.weights[name], weight) for name, weight in results["single-task"].weights.items())
 
 
-def test_delta_is_positive_where_the_model_is_better(trained: Trained) -> None:
+def test_delta_is_positive_where_better(trained: Trained) -> None:
+    """Whether higher or lower is better."""
     given, results = trained
     single = results["single-task"]
     directions = {task.name: task.higher_is_better for task in given.losses}
@@ -288,7 +293,8 @@ def test_what_chose_and_what_reports_is_told(trained: Trained) -> None:
     assert json.loads((given.out / "train.json").read_text())["metrics"].keys() == content["metrics"].keys()
 
 
-def test_abuse_choosing_without_samples_to_choose_by(tmp_path: Path) -> None:
+@pytest.mark.abuse
+def test_choosing_needs_samples_to_choose(tmp_path: Path) -> None:
     """Before anything is trained, and with advice."""
     images = tmp_path / "data"
     for name in ("train/{}/a", "train/{}/b", "train/{}/c", "val/{}/a"):
@@ -303,7 +309,8 @@ def test_abuse_choosing_without_samples_to_choose_by(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_search_says_what_it_found_and_training_goes_by_it(tmp_path: Path) -> None:
+def test_training_goes_by_what_was_found(tmp_path: Path) -> None:
+    """And the search's JSON says it."""
     given = project(tmp_path)
     found = search(given, quiet=True)
     said = json.loads((tmp_path / "search.json").read_text())

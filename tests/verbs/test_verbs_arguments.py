@@ -36,7 +36,8 @@ def test_tasks_are_read_in_their_order(tasks: dict[str, int | None]) -> None:
         assert found[name] == (channels or usual_channels(name))
 
 
-def test_tasks_called_by_their_kind_have_its_channels() -> None:
+def test_kinds_give_tasks_their_channels() -> None:
+    """Where a task is called by its kind."""
     found = parse_tasks("segmentation,depth,normals,edges,keypoints,flow")
     assert found == {"segmentation": 13, "depth": 1, "normals": 3, "edges": 1, "keypoints": 1, "flow": 1}
 

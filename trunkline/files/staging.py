@@ -64,6 +64,7 @@ def why_no_file(final: Path) -> str:
 
 def _publish(target: Path, final: Path) -> None:
     beside = sorted(file for file in target.parent.iterdir() if file != target)
+    # Contents first, then names: after a crash no final name may stand for a file without its content.
     for file in [*beside, target]:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())

@@ -11,6 +11,7 @@ from trunkline.errors import InvalidConfig, did_you_mean, problems_of
 from trunkline.fragments.joins.base import Inputs, JoinKind
 from trunkline.graph.graph import Graph
 from trunkline.scan import kinds_in
+from trunkline.text import quoted
 
 
 def join_kinds() -> Mapping[str, type[JoinKind]]:
@@ -24,16 +25,21 @@ def make_join(kind: str, inputs: Inputs, settings: Mapping[str, Any]) -> Graph:
     Args:
         kind: Name of a kind.
         inputs: Sizes of the values that it reads, by number of the read.
-        settings: What a plan says about it.
+        settings: The kind's settings, as a plan holds them.
 
     Raises:
         InvalidConfig: There is no such kind, or its settings do not fit; places are relative to the join.
+
+    >>> fragment = make_join("mix", {0: (8, 4, 4), 1: (8, 4, 4)}, {"starts": [0.9, 0.1]})
+    >>> [node.op_type for node in fragment.nodes]
+    ['Mul', 'Mul', 'Add']
     """
     known = join_kinds()
     if kind not in known:
         advice = did_you_mean(kind, known) or f"kinds are {', '.join(known)}"
-        raise InvalidConfig(f"there is no kind of join {kind!r}", place="kind", advice=advice)
+        raise InvalidConfig(f"there is no kind of join {quoted(kind)}", place="kind", advice=advice)
     maker = known[kind]()
+    # Here, and not when the plan is read: which settings there are depends on the kind.
     try:
         checked = maker.Settings.model_validate(dict(settings))
     except ValidationError as error:

@@ -14,8 +14,15 @@ def read_taps(head: Graph, taps: Sequence[T]) -> list[tuple[str, T]]:
     """Return the names of ``head``'s inputs, each with the tap it reads.
 
     Args:
-        head: With one input, or one for each tap.
+        head: A Graph with an input for each of the last feature maps that it reads.
         taps: A value for each feature map of the backbone, the finest first.
+
+    >>> from trunkline.graph.builder import GraphBuilder
+    >>> builder = GraphBuilder("head")
+    >>> coarse = builder.image("coarse", (8, 4, 4))
+    >>> head = builder.finish([builder.node("Relu", [coarse], name="relu")])
+    >>> read_taps(head, ["stride 8", "stride 16"])
+    [('coarse', 'stride 16')]
     """
     names = [name_of(value) for value in head.model.graph.inputs]
     return list(zip(names, taps[-len(names) :], strict=True))

@@ -33,9 +33,9 @@ def schedule(
         outputs: Names of the wanted values; these are never dropped.
         stored: Names of the weights, which are never dropped either.
 
-    >>> steps = [Step(0, ("image",), ("a",)), Step(1, ("image",), ("unused",)), Step(2, ("a", "w"), ("y",))]
+    >>> steps = [ScheduledOp(0, ("image",), ("a",)), ScheduledOp(1, ("a", "w"), ("y",)), ScheduledOp(2, ("a",), ("b",))]
     >>> [(step.op, step.drops) for step in schedule(steps, ["y"], stored=["w"])]
-    [(0, ('image',)), (2, ('a',))]
+    [(0, ('image',)), (1, ('a',))]
     """
     needed = set(outputs)
     kept = {*outputs, *stored}

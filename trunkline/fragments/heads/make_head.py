@@ -20,6 +20,7 @@ from trunkline.fragments.heads.user_file import check_head, user_file
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read
 from trunkline.limits import Limits
+from trunkline.text import quoted, shape_text
 
 Size = tuple[int, int, int]
 
@@ -78,7 +79,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     kind = str(kind)
     if kind not in KINDS and not Path(kind).exists():
         raise InvalidConfig(
-            f"{kind!r} is neither a kind of head nor a file",
+            f"{quoted(kind)} is neither a kind of head nor a file",
             advice=did_you_mean(kind, [*KINDS, "none"]) or f"kinds are {', '.join(KINDS)} and none",
         )
     # Rounded: a map's size was itself rounded, so the quotient need not be whole.
@@ -97,7 +98,7 @@ def _sizes(backbone: Graph) -> list[Size]:
         # A backbone with its classifier still on ends in [N, classes].
         if len(shape) != 4:
             raise InvalidConfig(
-                f"a head reads features [N, C, h, w], but {backbone.name} ends in {list(shape)}",
+                f"a head reads features [N, C, h, w], but {quoted(backbone.name)} ends in {shape_text(shape)}",
                 advice="use `--head none`, or cut the network at a feature map with --features",
             )
         channels, height, width = (int(size or 0) for size in shape[1:])

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
-from trunkline.graph.graph import Graph, Shape, name_of, shape_of
+from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read, read_head
 from trunkline.limits import Limits
+from trunkline.text import quoted, shape_text
 
 Size = tuple[int, int, int]
 
@@ -39,7 +40,7 @@ def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limit
         head = read_head(path, [size for _, size in read], limits)
     except InvalidModel as error:
         # The sizes are ours, not the file's, so a message about them must name where they come from.
-        maps = ", ".join(f"{name!r} {list(size)}" for name, size in read)
+        maps = ", ".join(f"{quoted(name)} {_with_batch(size)}" for name, size in read)
         fed = f"the head is fed the feature maps {maps}"
         # The same kind of error, so that an unsupported operator stays one.
         raise type(error)([replace(item, advice=item.advice or fed) for item in error.problems]) from error
@@ -60,19 +61,26 @@ def check_head(head: Graph, taps: Sequence[tuple[str, Size]], channels: int, pla
     for value, (tap, size) in zip(inputs, taps[-len(inputs) :], strict=True):
         shape = shape_of(value)
         if shape[1:] != size:
-            text = f"its input {name_of(value)!r} reads {_text(shape)}; the feature map {tap!r} is {_text(size)}"
-            problems.append(Problem(text, place))
-    if len(head.outputs) != 1:
-        problems.append(Problem(f"a head has one output, this has {len(head.outputs)}", place))
-    elif (shape := shape_of(head.outputs[0]))[1:2] != (channels,):
-        advice = f"if that is what it should have, give the task as NAME:{shape[1]}" if len(shape) > 1 else ""
-        problems.append(Problem(f"its output is {_text(shape)}; the task has {channels} channels", place, advice))
+            reads = f"its input {quoted(name_of(value))} reads {shape_text(shape)}"
+            problems.append(Problem(f"{reads}; the feature map {quoted(tap)} is {_with_batch(size)}", place))
+    problems += _output_problems(head, channels, place)
     if problems:
         raise InvalidConfig(problems)
     return head
 
 
-def _text(shape: Shape) -> str:
-    # A tap's size [C, h, w] is shown like an input's shape, with the batch.
-    whole = (None, *shape) if len(shape) == 3 else shape
-    return f"[{', '.join('N' if size is None else str(size) for size in whole)}]"
+def _output_problems(head: Graph, channels: int, place: str) -> list[Problem]:
+    if len(head.outputs) != 1:
+        return [Problem(f"a head has one output, this has {len(head.outputs)}", place)]
+    shape = shape_of(head.outputs[0])
+    # Only the second axis: a map's size may be any, and a head for one label per image has no further axes.
+    if shape[1:2] == (channels,):
+        return []
+    text = f"its output is {shape_text(shape)}; the task has {channels} channels"
+    advice = f"if that is what it should have, give the task as NAME:{shape[1]}" if len(shape) > 1 else ""
+    return [Problem(text, place, advice)]
+
+
+def _with_batch(size: Size) -> str:
+    """Return a map's size as text, with the batch axis, so that it can be compared with a file's input."""
+    return shape_text((None, *size))

@@ -26,11 +26,23 @@ class JoinSettings(BaseModel):
 
 
 class JoinKind(ABC):
-    """Makes the fragment of a join.
+    """Makes the fragment of a join. A kind is a file of this folder, found by scanning it.
 
     Attributes:
-        name: What plans call the kind.
-        Settings: What a plan may say about such a join.
+        name: Name of the kind in plans.
+        Settings: Model of the settings that a plan may give such a join.
+
+    A kind that adds up what it reads:
+
+    >>> class Total(JoinKind):
+    ...     name = "total"
+    ...
+    ...     def make(self, inputs, settings):
+    ...         builder, values = reading(self.name, inputs)
+    ...         return builder.finish([builder.node("Sum", list(values.values()), name="sum")])
+    >>> fragment = Total().make({0: (8, 4, 4), 1: (8, 4, 4)}, Total.Settings())
+    >>> [value.name for value in fragment.model.graph.inputs]
+    ['x0', 'x1']
     """
 
     name: ClassVar[str]

@@ -13,6 +13,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.fragments.joins.base import Inputs, JoinKind, JoinSettings, reading
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph
+from trunkline.text import shape_text
 
 
 class MixSettings(JoinSettings):
@@ -28,7 +29,12 @@ class MixSettings(JoinSettings):
 
 
 class Mix(JoinKind):
-    """Σ_k a_k · x_k with trainable a_k."""
+    """Σ_k a_k · x_k with trainable a_k.
+
+    >>> fragment = Mix().make({0: (8, 4, 4), 1: (8, 4, 4)}, MixSettings(starts=(0.9, 0.1), per="channel"))
+    >>> [(name, tuple(value.shape)) for name, value in fragment.initializers.items()]
+    [('weight0', (1, 8, 1, 1)), ('weight1', (1, 8, 1, 1))]
+    """
 
     name = "mix"
     Settings = MixSettings
@@ -39,7 +45,8 @@ class Mix(JoinKind):
             text = f"a mix whose last read is number {max(inputs)} has {len(settings.starts)} starts"
             raise InvalidConfig(text, place="settings.starts", advice="give one number for each read")
         if len(set(inputs.values())) > 1:
-            text = f"a mix adds values of one shape, not of {', '.join(str(list(size)) for size in inputs.values())}"
+            shapes = ", ".join(shape_text((None, *size)) for size in inputs.values())
+            text = f"a mix adds values of one shape, not of {shapes}"
             raise InvalidConfig(text, place="reads")
         builder, values = reading(self.name, inputs)
         # A weight with four axes multiplies a map, and exports as a constant that Mul broadcasts.

@@ -21,7 +21,7 @@ _PADDING = tuple(round(255 * value) for value in IMAGENET_MEAN)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How training samples vary.
+    """The random changes of training samples.
 
     Attributes:
         scale: Smallest and largest random scale; the papers use 0.5 to 1.5.
@@ -31,7 +31,7 @@ class Augmentation:
         scale_depth: Divide depths by the random scale, since a picture enlarged s times shows things s times
             nearer. The papers leave depths as they are.
 
-    >>> draw_window(Augmentation(scale=(1.0, 1.0), mirror=False), (480, 640), (240, 320), index=0, seed=0)
+    >>> draw_crop(Augmentation(scale=(1.0, 1.0), mirror=False), (480, 640), (240, 320), index=0, seed=0)
     Crop(resized=(240, 320), top=0, left=0, size=(240, 320), mirrored=False, scale=1.0)
     """
 
@@ -45,7 +45,7 @@ def draw_crop(augmentation: Augmentation, native: Size, size: Size, index: int, 
     """Draw a crop: a pure function of its arguments.
 
     Args:
-        augmentation: How samples vary.
+        augmentation: The range of scales, and whether to mirror.
         native: Height and width of the picture as it is stored.
         size: Height and width of the sample.
         index: Number of the sample.

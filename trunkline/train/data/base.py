@@ -23,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """How a model's input is made from an RGB picture: ``(value / 255 - mean) / std``, per channel.
+    """The formula from an RGB picture to a model's input: ``(value / 255 - mean) / std``, per channel.
 
     Exported models record it, so that they are run on the same input that they were trained on.
 
@@ -102,7 +102,7 @@ class DataSet(Protocol):
 
     @property
     def normalisation(self) -> Normalisation:
-        """How images were normalised."""
+        """The normalisation of the images."""
 
     @property
     def files(self) -> FileSet | None:

@@ -31,6 +31,7 @@ class ConfigTable(BaseModel):
 class AugmentationConfig(ConfigTable):
     """See :class:`trunkline.train.data.augment.Augmentation`."""
 
+    # The range with which AdaShare and AutoMTL train on CityScapes.
     scale: tuple[Factor, Factor] = (0.5, 1.5)
     mirror: bool = True
     crop_from: Literal["size", "native"] = "size"

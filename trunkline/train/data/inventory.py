@@ -118,7 +118,7 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
 def _facts(path: Path, classes: ClassMap | None, known: Facts | None) -> Facts:
     try:
         stamp = _stamp(path)
-        if known is not None and known.stamp == stamp and _still_means_something(known, classes):
+        if known is not None and known.stamp == stamp and _has_known_values(known, classes):
             return known
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -132,7 +132,7 @@ def _facts(path: Path, classes: ClassMap | None, known: Facts | None) -> Facts:
     return Facts(digest, stamp, dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
-def _still_means_something(known: Facts, classes: ClassMap | None) -> bool:
+def _has_known_values(known: Facts, classes: ClassMap | None) -> bool:
     # The file is the same, but `values` in the pipeline file may have changed since.
     return classes is None or (known.values is not None and set(known.values) <= set(classes.meaning))
 

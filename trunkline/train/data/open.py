@@ -59,7 +59,7 @@ def read_data_config(config: Mapping[str, Any], place: str = "data") -> DataSetC
     """Check a plain mapping, as TOML gives it.
 
     Args:
-        config: The table.
+        config: The table's content.
         place: The table's name, for messages.
 
     Raises:

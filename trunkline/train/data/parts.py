@@ -21,7 +21,7 @@ def roles(there: Sequence[str]) -> dict[str, str]:
     # Rule 1.
     if not there:
         return {}
-    # Rule 2: many data sets, NYUv2 among them, are published with one list beside that for training.
+    # Rule 2: PASCAL-Context, CityScapes and NYUD are published, or repacked, as train and val alone.
     if "test" not in there:
         return {"train": "train", "test": "val"}
     # Rule 3. "train" is there even if its folder is not: opening it says what is missing.

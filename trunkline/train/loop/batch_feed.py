@@ -1,4 +1,4 @@
-"""Batches for a run: which splits there are, and the next few batches made ahead of time."""
+"""Batches for a run: parts of the training samples, splits to evaluate, and a few batches made ahead of time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SplitData:
-    """What a runner reads.
+    """The training and validation samples that a runner reads.
 
     Attributes:
         training: Returns the endless batches of a part of the training samples; raises InvalidConfig.
@@ -54,10 +54,10 @@ class SplitData:
 
 
 def split_data(datasets: DataSets, *, batch_size: int, seed: int, augment: bool = True) -> SplitData:
-    """Return the parts of the training samples, and what is evaluated: ``val``, if there is one, and ``test``.
+    """Return the batches of data sets: parts of ``train`` for training; ``val``, if there is one, and ``test``.
 
     Args:
-        datasets: The data.
+        datasets: The data sets of the run.
         batch_size: Samples per step, and per batch of an evaluation.
         seed: Decides the order and the augmentation.
         augment: Whether training samples are augmented.
@@ -76,9 +76,9 @@ class PrefetchedBatches(Iterator[Batch]):
     """Batches in the order they will be needed, made ahead by one thread, which ends with the ``with`` block.
 
     Args:
-        data: Where batches come from.
+        data: The samples that batches are made of.
         wanted: Pairs of a part of the training samples and the number of a batch of it.
-        ahead: Batches to have ready or in the making.
+        ahead: Batches that are ready or being made at any time.
     """
 
     def __init__(self, data: SplitData, wanted: Iterable[tuple[Part, int]], ahead: int = 2) -> None:

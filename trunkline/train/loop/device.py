@@ -1,4 +1,4 @@
-"""Where and in which precision a run computes. What is asked for is used, or the run fails: never something else."""
+"""Device and precision of a run. Those that are requested are used, or the run fails: there is no fall-back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a model is on a split, and which of two evaluations is better."""
+"""Evaluate a model on a split, and compare evaluations of it with one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights that a training ends with: the last ones, or of each component the best ones."""
+"""The weights at the end of a training: those of the last step, or each component's best ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trunkline.twins.twin import Twin
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where a trained model's weights are from.
+    """The origin of a trained model's weights.
 
     Attributes:
         checkpoints: By task, the checkpoint whose weights its component has.
-        steps: By task, the steps completed at it.
-        metrics: By task, of the evaluation at it; empty where there was none.
+        steps: By task, the steps completed at that checkpoint.
+        metrics: By task, the metrics at that checkpoint; empty where nothing was evaluated.
     """
 
     checkpoints: Mapping[str, Path]
@@ -29,7 +29,7 @@ class Kept:
 
 
 def keep_best(twin: Twin, outcome: Outcome) -> Kept:
-    """Give each component of ``twin`` the weights of its best checkpoint, where the phase says what is best.
+    """Give each component of ``twin`` the weights of its best checkpoint, where the phase has a ``best_by``.
 
     Components share nothing, so their weights fit together whatever steps they are from. A single-task model that is
     one of several in a Graph keeps what it would keep if it were trained alone.

@@ -31,7 +31,7 @@ class NamedOptimiser:
         by_users: dict[int, list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             by_users.setdefault((users or {}).get(name, 1), []).append(parameter)
-        # torch has one rate a group. It refuses an optimiser of no group, but not one of an empty group.
+        # torch has one learning rate for each group. It refuses an optimiser without a group; an empty group will do.
         self._users = sorted(by_users) or [1]
         self.torch = _make(settings, [by_users.get(number, []) for number in self._users])
 

@@ -1,6 +1,6 @@
 """The training loop: one phase, from its start or its last checkpoint to its end.
 
-Everything random in a step is a pure function of (seed, phase, step): torch's generators are seeded anew before each
+Everything random in a step is a pure function of (seed, phase, step): torch's generators are seeded before each
 step, batches are numbered, learning rates and temperatures are computed from the step. So weights, optimiser state and
 the step are all that a checkpoint needs, and a resumed run on the CPU is equal to an uninterrupted one, bit for bit.
 """
@@ -45,7 +45,7 @@ class Outcome:
         steps: Steps completed.
         metrics: The last evaluation, by task and metric; empty where there was none.
         checkpoint: The state at the end, which the model is left in.
-        best: By task, the best checkpoint of its component; empty where the phase does not say what is best.
+        best: By task, the best checkpoint of its component; empty where the phase has no ``best_by``.
         resumed_from: Steps that earlier sessions had completed.
     """
 
@@ -249,6 +249,6 @@ def _left_as_found(groups: Mapping[str, Mapping[str, nn.Parameter]]) -> Iterator
 
 def _step_seed(seed: int, phase: str, step: int) -> int:
     """Return 63 bits that are a pure function of the three, on every platform."""
-    # Not hash(): Python salts that of a text anew in every process.
+    # Not hash(): Python salts that of a text differently in every process.
     digest = hashlib.sha256(f"{seed}/{phase}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

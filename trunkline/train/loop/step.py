@@ -75,14 +75,15 @@ class Stepper:
             InvalidConfig: A task has no label, or nothing that the turn moves takes part.
         """
         # BMTAS normalises by the batch while it moves the architecture, and keeps the running statistics as they were.
-        held = _copied(self.model.statistics()) if turn.statistics == "hold" else {}
+        statistics_before = _copied(self.model.statistics()) if turn.statistics == "hold" else {}
         try:
             if turn.joint:
                 return self._joint_step(turn, batch, optimiser, rates, place)
             return self._task_steps(turn, batch, optimiser, rates, place)
         finally:
-            for name, tensor in self.model.statistics().items() if held else ():
-                tensor.copy_(held[name])
+            if statistics_before:
+                for name, tensor in self.model.statistics().items():
+                    tensor.copy_(statistics_before[name])
 
     def _joint_step(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> Values:
         optimiser.zero_grad()

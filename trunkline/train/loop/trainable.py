@@ -1,4 +1,4 @@
-"""What a model must offer to be trained, and the adapter that gives it to a Twin."""
+"""The protocol of models that can be trained, and the adapter that makes a Twin one of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Trainable(Protocol):
         """Return differentiable scalars that a turn adds to the loss.
 
         Args:
-            names: Which ones.
+            names: Names of the terms.
             losses: The losses of this step by task, of the tasks that have a label.
 
         Raises:
@@ -93,10 +93,23 @@ class TaskModel(nn.Module):
     It has no modes, its ``state_dict`` keys are the ONNX names, and its groups are the parts of the model.
 
     Args:
-        twin: The model.
+        twin: The model, whose outputs are named by task.
         parts: Which part each weight belongs to, by name: ``backbone``, ``join`` or ``head``. Without it, all weights
             are the backbone's.
         terms: Loss terms over the weights, by name.
+
+    >>> from trunkline.graph.builder import GraphBuilder
+    >>> from trunkline.graph.fillers import Filler
+    >>> builder = GraphBuilder("net")
+    >>> image, weight = builder.image("image", (3, 4, 4)), builder.weight("conv/w:0", (1, 3, 1, 1), Filler("msra"))
+    >>> graph = builder.finish([builder.node("Conv", [image, weight], name="depth")])
+    >>> model = TaskModel(Twin(graph), terms={"decay": lambda weights: weights["conv/w:0"].square().sum()})
+    >>> model(torch.zeros(2, 3, 4, 4))["depth"].shape
+    torch.Size([2, 1, 4, 4])
+    >>> {group: list(parameters) for group, parameters in model.groups().items()}
+    {'weights.backbone': ['conv/w:0']}
+    >>> model.users()
+    {'conv/w:0': frozenset({'depth'})}
     """
 
     def __init__(

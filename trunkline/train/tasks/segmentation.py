@@ -89,6 +89,6 @@ class Confusion(SummedMetric):
         return {
             "miou": float(iou[occurs].mean()),
             "pixel_accuracy": float(right.sum() / counts.sum()),
-            # Where the papers' code would divide 0 by 0: not one pixel of any class is right.
+            # Without one right pixel this is a mean of nothing; the worst model has the worst value instead.
             "miou_paper": float(iou[is_hit].mean()) if is_hit.any() else 0.0,
         }

@@ -52,6 +52,7 @@ class FolderConfig(DataSetConfig):
                 place=str(self.path),
                 advice=f"splits there: {', '.join(there) or 'none'}",
             )
+        # A folder may hold other splits besides; they are left alone.
         names = roles(there)
         parts = {part: Folder(split=name, **options) for part, name in names.items()}
         return with_held_out(parts, {part: f"{name}/" for part, name in names.items()}, self.val_fraction, self.seed)

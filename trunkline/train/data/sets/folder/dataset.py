@@ -38,7 +38,7 @@ class Folder:
         values: Stored number, ``#RRGGBB`` or ``R,G,B`` → class name, or ``ignore``; by default number k is class k.
         ignore: Numbers that are ignored; 255 is one of them unless ``values`` maps it to a class.
         edges: ``"boundaries"`` adds a task "edges".
-        augmentation: How training samples vary.
+        augmentation: Random changes of samples that are read with a seed.
 
     Raises:
         InvalidConfig: all structural problems of the folder at once.

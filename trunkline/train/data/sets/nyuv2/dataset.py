@@ -42,14 +42,14 @@ class NYUv2:
     angles between such vectors are too small, and they must not be compared with decoded ones.
 
     Args:
-        path: The folder.
+        path: The folder that holds ``img/``.
         split: ``"train"``, ``"val"``, ``"test"``, the name of any other list, or ``"all"``.
         size: Height and width of every sample. Without augmentation the whole picture is resized to it.
         tasks: Which of segmentation, depth and normals.
         classes: 40, or 13 by the usual mapping.
         space: The values of normal labels, see above.
         missing: What an image without a label file of a task is: an ``error``, or ignored by that task.
-        augmentation: How training samples vary.
+        augmentation: Random changes of samples that are read with a seed.
 
     Raises:
         InvalidConfig: all structural problems of the folder at once.

@@ -87,7 +87,7 @@ def _from_text(folder: Path, list_file: Path) -> list[Entry]:
     found: list[Entry] = []
     problems: list[Problem] = []
     for number, line in enumerate(_text(list_file).splitlines(), 1):
-        # Lists that name whole files, or files with a folder, are common too.
+        # A line may name a file, also with its folder: the stem is what an image and its labels have in common.
         stem = Path(line.strip()).stem
         if not stem:
             continue

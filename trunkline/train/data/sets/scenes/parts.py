@@ -41,7 +41,7 @@ class Solids:
 
     Attributes:
         shape: ``[P]`` values of :class:`Shape`.
-        centre: ``[P, 3]``.
+        centre: ``[P, 3]`` middle of the solid, in the room's frame.
         half: ``[P, 3]`` half extents along the solid's own axes (a cylinder's or sphere's radius is its x).
         turn: ``[P, 2]`` cosine and sine of the rotation about y.
         label: ``[P]`` class index (row 0: of the walls).

@@ -76,7 +76,7 @@ def cast(geometry: Solids, origin: np.ndarray, rays: np.ndarray, windows: np.nda
 
     Args:
         geometry: The solids; row 0 is the room, which every ray that starts inside it meets.
-        origin: ``[3]``.
+        origin: ``[3]`` point that all rays start from.
         rays: ``[H, W, 3]`` directions.
         windows: ``[P, 4]`` top, left, bottom, right: the rays that can meet each solid; None for all rays.
     """

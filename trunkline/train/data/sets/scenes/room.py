@@ -29,7 +29,7 @@ class Camera:
     """A pinhole camera.
 
     Attributes:
-        position: ``[3]`` metres.
+        position: ``[3]`` in the room's frame, metres.
         axes: ``[3, 3]`` rows: right, up, back (towards the viewer), unit vectors in the room's frame.
         tan_half: Tangent of half the horizontal field of view.
     """

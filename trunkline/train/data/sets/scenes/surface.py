@@ -17,7 +17,7 @@ FACES = 6
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What each pixel shows; all arrays begin with ``[H, W]``.
+    """The surface that each pixel shows; all arrays begin with ``[H, W]``.
 
     Attributes:
         solid: Its row in the Solids.
@@ -25,7 +25,7 @@ class Surface:
         point: ``[H, W, 3]`` in the room's frame, metres.
         local: ``[H, W, 3]`` in the solid's frame, metres from its centre.
         normal: ``[H, W, 3]`` unit vectors in the room's frame, towards the free side.
-        label: Class index.
+        label: Number of the class.
         owner: Number of the object; the room's walls, floor and ceiling are one object.
     """
 
