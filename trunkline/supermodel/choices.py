@@ -23,7 +23,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -153,7 +153,7 @@ class Gumbel:
         straight_through: Give the one-hot sample forward and the soft gradient backward (Learn-to-Branch).
     """
 
-    temperature: Temperature = Decay()
+    temperature: Temperature = field(default_factory=Decay)
     straight_through: bool = False
 
     @property
