@@ -43,14 +43,17 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "lowering",
         "sharing",
-        "lowering/lower lowering/numbering lowering/emission lowering/executed_cost cost_table",
-        "lowering_properties plan_abuse supermodel/sampling_golden cost_table_abuse",
+        "join_check view space lowering/lower lowering/walk lowering/numbering lowering/emission lowering/stored_weights "
+        "lowering/executed_cost cost_table",
+        "lowering_properties joins_properties joins_abuse views_parity plan_abuse supermodel/sampling_golden cost_table_abuse",
     ),
     _group(
         "search",
         "supermodel",
-        "plan_sampling workload expected_cost choice methods/automtl",
-        "sampling_golden cost_terms_properties automtl_golden automtl_options mixed_properties",
+        "decision workload option_costs expected_cost choices choice_model methods/automtl methods/bmtas "
+        "methods/cross_stitch",
+        "methods_properties bmtas_golden cross_stitch_golden relaxations_properties open_joins_properties "
+        "views_properties sampling_golden cost_terms_properties automtl_golden automtl_options mixed_properties",
     ),
     _group(
         "train",

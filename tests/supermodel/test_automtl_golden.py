@@ -19,7 +19,8 @@ from trunkline.recipe import Moment
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
-from trunkline.supermodel.choices import Argmax, Average, Decay, Draw, Gumbel, Linear, gumbel_noise
+from trunkline.supermodel.choices import Argmax, Average, Draw, Gumbel, gumbel_noise
+from trunkline.supermodel.temperature import Decay, Linear
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden

@@ -12,7 +12,8 @@ from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.space import Option, Space
 from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choice_model import ChoiceModel
-from trunkline.supermodel.choices import Gumbel, Linear
+from trunkline.supermodel.choices import Gumbel
+from trunkline.supermodel.temperature import Linear
 
 pytestmark = pytest.mark.parity
 

@@ -16,15 +16,14 @@ from trunkline.supermodel.choices import (
     ON,
     Argmax,
     Average,
-    Decay,
     Draw,
     Gumbel,
-    Linear,
     OneHot,
     Relaxation,
     ScoreFunction,
     Soft,
 )
+from trunkline.supermodel.temperature import Decay, Linear
 
 pytestmark = pytest.mark.properties
 
@@ -78,7 +77,7 @@ def test_sure_logits_choose_their_option(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_draw_is_a_function_of_moment_and_seed(way: str) -> None:
+def test_draws_are_functions_of_moment_and_seed(way: str) -> None:
     """So that a resumed run repeats it; another step, seed or stream draws other noise."""
     logits = torch.zeros((50, 3))
     relax = WAYS[way]
@@ -101,7 +100,7 @@ def test_a_tie_of_a_binary_choice_is_off() -> None:
     assert Argmax()(draw_of(torch.zeros((1, 1)))).tolist() == [[1, 0]]
 
 
-def test_gumbel_of_a_binary_choice_is_the_relaxed_bernoulli() -> None:
+def test_binary_gumbel_is_the_relaxed_bernoulli() -> None:
     """MTL-NAS, Eq. 6: σ((logit + L) / τ) with logistic L, whose median is σ(logit / τ)."""
     logit, tau = 0.7, 0.5
     weights = Gumbel(Linear(tau, tau))(draw_of(torch.full((MANY, 1), logit, dtype=torch.float64)))[:, ON]

@@ -65,7 +65,9 @@ def input_kinds(node: ir.Node) -> tuple[InputKind, ...]:
 def has_plain_weights(node: ir.Node) -> bool:
     """Whether kernel and bias of a unit's operator are weights, stored or computed, and its first input is the data."""
     kernel, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
-    return kernel is not None and not depends_on_image(kernel) and (bias is None or not depends_on_image(bias))
+    if kernel is None or depends_on_image(kernel):
+        return False
+    return bias is None or not depends_on_image(bias)
 
 
 def _kind(node: ir.Node, index: int) -> InputKind:

@@ -98,7 +98,7 @@ class NodeStep(CellStep):
     """A node with decided weights.
 
     Attributes:
-        op: Its twin.
+        op: The node's twin, which holds no weights.
         sources: Of its inputs, in ONNX order.
     """
 

@@ -42,7 +42,9 @@ class Operators(nn.ModuleDict):
     def __init__(self, backbone: Backbone, fragments: Mapping[tuple[str, str], Graph]) -> None:
         super().__init__()
         self._backbone = backbone
-        self._fragments = {key: {name_of(node): node for node in made.nodes} for key, made in fragments.items()}
+        self._fragments: dict[tuple[str, str], dict[str, ir.Node]] = {}
+        for key, fragment in fragments.items():
+            self._fragments[key] = {name_of(node): node for node in fragment.nodes}
         self._names: dict[BackboneNode | FragmentNode, str] = {}
 
     def node(self, operation: BackboneNode | FragmentNode) -> ir.Node:
@@ -71,7 +73,7 @@ class Cells:
     """Runs numbered cells.
 
     Args:
-        numbering: The cells.
+        numbering: Holds the cells, in an order in which they can run.
         outputs: The value that is each task's output.
         operators: Twins of their nodes.
         table: Units, whose skips stand in for them.
@@ -92,10 +94,10 @@ class Cells:
         self._served = numbering.served(outputs)
         self._reads = [cell.inputs for cell in numbering.cells]
         maker = _StepMaker(operators, table, place, mixing)
-        # What serves no task, such as a map behind the last one that a head reads, has no step.
-        self._steps = [
-            maker.step(cell) if tasks else None for cell, tasks in zip(numbering.cells, self._served, strict=True)
-        ]
+        self._steps: list[CellStep | None] = []
+        for cell, tasks in zip(numbering.cells, self._served, strict=True):
+            # What serves no task, such as a map behind the last one that a head reads, has no step.
+            self._steps.append(maker.step(cell) if tasks else None)
         self._scheduled: dict[tuple[str, ...], list[_ScheduledStep]] = {}
 
     def run(self, image: Tensor, tasks: Sequence[str], now: ForwardPass) -> dict[str, Tensor]:

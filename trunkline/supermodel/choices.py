@@ -23,7 +23,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from trunkline.recipe import Moment
 from trunkline.seeds import seed_of
+from trunkline.supermodel.temperature import Decay, Temperature
 
 OFF, ON = 0, 1
 
@@ -76,46 +77,6 @@ class Relaxation(Protocol):
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
         """Return numbers worth logging."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decay:
-    """A temperature that falls in steps: ``start · decay^(step // every)``, at least ``floor``.
-
-    AutoMTL's release decays 5 by 0.965 every hundred policy steps; with 100 policy steps in 500 that is ``every=500``.
-    The paper gives no schedule.
-
-    >>> Decay(start=4.0, decay=0.5, every=10).at(Moment("search", "sample", step=25, of=100))
-    1.0
-    """
-
-    start: float = 5.0
-    decay: float = 0.965
-    every: int = 500
-    floor: float = 1e-6
-
-    def at(self, moment: Moment) -> float:
-        """Return the temperature."""
-        return max(self.floor, self.start * self.decay ** (moment.step // self.every))
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """A temperature that goes from ``start`` to ``end`` with the phase (BMTAS: 5.0 to 0.1).
-
-    >>> Linear(5.0, 1.0).at(Moment("search", "sample", step=50, of=100))
-    3.0
-    """
-
-    start: float = 5.0
-    end: float = 0.1
-
-    def at(self, moment: Moment) -> float:
-        """Return the temperature."""
-        return self.start + (self.end - self.start) * moment.done
-
-
-Temperature = Decay | Linear
 
 
 class _Unlogged:
@@ -188,11 +149,11 @@ class Gumbel:
     Of a binary choice it is the relaxed Bernoulli (MTL-NAS, Eq. 6): the difference of two Gumbel draws is logistic.
 
     Attributes:
-        temperature: τ.
+        temperature: τ, which may fall with the moment; the lower, the nearer to one-hot.
         straight_through: Give the one-hot sample forward and the soft gradient backward (Learn-to-Branch).
     """
 
-    temperature: Temperature = Decay()
+    temperature: Temperature = field(default_factory=Decay)
     straight_through: bool = False
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -63,7 +64,8 @@ def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -
 
 def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
     """Every execution of an untied space has weights of its own, so stored numbers follow executed nodes."""
-    if any(option.channels != 1.0 for options in keys_of(space) for option in options):
+    widths = {option.channels for option in itertools.chain(*keys_of(space))}
+    if widths - {1.0}:
         # Views of different widths read one set of weights where they get the same input: two executions, one storage.
         text = "what an untied plan with channel views stores does not follow from what it runs"
         raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')

@@ -87,8 +87,9 @@ def choose(
 
 
 def _skips_everything(space: Space, picks: Mapping[ChoiceId, int]) -> bool:
-    fixed = space.fixed(picks)
-    return any(all(row[task][0].skip for row in fixed.entries.values()) for task in space.tasks)
+    rows = space.fixed(picks).entries.values()
+    runs_something = {task for row in rows for task in space.tasks if not row[task][0].skip}
+    return len(runs_something) < len(space.tasks)
 
 
 def _candidates(rows: Sequence[Distribution], sampling: Sampling) -> list[list[Choices]]:

@@ -36,62 +36,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trunkline.sharing.space import Option, Space
-from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
+from trunkline.sharing.space import Space
 from trunkline.supermodel.option_costs import option_costs
+from trunkline.supermodel.policy_table import PolicyTable, Probabilities
 from trunkline.supermodel.stored_work import Stored
-from trunkline.supermodel.workload import Run, Workload, keys_of
+from trunkline.supermodel.workload import Run, Workload
 
 MAX_TASKS = 12
 """The sums have 2^T − 1 terms a unit."""
-Policy = Mapping[str, Tensor]
-"""Probabilities of options, ``[n, K]``, by group of choices."""
-
-
-class PolicyTable(nn.Module):
-    """Gathers a policy as one tensor ``[units, T, keys]``: what is decided is 1, and what a task may not choose 0."""
-
-    def __init__(self, space: Space) -> None:
-        super().__init__()
-        keys = keys_of(space)
-        self.shape = (len(keys), len(space.tasks), max(len(options) for options in keys))
-        self.register_buffer("decided", self._decided(space, keys), persistent=False)
-        self._groups: list[str] = []
-        for group in groups_of(space):
-            if group.choices[0].place not in space.entries:
-                continue  # what is open about joins decides nothing about units
-            self.register_buffer(f"places{len(self._groups)}", self._places(space, keys, group), persistent=False)
-            self._groups.append(group.name)
-
-    decided: Tensor
-
-    def forward(self, policy: Policy) -> Tensor:
-        """Return ``[units, T, keys]`` in double precision."""
-        flat = self.decided.flatten()
-        for number, name in enumerate(self._groups):
-            places: Tensor = getattr(self, f"places{number}")
-            there = places >= 0
-            flat = flat.index_add(0, places[there], policy[name].double()[there])
-        return flat.view(self.shape)
-
-    def _decided(self, space: Space, keys: Sequence[Sequence[Option]]) -> Tensor:
-        decided = torch.zeros(self.shape, dtype=torch.float64)
-        for unit, name in enumerate(space.table.names):
-            for task, own in enumerate(space.tasks):
-                options = space.entries[name][own]
-                if len(options) == 1:
-                    decided[unit, task, keys[unit].index(options[0])] = 1.0
-        return decided
-
-    def _places(self, space: Space, keys: Sequence[Sequence[Option]], group: ChoiceGroup) -> Tensor:
-        """Return where each probability of a group stands in the flat table, ``[n, options]``; -1 for none."""
-        _, tasks, width = self.shape
-        places = torch.full((len(group.choices), group.options), -1)
-        for row, choice in enumerate(group.choices):
-            unit, task = space.table.names.index(choice.place), space.tasks.index(choice.task)
-            for option, content in enumerate(space.entries[choice.place][choice.task]):
-                places[row, option] = (unit * tasks + task) * width + keys[unit].index(content)
-        return places
 
 
 class ExpectedCost(nn.Module):
@@ -105,6 +57,7 @@ class ExpectedCost(nn.Module):
 
     >>> from trunkline.ingest.read import read
     >>> from trunkline.sharing.backbone import Backbone
+    >>> from trunkline.sharing.space import Option
     >>> from trunkline.supermodel.cost_term import cost_term
     >>> space = Space.over(
     ...     Backbone(read("zoo:tiny")), ("depth", "edges"), "block", lambda unit, task: (Option(0), Option(1))
@@ -129,13 +82,14 @@ class ExpectedCost(nn.Module):
         runs = [*work.units, *others]
         # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
-        subsets = [s for size in range(1, tasks + 1) for s in itertools.combinations(range(tasks), size)]
+        subsets = _task_sets(tasks)
+        signs = torch.tensor([[_sign(run, subset) for subset in subsets] for run in runs])
         # All in double precision: of 12 tasks, 4,095 terms of alternating sign nearly cancel.
         buffers = self._of_options(space, work, costs, skip_costs)
         buffers |= {
             "other_costs": torch.tensor([*others.values()], dtype=torch.float64),
             "ancestor": _matrix(runs, units),
-            "sign": torch.tensor([[_sign(run, subset) for subset in subsets] for run in runs]).double(),
+            "sign": signs.double(),
             "member": torch.tensor([_row(subset, tasks) for subset in subsets], dtype=torch.float64),
         }
         for name, content in buffers.items():
@@ -150,11 +104,11 @@ class ExpectedCost(nn.Module):
     sign: Tensor
     member: Tensor
 
-    def forward(self, policy: Policy) -> Tensor:
+    def forward(self, policy: Probabilities) -> Tensor:
         """Return E as a share of T backbones."""
         return self.absolute(policy) * self._scale
 
-    def absolute(self, policy: Policy) -> Tensor:
+    def absolute(self, policy: Probabilities) -> Tensor:
         """Return E in the unit of the costs."""
         p: Tensor = self.table(policy)
         units = p.shape[0]
@@ -234,17 +188,25 @@ class ExpectedParameters(nn.Module):
     sizes: Tensor
     optional: Tensor
 
-    def forward(self, policy: Policy) -> Tensor:
+    def forward(self, policy: Probabilities) -> Tensor:
         """Return E as a share of T backbones."""
         return self.absolute(policy) * self._scale
 
-    def absolute(self, policy: Policy) -> Tensor:
+    def absolute(self, policy: Probabilities) -> Tensor:
         """Return E, a number of parameters."""
         p: Tensor = self.table(policy)
         used = (p[self.units] * self.uses).sum(-1)
         # A weight that several units read is stored if any of them uses it, and they choose independently.
         unused = (1 - used).prod(dim=1).prod(dim=-1)
         return (self.sizes * (1 - self.optional * unused)).sum()
+
+
+def _task_sets(tasks: int) -> list[tuple[int, ...]]:
+    """Return all sets of tasks but the empty one, small ones first."""
+    found: list[tuple[int, ...]] = []
+    for size in range(1, tasks + 1):
+        found += itertools.combinations(range(tasks), size)
+    return found
 
 
 def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:

@@ -45,7 +45,7 @@ def option_costs(
         if not option.skip:
             of_instance.setdefault(option.instance, []).append(number)
     common = {tuple(views): cost_beside for views in of_instance.values() if len(views) > 1 and cost_beside}
-    shared = {number for views in common for number in views}
+    shared = set[int]().union(*common)
     own: list[float] = []
     for number, option in enumerate(options):
         cost = skip_cost if option.skip else _cost(space, unit, option, costs)

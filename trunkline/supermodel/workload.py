@@ -112,7 +112,9 @@ class Needs:
 
     def __init__(self, space: Space, heads: Mapping[str, Graph]) -> None:
         self.space = space
-        self.core = {node: index for index, unit in enumerate(space.table.units) for node in unit.nodes}
+        self.core: dict[str, int] = {}
+        for index, unit in enumerate(space.table.units):
+            self.core.update(dict.fromkeys(unit.nodes, index))
         graph = space.backbone.graph
         self._needs = [_needs(graph, heads.get(task)) for task in space.tasks]
 

@@ -30,10 +30,11 @@ from trunkline.sharing.space import Option, Space
 from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choice_model import ChoiceModel
-from trunkline.supermodel.choices import Decay, Gumbel
+from trunkline.supermodel.choices import Gumbel
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling, choose
 from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+from trunkline.supermodel.temperature import Decay
 from trunkline.text import quoted
 
 TERMS = ("regularization", "cost")

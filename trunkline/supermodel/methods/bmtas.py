@@ -37,10 +37,11 @@ from trunkline.graph.graph import Graph, name_of
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Positive, Schedule, Turn
 from trunkline.sharing.space import Option, Space
 from trunkline.supermodel.choice_model import ChoiceModel
-from trunkline.supermodel.choices import Gumbel, Linear, OneHot, Relaxation
+from trunkline.supermodel.choices import Gumbel, OneHot, Relaxation
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling, choose
 from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+from trunkline.supermodel.temperature import Linear
 from trunkline.text import quoted
 
 COST = "cost"

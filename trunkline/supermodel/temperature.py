@@ -1,0 +1,47 @@
+"""How soft a sample of options is, as a function of the moment: the temperature of a Gumbel-softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trunkline.recipe import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """A temperature that falls in steps: ``start · decay^(step // every)``, at least ``floor``.
+
+    AutoMTL's release decays 5 by 0.965 every hundred policy steps; with 100 policy steps in 500 that is ``every=500``.
+    The paper gives no schedule.
+
+    >>> Decay(start=4.0, decay=0.5, every=10).at(Moment("search", "sample", step=25, of=100))
+    1.0
+    """
+
+    start: float = 5.0
+    decay: float = 0.965
+    every: int = 500
+    floor: float = 1e-6
+
+    def at(self, moment: Moment) -> float:
+        """Return the temperature."""
+        return max(self.floor, self.start * self.decay ** (moment.step // self.every))
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A temperature that goes from ``start`` to ``end`` with the phase (BMTAS: 5.0 to 0.1).
+
+    >>> Linear(5.0, 1.0).at(Moment("search", "sample", step=50, of=100))
+    3.0
+    """
+
+    start: float = 5.0
+    end: float = 0.1
+
+    def at(self, moment: Moment) -> float:
+        """Return the temperature."""
+        return self.start + (self.end - self.start) * moment.done
+
+
+Temperature = Decay | Linear
