@@ -106,7 +106,7 @@ def test_another_tasks_plan_is_refused(project: Project, tmp_path: Path) -> None
         ("all-shared", 'it is called "multi-task"'),
         ("share-until", "write share-until:BLOCK"),
         ("random:few", "write random:DRAW"),
-        ("multi-task:3", "'multi-task' takes nothing behind a colon"),
+        ("multi-task:3", '"multi-task" takes nothing behind a colon'),
     ],
 )
 def test_an_unknown_baseline_is_refused(name: str, words: str, tmp_path: Path) -> None:
