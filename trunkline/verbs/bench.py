@@ -21,6 +21,7 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.verbs.train import file_name
 
 SINGLE_TASK, MULTI_TASK, FOUND = "single-task", "multi-task", "model"
+"""Names of candidates: one model a task, one backbone for all, and the run's own model."""
 
 
 def bench(
@@ -45,21 +46,23 @@ def bench(
 
 
 def bench_run(project: Project, model: Path, *, progress: Progress | None = None) -> Comparison:
-    """Measure a run's exported model next to N single-task ones, the fully shared one and its baselines, in one go."""
+    """Measure a run's exported model next to N single-task ones, the fully shared one and its baselines, in one go.
+
+    What is compared with has the weights that it starts from: they do not change how long a model takes.
+
+    Args:
+        project: The run.
+        model: The exported model.
+        progress: Called with the rounds done and those to do.
+
+    Raises:
+        InvalidModel: A model cannot be loaded.
+        WorkFailed: The runtime or provider is not there; there is no silent fall-back.
+    """
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    fold = project.config.export.fold
-    singles = []  # named apart from the baselines, since a task may be called like one
-    for task in project.tasks:
-        heads = {task: project.heads[task]}
-        graph = lower(all_shared(project.backbone, [task]), project.backbone, heads).graph
-        singles.append(write_onnx(graph, folder / f"single-{task}.onnx", fold=fold, reuse=False))
-    groups = {SINGLE_TASK: singles}
-    for name in dict.fromkeys([*project.config.train.baselines, MULTI_TASK]):
-        if name != SINGLE_TASK:
-            shared = lower(project.baseline(name), project.backbone, project.heads).graph
-            path = folder / f"{file_name(project, name)}.onnx"
-            groups[name] = [write_onnx(shared, path, fold=fold, reuse=False)]
+    # Ratios are to the first candidate: N models without sharing are what a user would deploy instead.
+    groups = {SINGLE_TASK: _write_single_task(project, folder), **_write_baselines(project, folder)}
     groups[FOUND] = [model]
     config = project.config.bench
     result = bench_groups(
@@ -71,6 +74,32 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     )
     project.write_json(BENCH, result.to_json())
     return result
+
+
+def _write_single_task(project: Project, folder: Path) -> list[Path]:
+    """Write a model for each task: N files, because N models are N sessions with inputs of their own."""
+    fold = project.config.export.fold
+    paths = []
+    for task in project.tasks:
+        heads = {task: project.heads[task]}
+        graph = lower(all_shared(project.backbone, [task]), project.backbone, heads).graph
+        # Named apart from the baselines, since a task may be called like one.
+        paths.append(write_onnx(graph, folder / f"single-{task}.onnx", fold=fold, reuse=False))
+    return paths
+
+
+def _write_baselines(project: Project, folder: Path) -> dict[str, list[Path]]:
+    """Write the model of every baseline but the single-task one, and the fully shared one in any case."""
+    fold = project.config.export.fold
+    groups: dict[str, list[Path]] = {}
+    for name in dict.fromkeys([*project.config.train.baselines, MULTI_TASK]):
+        if name == SINGLE_TASK:
+            continue
+        shared = lower(project.baseline(name), project.backbone, project.heads).graph
+        path = folder / f"{file_name(project, name)}.onnx"
+        # Without `reuse`: copies of the backbone still have equal weights here, and would be merged into one.
+        groups[name] = [write_onnx(shared, path, fold=fold, reuse=False)]
+    return groups
 
 
 def settings_of(config: BenchConfig) -> Settings:
@@ -94,6 +123,7 @@ def bench_groups(
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure named candidates, each one or several files."""
+    # All sessions are open at once: candidates take turns, so that they meet the same state of the machine.
     with ExitStack() as stack:
         candidates = [
             open_candidate(name, files, settings, runtime=runtime_named(runtime, limits), limits=limits, stack=stack)

@@ -51,6 +51,7 @@ class Sharing:
         Raises:
             InvalidConfig: None or several are set, or the file does not fit.
         """
+        # `share_until` counts where it is given at all: an empty name is then refused as no block.
         given = [bool(self.plan), bool(self.layout), self.share_until is not None, self.all_shared, self.independent]
         if sum(given) != 1:
             raise InvalidConfig(
@@ -60,6 +61,7 @@ class Sharing:
         if self.plan is not None:
             with in_file(self.plan):
                 plan = _plan_for(SharingPlan.load(self.plan), tasks, self.plan)
+                # Lowering would refuse it too, but could not say which file it is from.
                 check_plan(plan, backbone)
             return plan
         if self.layout is not None:
@@ -77,10 +79,10 @@ class BuildResult:
 
     Attributes:
         path: The ONNX file.
-        plan: What it was built from.
-        cost: What it runs and stores, next to independent models.
+        plan: The sharing plan that it was built from.
+        cost: MACs and parameters of the model, next to those of independent models.
         nodes: Number of nodes in the file.
-        notes: What was done on the way.
+        notes: What the reader repaired or dropped, and which output tasks read.
     """
 
     path: Path
@@ -99,6 +101,7 @@ class BuildResult:
             "macs": {
                 "executed": self.cost.total.macs,
                 "independent": self.cost.independent.macs,
+                # A backbone of pooling and activations alone has no MACs.
                 "ratio": self.cost.total.macs / max(1, self.cost.independent.macs),
             },
             "nodes": self.nodes,
@@ -143,7 +146,9 @@ def build(
     else:
         taps = need_taps([head], options.limits)
         graph = read_backbone(backbone, taps=taps, options=options)
-        graph = graph if taps else _one_output(graph, last=True)
+        if not taps:
+            # The last output: features are the finest first, and a head of one map reads the coarsest.
+            graph = _one_output(graph, last=True)
         heads = {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
     found = Backbone(graph)
     plan = sharing.resolve(found, list(tasks))
@@ -165,6 +170,7 @@ def _one_output(graph: Graph, *, last: bool = False) -> Graph:
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:
+    """Return ``plan`` with its tasks in the order that was asked for, which is the order of the outputs."""
     if set(plan.tasks) != set(tasks):
         raise InvalidConfig(f"the plan is for tasks {', '.join(plan.tasks)}, not {', '.join(tasks)}", place=str(path))
-    return plan.model_copy(update={"tasks": tuple(tasks)})  # the same sharing, outputs in the order asked for
+    return plan.model_copy(update={"tasks": tuple(tasks)})

@@ -14,6 +14,7 @@ from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOp
 from trunkline.ingest.weight_files import require_finite
 
 CAFFE = ".prototxt"
+"""Suffix by which a Caffe network is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def convert(
     options = options.but(reading)
     graph = read(model, options=options)
     if options.weights is not None:
+        # Weights are read when they are needed, so a NaN would otherwise be found in the midst of exporting.
         require_finite(graph)
     if Path(out).suffix.lower() == CAFFE:
         written, notes = export_caffe(graph, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs)

@@ -17,7 +17,7 @@ def costs(project: Project, path: Path, *, progress: Progress | None = None) -> 
     """Measure the pipeline's backbone as its table ``[bench]`` says, and write the cost table to ``path``.
 
     Raises:
-        InvalidConfig: ``[bench]`` asks for a runtime or batch that a table is not measured with.
+        InvalidConfig: ``[bench]`` asks for a runtime or batch with which no cost table is measured.
         WorkFailed: The runtime or provider is not there, or a unit does not run or repeat on it.
     """
     config = project.config.bench

@@ -14,9 +14,14 @@ def demo_config(seed: int = 0) -> PipelineConfig:
 
     Raises:
         InvalidConfig: The seed is negative.
+
+    >>> list(demo_config().tasks)
+    ['segmentation', 'depth', 'normals']
     """
+    # The schema would refuse it too, but as a key of a pipeline file that the user never wrote.
     if seed < 0:
         raise InvalidConfig(f"the seed is {seed}", place="--seed", advice="give a whole number from 0 on")
+    # Small in everything: the demo promises minutes on a CPU.
     names = ["segmentation", "depth", "normals"]
     content = {
         "preset": "demo",
@@ -40,6 +45,7 @@ def demo_config(seed: int = 0) -> PipelineConfig:
         "train": {
             "steps": 360,
             "eval_every": 360,
+            # Between nothing shared and everything shared, so that the report can draw the whole trade-off.
             "baselines": ["single-task", "share-until:2", "share-until:4", "multi-task"],
         },
         "bench": {"samples": 100, "limit_s": 20},

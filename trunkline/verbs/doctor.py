@@ -20,10 +20,10 @@ class Finding:
     """One thing that was looked for.
 
     Attributes:
-        name: What.
+        name: Package or device that was looked for.
         status: ``ok``, ``missing`` (something will not work) or ``optional`` (missing, needed by few).
-        found: Version or fact; empty if there is none.
-        advice: How to get it.
+        found: Version, or what else is known of it; empty if there is none.
+        advice: How to install it.
     """
 
     name: str
@@ -34,7 +34,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that was looked for."""
+    """Everything that was looked for.
+
+    Attributes:
+        findings: One for each package and device.
+    """
 
     findings: tuple[Finding, ...]
 
@@ -63,6 +67,8 @@ def doctor() -> Diagnosis:
 
 
 def _version(package: str) -> str:
+    """Return the version of an installed package; empty if it is not installed."""
+    # From the package's metadata. Importing it would take seconds, and fail where a library of it is missing.
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -70,17 +76,22 @@ def _version(package: str) -> str:
 
 
 def _package(name: str, advice: str) -> Finding:
-    version = _version(name)
-    return Finding(name, "ok", version) if version else Finding(name, "missing", advice=advice)
+    return _package_or(name, "missing", advice)
 
 
 def _optional(name: str, advice: str) -> Finding:
+    return _package_or(name, "optional", advice)
+
+
+def _package_or(name: str, absent: Status, advice: str) -> Finding:
     version = _version(name)
-    return Finding(name, "ok", version) if version else Finding(name, "optional", advice=advice)
+    if version:
+        return Finding(name, "ok", version)
+    return Finding(name, absent, advice=advice)
 
 
 def _onnxruntime() -> Finding:
-    """The CPU and GPU packages install the same folder, so having both is a fault of its own."""
+    """Look for onnxruntime, whose CPU and GPU packages install the same folder: having both is a fault of its own."""
     cpu, gpu = _version("onnxruntime"), _version("onnxruntime-gpu")
     if cpu and gpu:
         advice = "uninstall both, then install one: they overwrite each other's files"
@@ -92,8 +103,11 @@ def _onnxruntime() -> Finding:
 
 
 def _gpu() -> Finding:
+    """Look for an NVIDIA driver, and for a torch that can use it."""
+    # A container may have the driver without the tool, so either of them counts.
     if shutil.which("nvidia-smi") is None and not os.path.exists("/proc/driver/nvidia"):  # noqa: PTH110
         return Finding("nvidia gpu", "optional", advice="none found; training and measuring run on the CPU")
+    # Wheels of torch's CPU index carry this local version; asking torch itself would mean importing it.
     if "+cpu" in _version("torch"):
         advice = "this torch is a CPU build: install a CUDA build of torch to use the GPU"
         return Finding("nvidia gpu", "optional", "driver present", advice)

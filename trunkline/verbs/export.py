@@ -13,6 +13,11 @@ from trunkline.verbs.train import TrainResult
 def export(project: Project, trained: TrainResult, path: Path | None = None) -> ExportResult:
     """Write ``model.onnx`` into the run's folder, or to ``path``.
 
+    Args:
+        project: The run.
+        trained: The trained model.
+        path: The file to write; ``model.onnx`` in the run's folder if absent.
+
     Raises:
         ParityFailure: The file computes something else than the trained twin; no file is left.
         WorkFailed: onnxruntime is missing, or the disk is full.

@@ -28,7 +28,7 @@ class StoredCounts:
     """How many floating-point numbers a model stores, by what they are for.
 
     Attributes:
-        trainable: Weights.
+        trainable: Numbers of weights, which an optimiser moves.
         statistics: Running means and variances of BatchNormalization: training moves them, no gradient does.
         constants: Parts of formulas and buffers, which never change.
     """
@@ -43,7 +43,7 @@ class InspectedMap:
     """A feature map that heads may read.
 
     Attributes:
-        name: The value's.
+        name: Name of the value in the network.
         shape: ``[N, C, H, W]``, the batch axis ``None``; where the file has another order of axes, once it is turned.
         stride: Image pixels between two of its positions, as a power of two; ``None`` where it is no picture of the
             image.
@@ -88,7 +88,7 @@ class Inspection:
 
     @property
     def branching_points(self) -> int:
-        """How many places there are where tasks may part: before each block."""
+        """Number of places where tasks may part: before each block."""
         return len(self.blocks)
 
     def to_svg(self) -> str:
@@ -128,6 +128,7 @@ def inspect(
     Raises:
         InvalidModel: The file cannot be read, or weights do not fit; all problems are named with their places.
     """
+    # Missing weights are what the user wants to see here, not a reason to show nothing.
     options = replace(options.but(reading), allow_missing=True)
     graph = read(model, options=options)
     if options.weights is not None:
@@ -158,26 +159,39 @@ def inspect_graph(graph: Graph) -> Inspection:
 
 def _notes_on(*choices: Choice) -> list[str]:
     """Return what the user should know about the feature maps that are found, each note once."""
-    notes: dict[str, None] = {}
+    notes: list[str] = []
     for choice in choices:
-        turned = [] if choice.lost else [turn_note(found) for found in choice.maps if found.turn is not None]
-        notes |= dict.fromkeys([*choice.notes, *turned, *([lost_text(choice)] if choice.lost else [])])
-    return list(notes)
+        notes += choice.notes
+        if choice.lost:
+            # Its maps are not shown (see _shown), so a note on how they lie would be about nothing.
+            notes.append(lost_text(choice))
+        else:
+            notes += [turn_note(found) for found in choice.maps if found.turn is not None]
+    # The single map is often the last of the pyramid too.
+    return list(dict.fromkeys(notes))
 
 
 def _shown(choice: Choice) -> tuple[InspectedMap, ...]:
+    """Return the maps of a choice; none where heads are refused, because these may not be the last ones."""
     return () if choice.lost else tuple(map(_feature_map, choice.maps))
 
 
 def _outputs_in(block: Block, graph: Graph) -> tuple[str, ...]:
+    """Return the names of the network's outputs that nodes of ``block`` compute."""
     nodes = set(block.nodes)
-    found = ((value, value.producer()) for value in graph.outputs)
-    return tuple(name_of(value) for value, node in found if node is not None and name_of(node) in nodes)
+    names = []
+    for value in graph.outputs:
+        node = value.producer()
+        # An output may be the image itself, which no node computes.
+        if node is not None and name_of(node) in nodes:
+            names.append(name_of(value))
+    return tuple(names)
 
 
 def _stored(graph: Graph) -> StoredCounts:
     counts = {"parameter": 0, "statistic": 0, "static": 0}
     for value in graph.initializers.values():
+        # Sizes, axes and other whole numbers are arguments of operators, not numbers that a model has learned.
         if is_weight(value):
             counts[role_of(value)] += size_of(value)
     return StoredCounts(counts["parameter"], counts["statistic"], counts["static"])

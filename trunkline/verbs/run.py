@@ -27,14 +27,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Everything a run came to.
+    """The results of all stages of a run.
 
     Attributes:
         search: The plan and what it costs.
         trained: The trained model.
-        deltas: Δ in percent against single-task models, by model, where those were trained.
+        deltas: Δ in percent against single-task models, by model; empty where no single-task models were trained.
         exported: The ONNX file and its parity.
-        latency: The measurement.
+        latency: Latency of the model next to those that it is compared with.
         report: The written report.
     """
 
@@ -68,11 +68,11 @@ def run(
     """Run a whole pipeline in the folder ``out``; run again, it goes on from the last checkpoint.
 
     Args:
-        config: What to do.
+        config: The pipeline.
         out: The run's folder.
         limits: What model files may ask for; the defaults where none are given.
         quiet: Show no progress bars.
-        say: Told when a stage begins.
+        say: Called with a sentence when a stage begins, and with every note.
 
     Raises:
         InvalidConfig: The pipeline does not fit; or the folder holds a run with other settings.
@@ -80,7 +80,7 @@ def run(
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     project = Project(config, out, limits)
-    _ask_ahead(project)
+    _check_last_stages(project)
     for note in project.notes:
         say(f"note: {note}")
     say(f"search: {project.method.name} decides which parts are shared")
@@ -92,9 +92,11 @@ def run(
     deltas = _compare_with_baselines(project, trained, quiet=quiet, say=say)
     say("export: writing and proving the ONNX file")
     exported = export(project, trained)
+    # The twin draws what the file computes: parity was proved a line ago.
     twin = Twin(trained.graph, weights=trained.weights)
     draw_predictions(twin, project.data.test, project.losses, out / PREDICTIONS)
     say("bench: measuring against the models that it is compared with")
+    # After all training, and while nothing else of the run needs the cores.
     latency = bench_run(project, exported.path)
     report = write_report(out)
     result = RunResult(found, trained, deltas, exported, latency, report)
@@ -102,33 +104,34 @@ def run(
     return result
 
 
-def _ask_ahead(project: Project) -> None:
-    """Ask now for what the last stages need, so that no hours of training are spent on a run that cannot end."""
+def _check_last_stages(project: Project) -> None:
+    """Check now what the last stages need, so that no hours of training are spent on a run that cannot end."""
     final_phase(project)
     for name in project.config.train.baselines:
         project.baseline(name)
     project.compute.resolve()
     require_onnxruntime()
-    runtime_named(project.config.bench.runtime).prepare(
-        project.backbone.graph, settings_of(project.config.bench)
-    ).close()
+    # Only running a model shows whether a provider works: onnxruntime lists CUDA also where its libraries are missing.
+    runtime = runtime_named(project.config.bench.runtime)
+    runtime.prepare(project.backbone.graph, settings_of(project.config.bench)).close()
 
 
 def _compare_with_baselines(
     project: Project, trained: TrainResult, *, quiet: bool, say: Say
 ) -> dict[str, dict[str, float]]:
     """Train the baselines and return Δ of every model that can be compared."""
-    names = project.config.train.baselines
-    results = {"model": trained}
-    for name in names:
+    others = {}
+    for name in project.config.train.baselines:
         say(f"train: the {name} baseline, alike")
-        results[name] = train_baseline(project, name, quiet=quiet)
-    if SINGLE_TASK not in results:
+        others[name] = train_baseline(project, name, quiet=quiet)
+    # Δ is defined against single-task models. Without them metrics stand for themselves, in their own units.
+    single = others.pop(SINGLE_TASK, None)
+    if single is None:
         return {}
-    single = results[SINGLE_TASK]
-    found = {name: relative(project, result, single) for name, result in results.items() if result is not single}
+    found = {name: relative(project, result, single) for name, result in {"model": trained, **others}.items()}
     for name, delta in found.items():
         if delta.left_out:
+            # Δ divides by the single-task metric; a silent gap could make a mean over fewer metrics look better.
             say(f"note: Δ of {name} is without {', '.join(delta.left_out)}: no value, or 0 of the single-task model")
     deltas = {name: delta.to_json() for name, delta in found.items()}
     project.write_json("delta.json", deltas)

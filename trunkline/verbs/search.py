@@ -1,4 +1,4 @@
-"""``search``: let the method find out who shares what."""
+"""``search``: run the method that decides who shares what."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trunkline.verbs.work import ProjectWork
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What was found.
+    """The result of a search.
 
     Attributes:
         found: The plan, and how the method wants it trained.
-        path: Where the plan is.
-        cost: What its model will run and store.
+        path: The plan's file.
+        cost: MACs and parameters of the plan's model, next to those of independent models.
     """
 
     found: Found
@@ -56,6 +56,7 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     found = project.method.find(ProjectWork(project, quiet))
+    # A fixed method opens no stage, so nothing has made the folder yet.
     project.out.mkdir(parents=True, exist_ok=True)
     found.plan.save(project.out / PLAN)
     if found.policy is not None:

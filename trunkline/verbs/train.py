@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class TrainResult:
 
     @property
     def plan(self) -> SharingPlan:
-        """What it was lowered from."""
+        """The plan that it was lowered from."""
         return self.trained.plan
 
     @property
@@ -56,12 +56,12 @@ class TrainResult:
 
     @property
     def metrics(self) -> Metrics:
-        """Of these weights, on the split that reports."""
+        """Metrics of these weights on the split that reports."""
         return self.trained.reported
 
     @property
     def kept(self) -> Kept:
-        """Where the weights are from, and their metrics on the split that chooses."""
+        """The checkpoints that the weights are from, and their metrics on the split that chooses."""
         return self.trained.kept
 
     @property
@@ -71,6 +71,7 @@ class TrainResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
+        # By task: the columns of a single-task model may keep different steps.
         kept = {
             task: {"step": self.kept.steps[task], "checkpoint": str(path)}
             for task, path in self.kept.checkpoints.items()
@@ -90,7 +91,7 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
 
     Args:
         project: The run.
-        found: By the method.
+        found: What the method came to.
         quiet: Show no progress.
 
     Raises:
@@ -100,10 +101,14 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     goes_on = goes_on_from_search(project, found)
+    # None is not the same as no phases: a method may end with weights that nothing is to move any more.
     phases = (final_phase(project),) if found.phases is None else found.phases
-    recipe = Recipe(phases, found.start if goes_on else None, found.terms, _settings(project))
+    start = found.start if goes_on else None
+    recipe = Recipe(phases, start, found.terms, _settings(project))
     trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
-    return _result(project, "model", TRAIN, trained, phases, searched=found.steps if goes_on else 0, alike=not goes_on)
+    # Steps of a search whose weights are thrown away have not trained this model.
+    searched = found.steps if goes_on else 0
+    return _result(project, "model", TRAIN, trained, phases, searched=searched, alike=not goes_on)
 
 
 def goes_on_from_search(project: Project, found: Found) -> bool:
@@ -130,10 +135,12 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
         raise InvalidConfig("there is no plan yet", place=str(path), advice="run `trunkline search` or give --plan")
     chosen = SharingPlan.load(path)
     # Only a method that says how its model is trained, or what it goes on from, need be asked again.
-    if project.config.train.start == "search" or (plan is None and project.method.trains_on):
-        found = search(project, quiet=quiet).found
-        return train(project, found if plan is None else _replaced(found, chosen), quiet=quiet)
-    return train(project, Found(chosen), quiet=quiet)
+    trains_its_own = plan is None and project.method.trains_on
+    if project.config.train.start != "search" and not trains_its_own:
+        return train(project, Found(chosen), quiet=quiet)
+    found = search(project, quiet=quiet).found
+    # Another plan goes on from the search's weights too: `start = "search"` asks for it.
+    return train(project, found if plan is None else replace(found, plan=chosen), quiet=quiet)
 
 
 def train_baseline(project: Project, name: str, *, quiet: bool = False) -> TrainResult:
@@ -143,21 +150,22 @@ def train_baseline(project: Project, name: str, *, quiet: bool = False) -> Train
     on the summed loss is training N single-task models.
     """
     folder, phases = f"{TRAIN}-{file_name(project, name)}", (final_phase(project),)
-    trained = train_plan(
-        project, folder, project.baseline(name), Recipe(phases, settings=_settings(project)), quiet=quiet
-    )
+    recipe = Recipe(phases, settings=_settings(project))
+    trained = train_plan(project, folder, project.baseline(name), recipe, quiet=quiet)
     return _result(project, name, folder, trained, phases, searched=0, alike=True)
 
 
 def file_name(project: Project, name: str) -> str:
-    """Return a baseline's name as files have it: blocks go by number, other arguments lose what files cannot bear."""
+    """Return a baseline's name for files and folders: blocks by number, and without what a file name cannot hold."""
     method, options = baseline_named(name)
     if not method.argument:
         return name
     argument = str(getattr(options, method.argument))
+    # A block may be given by name or by number: it is one baseline, and goes on in one folder.
     table = project.backbone.table("block")
     if argument in table.names:
         argument = str(table.names.index(argument))
+    # Only the last part of a path, and of it what every file system takes.
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(argument).name)
     return f"{method.name}-{safe}"
 
@@ -175,19 +183,17 @@ def final_phase(project: Project) -> Phase:
         InvalidConfig: ``best_by`` is no metric, or there are no samples to choose by.
     """
     best_by = project.config.train.best_by
-    if best_by is not None:
-        BestMetric(best_by, project.losses)
-    if best_by is not None and project.eval_split is None:
+    if best_by is None:
+        return project.setup.phase
+    BestMetric(best_by, project.losses)  # refuses what is no metric
+    if project.eval_split is None:
         advice = "set `val_fraction` above 0 under [data], or leave best_by out"
         raise InvalidConfig("no samples are held out to choose by", place="train.best_by", advice=advice)
     return project.setup.phase
 
 
-def _replaced(found: Found, plan: SharingPlan) -> Found:
-    return Found(plan, found.start, found.goes_on, found.phases, found.terms, found.policy, found.steps)
-
-
 def _settings(project: Project) -> dict[str, Any]:
+    # Another baseline may be added to a run later: it does not change how the others were trained.
     content = project.config.train.model_dump(mode="json", exclude={"baselines"})
     return {"train": content}
 
@@ -205,11 +211,14 @@ def _result(
     """Return a trained model with how it was trained, and write that down.
 
     A model that goes on from a search has had steps that no baseline gets. No number of further steps would make
-    them alike, because the search's move other weights at other rates; so it is said, and Δ is marked.
+    them alike, because a search's steps move other weights at other rates. So the result says it, and Δ is marked.
     """
-    parts = {"choose": project.eval_split, "report": REPORTING}
+    choosing = project.eval_split
     training = {
-        "splits": {role: None if part is None else part_json(project.data, part) for role, part in parts.items()},
+        "splits": {
+            "choose": None if choosing is None else part_json(project.data, choosing),
+            "report": part_json(project.data, REPORTING),
+        },
         "best_by": project.config.train.best_by,
         "steps": {"search": searched, "train": sum(phase.steps for phase in phases)},
         "alike": alike,

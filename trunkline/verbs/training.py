@@ -22,7 +22,7 @@ from trunkline.supermodel.methods.base import Start, WeightTerm
 from trunkline.train.loop.evaluate import Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
 from trunkline.train.loop.runner import Runner
-from trunkline.train.loop.trainable import TaskModel
+from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.progress.progress import make_progress
 from trunkline.train.run_folder.run_folder import RunFolder
 from trunkline.twins.twin import Twin
@@ -33,10 +33,10 @@ class Recipe:
     """How a plan's model is trained.
 
     Attributes:
-        phases: One after the other; none if its weights are final.
-        start: What it goes on from; as the backbone says, and drawn, if absent.
-        terms: Loss terms over its weights.
-        settings: What a stage, once begun, may not change, beside plan and pipeline.
+        phases: The phases, one after the other; none if its weights are final.
+        start: Gives the weights that it goes on from; if absent, it starts with the backbone's, and others are drawn.
+        terms: Loss terms over its weights, by name.
+        settings: What must stay the same when a stage is resumed, besides plan and pipeline.
     """
 
     phases: Sequence[Phase]
@@ -50,11 +50,11 @@ class TrainedPlan:
     """The trained model of a plan.
 
     Attributes:
-        plan: What it was lowered from.
+        plan: The plan that it was lowered from.
         graph: The lowered Graph, with the weights it started from.
         weights: Trained weights by ONNX name.
-        origin: Where each weight comes from.
-        kept: Where the weights are from, and their metrics on the split that chooses.
+        origin: Which weight of the backbone, a skip or a fragment each weight is, by ONNX name.
+        kept: The checkpoints that the weights are from, and their metrics on the split that chooses.
         reported: Metrics on the split that reports.
     """
 
@@ -73,20 +73,25 @@ class TrainedPlan:
     def start(self, lowered: Lowered) -> dict[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight but those of joins, by its names.
 
+        Args:
+            lowered: The other plan's model.
+
         Raises:
             InvalidModel: A weight of the other model has no counterpart here.
         """
         held: dict[Origin | Leading, str] = {}
         for name, origin in self.origin.items():
+            # The first one stays: where several sets describe one weight, it is that of the first column.
             held.setdefault(origin, name)
             held.setdefault(_of_any_column(origin), name)
         found: dict[str, Tensor] = {}
         problems: list[Problem] = []
         for name, origin in lowered.origin.items():
             own = held.get(origin, held.get(_of_any_column(origin)))
+            is_of_join = isinstance(origin, FragmentWeight) and origin.part == JOIN
             if own is not None:
                 found[name] = Tensor(self.weights[own])
-            elif not (isinstance(origin, FragmentWeight) and origin.part == JOIN):
+            elif not is_of_join:
                 problems.append(Problem("the trained model has no such weight", name))
         if problems:
             raise InvalidModel(problems)
@@ -103,13 +108,31 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     lowered = lower(plan, project.backbone, project.heads)
+    # Not the run's own seed, from which a search draws: a model from scratch must not begin with the search's draws.
     twin = Twin(lowered.graph, seed=project.config.seed + 1)
     if recipe.start is not None:
         # What a join adds between columns was not there before; it starts as its kind says.
         twin.load_weights(recipe.start(lowered), strict=not plan.joins)
     folder, model = project.folder(folder_name), TaskModel(twin, parts_of_weights(lowered.graph), recipe.terms)
-    # Making the runners checks that all they need fits, before anything is written.
-    runners = [
+    runners = make_runners(project, model, recipe.phases, folder, quiet=quiet)
+    with project.stage(folder_name, {**recipe.settings, "plan": plan.model_dump(mode="json")}):
+        outcomes = [runner.run() for runner in runners]
+        kept = keep_best(twin, outcomes[-1]) if outcomes else Kept({}, {}, {})
+        reported = _reported(project, folder, model, kept)
+    weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
+    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported)
+
+
+def make_runners(
+    project: Project, model: Trainable, phases: Sequence[Phase], folder: RunFolder, *, quiet: bool
+) -> list[Runner]:
+    """Return a runner for each phase. Making them checks that all they need fits, before anything is written.
+
+    Raises:
+        InvalidConfig: A phase does not fit the model, the data or the tasks.
+        WorkFailed: The device is not there.
+    """
+    return [
         Runner(
             model,
             project.losses,
@@ -120,23 +143,20 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
             compute=project.compute,
             progress=make_progress(quiet=quiet),
         )
-        for phase in recipe.phases
+        for phase in phases
     ]
-    with project.stage(folder_name, {**recipe.settings, "plan": plan.model_dump(mode="json")}):
-        outcomes = [runner.run() for runner in runners]
-        kept = keep_best(twin, outcomes[-1]) if outcomes else Kept({}, {}, {})
-        reported = _reported(project, folder, model, kept)
-    weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
-    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported)
 
 
 def newest(kept: Kept) -> Path | None:
     """Return the newest checkpoint that weights are from; all are from one unless components keep different ones."""
+    # A name ends in the step, with leading zeros, so that names sort as steps do.
     return max(kept.checkpoints.values(), key=lambda path: path.name, default=None)
 
 
 def _reported(project: Project, folder: RunFolder, model: TaskModel, kept: Kept) -> Metrics:
     """Return the metrics of the kept weights on the split that reports, evaluated once."""
+    # The split that reports is read once, for the weights that are kept: whoever looks at it again and again may choose
+    # by it. A run that is repeated finds what was written then.
     steps = dict(kept.steps)
     found = folder.read_result()
     if found is not None and found.get("kept") == steps:
@@ -147,5 +167,7 @@ def _reported(project: Project, folder: RunFolder, model: TaskModel, kept: Kept)
 
 
 def _of_any_column(origin: Origin | Leading) -> Origin | Leading:
-    """Return an origin as the first column reads it: what one set serves in one plan may be a set each in another."""
-    return BackboneWeight(origin.name, origin.instance) if isinstance(origin, BackboneWeight) else origin
+    """Return an origin without its column: one plan may have one set of a weight where another has a set a task."""
+    if isinstance(origin, BackboneWeight):
+        return BackboneWeight(origin.name, origin.instance)
+    return origin

@@ -1,4 +1,4 @@
-"""What a method asks for, done in a run's folder: every call is a named stage that is resumed where it stopped."""
+"""Work that a method asks for, in a run's folder: every call is a named stage that is resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from trunkline.supermodel.methods.base import Start, Work
 from trunkline.train.data.batches import in_order
 from trunkline.train.data.training_parts import samples_of
 from trunkline.train.loop.evaluate import Metrics
-from trunkline.train.loop.runner import Runner
-from trunkline.train.progress.progress import make_progress
 from trunkline.twins.twin import Twin
-from trunkline.verbs.training import Recipe, TrainedPlan, train_plan
+from trunkline.verbs.training import Recipe, TrainedPlan, make_runners, train_plan
 
 T = TypeVar("T")
 
@@ -33,7 +31,7 @@ class ProjectWork:
     Attributes:
         project: The run.
         quiet: Show no progress.
-        job: Name of the job that it belongs to, where a method does several; stages of a job have folders of their own.
+        job: Prefix of the stages' folders, where a method does several jobs with stages of the same names.
     """
 
     project: Project
@@ -43,20 +41,8 @@ class ProjectWork:
     def fit(self, name: str, model: Any, phases: Sequence[Phase]) -> Metrics:
         """Train ``model`` in place; see :class:`~trunkline.supermodel.methods.base.Work`."""
         project, folder = self.project, self._folder(name)
-        # Making the runners checks that all they need fits, before anything is written.
-        runners = [
-            Runner(
-                model,
-                project.losses,
-                project.splits,
-                phase,
-                project.folder(folder),
-                seed=project.config.seed,
-                compute=project.compute,
-                progress=make_progress(quiet=self.quiet),
-            )
-            for phase in phases
-        ]
+        # Before the stage is opened, which writes settings: a phase that does not fit is refused here.
+        runners = make_runners(project, model, phases, project.folder(folder), quiet=self.quiet)
         metrics: Metrics = {}
         with project.stage(folder, self._settings(phases)):
             self._record_parts(folder, phases)
@@ -68,6 +54,7 @@ class ProjectWork:
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
         """Train the model of a plan; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        # None is not the same as no phases: a method may want a model as it starts.
         chosen = [self.project.setup.phase] if phases is None else list(phases)
         recipe = Recipe(chosen, start, settings=self._settings(chosen))
         return train_plan(self.project, self._folder(name), plan, recipe, quiet=self.quiet)
@@ -84,6 +71,7 @@ class ProjectWork:
         Raises:
             InvalidConfig: There are no samples to choose by.
         """
+        # Never the samples that report: what a method decides by them, it could not be judged by.
         chosen = self.project.data.val
         if chosen is None:
             text = f"{name}: no samples are held out to look at"
@@ -100,17 +88,18 @@ class ProjectWork:
     def _record_parts(self, folder: str, phases: Sequence[Phase]) -> None:
         """Write down which training samples each turn reads that does not read them all."""
         length, seed = len(self.project.data.train), self.project.config.seed
-        found = {
-            f"{phase.name}.{turn.name}": sorted(samples_of(length, turn.data, seed))
-            for phase in phases
-            for turn in phase.turns
-            if not turn.data.is_all and not turn.data.remix
-        }
+        found = {}
+        for phase in phases:
+            for turn in phase.turns:
+                # A remixed part is drawn again in every pass, so there is no one list of its samples.
+                if not turn.data.is_all and not turn.data.remix:
+                    found[f"{phase.name}.{turn.name}"] = sorted(samples_of(length, turn.data, seed))
         if found:
             self.project.write_json(f"{folder}/split.json", found)
 
     def _folder(self, name: str) -> str:
         stage = f"{self.job}{name}"
+        # A method's main stage is called like the verb; its folder must not be `search-search`.
         return SEARCH if stage == SEARCH else f"{SEARCH}-{stage}"
 
     def _settings(self, phases: Sequence[Phase]) -> dict[str, Any]:
