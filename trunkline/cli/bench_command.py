@@ -1,4 +1,4 @@
-"""``trunkline bench``."""
+"""Arguments of ``trunkline bench``, and its exit code 4 for a measurement that is too noisy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trunkline.cli.results import show_comparison
 from trunkline.verbs.bench import bench
 
 TOO_NOISY = 4
+"""Exit code with ``--strict``; 2 and 3 mean that the input or the work failed, and here neither did."""
 
 
 def bench_command(

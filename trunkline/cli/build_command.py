@@ -1,4 +1,4 @@
-"""``trunkline build``."""
+"""Arguments of ``trunkline build``, and its table of costs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from trunkline.cli.options import (
     limits_of,
 )
 from trunkline.cli.tasks_argument import parse_tasks
+from trunkline.graph.cost import Cost
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.text import with_thousands
 from trunkline.verbs.build import BuildResult, Sharing, build
@@ -50,6 +51,7 @@ def build_command(
     sharing = Sharing(plan, layout, share_until, all_shared, independent)
     options = ReadOptions(parse_size(input_size), features_of(features), weights, allow_missing, limits_of(allow))
     result = build(backbone, out, tasks=parse_tasks(tasks), sharing=sharing, head=head, fold=fold, options=options)
+    # On stderr, also with --json: stdout is one JSON document.
     for note in result.notes:
         say(f"note: {note}")
     if json:
@@ -62,15 +64,15 @@ def build_command(
 def _show(result: BuildResult) -> None:
     emit(f"{result.path}: {result.nodes} nodes, tasks {', '.join(result.plan.tasks)}")
     cost = result.cost
-    parts = {"backbone": (cost.backbone, cost.independent_backbone), "all": (cost.total, cost.independent)}
+    # Apart from the heads, which no plan shares: they would hide what sharing saves.
     rows = [
-        [
-            name,
-            with_thousands(mine.parameters),
-            with_thousands(mine.macs),
-            with_thousands(theirs.macs),
-            f"{mine.macs / max(1, theirs.macs):.3f}",
-        ]
-        for name, (mine, theirs) in parts.items()
+        _cost_row("backbone", cost.backbone, cost.independent_backbone),
+        _cost_row("all", cost.total, cost.independent),
     ]
     emit_table("cost of one image", ["part", "parameters", "MACs", "MACs independent", "ratio"], rows)
+
+
+def _cost_row(part: str, built: Cost, independent: Cost) -> list[str]:
+    ratio = built.macs / max(1, independent.macs)  # a backbone without a convolution has no MACs
+    counts = (built.parameters, built.macs, independent.macs)
+    return [part, *(with_thousands(count) for count in counts), f"{ratio:.3f}"]

@@ -1,4 +1,4 @@
-"""Results go to stdout, progress and errors to stderr."""
+"""What is printed: results go to stdout, progress, notes and errors to stderr."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def emit(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the user something on the way."""
+    """Print a line of progress, or a note."""
     sys.stderr.write(_harmless(text) + "\n")
 
 
@@ -38,15 +38,19 @@ def complain(kind: str, text: str) -> None:
 
 def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Print a table; all but the first ``left`` columns are right-aligned."""
+    # Not at the top: importing rich would delay every start of the command line, and only tables need it.
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    # Names come from files, and rich reads `[bold]` in a text as markup: everything is escaped.
     table = Table(title=escape(_harmless(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    # Names are what a user copies from a table, so a long one goes on in the next line instead of ending in "…".
     for index, column in enumerate(columns):
         table.add_column(escape(_harmless(column)), justify="left" if index < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*(escape(_harmless(cell)) for cell in row))
+    # Without a terminal rich assumes 80 columns, too few for our tables in a file or a pipe.
     width = None if sys.stdout.isatty() else 120
     Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(table)
 
@@ -56,6 +60,9 @@ def parse_size(text: str | None) -> InputSize | None:
 
     Raises:
         InvalidConfig: It is something else.
+
+    >>> parse_size("256,512"), parse_size("1x256x512")
+    ((256, 512), (1, 256, 512))
     """
     if text is None:
         return None
@@ -68,5 +75,5 @@ def parse_size(text: str | None) -> InputSize | None:
 
 
 def _harmless(text: str) -> str:
-    """Show escape sequences from hostile names, so that no terminal obeys them."""
+    """Return a text in which escape sequences from hostile names are visible, so that no terminal obeys them."""
     return printable(text, keep="\n")

@@ -1,4 +1,4 @@
-"""``trunkline convert``."""
+"""Arguments of ``trunkline convert``."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def convert_command(
     """Convert a model to canonical ONNX, or to Caffe where OUT ends in .prototxt, parity checked."""
     options = ReadOptions(parse_size(input_size), features_of(features), weights, allow_missing, limits_of(allow))
     result = convert(model, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs, options=options)
+    # On stderr, also with --json: stdout is one JSON document.
     for note in result.notes:
         say(f"note: {note}")
     say_not_folded(result.export)

@@ -1,4 +1,4 @@
-"""``trunkline costs``."""
+"""Arguments of ``trunkline costs``, and its table of times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from trunkline.verbs.costs import costs
 
 def costs_command(pipeline: Pipeline, out: Out, *, allow: Allow = None, json: Json = False) -> int:
     """Measure what each unit of the pipeline's backbone takes, as its table [bench] says."""
-    result = costs(Project(load_config(pipeline), Path(), limits_of(allow)), out)
+    # No stage is opened, so the project needs no folder: the table is the only file that is written.
+    project = Project(load_config(pipeline), Path(), limits_of(allow))
+    result = costs(project, out)
     if json:
         reasons = {latency.name: latency.reason for latency in result.unstable}
         emit_json({"path": str(out), "stable": not reasons, "reasons": reasons, **result.table.model_dump(mode="json")})
@@ -33,11 +35,11 @@ def _show(result: UnitTimes) -> None:
         doubtful = unsteady & {part, NOTHING}  # what doing nothing takes is subtracted from all of them
         return f"{ms:.4f} {UNSTABLE}" if doubtful else f"{ms:.4f}"
 
-    rows = [
-        (name, cell(entry.ms, f"unit {name}"), cell(entry.skip_ms, f"skip {name}"))
-        for name, entry in table.units.items()
-    ]
-    rows += [(name, cell(entry.ms, f"node {name}"), "–") for name, entry in table.nodes.items()]
+    rows = []
+    for name, entry in table.units.items():
+        rows.append((name, cell(entry.ms, f"unit {name}"), cell(entry.skip_ms, f"skip {name}")))
+    for name, node in table.nodes.items():
+        rows.append((name, cell(node.ms, f"node {name}"), "–"))  # only a unit can be skipped
     emit_table(f"What each unit takes on {table.device}", ("unit", "ms", "its skip, ms"), rows)
     for latency in result.unstable:
         others = ", and so is every time, from which it is subtracted" if latency.name == NOTHING else ""

@@ -1,4 +1,4 @@
-"""``trunkline demo``."""
+"""Arguments of ``trunkline demo``."""
 
 from __future__ import annotations
 

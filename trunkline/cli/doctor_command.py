@@ -1,4 +1,4 @@
-"""``trunkline doctor``."""
+"""Arguments of ``trunkline doctor``, and its table of findings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ def doctor_command(*, json: Json = False) -> int:
     if json:
         emit_json(diagnosis.to_json())
     else:
-        rows = [[f.status, f.name, f.found, f.advice] for f in diagnosis.findings]
+        findings = diagnosis.findings
+        rows = [[finding.status, finding.name, finding.found, finding.advice] for finding in findings]
         emit_table("Trunkline's surroundings", ["status", "what", "found", "how to get it"], rows, left=4)
+    # So that a script can ask before it begins; 3 as where a runtime turns out to be missing in the midst of work.
     return 0 if diagnosis.healthy else 3

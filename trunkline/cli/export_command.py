@@ -1,4 +1,4 @@
-"""``trunkline export``."""
+"""Arguments of ``trunkline export``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def export_command(
     project = Project(load_config(pipeline), out, limits_of(allow))
     result = export(project, train_in(project, plan, quiet=quiet), model)
     say_not_folded(result)
+    # The table is made of the same content that --json prints, and a report reads from the run's folder.
     content = export_json(result)
     if json:
         emit_json(content)

@@ -1,4 +1,4 @@
-"""What a user should know of a file that was written."""
+"""Notes on a file that was written: which BatchNormalizations could not be folded, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN = 4
 
 
 def say_not_folded(result: ExportResult) -> None:
-    """Tell on stderr why BatchNormalizations are left in a file that was to be folded."""
+    """Print on stderr why BatchNormalizations are left in a file that was to be folded."""
     for left in result.not_folded[:_SHOWN]:
         say(f"note: {left.node} is not folded: {left.reason}")
     if len(result.not_folded) > _SHOWN:

@@ -1,4 +1,4 @@
-"""``trunkline inspect``."""
+"""Arguments of ``trunkline inspect``, and how a model is described in the terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def inspect_command(
     result = inspect(model, options=options)
     if graph is not None:
         atomic_write(graph, result.to_svg().encode())
-        say(f"{graph}: {len(result.blocks)} blocks drawn")
+        say(f"{graph}: {len(result.blocks)} blocks drawn")  # on stderr: with --json, stdout is one JSON document
     if json:
         emit_json(result.to_json())
     else:
@@ -56,16 +56,18 @@ def _show(result: Inspection) -> None:
 
 
 def _numbers(stored: StoredCounts) -> str:
-    """Say what training moves and what it does not."""
+    """Return how many of the stored numbers training moves, and how many it does not."""
     parts = [f"{with_thousands(stored.trainable)} train"]
-    parts += [f"{with_thousands(stored.statistics)} running statistics"] if stored.statistics else []
-    ending = "" if stored.constants == 1 else "s"
-    parts += [f"{with_thousands(stored.constants)} constant{ending}"] if stored.constants else []
+    if stored.statistics:
+        parts.append(f"{with_thousands(stored.statistics)} running statistics")
+    if stored.constants:
+        ending = "" if stored.constants == 1 else "s"
+        parts.append(f"{with_thousands(stored.constants)} constant{ending}")
     return ", ".join(parts)
 
 
 def _features(result: Inspection) -> str:
-    """Say which map tasks would read if none were named."""
+    """Return which map tasks would read if none were named."""
     if not result.features:
         return "none: there is no map [N, C, H, W] that a head could read"
     found = result.features[-1]
@@ -74,13 +76,17 @@ def _features(result: Inspection) -> str:
 
 
 def _show_blocks(result: Inspection) -> None:
-    total = max(1, result.cost.macs)
-    marked = len(result.outputs) > 1
+    total = max(1, result.cost.macs)  # a network of pooling alone has no MACs
+    columns = ["#", "block", "holds", "parameters", "MACs", "MACs %", "output"]
     rows = []
     for index, (block, summary) in enumerate(zip(result.blocks, result.summaries, strict=True)):
-        row = [str(index), block.name, summary, with_thousands(block.cost.parameters), with_thousands(block.cost.macs)]
-        row += [f"{100 * block.cost.macs / total:.1f}", shape_text(block.output_shape)]
-        rows.append([*row, ", ".join(result.gives[index])] if marked else row)
-    columns = ["#", "block", "holds", "parameters", "MACs", "MACs %", "output", *(["gives"] if marked else [])]
+        share = f"{100 * block.cost.macs / total:.1f}"
+        counts = [with_thousands(block.cost.parameters), with_thousands(block.cost.macs), share]
+        rows.append([str(index), block.name, summary, *counts, shape_text(block.output_shape)])
+    # Only with several outputs: where there is one, the last block gives it, and the column would be empty elsewhere.
+    if len(result.outputs) > 1:
+        columns.append("gives")
+        for row, outputs in zip(rows, result.gives, strict=True):
+            row.append(", ".join(outputs))
     title = f"{len(rows)} blocks; tasks may part before each of them"
     emit_table(title, columns, rows, left=3)

@@ -1,4 +1,4 @@
-"""The command ``trunkline``. Each command is a small file that is imported when it is asked for."""
+"""The command line ``trunkline``: which commands there are, and the exit code of each outcome."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ INPUT_AT_FAULT = 2
 WORK_FAILED = 3
 INTERRUPTED = 130
 
+# Help texts are written here again: to take them from the commands would import all of them, and torch with them.
 COMMANDS = {
     "doctor": "Say what is installed, what is missing, and how to get it.",
     "inspect": "Show what a model holds and costs, where it branches, and what is wrong with it.",
@@ -43,15 +44,18 @@ app = App(
     name="trunkline",
     help="One backbone, several vision tasks, one deployable model in which everything shared is computed once.",
     version=__version__,
+    # Otherwise cyclopts ends the process itself, with a command's result or with 130, before `run` can say why.
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+# By its path, each command is imported when it is asked for: most of them import torch, which takes seconds.
 for _name, _help in COMMANDS.items():
     app.command(f"trunkline.cli.{_name}_command:{_name}_command", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 the input is at fault, 3 the work failed, 130/143 interrupted."""
+    # By default SIGTERM ends Python at once, without `finally`: temporary files would stay.
     signal.signal(signal.SIGTERM, _terminated)
     warnings.showwarning = _show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -62,14 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Bad input never shows a traceback."""
     command = arguments[0] if arguments else ""
+    # Checked before cyclopts does, which calls a misspelt option a command.
     if command and command not in KNOWN:
         what = "option" if command.startswith("-") else "command"
-        complain(
-            "Usage", f"there is no {what} {quoted(command)}; {did_you_mean(command, KNOWN) or 'see `trunkline --help`'}"
-        )
+        advice = did_you_mean(command, KNOWN) or "see `trunkline --help`"
+        complain("Usage", f"there is no {what} {quoted(command)}; {advice}")
         return INPUT_AT_FAULT
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False)
+        # What is buffered is otherwise written at exit, where nothing catches a full disk or a closed pipe.
         sys.stdout.flush()
     except TrunklineError as error:
         complain(type(error).__name__, str(error))
@@ -87,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     except (OSError, MemoryError) as error:
         complain("WorkFailed", _machine_fault(error))
         return WORK_FAILED
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else 0  # --help and --version return None
 
 
 class Terminated(KeyboardInterrupt):
@@ -101,7 +106,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def _machine_fault(error: OSError | MemoryError) -> str:
-    """Say what the machine refused; neither the input nor the program is at fault."""
+    """Return what the machine refused; neither the input nor the program is at fault."""
     if isinstance(error, MemoryError):
         return "there is not enough memory\n  use a smaller batch, input size or model"
     place = f"{error.filename}: " if error.filename else ""
@@ -116,7 +121,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say what a warning says, without the line of code that gave it."""
+    """Print the text of a warning, without the line of code that gave it: it is a library's, not the user's."""
     say(f"warning: {message}")
 
 

@@ -19,6 +19,6 @@ def keep_freed_memory() -> bool:
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # another C library
+    except (OSError, AttributeError, TypeError):  # another C library: musl has no mallopt, Windows takes no None
         return False
     return all(mallopt(option, _NEVER) == 1 for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD))

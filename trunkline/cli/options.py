@@ -16,8 +16,11 @@ from trunkline.text import quoted
 
 _NAMES = tuple(field.name for field in fields(Limits))
 _VALUE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][0-9]{1,2})?)\s*(?:([KMGT])(i)?)?B?", re.ASCII)
+# ONNX stores sizes as int64, so no model can need a larger limit.
 _LARGEST = 2**63 - 1
+_POWERS = {None: 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
+# cyclopts adds `--no-json`, and `--empty-allow` for a list, to everything that has no `negative=""`.
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
 InputSize = Annotated[str | None, Parameter(name="--input-size", help="Image size, H,W or C,H,W; default the file's.")]
 Model = Annotated[str, Parameter(help="Prototxt or ONNX file, or zoo:NAME for a packaged backbone.")]
@@ -53,6 +56,9 @@ def features_of(text: str | None) -> tuple[str, ...]:
 
     Raises:
         InvalidConfig: A name is empty.
+
+    >>> features_of("layer1, layer4")
+    ('layer1', 'layer4')
     """
     if text is None:
         return ()
@@ -67,6 +73,10 @@ def limits_of(allow: Sequence[str] | None) -> Limits:
 
     Raises:
         InvalidConfig: A name or value that is not one; all of them at once.
+
+    >>> limits = limits_of(["macs=1e15", "file_bytes=8GiB"])
+    >>> limits.macs == 10**15, limits.file_bytes == 8 * 2**30
+    (True, True)
     """
     raised: dict[str, int] = {}
     problems: list[Problem] = []
@@ -87,10 +97,15 @@ def limits_of(allow: Sequence[str] | None) -> Limits:
 
 
 def _number(text: str) -> int | None:
+    """Return the whole number that a text says, such as ``2e9`` or ``8GiB``; ``None`` where it says none."""
     found = _VALUE.fullmatch(text.strip().replace("_", "").replace(",", ""))
     if found is None:
         return None
     digits, prefix, binary = found.groups()
-    scale = (1024 if binary else 1000) ** (" KMGT".index(prefix) if prefix else 0)
+    unit = 1024 if binary else 1000
+    scale = unit ** _POWERS[prefix]
+    # Whole numbers stay whole: a float holds only 53 bits, and a limit may have 63.
     value = int(digits) * scale if digits.isdigit() else float(digits) * scale
-    return int(value) if value == int(value) and 1 <= value <= _LARGEST else None
+    if value != int(value) or not 1 <= value <= _LARGEST:
+        return None
+    return int(value)

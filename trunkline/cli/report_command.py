@@ -1,4 +1,4 @@
-"""``trunkline report``."""
+"""Arguments of ``trunkline report``."""
 
 from __future__ import annotations
 

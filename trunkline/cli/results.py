@@ -13,7 +13,7 @@ from trunkline.verbs.run import RunResult
 
 
 def say_notes(project: Project) -> None:
-    """Tell on stderr what the user should know of the backbone and the data."""
+    """Print on stderr what the user should know of the backbone and the data."""
     for note in project.notes:
         say(f"note: {note}")
 
@@ -36,7 +36,7 @@ def show_report(report: Report) -> None:
 
 
 def show_run(result: RunResult) -> None:
-    """Print what a run came to."""
+    """Print a run's report, where its files are, and how fast its model is."""
     show_report(result.report)
     emit(f"plan    {result.search.path}")
     emit(f"model   {result.exported.path}")
@@ -49,6 +49,7 @@ def show_comparison(comparison: Comparison) -> None:
     """Print a measurement and whatever makes it doubtful."""
     show_table(latency_table(comparison.to_json()))
     emit(f"timed: {comparison.latencies[0].region}")
+    # Sizes that the user chose decide the latency, and a model may have several inputs that they are for.
     if comparison.settings.input_size or comparison.settings.axes:
         for latency in comparison.latencies:
             fed = ", ".join(f"{one.declared.name} {shape_text(one.shape)}" for one in latency.inputs)
@@ -56,9 +57,10 @@ def show_comparison(comparison: Comparison) -> None:
 
 
 def _latency(comparison: Comparison) -> str:
-    """Say in a line how much faster than N models the run's own is, and whether that can be relied on."""
+    """Return in a line how much faster than N models the run's own is, and whether that can be relied on."""
     latency = next(each for each in comparison.latencies if each.name == FOUND)
     ratio = next(each for each in comparison.ratios if each.name == FOUND)
+    # The interval is of the ratio of times; a speed-up is its inverse, so the ends change places.
     high, low = (1 / end for end in ratio.ci)
     line = f"{latency.p50_ms:.2f} ms, {ratio.speed_up:.2f}× as fast as {ratio.against} [{low:.2f}, {high:.2f}]"
     return line if ratio.stable else f"{line}, unstable: {ratio.reason}"

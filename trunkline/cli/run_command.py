@@ -1,4 +1,4 @@
-"""``trunkline run``."""
+"""Arguments of ``trunkline run``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``trunkline search``."""
+"""Arguments of ``trunkline search``."""
 
 from __future__ import annotations
 

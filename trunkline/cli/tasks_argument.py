@@ -17,10 +17,14 @@ def parse_tasks(text: str) -> dict[str, int]:
 
     Raises:
         InvalidConfig: No task is named, a name is odd or repeated, or a number of channels is none.
+
+    >>> parse_tasks("depth,seg:19")
+    {'depth': 1, 'seg': 19}
     """
     pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
     if not pairs:
         raise InvalidConfig("no task is named", advice="give at least one, for example --tasks segmentation,depth")
+    # Names become names of ONNX outputs and prefixes of weights, so a plan's rules hold for them here already.
     check_task_names([name for name, _, _ in pairs])
     return {name: _channels(name, given) for name, _, given in pairs}
 

@@ -1,4 +1,4 @@
-"""``trunkline train``."""
+"""Arguments of ``trunkline train``."""
 
 from __future__ import annotations
 
