@@ -133,8 +133,7 @@ def test_interrupted_runs_end_the_same(
         shutil.copytree(finished.out / "search", "run/search")
         shutil.copy(finished.out / "plan.json", "run/plan.json")
     with monkeypatch.context() as patched:
-        module = {"search": "work", "train": "training"}[verb]
-        patched.setattr(f"trunkline.verbs.{module}.make_progress", lambda *, quiet: Signalling(phase, step, number))
+        patched.setattr("trunkline.verbs.training.make_progress", lambda *, quiet: Signalling(phase, step, number))
         said = invoke(command, finished.pipeline, "--out", "run")
     assert said.code == 128 + number
     assert said.err.splitlines()[-1].startswith(

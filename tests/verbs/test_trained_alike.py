@@ -218,7 +218,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, given: Project) -> list[dict[str, Any
         if phase.name == "policy":
             raise Asked
 
-    monkeypatch.setattr("trunkline.verbs.work.Runner", runner)
+    monkeypatch.setattr("trunkline.verbs.training.Runner", runner)
     with pytest.raises(Asked):
         search(given, quiet=True)
     return found

@@ -48,7 +48,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-# By its path, each command is imported when it is asked for: most of them import torch, which takes seconds.
+# Given as a path, a command is imported only when it is run: most of them import torch, which takes seconds.
 for _name, _help in COMMANDS.items():
     app.command(f"trunkline.cli.{_name}_command:{_name}_command", name=_name, help=_help)
 

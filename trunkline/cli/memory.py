@@ -1,7 +1,7 @@
 """Let the process keep memory that it frees.
 
 A training step frees its gradients and asks for as much again at once. By default glibc gives large pieces back to the
-system in between, and touching them anew costs 3 to 8 % of a step where kernels are large.
+system in between, and getting them again costs 3 to 8 % of a step where kernels are large.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
     pipeline.toml: train.step: unknown key
       did you mean "steps"?
     """
-    # Before anything else: in an older file, an unknown key would otherwise be told with a guess that is wrong.
+    # Before anything else: otherwise the keys of an older file would be called unknown, with a guess that is wrong.
     refuse_moved_keys(content, place)
     try:
         content = with_preset(content)
@@ -127,7 +127,7 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
     # What those tables may hold is for the kind of data set and for the method to say; the rest is checked here.
     rest = dict(content)
     if problems:
-        # Their problems are told already. Left out, the tables have their defaults, and no problem is told twice.
+        # These two have been checked. Left out, they have their defaults, and no problem is reported twice.
         rest.pop("data", None)
         rest.pop("search", None)
     try:
@@ -160,7 +160,7 @@ def _problems_of_search(content: Mapping[str, Any], place: str) -> Iterator[Prob
     try:
         options = method_named(str(search.get("method", DEFAULT_METHOD))).Options
     except InvalidConfig as error:
-        # Without a method nobody knows which keys the table may have, so they are not told as unknown.
+        # Without a method it is not known which keys the table may have, so none of them is called unknown.
         yield from _located(error, place).problems
         return
     own = {key: value for key, value in search.items() if key != "method"}

@@ -70,7 +70,7 @@ class Project:
         Raises:
             InvalidConfig: The pipeline says something of a task that the data set does not have; all of it at once.
         """
-        # Where labels are made on demand, the opened data set has only the tasks that it was asked for.
+        # Where labels are made on demand, the opened data set has only the tasks that the pipeline names.
         known = self.config.data.on_demand or tuple(self.data.train.tasks)
         check_tasks(self.config, known)
         return tuple(self.config.tasks or self.data.train.tasks)

@@ -65,7 +65,7 @@ def _search_table(value: Any) -> SearchConfig:
     if isinstance(value, SearchConfig):
         return value
     if not isinstance(value, dict):
-        # A ValueError, not one of ours: pydantic collects it, and so it is told together with all other problems.
+        # A ValueError, not one of ours: pydantic collects it, so that it is reported with all other problems.
         raise ValueError("expected a table, such as `[search]` with a `method`")
     table = dict(value)
     method = table.pop("method", "automtl")
@@ -92,7 +92,7 @@ def _baseline(name: str) -> str:
 
 
 class TrainConfig(ConfigTable):
-    """``[train]``: how a model whose sharing is decided is trained: the found one and every baseline, alike.
+    """``[train]``: how a model whose sharing is decided is trained, the found one in the same way as every baseline.
 
     Attributes:
         steps: Number of steps.
@@ -107,7 +107,7 @@ class TrainConfig(ConfigTable):
         checkpoint_every: Steps between two checkpoints, in searches too.
         start: ``scratch`` starts with the backbone's weights and draws all others, heads too; ``search`` goes on from
             the weights that the method ended with. If absent, the method decides.
-        baselines: Fixed methods, trained alike, to compare with: ``single-task``, ``multi-task``,
+        baselines: Fixed methods to compare with, trained in the same way: ``single-task``, ``multi-task``,
             ``share-until:BLOCK``, ``random:DRAW``, ``layout:FILE``, ``plan:FILE``.
         best_by: Keep the weights that were best in this: ``TASK.METRIC`` or ``relative``; the last ones if absent.
     """

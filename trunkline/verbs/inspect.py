@@ -182,7 +182,6 @@ def _outputs_in(block: Block, graph: Graph) -> tuple[str, ...]:
     names = []
     for value in graph.outputs:
         node = value.producer()
-        # An output may be the image itself, which no node computes.
         if node is not None and name_of(node) in nodes:
             names.append(name_of(value))
     return tuple(names)

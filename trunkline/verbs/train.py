@@ -134,7 +134,7 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
     if not path.is_file():
         raise InvalidConfig("there is no plan yet", place=str(path), advice="run `trunkline search` or give --plan")
     chosen = SharingPlan.load(path)
-    # Only a method that says how its model is trained, or what it goes on from, need be asked again.
+    # The search is repeated (finished stages are loaded) only if its weights, or the method's own phases, are needed.
     trains_its_own = plan is None and project.method.trains_on
     if project.config.train.start != "search" and not trains_its_own:
         return train(project, Found(chosen), quiet=quiet)
@@ -144,7 +144,7 @@ def train_in(project: Project, plan: Path | None = None, *, quiet: bool = False)
 
 
 def train_baseline(project: Project, name: str, *, quiet: bool = False) -> TrainResult:
-    """Train a model whose sharing was not searched for, alike in all else.
+    """Train a model whose sharing was not searched for, in all else as the found one is trained from scratch.
 
     N independent columns in one Graph share no weight. They are clipped and judged apart, so training them together
     on the summed loss is training N single-task models.

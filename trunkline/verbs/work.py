@@ -54,7 +54,7 @@ class ProjectWork:
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
         """Train the model of a plan; see :class:`~trunkline.supermodel.methods.base.Work`."""
-        # None is not the same as no phases: a method may want a model as it starts.
+        # None is not the same as no phases: without any, the model keeps the weights that it starts with.
         chosen = [self.project.setup.phase] if phases is None else list(phases)
         recipe = Recipe(chosen, start, settings=self._settings(chosen))
         return train_plan(self.project, self._folder(name), plan, recipe, quiet=self.quiet)
