@@ -15,7 +15,8 @@ from trunkline.pipeline.config import parse_config
 from trunkline.pipeline.project import Project
 from trunkline.recipe import Move, Phase, Turn
 from trunkline.sharing.layouts import all_shared, independent
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.methods.base import Work
 from trunkline.twins.twin import Twin
