@@ -98,15 +98,15 @@ def test_another_tasks_plan_is_refused(project: Project, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("share-til:3", "there is no baseline 'share-til:3'; did you mean \"share-until\"?"),
-        ("magic", "there is no baseline 'magic'; baselines are layout:FILE, multi-task, plan:FILE, random:DRAW"),
-        ("automtl", "there is no baseline 'automtl'"),
+        ("share-til:3", 'there is no baseline "share-til:3"; did you mean "share-until"?'),
+        ("magic", 'there is no baseline "magic"; baselines are layout:FILE, multi-task, plan:FILE, random:DRAW'),
+        ("automtl", 'there is no baseline "automtl"'),
         ("single-tusk", 'did you mean "single-task"?'),
         ("independent", 'it is called "single-task"'),
         ("all-shared", 'it is called "multi-task"'),
         ("share-until", "write share-until:BLOCK"),
         ("random:few", "write random:DRAW"),
-        ("multi-task:3", "'multi-task' takes nothing behind a colon"),
+        ("multi-task:3", '"multi-task" takes nothing behind a colon'),
     ],
 )
 def test_an_unknown_baseline_is_refused(name: str, words: str, tmp_path: Path) -> None:
