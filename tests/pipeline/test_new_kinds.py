@@ -177,7 +177,7 @@ def test_a_head_of_the_wrong_form(set_files: Beside, task_files: Beside, tmp_pat
     with pytest.raises(InvalidConfig) as error:
         _ = Project(config, tmp_path / "run").heads
     assert str(error.value) == (
-        "tasks.colour.head: 'light' gives [None, 3, 8, 12], colour needs [N, 3]\n"
+        'tasks.colour.head: "light" gives [N, 3, 8, 12], colour needs [N, 3]\n'
         "  give a head that predicts a vector with as many channels as the task has"
     )
 

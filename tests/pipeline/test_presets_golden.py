@@ -176,7 +176,7 @@ def test_an_unknown_preset_is_guessed(name: str, tmp_path: Path) -> None:
     """In the file, by the key's place."""
     path = pipeline(tmp_path, ('preset = "demo"', f'preset = "{name}"'))
     said = invoke("search", path, "--out", "run")
-    refused(said, f"pipeline.toml: preset: there is no preset '{name}'", 'did you mean "automtl-paper-cityscapes"?')
+    refused(said, f'pipeline.toml: preset: there is no preset "{name}"', 'did you mean "automtl-paper-cityscapes"?')
 
 
 @pytest.mark.abuse

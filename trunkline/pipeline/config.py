@@ -38,17 +38,28 @@ class PipelineConfig(ConfigTable):
     Attributes:
         preset: Name of a preset whose numbers count where the file says nothing; see ``docs/presets.md``.
         backbone: Model file, relative to the pipeline file, or ``zoo:NAME``.
-        input_size: Height and width; the data set's if absent.
+        input_size: Height and width of images in pixels; the data set's if absent.
         backbone_weights: A caffemodel or safetensors file, relative to the pipeline file, that the backbone and
             every copy of it start from.
         allow_missing: What ``backbone_weights`` lacks starts as the backbone says, instead of being an error.
         features: Names of the feature maps that the heads read; found if none are named.
         head: Default head of every task.
-        seed: Of everything random.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``float32`` or ``bfloat16``.
+        seed: Decides everything random: initial weights, batches, augmentation, generated data.
+        device: Where the run trains: ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: Number format in training: ``float32``, or ``bfloat16`` by torch's autocast.
         augment: Whether training images are augmented.
         tasks: Tasks by name, in output order; all of the data set's if empty.
+        data: The data set, as its kind describes it.
+        search: The method that decides who shares what, and its options.
+        train: How the model is trained, and the baselines with it.
+        export: How the model file is written.
+        bench: How latency is measured.
+
+    Everything has a default, so that an empty file is a pipeline too:
+
+    >>> config = PipelineConfig()
+    >>> config.backbone, config.data.kind, config.search.method, config.train.steps
+    ('zoo:tiny', 'scenes', 'automtl', 2000)
     """
 
     preset: str | None = None
@@ -75,6 +86,13 @@ def load_config(path: Path) -> PipelineConfig:
 
     Raises:
         InvalidConfig: It cannot be read, or holds unknown keys or wrong values; all of them at once.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pipeline.toml"
+    ...     _ = path.write_text('backbone = "nets/resnet34.prototxt"')
+    ...     load_config(path).backbone == f"{folder}/nets/resnet34.prototxt"
+    True
     """
     try:
         content = tomllib.loads(read_own(path, "pipeline file").decode())
@@ -88,18 +106,33 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
 
     Raises:
         InvalidConfig: Unknown keys, wrong values, or keys of an older form; all of them at once.
+
+    >>> config = parse_config({"train": {"steps": 100, "baselines": ["single-task", "share-until:2"]}})
+    >>> config.train.steps, config.train.baselines
+    (100, ('single-task', 'share-until:2'))
+    >>> try:
+    ...     parse_config({"train": {"step": 100}}, "pipeline.toml")
+    ... except InvalidConfig as error:
+    ...     print(error)
+    pipeline.toml: train.step: unknown key
+      did you mean "steps"?
     """
-    before = f"{place}: " if place else ""
+    # Before anything else: in an older file, an unknown key would otherwise be told with a guess that is wrong.
     refuse_moved_keys(content, place)
     try:
         content = with_preset(content)
     except InvalidConfig as error:
-        raise _behind(error, before) from error
-    problems = list(_problems_of_open_tables(content, place))
+        raise _located(error, place) from error
+    problems = [*_problems_of_data(content, place), *_problems_of_search(content, place)]
     # What those tables may hold is for the kind of data set and for the method to say; the rest is checked here.
-    rest = {key: value for key, value in content.items() if not problems or key not in ("data", "search")}
+    rest = dict(content)
+    if problems:
+        # Their problems are told already. Left out, the tables have their defaults, and no problem is told twice.
+        rest.pop("data", None)
+        rest.pop("search", None)
     try:
         # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
+        # TOML has dates and times, JSON has not: as text they reach pydantic, which says what it expected instead.
         config = PipelineConfig.model_validate_json(json.dumps(rest, default=str), strict=True)
     except ValidationError as error:
         raise InvalidConfig([*problems, *problems_of(error, PipelineConfig, place)]) from error
@@ -108,21 +141,27 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
     return config
 
 
-def _problems_of_open_tables(content: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    """Yield what is wrong with ``[data]`` and ``[search]``, in the words of the data set and of the method."""
-    before = f"{place}: " if place else ""
-    if isinstance(content.get("data"), dict):
-        try:
-            read_data_config(content["data"], f"{before}data")
-        except InvalidConfig as error:
-            yield from error.problems
+def _problems_of_data(content: Mapping[str, Any], place: str) -> Iterator[Problem]:
+    """Yield what is wrong with ``[data]``, in the words of the data set."""
+    table = content.get("data")
+    if not isinstance(table, dict):
+        return  # absent, or of a wrong type, which the pipeline's own model refuses
+    try:
+        read_data_config(table, f"{place}: data" if place else "data")
+    except InvalidConfig as error:
+        yield from error.problems
+
+
+def _problems_of_search(content: Mapping[str, Any], place: str) -> Iterator[Problem]:
+    """Yield what is wrong with ``[search]``, in the words of the method."""
     search = content.get("search", {})
     if not isinstance(search, dict):
-        return
+        return  # of a wrong type, which the pipeline's own model refuses
     try:
         options = method_named(str(search.get("method", DEFAULT_METHOD))).Options
     except InvalidConfig as error:
-        yield from _behind(error, before).problems
+        # Without a method nobody knows which keys the table may have, so they are not told as unknown.
+        yield from _located(error, place).problems
         return
     own = {key: value for key, value in search.items() if key != "method"}
     try:
@@ -131,13 +170,16 @@ def _problems_of_open_tables(content: Mapping[str, Any], place: str) -> Iterator
         yield from problems_of(error, options, place, "search")
 
 
-def _behind(error: InvalidConfig, before: str) -> InvalidConfig:
+def _located(error: InvalidConfig, place: str) -> InvalidConfig:
+    """Return ``error`` with the file ``place`` before the keys that it names."""
+    before = f"{place}: " if place else ""
     return InvalidConfig([replace(item, place=before + item.place) for item in error.problems])
 
 
 def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
     """Return ``config`` with absolute paths, so that it means the same from every working directory."""
     changes: dict[str, Any] = {"head": _anchored_head(config.head, folder)}
+    # absolute(), not resolve(): a link keeps the name that the user gave it, in messages and in the run's records.
     if not config.backbone.startswith("zoo:"):
         changes["backbone"] = str((folder / config.backbone).absolute())
     if config.backbone_weights is not None:
@@ -147,15 +189,22 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
     baselines = _anchored_baselines(config.train.baselines, folder)
     changes["train"] = config.train.model_copy(update={"baselines": baselines})
     changes["data"] = config.data.anchored(folder)
-    changes["tasks"] = {
-        name: task.model_copy(update={"head": task.head and _anchored_head(task.head, folder)})
-        for name, task in config.tasks.items()
-    }
+    changes["tasks"] = {name: _anchored_task(task, folder) for name, task in config.tasks.items()}
     return config.model_copy(update=changes)
 
 
+def _anchored_task(task: TaskConfig, folder: Path) -> TaskConfig:
+    if task.head is None:
+        return task
+    return task.model_copy(update={"head": _anchored_head(task.head, folder)})
+
+
 def _anchored_head(head: str, folder: Path) -> str:
-    return head if head in KINDS or not (folder / head).is_file() else str((folder / head).absolute())
+    if head in KINDS:
+        return head  # a kind comes first, even where a file beside the pipeline is called like it
+    path = folder / head
+    # What is no file may be a misspelt kind. It stays as it was written, so that the error shows the user's own word.
+    return str(path.absolute()) if path.is_file() else head
 
 
 def _anchored_baselines(baselines: Sequence[str], folder: Path) -> tuple[str, ...]:

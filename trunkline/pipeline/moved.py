@@ -28,6 +28,7 @@ _NUMBERS = {
     "checkpoint_every": "write it under [train]; it is the search's too",
     "clip_norm": "write it under [train]; it is the search's too",
 }
+# Only AutoMTL had presets; now other methods have their own, so a preset's name begins with its method.
 _PRESETS = {
     "paper-cityscapes": "automtl-paper-cityscapes",
     "paper-nyuv2": "automtl-paper-nyuv2",
@@ -43,6 +44,13 @@ def refuse_moved_keys(content: Mapping[str, Any], place: str) -> None:
 
     Raises:
         InvalidConfig: There are such keys; all of them at once.
+
+    >>> try:
+    ...     refuse_moved_keys({"policy_fraction": 0.2}, "pipeline.toml")
+    ... except InvalidConfig as error:
+    ...     print(error)
+    pipeline.toml: policy_fraction: this key has moved
+      write it under [search]
     """
     problems = list(_moved(content))
     if problems:
@@ -51,6 +59,7 @@ def refuse_moved_keys(content: Mapping[str, Any], place: str) -> None:
 
 
 def _moved(content: Mapping[str, Any]) -> Iterator[Problem]:
+    # Nothing is checked yet, so every table may be of any type. What is not of the old form is left to the schema.
     if "policy_fraction" in content:
         yield Problem("this key has moved", "policy_fraction", "write it under [search]")
     for table in ("search", "train"):
@@ -61,7 +70,8 @@ def _moved(content: Mapping[str, Any]) -> Iterator[Problem]:
             name = _PRESETS.get(str(inner["preset"]), str(inner["preset"]))
             yield Problem("this key has moved", f"{table}.preset", f'write `preset = "{name}"` above all tables')
         yield from _numbers(inner.get("numbers"), table)
-    options = content.get("search", {}).get("options") if isinstance(content.get("search"), Mapping) else None
+    search = content.get("search")
+    options = search.get("options") if isinstance(search, Mapping) else None
     if isinstance(options, Mapping):
         keys = ", ".join(options) or "its keys"
         yield Problem("this table has moved", "search.options", f"write {keys} under [search] itself")

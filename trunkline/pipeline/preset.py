@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.text import quoted
 
 DEFAULT_METHOD = "automtl"
 
@@ -25,7 +26,9 @@ def presets() -> Mapping[str, str]:
     True
     """
     folder = resources.files("trunkline.pipeline").joinpath("presets")
-    files = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda item: item.name)
+    files = [item for item in folder.iterdir() if item.name.endswith(".toml")]
+    # A file system lists a folder in any order; messages that name the presets must not depend on it.
+    files.sort(key=lambda item: item.name)
     return {item.name.removesuffix(".toml"): item.read_text(encoding="utf-8") for item in files}
 
 
@@ -34,16 +37,24 @@ def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         InvalidConfig: There is no such preset.
+
+    >>> merged = with_preset({"preset": "demo", "train": {"steps": 10}})
+    >>> merged["train"]["steps"], merged["train"]["batch_size"]
+    (10, 4)
+    >>> "steps" in with_preset({"preset": "demo", "search": {"method": "single-task"}})["search"]
+    False
     """
     name = content.get("preset")
     if name is None:
         return dict(content)
     if not isinstance(name, str) or name not in presets():
         advice = did_you_mean(str(name), presets()) or f"known: {', '.join(presets())}"
-        raise InvalidConfig(f"there is no preset {name!r}", place="preset", advice=advice)
+        raise InvalidConfig(f"there is no preset {quoted(str(name))}", place="preset", advice=advice)
     below = tomllib.loads(presets()[name])
-    wanted = _method(content.get("search", {}), _method(below.get("search", {}), DEFAULT_METHOD))
-    if _method(below.get("search", {}), DEFAULT_METHOD) != wanted:
+    presets_method = _method(below.get("search", {}), DEFAULT_METHOD)
+    wanted = _method(content.get("search", {}), presets_method)
+    if presets_method != wanted:
+        # One method's options would be another's unknown keys. What [train] says is good for any method.
         below.pop("search", None)
     return _merged(below, content)
 
@@ -56,6 +67,9 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
-        both_tables = isinstance(known, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(known, value) if both_tables and known is not None else value
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(known, value)
+        else:
+            # Also where one is a table and the other is not: the schema then shows the user what the file says.
+            merged[key] = value
     return merged

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.errors import InvalidConfig, Problem
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files.write import atomic_write, json_bytes
 from trunkline.fragments.heads.make_head import make_head, need_taps
 from trunkline.graph.fingerprint import fingerprint, weights_fingerprint
-from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
 from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.tables import TaskConfig
+from trunkline.pipeline.task_check import check_heads, check_tasks
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, Setup
@@ -32,20 +34,14 @@ from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.run_folder.run_folder import RunFolder, open_run
 from trunkline.train.tasks.base import Task
-from trunkline.train.tasks.registry import make_task, task_kinds
+from trunkline.train.tasks.registry import make_task
 
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
 REPORTING = "test"
 """The part of the data that metrics are reported on."""
 EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
+# Each stage compares by itself what it takes from these tables: another `[bench]` must not forbid to go on training.
 _STAGES = ("search", "train", "export", "bench")
-_OWN_PLACE = {
-    "weight": "set it beside `options`, not in it",
-    "name": "the table's name is the task's name",
-    "kind": "the data set says what kind of task it is",
-    "channels": "the data set says how many channels the task has",
-}
-"""Keys of a task that must not come in by way of its options."""
 
 
 @dataclass(frozen=True)
@@ -69,37 +65,24 @@ class Project:
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """Task names in output order."""
-        known = self.config.data.on_demand or tuple(self.data.train.tasks)
-        problems = [
-            Problem("the data set has no such task", f"tasks.{name}", did_you_mean(name, known) or _listing(known))
-            for name in self.config.tasks
-            if name not in known
-        ]
-        problems += [
-            Problem("is not an option", f"tasks.{name}.options.{key}", _OWN_PLACE[key])
-            for name, task in self.config.tasks.items()
-            for key in task.options
-            if key in _OWN_PLACE
-        ]
-        problems += self._problems_of_loss_weights(known)
-        if problems:
-            raise InvalidConfig(problems)
-        return tuple(self.config.tasks or self.data.train.tasks)
+        """Task names in output order.
 
-    def _problems_of_loss_weights(self, tasks: Sequence[str]) -> Iterator[Problem]:
-        """Yield weights that no loss would have; a preset may weigh kinds of which this run has no task."""
-        known = (*tasks, *task_kinds())
-        searches = getattr(self.config.search.options, "loss_weights", {})  # not every method has them
-        for table, weights in (("train", self.config.train.loss_weights), ("search", searches)):
-            for name in weights:
-                if name not in known:
-                    advice = did_you_mean(name, known) or _listing(dict.fromkeys(known))
-                    yield Problem("is neither a task nor a kind of task", f"{table}.loss_weights.{name}", advice)
+        Raises:
+            InvalidConfig: The pipeline says something of a task that the data set does not have; all of it at once.
+        """
+        # Where labels are made on demand, the opened data set has only the tasks that it was asked for.
+        known = self.config.data.on_demand or tuple(self.data.train.tasks)
+        check_tasks(self.config, known)
+        return tuple(self.config.tasks or self.data.train.tasks)
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The backbone at the run's image size, cut at its features; what is known about its units is found once."""
+        """The backbone at the run's image size, cut at its features; what is known about its units is found once.
+
+        Raises:
+            InvalidModel: It cannot be read, or ``backbone_weights`` do not fit it.
+            InvalidConfig: ``input_size`` is not the size of the data set's images.
+        """
         size, asked = self.data.train.size, self.config.input_size
         if asked is not None and asked != size:
             raise InvalidConfig(
@@ -124,22 +107,15 @@ class Project:
 
     @cached_property
     def heads(self) -> dict[str, Graph]:
-        """A head per task."""
+        """A head per task.
+
+        Raises:
+            InvalidConfig: A head cannot be made, or predicts something else than its task needs.
+        """
         infos = {name: self.data.train.tasks[name] for name in self.tasks}
         kinds, graph = self._head_kinds, self.backbone.graph
         heads = {name: make_head(kinds[name], graph, infos[name].channels, self.limits) for name in self.tasks}
-        shapes = {name: shape_of(head.outputs[0]) for name, head in heads.items()}
-        problems = [
-            Problem(
-                f"{kinds[name]!r} gives {list(shape)}, {name} needs {info.label.output_text(info.channels)}",
-                f"tasks.{name}.head",
-                f"give a head that predicts a {info.label.output} with as many channels as the task has",
-            )
-            for (name, info), shape in zip(infos.items(), shapes.values(), strict=True)
-            if not info.label.fits(shape, info.channels)
-        ]
-        if problems:
-            raise InvalidConfig(problems)
+        check_heads(heads, kinds, infos)
         return heads
 
     @cached_property
@@ -149,7 +125,10 @@ class Project:
         made = []
         for name in self.tasks:
             info, config = self.data.train.tasks[name], self._task(name)
-            weight = common.get(name, common.get(info.kind, 1.0)) if config.weight is None else config.weight
+            weight = config.weight
+            if weight is None:
+                weight = common.get(name, common.get(info.kind, 1.0))
+            # The pipeline file has the last word over what the data set says of its labels.
             options: dict[str, Any] = {**info.options, **config.options, "weight": float(weight)}
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
@@ -192,7 +171,7 @@ class Project:
             kinds={name: self.data.train.tasks[name].kind for name in self.tasks},
             seed=self.config.seed,
             phase=self.config.train.phase(self.eval_split),
-            steps_an_epoch=-(-len(self.data.train) // batch),
+            steps_an_epoch=math.ceil(len(self.data.train) / batch),  # the feed fills the last batch up
         )
 
     @cached_property
@@ -215,9 +194,7 @@ class Project:
         try:
             return kind(self.setup, options).plan()
         except InvalidConfig as error:
-            places = ((item, f"train.baselines: {item.place}") for item in error.problems)
-            found = [replace(item, place=place.removesuffix(": ")) for item, place in places]
-            raise InvalidConfig(found) from error
+            raise InvalidConfig([_of_baselines(item) for item in error.problems]) from error
 
     @property
     def compute(self) -> Compute:
@@ -230,11 +207,17 @@ class Project:
 
     @contextmanager
     def stage(self, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the folder of one stage; a stage begun with other settings is refused.
+        """Hold the folder of one stage.
 
-        What can be refused beforehand should be: settings are written when the folder is first opened.
+        Check everything before calling this: opening the folder for the first time writes the settings, and a stage is
+        then bound to them.
+
+        Raises:
+            InvalidConfig: The stage was begun with other settings or other files, or another process holds its folder.
+            WorkFailed: The folder cannot be written.
         """
         decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
+        # Files are compared by content: names and paths may change, and a file may be replaced under its name.
         decisive["contents"] = {**self._contents, "data": self.inventory.digests()}
         with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
             self.write_json(DATA, record_of(self.data, self.inventory))
@@ -259,7 +242,7 @@ class Project:
 
     @cached_property
     def _contents(self) -> dict[str, Any]:
-        """What the files hold whose names alone are in the pipeline."""
+        """Digests of backbone and heads, of which the pipeline holds only the file names."""
         heads = {name: fingerprint(head) + weights_fingerprint(head) for name, head in self.heads.items()}
         backbone = {"structure": self.backbone.fingerprint, "weights": weights_fingerprint(self.backbone.graph)}
         return {"backbone": backbone, "heads": heads}
@@ -268,13 +251,13 @@ class Project:
     def _portable(self) -> dict[str, Any]:
         """The pipeline with names for paths, so that files may move and equal inputs give equal bytes."""
         content = self.config.model_dump(mode="json")
-        content["backbone"] = Path(content["backbone"]).name
-        content["backbone_weights"] = content["backbone_weights"] and Path(content["backbone_weights"]).name
-        for table in (content, *content["tasks"].values()):
-            table["head"] = table["head"] and Path(table["head"]).name
+        _shorten(content, "backbone", "backbone_weights", "head")
+        for table in content["tasks"].values():
+            _shorten(table, "head")
         options = content["search"]["options"]
         for key, path in self.config.search.options.paths.items():
             options[key] = path.name
+        # Behind the colon there may be a path.
         content["train"]["baselines"] = [name.partition(":")[0] for name in content["train"]["baselines"]]
         for key in self.config.data.paths:
             del content["data"][key]  # its folder may have any name: what it holds is compared
@@ -284,5 +267,14 @@ class Project:
         return self.config.tasks.get(name, TaskConfig())
 
 
-def _listing(known: Iterable[str]) -> str:
-    return f"it has: {', '.join(known)}"
+def _of_baselines(problem: Problem) -> Problem:
+    """Return a problem of a baseline's own options or file, with the key of the pipeline file before its place."""
+    place = f"train.baselines: {problem.place}" if problem.place else "train.baselines"
+    return replace(problem, place=place)
+
+
+def _shorten(table: dict[str, Any], *keys: str) -> None:
+    """Replace paths in a table by the names of their files; what is absent stays so."""
+    for key in keys:
+        if table[key]:
+            table[key] = Path(table[key]).name

@@ -25,7 +25,7 @@ class TaskConfig(ConfigTable):
     Attributes:
         head: ``light``, ``aspp``, ``deeplabv3plus``, ``fpn``, ``linear`` or a model file; the pipeline's if absent.
         weight: λ of its loss; that of ``[train] loss_weights``, else 1, if absent.
-        options: Of the task's kind, such as ``{space = "paper"}`` for normals.
+        options: What the task's kind lets one choose, such as ``{space = "paper"}`` for normals.
     """
 
     head: str | None = None
@@ -34,16 +34,17 @@ class TaskConfig(ConfigTable):
 
 
 class SearchConfig(BaseModel):
-    """``[search]``: the method, and all that it lets one say.
+    """``[search]``: a method and its options.
 
     Attributes:
         method: Name of a method; `trunkline methods` lists them.
-        options: The rest of the table, which is the method's own.
+        options: The rest of the table, whose keys the method defines.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     method: str = "automtl"
+    # By its own class when it is written down: as the base class says, no option of a method would be kept.
     options: SerializeAsAny[MethodOptions]
 
     @classmethod
@@ -64,6 +65,7 @@ def _search_table(value: Any) -> SearchConfig:
     if isinstance(value, SearchConfig):
         return value
     if not isinstance(value, dict):
+        # A ValueError, not one of ours: pydantic collects it, and so it is told together with all other problems.
         raise ValueError("expected a table, such as `[search]` with a `method`")
     table = dict(value)
     method = table.pop("method", "automtl")
@@ -83,6 +85,7 @@ def _baseline(name: str) -> str:
     try:
         baseline_named(name)
     except InvalidConfig as error:
+        # pydantic passes on one text only, so the advice goes into it.
         first = error.problems[0]
         raise ValueError(f"{first.message}; {first.advice}" if first.advice else first.message) from error
     return name
@@ -92,18 +95,18 @@ class TrainConfig(ConfigTable):
     """``[train]``: how a model whose sharing is decided is trained: the found one and every baseline, alike.
 
     Attributes:
-        steps: Steps.
+        steps: Number of steps.
         batch_size: Samples per step, in searches too.
-        optimiser: How weights move.
-        schedule: Of the learning rate.
+        optimiser: Kind, learning rate and other numbers of the optimiser.
+        schedule: How the learning rate falls.
         per_user: Whether a weight's learning rate is divided by the number of tasks that use it.
         joint: One step on the summed loss; false: one step a task.
         loss_weights: λ by task, or by kind of task; 1 where neither is named.
         clip_norm: Greatest L2 norm of a gradient, in searches too; none for no clipping.
         eval_every: Steps between two evaluations, in searches too.
         checkpoint_every: Steps between two checkpoints, in searches too.
-        start: ``scratch`` starts as the backbone and its weights say, and draws the rest anew, heads too; ``search``
-            goes on from what the method ended with. If absent, what the method does.
+        start: ``scratch`` starts with the backbone's weights and draws all others, heads too; ``search`` goes on from
+            the weights that the method ended with. If absent, the method decides.
         baselines: Fixed methods, trained alike, to compare with: ``single-task``, ``multi-task``,
             ``share-until:BLOCK``, ``random:DRAW``, ``layout:FILE``, ``plan:FILE``.
         best_by: Keep the weights that were best in this: ``TASK.METRIC`` or ``relative``; the last ones if absent.
@@ -139,21 +142,36 @@ class TrainConfig(ConfigTable):
 
 
 class ExportConfig(ConfigTable):
-    """``[export]``: how the file is written."""
+    """``[export]``: how the file is written.
+
+    Attributes:
+        fold: Whether BatchNormalization is folded into convolutions, and computed weights are stored.
+        parity_inputs: Number of random inputs on which the file must compute what the trained model does.
+    """
 
     fold: bool = True
     parity_inputs: Count = 32
 
 
 class BenchConfig(ConfigTable):
-    """``[bench]``: how latency is measured."""
+    """``[bench]``: how latency is measured; :class:`trunkline.bench.settings.Settings` says more.
+
+    Attributes:
+        runtime: What runs the models.
+        provider: Hardware that onnxruntime uses; there is no silent fall-back to another.
+        threads: Threads inside one operator.
+        batch: Images in one run of a model.
+        spinning: Whether idle threads burn cycles while they wait.
+        samples: Rounds to measure at least.
+        limit_s: Seconds after which no further round begins.
+    """
 
     runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     threads: Count = 1
     batch: Count = 1
     spinning: bool = False
-    samples: Annotated[int, Field(ge=11)] = 100
+    samples: Annotated[int, Field(ge=11)] = 100  # a median needs 11, as statistics.minimum_samples computes
     limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
 
 
@@ -161,7 +179,8 @@ def _data_table(value: Any) -> DataSetConfig:
     """Check a ``[data]`` table whose kind is known by the model of its kind."""
     if isinstance(value, DataSetConfig):
         return value
-    kind = data_set_kinds().get(str(value.get("kind"))) if isinstance(value, dict) else None
+    name = value.get("kind") if isinstance(value, dict) else None
+    kind = data_set_kinds().get(str(name))
     if kind is None:
         raise ValueError(f"expected a table with a `kind`: {' or '.join(data_set_kinds())}")
     return kind.model_validate_json(json.dumps(value, default=str), strict=True)

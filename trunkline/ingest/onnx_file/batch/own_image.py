@@ -16,10 +16,10 @@ from trunkline.graph.free_shapes import PROBE_BATCHES
 from trunkline.graph.graph import attribute, inputs_of, name_of, shape_of
 from trunkline.graph.passes.editor import put
 from trunkline.ingest.onnx_file.adapters.decompose import become
+from trunkline.ingest.onnx_file.batch.assumed_sizes import Array, assuming, computed, known_sizes
 from trunkline.ingest.onnx_file.batch.batch_place import BatchAxis
 from trunkline.ingest.onnx_file.batch.freeing import Freeing, batch_error
 from trunkline.ingest.onnx_file.batch.second_batch import SecondBatch
-from trunkline.ingest.onnx_file.batch.standing import Array, computed, known_sizes, standing
 from trunkline.ingest.onnx_file.proto.operators import EVALUATED
 
 _MOST_NUMBERS = 2**22
@@ -102,7 +102,7 @@ def _at_both(table: ir.Value, second: SecondBatch) -> tuple[Array, Array] | None
 
 def _from(node: ir.Node, known: Mapping[ir.Value, tuple[Array, Array]], index: int) -> Array:
     contents = {value: known[value][index] for value in inputs_of(node)}
-    with standing({value: array.shape for value, array in contents.items()}, contents):
+    with assuming({value: array.shape for value, array in contents.items()}, contents):
         return computed(node)[0]
 
 

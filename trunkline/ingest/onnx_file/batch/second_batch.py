@@ -20,7 +20,7 @@ from trunkline.graph.graph import CONSTANT, ROLE_KEY, array_of, attribute, input
 from trunkline.graph.node_shapes import infer_node
 from trunkline.graph.passes.editor import Editor, set_input, static
 from trunkline.graph.roles import may_train
-from trunkline.ingest.onnx_file.batch.standing import Array, Sizes, computed, known_sizes, standing
+from trunkline.ingest.onnx_file.batch.assumed_sizes import Array, Sizes, assuming, computed, known_sizes
 from trunkline.ingest.onnx_file.passes.fold_constants import can_fold
 from trunkline.ingest.onnx_file.passes.lift_constants import replace_by_tensors
 from trunkline.ingest.onnx_file.proto.operators import EVALUATED
@@ -194,7 +194,7 @@ class SecondBatch:
         reads = {value: (array_of(value), self.contents.get(value, array_of(value))) for value in inputs_of(node)}
         for batch in _OTHERS:
             contents = {value: _in_proportion(*pair, batch) for value, pair in reads.items()}
-            with standing({}, contents):
+            with assuming({}, contents):
                 found = computed(node)
             expected = [_in_proportion(*pair, batch) for pair in zip(first, second, strict=True)]
             if not all(map(np.array_equal, found, expected)):
@@ -233,7 +233,7 @@ class SecondBatch:
     def _at_second(self, node: ir.Node) -> Iterator[None]:
         shapes = {value: self.shapes[value] for value in inputs_of(node) if value in self.shapes}
         contents = {value: self.contents[value] for value in inputs_of(node) if value in self.contents}
-        with standing(shapes, contents):
+        with assuming(shapes, contents):
             yield
 
 

@@ -1,4 +1,4 @@
-"""Give values other sizes and numbers for a while, to compute what would come of them."""
+"""Assume other sizes and contents of values for a while, to compute what would come of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Sizes = tuple[int, ...]
 
 
 @contextmanager
-def standing(shapes: Mapping[ir.Value, Sizes], contents: Mapping[ir.Value, Array]) -> Iterator[None]:
+def assuming(shapes: Mapping[ir.Value, Sizes], contents: Mapping[ir.Value, Array]) -> Iterator[None]:
     """Give values other ``shapes`` and ``contents``, and put theirs back at the end."""
     before = [(value, value.shape, value.const_value) for value in {*shapes, *contents}]
     try:
