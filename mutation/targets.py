@@ -43,10 +43,10 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "lowering",
         "sharing",
-        "join_check view space lowering/lower lowering/walk lowering/numbering lowering/emission "
-        "lowering/stored_weights lowering/executed_cost cost_table",
-        "lowering_properties joins_properties joins_abuse views_parity plan_abuse cost_table_abuse "
-        "supermodel/sampling_golden",
+        "join_check view space lowering/lower lowering/walk lowering/backbone_cells lowering/numbering "
+        "lowering/emission lowering/stored_weights lowering/executed_cost cost_table",
+        "lowering_properties joins_properties joins_abuse views_parity plan_abuse supermodel/sampling_golden "
+        "cost_table_abuse",
     ),
     _group(
         "search",

@@ -35,10 +35,10 @@ from trunkline.graph.axes.axis import (
     join,
     meet,
     of,
-    regroup,
     section,
 )
 from trunkline.graph.axes.follow import RULES
+from trunkline.graph.axes.regroup import regroup
 from trunkline.graph.axes.rules import InputAxes
 from trunkline.graph.features import choose
 from trunkline.graph.graph import Graph, data_inputs_of, name_of, shape_of

@@ -185,3 +185,24 @@ def test_a_preset_is_a_name(name: object) -> None:
     """Whatever else TOML can say is refused."""
     with pytest.raises(InvalidConfig, match="preset"):
         parse_config({"preset": name})
+
+
+def test_an_inner_table_changes_what_it_names() -> None:
+    """A new rate switches neither weight decay nor betas off, whether a preset, or the method, says them."""
+    config = parse_config(
+        {
+            "data": {"kind": "scenes"},
+            "tasks": {"depth": {}},
+            "search": {"policy_optimiser": {"lr": 0.01}},
+            "train": {"optimiser": {"lr": 0.02}},
+        }
+    )
+    policy = config.search.options.policy_optimiser  # type: ignore[attr-defined]  # AutoMTL's
+    assert (policy.lr, policy.weight_decay) == (0.01, 5e-4)
+    optimiser = config.train.optimiser
+    assert (optimiser.lr, optimiser.betas, optimiser.weight_decay) == (0.02, (0.5, 0.999), 1e-4)
+
+
+def test_no_preset_is_the_small_one() -> None:
+    content = {"data": {"kind": "scenes"}, "tasks": {"depth": {}}}
+    assert parse_config(content).train == parse_config({**content, "preset": "small"}).train

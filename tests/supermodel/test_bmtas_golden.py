@@ -18,7 +18,8 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import node_costs
 from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.methods.bmtas import plain_ends
 

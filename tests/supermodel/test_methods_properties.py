@@ -16,8 +16,9 @@ from trunkline.graph.roles import STATISTICS
 from trunkline.sharing.layouts import all_shared, independent
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import Lowered, lower
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.space import ChoiceId, Space
+from trunkline.sharing.space import Space
 from trunkline.supermodel.methods.base import Found, Method, Setup
 from trunkline.supermodel.methods.registry import methods
 from trunkline.twins.twin import Twin

@@ -9,7 +9,8 @@ from plans import light_heads
 
 from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import Gumbel

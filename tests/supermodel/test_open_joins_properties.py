@@ -11,7 +11,9 @@ from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.space import OpenJoin, Option, Space
+from trunkline.sharing.open_join import OpenJoin
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import ScoreFunction
 from trunkline.supermodel.workload import workload

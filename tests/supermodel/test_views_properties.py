@@ -13,7 +13,8 @@ from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.twins.twin import Twin

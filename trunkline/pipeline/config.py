@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import read_own
 from trunkline.fragments.heads.make_head import KINDS
+from trunkline.pipeline.inner_tables import over_defaults
 from trunkline.pipeline.moved import refuse_moved_keys
 from trunkline.pipeline.preset import DEFAULT_METHOD, with_preset
 from trunkline.pipeline.tables import (
@@ -120,7 +121,7 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
     # Before anything else: otherwise the keys of an older file would be called unknown, with a guess that is wrong.
     refuse_moved_keys(content, place)
     try:
-        content = with_preset(content)
+        content = over_defaults(with_preset(content))
     except InvalidConfig as error:
         raise _located(error, place) from error
     problems = [*_problems_of_data(content, place), *_problems_of_search(content, place)]

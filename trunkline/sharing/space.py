@@ -12,115 +12,11 @@ from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
-from trunkline.sharing.join import Join
-from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View, check_task_names
+from trunkline.sharing.open_join import ChoiceId, OpenJoin
+from trunkline.sharing.option import Option, Options
+from trunkline.sharing.plan import BackboneId, Choice, SharingPlan, check_task_names
 from trunkline.sharing.plan_check import check_plan
 from trunkline.sharing.units import Granularity, Unit
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What a task may run at a unit.
-
-    Attributes:
-        instance: Number of the weight instance; 0 is the backbone's own.
-        skip: Whether it runs what stands in for the unit instead.
-        channels: Share of the unit's inner width, see :class:`~trunkline.sharing.plan.View`.
-
-    >>> Option.of("skip"), Option(instance=2).choice
-    (Option(instance=0, skip=True, channels=1.0), 2)
-    """
-
-    instance: int = 0
-    skip: bool = False
-    channels: float = 1.0
-
-    @classmethod
-    def of(cls, choice: Choice) -> Option:
-        """Return the option that a plan's entry stands for."""
-        if isinstance(choice, View):
-            return cls(choice.instance, channels=choice.channels)
-        if choice == SKIP:
-            return cls(skip=True)
-        return cls(int(choice))
-
-    @property
-    def choice(self) -> Choice:
-        """Entry of a plan that says the same."""
-        if self.skip:
-            return SKIP
-        # A view of all channels is the instance itself, so it shares with those that run it whole.
-        if self.channels == 1.0:
-            return self.instance
-        return View(instance=self.instance, channels=self.channels)
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceId:
-    """A choice that is open: at a unit, or at a read of a join.
-
-    Attributes:
-        place: Name of the unit, or of the join.
-        task: Name of the task whose choice it is.
-        read: Number of the read, for a join whose reads are chosen one by one; ``None`` otherwise.
-    """
-
-    place: str
-    task: str
-    read: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenJoin:
-    """A join, and what is open about its reads.
-
-    Attributes:
-        join: The join with all the reads that it may have.
-        open: ``none``; ``one``: exactly one of the reads is taken, so the fragment has one input; ``each``: every read
-            but the first is taken or left out by a choice of its own, whose options are "off" and "on".
-
-    >>> from trunkline.sharing.join import Read
-    >>> reads = (Read.column("pool1", "depth"), Read.column("pool1", "seg"), Read.column("conv1", "seg"))
-    >>> join = OpenJoin(Join(name="fuse", kind="project", site="pool1", task="depth", reads=reads), open="each")
-    >>> [choice.read for choice in join.choices]
-    [1, 2]
-    >>> off, on = 0, 1
-    >>> join.picked({join.choices[0]: off, join.choices[1]: on}).left_out
-    (1,)
-    """
-
-    join: Join
-    open: Literal["none", "one", "each"] = "none"
-
-    @property
-    def choices(self) -> tuple[ChoiceId, ...]:
-        """What is open about it."""
-        name, task = self.join.name, self.join.task
-        if self.open == "one":
-            return (ChoiceId(name, task),)
-        if self.open == "each":
-            # The first read is the column's own value, which stays: MTL-NAS chooses edges from other columns only.
-            return tuple(ChoiceId(name, task, read) for read in range(1, len(self.join.reads)))
-        return ()
-
-    @property
-    def made_for(self) -> Join:
-        """The join that its fragment is made for: with all reads, or, where one is taken, with one."""
-        if self.open != "one":
-            return self.join
-        return self.join.model_copy(update={"reads": self.join.reads[:1]})
-
-    def picked(self, picks: Mapping[ChoiceId, int]) -> Join:
-        """Return the join with the reads that are picked."""
-        if self.open == "one":
-            return self.join.model_copy(update={"reads": (self.join.reads[picks[self.choices[0]]],)})
-        if self.open == "each":
-            left_out = tuple(choice.read for choice in self.choices if not picks[choice])
-            return self.join.model_copy(update={"left_out": left_out})
-        return self.join
-
-
-Options = tuple[Option, ...]
 
 
 @dataclass(frozen=True, slots=True)

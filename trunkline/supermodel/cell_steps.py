@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from trunkline.sharing.lowering.numbering import Ref
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.origin import Leading, Origin
 from trunkline.sharing.skip import Skip
-from trunkline.sharing.space import ChoiceId
 from trunkline.supermodel.mixing.gradient_sum import SummedWeights
 from trunkline.supermodel.mixing.linear_operator import apply_skip
 from trunkline.twins.op import Op

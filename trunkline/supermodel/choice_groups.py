@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trunkline.sharing.space import ChoiceId, Space
+from trunkline.sharing.open_join import ChoiceId
+from trunkline.sharing.space import Space
 
 
 @dataclass(frozen=True, slots=True)

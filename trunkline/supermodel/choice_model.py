@@ -13,8 +13,9 @@ from trunkline.recipe import Moment
 from trunkline.sharing.join_check import fragments_of
 from trunkline.sharing.lowering.lower import Lowered, check_heads
 from trunkline.sharing.lowering.walk import Walk
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin
-from trunkline.sharing.space import ChoiceId, Space
+from trunkline.sharing.space import Space
 from trunkline.supermodel.cell_steps import ForwardPass, Mixing, OptionWeights
 from trunkline.supermodel.cells import Cells, Operators
 from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
@@ -51,7 +52,7 @@ class ChoiceModel(nn.Module):
 
     >>> from trunkline.ingest.read import read
     >>> from trunkline.sharing.backbone import Backbone
-    >>> from trunkline.sharing.space import Option
+    >>> from trunkline.sharing.option import Option
     >>> two = (Option(0), Option(1))
     >>> space = Space.over(Backbone(read("zoo:tiny")), ("depth", "edges"), "block", lambda unit, task: two)
     >>> model = ChoiceModel(space, {}, {}).eval()

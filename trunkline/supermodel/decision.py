@@ -13,8 +13,9 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
 from trunkline.sharing.lowering.executed_cost import executed_cost
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.space import ChoiceId, Space
+from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_groups import groups_of
 
 Distribution = NDArray[np.float64]

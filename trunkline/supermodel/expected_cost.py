@@ -57,7 +57,7 @@ class ExpectedCost(nn.Module):
 
     >>> from trunkline.ingest.read import read
     >>> from trunkline.sharing.backbone import Backbone
-    >>> from trunkline.sharing.space import Option
+    >>> from trunkline.sharing.option import Option
     >>> from trunkline.supermodel.cost_term import cost_term
     >>> space = Space.over(
     ...     Backbone(read("zoo:tiny")), ("depth", "edges"), "block", lambda unit, task: (Option(0), Option(1))

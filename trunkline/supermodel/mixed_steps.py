@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trunkline.sharing.lowering.numbering import Ref
-from trunkline.sharing.space import ChoiceId
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.supermodel.cell_steps import CellStep, ForwardPass, Mixing, OptionWeights, Source, weighted_sum
 from trunkline.supermodel.mixing.gradient_sum import GradientSum
 from trunkline.supermodel.mixing.linear_operator import apply_linear, apply_skip

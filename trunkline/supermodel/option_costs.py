@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.sharing.units import Unit
 from trunkline.sharing.view import ViewSpan
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from trunkline.graph.computed_weights import computes_weight, stored_inputs_of
 from trunkline.graph.graph import Graph, name_of
 from trunkline.graph.roles import is_parameter, size_of
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.workload import Needs, keys_of
 
 Uses = NDArray[np.bool_]

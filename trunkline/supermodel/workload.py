@@ -18,7 +18,8 @@ from trunkline.fragments.taps import read_taps
 from trunkline.graph.blocks import needed_nodes
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.graph import Graph, name_of
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.sharing.units import units_before
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from trunkline.errors import InvalidConfig
+from trunkline.files.write import atomic_write
 from trunkline.pipeline.project import SEARCH, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.plan import SharingPlan
@@ -22,6 +26,8 @@ from trunkline.twins.twin import Twin
 from trunkline.verbs.training import Recipe, TrainedPlan, make_runners, train_plan
 
 T = TypeVar("T")
+PROBED = "values.safetensors"
+"""What a probe found, in the folder of its stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,24 @@ class ProjectWork:
         """Return values of a trained model; see :class:`~trunkline.supermodel.methods.base.Work`.
 
         Raises:
-            InvalidConfig: There are no samples to choose by.
+            InvalidConfig: There are no samples to choose by; or the stage was begun with other values or another plan.
         """
         # Never the samples that report: what a method decides by them, it could not be judged by.
-        chosen = self.project.data.val
-        if chosen is None:
+        if self.project.data.val is None:
             text = f"{name}: no samples are held out to look at"
             raise InvalidConfig(text, place="data", advice="set `val_fraction` above 0 under [data]")
+        folder = self._folder(name)
+        plan = trained.plan.model_dump(mode="json")
+        settings = {"plan": plan, "kept": dict(trained.kept.steps), "values": list(values), "images": images}
+        path = self.project.out / folder / PROBED
+        with self.project.stage(folder, settings):
+            if not path.is_file():
+                atomic_write(path, save(self._values(trained, values, images)))
+            return _loaded(path)
+
+    def _values(self, trained: TrainedPlan, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
+        chosen = self.project.data.val
+        assert chosen is not None
         twin = Twin(trained.graph, weights=trained.weights).eval()
         indices = list(range(min(images, len(chosen))))
         found: dict[str, list[NDArray[np.float32]]] = {value: [] for value in values}
@@ -83,7 +100,7 @@ class ProjectWork:
             for batch in in_order(chosen, self.project.config.train.batch_size, indices):
                 for value, content in twin(batch.image, values).items():
                     found[value].append(content.numpy())
-        return {value: np.concatenate(parts) for value, parts in found.items()}
+        return {value: np.ascontiguousarray(np.concatenate(parts)) for value, parts in found.items()}
 
     def _record_parts(self, folder: str, phases: Sequence[Phase]) -> None:
         """Write down which training samples each turn reads that does not read them all."""
@@ -112,3 +129,11 @@ class ProjectWork:
             # What [train] says of losses decides a search too, and no checkpoint holds it.
             "loss_weights": {task.name: task.weight for task in self.project.losses},
         }
+
+
+def _loaded(path: Path) -> dict[str, NDArray[np.float32]]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        text = f"these values cannot be read: {error}"
+        raise InvalidConfig(text, place=str(path), advice="delete the file; it is computed again") from error

@@ -21,10 +21,10 @@ from trunkline.graph.axes.axis import (
     join,
     meet,
     of,
-    regroup,
     scaled,
     section,
 )
+from trunkline.graph.axes.regroup import regroup
 from trunkline.graph.graph import attribute
 from trunkline.graph.passes.editor import static
 

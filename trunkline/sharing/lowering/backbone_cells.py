@@ -13,8 +13,10 @@ from trunkline.graph.graph import data_inputs_of, name_of
 from trunkline.graph.roles import Role, role_of
 from trunkline.sharing.lowering.copies import Copies
 from trunkline.sharing.lowering.numbering import BackboneNode, MixedNode, MixedSource, Numbering, Ref, SkippedUnit
+from trunkline.sharing.open_join import ChoiceId
+from trunkline.sharing.option import Option
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin, SkipWeight
-from trunkline.sharing.space import ChoiceId, Option, Space
+from trunkline.sharing.space import Space
 from trunkline.sharing.view import ViewSpan
 
 Values = dict[str, Ref]

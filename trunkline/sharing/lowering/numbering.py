@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.origin import Leading, Origin
-from trunkline.sharing.space import ChoiceId
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,10 @@ from trunkline.sharing.join import Join, Read
 from trunkline.sharing.lowering.backbone_cells import BackboneCells, Values, record
 from trunkline.sharing.lowering.copies import Copies
 from trunkline.sharing.lowering.numbering import IMAGE, FragmentNode, MixedValues, Numbering, Ref
+from trunkline.sharing.open_join import ChoiceId, OpenJoin
+from trunkline.sharing.option import Option
 from trunkline.sharing.origin import FragmentWeight
-from trunkline.sharing.space import ChoiceId, OpenJoin, Option, Space
+from trunkline.sharing.space import Space
 
 ON = 1
 """The option of a read that is taken."""

@@ -26,7 +26,8 @@ from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import Graph
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Schedule, Turn
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choice_model import ChoiceModel

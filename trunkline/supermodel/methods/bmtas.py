@@ -35,7 +35,8 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import Graph, name_of
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Positive, Schedule, Turn
-from trunkline.sharing.space import Option, Space
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import Gumbel, OneHot, Relaxation
 from trunkline.supermodel.cost_term import cost_term

@@ -6,8 +6,10 @@ import random
 
 from pydantic import Field
 
+from trunkline.sharing.open_join import ChoiceId
+from trunkline.sharing.option import Option
 from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.space import ChoiceId, Option, Space
+from trunkline.sharing.space import Space
 from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod

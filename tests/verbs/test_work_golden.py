@@ -1,0 +1,137 @@
+"""Golden: what a method asks of the work is done once, each stage in a folder of its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trunkline.errors import InvalidConfig
+from trunkline.pipeline.config import parse_config
+from trunkline.pipeline.project import Project
+from trunkline.recipe import Move, Phase, Turn
+from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.option import Option
+from trunkline.sharing.space import Space
+from trunkline.supermodel.choice_model import ChoiceModel
+from trunkline.supermodel.methods.base import Work
+from trunkline.twins.twin import Twin
+from trunkline.verbs.training import TrainedPlan
+from trunkline.verbs.work import PROBED, ProjectWork
+
+pytestmark = pytest.mark.golden
+
+
+def project_in(folder: Path) -> Project:
+    config = parse_config(
+        {
+            "preset": "demo",
+            "data": {"kind": "scenes", "size": [32, 48], "length": 8, "val_length": 3},
+            "tasks": {"segmentation": {}, "depth": {}},
+            "train": {"steps": 2, "batch_size": 2},
+        }
+    )
+    return Project(config, folder)
+
+
+def work_in(folder: Path) -> ProjectWork:
+    return ProjectWork(project_in(folder), quiet=True)
+
+
+def shared(work: ProjectWork) -> Any:
+    return all_shared(work.project.backbone, work.project.tasks)
+
+
+def test_a_stage_of_training_is_done_once(tmp_path: Path) -> None:
+    """Called again, in this process or another, it returns what it made."""
+    work = work_in(tmp_path)
+    first = work.train("first", shared(work))
+    log = (tmp_path / "search-first" / "metrics.jsonl").read_bytes()
+    again = work_in(tmp_path).train("first", shared(work))
+    assert (tmp_path / "search-first" / "metrics.jsonl").read_bytes() == log
+    assert first.metrics == again.metrics
+    assert all(np.array_equal(first.weights[name], again.weights[name]) for name in first.weights)
+
+
+def test_a_stage_keeps_its_plan(tmp_path: Path) -> None:
+    work = work_in(tmp_path)
+    work.train("first", shared(work))
+    with pytest.raises(InvalidConfig, match="plan"):
+        work.train("first", independent(work.project.backbone, work.project.tasks))
+
+
+def test_jobs_have_folders_of_their_own(tmp_path: Path) -> None:
+    """So two jobs may call their stages alike, and jobs may have jobs."""
+    work = work_in(tmp_path)
+
+    def job(inner: Work) -> float:
+        deeper = inner.each({"deep": lambda most: of_depth(most.train("one", shared(work)))})
+        return of_depth(inner.train("one", shared(work))) - deeper["deep"]
+
+    assert work.each({"x": job, "y": job}) == {"x": 0.0, "y": 0.0}
+    folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert {"search-x-one", "search-x-deep-one", "search-y-one", "search-y-deep-one"} <= folders
+
+
+def of_depth(trained: Any) -> float:
+    return float(sum(trained.metrics["depth"].values()))
+
+
+def test_a_probe_is_the_values_of_held_out_images(tmp_path: Path) -> None:
+    """Of those that choose, in their order; kept, so that another call asks no model."""
+    work = work_in(tmp_path)
+    trained: TrainedPlan = work.train("first", shared(work))
+    site = work.project.backbone.table("block").units[2].output
+    found = work.probe("look", trained, [site, "depth"], 2)
+    chosen = work.project.data.val
+    assert chosen is not None
+    images = torch.stack([torch.as_tensor(chosen.sample(index).image) for index in range(2)])
+    with torch.no_grad():
+        expected = Twin(trained.graph, weights=trained.weights).eval()(images, [site, "depth"])
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values.numpy(), rtol=1e-5, atol=1e-5)
+    written = (tmp_path / "search-look" / PROBED).stat().st_mtime_ns
+    again = work.probe("look", trained, [site, "depth"], 2)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+    assert (tmp_path / "search-look" / PROBED).stat().st_mtime_ns == written
+    with pytest.raises(InvalidConfig, match="images"):
+        work.probe("look", trained, [site, "depth"], 3)
+
+
+def test_a_damaged_probe_is_named(tmp_path: Path) -> None:
+    work = work_in(tmp_path)
+    trained = work.train("first", shared(work))
+    work.probe("look", trained, ["depth"], 1)
+    (tmp_path / "search-look" / PROBED).write_bytes(b"junk")
+    with pytest.raises(InvalidConfig, match=PROBED):
+        work.probe("look", trained, ["depth"], 1)
+
+
+def test_no_held_out_images_are_no_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = work_in(tmp_path)
+    trained = work.train("first", shared(work))
+    without = replace(work.project.data, val=None)
+    monkeypatch.setattr(Project, "data", property(lambda self: without))
+    with pytest.raises(InvalidConfig, match="val_fraction"):
+        work.probe("look", trained, ["depth"], 1)
+
+
+def test_a_fit_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """A supermodel that was trained already gets its weights back, and trains no step."""
+    work = work_in(tmp_path)
+    phase = Phase(name="warm", mode="average", steps=2, turns=(Turn(moves=(Move(),)),))
+    weights = []
+    for _ in range(2):
+        space = Space.over(
+            work.project.backbone, work.project.tasks, "block", lambda unit, task: (Option(0), Option(1))
+        )
+        model = ChoiceModel(space, work.project.heads, {}, seed=1)
+        work.fit("super", model, [phase])
+        weights.append({name: tensor.detach().clone() for name, tensor in model.store.weights().items()})
+        log = (tmp_path / "search-super" / "metrics.jsonl").read_text().splitlines()
+        assert sum('"step"' in line for line in log) == len(log)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
