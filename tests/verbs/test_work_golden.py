@@ -26,20 +26,20 @@ from trunkline.verbs.work import PROBED, ProjectWork
 pytestmark = pytest.mark.golden
 
 
-def project_in(folder: Path) -> Project:
+def project_in(folder: Path, **train: Any) -> Project:
     config = parse_config(
         {
             "preset": "demo",
             "data": {"kind": "scenes", "size": [32, 48], "length": 8, "val_length": 3},
             "tasks": {"segmentation": {}, "depth": {}},
-            "train": {"steps": 2, "batch_size": 2},
+            "train": {"steps": 2, "batch_size": 2, **train},
         }
     )
     return Project(config, folder)
 
 
-def work_in(folder: Path) -> ProjectWork:
-    return ProjectWork(project_in(folder), quiet=True)
+def work_in(folder: Path, **train: Any) -> ProjectWork:
+    return ProjectWork(project_in(folder, **train), quiet=True)
 
 
 def shared(work: ProjectWork) -> Any:
@@ -62,6 +62,15 @@ def test_a_stage_keeps_its_plan(tmp_path: Path) -> None:
     work.train("first", shared(work))
     with pytest.raises(InvalidConfig, match="plan"):
         work.train("first", independent(work.project.backbone, work.project.tasks))
+
+
+def test_a_stage_keeps_its_training(tmp_path: Path) -> None:
+    """What ``[train]`` says of steps and optimisers is part of it, as of the final training."""
+    work = work_in(tmp_path)
+    work.train("first", shared(work))
+    other = work_in(tmp_path, optimiser={"lr": 0.5})
+    with pytest.raises(InvalidConfig, match="optimiser"):
+        other.train("first", shared(other))
 
 
 def test_jobs_have_folders_of_their_own(tmp_path: Path) -> None:

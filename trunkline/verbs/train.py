@@ -22,7 +22,7 @@ from trunkline.train.loop.evaluate import BestMetric, Metrics
 from trunkline.train.loop.kept import Kept
 from trunkline.train.tasks.relative import RelativePerformance, relative_performance
 from trunkline.verbs.search import search
-from trunkline.verbs.training import Recipe, TrainedPlan, newest, train_plan
+from trunkline.verbs.training import Recipe, TrainedPlan, newest, train_plan, train_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
     # None is not the same as no phases: a method may end with weights that nothing is to move any more.
     phases = (final_phase(project),) if found.phases is None else found.phases
     start = found.start if goes_on else None
-    recipe = Recipe(phases, start, found.terms, _settings(project))
+    recipe = Recipe(phases, start, found.terms, train_settings(project))
     trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0
@@ -150,7 +150,7 @@ def train_baseline(project: Project, name: str, *, quiet: bool = False) -> Train
     on the summed loss is training N single-task models.
     """
     folder, phases = f"{TRAIN}-{file_name(project, name)}", (final_phase(project),)
-    recipe = Recipe(phases, settings=_settings(project))
+    recipe = Recipe(phases, settings=train_settings(project))
     trained = train_plan(project, folder, project.baseline(name), recipe, quiet=quiet)
     return _result(project, name, folder, trained, phases, searched=0, alike=True)
 
@@ -190,12 +190,6 @@ def final_phase(project: Project) -> Phase:
         advice = "set `val_fraction` above 0 under [data], or leave best_by out"
         raise InvalidConfig("no samples are held out to choose by", place="train.best_by", advice=advice)
     return project.setup.phase
-
-
-def _settings(project: Project) -> dict[str, Any]:
-    # Another baseline may be added to a run later: it does not change how the others were trained.
-    content = project.config.train.model_dump(mode="json", exclude={"baselines"})
-    return {"train": content}
 
 
 def _result(

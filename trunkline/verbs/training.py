@@ -147,6 +147,13 @@ def make_runners(
     ]
 
 
+def train_settings(project: Project) -> dict[str, Any]:
+    """Return what a stage that is trained as ``[train]`` says may not change once it is begun."""
+    # Another baseline may be added to a run later: it does not change how the others were trained.
+    content = project.config.train.model_dump(mode="json", exclude={"baselines"})
+    return {"train": content}
+
+
 def newest(kept: Kept) -> Path | None:
     """Return the newest checkpoint that weights are from; all are from one unless components keep different ones."""
     # A name ends in the step, with leading zeros, so that names sort as steps do.

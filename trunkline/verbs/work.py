@@ -23,7 +23,7 @@ from trunkline.train.data.batches import in_order
 from trunkline.train.data.training_parts import samples_of
 from trunkline.train.loop.evaluate import Metrics
 from trunkline.twins.twin import Twin
-from trunkline.verbs.training import Recipe, TrainedPlan, make_runners, train_plan
+from trunkline.verbs.training import Recipe, TrainedPlan, make_runners, train_plan, train_settings
 
 T = TypeVar("T")
 PROBED = "values.safetensors"
@@ -62,7 +62,7 @@ class ProjectWork:
         """Train the model of a plan; see :class:`~trunkline.supermodel.methods.base.Work`."""
         # None is not the same as no phases: without any, the model keeps the weights that it starts with.
         chosen = [self.project.setup.phase] if phases is None else list(phases)
-        recipe = Recipe(chosen, start, settings=self._settings(chosen))
+        recipe = Recipe(chosen, start, settings={**self._settings(chosen), **train_settings(self.project)})
         return train_plan(self.project, self._folder(name), plan, recipe, quiet=self.quiet)
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
@@ -126,7 +126,8 @@ class ProjectWork:
             "search": {"method": search.method, **decisive},
             "phases": [phase.model_dump(mode="json", include={"name", "steps"}) for phase in phases],
             "batch_size": self.project.config.train.batch_size,
-            # What [train] says of losses decides a search too, and no checkpoint holds it.
+            # What [train] says of losses and gradients decides a search too, and no checkpoint holds it.
+            "clip_norm": self.project.config.train.clip_norm,
             "loss_weights": {task.name: task.weight for task in self.project.losses},
         }
 
