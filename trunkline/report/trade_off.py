@@ -94,7 +94,10 @@ def draw_trade_off(found: Sequence[Way], bench: Json, path: Path) -> None:
             x, (low, high) = way.latency["p50_ms"], way.interval_ms
             axes.hlines(way.change, low, high, color=colour, linewidth=1.0)
             axes.scatter([x], [way.change], s=36, edgecolors=colour, facecolors=fill, zorder=3)
-            axes.annotate(plain(way.name), (x, way.change), (5, 5), textcoords="offset points", fontsize=8)
+            # A name stands to the right of its point, or, where it would run into another point, to the left.
+            side, shift = ("right", -5) if _is_crowded(way, found) else ("left", 5)
+            place = (shift, 5)
+            axes.annotate(plain(way.name), (x, way.change), place, textcoords="offset points", fontsize=8, ha=side)
         axes.set_xlabel("latency, median and 99 % interval (ms)", fontsize=8)
         axes.set_ylabel("Δ mean against single-task (%)", fontsize=8)
         axes.tick_params(labelsize=8)
@@ -102,3 +105,13 @@ def draw_trade_off(found: Sequence[Way], bench: Json, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         note = "; hollow: not steady" if reasons else ""
         axes.set_title(f"Accuracy against latency: up and left is better{note}", fontsize=10, loc="left")
+
+
+def _is_crowded(way: Way, found: Sequence[Way]) -> bool:
+    """Whether another point lies where the name would stand: within an eighth of the picture to the right."""
+    times, changes = [other.latency["p50_ms"] for other in found], [other.change for other in found]
+    wide, high = max(times) - min(times), max(changes) - min(changes)
+    return any(
+        0 < time - way.latency["p50_ms"] < wide / 8 and abs(change - way.change) < high / 8
+        for time, change in zip(times, changes, strict=True)
+    )
