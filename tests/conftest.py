@@ -32,3 +32,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the development data folder is not here")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that does not say its kind."""
+    kinds = ("golden", "properties", "parity", "abuse")
+    for item in items:
+        is_example = isinstance(item, pytest.DoctestItem)
+        if not is_example and not any(item.get_closest_marker(kind) for kind in kinds):
+            raise pytest.UsageError(f"{item.nodeid} has none of the markers {', '.join(kinds)}; see CONTRIBUTING.md")

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trunkline.errors import Problem, problems_of
 
+pytestmark = pytest.mark.golden
+
 
 class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")

@@ -148,3 +148,26 @@ def test_a_class_name_has_one_meaning() -> None:
                 places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     repeated = {name: found for name, found in places.items() if len(found) > 1}
     assert not repeated
+
+
+def test_the_docs_name_every_folder() -> None:
+    """With its idea in one line of docs/architecture.md; who needs two lines has two ideas."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")} - {"."}
+    named = re.findall(r"^\| `([a-z0-9_/]+)` \| [^|]+ \|$", text, re.MULTILINE)
+    packages = {folder for folder in folders if folder.startswith("train/data/sets/")}
+    assert sorted(named) == sorted(folders - packages)
+
+
+@pytest.mark.parametrize("way", ["An image through `run`", "A file through `convert`"])
+def test_the_ways_through_go_one_way(way: str) -> None:
+    """The files of docs/architecture.md are there, and none imports one that comes before it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.split(f"**{way}**")[1].split("\n\n")[1]
+    steps = re.findall(r"^\d+\. `([^`]+)`", section, re.MULTILINE)
+    assert len(steps) > 10
+    for number, step in enumerate(steps):
+        names = imports_of(PACKAGE / step)
+        for earlier in steps[:number]:
+            module = f"trunkline.{earlier.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}"
+            assert module not in names, f"{step} imports {earlier}"

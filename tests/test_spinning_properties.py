@@ -86,7 +86,8 @@ def test_an_idle_team_makes_waiting_threads_sleep() -> None:
     assert found["after"] > 2 * found["held"], found
 
 
-def test_queueing_is_a_share_of_the_threads_time() -> None:
+def test_queueing_is_a_share_of_time() -> None:
+    """Queueing is a share of the threads time."""
     before = {"1": (0, 0), "2": (5 * NS, NS), "gone": (NS, NS)}
     after = {"1": (3 * NS, NS), "2": (5 * NS, NS), "new": (9 * NS, 9 * NS)}
     assert queueing(before, after) == 0.25
@@ -106,7 +107,7 @@ class Team:
         Team.held -= 1
 
 
-def test_a_team_is_held_from_busy_to_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_team_is_held_while_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the two shares nothing changes, and where nothing is known neither."""
     monkeypatch.setattr(spinning, "IdleTeam", Team)
     watch = Watch()
@@ -133,7 +134,7 @@ def no_wish(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_libgomp
 @pytest.mark.usefixtures("two_threads", "no_wish")
-def test_the_watch_ends_with_the_last_who_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_ends_with_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nested, by decorator, and where an error ends it; a team that is held is let go."""
     monkeypatch.setattr(spinning, "IdleTeam", Team)
     monkeypatch.setattr(spinning, "PERIOD_S", 0.001)
@@ -167,7 +168,8 @@ def test_what_the_user_has_said_stands(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("no_wish")
-def test_one_thread_or_another_runtime_needs_no_watch(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_needs_no_watch(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread or another runtime needs no watch."""
     assert spinning.wait_policy() == "default"
     with monkeypatch.context() as patched:
         patched.setattr(spinning, "libgomps", list)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from trunkline.graph.unique_names import UniqueNames
 from trunkline.text import escaped, printable, quoted, shape_text, shortened, with_thousands
 
+pytestmark = pytest.mark.properties
+
 
 @given(text=st.text(max_size=200))
 def test_no_terminal_obeys_what_is_shown(text: str) -> None:
@@ -46,7 +48,8 @@ def test_shapes_and_counts_as_text() -> None:
 
 
 @given(wanted=st.lists(st.sampled_from(["a", "a_2", "a_3", "b"])), taken=st.sets(st.sampled_from(["a", "a_2", "b_2"])))
-def test_names_are_unique_and_the_first_that_are_free(wanted: list[str], taken: set[str]) -> None:
+def test_names_are_the_first_that_are_free(wanted: list[str], taken: set[str]) -> None:
+    """Names are unique and the first that are free."""
     names, used = UniqueNames(taken), set(taken)
     for name in wanted:
         candidates = [name, *(f"{name}_{count}" for count in range(2, 100))]
@@ -55,6 +58,7 @@ def test_names_are_unique_and_the_first_that_are_free(wanted: list[str], taken: 
         used.add(expected)
 
 
-def test_many_nodes_of_one_name_take_no_square_of_steps() -> None:
+def test_many_equal_names_stay_cheap() -> None:
+    """Many nodes of one name take no square of steps."""
     names = UniqueNames()
     assert [names.take("relu") for _ in range(100_000)][-1] == "relu_100000"

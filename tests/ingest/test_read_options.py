@@ -14,6 +14,8 @@ from trunkline.ingest.read import read
 from trunkline.ingest.read_options import ReadKeywords, ReadOptions
 from trunkline.limits import Limits
 
+pytestmark = pytest.mark.golden
+
 
 def test_options_and_keywords_have_the_same_names() -> None:
     assert {field.name for field in fields(ReadOptions)} == set(ReadKeywords.__annotations__)

@@ -101,7 +101,7 @@ def test_joins_that_exclude_each_other_are_refused(
     assert message in text
 
 
-def test_a_join_of_a_later_site_is_no_read(tmp_path: Path) -> None:
+def test_a_later_join_is_no_read(tmp_path: Path) -> None:
     """Joins come in the order of their sites where they read each other."""
     late = {**GOOD, "site": LATER, "reads": [{"at": LATER, "task": "a"}, {"at": LATER, "task": "b"}]}
     early = {**GOOD, "name": "x", "task": "b", "reads": [{"join": "to.a"}, GOOD["reads"][1]]}

@@ -186,7 +186,8 @@ def test_columns_change_places(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", THREE)
-def test_the_order_of_joins_of_a_site_does_not_matter(name: str) -> None:
+def test_the_order_of_joins_is_free(name: str) -> None:
+    """The order of joins of a site does not matter."""
     backbone = Backbone(BACKBONES[name]())
     site = sites_of(backbone)[1]
     reads = [Read.column(site, task) for task in TASKS]
@@ -239,7 +240,7 @@ class Normalised(JoinKind):
         return builder.finish([batch_norm(builder, total, "norm")])
 
 
-def test_joins_of_one_owner_share_weights_not_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_owner_shares_weights_not_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scale and offset are one, and running statistics belong to what each of them reads."""
     monkeypatch.setattr("trunkline.fragments.registry.join_kinds", lambda: {"normalised": Normalised})
     backbone = Backbone(BACKBONES["residual"]())
@@ -264,7 +265,8 @@ def test_joins_of_one_owner_share_weights_not_statistics(monkeypatch: pytest.Mon
     assert len({name_of(node.inputs[position]) for node in norms for position in STATISTICS}) == 2 * len(STATISTICS)
 
 
-def test_a_join_that_nobody_reads_is_not_written() -> None:
+def test_an_unread_join_is_not_written() -> None:
+    """A join that nobody reads is not written."""
     backbone = Backbone(BACKBONES["residual"]())
     site = sites_of(backbone)[0]
     lost = mix("lost", site, "a", [Read.column(site, task) for task in TASKS], [0.3, 0.3, 0.4], gives="joins")

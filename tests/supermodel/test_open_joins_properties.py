@@ -91,7 +91,7 @@ def test_hard_reads_equal_the_lowered_graph(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["one", "each"])
-def test_a_read_that_is_undecided_counts_in_part(kind: str) -> None:
+def test_an_undecided_read_counts_in_part(kind: str) -> None:
     """The mixed value is the sum of the values, each times its probability."""
     model = model_of(space_with("chain", kind))
     model.at(Moment("test", "soft"))
@@ -116,7 +116,7 @@ def test_every_choice_of_reads_has_its_gradient() -> None:
     assert all(logits.grad is not None and float(logits.grad.abs().sum()) > 0 for logits in found.values())
 
 
-def test_log_likelihood_is_that_of_what_is_drawn() -> None:
+def test_log_likelihood_is_of_what_is_drawn() -> None:
     """Σ log π of the options that a pass takes; its gradient is what REINFORCE multiplies by the reward."""
     model = model_of(space_with("chain", "one"), {"draw": ScoreFunction()})
     model.set_policy({n: torch.randn(g.shape) for n, g in model.groups_of_choices.items()})
@@ -135,7 +135,7 @@ def test_log_likelihood_is_that_of_what_is_drawn() -> None:
             torch.testing.assert_close(mine, reference)
 
 
-def test_the_cost_of_units_behind_joins_is_refused() -> None:
+def test_costs_behind_joins_are_refused() -> None:
     """What is equal behind a join is not known before it is lowered; a wrong number would be worse than none."""
     with pytest.raises(ValueError, match="behind a join"):
         workload(space_with("chain", "one"), {})

@@ -96,7 +96,8 @@ def test_a_binary_choice_is_a_sigmoid() -> None:
     torch.testing.assert_close(weights[:, OFF], torch.sigmoid(-logits[:, 0]))
 
 
-def test_a_tie_of_a_binary_choice_is_off() -> None:
+def test_a_binary_tie_is_off() -> None:
+    """A tie of a binary choice is off."""
     assert Argmax()(draw_of(torch.zeros((1, 1)))).tolist() == [[1, 0]]
 
 
@@ -116,7 +117,7 @@ def _sigmoid(x: float) -> float:
 
 
 @pytest.mark.parametrize("way", ["straight-through", "score"])
-def test_hard_draws_come_as_often_as_their_probability(way: str) -> None:
+def test_hard_draws_follow_their_probability(way: str) -> None:
     """Gumbel-max: the largest of log π + G is option k with probability π_k."""
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     drawn = WAYS[way](draw_of(torch.log(p).expand(MANY, 3)))
@@ -174,7 +175,7 @@ def test_temperatures_fall_as_published() -> None:
     assert ends[-1] < 0.6
 
 
-def test_a_warm_up_takes_each_task_its_own() -> None:
+def test_a_warm_up_takes_own_options() -> None:
     """By the group's name, whatever the logits say."""
     way = OneHot({"seg": 2, "depth": 0})
     draw = draw_of(torch.tensor([[9.0, 0.0, 0.0]]))

@@ -60,7 +60,7 @@ def test_hard_views_equal_the_lowered_graph(name: str, tie: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["residual", "mobile"])
-def test_soft_views_of_hard_choices_compute_the_same(name: str) -> None:
+def test_sure_soft_views_equal_hard_ones(name: str) -> None:
     """Every option runs, and all but one count nothing."""
     space = space_of(name)
     model = ChoiceModel(space, light_heads(space.backbone.graph), {}, seed=3).eval()

@@ -90,7 +90,7 @@ def of_depth(trained: Any) -> float:
     return float(sum(trained.metrics["depth"].values()))
 
 
-def test_a_probe_is_the_values_of_held_out_images(tmp_path: Path) -> None:
+def test_a_probe_reads_held_out_images(tmp_path: Path) -> None:
     """Of those that choose, in their order; kept, so that another call asks no model."""
     work = work_in(tmp_path)
     trained: TrainedPlan = work.train("first", shared(work))

@@ -54,7 +54,8 @@ def stops(_: int) -> dict[str, Any]:
 BOUNDS = Bounds(cpu_s=1, wall_s=200, memory_bytes=4 * 2**30)
 
 
-def test_a_result_comes_back_and_words_go_to_the_log(tmp_path: Path) -> None:
+def test_results_return_and_words_are_logged(tmp_path: Path) -> None:
+    """A result comes back and words go to the log."""
     ended = run_bounded(works, 3, log=tmp_path / "one.log", bounds=Bounds())
     assert (ended.result, ended.why) == ({"number": 4}, "")
     assert ended.peak_bytes > 0
@@ -81,7 +82,8 @@ def test_work_that_waits_forever_ends(tmp_path: Path) -> None:
     assert (ended.result, ended.why) == (None, "took too long, or too much memory")
 
 
-def test_an_old_answer_is_never_taken_for_a_new_one(tmp_path: Path) -> None:
+def test_old_answers_are_not_new_ones(tmp_path: Path) -> None:
+    """An old answer is never taken for a new one."""
     (tmp_path / "log.answer").write_text('{"number": 1}')
     assert run_bounded(raises, 0, log=tmp_path / "log", bounds=BOUNDS).result is None
 

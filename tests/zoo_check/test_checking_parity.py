@@ -93,7 +93,8 @@ def test_wrong_numbers_are_wrong(exported: Path, float32: float, float64: float,
     assert not found.is_right
 
 
-def test_a_file_that_float32_computes_badly_is_judged_in_float64(exported: Path) -> None:
+def test_bad_float32_is_judged_in_float64(exported: Path) -> None:
+    """A file that float32 computes badly is judged in float64."""
     found = judge(exported, 1.05)
     assert found.is_right
     assert found.float32_error == pytest.approx(0.05, rel=1e-3)
@@ -101,9 +102,8 @@ def test_a_file_that_float32_computes_badly_is_judged_in_float64(exported: Path)
     assert judge(exported).float32_error == 0.0
 
 
-def test_a_float32_error_of_ours_is_not_excused_by_a_smaller_one_of_the_file(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_larger_error_is_not_excused(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A float32 error of ours is not excused by a smaller one of the file."""
     monkeypatch.setattr(checking, "_ways", lambda *_: iter([("the twin", [np.full((2, 5), 1e3)])]))
     found = judge(exported, 1.05)
     assert found.verdict == "wrong"
@@ -144,7 +144,7 @@ def test_a_traceback_is_a_crash(exported: Path) -> None:
     assert found.message.startswith("InvalidArgument: ")
 
 
-def test_sources_that_change_on_the_way_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_sources_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python imports some of them late, so a check could be of two states and fail for no reason of ours."""
     states = iter(["a", "a", "b"])
     monkeypatch.setattr(checking, "state_of_sources", lambda: next(states))
@@ -179,7 +179,8 @@ class Peaks(nn.Module):
         return image[:, :, row : row + 1] * 2
 
 
-def test_a_file_that_is_right_for_one_image_is_a_failure_of_the_exporter(tiny: nn.Module, tmp_path: Path) -> None:
+def test_right_for_one_image_is_the_exporters_failure(tiny: nn.Module, tmp_path: Path) -> None:
+    """A file that is right for one image is a failure of the exporter."""
     path = tmp_path / f"{LABEL}.onnx"
     check_same(tiny, export_tiny(tiny, tmp_path) / path.name, SIZE)
     export_tiny(Peaks(), tmp_path)

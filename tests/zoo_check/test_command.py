@@ -15,6 +15,8 @@ from zoo_check.checked import Checked
 from zoo_check.checking import state_of_sources
 from zoo_check.report import Row, by_kind, disagreements, document, missed, reasons, unhelpful
 
+pytestmark = pytest.mark.golden
+
 PLANNED = [export for export in planned() if export.architecture.family == "mixnet"]
 GOOD = Checked("good", "read", count="right", last_map="right", several="unknown", state="s")
 REFUSED = Checked("bad", "refused", "Gather works on [N, 512], not 'x'", "bad.onnx: n", "export again", state="s")
@@ -99,7 +101,8 @@ def test_what_is_checked_again(again: str, due: list[str], tmp_path: Path, monke
     assert asked == due
 
 
-def test_a_sample_is_spread_and_the_same_each_time() -> None:
+def test_a_sample_is_spread_and_repeatable() -> None:
+    """A sample is spread and the same each time."""
     some = command._chosen(None, 30)
     assert some == command._chosen(None, 30)
     assert len({label.split("-")[0] for label in some}) >= 3
@@ -122,9 +125,10 @@ def test_an_interrupt_ends_with_advice(
     assert "start it again" in capsys.readouterr().err
 
 
-def test_the_page_is_written_for_the_whole_table_only(
+def test_only_the_whole_table_writes_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The page is written for the whole table only."""
     page = tmp_path / "zoo.md"
     monkeypatch.setattr(command, "PAGE", page)
     kept(tmp_path, replace(GOOD, label=PLANNED[0].label))

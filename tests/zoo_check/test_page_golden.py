@@ -16,14 +16,16 @@ KINDS = {"cnn": "CNNs", "hybrid": "hybrids", "transformer": "vision transformers
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_readme_names_the_share_of_each_kind(kind: str) -> None:
+def test_the_readme_names_each_kinds_share(kind: str) -> None:
+    """The readme names the share of each kind."""
     row = re.search(ROW.format(kind), PAGE)
     assert row is not None
     assert float(row["share"]) >= float(row["target"])
     assert f"{row['share']} % of {row['exports']} exports of {KINDS[kind]}" in README
 
 
-def test_nothing_on_the_page_is_wrong_or_crashed() -> None:
+def test_nothing_is_wrong_or_crashed() -> None:
+    """Nothing on the page is wrong or crashed."""
     row = re.search(r"\| \*\*all\*\* \|([^/]*)/", PAGE)
     assert row is not None
     architectures, _, _, _, _, wrong, crashed = (cell.strip() for cell in row[1].split("|")[:7])

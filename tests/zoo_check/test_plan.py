@@ -9,6 +9,8 @@ import pytest
 from zoo_check.architectures import ARCHITECTURES, planned
 from zoo_check.plan import DYNAMO_OPSETS, TORCHSCRIPT_OPSETS, Architecture, exports, family
 
+pytestmark = pytest.mark.golden
+
 MAKERS = {"torchvision", "timm", "pytorchcv", "segmentation", "ultralytics"}
 
 
@@ -54,12 +56,14 @@ def test_a_name_alone_decides_the_exports(name: str, labels: list[str]) -> None:
     assert [export.label for export in exports(Architecture("timm", name, "any", "cnn"))] == labels
 
 
-def test_a_family_starts_at_the_opset_of_its_kind() -> None:
+def test_families_start_at_their_kinds_opset() -> None:
+    """A family starts at the opset of its kind."""
     (cnn,), (hybrid,) = family("f", "cnn", "timm", "a"), family("f", "hybrid", "timm", "b", size=(7, 9))
     assert (cnn.first_opset, hybrid.first_opset, hybrid.size) == (11, 17, (7, 9))
 
 
-def test_what_one_exporter_cannot_write_goes_to_the_other() -> None:
+def test_the_other_exporter_takes_over() -> None:
+    """What one exporter cannot write goes to the other."""
     for exporter in ("torchscript", "dynamo"):
         found = [
             export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from tiny_export import SIZE, USED
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from zoo_check.makers import tensors_of
 from zoo_check.plan import Architecture
 from zoo_check.truth import batchnorm_calls, maps_of, used_parameters
 from zoo_check.weights import dependence, randomise
+
+pytestmark = pytest.mark.golden
 
 TINY = Architecture("torchvision", "tiny", "tiny", "cnn", size=SIZE)
 
@@ -39,7 +42,9 @@ def test_randomised_weights_hide_nothing(tiny: nn.Module) -> None:
     assert dependence(tiny, SIZE) > 1e-2
 
 
-def test_dependence_is_zero_where_the_image_does_not_matter() -> None:
+def test_no_dependence_where_images_do_not_matter() -> None:
+    """Dependence is zero where the image does not matter."""
+
     class Blind(nn.Module):
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
             return image.mean((1, 2, 3)), torch.ones(len(image), 2)
@@ -47,7 +52,8 @@ def test_dependence_is_zero_where_the_image_does_not_matter() -> None:
     assert dependence(Blind(), SIZE) == 0.0
 
 
-def test_dependence_is_zero_where_numbers_are_not_finite() -> None:
+def test_no_dependence_where_numbers_are_infinite() -> None:
+    """Dependence is zero where numbers are not finite."""
     assert dependence(nn.Sequential(nn.ReLU(), nn.Threshold(1e9, float("inf"))), SIZE) == 0.0
 
 
@@ -85,17 +91,19 @@ class _Timm(nn.Module):
         return self.forward_head(self.forward_features(image))
 
 
-def test_maps_with_channels_last_are_told_channels_first(tiny: nn.Module) -> None:
+def test_channels_last_maps_become_channels_first(tiny: nn.Module) -> None:
+    """Maps with channels last are told channels first."""
     maps = maps_of(_Timm(tiny, tokens=False), TINY.but(maker="timm"))
     assert (maps.last, maps.pyramid) == ([12, 3, 4], ([8, 6, 8], [12, 3, 4]))
 
 
-def test_a_sequence_of_tokens_is_the_map_it_stands_for(tiny: nn.Module) -> None:
+def test_tokens_are_the_map_they_form(tiny: nn.Module) -> None:
+    """A sequence of tokens is the map it stands for."""
     maps = maps_of(_Timm(tiny, tokens=True), TINY.but(maker="timm"))
     assert (maps.tokens, maps.last, maps.pyramid) == (True, [12, 3, 4], ([8, 6, 8], [12, 3, 4]))
 
 
-def test_a_convolution_before_the_pooling_is_as_good(tiny: nn.Module) -> None:
+def test_a_convolution_before_pooling_counts(tiny: nn.Module) -> None:
     """One behind the pooling is not: it reads a vector."""
     module = _Timm(tiny, tokens=False)
     assert maps_of(module, TINY.but(maker="timm")).last_too is None
@@ -103,7 +111,7 @@ def test_a_convolution_before_the_pooling_is_as_good(tiny: nn.Module) -> None:
     assert maps_of(module, TINY.but(maker="timm")).last_too == [20, 3, 4]
 
 
-def test_the_last_of_several_stages_at_a_stride_counts(tiny: nn.Module) -> None:
+def test_the_last_stage_of_a_stride_counts(tiny: nn.Module) -> None:
     """Two blocks work at one stride, and the package names the first, as timm does for GhostNet."""
     module = _Timm(tiny, tokens=False)
     module.blocks = nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 1))
@@ -112,7 +120,9 @@ def test_the_last_of_several_stages_at_a_stride_counts(tiny: nn.Module) -> None:
     assert maps_of(module, TINY.but(maker="timm")).pyramid == ([9, 6, 8], [12, 3, 4])
 
 
-def test_a_network_that_ends_in_maps_keeps_them(tiny: nn.Module) -> None:
+def test_networks_ending_in_maps_keep_them(tiny: nn.Module) -> None:
+    """A network that ends in maps keeps them."""
+
     class Ends(nn.Module):
         def forward(self, image: Tensor) -> dict[str, object]:
             fine = tiny.stem(image)
