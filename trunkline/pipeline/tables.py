@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, SerializeAsAny
 
 from trunkline.errors import InvalidConfig
+from trunkline.pipeline.preset import DEFAULT_METHOD
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.registry import baseline_named, method_named
@@ -43,12 +44,12 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    method: str = "automtl"
+    method: str = DEFAULT_METHOD
     # By its own class when it is written down: as the base class says, no option of a method would be kept.
     options: SerializeAsAny[MethodOptions]
 
     @classmethod
-    def of(cls, method: str = "automtl", **options: Any) -> SearchConfig:
+    def of(cls, method: str = DEFAULT_METHOD, **options: Any) -> SearchConfig:
         """Return the table of a method with some of its options.
 
         >>> SearchConfig.of("share-until", block="2").options.block
@@ -68,7 +69,7 @@ def _search_table(value: Any) -> SearchConfig:
         # A ValueError, not one of ours: pydantic collects it, so that it is reported with all other problems.
         raise ValueError("expected a table, such as `[search]` with a `method`")
     table = dict(value)
-    method = table.pop("method", "automtl")
+    method = table.pop("method", DEFAULT_METHOD)
     options = method_named(str(method)).Options
     return SearchConfig(method=method, options=options.model_validate_json(json.dumps(table, default=str), strict=True))
 

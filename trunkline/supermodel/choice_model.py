@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -149,10 +149,26 @@ class ChoiceModel(nn.Module):
         return self.relaxation.scalars(moment)
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return loss terms by name; methods that have some override it."""
-        if names:
-            raise InvalidConfig(f"the search has no loss term {quoted(names[0])}", place=f"terms.{names[0]}")
+        """Return loss terms by name.
+
+        Raises:
+            InvalidConfig: There is no such term.
+        """
+        makers = self.loss_terms()
+        for name in names:
+            if name not in makers:
+                advice = did_you_mean(name, makers)
+                raise InvalidConfig(f"the search has no loss term {quoted(name)}", place=f"terms.{name}", advice=advice)
+        return {name: makers[name]() for name in names}
+
+    def loss_terms(self) -> Mapping[str, Callable[[], Tensor]]:
+        """Return what makes each term; methods that have some override it."""
         return {}
+
+    def allowed(self, group: str) -> Tensor:
+        """Return which options of a group's choices exist, ``[n, K]`` of bool, on the model's device."""
+        mask: Tensor = getattr(self, f"allowed{list(self.groups_of_choices).index(group)}")
+        return mask
 
     def option_weights(self, group: str, *, stream: str = "forward") -> Tensor:
         """Return the weights of the options that a group's choices have now, ``[n, K]``.
@@ -217,9 +233,8 @@ class ChoiceModel(nn.Module):
 
     def _draw(self, group: str, stream: str) -> Draw:
         index = list(self.groups_of_choices).index(group)
-        allowed: Tensor = getattr(self, f"allowed{index}")
         name = f"{stream}/{group}" if stream else group
-        return Draw(self.policies[index], allowed, self._moment, self.seed, name)
+        return Draw(self.policies[index], self.allowed(group), self._moment, self.seed, name)
 
     def _cells_of(self, picks: dict[ChoiceId, int]) -> Cells:
         """Return the cells of the plan that picks amount to."""

@@ -13,16 +13,14 @@ plan is taken from the learned distribution and trained from scratch. The loss t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Literal, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import Graph
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Schedule, Turn
 from trunkline.sharing.backbone import Backbone
@@ -30,15 +28,11 @@ from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.cell_steps import Mixing
-from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import Gumbel
-from trunkline.supermodel.cost_term import cost_term
-from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+from trunkline.supermodel.methods.base import Policy, Setup
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions
 from trunkline.supermodel.temperature import Decay
-from trunkline.text import quoted
 
-TERMS = ("regularization", "cost")
 SHARED, OWN, SKIPPED = 0, 1, 2
 """Numbers of the options, as in the release."""
 NAMES = ("shared", "own", "skip")
@@ -55,7 +49,7 @@ class TemperatureOptions(BaseModel):
     floor: float = Field(1e-6, gt=0)
 
 
-class AutoMTLOptions(MethodOptions):
+class AutoMTLOptions(SearchedOptions):
     """What can be set about AutoMTL.
 
     >>> options = AutoMTLOptions(steps=(100, 400), alternate=(10, 30))
@@ -68,7 +62,6 @@ class AutoMTLOptions(MethodOptions):
     policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the policy")
     regularization: NotNegative = Field(1e-3, description="λ_reg of the paper's Eq. 3")
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost; 0 is the papers'")
-    loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task")
     pre_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
     weight_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
@@ -83,28 +76,16 @@ class AutoMTLOptions(MethodOptions):
     straight_through: bool = Field(False, description="one-hot samples forward, soft gradients backward")
     slope: float = Field(1.0, gt=0, description="of the regularisation: 1 in the paper, 6 in the release")
     second_sample: bool = Field(False, description="regularise a second Gumbel sample, as the release does")
-    cost: Literal["macs", "parameters", "milliseconds"] = Field("macs", description="what the cost term counts")
-    cost_table: Path | None = Field(None, description="milliseconds by unit, in a file; see docs/automtl.md")
     temperature: TemperatureOptions = TemperatureOptions()
-    sampling: Sampling = Sampling()
-
-    @model_validator(mode="after")
-    def _table_where_needed(self) -> Self:
-        if self.cost == "milliseconds" and self.cost_table is None:
-            raise ValueError('`cost = "milliseconds"` needs `cost_table`, a file with the time of each unit')
-        if self.cost != "milliseconds" and self.cost_table is not None:
-            raise ValueError(f'`cost_table` is only read with `cost = "milliseconds"`, and cost is "{self.cost}"')
-        return self
 
 
-class AutoMTLModel(ChoiceModel):
+class AutoMTLModel(SearchedModel):
     """The supermodel with AutoMTL's loss terms."""
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], options: AutoMTLOptions, seed: int) -> None:
         sample = Gumbel(Decay(**options.temperature.model_dump()), straight_through=options.straight_through)
-        super().__init__(space, heads, {"sample": sample}, mixing=options.mixing, seed=seed)
+        super().__init__(space, heads, options, {"sample": sample}, mixing=options.mixing, seed=seed)
         self.options = options
-        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
         # (L−l)/L of Eq. 2. As in the release, l counts units on the longest path, so branches side by side are equally
         # deep, and the deepest unit is not regularised at all.
         depths = torch.tensor([unit.depth for unit in space.table.units], dtype=torch.float32)
@@ -115,23 +96,9 @@ class AutoMTLModel(ChoiceModel):
 
     depth_weights: Tensor
 
-    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return loss terms by name, see the module's text.
-
-        Raises:
-            InvalidConfig: There is no such term.
-        """
-        made = {"regularization": self.regularization, "cost": self.cost}
-        for name in names:
-            if name not in made:
-                raise InvalidConfig(f"AutoMTL has no loss term {quoted(name)}", advice=did_you_mean(name, TERMS))
-        return {name: made[name]() for name in names}
-
-    def cost(self) -> Tensor:
-        """Return the expected cost as a share of N independent backbones."""
-        # Of the distribution, not of this step's sample: what is lowered is drawn anew from it.
-        cost: Tensor = self.expected_cost(self.probabilities())
-        return cost.float()
+    def loss_terms(self) -> Mapping[str, Callable[[], Tensor]]:
+        """Return what makes each term, see the module's text."""
+        return {**super().loss_terms(), "regularization": self.regularization}
 
     def regularization(self) -> Tensor:
         """Return L_reg (AutoMTL, Sec. 3.2, Eq. 2) of this step's sample."""
@@ -140,7 +107,7 @@ class AutoMTLModel(ChoiceModel):
         total = self.depth_weights.new_zeros(())
         for task, group in self.groups_of_choices.items():
             p = self.option_weights(task, stream=stream)
-            allowed = group.mask().to(p.device)
+            allowed = self.allowed(task)
             for option in range(1, group.options):
                 preference = F.softplus(self.options.slope * (p[:, option] - p[:, SHARED]))
                 # softplus is never 0, so an option that does not exist has to be left out.
@@ -148,11 +115,10 @@ class AutoMTLModel(ChoiceModel):
         return total
 
 
-class AutoMTL(Method[AutoMTLOptions]):
+class AutoMTL(SearchedMethod[AutoMTLOptions]):
     """The search of AutoMTL; see the module's text."""
 
     name = "automtl"
-    kind = "searched"
     units = "operators or blocks"
     needs = "a search; then the plan is trained from scratch"
     source = "Zhang, Liu, Guan: AutoMTL (NeurIPS 2022)"
@@ -163,20 +129,9 @@ class AutoMTL(Method[AutoMTLOptions]):
         self.space = space_of(setup.backbone, setup.tasks, options)
         self.model = AutoMTLModel(self.space, setup.heads, options, setup.seed)
 
-    def find(self, work: Work) -> Found:
-        """Pre-train, alternate between policy and weights, and take a plan from the learned distribution."""
-        phases = [self._pre(), self._alternate()]
-        work.fit("search", self.model, phases)
-        learned = self.model.probabilities()
-        plan = choose(self.space, self.setup.heads, learned, self.options.sampling, self.name)
-        # Steps of the policy leave the weights alone.
-        moved = sum(phase.turn_steps("weights") for phase in phases)
-        return Found(plan, start=self.model.weights, policy=self._policy(), steps=moved)
-
-    @classmethod
-    def free(cls) -> tuple[str, ...]:
-        """How a plan is drawn may change afterwards: the budget, for one, where no plan kept it."""
-        return ("sampling",)
+    def phases(self) -> Sequence[Phase]:
+        """Return pre-training, and the alternation of policy and weights."""
+        return [self._pre(), self._alternate()]
 
     def _pre(self) -> Phase:
         options = self.options
@@ -210,7 +165,8 @@ class AutoMTL(Method[AutoMTLOptions]):
         turns = [policy, weights]
         return self.setup.search_phase("policy", "sample", options.steps[1], turns, loss_weights=loss_weights)
 
-    def _policy(self) -> Policy:
+    def policy(self) -> Policy:
+        """Return what was learned, for pictures."""
         learned = [self.model.probabilities()[task] for task in self.setup.tasks]
         p = torch.stack(learned, dim=1).detach().double().cpu().numpy()
         return Policy(NAMES[: p.shape[-1]], self.space.table.names, self.setup.tasks, p)

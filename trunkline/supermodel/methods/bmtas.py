@@ -25,32 +25,24 @@ here, as the paper has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
-from torch import Tensor
+from pydantic import Field
 
-from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import Graph, name_of
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Positive, Schedule, Turn
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
-from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import Gumbel, OneHot, Relaxation
-from trunkline.supermodel.cost_term import cost_term
-from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Policy, Setup, Work
+from trunkline.supermodel.methods.base import Policy, Setup
+from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
 from trunkline.supermodel.temperature import Linear
-from trunkline.text import quoted
 
-COST = "cost"
 _SCALE, _OFFSET = 1, 2
 """Inputs of a BatchNormalization, in ONNX order."""
 
 
-class BMTASOptions(MethodOptions):
+class BMTASOptions(SearchedOptions):
     """What can be set about BMTAS.
 
     >>> BMTASOptions(cost_weight=0.02).temperature
@@ -64,50 +56,27 @@ class BMTASOptions(MethodOptions):
     )
     policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the logits")
     cost_weight: NotNegative = Field(0.1, description="λ of the expected cost, as a share of T backbones; 0 for none")
-    cost: Literal["macs", "parameters", "milliseconds"] = Field("macs", description="what the cost term counts")
-    cost_table: Path | None = Field(None, description="milliseconds by operator, in a file; see docs/automtl.md")
-    loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
     policy_optimiser: Optimiser = Optimiser(lr=1e-2, weight_decay=5e-5)
     weight_optimiser: Optimiser = Optimiser(kind="sgd", lr=5e-3, momentum=0.9, weight_decay=1e-4)
     weight_schedule: Schedule = Schedule(kind="poly", power=0.9)
     temperature: tuple[Positive, Positive] = Field((5.0, 0.1), description="τ at the start and the end of the search")
     plain_ends: bool = Field(True, description="leave scale and offset out of each block's last normalisation")
-    sampling: Sampling = Sampling()
-
-    @model_validator(mode="after")
-    def _table_where_needed(self) -> Self:
-        if (self.cost == "milliseconds") != (self.cost_table is not None):
-            raise ValueError('`cost = "milliseconds"` and `cost_table` go together')
-        return self
 
 
-class BMTASModel(ChoiceModel):
+class BMTASModel(SearchedModel):
     """The supermodel with BMTAS's resource loss."""
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], options: BMTASOptions, seed: int) -> None:
         own = OneHot({task: number for number, task in enumerate(space.tasks)})
         modes: dict[str, Relaxation] = {"own": own, "sample": Gumbel(Linear(*options.temperature))}
         frozen = plain_ends(space) if options.plain_ends else {}
-        super().__init__(space, heads, modes, frozen=frozen, seed=seed)
-        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
-
-    def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``cost``, the expected cost as a share of T independent backbones.
-
-        Raises:
-            InvalidConfig: Another term is asked for.
-        """
-        for name in names:
-            if name != COST:
-                raise InvalidConfig(f"BMTAS has no loss term {quoted(name)}", advice=did_you_mean(name, [COST]))
-        return {name: self.expected_cost(self.probabilities()).float() for name in names}
+        super().__init__(space, heads, options, modes, frozen=frozen, seed=seed)
 
 
-class BMTAS(Method[BMTASOptions]):
+class BMTAS(SearchedMethod[BMTASOptions]):
     """The search of BMTAS; see the module's text."""
 
     name = "bmtas"
-    kind = "searched"
     units = "blocks"
     needs = "a search over one instance a task of every block; then the tree is trained from scratch"
     source = "Bruggemann, Kanakis, Georgoulis, Van Gool: Automated Search for Resource-Efficient Branched MTL (2020)"
@@ -121,21 +90,9 @@ class BMTAS(Method[BMTASOptions]):
         self.space = Space.over(setup.backbone, setup.tasks, "block", lambda unit, task: instances, tie=False)
         self.model = BMTASModel(self.space, setup.heads, options, setup.seed)
 
-    def find(self, work: Work) -> Found:
-        """Warm up, alternate between logits and weights, and take the most likely tree."""
-        phases = [self._alternate()]
-        if self.options.warm_up:
-            phases.insert(0, self._warm_up())
-        work.fit("search", self.model, phases)
-        plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
-        # Steps of the logits leave the weights alone.
-        moved = sum(phase.turn_steps("weights") for phase in phases)
-        return Found(plan, start=self.model.weights, policy=self._policy(), steps=moved)
-
-    @classmethod
-    def free(cls) -> tuple[str, ...]:
-        """How a plan is taken from the logits may change after the search."""
-        return ("sampling",)
+    def phases(self) -> Sequence[Phase]:
+        """Return the warm-up, and the alternation of logits and weights."""
+        return [self._warm_up(), self._alternate()] if self.options.warm_up else [self._alternate()]
 
     def _warm_up(self) -> Phase:
         # The paper updates weights task by task: one step for each task and batch.
@@ -181,7 +138,8 @@ class BMTAS(Method[BMTASOptions]):
         policy = max(1, round(self.setup.steps_an_epoch * self.options.policy_fraction))
         return policy, max(1, self.setup.steps_an_epoch - policy)
 
-    def _policy(self) -> Policy:
+    def policy(self) -> Policy:
+        """Return what was learned, for pictures."""
         tasks = self.setup.tasks
         instances = tuple(f"instance {number}" for number in range(len(tasks)))
         if len(tasks) == 1:  # one task has one instance: there was nothing to choose
