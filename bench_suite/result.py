@@ -92,22 +92,22 @@ class Result:
 def speed_up(name: str, ours: Series, theirs: Series, *, target: Target | None = None, unit: str = "ms") -> Result:
     """Return the result of times that were taken in turns: the median over rounds of theirs / ours."""
     ratio, interval = _ratio(ours, theirs)
-    reason = _unstable(ours, theirs)
+    reason = _unstable(ours, theirs, unit)
     return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target, reason)
 
 
 def over(name: str, ours: Series, theirs: Series, *, target: Target | None = None, unit: str = "ms") -> Result:
     """Return the same with the ratio upside down, ours / theirs, for times next to a bound."""
     ratio, interval = _ratio(theirs, ours)
-    reason = _unstable(ours, theirs)
+    reason = _unstable(ours, theirs, unit)
     return Result(name, float(np.median(ours)), float(np.median(theirs)), unit, ratio, interval, target, reason)
 
 
-def _unstable(ours: Series, theirs: Series) -> str:
+def _unstable(ours: Series, theirs: Series, unit: str) -> str:
     """Say which side is not steady, and why; 11 rounds are needed to tell."""
     if min(len(ours), len(theirs)) < minimum_samples(0.5):
         return ""
-    found = {"ours": instability(ours), "theirs": instability(theirs)}
+    found = {"ours": instability(ours, unit=unit), "theirs": instability(theirs, unit=unit)}
     return "; ".join(f"{side}: {reason}" for side, reason in found.items() if reason)
 
 
@@ -124,7 +124,7 @@ def against(name: str, ours: Series, reference: float, unit: str, *, target: Tar
     middle = float(np.median(ours))
     found = percentile_with_interval(ours, 0.5)
     interval = None if found is None else (reference / found.high, reference / found.low)
-    reason = instability(ours) if found is not None else ""
+    reason = instability(ours, unit=unit) if found is not None else ""
     return Result(name, middle, reference, unit, reference / middle, interval, target, reason)
 
 

@@ -32,12 +32,16 @@ from trunkline.graph.axes.axis import (
     AxisPart,
     is_along,
     is_mixed,
-    join,
-    meet,
     of,
-    section,
 )
 from trunkline.graph.axes.follow import RULES
+from trunkline.graph.axes.meet import (
+    meet,
+)
+from trunkline.graph.axes.pieces import (
+    join,
+    section,
+)
 from trunkline.graph.axes.regroup import regroup
 from trunkline.graph.axes.rules import InputAxes
 from trunkline.graph.features import choose

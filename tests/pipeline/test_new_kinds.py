@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import onnx
 import pytest
 
 from trunkline.errors import InvalidConfig
-from trunkline.fragments import joins
+from trunkline.fragments import heads, joins
+from trunkline.fragments.heads.make_head import head_kinds
 from trunkline.fragments.registry import join_kinds, make_join
 from trunkline.pipeline.config import load_config, parse_config
 from trunkline.pipeline.project import Project
@@ -66,6 +68,7 @@ def set_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Besid
 
 
 def test_the_kinds_that_there_are() -> None:
+    assert list(head_kinds()) == ["aspp", "deeplabv3plus", "fpn", "light", "linear"]
     assert list(task_kinds()) == ["classification", "depth", "edges", "keypoints", "normals", "segmentation"]
     assert list(data_set_kinds()) == ["folder", "nyuv2", "scenes"]
 
@@ -110,14 +113,16 @@ def test_paths_are_anchored_by_their_type() -> None:
 def all_files(
     task_files: Beside, set_files: Beside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, Beside]]:
-    """The four files of the page, each put beside the others of its folder."""
+    """The five files of the page, each put beside the others of its folder."""
     more = {
         "methods": Beside(methods, tmp_path / "more_methods", monkeypatch),
         "joins": Beside(joins, tmp_path / "more_joins", monkeypatch),
+        "heads": Beside(heads, tmp_path / "more_heads", monkeypatch),
     }
-    method, join, task, data = blocks("python")
+    method, join, head, task, data = blocks("python")
     more["methods"].put("mean_behind", method)
     more["joins"].put("mean", join)
+    more["heads"].put("hidden", head)
     task_files.put("counting", task)
     set_files.put("squares", data)
     yield more
@@ -126,7 +131,7 @@ def all_files(
 
 
 def test_kinds_of_the_docs_run_a_pipeline(all_files: dict[str, Beside], tmp_path: Path) -> None:
-    """A method, a join, a task and a data set, and no other file is touched.
+    """A method, a join, a head, a task and a data set, and no other file is touched.
 
     One label is a number, the other a class that some images lack.
     """
@@ -140,6 +145,8 @@ def test_kinds_of_the_docs_run_a_pipeline(all_files: dict[str, Beside], tmp_path
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert plan["method"] == "mean-behind"
     assert {join["kind"] for join in plan["joins"]} == {"mean"}
+    stored = [tensor.name for tensor in onnx.load(tmp_path / "run" / "model.onnx").graph.initializer]
+    assert any("hidden" in name for name in stored)
     assert result["export"]["parity"]["passed"]
     assert "mean-behind" in (tmp_path / "run" / "report.md").read_text()
 
@@ -161,7 +168,7 @@ def test_an_unknown_join_names_those_there_are(all_files: dict[str, Beside]) -> 
 
 def test_a_kind_goes_with_its_file(task_files: Beside) -> None:
     """What is not there any more is not known any more."""
-    task_files.put("counting", blocks("python")[2])
+    task_files.put("counting", blocks("python")[3])
     with pytest.raises(InvalidConfig, match="counting needs 1"):
         make_task("n", "counting", 2)
     task_files.package.__path__ = task_files.package.__path__[:-1]
@@ -170,7 +177,7 @@ def test_a_kind_goes_with_its_file(task_files: Beside) -> None:
 
 
 def test_a_head_of_the_wrong_form(set_files: Beside, task_files: Beside, tmp_path: Path) -> None:
-    _, _, task, data = blocks("python")
+    *_, task, data = blocks("python")
     task_files.put("counting", task)
     set_files.put("squares", data)
     config = parse_config({"data": {"kind": "squares"}, "tasks": {"colour": {}, "number": {"head": "linear"}}})

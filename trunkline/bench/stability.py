@@ -29,7 +29,9 @@ def is_flat(samples: Sequence[float], *, window: int = WINDOW, tolerance: float 
     return abs(later - earlier) <= tolerance * earlier
 
 
-def instability(samples: Sequence[float], *, drift: float = DRIFT_TOLERANCE, spread: float = SPREAD_TOLERANCE) -> str:
+def instability(
+    samples: Sequence[float], *, drift: float = DRIFT_TOLERANCE, spread: float = SPREAD_TOLERANCE, unit: str = "ms"
+) -> str:
     """Return why the samples do not describe one steady latency, or an empty string where they do.
 
     >>> instability([1.0] * 50)
@@ -41,23 +43,24 @@ def instability(samples: Sequence[float], *, drift: float = DRIFT_TOLERANCE, spr
     (throttling, a neighbour that came or went), and an interval of the median wider than ``spread``.
 
     Args:
-        samples: In the order they were taken, in milliseconds.
+        samples: In the order they were taken, in ``unit``.
         drift: Smallest relative change between blocks that matters.
         spread: Largest relative width of the median's interval.
+        unit: Unit of the samples, for the text.
     """
     median = percentile_with_interval(samples, 0.5)
     if median is None:
         return f"{len(samples)} samples are fewer than the {minimum_samples(0.5)} that a median needs"
     # Drift is the better explanation where both are seen: it also widens the interval.
-    moved = _drift(samples, drift)
+    moved = _drift(samples, drift, unit)
     if moved:
         return moved
     if median.relative_width > spread:
-        return f"too noisy: p50 is only known to within {median.low:.4g} to {median.high:.4g} ms"
+        return f"too noisy: p50 is only known to within {median.low:.4g} to {median.high:.4g} {unit}"
     return ""
 
 
-def _drift(samples: Sequence[float], tolerance: float) -> str:
+def _drift(samples: Sequence[float], tolerance: float, unit: str) -> str:
     """Return how the fastest and the slowest block differ, or an empty string where that may be chance."""
     blocks = _blocks(samples)
     if not blocks:
@@ -72,7 +75,7 @@ def _drift(samples: Sequence[float], tolerance: float) -> str:
     word = "slowed down" if slow > fast else "sped up"
     return (
         f"{word} during the measurement: p50 of part {start + 1} of {len(blocks)} was "
-        f"{blocks[start].value:.4g} ms, of part {end + 1} {blocks[end].value:.4g} ms"
+        f"{blocks[start].value:.4g} {unit}, of part {end + 1} {blocks[end].value:.4g} {unit}"
     )
 
 

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError
 
 from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import read_own
-from trunkline.fragments.heads.make_head import KINDS
+from trunkline.fragments.heads.make_head import head_kinds
 from trunkline.pipeline.inner_tables import over_defaults
+from trunkline.pipeline.kind_tables import READERS, SearchConfig, read_kind_tables
 from trunkline.pipeline.moved import refuse_moved_keys
-from trunkline.pipeline.preset import DEFAULT_METHOD, with_preset
+from trunkline.pipeline.preset import with_preset
 from trunkline.pipeline.tables import (
     BenchConfig,
     Count,
-    DataTable,
     ExportConfig,
-    SearchConfig,
-    SearchTable,
     TaskConfig,
     TrainConfig,
 )
-from trunkline.supermodel.methods.registry import baseline_named, method_named
-from trunkline.train.data.config import ConfigTable
-from trunkline.train.data.open import read_data_config
+from trunkline.supermodel.methods.registry import baseline_named
+from trunkline.train.data.config import ConfigTable, DataSetConfig
 from trunkline.train.data.sets.scenes import ScenesConfig
 
 
@@ -75,8 +72,9 @@ class PipelineConfig(ConfigTable):
     precision: Literal["float32", "bfloat16"] = "float32"
     augment: bool = True
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
-    data: DataTable = ScenesConfig(kind="scenes")
-    search: SearchTable = SearchConfig.of()
+    # By their own classes when they are written down: as the base says, no key of a kind would be kept.
+    data: SerializeAsAny[DataSetConfig] = ScenesConfig(kind="scenes")
+    search: SearchConfig = SearchConfig.of()
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
     bench: BenchConfig = BenchConfig()
@@ -123,14 +121,11 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
     try:
         content = over_defaults(with_preset(content))
     except InvalidConfig as error:
-        raise _located(error, place) from error
-    problems = [*_problems_of_data(content, place), *_problems_of_search(content, place)]
-    # What those tables may hold is for the kind of data set and for the method to say; the rest is checked here.
-    rest = dict(content)
-    if problems:
-        # These two have been checked. Left out, they have their defaults, and no problem is reported twice.
-        rest.pop("data", None)
-        rest.pop("search", None)
+        raise InvalidConfig(_located(error.problems, place)) from error
+    # What these tables may hold is for the kind of data set and for the method to say; the rest is checked here.
+    tables, problems = read_kind_tables(content)
+    problems = _located(problems, place)
+    rest = {key: value for key, value in content.items() if key not in READERS}
     try:
         # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
         # TOML has dates and times, JSON has not: as text they reach pydantic, which says what it expected instead.
@@ -139,42 +134,13 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
         raise InvalidConfig([*problems, *problems_of(error, PipelineConfig, place)]) from error
     if problems:
         raise InvalidConfig(problems)
-    return config
+    return config.model_copy(update=tables)
 
 
-def _problems_of_data(content: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    """Yield what is wrong with ``[data]``, in the words of the data set."""
-    table = content.get("data")
-    if not isinstance(table, dict):
-        return  # absent, or of a wrong type, which the pipeline's own model refuses
-    try:
-        read_data_config(table, f"{place}: data" if place else "data")
-    except InvalidConfig as error:
-        yield from error.problems
-
-
-def _problems_of_search(content: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    """Yield what is wrong with ``[search]``, in the words of the method."""
-    search = content.get("search", {})
-    if not isinstance(search, dict):
-        return  # of a wrong type, which the pipeline's own model refuses
-    try:
-        options = method_named(str(search.get("method", DEFAULT_METHOD))).Options
-    except InvalidConfig as error:
-        # Without a method it is not known which keys the table may have, so none of them is called unknown.
-        yield from _located(error, place).problems
-        return
-    own = {key: value for key, value in search.items() if key != "method"}
-    try:
-        options.model_validate_json(json.dumps(own, default=str), strict=True)
-    except ValidationError as error:
-        yield from problems_of(error, options, place, "search")
-
-
-def _located(error: InvalidConfig, place: str) -> InvalidConfig:
-    """Return ``error`` with the file ``place`` before the keys that it names."""
+def _located(problems: Sequence[Problem], place: str) -> list[Problem]:
+    """Return ``problems`` with the file ``place`` before the keys that they name."""
     before = f"{place}: " if place else ""
-    return InvalidConfig([replace(item, place=before + item.place) for item in error.problems])
+    return [replace(item, place=before + item.place) for item in problems]
 
 
 def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
@@ -201,7 +167,7 @@ def _anchored_task(task: TaskConfig, folder: Path) -> TaskConfig:
 
 
 def _anchored_head(head: str, folder: Path) -> str:
-    if head in KINDS:
+    if head in head_kinds():
         return head  # a kind comes first, even where a file beside the pipeline is called like it
     path = folder / head
     # What is no file may be a misspelt kind. It stays as it was written, so that the error shows the user's own word.

@@ -1,4 +1,4 @@
-"""Keys that pipeline files had before a method owned its ``[search]`` table, and what to write instead."""
+"""What older pipeline files say, from before ``[search]`` was a method's and baselines were methods; what to write."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ _PRESETS = {
     "release-nyuv2": "automtl-release-nyuv2",
     "release-taskonomy": "automtl-release-taskonomy",
 }
+_BASELINES = {"independent": "single-task", "all-shared": "multi-task"}
 
 
 def refuse_moved_keys(content: Mapping[str, Any], place: str) -> None:
@@ -70,6 +71,7 @@ def _moved(content: Mapping[str, Any]) -> Iterator[Problem]:
             name = _PRESETS.get(str(inner["preset"]), str(inner["preset"]))
             yield Problem("this key has moved", f"{table}.preset", f'write `preset = "{name}"` above all tables')
         yield from _numbers(inner.get("numbers"), table)
+        yield from _baselines(inner.get("baselines"), table)
     search = content.get("search")
     options = search.get("options") if isinstance(search, Mapping) else None
     if isinstance(options, Mapping):
@@ -83,3 +85,13 @@ def _numbers(numbers: Any, table: str) -> Iterator[Problem]:
     for key in numbers:
         advice = _NUMBERS.get(key, "see docs/pipeline.md for the keys of [search] and [train]")
         yield Problem("this key has moved", f"{table}.numbers.{key}", advice)
+
+
+def _baselines(names: Any, table: str) -> Iterator[Problem]:
+    if not isinstance(names, list):
+        return
+    for index, name in enumerate(names):
+        if isinstance(name, str) and name in _BASELINES:
+            yield Problem(
+                f'there is no baseline "{name}"', f"{table}.baselines.{index}", f'it is called "{_BASELINES[name]}"'
+            )

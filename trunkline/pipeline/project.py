@@ -15,11 +15,11 @@ from trunkline.errors import InvalidConfig, Problem
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files.write import atomic_write, json_bytes
 from trunkline.fragments.heads.make_head import make_head, need_taps
-from trunkline.graph.fingerprint import fingerprint, weights_fingerprint
 from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
 from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.run_identity import contents, portable
 from trunkline.pipeline.tables import TaskConfig
 from trunkline.pipeline.task_check import check_heads, check_tasks
 from trunkline.sharing.backbone import Backbone
@@ -216,7 +216,7 @@ class Project:
             InvalidConfig: The stage was begun with other settings or other files, or another process holds its folder.
             WorkFailed: The folder cannot be written.
         """
-        decisive = {key: value for key, value in self._portable.items() if key not in _STAGES}
+        decisive = {key: value for key, value in portable(self.config).items() if key not in _STAGES}
         # Files are compared by content: names and paths may change, and a file may be replaced under its name.
         decisive["contents"] = {**self._contents, "data": self.inventory.digests()}
         with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
@@ -234,7 +234,7 @@ class Project:
         provenance = Provenance(
             backbone=self.backbone.name,
             plan_sha256=sha256_of(plan),
-            config_sha256=sha256_of(json.dumps(self._portable)),
+            config_sha256=sha256_of(json.dumps(portable(self.config))),
             mean=NORMALISATION.mean,
             std=NORMALISATION.std,
         )
@@ -242,26 +242,7 @@ class Project:
 
     @cached_property
     def _contents(self) -> dict[str, Any]:
-        """Digests of backbone and heads, of which the pipeline holds only the file names."""
-        heads = {name: fingerprint(head) + weights_fingerprint(head) for name, head in self.heads.items()}
-        backbone = {"structure": self.backbone.fingerprint, "weights": weights_fingerprint(self.backbone.graph)}
-        return {"backbone": backbone, "heads": heads}
-
-    @property
-    def _portable(self) -> dict[str, Any]:
-        """The pipeline with names for paths, so that files may move and equal inputs give equal bytes."""
-        content = self.config.model_dump(mode="json")
-        _shorten(content, "backbone", "backbone_weights", "head")
-        for table in content["tasks"].values():
-            _shorten(table, "head")
-        options = content["search"]["options"]
-        for key, path in self.config.search.options.paths.items():
-            options[key] = path.name
-        # Behind the colon there may be a path.
-        content["train"]["baselines"] = [name.partition(":")[0] for name in content["train"]["baselines"]]
-        for key in self.config.data.paths:
-            del content["data"][key]  # its folder may have any name: what it holds is compared
-        return content
+        return contents(self.backbone, self.heads)
 
     def _task(self, name: str) -> TaskConfig:
         return self.config.tasks.get(name, TaskConfig())
@@ -271,10 +252,3 @@ def _of_baselines(problem: Problem) -> Problem:
     """Return a problem of a baseline's own options or file, with the key of the pipeline file before its place."""
     place = f"train.baselines: {problem.place}" if problem.place else "train.baselines"
     return replace(problem, place=place)
-
-
-def _shorten(table: dict[str, Any], *keys: str) -> None:
-    """Replace paths in a table by the names of their files; what is absent stays so."""
-    for key in keys:
-        if table[key]:
-            table[key] = Path(table[key]).name

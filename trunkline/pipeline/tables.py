@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, SerializeAsAny
+from pydantic import AfterValidator, Field
 
 from trunkline.errors import InvalidConfig
-from trunkline.pipeline.preset import DEFAULT_METHOD
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
-from trunkline.supermodel.methods.base import MethodOptions
-from trunkline.supermodel.methods.registry import baseline_named, method_named
-from trunkline.train.data.config import ConfigTable, DataSetConfig
-from trunkline.train.data.open import data_set_kinds
+from trunkline.supermodel.methods.registry import baseline_named
+from trunkline.train.data.config import ConfigTable
 
 Count = Annotated[int, Field(ge=1)]
 POST = "post"
@@ -32,54 +28,6 @@ class TaskConfig(ConfigTable):
     head: str | None = None
     weight: NotNegative | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-
-
-class SearchConfig(BaseModel):
-    """``[search]``: a method and its options.
-
-    Attributes:
-        method: Name of a method; `trunkline methods` lists them.
-        options: The rest of the table, whose keys the method defines.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    method: str = DEFAULT_METHOD
-    # By its own class when it is written down: as the base class says, no option of a method would be kept.
-    options: SerializeAsAny[MethodOptions]
-
-    @classmethod
-    def of(cls, method: str = DEFAULT_METHOD, **options: Any) -> SearchConfig:
-        """Return the table of a method with some of its options.
-
-        >>> SearchConfig.of("share-until", block="2").options.block
-        '2'
-
-        Raises:
-            InvalidConfig: There is no such method.
-            ValidationError: An option is unknown or wrong.
-        """
-        return cls(method=method, options=method_named(method).Options.model_validate(options))
-
-
-def _search_table(value: Any) -> SearchConfig:
-    if isinstance(value, SearchConfig):
-        return value
-    if not isinstance(value, dict):
-        # A ValueError, not one of ours: pydantic collects it, so that it is reported with all other problems.
-        raise ValueError("expected a table, such as `[search]` with a `method`")
-    table = dict(value)
-    method = table.pop("method", DEFAULT_METHOD)
-    options = method_named(str(method)).Options
-    return SearchConfig(method=method, options=options.model_validate_json(json.dumps(table, default=str), strict=True))
-
-
-def _plain_search(table: SearchConfig) -> dict[str, Any]:
-    return {"method": table.method, "options": table.options.model_dump(mode="json")}
-
-
-SearchTable = Annotated[SearchConfig, PlainValidator(_search_table), PlainSerializer(_plain_search)]
-"""Not a model of its own: what the table may hold is the method's to say."""
 
 
 def _baseline(name: str) -> str:
@@ -174,18 +122,3 @@ class BenchConfig(ConfigTable):
     spinning: bool = False
     samples: Annotated[int, Field(ge=11)] = 100  # a median needs 11, as statistics.minimum_samples computes
     limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
-
-
-def _data_table(value: Any) -> DataSetConfig:
-    """Check a ``[data]`` table whose kind is known by the model of its kind."""
-    if isinstance(value, DataSetConfig):
-        return value
-    name = value.get("kind") if isinstance(value, dict) else None
-    kind = data_set_kinds().get(str(name))
-    if kind is None:
-        raise ValueError(f"expected a table with a `kind`: {' or '.join(data_set_kinds())}")
-    return kind.model_validate_json(json.dumps(value, default=str), strict=True)
-
-
-DataTable = Annotated[SerializeAsAny[DataSetConfig], PlainValidator(_data_table)]
-"""Not a union of models: a kind of data set may be added after this file is read."""

@@ -50,7 +50,7 @@ class ProjectWork:
         # Before the stage is opened, which writes settings: a phase that does not fit is refused here.
         runners = make_runners(project, model, phases, project.folder(folder), quiet=self.quiet)
         metrics: Metrics = {}
-        with project.stage(folder, self._settings(phases)):
+        with project.stage(folder, {**self._settings(phases), **self._step_settings}):
             self._record_parts(folder, phases)
             for runner in runners:
                 metrics = runner.run().metrics
@@ -125,8 +125,14 @@ class ProjectWork:
         return {
             "search": {"method": search.method, **decisive},
             "phases": [phase.model_dump(mode="json", include={"name", "steps"}) for phase in phases],
+        }
+
+    @property
+    def _step_settings(self) -> dict[str, Any]:
+        """What a step of a search takes from ``[train]``; where all of ``[train]`` is a setting, it is among it."""
+        return {
             "batch_size": self.project.config.train.batch_size,
-            # What [train] says of losses and gradients decides a search too, and no checkpoint holds it.
+            # No checkpoint holds these two, so that only the settings can refuse others.
             "clip_norm": self.project.config.train.clip_norm,
             "loss_weights": {task.name: task.weight for task in self.project.losses},
         }

@@ -6,9 +6,12 @@ holds 23 M parameters and costs as many MACs as a whole ResNet-34 of output stri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
+from trunkline.fragments.heads.base import HeadKind, Size
 from trunkline.fragments.layers import convolution
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
@@ -17,18 +20,23 @@ RATES = (6, 12, 18, 24)
 WIDTH = 1024
 
 
-def aspp(features: tuple[int, int, int], channels: int, stride: int) -> Graph:
-    """Return the head for ``features`` ``[C, h, w]``; the output is ``[N, channels, h, w]``."""
-    builder = GraphBuilder("aspp")
-    x = builder.image("features", features)
-    # One setting for all Dropouts: an input since opset 12.
-    ratio = builder.tensor("dropout.ratio", np.array(0.5, dtype=np.float32))
-    total: ir.Value | None = None
-    for index, rate in enumerate(RATES):
-        y = _branch(builder, x, ratio, f"branch{index}", rate, channels)
-        total = y if total is None else builder.node("Add", [total, y], name=f"sum{index}")
-    assert total is not None
-    return builder.finish([total])
+class AsppHead(HeadKind):
+    """The output is ``[N, channels, h, w]``, of the features' size."""
+
+    name = "aspp"
+
+    def make(self, maps: Sequence[Size], channels: int, stride: int) -> Graph:
+        """Return the head; see :meth:`HeadKind.make`."""
+        builder = GraphBuilder(self.name)
+        x = builder.image("features", maps[-1])
+        # One setting for all Dropouts: an input since opset 12.
+        ratio = builder.tensor("dropout.ratio", np.array(0.5, dtype=np.float32))
+        total: ir.Value | None = None
+        for index, rate in enumerate(RATES):
+            y = _branch(builder, x, ratio, f"branch{index}", rate, channels)
+            total = y if total is None else builder.node("Add", [total, y], name=f"sum{index}")
+        assert total is not None
+        return builder.finish([total])
 
 
 def _branch(builder: GraphBuilder, x: ir.Value, ratio: ir.Value, name: str, rate: int, channels: int) -> ir.Value:

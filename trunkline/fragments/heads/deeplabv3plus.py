@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig
+from trunkline.fragments.heads.base import HeadKind, Size
 from trunkline.fragments.layers import batch_norm, convolution, normalised, resized
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph, shape_of
@@ -24,37 +25,32 @@ RATES = (6, 12, 18)
 """Dilations at output stride 16 or more; they double at stride 8 (Sec. 3.1), where positions lie twice as close."""
 
 
-def deeplabv3plus(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Graph:
-    """Return the head for feature maps ``[C, h, w]``, of which it reads the first (finest) and the last.
+class DeepLabV3PlusHead(HeadKind):
+    """Reads the first and the last feature map; the output is ``[N, channels, h, w]`` at the first one's size."""
 
-    The output is ``[N, channels, h, w]`` at the first map's size.
+    name = "deeplabv3plus"
+    reads_all = True
 
-    Args:
-        taps: Sizes of the feature maps, the finest first.
-        channels: Output channels.
-        stride: Output stride of the last map.
-
-    Raises:
-        InvalidConfig: There is only one feature map.
-    """
-    if len(taps) < 2:
-        raise InvalidConfig(
-            "the head deeplabv3plus reads a fine and a coarse feature map; the backbone gives one",
-            advice="name two with --features FINE,COARSE, or use the head `light` or `aspp`",
-        )
-    builder = GraphBuilder("deeplabv3plus")
-    maps = [builder.image(f"features{index}", size) for index, size in enumerate(taps)]
-    # Rule 1.
-    factor = 1 if stride >= 16 else 2
-    x = _aspp(builder, maps[-1], [rate * factor for rate in RATES])
-    # Rule 2: the many channels of a fine map would outweigh the coarse one, so they are reduced (Sec. 3.1).
-    x = resized(builder, x, taps[0][1:], "upsample", "linear")
-    low = normalised(builder, maps[0], "low", LOW_WIDTH)
-    x = builder.node("Concat", [x, low], name="join", attributes={"axis": 1})
-    # Rule 3.
-    for index in (1, 2):
-        x = normalised(builder, x, f"decoder{index}", WIDTH, kernel=3, depthwise=True)
-    return builder.finish([convolution(builder, x, "prediction", channels)])
+    def make(self, maps: Sequence[Size], channels: int, stride: int) -> Graph:
+        """Return the head; see :meth:`HeadKind.make`."""
+        if len(maps) < 2:
+            raise InvalidConfig(
+                "the head deeplabv3plus reads a fine and a coarse feature map; the backbone gives one",
+                advice="name two with --features FINE,COARSE, or use the head `light` or `aspp`",
+            )
+        builder = GraphBuilder(self.name)
+        inputs = [builder.image(f"features{index}", size) for index, size in enumerate(maps)]
+        # Rule 1.
+        factor = 1 if stride >= 16 else 2
+        x = _aspp(builder, inputs[-1], [rate * factor for rate in RATES])
+        # Rule 2: the many channels of a fine map would outweigh the coarse one, so they are reduced (Sec. 3.1).
+        x = resized(builder, x, maps[0][1:], "upsample", "linear")
+        low = normalised(builder, inputs[0], "low", LOW_WIDTH)
+        x = builder.node("Concat", [x, low], name="join", attributes={"axis": 1})
+        # Rule 3.
+        for index in (1, 2):
+            x = normalised(builder, x, f"decoder{index}", WIDTH, kernel=3, depthwise=True)
+        return builder.finish([convolution(builder, x, "prediction", channels)])
 
 
 def _aspp(builder: GraphBuilder, x: ir.Value, rates: Sequence[int]) -> ir.Value:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig
+from trunkline.fragments.heads.base import HeadKind, Size
 from trunkline.fragments.layers import convolution, normalised, resized
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
@@ -22,40 +23,36 @@ from trunkline.graph.graph import Graph
 PYRAMID_WIDTH = 256
 WIDTH = 128
 
-Size = tuple[int, int]
+Extent = tuple[int, int]
+"""Height and width."""
 
 
-def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Graph:
-    """Return the head for feature maps ``[C, h, w]``, all of which it reads.
+class FpnHead(HeadKind):
+    """Reads all feature maps; the output is ``[N, channels, h, w]`` at the first map's size."""
 
-    The output is ``[N, channels, h, w]`` at the first map's size.
+    name = "fpn"
+    reads_all = True
 
-    Args:
-        taps: Sizes of the feature maps, the finest first.
-        channels: Output channels.
-        stride: Not used; all heads of several maps are made by the same call.
-
-    Raises:
-        InvalidConfig: There is only one feature map.
-    """
-    if len(taps) < 2:
-        raise InvalidConfig(
-            "the head fpn reads several feature maps; the backbone gives one",
-            advice="name them with --features FINE,…,COARSE, or use the head `light` or `aspp`",
-        )
-    builder = GraphBuilder("fpn")
-    maps = [builder.image(f"features{index}", size) for index, size in enumerate(taps)]
-    sizes = [size[1:] for size in taps]
-    # Rule 2, from the coarsest level on, each through the sizes of all finer ones.
-    total: ir.Value | None = None
-    for index, level in reversed(list(enumerate(_top_down(builder, maps, sizes)))):
-        merged = _to_finest(builder, level, sizes[: index + 1], f"merge{index}")
-        total = merged if total is None else builder.node("Add", [total, merged], name=f"merge{index}.sum")
-    assert total is not None
-    return builder.finish([convolution(builder, total, "prediction", channels)])
+    def make(self, maps: Sequence[Size], channels: int, stride: int) -> Graph:
+        """Return the head; see :meth:`HeadKind.make`."""
+        if len(maps) < 2:
+            raise InvalidConfig(
+                "the head fpn reads several feature maps; the backbone gives one",
+                advice="name them with --features FINE,…,COARSE, or use the head `light` or `aspp`",
+            )
+        builder = GraphBuilder(self.name)
+        inputs = [builder.image(f"features{index}", size) for index, size in enumerate(maps)]
+        sizes = [size[1:] for size in maps]
+        # Rule 2, from the coarsest level on, each through the sizes of all finer ones.
+        total: ir.Value | None = None
+        for index, level in reversed(list(enumerate(_top_down(builder, inputs, sizes)))):
+            merged = _to_finest(builder, level, sizes[: index + 1], f"merge{index}")
+            total = merged if total is None else builder.node("Add", [total, merged], name=f"merge{index}.sum")
+        assert total is not None
+        return builder.finish([convolution(builder, total, "prediction", channels)])
 
 
-def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[Size]) -> list[ir.Value]:
+def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[Extent]) -> list[ir.Value]:
     """Return the pyramid's levels by rule 1, the finest first."""
     levels: list[ir.Value] = []
     above: ir.Value | None = None
@@ -70,7 +67,7 @@ def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[S
     return levels[::-1]
 
 
-def _to_finest(builder: GraphBuilder, x: ir.Value, sizes: Sequence[Size], name: str) -> ir.Value:
+def _to_finest(builder: GraphBuilder, x: ir.Value, sizes: Sequence[Extent], name: str) -> ir.Value:
     """Resize a level from the last of ``sizes`` to the first, stage by stage; the finest has one convolution too."""
     for stage, size in enumerate(reversed(sizes[:-1] or sizes)):
         x = normalised(builder, x, f"{name}.conv{stage}", WIDTH, kernel=3)

@@ -7,28 +7,26 @@ apart from the backbone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.fragments.heads.aspp import aspp
-from trunkline.fragments.heads.deeplabv3plus import deeplabv3plus
-from trunkline.fragments.heads.fpn import fpn
-from trunkline.fragments.heads.light import light
-from trunkline.fragments.heads.linear import linear
+from trunkline.fragments.heads.base import HeadKind, Size
 from trunkline.fragments.heads.user_file import check_head, user_file
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read
 from trunkline.limits import Limits
+from trunkline.scan import kinds_in
 from trunkline.text import quoted, shape_text
 
-Size = tuple[int, int, int]
 
-READING_LAST: Mapping[str, Callable[[Size, int, int], Graph]] = {"light": light, "aspp": aspp, "linear": linear}
-"""Heads that read the last feature map: made from its size, the output channels and its stride."""
-READING_ALL: Mapping[str, Callable[[Sequence[Size], int, int], Graph]] = {"deeplabv3plus": deeplabv3plus, "fpn": fpn}
-"""Heads that read several feature maps: made from their sizes, the finest first."""
-KINDS = (*READING_LAST, *READING_ALL)
+def head_kinds() -> Mapping[str, type[HeadKind]]:
+    """Return all kinds of heads by name. Nobody lists them: a file put beside the others is one of them.
+
+    >>> [name for name, kind in head_kinds().items() if kind.reads_all]
+    ['deeplabv3plus', 'fpn']
+    """
+    return kinds_in("trunkline.fragments.heads", HeadKind)  # type: ignore[type-abstract]  # the interface itself
 
 
 def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None) -> bool:
@@ -43,19 +41,19 @@ def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None)
 def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
     if isinstance(kind, Graph):
         return len(kind.model.graph.inputs) > 1
-    if kind in READING_ALL:
-        return True
+    known = head_kinds().get(str(kind))
+    if known is not None:
+        return known.reads_all
     # A misspelt kind is no file either; it is refused where the head is made.
-    is_file = str(kind) not in KINDS and Path(kind).exists()
-    return is_file and maps_read(Path(kind), limits) > 1
+    return Path(kind).exists() and maps_read(Path(kind), limits) > 1
 
 
 def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
     """Return a head for the features of ``backbone``.
 
     Args:
-        kind: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``; or a Graph or the path of a model file,
-            with an input for each of the last feature maps that it reads.
+        kind: Name of a kind (see :func:`head_kinds`); or a Graph or the path of a model file, with an input for each of
+            the last feature maps that it reads.
         backbone: Its outputs are the feature maps, ``[N, C, h, w]``, the finest first.
         channels: Output channels K of the prediction, ``[N, K, h', w']`` (``[N, K]`` for ``linear``).
         limits: What a model file may ask for; the defaults where none are given.
@@ -76,19 +74,21 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
     if isinstance(kind, Graph):
         return check_head(kind, taps, channels, kind.name)
-    kind = str(kind)
-    if kind not in KINDS and not Path(kind).exists():
+    known = head_kinds()
+    if str(kind) in known:
+        made = known[str(kind)]()
+        return made.make(sizes if made.reads_all else sizes[-1:], channels, _stride(backbone, sizes[-1]))
+    if not Path(kind).exists():
         raise InvalidConfig(
-            f"{quoted(kind)} is neither a kind of head nor a file",
-            advice=did_you_mean(kind, [*KINDS, "none"]) or f"kinds are {', '.join(KINDS)} and none",
+            f"{quoted(str(kind))} is neither a kind of head nor a file",
+            advice=did_you_mean(str(kind), [*known, "none"]) or f"kinds are {', '.join(known)} and none",
         )
-    # Rounded: a map's size was itself rounded, so the quotient need not be whole.
-    stride = max(1, round(int(shape_of(backbone.input)[2] or 1) / sizes[-1][1]))
-    if kind in READING_ALL:
-        return READING_ALL[kind](sizes, channels, stride)
-    if kind in READING_LAST:
-        return READING_LAST[kind](sizes[-1], channels, stride)
     return user_file(Path(kind), taps, channels, limits)
+
+
+def _stride(backbone: Graph, last: Size) -> int:
+    # Rounded: a map's size was itself rounded, so the quotient need not be whole.
+    return max(1, round(int(shape_of(backbone.input)[2] or 1) / last[1]))
 
 
 def _sizes(backbone: Graph) -> list[Size]:

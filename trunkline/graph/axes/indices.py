@@ -19,6 +19,8 @@ from trunkline.graph.axes.axis import (
     is_along,
     is_channels,
     of,
+)
+from trunkline.graph.axes.pieces import (
     section,
 )
 from trunkline.graph.axes.rules import InputAxes, Reads, data_of, unknown

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from trunkline.graph.axes.axis import SAME, Axes, Axis, Sizes, is_mixed, is_only, meet, of
+from trunkline.graph.axes.axis import (
+    SAME,
+    Axes,
+    Axis,
+    Sizes,
+    is_mixed,
+    is_only,
+    of,
+)
+from trunkline.graph.axes.meet import (
+    meet,
+)
 from trunkline.graph.axes.rules import InputAxes, Reads, data_of, mixed, number_by_number, unknown
 from trunkline.graph.axes.windows import learned_from
 from trunkline.graph.graph import attribute

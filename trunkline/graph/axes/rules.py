@@ -18,9 +18,13 @@ from trunkline.graph.axes.axis import (
     Sizes,
     is_known,
     is_only,
-    join,
-    meet,
     of,
+)
+from trunkline.graph.axes.meet import (
+    meet,
+)
+from trunkline.graph.axes.pieces import (
+    join,
     scaled,
     section,
 )

@@ -20,6 +20,8 @@ from trunkline.graph.axes.axis import (
     is_channels,
     is_only,
     of,
+)
+from trunkline.graph.axes.pieces import (
     scaled,
 )
 from trunkline.graph.axes.rules import InputAxes, Reads, data_of

@@ -18,10 +18,11 @@ from trunkline.graph.passes.editor import Editor, input_at, set_input
 from trunkline.graph.passes.eliminate_identity import eliminate, is_identity
 from trunkline.ingest.onnx_file.adapters.adapt import adapt
 from trunkline.ingest.onnx_file.batch.second_batch import SecondBatch
+from trunkline.ingest.onnx_file.evaluate import can_evaluate
 from trunkline.ingest.onnx_file.passes.empty_parts import join_what_is_there, leave_out, may_be_left_out
 from trunkline.ingest.onnx_file.passes.explicit_attributes import make_explicit
 from trunkline.ingest.onnx_file.passes.explicit_inputs import complete_inputs
-from trunkline.ingest.onnx_file.passes.fold_constants import ConstantFolder, can_fold
+from trunkline.ingest.onnx_file.passes.fold_constants import ConstantFolder
 from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, follow_image
 from trunkline.ingest.onnx_file.passes.purposes import purposes_of
 from trunkline.ingest.onnx_file.passes.single_precision import to_single
@@ -103,7 +104,7 @@ class CanonicalNodes:
         join_what_is_there(node)
         is_part = may_be_left_out(node)
         # An empty list of axes or sizes is nothing wrong. An empty map is.
-        may_be_empty = is_part or can_fold(node) or folder.purposes.from_image.isdisjoint(node.outputs)
+        may_be_empty = is_part or can_evaluate(node) or folder.purposes.from_image.isdisjoint(node.outputs)
         infer_fixed(node, self.budget.limits, self.batch, may_be_empty=may_be_empty)  # rule 3
         if is_part and leave_out(editor.graph, node):
             return

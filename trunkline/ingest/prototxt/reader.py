@@ -19,7 +19,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 from trunkline.graph.input_size import InputSize
 from trunkline.ingest.prototxt.deployed import deployed
-from trunkline.ingest.prototxt.layers.layer import Site
+from trunkline.ingest.prototxt.layers.site import Site
 from trunkline.ingest.prototxt.needed import Wanted, needed
 from trunkline.ingest.prototxt.network import dialect, wiring
 from trunkline.ingest.prototxt.network.blob_names import BlobNames

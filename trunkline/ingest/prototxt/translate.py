@@ -8,7 +8,8 @@ from itertools import chain
 import onnx_ir as ir
 
 from trunkline.ingest.prototxt.layers import DROPPED, REFUSED, TRANSLATORS
-from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Site
+from trunkline.ingest.prototxt.layers.layer import Layer
+from trunkline.ingest.prototxt.layers.site import LayerFaultError, Site
 from trunkline.ingest.prototxt.needed import readable_features
 from trunkline.ingest.prototxt.network.net import LayerText
 from trunkline.ingest.prototxt.network.wiring import Wired, WiredBlob

@@ -50,7 +50,7 @@ def baseline_named(text: str) -> tuple[type[FixedMethod[Any]], MethodOptions]:
     known = {key: kind for key, kind in methods().items() if issubclass(kind, FixedMethod)}
     if name not in known:
         forms = [_form(kind) for kind in known.values()]
-        advice = _RENAMED.get(name) or did_you_mean(name, known) or f"baselines are {', '.join(forms)}"
+        advice = did_you_mean(name, known) or f"baselines are {', '.join(forms)}"
         raise InvalidConfig(f"there is no baseline {quoted(text)}", place="train.baselines", advice=advice)
     kind = known[name]
     if colon and not kind.argument:
@@ -65,7 +65,3 @@ def baseline_named(text: str) -> tuple[type[FixedMethod[Any]], MethodOptions]:
 
 def _form(kind: type[FixedMethod[Any]]) -> str:
     return f"{kind.name}:{kind.argument.upper()}" if kind.argument else kind.name
-
-
-_RENAMED = {"independent": 'it is called "single-task"', "all-shared": 'it is called "multi-task"'}
-"""Names of pipeline files that were written before baselines were methods."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -71,6 +72,7 @@ def read_data_config(config: Mapping[str, Any], place: str = "data") -> DataSetC
         found = "no kind of data set is given" if kind is None else f"unknown kind of data set {quoted(str(kind))}"
         raise InvalidConfig(found, place=f"{place}.kind", advice=advice)
     try:
-        return known[kind].model_validate(dict(config))
+        # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
+        return known[kind].model_validate_json(json.dumps(dict(config), default=str), strict=True)
     except ValidationError as error:
         raise InvalidConfig(problems_of(error, known[kind], table=place)) from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.ingest.onnx_file.passes.fold_constants import evaluate_all
+from trunkline.ingest.onnx_file.evaluate import evaluate
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
@@ -33,7 +33,7 @@ def assuming(shapes: Mapping[ir.Value, Sizes], contents: Mapping[ir.Value, Array
 def computed(node: ir.Node) -> list[Array]:
     """Return what ``node`` computes from the tensors that its inputs hold now, output by output."""
     # numpy computes some of them in float64 or int64, whatever the operator's definition gives.
-    pairs = zip(node.outputs, evaluate_all(node), strict=True)
+    pairs = zip(node.outputs, evaluate(node), strict=True)
     return [array.astype((value.dtype or ir.DataType.FLOAT).numpy(), copy=False) for value, array in pairs]
 
 

@@ -21,7 +21,7 @@ from trunkline.graph.node_shapes import infer_node
 from trunkline.graph.passes.editor import Editor, set_input, static
 from trunkline.graph.roles import may_train
 from trunkline.ingest.onnx_file.batch.assumed_sizes import Array, Sizes, assuming, computed, known_sizes
-from trunkline.ingest.onnx_file.passes.fold_constants import can_fold
+from trunkline.ingest.onnx_file.evaluate import can_evaluate
 from trunkline.ingest.onnx_file.passes.lift_constants import replace_by_tensors
 from trunkline.ingest.onnx_file.proto.operators import EVALUATED
 from trunkline.limits import Budget
@@ -158,7 +158,7 @@ class SecondBatch:
 
         A constant whose own size follows the batch stays a node: it is one constant, made for each image.
         """
-        if not can_fold(node) or node.op_type not in EVALUATED:
+        if not can_evaluate(node) or node.op_type not in EVALUATED:
             return False
         if any(map(_is_weight, inputs_of(node))):  # a table of weights read in places that depend on the batch
             return False

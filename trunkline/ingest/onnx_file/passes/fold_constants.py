@@ -1,8 +1,8 @@
 """Compute what depends on nothing but stored tensors: shapes, sizes, and weights that are reshaped on the way.
 
-The arithmetic is ONNX's own reference implementation, run only after the size of its result is known. What is computed
-from weights that train stays a node of the Graph, so that they go on training (see
-:mod:`trunkline.graph.computed_weights`); it is computed here where a setting needs it, or it would not train well.
+A node is computed only after the size of its result is known. What is computed from weights that train stays a node of
+the Graph, so that they go on training (see :mod:`trunkline.graph.computed_weights`); it is computed here where a
+setting needs it, or it would not train well.
 """
 
 from __future__ import annotations
@@ -10,18 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
-from trunkline.errors import InvalidModel
 from trunkline.graph.graph import (
     AXES_KEY,
     CONSTANT,
-    OPSET,
     PARAMETER,
     ROLE_KEY,
-    array_of,
     attribute,
     inputs_of,
     is_weight,
@@ -29,17 +24,15 @@ from trunkline.graph.graph import (
 )
 from trunkline.graph.passes.editor import Editor
 from trunkline.graph.roles import role_at
+from trunkline.ingest.onnx_file.evaluate import SHAPE_READERS, Array, can_evaluate, evaluate
 from trunkline.ingest.onnx_file.passes.lift_constants import constant_tensor, replace_by_tensors
 from trunkline.ingest.onnx_file.passes.purposes import NOTHING, VIEWS, Purposes, must_know
-from trunkline.ingest.onnx_file.proto.operators import EVALUATED, FOLDED, SUPPORTED
+from trunkline.ingest.onnx_file.proto.operators import EVALUATED, SUPPORTED
 from trunkline.limits import Budget
 
-_SIZES = frozenset({"Shape", "Size"})
-_DRAWS = "Dropout"
 _SLOW_ELEMENTS = 2**18
 """What operators that are computed number by number may read and give in one file; in the worst case some seconds."""
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 Key = tuple[object, ...]
 
 
@@ -76,7 +69,7 @@ class ConstantFolder:
         Raises:
             InvalidModel: It cannot be computed, or its result is larger than the budget allows.
         """
-        if not can_fold(node):
+        if not can_evaluate(node):
             return False
         if self._stays(node):
             if any(value in self.purposes.known for value in node.outputs):
@@ -140,14 +133,14 @@ class ConstantFolder:
         if constant is not None:
             return [constant]
         # Shape and Size give a few numbers, however many they look at.
-        results = [] if node.op_type in _SIZES else [_sizes(value) for value in node.outputs]
+        results = [] if node.op_type in SHAPE_READERS else [_sizes(value) for value in node.outputs]
         if any(math.prod(sizes) > self.budget.limits.folded_elements for sizes in results):
             return None
         if not self._is_quick(node, results):
             return None
         for value, sizes in zip(node.outputs, results, strict=False):
             self.budget.charge(name_of(value), sizes)
-        computed = zip(node.outputs, evaluate_all(node), strict=True)
+        computed = zip(node.outputs, evaluate(node), strict=True)
         return [_tensor(array, value.dtype or ir.DataType.FLOAT) for value, array in computed]
 
     def _is_quick(self, node: ir.Node, results: list[tuple[int, ...]]) -> bool:
@@ -181,40 +174,6 @@ class ConstantFolder:
         name = name_of(source)
         del self.editor.graph.initializers[name]
         folded.name = name
-
-
-def can_fold(node: ir.Node) -> bool:
-    """Whether ``node`` can be computed now. Shape needs the shape of what it reads, not its content."""
-    if node.op_type == _DRAWS:  # by chance, and otherwise each time
-        return False
-    if node.op_type not in SUPPORTED and node.op_type not in FOLDED:
-        return False
-    if node.op_type in _SIZES:
-        return all(value.shape is not None and value.shape.is_static() for value in inputs_of(node))
-    return all(value.const_value is not None for value in inputs_of(node))
-
-
-def evaluate(node: ir.Node) -> Array:
-    """Return the first output of ``node``; see :func:`evaluate_all`."""
-    return evaluate_all(node)[0]
-
-
-def evaluate_all(node: ir.Node) -> list[Array]:
-    """Return what ``node`` computes from its stored inputs, output by output.
-
-    Raises:
-        InvalidModel: The computation fails, or divides by zero.
-    """
-    proto = ir.serde.serialize_node(node)
-    feeds = {name_of(value): _content(node, value) for value in inputs_of(node)}
-    try:
-        # Left alone, numpy would warn of a division by zero and go on.
-        with np.errstate(divide="raise", invalid="raise", over="ignore"):
-            outputs = ReferenceEvaluator(proto, opsets={"": OPSET}).run(None, feeds)
-    except (ValueError, IndexError, TypeError, ArithmeticError, RuntimeError, AttributeError, LookupError) as error:
-        text = f"{node.op_type} of constants cannot be computed: {(str(error).splitlines() or [''])[0]}"
-        raise InvalidModel(text, place=name_of(node)) from error
-    return [np.asarray(output) for output in outputs]
 
 
 def _reads_trained(node: ir.Node) -> bool:
@@ -264,14 +223,6 @@ def _sizes(value: ir.Value) -> tuple[int, ...]:
 
 def _tensor(array: Array, dtype: ir.DataType) -> ir.TensorProtocol:
     return ir.Tensor(array.astype(dtype.numpy(), copy=False), dtype=dtype)
-
-
-def _content(node: ir.Node, value: ir.Value) -> Array:
-    """Return what ``value`` holds; for an operator that looks at its shape alone, nothing that takes memory."""
-    if node.op_type not in _SIZES:
-        return array_of(value)
-    assert value.shape is not None
-    return np.broadcast_to(np.float32(0), value.shape.numpy())
 
 
 def _key(node: ir.Node) -> Key:

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from trunkline.ingest.prototxt.layers.affine import spread
-from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError, Translator
+from trunkline.ingest.prototxt.layers.layer import Layer, Translator
+from trunkline.ingest.prototxt.layers.site import LayerFaultError
 from trunkline.text import quoted
 
 # In the order of Caffe's enum, whose numbers a file may give.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.graph import shape_of
-from trunkline.ingest.prototxt.layers.layer import Layer, LayerFaultError
+from trunkline.ingest.prototxt.layers.layer import Layer
+from trunkline.ingest.prototxt.layers.site import LayerFaultError
 
 _FORGET_SIZE = frozenset({"Gemm", "GlobalAveragePool", "GlobalMaxPool", "MatMul", "ReduceMean", "ReduceSum"})
 """Operators whose result has one size for images of any size."""
