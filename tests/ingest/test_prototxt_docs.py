@@ -27,6 +27,7 @@ NOT_LAYERS = {
     "pairs",
     "refused",
     "spatial",
+    "site",
     "too_small",
 }
 """Modules that read no field, or only those that several layers share."""
