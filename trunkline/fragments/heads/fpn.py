@@ -22,7 +22,7 @@ from trunkline.graph.graph import Graph
 PYRAMID_WIDTH = 256
 WIDTH = 128
 
-Size = tuple[int, int]
+HeightWidth = tuple[int, int]
 
 
 def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Graph:
@@ -55,7 +55,7 @@ def fpn(taps: Sequence[tuple[int, int, int]], channels: int, stride: int) -> Gra
     return builder.finish([convolution(builder, total, "prediction", channels)])
 
 
-def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[Size]) -> list[ir.Value]:
+def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[HeightWidth]) -> list[ir.Value]:
     """Return the pyramid's levels by rule 1, the finest first."""
     levels: list[ir.Value] = []
     above: ir.Value | None = None
@@ -70,7 +70,7 @@ def _top_down(builder: GraphBuilder, maps: Sequence[ir.Value], sizes: Sequence[S
     return levels[::-1]
 
 
-def _to_finest(builder: GraphBuilder, x: ir.Value, sizes: Sequence[Size], name: str) -> ir.Value:
+def _to_finest(builder: GraphBuilder, x: ir.Value, sizes: Sequence[HeightWidth], name: str) -> ir.Value:
     """Resize a level from the last of ``sizes`` to the first, stage by stage; the finest has one convolution too."""
     for stage, size in enumerate(reversed(sizes[:-1] or sizes)):
         x = normalised(builder, x, f"{name}.conv{stage}", WIDTH, kernel=3)

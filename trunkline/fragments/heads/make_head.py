@@ -17,12 +17,11 @@ from trunkline.fragments.heads.fpn import fpn
 from trunkline.fragments.heads.light import light
 from trunkline.fragments.heads.linear import linear
 from trunkline.fragments.heads.user_file import check_head, user_file
+from trunkline.fragments.map_size import Size, map_size
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read
 from trunkline.limits import Limits
 from trunkline.text import quoted, shape_text
-
-Size = tuple[int, int, int]
 
 READING_LAST: Mapping[str, Callable[[Size, int, int], Graph]] = {"light": light, "aspp": aspp, "linear": linear}
 """Heads that read the last feature map: made from its size, the output channels and its stride."""
@@ -43,11 +42,12 @@ def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None)
 def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
     if isinstance(kind, Graph):
         return len(kind.model.graph.inputs) > 1
-    if kind in READING_ALL:
-        return True
+    # A kind may be given as a Path too, and is one before a file of its name.
+    kind = str(kind)
+    if kind in KINDS:
+        return kind in READING_ALL
     # A misspelt kind is no file either; it is refused where the head is made.
-    is_file = str(kind) not in KINDS and Path(kind).exists()
-    return is_file and maps_read(Path(kind), limits) > 1
+    return Path(kind).exists() and maps_read(Path(kind), limits) > 1
 
 
 def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
@@ -101,6 +101,5 @@ def _sizes(backbone: Graph) -> list[Size]:
                 f"a head reads features [N, C, h, w], but {quoted(backbone.name)} ends in {shape_text(shape)}",
                 advice="use `--head none`, or cut the network at a feature map with --features",
             )
-        channels, height, width = (int(size or 0) for size in shape[1:])
-        sizes.append((channels, height, width))
+        sizes.append(map_size(shape))
     return sizes
