@@ -9,6 +9,7 @@ from functools import cached_property
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.graph.blocks import needed_nodes
 from trunkline.graph.fingerprint import fingerprint
 from trunkline.graph.graph import Graph, Shape, name_of, shapes_of
 from trunkline.sharing.skip import Skip, skips_of
@@ -97,6 +98,11 @@ class Backbone:
     def nodes(self) -> Mapping[str, ir.Node]:
         """All nodes by name."""
         return {name_of(node): node for node in self.graph.nodes}
+
+    @cached_property
+    def needed(self) -> tuple[ir.Node, ...]:
+        """The nodes that a feature map needs, in topological order: no task runs any other."""
+        return tuple(needed_nodes(self.graph, self.graph.outputs))
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:

@@ -9,6 +9,7 @@ from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.fragments.joins.base import Inputs
 from trunkline.fragments.map_size import Size, map_size
 from trunkline.fragments.registry import make_join
+from trunkline.graph.computed_weights import depends_on_image
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
@@ -25,6 +26,8 @@ def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
         plan: Its units fit the backbone.
         backbone: The backbone whose columns are joined.
     """
+    if not plan.joins:
+        return  # most plans have none, and a search checks many
     found = list(_JoinCheck(plan, backbone).problems())
     # A fragment is made of what a join reads, so all of that must be right first.
     yield from found or _fragment_problems(plan, backbone)
@@ -60,10 +63,7 @@ class _JoinCheck:
     def __init__(self, plan: SharingPlan, backbone: Backbone) -> None:
         self._plan = plan
         self._shapes = backbone.shapes
-        # Values stand in the order in which they are computed, so a smaller number is there earlier. What has no batch
-        # axis is a weight that is computed: it belongs to its reader, and no column has it.
-        of_image = [value for value, shape in self._shapes.items() if None in shape]
-        self._known = {value: number for number, value in enumerate(of_image)}
+        self._known = _order_of_values(backbone)
         self._lost = _lost_values(plan, backbone)
         self._earlier: dict[str, Join] = {}
         self._replaced: dict[tuple[str, str], str] = {}
@@ -131,8 +131,18 @@ class _JoinCheck:
 
     def _unknown_value(self, value: str, place: str) -> Problem:
         if value in self._shapes:
-            return Problem(f"{quoted(value)} is a weight: joins stand at what comes of the image", place)
+            text = f"{quoted(value)} is a weight, or leads to no feature map"
+            return Problem(text, place, "join values on the way from the image to a feature map")
         return Problem(f"the backbone has no value {quoted(value)}", place, did_you_mean(value, self._known))
+
+
+def _order_of_values(backbone: Backbone) -> dict[str, int]:
+    """Return, by value that columns have, its place in the order in which they are computed."""
+    written = [backbone.graph.input]
+    for node in backbone.needed:
+        # A weight that is computed belongs to its reader, and no column has it.
+        written += [value for value in node.outputs if value.name and depends_on_image(value)]
+    return {name_of(value): number for number, value in enumerate(written)}
 
 
 def _lost_values(plan: SharingPlan, backbone: Backbone) -> dict[tuple[str, str], str]:

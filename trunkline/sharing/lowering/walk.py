@@ -61,7 +61,7 @@ class Walk:
     def run(self) -> dict[str, Ref]:
         """Return the value that is each task's output."""
         self._run_joins(name_of(self._backbone.input))
-        for node in self._backbone.nodes:
+        for node in self.space.backbone.needed:
             if computes_weight(node):
                 continue  # whoever reads the weight asks for it, with the tensors of its own instance
             for task in self.space.tasks:
