@@ -148,3 +148,10 @@ def test_wrong_output_channels_are_refused(channels: int, tmp_path: Path) -> Non
     with pytest.raises(InvalidConfig, match=rf"the task has {channels} channels") as caught:
         make_head(str(head), tiny(False), channels)
     assert "NAME:5" in str(caught.value)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("kind", ["fpn", "light"])
+def test_a_kind_may_come_as_a_path(kind: str) -> None:
+    """A kind of head is one, whichever type holds its name."""
+    assert need_taps([Path(kind)]) == need_taps([kind]) == (kind == "fpn")

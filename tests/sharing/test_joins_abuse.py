@@ -11,10 +11,14 @@ import pytest
 from backbones import BACKBONES
 
 from trunkline.errors import InvalidConfig
+from trunkline.fragments.joins.base import Inputs, JoinKind, JoinSettings, reading
+from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.join import Join
 from trunkline.sharing.layouts import independent
-from trunkline.sharing.plan import SharingPlan, View
-from trunkline.sharing.plan_check import check_plan
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import Choice, SharingPlan, View
+from trunkline.sharing.plan_check import check_plan, make_plan
 
 pytestmark = pytest.mark.abuse
 
@@ -58,6 +62,7 @@ def test_the_good_join_is_accepted(tmp_path: Path) -> None:
         ({"settings": {"starts": [1]}}, "joins.0.settings.starts", "one number for each read"),
         ({"settings": {"starts": [1, 1], "pre": "channel"}}, "joins.0.settings.pre", 'did you mean "per"'),
         ({"settings": {"starts": [1, 1], "per": "pixel"}}, "joins.0.settings.per", "channel"),
+        ({"settings": {"starts": [1, float("nan")]}}, "joins.0.settings.starts.1", "finite"),
         ({"site": "stem_rel"}, "joins.0.site", 'did you mean "stem_relu"'),
         ({"task": "x"}, "joins.0.task", "unknown task"),
         ({"reads": [{"at": FIRST, "task": "x"}, GOOD["reads"][1]]}, "joins.0.reads.0", "unknown task"),
@@ -116,6 +121,79 @@ def test_a_site_keeps_its_shape(tmp_path: Path) -> None:
     text = refusal(tmp_path, {**GOOD, "site": LATER, "reads": [read, read]})
     assert "joins.0" in text
     assert "the column goes on with" in text
+
+
+def blocks_joined(choice: Choice, join: Mapping[str, Any], name: str = "residual", unit: str = "a1") -> SharingPlan:
+    """Task b runs ``choice`` at a unit, and everything else is shared."""
+    backbone = Backbone(BACKBONES[name]())
+    rows: dict[str, dict[str, Choice]] = {block: dict.fromkeys(TASKS, 0) for block in backbone.table("block").names}
+    rows[unit]["b"] = choice
+    return make_plan(backbone, TASKS, rows, granularity="block", joins=(Join.model_validate(join),))
+
+
+INSIDE: Mapping[str, Any] = {**GOOD, "site": "a1_relu"}
+"""A join inside the block a1, at its inner map."""
+
+
+@pytest.mark.parametrize(("choice", "message"), [("skip", '"b" skips "a1"'), (View(channels=0.5), "channel view")])
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"reads": [GOOD["reads"][0], {"at": "a1_relu", "task": "b"}]}, "joins.0.reads.1"),
+        ({"task": "b"}, "joins.0.site"),
+    ],
+)
+def test_a_column_lacks_what_its_task_does_not_run(
+    choice: Choice, message: str, change: Mapping[str, Any], place: str
+) -> None:
+    """Inside a block that a task skips or narrows, no value of its column fits a join."""
+    with pytest.raises(InvalidConfig) as caught:
+        blocks_joined(choice, {**INSIDE, **change})
+    assert place in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("choice", ["skip", View(channels=0.5)])
+def test_joins_stand_around_a_unit_that_is_not_run(choice: Choice) -> None:
+    """Its input and its output are there whatever the task runs, and inside it another task's column is."""
+    backbone = BACKBONES["residual"]()
+    around = [{"at": FIRST, "task": "b"}, {"at": "a_relu", "task": "b"}]
+    lower(blocks_joined(choice, {**GOOD, "site": "a_relu", "task": "b", "reads": around}), backbone, {})
+    lower(blocks_joined(choice, {**INSIDE, "reads": [*GOOD["reads"][:1], {"at": FIRST, "task": "b"}]}), backbone, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"site": "stem.kernel", "reads": [{"at": "image", "task": "a"}]}, "joins.0.site"),
+        ({"site": "first", "reads": [{"at": "stem.kernel", "task": "a"}]}, "joins.0.reads.0"),
+    ],
+)
+def test_a_computed_weight_is_no_map(change: Mapping[str, Any], place: str) -> None:
+    """A kernel has four axes too, but belongs to its reader: no column has it."""
+    with pytest.raises(InvalidConfig) as caught:
+        blocks_joined(0, {**GOOD, "settings": {"starts": [1]}, **change}, "reparametrised", "first")
+    assert place in str(caught.value)
+    assert "is a weight" in str(caught.value)
+
+
+class Pooled(JoinKind):
+    """The mean of each channel: no map."""
+
+    name = "pooled"
+
+    def make(self, inputs: Inputs, settings: JoinSettings) -> Graph:
+        """Return the fragment."""
+        builder, values = reading(self.name, inputs)
+        pooled = builder.node("GlobalAveragePool", [values[0]], name="pool")
+        return builder.finish([builder.node("Flatten", [pooled], name="flat", attributes={"axis": 1})])
+
+
+def test_a_kind_that_gives_no_map_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kind may be anybody's file, so what it makes is looked at."""
+    monkeypatch.setattr("trunkline.fragments.registry.join_kinds", lambda: {"pooled": Pooled})
+    text = refusal(tmp_path, {**GOOD, "kind": "pooled", "settings": {}})
+    assert "joins.0: joins give maps" in text
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,20 @@ def test_one_owner_shares_weights_not_statistics(monkeypatch: pytest.MonkeyPatch
     assert len({name_of(node.inputs[position]) for node in norms for position in STATISTICS}) == 2 * len(STATISTICS)
 
 
+def test_joins_of_one_column_have_statistics_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two joins of a task with one owner: they read different values, so a pooled mean would fit neither."""
+    monkeypatch.setattr("trunkline.fragments.registry.join_kinds", lambda: {"normalised": Normalised})
+    backbone = Backbone(BACKBONES["residual"]())
+    joins = [
+        Join(name=f"at.{site}", kind="normalised", owner="norm", site=site, task="a", reads=(Read.column(site, "a"),))
+        for site in sites_of(backbone)[:2]
+    ]
+    lowered = lower(columns(backbone, joins), backbone, {})
+    norms = [node for node in lowered.graph.nodes if name_of(node).startswith("join.norm.norm")]
+    assert len({name_of(node.inputs[1]) for node in norms}) == 1
+    assert len({name_of(node.inputs[position]) for node in norms for position in STATISTICS}) == 2 * len(STATISTICS)
+
+
 def test_an_unread_join_is_not_written() -> None:
     """A join that nobody reads is not written."""
     backbone = Backbone(BACKBONES["residual"]())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from agreement import relative, run_onnx, shaken
 from automtl_model import AutoMTL
-from backbones import BACKBONES
+from backbones import BACKBONES, unit
 from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
 from trunkline.errors import InvalidConfig
@@ -207,6 +207,19 @@ def test_backbone_of_one_node_serves_all() -> None:
     backbone = b.finish([b.node("GlobalAveragePool", [image], name="pool")])
     pools = [node for node in lower(all_shared(backbone, ("a", "b")), backbone, {}).graph.nodes if node.name == "pool"]
     assert [node.metadata_props[TASKS_KEY] for node in pools] == ["a,b"]
+
+
+def test_a_dead_branch_of_a_skipped_block() -> None:
+    """A node that no feature map needs may read a value that a task, which skips the block around it, lacks."""
+    b = GraphBuilder("dead_branch")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 8)
+    y = unit(b, x, "inner", 8)
+    b.node("Sigmoid", [y], name="dead")
+    x = b.node("Add", [x, unit(b, y, "outer", 8)], name="add")
+    backbone = b.finish([unit(b, x, "last", 8)])
+    plan = all_shared(backbone, TASKS)
+    skipping = plan.model_copy(update={"units": {**plan.units, "inner": {**plan.units["inner"], "seg": "skip"}}})
+    assert "dead" not in {node.name for node in lower(skipping, backbone, {}).graph.nodes}
 
 
 def test_task_called_like_a_layer() -> None:

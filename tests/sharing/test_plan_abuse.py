@@ -61,6 +61,7 @@ def test_malformed_plan_is_located(tmp_path: Path, change: dict[str, object], me
     with pytest.raises(InvalidConfig) as caught:
         SharingPlan.load(path)
     assert message in str(caught.value)
+    assert "plan.json" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"[1, 2", b"null", b"[" * 100_000])
@@ -136,6 +137,11 @@ def test_unknown_block_is_guessed() -> None:
         share_until(BACKBONES["residual"](), TASKS, "stemm")
     with pytest.raises(InvalidConfig, match="numbered 0 to 2"):
         share_until(BACKBONES["residual"](), TASKS, "99")
+
+
+def test_a_plan_is_for_some_task() -> None:
+    with pytest.raises(InvalidConfig, match="there is no task"):
+        all_shared(BACKBONES["residual"](), [])
 
 
 def test_head_for_unknown_task_is_refused() -> None:

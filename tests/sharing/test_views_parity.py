@@ -10,9 +10,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
-from backbones import BACKBONES
+from backbones import BACKBONES, unit, unit_of
 
 from trunkline.export.exporter import export_model
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import TASKS_KEY, Graph, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.lower import Lowered, lower
@@ -161,3 +163,31 @@ def test_training_a_view_moves_the_leading_part(tie: bool) -> None:
     assert gradient is not None
     assert np.count_nonzero(gradient[:4].numpy()) > 0
     assert np.count_nonzero(gradient[4:].numpy()) == 0
+
+
+def shared_kernel() -> Graph:
+    """A residual block whose two convolutions have one kernel."""
+    b = GraphBuilder("shared_kernel")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 8)
+    kernel = b.weight("kernel", (8, 8, 3, 3), Filler("msra"))
+    y = b.node("Relu", [unit_of(b, x, "first", kernel)], name="first_relu")
+    y = unit_of(b, y, "second", kernel)
+    return b.finish([b.node("Add", [x, y], name="add")])
+
+
+def test_a_kernel_cut_along_two_axes_is_whole() -> None:
+    """A view reads rows of it in the first convolution and columns in the second; neither part holds the other."""
+    backbone = Backbone(shared_kernel())
+    half = plan_with(backbone, "first", {"a": View(channels=0.5), "b": View(channels=0.25)})
+    narrow = lower(half, backbone, {})
+    assert shape_of(narrow.graph.initializers["kernel"]) == (8, 8, 3, 3)
+    outputs = run(narrow.graph, shaken(narrow.graph))
+    assert {task: tuple(output.shape) for task, output in outputs.items()} == dict.fromkeys("ab", (2, 8, 16, 16))
+
+
+def test_units_of_one_name_have_maps_of_their_own() -> None:
+    """The operator a1 has no inner map, and the block that begins with it has one."""
+    backbone = Backbone(BACKBONES["residual"]())
+    operators, blocks = backbone.table("operator"), backbone.table("block")
+    assert backbone.span(operators.units[operators.number("a1")]) is None
+    assert backbone.span(blocks.units[blocks.number("a1")]) is not None

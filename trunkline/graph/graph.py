@@ -135,6 +135,15 @@ def name_of(item: ir.Value | ir.Node) -> str:
     return item.name
 
 
+def shapes_of(graph: Graph) -> dict[str, Shape]:
+    """Return the shape of every value by name: the inputs first, then in the order in which values are computed."""
+    found = {name_of(value): shape_of(value) for value in graph.model.graph.inputs}
+    for node in graph.nodes:
+        # ONNX leaves the name of an optional output empty where nothing reads it.
+        found |= {name_of(value): shape_of(value) for value in node.outputs if value.name}
+    return found
+
+
 def is_weight(value: ir.Value | None) -> bool:
     """Whether ``value`` is an initializer that holds floating-point numbers (static sizes are integers)."""
     return value is not None and value.is_initializer() and value.dtype is not None and value.dtype.is_floating_point()

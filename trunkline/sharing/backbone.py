@@ -9,8 +9,9 @@ from functools import cached_property
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.graph.blocks import needed_nodes
 from trunkline.graph.fingerprint import fingerprint
-from trunkline.graph.graph import Graph, Shape, name_of, shape_of
+from trunkline.graph.graph import Graph, Shape, name_of, shapes_of
 from trunkline.sharing.skip import Skip, skips_of
 from trunkline.sharing.units import Granularity, Unit, find_units, unit_of_nodes
 from trunkline.sharing.view import ViewSpan, span_of
@@ -76,7 +77,7 @@ class Backbone:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._tables: dict[Granularity, UnitTable] = {}
-        self._spans: dict[str, ViewSpan | None] = {}
+        self._spans: dict[tuple[str, ...], ViewSpan | None] = {}
 
     @classmethod
     def of(cls, backbone: Graph | Backbone) -> Backbone:
@@ -99,20 +100,22 @@ class Backbone:
         return {name_of(node): node for node in self.graph.nodes}
 
     @cached_property
+    def needed(self) -> tuple[ir.Node, ...]:
+        """The nodes that a feature map needs, in topological order: no task runs any other."""
+        return tuple(needed_nodes(self.graph, self.graph.outputs))
+
+    @cached_property
     def shapes(self) -> Mapping[str, Shape]:
-        """Shape of every value by name, the image included."""
-        found = {name_of(self.graph.input): shape_of(self.graph.input)}
-        for node in self.graph.nodes:
-            # ONNX leaves the name of an optional output empty where nothing reads it.
-            found |= {name_of(value): shape_of(value) for value in node.outputs if value.name}
-        return found
+        """Shape of every value by name, in the order in which they are computed, the image first."""
+        return shapes_of(self.graph)
 
     def span(self, unit: Unit) -> ViewSpan | None:
         """Return what a channel view of a block narrows, ``None`` if the block has no inner map."""
-        # None is an answer too, so a lookup by `get` would search a block without an inner map again.
-        if unit.name not in self._spans:
-            self._spans[unit.name] = span_of([self.nodes[name] for name in unit.nodes], self.graph.outputs)
-        return self._spans[unit.name]
+        # By its nodes, because an operator and the block that it begins have one name. And not by `get`: None is an
+        # answer too, so a block without an inner map would be searched again.
+        if unit.nodes not in self._spans:
+            self._spans[unit.nodes] = span_of([self.nodes[name] for name in unit.nodes], self.graph.outputs)
+        return self._spans[unit.nodes]
 
     def table(self, granularity: Granularity) -> UnitTable:
         """Return the units at a granularity, and what stands in for each where it is skipped."""

@@ -112,13 +112,13 @@ def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
     Raises:
         InvalidConfig: As :meth:`CostTable.load`.
     """
-    found = Backbone.of(backbone)
-    problems = list(_identity_problems(table, found))
+    backbone = Backbone.of(backbone)
+    problems = list(_identity_problems(table, backbone))
     # A table of another backbone would have every one of its units reported as unknown, which helps nobody.
     if not problems:
-        operators = found.table("operator")
+        operators = backbone.table("operator")
         problems += _unit_problems(table, operators.units, operators.skips)
-        problems += _node_problems(table, found.graph, operators.units)
+        problems += _node_problems(table, backbone.graph, operators.units)
     # The cost term is a share of the whole, and a share of nothing is no number.
     if not problems and not any(table.node_ms.values()):
         problems = [Problem("every time is 0: there is nothing to save", place="units")]

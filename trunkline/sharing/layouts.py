@@ -15,10 +15,10 @@ from trunkline.sharing.plan import SharingPlan, check_task_names
 from trunkline.sharing.plan_check import make_plan
 from trunkline.text import escaped
 
-Layout = list[list[list[str]]]
-"""One entry per block: the groups of tasks that share it (TreeMTL, Zhang et al. 2022)."""
-
 Groups = list[list[str]]
+"""A partition of the tasks: those of one group share a block."""
+Layout = list[Groups]
+"""One entry per block (TreeMTL, Zhang et al. 2022)."""
 
 
 def all_shared(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
@@ -28,8 +28,8 @@ def all_shared(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
     >>> all_shared(read("zoo:tiny"), ["depth", "seg"]).units["conv1"]
     {'depth': 0, 'seg': 0}
     """
-    found = Backbone.of(backbone)
-    return plan_of_layout(found, tasks, [[list(tasks)]] * _depth(found), method="multi-task")
+    backbone = Backbone.of(backbone)
+    return plan_of_layout(backbone, tasks, [[list(tasks)]] * _depth(backbone), method="multi-task")
 
 
 def independent(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan:
@@ -39,8 +39,8 @@ def independent(backbone: Graph | Backbone, tasks: Sequence[str]) -> SharingPlan
     >>> independent(read("zoo:tiny"), ["depth", "seg"]).units["conv1"]
     {'depth': 0, 'seg': 1}
     """
-    found = Backbone.of(backbone)
-    return plan_of_layout(found, tasks, [[[task] for task in tasks]] * _depth(found), method="single-task")
+    backbone = Backbone.of(backbone)
+    return plan_of_layout(backbone, tasks, [[[task] for task in tasks]] * _depth(backbone), method="single-task")
 
 
 def share_until(backbone: Graph | Backbone, tasks: Sequence[str], block: str) -> SharingPlan:
@@ -49,13 +49,13 @@ def share_until(backbone: Graph | Backbone, tasks: Sequence[str], block: str) ->
     Raises:
         InvalidConfig: There is no such block.
     """
-    found = Backbone.of(backbone)
-    table = found.table("block")
+    backbone = Backbone.of(backbone)
+    table = backbone.table("block")
     last = table.number(block)
     shared, apart = [list(tasks)], [[task] for task in tasks]
     behind = len(table.units) - last - 1
     layout = [shared] * (last + 1) + [apart] * behind
-    return plan_of_layout(found, tasks, layout, method="share-until")
+    return plan_of_layout(backbone, tasks, layout, method="share-until")
 
 
 def plan_of_layout(
@@ -68,14 +68,14 @@ def plan_of_layout(
             or one joins tasks that an earlier block separated.
     """
     check_task_names(tasks)
-    found = Backbone.of(backbone)
-    names = found.table("block").names
+    backbone = Backbone.of(backbone)
+    names = backbone.table("block").names
     problems = _layout_problems(tasks, layout, len(names))
     if problems:
         raise InvalidConfig(problems)
     choices = {name: _instances(groups, tasks) for name, groups in zip(names, layout, strict=True)}
     # Not tied: TreeMTL copies a block as soon as its inputs differ.
-    return make_plan(found, tasks, choices, granularity="block", tie=False, method=method)
+    return make_plan(backbone, tasks, choices, granularity="block", tie=False, method=method)
 
 
 def _instances(groups: Groups, tasks: Sequence[str]) -> dict[str, int]:

@@ -45,13 +45,13 @@ class FragmentWeight:
         part: ``head`` or ``join``.
         owner: The head's task, or the join's owner.
         name: What the fragment calls it.
-        column: A task whose input it describes: of a running statistic of a join. Empty otherwise.
+        join: Of a running statistic of a join: the first join that has this input. Empty otherwise.
     """
 
     part: str
     owner: str
     name: str
-    column: str = ""
+    join: str = ""
 
 
 Origin = BackboneWeight | SkipWeight | FragmentWeight
@@ -78,9 +78,9 @@ def wanted_name(origin: Origin) -> str:
     ('conv4.weight@2', 'conv4_bn.mean~depth')
     """
     match origin:
-        case FragmentWeight(part, owner, name, column):
+        case FragmentWeight(part, owner, name, join):
             own = fragment_name(part, owner, name)
-            return f"{own}~{column}" if column else own
+            return f"{own}~{join}" if join else own
         case SkipWeight(unit, task):
             return f"{unit}.skip.weight@{task}"
         case BackboneWeight(name, instance, column, channels):
@@ -95,11 +95,6 @@ def fragment_name(part: str, owner: str, name: str) -> str:
     return f"{part}.{owner}.{name}"
 
 
-def head_name(task: str, name: str) -> str:
-    """Return the name that a head's node, value or weight wants in the multi-task model."""
-    return fragment_name(HEAD, task, name)
-
-
 def drawn_as(origin: Origin, task: str) -> str:
     """Return what a weight is drawn as: copies of one task start alike, whatever the number of their instance.
 
@@ -111,8 +106,11 @@ def drawn_as(origin: Origin, task: str) -> str:
     # By task, not by instance: task k's column is instance k of an independent model and k + 1 of a searched one, and
     # would start elsewhere with one seed, so that a comparison would be unpaired.
     match origin:
+        case FragmentWeight(part, _, name) if part == HEAD:
+            return f"head/{name}/{task}"
         case FragmentWeight(part, owner, name):
-            return f"head/{name}/{task}" if part == HEAD else f"{part}/{owner}/{name}"
+            # By owner: joins stand between tasks, and those of one task may differ.
+            return f"{part}/{owner}/{name}"
         case SkipWeight(unit, _):
             return f"skip/{unit}/{task}"
         case BackboneWeight(name):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from trunkline.errors import InvalidConfig, Problem, problems_of
-from trunkline.files.read import read_own
+from trunkline.files.read import in_file, read_own
 from trunkline.files.write import atomic_write
 from trunkline.sharing.file_entry import FileEntry
 from trunkline.sharing.join import Join
@@ -46,7 +46,7 @@ class View(FileEntry):
 
 Instance = Annotated[int, Field(ge=0)]
 Choice = Instance | Literal["skip"] | View
-"""What a task runs at a unit: a weight instance, nothing in its place, or a view of an instance."""
+"""What a task runs at a unit: a weight instance, what stands in for the unit, or a view of an instance."""
 
 
 class BackboneId(FileEntry):
@@ -75,8 +75,8 @@ class SharingPlan(FileEntry):
         granularity: ``operator`` or ``block``: what the units are.
         tie: Whether equal instances stay one set of weights even where their inputs differ (AutoMTL), or
             are cloned there (trees).
-        batchnorm: ``tied`` normalisation takes its unit's instance; ``task`` gives each task its own
-            everywhere, as in AutoMTL's release, which leaves nothing to reuse after the first layer.
+        batchnorm: ``tied`` normalisation takes its unit's instance; ``task`` gives each task its own,
+            as in AutoMTL's release, which leaves nothing to reuse after the first layer.
         units: Unit name → task name → instance, ``skip``, or a view.
         joins: Fragments between the columns, in an order in which each reads only what came before.
         method: Name of the method that made the plan.
@@ -146,18 +146,23 @@ class SharingPlan(FileEntry):
         Raises:
             InvalidConfig: The file is not a plan; every problem is named with its place.
         """
+        content = read_own(path, "plan")
         try:
-            return cls.model_validate_json(read_own(path, "plan"))
+            with in_file(path):  # the rule of task names knows no file
+                plan = cls.model_validate_json(content)
         except ValidationError as error:
             raise InvalidConfig(problems_of(error, cls, str(path))) from error
+        return plan
 
 
 def check_task_names(tasks: Sequence[str]) -> None:
-    """Refuse task names that could not name an output, or that are given twice.
+    """Refuse task names that could not name an output, or that are given twice, and no names at all.
 
     Raises:
-        InvalidConfig: A name is empty, has other characters than :data:`TASK_NAME` allows, or is repeated.
+        InvalidConfig: There is no name, or one has other characters than :data:`TASK_NAME` allows, or is repeated.
     """
+    if not tasks:
+        raise InvalidConfig("there is no task", advice="name at least one")
     advice = "use letters, digits, '_' and '-', starting with a letter"
     odd = [task for task in tasks if not TASK_NAME.fullmatch(task)]
     twice = [task for task in sorted(set(tasks)) if tasks.count(task) > 1]

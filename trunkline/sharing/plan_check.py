@@ -35,14 +35,14 @@ def make_plan(
     >>> plan.backbone.name, plan.choice(first, "seg"), plan.choice(others[0], "seg")
     ('tiny', 0, 1)
     """
-    found = Backbone.of(backbone)
+    backbone = Backbone.of(backbone)
     plan = SharingPlan(
-        backbone=BackboneId(name=found.name, fingerprint=found.fingerprint),
+        backbone=BackboneId(name=backbone.name, fingerprint=backbone.fingerprint),
         tasks=tuple(tasks),
         units={unit: dict(row) for unit, row in choices.items()},
         **settings,
     )
-    check_plan(plan, found)
+    check_plan(plan, backbone)
     return plan
 
 

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import image_inputs_of
-from trunkline.graph.graph import Attribute, Graph, Shape, attribute, name_of, shape_of
+from trunkline.graph.graph import Attribute, Graph, Shape, attribute, name_of, shape_of, shapes_of
 from trunkline.sharing.units import Granularity, Unit
 
 Pair = tuple[int, int]
@@ -71,12 +71,10 @@ class Skip:
 
 def skips_of(graph: Graph, units: Sequence[Unit], granularity: Granularity = "operator") -> list[Skip | None]:
     """Return each unit's skip, or ``None`` where none gives the unit's output shape or none saves anything."""
-    nodes = {name_of(node): node for node in graph.nodes}
-    shapes = {name_of(value): shape_of(value) for value in graph.model.graph.inputs}
-    for node in graph.nodes:
-        shapes |= {name_of(value): shape_of(value) for value in node.outputs if value.name}
+    shapes = shapes_of(graph)
     if granularity == "block":
         return [_block_skip(graph, unit, shapes) for unit in units]
+    nodes = {name_of(node): node for node in graph.nodes}
     return [_operator_skip(nodes[unit.nodes[0]], unit, shapes) for unit in units]
 
 

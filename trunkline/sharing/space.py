@@ -14,9 +14,10 @@ from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
 from trunkline.sharing.open_join import ChoiceId, OpenJoin
 from trunkline.sharing.option import Option, Options
-from trunkline.sharing.plan import BackboneId, Choice, SharingPlan, check_task_names
-from trunkline.sharing.plan_check import check_plan
+from trunkline.sharing.plan import Choice, SharingPlan, check_task_names
+from trunkline.sharing.plan_check import check_plan, make_plan
 from trunkline.sharing.units import Granularity, Unit
+from trunkline.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Space:
         check_task_names(tasks)
         table = backbone.table(granularity)
         if not table.units:
-            raise InvalidConfig(f"{backbone.name} has no {granularity} with weights: there is nothing to share")
+            raise InvalidConfig(f"{quoted(backbone.name)} has no {granularity} with weights: there is nothing to share")
         entries: dict[str, dict[str, Options]] = {}
         for index, unit in enumerate(table.units):
             row = {}
@@ -117,7 +118,7 @@ class Space:
             found += join.choices
         return tuple(found)
 
-    def options(self, choice: ChoiceId) -> int:
+    def option_count(self, choice: ChoiceId) -> int:
         """Return how many options a choice has."""
         if choice.read is not None:
             return 2  # off and on
@@ -127,7 +128,9 @@ class Space:
 
     def fixed(self, picks: Mapping[ChoiceId, int]) -> Space:
         """Return the space in which every choice has only the option that is picked, by its number."""
-        entries = {unit: {task: self._picked(unit, task, picks) for task in self.tasks} for unit in self.entries}
+        entries: dict[str, Mapping[str, Options]] = {}
+        for unit in self.entries:
+            entries[unit] = {task: self._picked(unit, task, picks) for task in self.tasks}
         joins = tuple(OpenJoin(join.picked(picks)) for join in self.joins)
         return replace(self, entries=entries, joins=joins)
 
@@ -140,26 +143,24 @@ class Space:
             provenance: Free facts about how, as JSON.
 
         Raises:
-            InvalidConfig: A task skips everything.
+            InvalidConfig: A task skips everything, or what a join reads of it.
         """
         fixed = self.fixed(picks)
         units: dict[str, dict[str, Choice]] = {}
         for unit, row in fixed.entries.items():
             units[unit] = {task: row[task][0].choice for task in self.tasks}
-        plan = SharingPlan(
-            backbone=BackboneId(name=self.backbone.name, fingerprint=self.backbone.fingerprint),
-            tasks=self.tasks,
+        # Checked, because each option is possible by itself, but all of a task's skips together are not.
+        return make_plan(
+            self.backbone,
+            self.tasks,
+            units,
             granularity=self.table.granularity,
             tie=self.tie,
             batchnorm=self.batchnorm,
-            units=units,
             joins=tuple(join.join for join in fixed.joins),
             method=method,
             provenance=provenance or {},
         )
-        # Each option is possible by itself, but all of a task's skips together are not.
-        check_plan(plan, self.backbone)
-        return plan
 
     def _picked(self, unit: str, task: str, picks: Mapping[ChoiceId, int]) -> Options:
         options = self.entries[unit][task]

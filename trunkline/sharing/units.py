@@ -64,38 +64,52 @@ def find_units(graph: Graph, granularity: Granularity = "operator") -> list[Unit
 
 
 def _block_units(graph: Graph) -> list[Unit]:
-    units = []
+    units: list[Unit] = []
     for index, block in enumerate(find_blocks(graph)):
-        # Blocks are a chain: each reads what the one before hands on, so all of those are its ancestors.
-        before = frozenset(range(index))
-        units.append(Unit(block.name, block.nodes, (), block.input, block.output, block.cost, index + 1, before))
+        units.append(
+            Unit(
+                name=block.name,
+                nodes=block.nodes,
+                followers=(),
+                input=block.input,
+                output=block.output,
+                cost=block.cost,
+                depth=index + 1,
+                # Blocks are a chain: each reads what the one before hands on, so all of those are its ancestors.
+                ancestors=frozenset(range(index)),
+            )
+        )
     return units
 
 
 def _operator_units(graph: Graph) -> list[Unit]:
     costs = node_costs(graph)
     chains = [_with_tail(node, graph) for node in graph.nodes if is_layer(node)]
-    index_of = {name_of(node): i for i, chain in enumerate(chains) for node in chain}
+    index_of: dict[str, int] = {}
+    for index, chain in enumerate(chains):
+        index_of.update(dict.fromkeys(map(name_of, chain), index))
     before = units_before(graph, index_of)
-    ancestors = [before[name_of(chain[0])] for chain in chains]
     followers = _followers(graph, index_of)
-    depths: list[int] = []
-    for above in ancestors:
-        depths.append(1 + max((depths[index] for index in above), default=0))
-    return [
-        Unit(
-            name=name_of(chain[0]),
-            nodes=tuple(name_of(node) for node in chain),
-            followers=tuple(followers.get(i, ())),
-            input=name_of(image_inputs_of(chain[0])[0]),
-            output=name_of(chain[-1].outputs[0]),
-            cost=Cost.total(costs[name_of(node)] for node in chain),
-            depth=depths[i],
-            ancestors=ancestors[i],
-            computing=_computing(graph, {*map(name_of, chain), *followers.get(i, ())}),
+    units: list[Unit] = []
+    for index, chain in enumerate(chains):
+        names = tuple(map(name_of, chain))
+        following = tuple(followers.get(index, ()))
+        ancestors = before[names[0]]
+        units.append(
+            Unit(
+                name=names[0],
+                nodes=names,
+                followers=following,
+                input=name_of(image_inputs_of(chain[0])[0]),
+                output=name_of(chain[-1].outputs[0]),
+                cost=Cost.total(costs[name] for name in names),
+                # Chains are in topological order, so the depth of all ancestors is known.
+                depth=1 + max((units[ancestor].depth for ancestor in ancestors), default=0),
+                ancestors=ancestors,
+                computing=_computing(graph, {*names, *following}),
+            )
         )
-        for i, chain in enumerate(chains)
-    ]
+    return units
 
 
 def _followers(graph: Graph, unit_of: Mapping[str, int]) -> Mapping[int, list[str]]:

@@ -20,10 +20,9 @@ from trunkline.graph.computed_weights import image_inputs_of, is_computed_weight
 from trunkline.graph.elementwise import UNARY
 from trunkline.graph.graph import attribute, inputs_of, name_of, shape_of
 
-_PER_CHANNEL = frozenset({"BatchNormalization", "PRelu", *UNARY})
+_PER_CHANNEL = frozenset({"BatchNormalization", "PRelu"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
-
 
 Cuts = Mapping[int, int | None]
 """The axis along which a stored input of a node is cut, by the input's position; ``None`` where it is read whole."""
@@ -35,17 +34,22 @@ class ViewSpan:
 
     Attributes:
         channels: Number of the map's channels.
-        cuts: What is cut of each node's stored inputs, by name of the node.
+        cuts: What is cut of each node's stored inputs, by name of the node, in order.
         depthwise: Names of the nodes whose groups are the channels.
 
     >>> span = ViewSpan(channels=64, cuts={"conv1": {1: 0}, "conv2": {1: 1}}, depthwise=frozenset())
-    >>> span.width(0.25), span.width(0.001)
-    (16, 1)
+    >>> span.width(0.25), span.width(0.001), span.narrowed
+    (16, 1, ('conv1',))
     """
 
     channels: int
     cuts: Mapping[str, Cuts]
     depthwise: frozenset[str]
+
+    @property
+    def narrowed(self) -> tuple[str, ...]:
+        """Names of the nodes whose outputs a view narrows: all but the last, whose output is whole again."""
+        return tuple(self.cuts)[:-1]
 
     def width(self, share: float) -> int:
         """Return how many channels a view of this share of 1 has; at least one."""
@@ -127,7 +131,8 @@ def _channel_axes(node: ir.Node, channels: int) -> Cuts | None:
 
 def _axes(node: ir.Node, axis: int) -> Cuts:
     """Return the same axis for all stored inputs of a node."""
-    return dict.fromkeys((at for at, value in enumerate(node.inputs) if _is_stored(value)), axis)
+    stored = [position for position, value in enumerate(node.inputs) if _is_stored(value)]
+    return dict.fromkeys(stored, axis)
 
 
 def _is_dense(node: ir.Node) -> bool:

@@ -58,7 +58,7 @@ def _group_name(space: Space, choice: ChoiceId) -> str:
 
 
 def _group(space: Space, name: str, choices: tuple[ChoiceId, ...]) -> ChoiceGroup:
-    counts = [space.options(choice) for choice in choices]
+    counts = [space.option_count(choice) for choice in choices]
     most = max(counts)
     # Options are numbered from 0 without gaps, so those that a choice lacks are the last: mostly the skip.
     allowed = tuple(tuple(option < count for option in range(most)) for count in counts)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.fragments.heads.base import HeadKind, Size
+from trunkline.fragments.heads.base import HeadKind
 from trunkline.fragments.layers import convolution
+from trunkline.fragments.map_size import Size
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 

@@ -6,10 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+from trunkline.fragments.map_size import Size
 from trunkline.graph.graph import Graph
-
-Size = tuple[int, int, int]
-"""Channels, height and width of a feature map ``[N, C, h, w]``."""
 
 
 class HeadKind(ABC):

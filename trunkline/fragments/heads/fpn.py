@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig
-from trunkline.fragments.heads.base import HeadKind, Size
+from trunkline.fragments.heads.base import HeadKind
 from trunkline.fragments.layers import convolution, normalised, resized
+from trunkline.fragments.map_size import Size
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trunkline.fragments.heads.base import HeadKind, Size
+from trunkline.fragments.heads.base import HeadKind
 from trunkline.fragments.layers import batch_norm, convolution
+from trunkline.fragments.map_size import Size
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trunkline.fragments.heads.base import HeadKind, Size
+from trunkline.fragments.heads.base import HeadKind
+from trunkline.fragments.map_size import Size
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph

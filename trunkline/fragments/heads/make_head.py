@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.fragments.heads.base import HeadKind, Size
+from trunkline.fragments.heads.base import HeadKind
 from trunkline.fragments.heads.user_file import check_head, user_file
+from trunkline.fragments.map_size import Size, map_size
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read
 from trunkline.limits import Limits
@@ -41,6 +42,7 @@ def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None)
 def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
     if isinstance(kind, Graph):
         return len(kind.model.graph.inputs) > 1
+    # A kind may be given as a Path too, and is one before a file of its name.
     known = head_kinds().get(str(kind))
     if known is not None:
         return known.reads_all
@@ -101,6 +103,5 @@ def _sizes(backbone: Graph) -> list[Size]:
                 f"a head reads features [N, C, h, w], but {quoted(backbone.name)} ends in {shape_text(shape)}",
                 advice="use `--head none`, or cut the network at a feature map with --features",
             )
-        channels, height, width = (int(size or 0) for size in shape[1:])
-        sizes.append((channels, height, width))
+        sizes.append(map_size(shape))
     return sizes

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
+from trunkline.fragments.map_size import Size
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read, read_head
 from trunkline.limits import Limits
 from trunkline.text import quoted, shape_text
-
-Size = tuple[int, int, int]
 
 
 def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limits: Limits | None = None) -> Graph:

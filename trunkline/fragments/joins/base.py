@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import onnx_ir as ir
 from pydantic import BaseModel, ConfigDict
 
+from trunkline.fragments.map_size import Size
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 
-Size = tuple[int, int, int]
-"""Channels, height and width of a value ``[N, C, h, w]``."""
 Inputs = Mapping[int, Size]
 """Sizes of the values that a join reads, by number of the read. One that is left out has no entry, and counts as zeros:
 a search that turned it off multiplied it by 0."""

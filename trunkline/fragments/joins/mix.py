@@ -5,7 +5,7 @@ One weight a value (``per = "tensor"``), or one a value and channel (``per = "ch
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from trunkline.fragments.joins.base import Inputs, JoinKind, JoinSettings, readi
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph
 from trunkline.text import shape_text
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class MixSettings(JoinSettings):
@@ -24,7 +26,7 @@ class MixSettings(JoinSettings):
         per: Whether a value has one weight, or one for each channel.
     """
 
-    starts: tuple[float, ...] = Field(min_length=1)
+    starts: tuple[Finite, ...] = Field(min_length=1)
     per: Literal["tensor", "channel"] = "tensor"
 
 

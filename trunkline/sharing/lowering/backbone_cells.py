@@ -104,14 +104,14 @@ class BackboneCells:
         once, with the sum of the sources' weights, each times its options' probability.
         """
         inside = name_of(node) in self._space.table.units[index].nodes
-        alike: dict[int | None, list[int]] = {}
+        options_of: dict[int | None, list[int]] = {}
         for number, option in enumerate(options):
             # A follower stays where its unit is skipped, and takes the shared instance there.
             source = None if option.skip and inside else self._instance(node, option, task)
-            alike.setdefault(source, []).append(number)
+            options_of.setdefault(source, []).append(number)
         inputs = self._inputs(node, values)
         sources, weights, refs = [], [], list(inputs)
-        for source, numbers in alike.items():
+        for source, numbers in options_of.items():
             found, computed = self._mixed_weights(node, index, source, inputs, task)
             sources.append(MixedSource(tuple(numbers), len(found), len(computed), skip=source is None))
             weights += found
@@ -207,7 +207,7 @@ class BackboneCells:
         # The statistics of a narrow map are no part of the wide map's, even for one input.
         key = f"{name}:{channels}" if channels else name
         node = name_of(reader.node)
-        return self._copies.copy(key, reader.instance, node=node, inputs=reader.inputs, task=reader.task)
+        return self._copies.copy(key, reader.instance, node=node, inputs=reader.inputs, asker=reader.task)
 
     def skip(self, index: int, x: Ref, task: str) -> Ref:
         """Ask for what stands in for a unit of which ``x`` is the input."""

@@ -1,4 +1,4 @@
-"""Which copy of a weight a column reads, where every input has a copy of its own."""
+"""Which copy of a weight a column or a join reads, where every input has a copy of its own."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ Inputs = tuple[Ref, ...]
 
 
 class Copies:
-    """Hands out copies of weights, each under the name of a task that reads it.
+    """Hands out copies of weights, each under the name of who asked for it first: the task of a column, or a join.
 
-    A node never reads one copy for two different inputs. Nodes that share a weight in the backbone's file go on
-    sharing it within a column, as far as that allows.
+    A node never reads one copy for the different inputs of two askers. Nodes that share a weight in the backbone's file
+    go on sharing it within a column, as far as that allows.
     """
 
     def __init__(self) -> None:
         self._of_inputs: dict[tuple[str, int, str], dict[Inputs, str]] = {}
-        self._of_column: dict[tuple[str, int, str], str] = {}
+        self._of_asker: dict[tuple[str, int, str], str] = {}
 
-    def copy(self, weight: str, instance: int, *, node: str, inputs: Inputs, task: str) -> str:
+    def copy(self, weight: str, instance: int, *, node: str, inputs: Inputs, asker: str) -> str:
         """Return the copy of a weight's instance that ``node`` reads for ``inputs``.
 
         Args:
             weight: Name of the weight.
             instance: Number of its instance.
             node: Name of the node.
-            inputs: The node's inputs. Tasks with equal ones share a copy, named after the first that asks.
-            task: Task that asks; tasks ask in output order.
+            inputs: The node's inputs. Askers with equal ones share a copy, named after the first of them.
+            asker: The task or the join that asks; all ask in the same order at every node.
         """
         # By node too: another node may read the same weight for inputs of its own.
         copies = self._of_inputs.setdefault((weight, instance, node), {})
         if inputs not in copies:
-            copies[inputs] = self._new(weight, instance, task, taken=copies.values())
-        self._of_column.setdefault((weight, instance, task), copies[inputs])
+            copies[inputs] = self._new(weight, instance, asker, taken=copies.values())
+        self._of_asker.setdefault((weight, instance, asker), copies[inputs])
         return copies[inputs]
 
-    def _new(self, weight: str, instance: int, task: str, *, taken: Container[str]) -> str:
-        # A column that has a copy already goes on with it, so that a weight tied in the backbone's file stays tied;
-        # unless this node reads that copy for other inputs, from an earlier task.
-        held = self._of_column.get((weight, instance, task), task)
-        return task if held in taken else held
+    def _new(self, weight: str, instance: int, asker: str, *, taken: Container[str]) -> str:
+        # Who has a copy already goes on with it, so that a weight tied in the backbone's file stays tied; unless this
+        # node reads that copy for other inputs, of an earlier asker.
+        held = self._of_asker.get((weight, instance, asker), asker)
+        return asker if held in taken else held

@@ -159,9 +159,8 @@ class Emission:
             return self._builder.fresh(fragment_name(*fragment, name))
         if (name, False) in self._given and self._serves_all(tasks):
             # Columns that a join mixes serve all tasks, each with its own instance.
-            instances = [weight.instance for weight in cell.weights if isinstance(weight, BackboneWeight)]
-            numbered = f"{name}@{instances[0]}" if instances and instances[0] else name
-            return self._builder.fresh(numbered)
+            instance = _instance_of(cell)
+            return self._builder.fresh(f"{name}@{instance}" if instance else name)
         return self._copy_name(name, tasks)
 
     def _value_name(self, value: ir.Value, ref: Ref, tasks: Sequence[str], fragment: tuple[str, str] | None) -> str:
@@ -186,6 +185,14 @@ class Emission:
 
     def _serves_all(self, tasks: Sequence[str]) -> bool:
         return len(tasks) == len(self._outputs)
+
+
+def _instance_of(cell: Cell) -> int:
+    """Return the instance that a cell reads whole weights of, 0 if it reads none."""
+    for weight in cell.weights:
+        if isinstance(weight, BackboneWeight):
+            return weight.instance
+    return 0
 
 
 def _suffixed(name: str, tasks: Sequence[str]) -> str:

@@ -51,16 +51,20 @@ class ExecutedCost:
 def executed_cost(
     plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Graph] | None = None
 ) -> ExecutedCost:
-    """Return the cost of the lowered model of ``plan``, by lowering it."""
-    found = Backbone.of(backbone)
-    return cost_of_lowered(lower(plan, found, heads or {}).graph, found.graph, heads or {}, len(plan.tasks))
+    """Return the cost of the lowered model of ``plan``, by lowering it.
+
+    Raises:
+        InvalidConfig: The plan or a head does not fit the backbone.
+    """
+    backbone, heads = Backbone.of(backbone), heads or {}
+    return cost_of_lowered(lower(plan, backbone, heads).graph, backbone.graph, heads, len(plan.tasks))
 
 
-def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], tasks: int) -> ExecutedCost:
-    """Return the cost of the Graph of a lowered model next to independent ones."""
+def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], task_count: int) -> ExecutedCost:
+    """Return the cost of the Graph of a lowered model next to that of as many independent ones as there are tasks."""
     # By what the nodes say of themselves: layers of a backbone may be called `head.*` too, as in timm.
     costs, in_head = node_costs(graph), nodes_of_heads(graph)
-    whole = Cost.total([graph_cost(backbone)] * tasks)
+    whole = Cost.total([graph_cost(backbone)] * task_count)
     return ExecutedCost(
         backbone=Cost.total(cost for name, cost in costs.items() if name not in in_head),
         heads=Cost.total(cost for name, cost in costs.items() if name in in_head),

@@ -62,9 +62,9 @@ def lower(plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Gra
     >>> lowered.origin["conv1.weight"], lowered.origin["stage1_block1_conv1.weight@1"].instance
     (BackboneWeight(name='conv1.weight', instance=0, column='depth', channels=0), 1)
     """
-    found = Backbone.of(backbone)
-    check_heads(plan.tasks, heads, found.graph)
-    return lower_space(Space.of_plan(plan, found), heads)
+    backbone = Backbone.of(backbone)
+    check_heads(plan.tasks, heads, backbone.graph)
+    return lower_space(Space.of_plan(plan, backbone), heads)
 
 
 def lower_space(space: Space, heads: Mapping[str, Graph]) -> Lowered:

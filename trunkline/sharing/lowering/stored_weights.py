@@ -196,22 +196,22 @@ def _owners(live: Sequence[tuple[Cell, Sequence[str]]], tasks: Sequence[str]) ->
 
 def _viewed(live: Sequence[tuple[Cell, Sequence[str]]]) -> Mapping[Origin, Leading]:
     """Return, by tensor that only views read, the widest of them: the rest of it need not be stored."""
-    widest: dict[Origin, Leading | None] = {}
+    parts: dict[Origin, list[Leading]] = defaultdict(list)
+    whole: set[Origin] = set()
     for cell, _ in live:
         for read in cell.weights:
+            if isinstance(read, Leading):
+                parts[read.weight].append(read)
             # A view's statistics are stored for its channels alone; all vectors of a normalisation are [C].
-            if isinstance(read, BackboneWeight) and read.channels:
-                widest[read] = Leading(read, 0, read.channels)
-            # Somebody reads all of it.
-            elif not isinstance(read, Leading):
-                widest[read] = None
+            elif isinstance(read, BackboneWeight) and read.channels:
+                parts[read].append(Leading(read, 0, read.channels))
             else:
-                widest[read.weight] = _wider(widest.get(read.weight, read), read)
-    return {weight: part for weight, part in widest.items() if part is not None}
-
-
-def _wider(known: Leading | None, read: Leading) -> Leading | None:
-    """Return the wider of two parts; None is the whole."""
-    if known is None or known.size >= read.size:
-        return known
-    return read
+                whole.add(read)
+    widest: dict[Origin, Leading] = {}
+    for weight, reads in parts.items():
+        # Two layers of a block may have one kernel, of which a view cuts rows for the first and columns for the second:
+        # then neither part holds what the other needs.
+        axes = {read.axis for read in reads}
+        if weight not in whole and len(axes) == 1:
+            widest[weight] = max(reads, key=lambda read: read.size)
+    return widest

@@ -61,7 +61,7 @@ class Walk:
     def run(self) -> dict[str, Ref]:
         """Return the value that is each task's output."""
         self._run_joins(name_of(self._backbone.input))
-        for node in self._backbone.nodes:
+        for node in self.space.backbone.needed:
             if computes_weight(node):
                 continue  # whoever reads the weight asks for it, with the tensors of its own instance
             for task in self.space.tasks:
@@ -170,12 +170,13 @@ class Walk:
     def _fragment_weight(
         self, part: str, owner: str, node: ir.Node, value: ir.Value, inputs: tuple[Ref, ...], join: Join | None
     ) -> FragmentWeight:
-        """Joins of one owner share weights; the statistics of what each of them reads are apart."""
+        """Return the origin of what a fragment stores; joins of one owner share weights, but no statistics."""
         if join is None or role_of(value) != "statistic":
             return FragmentWeight(part, owner, name_of(value))
         key = f"{part}/{owner}/{name_of(value)}"
-        column = self._copies.copy(key, 0, node=name_of(node), inputs=inputs, task=join.task)
-        return FragmentWeight(part, owner, name_of(value), column)
+        # By join, not by task: one column may have several joins of an owner, each of which reads something else.
+        first = self._copies.copy(key, 0, node=name_of(node), inputs=inputs, asker=join.name)
+        return FragmentWeight(part, owner, name_of(value), first)
 
     def _output(self, task: str) -> Ref:
         taps = [self._columns[task][name_of(value)] for value in self._backbone.outputs]

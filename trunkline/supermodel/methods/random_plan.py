@@ -41,7 +41,7 @@ class Random(FixedMethod[RandomOptions]):
 
         space = Space.over(self.setup.backbone, self.setup.tasks, self.options.units, options)
         rng = random.Random(f"{self.setup.seed}/{self.options.draw}")  # noqa: S311  # a plan is no secret
-        picks = {choice: rng.randrange(space.options(choice)) for choice in space.choices}
+        picks = {choice: rng.randrange(space.option_count(choice)) for choice in space.choices}
         for task in space.tasks:
             if all(row[task][0].skip for row in space.fixed(picks).entries.values()):
                 # No plan may skip everything; the shared first unit is the least that can be put in its place.
