@@ -17,7 +17,7 @@ from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.batches import Batch, collate
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.optimisers import TurnOptimiser
-from trunkline.train.loop.step import Stepper, Values
+from trunkline.train.loop.step import Stepper, StepValues
 from trunkline.train.loop.trainable import TaskModel, Trainable, parameter_group
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.registry import task_kind
@@ -47,7 +47,7 @@ class Training:
         for number in range(2):
             self.step(self.batches.batch(number))
 
-    def step(self, batch: Batch) -> Values:
+    def step(self, batch: Batch) -> StepValues:
         torch.manual_seed(0)
         self.model.train(True)
         self.model.at(Moment("train", "sample"))
