@@ -95,8 +95,9 @@ class Stepper:
             loss = loss + _weighted(terms, turn)
             _require_gradient(loss, turn, place)
             torch.autograd.backward(loss)
-        else:
-            self._backward_of_some(loss, terms, turn, optimiser, place)
+        # What the turn moves may be used by the others alone: then there is nothing to do for this batch.
+        elif loss.requires_grad:
+            self._backward_of_some(loss, terms, turn, optimiser)
         self._move(optimiser, rates, place)
         return StepValues(_floats(losses), _floats(terms))
 
@@ -111,15 +112,15 @@ class Stepper:
             if loss is None:
                 continue
             values.update(_floats(losses))
-            self._backward_of_some(loss, terms, turn, optimiser, place)
+            _require_gradient(loss, turn, place)
+            self._backward_of_some(loss, terms, turn, optimiser)
             self._move(optimiser, rates, place)
         return StepValues(values, _floats(terms))
 
     def _backward_of_some(
-        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: TurnOptimiser, place: str
+        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: TurnOptimiser
     ) -> None:
         """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
-        _require_gradient(loss, turn, place)
         # A term may be made of the losses, as a score function is: it goes through their graph a second time.
         torch.autograd.backward(loss, retain_graph=bool(terms))
         _add_gradients(optimiser, _weighted(terms, turn))
