@@ -98,6 +98,18 @@ def test_strange_folders_are_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.abuse
+@pytest.mark.parametrize("content", ["{}", '{"sessions": 3}'])
+def test_strange_sessions_are_refused(tmp_path: Path, content: str) -> None:
+    """With advice, for no number comes from them."""
+    (tmp_path / "sessions.json").write_text(content)
+    with (
+        pytest.raises(InvalidConfig, match=r"sessions\.json: is not .*\n.*remove the file"),
+        open_run(tmp_path, {}, seed=0),
+    ):
+        pass
+
+
 def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "metrics.jsonl")
     assert list(log.records()) == []

@@ -1,4 +1,4 @@
-"""Settings in which a run differs from what it began with: each is a problem, all are told at once."""
+"""A problem for each setting in which a run differs from what it began with."""
 
 from __future__ import annotations
 

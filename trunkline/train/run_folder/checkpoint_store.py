@@ -37,7 +37,9 @@ class CheckpointStore:
         return self.folder / f"{phase}-{step:08d}"
 
     def save(self, phase: str, step: int, checkpoint: Checkpoint, *, keep: int, best: Collection[int] = ()) -> Path:
-        """Write a checkpoint, then remove what is neither a ``keep`` newest of its phase nor of a ``best`` step.
+        """Write a checkpoint, then remove older ones of its phase.
+
+        Of those up to ``step``, the ``keep`` newest stay, and those of ``best`` steps.
 
         Raises:
             WorkFailed: It cannot be written; the older ones are intact.

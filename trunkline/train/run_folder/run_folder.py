@@ -124,7 +124,10 @@ def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 def _add_session(folder: Path, seed: int) -> None:
     path = folder / SESSIONS
-    sessions = _read_json(path)["sessions"] if path.exists() else []
+    sessions = _read_json(path).get("sessions") if path.exists() else []
+    if not isinstance(sessions, list):
+        advice = "remove the file: nothing is computed from it"
+        raise InvalidConfig("is not what Trunkline writes: it has no list of sessions", place=str(path), advice=advice)
     session = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
