@@ -131,6 +131,22 @@ def test_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     assert [path.name for path in checkpoints.paths("pre-2")] == ["pre-2-00000001"]
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_corrupt_checkpoints_take_no_place(tmp_path: Path, keep: int) -> None:
+    """A run that went back to a good one keeps as many as without the later, corrupt ones."""
+    checkpoints = CheckpointStore(tmp_path)
+    for step in (10, 20, 30):
+        checkpoints.save("pre", step, sample(), keep=3)
+    for step in (20, 30):
+        (checkpoints.path("pre", step) / MANIFEST).unlink()
+    for step in (12, 15):
+        assert check_checkpoint(checkpoints.save("pre", step, sample(), keep=keep)) is None
+    with pytest.warns(RuntimeWarning):
+        assert checkpoints.latest("pre") == checkpoints.path("pre", 15)
+    good = [path.name for path in checkpoints.paths("pre") if (path / MANIFEST).exists()]
+    assert good == ["pre-00000015", "pre-00000012"][:keep]
+
+
 @pytest.mark.abuse
 def test_corrupt_checkpoints_are_skipped(tmp_path: Path) -> None:
     """With a warning; who loads one is told which other is good."""

@@ -145,6 +145,15 @@ def test_nyuv2_lists(nyu: Path) -> None:
     assert found.place.endswith("train.txt:2")
 
 
+def test_listed_names_may_have_dots(nyu: Path) -> None:
+    """Whether the line names a sample or a file."""
+    for folder, suffix in (("img", ".png"), ("seg", ".png"), ("normal_mask", ".png"), ("depth", ".npy")):
+        for number in (1, 2):
+            (nyu / folder / f"000{number}{suffix}").rename(nyu / folder / f"room.{number}{suffix}")
+    (nyu / "train.txt").write_text("room.1\nimg/room.2.png\n")
+    assert stems(NYUv2(nyu, "train", SIZE)) == ["room.1", "room.2"]
+
+
 def test_nyuv2_json_list(nyu: Path) -> None:
     row = ["img/0002.png", "seg/0002.png", "normal_mask/0002.png", "depth/0002.npy"]
     (nyu / "nyu_v2_3task.json").write_text(json.dumps({"train": [row], "train1": [row], "test": [row, row]}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from trunkline.files.write import atomic_write, json_bytes
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.inventory import Inventory, take_inventory
 from trunkline.train.data.open import open_data
-from trunkline.train.data.record import DATA, record_of, take_stock
+from trunkline.train.data.record import DATA, inventory_of_run, record_of
 from trunkline.train.data.remarks import check_labels_suffice, remarks
 
 pytestmark = pytest.mark.golden
@@ -52,7 +53,7 @@ def opened(root: Path, **options: Any) -> DataSets:
 def stock(root: Path, run: Path, **options: Any) -> Inventory:
     """What a stage of a run does: look at the data, and record it."""
     data = opened(root, **options)
-    found = take_stock(data, run)
+    found = inventory_of_run(data, run)
     run.mkdir(exist_ok=True)
     atomic_write(run / DATA, json_bytes(record_of(data, found)))
     return found
@@ -148,12 +149,40 @@ def test_other_parts_are_refused(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.abuse
+def test_a_lost_part_is_refused(root: Path, tmp_path: Path) -> None:
+    """Though the other parts are the same."""
+    stock(root, tmp_path / "run", val_fraction=0)
+    shutil.rmtree(root / "val")
+    with pytest.raises(InvalidConfig, match=r"val/images/3\.png: the run began with it"):
+        stock(root, tmp_path / "run", val_fraction=0)
+
+
+@pytest.mark.abuse
+def test_an_interrupt_ends_the_reading(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has not been read by then is not."""
+    for number in range(200):
+        image(root / "train" / "images" / f"n{number}.png", number)
+        label(root / "train" / "labels" / f"n{number}.png", 0, 1)
+    read: list[Path] = []
+
+    def interrupted(path: Path, *_: Any) -> None:
+        read.append(path)
+        time.sleep(0.002)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trunkline.train.data.inventory._facts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take_inventory({name: part.files for name, part in opened(root).parts.items()}, {})
+    assert len(read) < 100
+
+
+@pytest.mark.abuse
 @pytest.mark.parametrize("content", ["{", "[]", '{"files": {}}', '{"files": {"a": 1}, "parts": {}}'])
 def test_a_torn_record_is_refused(content: str, root: Path, tmp_path: Path) -> None:
     """With advice how to make it again."""
     (tmp_path / DATA).write_text(content)
     with pytest.raises(InvalidConfig, match=r"data\.json: is not what Trunkline writes.*\n.*remove it"):
-        take_stock(opened(root), tmp_path)
+        inventory_of_run(opened(root), tmp_path)
 
 
 @pytest.mark.abuse
@@ -173,7 +202,7 @@ def test_a_value_without_meaning_is_reread(root: Path, tmp_path: Path) -> None:
     """The record knows which values a file has; the pipeline file may say something else now."""
     stock(root, tmp_path / "run", ignore=[1])
     with pytest.raises(InvalidConfig, match="value 1 at row 0, column 1, expected one of those in `values`: 0, 255"):
-        take_stock(opened(root, values={"0": "bg"}), tmp_path / "run")
+        inventory_of_run(opened(root, values={"0": "bg"}), tmp_path / "run")
 
 
 def noted(root: Path, **options: Any) -> list[str]:

@@ -17,7 +17,7 @@ from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.batches import Batch, collate
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.optimisers import TurnOptimiser
-from trunkline.train.loop.step import Stepper, Values
+from trunkline.train.loop.step import Stepper, StepValues
 from trunkline.train.loop.trainable import TaskModel, Trainable, parameter_group
 from trunkline.train.tasks.base import Task
 from trunkline.train.tasks.registry import task_kind
@@ -47,7 +47,7 @@ class Training:
         for number in range(2):
             self.step(self.batches.batch(number))
 
-    def step(self, batch: Batch) -> Values:
+    def step(self, batch: Batch) -> StepValues:
         torch.manual_seed(0)
         self.model.train(True)
         self.model.at(Moment("train", "sample"))
@@ -150,6 +150,26 @@ def test_a_lost_label_moves_nothing() -> None:
     assert list(values.losses) == ["segmentation"]
     parameters = {name for name in moved(before, training.state()) if "/" in name}
     assert parameters and not any("@1" in name or "head.depth" in name for name in parameters)
+
+
+class HeadsApart(TaskModel):
+    """A model whose group ``depth`` is used by that task alone; nothing else learns."""
+
+    def groups(self) -> dict[str, dict[str, torch.nn.Parameter]]:
+        groups: dict[str, dict[str, torch.nn.Parameter]] = {"depth": {}, "others": {}}
+        for name, parameter in self.twin.trainable().items():
+            group = "depth" if name.startswith("head.depth") else "others"
+            groups[group][name] = parameter.requires_grad_(group == "depth")
+        return groups
+
+
+def test_a_turn_of_the_absent_task_moves_nothing() -> None:
+    """A batch without the label of the only task that the turn moves is no error, and ends no training."""
+    training = Training(HeadsApart(twin(plan("trunk", NAMES))), Turn(moves=(Move(group="depth"),)))
+    before = training.state()
+    values = training.step(without(training.batches.batch(2), "depth"))
+    assert list(values.losses) == ["segmentation"]
+    assert not {name for name in moved(before, training.state()) if name.startswith(("head.depth", "depth/"))}
 
 
 class Sparse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runner_fakes import ALL, FOR_POLICY, FOR_WEIGHTS, Numbered, data
+from runner_fakes import ALL, FOR_POLICY, FOR_WEIGHTS, TASKS, Numbered, Tiny, data, train_phase
 
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.files.write import json_bytes
@@ -30,7 +31,7 @@ from trunkline.train.loop.evaluate import evaluate
 from trunkline.train.loop.runner import Outcome, Runner
 from trunkline.train.loop.trainable import TaskModel, Trainable, parameter_group
 from trunkline.train.progress.progress import Bar, Lines, Silence, make_progress
-from trunkline.train.progress.step_report import Rate, StepReport
+from trunkline.train.progress.step_report import StepReport, Throughput
 from trunkline.train.run_folder.metrics_log import MetricsLog
 from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.registry import make_task
@@ -97,6 +98,18 @@ def test_strange_folders_are_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.abuse
+@pytest.mark.parametrize("content", ["{}", '{"sessions": 3}'])
+def test_strange_sessions_are_refused(tmp_path: Path, content: str) -> None:
+    """With advice, for no number comes from them."""
+    (tmp_path / "sessions.json").write_text(content)
+    with (
+        pytest.raises(InvalidConfig, match=r"sessions\.json: is not .*\n.*remove the file"),
+        open_run(tmp_path, {}, seed=0),
+    ):
+        pass
+
+
 def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "metrics.jsonl")
     assert list(log.records()) == []
@@ -113,6 +126,19 @@ def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     assert kept[5:] == [("b", "step", 1), ("b", "step", 2)]
     assert len(kept) == 7
     assert log.path.read_bytes().endswith(b"}\n")
+
+
+@pytest.mark.abuse
+def test_a_disk_that_takes_no_record_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.append({"step": 1})
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WorkFailed, match=r"metrics\.jsonl: cannot be written: No space left"):
+        log.sync()
 
 
 def test_json_is_one_line_without_nan() -> None:
@@ -176,16 +202,33 @@ def test_progress_suits_the_stream() -> None:
     assert "depth.abs_error 0.5" in terminal.getvalue()
 
 
-def test_rate_counts_from_the_last_restart() -> None:
+def test_throughput_counts_from_the_last_restart() -> None:
     now = [0.0]
-    rate = Rate(clock=lambda: now[0])
-    rate.add(8)
+    throughput = Throughput(clock=lambda: now[0])
+    throughput.add(8)
     now[0] = 2.0
-    assert rate.per_s == 4.0
-    rate.restart()
-    rate.add(3)
+    assert throughput.images_per_s == 4.0
+    throughput.restart()
+    throughput.add(3)
     now[0] = 3.0
-    assert rate.per_s == 3.0
+    assert throughput.images_per_s == 3.0
+
+
+def test_speed_counts_from_the_start_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runners of several phases are made together: the phases before are no time of this one."""
+    now, speeds = [0.0], list[float]()
+
+    class Ticking(Silence):
+        def step(self, report: StepReport) -> None:
+            speeds.append(report.images_per_s)
+            now[0] += 2.0
+
+    monkeypatch.setattr("trunkline.train.loop.runner.Throughput", lambda: Throughput(clock=lambda: now[0]))
+    with open_run(tmp_path, {}, seed=0) as folder:
+        runner = Runner(Tiny(), TASKS, data(), train_phase(3), folder, progress=Ticking())
+        now[0] = 1_000.0
+        runner.run()
+    assert speeds[1:] == [2.0, 1.5]
 
 
 def test_lookahead_gives_every_wanted_batch_in_order() -> None:

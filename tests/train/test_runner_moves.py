@@ -30,7 +30,7 @@ from trunkline.recipe import Moment, Move, Optimiser, Phase, Schedule, Turn
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.optimisers import NamedOptimiser, TurnOptimiser
-from trunkline.train.loop.step import Stepper, Values
+from trunkline.train.loop.step import Stepper, StepValues
 from trunkline.train.loop.trainable import parameter_group
 from trunkline.train.run_folder.checkpoint_file import read_checkpoint
 
@@ -50,7 +50,7 @@ def one_thread() -> object:
     torch.set_num_threads(before)
 
 
-def stepped(model: Tiny, turn: Turn, rates: dict[str, float] | None = None, **settings: object) -> Values:
+def stepped(model: Tiny, turn: Turn, rates: dict[str, float] | None = None, **settings: object) -> StepValues:
     """One step from no optimiser state."""
     model.at(Moment("train", "sample"))
     optimiser = TurnOptimiser(turn, model)

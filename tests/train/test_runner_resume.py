@@ -221,6 +221,20 @@ def test_a_finished_phase_is_only_loaded(tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["stem.weight"], read_checkpoint(first.checkpoint).model["stem.weight"])
 
 
+def test_a_finished_phase_can_be_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C while its checkpoint is loaded ends the run, though no step follows."""
+
+    class Interrupting(Tiny):
+        def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return super().load_state_dict(*arguments, **options)
+
+    first = run(tmp_path, search_phase())
+    with pytest.raises(Interrupted) as caught:
+        run(tmp_path, search_phase(), model=Interrupting())
+    assert caught.value.checkpoint == first.checkpoint
+
+
 @pytest.mark.abuse
 def test_corrupt_checkpoints_fall_back(tmp_path: Path) -> None:
     """To the newest good one, with a warning that names the file."""

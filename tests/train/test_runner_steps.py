@@ -21,9 +21,10 @@ from trunkline.train.loop.device import Compute
 from trunkline.train.loop.evaluate import BestMetric, Metrics, evaluate
 from trunkline.train.loop.non_finite import first_non_finite
 from trunkline.train.loop.optimisers import NamedOptimiser, TurnOptimiser
-from trunkline.train.loop.step import Stepper, Values
+from trunkline.train.loop.step import Stepper, StepValues
 from trunkline.train.run_folder.checkpoint_file import read_checkpoint
 from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.registry import make_task
 
 pytestmark = pytest.mark.parity
 
@@ -45,7 +46,7 @@ def prepared(seed: int = 3) -> Tiny:
     return model
 
 
-def stepped(model: Tiny, turn: Turn, tasks: Sequence[Task] = TASKS, clip_norm: float | None = None) -> Values:
+def stepped(model: Tiny, turn: Turn, tasks: Sequence[Task] = TASKS, clip_norm: float | None = None) -> StepValues:
     """One step of ``turn`` from no optimiser state, at the rates its moves begin with."""
     optimiser = TurnOptimiser(turn, model)
     for name, parameter in model.named_parameters():
@@ -314,6 +315,13 @@ def test_judge_ranks_by_relative_performance() -> None:
     assert BestMetric("edges.l1", TASKS).score(better, ("depth",)) == judge.score(better, component)
 
 
+def test_metrics_with_dots_decide() -> None:
+    """``within_11.25`` is one name: it decides by itself, and not by the relative performance instead."""
+    tasks = [make_task("normals", "normals", 3)]
+    metrics: Metrics = {"normals": {"within_11.25": 0.25, "angle_mean": 20.0}}
+    assert BestMetric("normals.within_11.25", tasks).score(metrics, ("normals",)) == 0.25
+
+
 def misfits() -> Phase:
     """A phase in which nearly every name is wrong by a letter, and a part of the data is not there."""
     turn = Turn(moves=(Move(group="polizy"),), data=Part(share=(0.0, 0.001)), terms={"regularisation": 1.0})
@@ -387,6 +395,14 @@ def test_device_is_never_replaced() -> None:
         Compute("cuda").resolve()
     with pytest.raises(InvalidConfig, match='device "gpu"'):
         Compute("gpu").resolve()
+
+
+@pytest.mark.abuse
+@pytest.mark.parametrize("name", ["cpu:1", "cpu:", "cuda:", "cuda:01", "cuda:-1", "cuda:0 "])
+def test_names_that_torch_refuses_are_refused(name: str) -> None:
+    """Before any work, as a wrong setting."""
+    with pytest.raises(InvalidConfig, match="is neither"):
+        Compute(name).resolve()
 
 
 def test_bfloat16_keeps_weights_in_float32(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def test_edge_options() -> None:
         ("normals", 3, {"space": "bytes"}, '"decoded" or "paper"'),
         ("edges", 1, {"weight": -1}, "a number from 0 on"),
         ("edges", 1, {"positive_weight": True}, '"balanced"'),
+        ("edges", 1, {"positive_weight": 1.5}, "from 0 to 1"),
     ],
 )
 def test_bad_tasks_are_refused(kind: str, channels: int, options: dict[str, Any], words: str) -> None:

@@ -166,3 +166,16 @@ def test_memory_of_metrics_does_not_grow() -> None:
         assert before in (None, held)
         before = held
     assert np.isfinite(list(metric.compute().values())).all()
+
+
+@pytest.mark.abuse
+@pytest.mark.parametrize("space", ["decoded", "paper"])
+def test_no_direction_is_the_worst_one(space: str) -> None:
+    """A network whose outputs overflow has no good median angle."""
+    _, label, _ = draw("normals", 1, 2)
+    found = values(make_task("t", "normals", 3, space=space), (torch.full_like(label, float("nan")), label))
+    for name, value in found.items():
+        if name.startswith("angle_median"):
+            assert value > 179
+        elif name.startswith("within"):
+            assert value == 0

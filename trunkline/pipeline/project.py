@@ -28,7 +28,7 @@ from trunkline.supermodel.methods.base import Method, Setup
 from trunkline.supermodel.methods.registry import baseline_named, method_named
 from trunkline.train.data.base import NORMALISATION, DataSets
 from trunkline.train.data.inventory import Inventory
-from trunkline.train.data.record import DATA, record_of, take_stock
+from trunkline.train.data.record import DATA, inventory_of_run, record_of
 from trunkline.train.data.remarks import check_labels_suffice, remarks
 from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.device import Compute
@@ -140,7 +140,7 @@ class Project:
         Raises:
             InvalidConfig: A file cannot be used, or is not what the run began with; all of them at once.
         """
-        found = take_stock(self.data, self.out)
+        found = inventory_of_run(self.data, self.out)
         check_labels_suffice(found, self.tasks)
         return found
 

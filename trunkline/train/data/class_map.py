@@ -17,7 +17,7 @@ from trunkline.train.labels.label_kind import IGNORE
 
 IGNORED = "ignore"
 """The name for values that are ignored, unless a class has this name."""
-MOST = 65_535
+GREATEST_STORED = 65_535
 """The greatest number that a 16-bit picture can hold."""
 
 _HEX = re.compile(r"#([0-9a-fA-F]{6})")
@@ -79,7 +79,7 @@ class ClassMap:
         """Return the class number of every pixel, -1 where there is none."""
         found: np.ndarray
         if not self.colours:
-            table = np.full(MOST + 1, -1, np.int16)
+            table = np.full(GREATEST_STORED + 1, -1, np.int16)
             table[list(self.meaning)] = list(self.meaning.values())
             found = table[stored]
             return found
@@ -164,7 +164,7 @@ def _parsed(key: str) -> _Value | None:
         if max(red, green, blue) > 255:
             return None
         return _Value((red << 16) | (green << 8) | blue, True)
-    if _NUMBER.fullmatch(key.strip()) and int(key) <= MOST:
+    if _NUMBER.fullmatch(key.strip()) and int(key) <= GREATEST_STORED:
         return _Value(int(key), False)
     return None
 
@@ -175,8 +175,8 @@ def _class_problems(classes: Sequence[str], ignore: Sequence[int]) -> list[Probl
         found.append(Problem(f"{len(classes)} class names, expected 2 to {IGNORE}", "classes"))
     twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     found += [Problem(f"{quoted(name)} is there twice", "classes") for name in twice]
-    impossible = [value for value in ignore if not 0 <= value <= MOST]
-    return found + [Problem(f"{value}, expected a value 0..{MOST}", "ignore") for value in impossible]
+    impossible = [value for value in ignore if not 0 <= value <= GREATEST_STORED]
+    return found + [Problem(f"{value}, expected a value 0..{GREATEST_STORED}", "ignore") for value in impossible]
 
 
 def _value_problems(
@@ -184,7 +184,7 @@ def _value_problems(
 ) -> list[Problem]:
     known = [*classes, IGNORED]
     found = [
-        Problem(f"{quoted(key)} is no value of a pixel", "values", f"expected 0..{MOST}, #RRGGBB or R,G,B")
+        Problem(f"{quoted(key)} is no value of a pixel", "values", f"expected 0..{GREATEST_STORED}, #RRGGBB or R,G,B")
         for key, value in parsed.items()
         if value is None
     ]

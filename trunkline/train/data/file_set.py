@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,10 @@ class Entry:
     image: Path
     labels: Mapping[str, Path]
 
-    def __iter__(self) -> Iterator[Path]:
-        return iter((self.image, *self.labels.values()))
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All its files, the image first."""
+        return (self.image, *self.labels.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,12 @@ class ClassPictures:
 
     Attributes:
         task: The task whose label files they are.
-        meaning: The classes that their pixels stand for.
+        class_map: The classes that their pixels stand for.
         learners: The tasks that need pictures of more than one class to learn from.
     """
 
     task: str
-    meaning: ClassMap
+    class_map: ClassMap
     learners: tuple[str, ...]
 
     def path_in(self, entry: Entry) -> Path | None:

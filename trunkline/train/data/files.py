@@ -11,8 +11,8 @@ from PIL import Image
 
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.text import shape_text
+from trunkline.train.labels.crop import Size
 
-Size = tuple[int, int]
 T = TypeVar("T")
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -112,6 +112,11 @@ def outside(
         f"value {shown(value)} at row {row}, column {column}, expected {expected} ({count} such pixels in all)",
         place=str(path),
     )
+
+
+def wrong_size(path: Path, size: tuple[int, ...], image: tuple[int, ...]) -> Problem:
+    """Return the problem of a label of another height and width than its image."""
+    return Problem(f"{size[0]} x {size[1]} pixels, but its image has {image[0]} x {image[1]}", place=str(path))
 
 
 def _guarded(path: Path, read: Callable[[Path], T]) -> T:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,25 +94,36 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
     Raises:
         InvalidConfig: Files cannot be read, or labels hold values without a meaning; all of them at once.
     """
-    wanted: dict[str, tuple[Path, ClassMap | None]] = {}
-    for files in parts.values():
-        for entry in files.entries:
-            wanted |= {files.name(path): (path, None) for path in entry}
-            picture = files.classes.path_in(entry) if files.classes else None
-            if files.classes and picture:
-                wanted[files.name(picture)] = (picture, files.classes.meaning)
     problems: list[Problem] = []
     facts: dict[str, Facts] = {}
     # Threads: reading, hashing and decoding all let other threads run meanwhile.
-    with ThreadPoolExecutor(_THREADS) as pool:
-        work = {name: pool.submit(_facts, path, classes, known.get(name)) for name, (path, classes) in wanted.items()}
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        work: dict[str, Future[Facts]] = {}
+        for name, (path, classes) in _wanted(parts).items():
+            work[name] = pool.submit(_facts, path, classes, known.get(name))
         for name, future in work.items():
             try:
                 facts[name] = future.result()
             except InvalidConfig as error:
                 problems += error.problems
+    finally:
+        # After Ctrl-C a pool would otherwise read all files that are left before it ends.
+        pool.shutdown(cancel_futures=True)
     raise_all(problems)
     return Inventory(dict(parts), facts)
+
+
+def _wanted(parts: Mapping[str, FileSet]) -> dict[str, tuple[Path, ClassMap | None]]:
+    """Return the path of every file by its name, with the classes that its pixels stand for where it has such."""
+    wanted: dict[str, tuple[Path, ClassMap | None]] = {}
+    for files in parts.values():
+        for entry in files.entries:
+            wanted |= {files.name(path): (path, None) for path in entry.paths}
+            picture = files.classes.path_in(entry) if files.classes else None
+            if files.classes and picture:
+                wanted[files.name(picture)] = (picture, files.classes.class_map)
+    return wanted
 
 
 def _facts(path: Path, classes: ClassMap | None, known: Facts | None) -> Facts:
@@ -146,6 +157,6 @@ def _stamp(path: Path) -> str:
 def _digest(files: FileSet, facts: Mapping[str, Facts]) -> str:
     digest = hashlib.sha256()
     for entry in files.entries:
-        for name in map(files.name, entry):
+        for name in map(files.name, entry.paths):
             digest.update(f"{name} {facts[name].sha256}\n".encode())
     return digest.hexdigest()

@@ -26,7 +26,7 @@ def data_set_kinds() -> Mapping[str, type[DataSetConfig]]:
     return _kinds_in(tuple(sets.__path__))
 
 
-@cache
+@cache  # by path: a test, or a plug-in, may add a folder to the package
 def _kinds_in(_path: tuple[str, ...]) -> Mapping[str, type[DataSetConfig]]:
     kinds: dict[str, type[DataSetConfig]] = {}
     for module in modules_in(sets):

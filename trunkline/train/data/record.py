@@ -18,7 +18,7 @@ DATA = "data.json"
 _ADVICE = "put back what the run began with, or use another run folder: its models are to be trained on the same data"
 
 
-def take_stock(data: DataSets, folder: Path) -> Inventory:
+def inventory_of_run(data: DataSets, folder: Path) -> Inventory:
     """Return the content of the data's files; only files that have changed since the last start are read again.
 
     Raises:
@@ -56,10 +56,11 @@ def _indices(samples: DataSet) -> list[int] | None:
 
 def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: Mapping[str, Facts]) -> None:
     digests = inventory.digests()
-    others = [part for part in inventory.parts if digests[part] != before.get(part)]
+    # A part that is no longer there counts too; parts that are generated have no digest, before or now.
+    others = [part for part in {**before, **digests} if digests.get(part) != before.get(part)]
     if not others:
         return
-    root, facts = inventory.parts[others[0]].root, inventory.facts
+    root, facts = _root(inventory), inventory.facts
     changed = [name for name in facts if name in known and facts[name].sha256 != known[name].sha256]
     found = [(name, "its content has changed since the run began") for name in changed]
     found += [(name, "was not there when the run began") for name in facts if name not in known]
@@ -71,6 +72,11 @@ def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: M
     problems = [Problem(message, str(root / name)) for name, message in found]
     # One advice for all, under the first: a list of twenty would repeat it twenty times.
     raise_all([Problem(problems[0].message, problems[0].place, _ADVICE), *problems[1:]])
+
+
+def _root(inventory: Inventory) -> Path:
+    """Return the folder that holds all files of the data; an empty path where there are none."""
+    return next((files.root for files in inventory.parts.values()), Path())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trunkline.train.data.inventory import Inventory
 from trunkline.train.labels.label_kind import IGNORE
 
 _LISTED = 12
-_WORDS = {"train": "training", "val": "choosing", "test": "reporting"}
+_PURPOSES = {"train": "training", "val": "choosing", "test": "reporting"}
 
 
 def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
@@ -35,14 +35,14 @@ def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
             [Problem(f"no image for training has a {task} label", str(files.root)) for task in unlabelled]
         )
     if files.classes and set(files.classes.learners) & set(tasks):
-        _check_classes(files.root, files.classes.meaning, inventory.values("train"))
+        _check_classes(files.root, files.classes.class_map, inventory.values("train"))
 
 
 def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
     """Return sentences on classes without a pixel, tasks without a label, images in several parts, unused files."""
     found = _missing_classes(inventory, tasks) if inventory.parts else []
     for part, files in inventory.parts.items():
-        found += [f"no image for {_WORDS[part]} has a {task} label" for task in _without_labels(files, tasks)]
+        found += [f"no image for {_PURPOSES[part]} has a {task} label" for task in _without_labels(files, tasks)]
     return [*found, *_common_images(inventory), *_unused_files(inventory)]
 
 
@@ -69,7 +69,7 @@ def _missing_classes(inventory: Inventory, tasks: Collection[str]) -> list[str]:
     classes = inventory.parts["train"].classes
     if classes is None or not set(classes.learners) & set(tasks):
         return []
-    class_map = classes.meaning
+    class_map = classes.class_map
     trained = inventory.values("train")
     every = sum((inventory.values(part) for part in inventory.parts), Counter[int]())
     if not every:
@@ -97,8 +97,8 @@ def _common_images(inventory: Inventory) -> list[str]:
         known = set(images[one])
         common = [image for image in images[other] if image in known]
         if common:
-            whole = f"{len(common)} of {len(images[other])} images for {_WORDS[other]}"
-            found.append(f"{whole} are also images for {_WORDS[one]}")
+            whole = f"{len(common)} of {len(images[other])} images for {_PURPOSES[other]}"
+            found.append(f"{whole} are also images for {_PURPOSES[one]}")
     return found
 
 

@@ -39,13 +39,13 @@ def samples_of(length: int, part: Part, seed: int, epoch: int = 0) -> list[int]:
     """Return the numbers of the samples in a part, in the order that the part is a stretch of.
 
     Args:
-        length: Of the training samples.
-        part: Which of them.
-        seed: Decides the order.
-        epoch: Which pass over the part; only a remixed one differs from pass to pass.
+        length: Number of training samples.
+        part: The stretch of them that is wanted.
+        seed: Decides the order that it is a stretch of.
+        epoch: Number of the pass over the part; only a remixed one differs from pass to pass.
 
     Raises:
-        InvalidConfig: The part has none.
+        InvalidConfig: The stretch is so short that no sample lies in it.
     """
     stream = (_REMIX_STREAM, epoch) if part.remix else (_ORDER_STREAM,)
     order = random_generator(seed, *stream).permutation(length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,6 +13,9 @@ from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.text import quoted
 
 Precision = Literal["float32", "bfloat16"]
+
+# Without leading zeros: torch refuses those, as it does "cuda:" and "cpu:1".
+_DEVICE = re.compile(r"cpu|cuda(?::(?P<number>0|[1-9][0-9]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,12 @@ class Compute:
             raise InvalidConfig(
                 f"precision {quoted(self.precision)} is not one of {', '.join(get_args(Precision))}", place="precision"
             )
-        name, _, number = self.device.partition(":")
-        if name not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        found = _DEVICE.fullmatch(self.device)
+        if found is None:
             message = f'device {quoted(self.device)} is neither "cpu" nor "cuda" nor "cuda:N"'
             raise InvalidConfig(message, place="device")
-        if name == "cuda":
-            _check_cuda(int(number or 0))
+        if self.device != "cpu":
+            _check_cuda(int(found["number"] or 0))
         return torch.device(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -69,6 +70,14 @@ def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metr
     return metrics
 
 
+class _DecidingMetric(NamedTuple):
+    """The metric that says which weights of a task are the best."""
+
+    task: str
+    metric: str
+    higher_is_better: bool
+
+
 class BestMetric:
     """Turns an evaluation into one number for each component of a model, the greater the better.
 
@@ -91,14 +100,15 @@ class BestMetric:
     """
 
     def __init__(self, best_by: str, tasks: Sequence[Task]) -> None:
-        self.best_by = best_by
-        self._directions: dict[str, bool] = {}
+        named: dict[str, _DecidingMetric] = {}
         for task in tasks:
-            directions = {**task.higher_is_better, **task.informative}
-            self._directions |= {f"{task.name}.{metric}": higher for metric, higher in directions.items()}
+            for metric, higher_is_better in {**task.higher_is_better, **task.informative}.items():
+                named[f"{task.name}.{metric}"] = _DecidingMetric(task.name, metric, higher_is_better)
+        # Looked up whole, not split at a dot: names of metrics have dots too, as within_11.25 has.
+        self._deciding = named.get(best_by)
         self._counting = {task.name: task.higher_is_better for task in tasks}
-        if best_by != RELATIVE and best_by not in self._directions:
-            known = [RELATIVE, *self._directions]
+        if best_by != RELATIVE and best_by not in named:
+            known = [RELATIVE, *named]
             raise InvalidConfig(
                 f"there is no metric {quoted(best_by)}",
                 place="best_by",
@@ -107,11 +117,11 @@ class BestMetric:
 
     def score(self, metrics: Metrics, component: Sequence[str]) -> float:
         """Return the number for the tasks of a component; NaN where no metric of theirs exists for this evaluation."""
-        task, _, metric = self.best_by.rpartition(".")
-        if task not in component:
+        deciding = self._deciding
+        if deciding is None or deciding.task not in component:
             return _mean([self._relative(metrics, name) for name in component if name in metrics])
-        value = metrics[task].get(metric, math.nan)
-        return value if self._directions[self.best_by] else -value
+        value = metrics[deciding.task].get(deciding.metric, math.nan)
+        return value if deciding.higher_is_better else -value
 
     def _relative(self, metrics: Metrics, task: str) -> float:
         terms = []

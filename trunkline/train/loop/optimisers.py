@@ -33,7 +33,7 @@ class NamedOptimiser:
             by_users.setdefault((users or {}).get(name, 1), []).append(parameter)
         # torch has one learning rate for each group. It refuses an optimiser without a group; an empty group will do.
         self._users = sorted(by_users) or [1]
-        self.torch = _make(settings, [by_users.get(number, []) for number in self._users])
+        self.torch = _torch_optimiser(settings, [by_users.get(number, []) for number in self._users])
 
     def zero_grad(self) -> None:
         """Forget all gradients: None, not zeros, so that what no loss reaches does not move."""
@@ -81,7 +81,7 @@ def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format).detach().copy_(value)
 
 
-def _make(settings: Optimiser, groups: Sequence[list[nn.Parameter]]) -> torch.optim.Optimizer:
+def _torch_optimiser(settings: Optimiser, groups: Sequence[list[nn.Parameter]]) -> torch.optim.Optimizer:
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     parameters = [{"params": group} for group in groups]
     if settings.kind == "adam":
@@ -108,7 +108,7 @@ class TurnOptimiser:
         self.parameters: dict[str, nn.Parameter] = {}
         for optimiser in self.moves.values():
             self.parameters |= optimiser.parameters
-        self.parts = _parts(self.parameters, components)
+        self.by_component = _by_component(self.parameters, components)
         """The parameters of each component."""
 
     def zero_grad(self) -> None:
@@ -154,10 +154,11 @@ def state_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
-def _parts(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
+def _by_component(parameters: Mapping[str, nn.Parameter], components: Sequence[Component]) -> list[list[nn.Parameter]]:
+    # Only where there are several do the names in `weights` have to be those of the parameters.
     if len(components) < 2:
         return [list(parameters.values())]
-    parts = []
+    found = []
     for component in components:
-        parts.append([parameter for name, parameter in parameters.items() if name in component.weights])
-    return parts
+        found.append([parameter for name, parameter in parameters.items() if name in component.weights])
+    return found

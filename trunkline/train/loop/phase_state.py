@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trunkline.errors import InvalidConfig, Problem
+from trunkline.errors import InvalidConfig
 from trunkline.recipe import Phase
-from trunkline.text import escaped
 from trunkline.train.loop.evaluate import Metrics, metrics_from_json
+from trunkline.train.run_folder.changed_settings import changed_settings
 
 _WITHOUT_EFFECT = {"log_every", "checkpoint_every", "keep"}
 """Settings that may change at a resume: they alter no number."""
@@ -78,14 +78,6 @@ def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: s
     old = {**state["settings"], "seed": state["seed"]}
     new = {**phase.model_dump(mode="json"), "seed": seed}
     advice = f"set it back, or use another run folder (checkpoint: {place})"
-    problems = [
-        Problem(f"is {_shown(new, key)}, but the run began with {_shown(old, key)}", f"{phase.name}.{key}", advice)
-        for key in sorted({*old, *new} - free)
-        if old.get(key) != new.get(key)
-    ]
+    problems = changed_settings(old, new, advice, prefix=f"{phase.name}.", free=free)
     if problems:
         raise InvalidConfig(problems)
-
-
-def _shown(settings: Mapping[str, Any], key: str) -> str:
-    return escaped(repr(settings.get(key)))

@@ -31,7 +31,7 @@ from trunkline.train.loop.phase_state import Best, PhaseState
 from trunkline.train.loop.step import Stepper
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.progress.progress import Progress, Silence
-from trunkline.train.progress.step_report import Rate, StepReport
+from trunkline.train.progress.step_report import StepReport, Throughput
 from trunkline.train.run_folder.run_folder import RunFolder
 from trunkline.train.tasks.base import Task
 
@@ -94,7 +94,7 @@ class Runner:
         self._device = self.compute.resolve()
         self._best_metric = check_phase(model, self.tasks, data, phase)
         self._stepper = Stepper(model, self.tasks, self.compute, phase.clip_norm, phase.loss_weights)
-        self._rate = Rate()
+        self._throughput = Throughput()
 
     @spin_only_when_quiet()
     def run(self) -> Outcome:
@@ -110,7 +110,7 @@ class Runner:
         # Optimisers come after the move: `to` may put other tensors in the place of those they would hold.
         self.model.to(self._device)
         self._groups, self._components = self.model.groups(), self.model.components()
-        self._optimisers = self._make_optimisers()
+        self._optimisers = {turn.name: TurnOptimiser(turn, self.model, self._components) for turn in self.phase.turns}
         self._checkpointer = Checkpointer(self.model, self._optimisers, self.phase, self.seed, self.folder)
         with self._interruption, self.progress, _left_as_found(self._groups):
             return self._run()
@@ -125,9 +125,13 @@ class Runner:
         if state.step and self._evaluation_due(state):  # an interruption left it out
             state = self._evaluate(state)
             self._save(state)
+        # Runners of several phases are made together: what comes before this one's first step is no time of its steps.
+        self._throughput.restart()
         with PrefetchedBatches(self.data, self._wanted(state.step)) as batches:
             for batch in batches:
                 state = self._after_step(self._train(state, batch))
+        # A phase that was finished before makes no step, at whose end a signal would be looked at.
+        self._end_if_asked(self.folder.checkpoints.path(self.phase.name, state.step))
         return self._outcome(state, resumed_from)
 
     def _after_step(self, state: PhaseState) -> PhaseState:
@@ -152,11 +156,11 @@ class Runner:
         torch.manual_seed(_step_seed(self.seed, phase.name, step))
         scalars = self.model.at(moment)
         place = f'phase "{phase.name}", turn "{turn.name}", step {step + 1}'
-        moved = batch.to(self._device)
-        values = self._stepper.step(turn, moved, optimiser, rates=rates, place=place)
-        self._rate.add(len(batch))
+        values = self._stepper.step(turn, batch.to(self._device), optimiser, rates=rates, place=place)
+        self._throughput.add(len(batch))
+        speed = self._throughput.images_per_s
         report = StepReport(
-            phase.name, turn.name, step + 1, phase.steps, values.losses, values.terms, rates, self._rate.per_s, scalars
+            phase.name, turn.name, step + 1, phase.steps, values.losses, values.terms, rates, speed, scalars
         )
         self.progress.step(report)
         if report.step % phase.log_every == 0 or report.step == phase.steps:
@@ -181,7 +185,7 @@ class Runner:
         self.model.at(self.phase.evaluation(state.step))
         batches = self.data.evaluation(self.phase.eval_split)
         metrics = evaluate(self.model, self.tasks, self._until_interrupted(batches), self.compute)
-        self._rate.restart()
+        self._throughput.restart()
         # Metrics over some of the samples could win against those over all of them.
         if self._interruption.signal_number is not None:
             return state
@@ -211,12 +215,12 @@ class Runner:
     def _save(self, state: PhaseState) -> None:
         """Write a checkpoint, and end the run if that was asked for."""
         path = self._checkpointer.save(state)
-        self._rate.restart()
-        if self._interruption.signal_number is not None:
-            raise Interrupted(self._interruption.signal_number, path)
+        self._throughput.restart()
+        self._end_if_asked(path)
 
-    def _make_optimisers(self) -> dict[str, TurnOptimiser]:
-        return {turn.name: TurnOptimiser(turn, self.model, self._components) for turn in self.phase.turns}
+    def _end_if_asked(self, checkpoint: Path) -> None:
+        if self._interruption.signal_number is not None:
+            raise Interrupted(self._interruption.signal_number, checkpoint)
 
     def _wanted(self, start: int) -> Iterator[tuple[Part, int]]:
         for step in range(start, self.phase.steps):

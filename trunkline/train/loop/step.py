@@ -25,7 +25,7 @@ Rates = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class StepValues:
     """The numbers of a step.
 
     Attributes:
@@ -55,9 +55,7 @@ class Stepper:
     clip_norm: float | None = None
     loss_weights: Mapping[str, float] = field(default_factory=dict)
 
-    def step(
-        self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, *, rates: Mapping[str, float], place: str
-    ) -> Values:
+    def step(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, *, rates: Rates, place: str) -> StepValues:
         """Make one step of the tasks that the batch has a label for. What only other tasks use does not move.
 
         Where the turn is not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later
@@ -85,24 +83,25 @@ class Stepper:
                 for name, tensor in self.model.statistics().items():
                     tensor.copy_(statistics_before[name])
 
-    def _joint_step(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> Values:
+    def _joint_step(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> StepValues:
         optimiser.zero_grad()
         loss, losses = self._loss(self.tasks, batch, place)
         terms = self._terms(turn, losses, place)
         if loss is None:
-            return Values({}, _floats(terms))
+            return StepValues({}, _floats(terms))
         # 1. Every task has a label: one backward pass makes the gradients of losses and terms.
         # 2. Some have none: a term that reads all weights, as an expected cost does, would move theirs too.
         if len(losses) == len(self.tasks):
             loss = loss + _weighted(terms, turn)
             _require_gradient(loss, turn, place)
             torch.autograd.backward(loss)
-        else:
-            self._backward_of_some(loss, terms, turn, optimiser, place)
+        # What the turn moves may be used by the others alone: then there is nothing to do for this batch.
+        elif loss.requires_grad:
+            self._backward_of_some(loss, terms, turn, optimiser)
         self._move(optimiser, rates, place)
-        return Values(_floats(losses), _floats(terms))
+        return StepValues(_floats(losses), _floats(terms))
 
-    def _task_steps(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> Values:
+    def _task_steps(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, rates: Rates, place: str) -> StepValues:
         # As the released code of AutoMTL and of BMTAS does it.
         values: dict[str, float] = {}
         terms: dict[str, Tensor] = {}
@@ -113,15 +112,15 @@ class Stepper:
             if loss is None:
                 continue
             values.update(_floats(losses))
-            self._backward_of_some(loss, terms, turn, optimiser, place)
+            _require_gradient(loss, turn, place)
+            self._backward_of_some(loss, terms, turn, optimiser)
             self._move(optimiser, rates, place)
-        return Values(values, _floats(terms))
+        return StepValues(values, _floats(terms))
 
     def _backward_of_some(
-        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: TurnOptimiser, place: str
+        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: TurnOptimiser
     ) -> None:
         """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
-        _require_gradient(loss, turn, place)
         # A term may be made of the losses, as a score function is: it goes through their graph a second time.
         torch.autograd.backward(loss, retain_graph=bool(terms))
         _add_gradients(optimiser, _weighted(terms, turn))
@@ -186,12 +185,12 @@ class Stepper:
         """
         reached: list[list[Tensor]] = []
         norms: list[Tensor] = []
-        for part in optimiser.parts:
-            parameters = [parameter for parameter in part if parameter.grad is not None]
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            if parameters:
-                reached.append(list(parameters))
-                norms.append(get_total_norm(gradients))
+        for component in optimiser.by_component:
+            moved: list[Tensor] = [parameter for parameter in component if parameter.grad is not None]
+            # Of a component that no loss reaches there is no norm.
+            if moved:
+                reached.append(moved)
+                norms.append(get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None]))
         if not norms:
             return
         # One question to the device for all components.

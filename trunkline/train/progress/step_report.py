@@ -1,4 +1,4 @@
-"""The report of one training step, and the training speed in it."""
+"""The report of one training step, and the throughput in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StepReport:
         losses: Unweighted loss of this step's batch, by task.
         terms: Unweighted loss terms, by name.
         rates: Learning rates of the step, by group of parameters.
-        images_per_s: Training speed since the last pause; 0 where unknown.
+        images_per_s: Throughput since the last pause; 0 where unknown.
         scalars: Numbers that the model reports, such as its temperature.
 
     >>> report = StepReport("train", "weights", 1, 100, {"depth": 0.25}, scalars={"temperature": 5.0})
@@ -55,7 +55,7 @@ class StepReport:
         }
 
 
-class Rate:
+class Throughput:
     """Images per second since the last restart: pauses for evaluations and checkpoints do not count."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -71,7 +71,7 @@ class Rate:
         self._images += images
 
     @property
-    def per_s(self) -> float:
-        """The mean rate so far."""
+    def images_per_s(self) -> float:
+        """The mean since the last restart."""
         # A coarse clock may not have moved yet.
         return self._images / max(self._clock() - self._began, 1e-9)

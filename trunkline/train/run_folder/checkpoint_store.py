@@ -37,14 +37,16 @@ class CheckpointStore:
         return self.folder / f"{phase}-{step:08d}"
 
     def save(self, phase: str, step: int, checkpoint: Checkpoint, *, keep: int, best: Collection[int] = ()) -> Path:
-        """Write a checkpoint, then remove what is neither a ``keep`` newest of its phase nor of a ``best`` step.
+        """Write a checkpoint, then remove older ones of its phase.
+
+        Of those up to ``step``, the ``keep`` newest stay, and those of ``best`` steps.
 
         Raises:
             WorkFailed: It cannot be written; the older ones are intact.
         """
         path = self.path(phase, step)
         write_checkpoint(path, checkpoint)
-        self._prune(phase, keep, best)
+        self._prune(phase, step, keep, best)
         return path
 
     def load(self, path: Path) -> Checkpoint:
@@ -82,15 +84,19 @@ class CheckpointStore:
 
     def paths(self, phase: str) -> list[Path]:
         """Return the checkpoints of a phase, newest first; good or not."""
+        return [path for _, path in self._numbered(phase)]
+
+    def _numbered(self, phase: str) -> list[tuple[int, Path]]:
+        """Return step and path of the checkpoints of a phase, newest first."""
         if not self.folder.is_dir():
             return []
-        newest_first = []
+        found = []
         for path in self.folder.iterdir():
             match = _NAME.fullmatch(path.name)
             if match and match["phase"] == phase:
-                # Of one step, NAME comes before NAME.old: only a crash leaves the one that was being replaced.
-                newest_first.append((-int(match["step"]), path.name, path))
-        return [path for _, _, path in sorted(newest_first)]
+                found.append((int(match["step"]), path))
+        # Of one step, NAME comes before NAME.old: only a crash leaves the one that was being replaced.
+        return sorted(found, key=lambda item: (-item[0], item[1].name))
 
     def _advice(self, path: Path) -> Problem:
         match = _NAME.fullmatch(path.name)
@@ -100,10 +106,12 @@ class CheckpointStore:
             return Problem("no other checkpoint of this phase is good", str(path.parent), "start the phase again")
         return Problem("this checkpoint is good", str(good), f"remove {path} to go on from it")
 
-    def _prune(self, phase: str, keep: int, best: Collection[int]) -> None:
-        kept = {*self.paths(phase)[:keep], *(self.path(phase, step) for step in best)}
-        for path in self.paths(phase):
-            if path not in kept:
+    def _prune(self, phase: str, saved: int, keep: int, best: Collection[int]) -> None:
+        # Later ones could not be read, or the run would have gone on from them: they take the place of no good one.
+        so_far = [path for step, path in self._numbered(phase) if step <= saved]
+        best_paths = {self.path(phase, step) for step in best}
+        for path in so_far[keep:]:
+            if path not in best_paths:
                 shutil.rmtree(path, ignore_errors=True)
         # A killed process could not remove its own; the lock of the run folder keeps others from writing here.
         for left_over in self.folder.glob(".*.tmp"):

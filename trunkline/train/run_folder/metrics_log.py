@@ -36,11 +36,15 @@ class MetricsLog:
             raise not_written(error, self.path, len(data)) from error
 
     def sync(self) -> None:
-        """Wait until the disk has every record."""
+        """Wait until the disk has every record; raises WorkFailed if it does not take them."""
         # Not after every record: fsync may take longer than a step, and checkpoints are what a resume needs.
-        if self.path.exists():
+        if not self.path.exists():
+            return
+        try:
             with self.path.open("rb+") as file:
                 os.fsync(file.fileno())
+        except OSError as error:
+            raise not_written(error, self.path, 0) from error
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the records; a last line that a crash tore is left out."""
@@ -61,6 +65,7 @@ class MetricsLog:
         """
         if not self.path.exists():
             return
+        # An evaluation comes after its step, and an interruption between them saves the step without it.
         limits = {"step": step, "evaluation": evaluated}
         kept = []
         for record in self.records():

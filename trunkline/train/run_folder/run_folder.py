@@ -21,9 +21,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trunkline.errors import InvalidConfig, Problem
+from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write, json_bytes, not_written
-from trunkline.text import escaped
+from trunkline.train.run_folder.changed_settings import changed_settings
 from trunkline.train.run_folder.checkpoint_store import CheckpointStore
 from trunkline.train.run_folder.metrics_log import MetricsLog
 
@@ -117,22 +117,17 @@ def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
     # Through JSON on both sides: a tuple of ours would differ from the list that was read.
     old, new = _flat(_read_json(path)), _flat(json.loads(data))
     advice = f"use another run folder, or set it back to {folder / CONFIG}"
-    problems = [
-        Problem(f"is {_shown(new, key)}, but the run began with {_shown(old, key)}", key, advice)
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-    ]
+    problems = changed_settings(old, new, advice)
     if problems:
         raise InvalidConfig(problems)
 
 
-def _shown(settings: Mapping[str, Any], key: str) -> str:
-    return escaped(repr(settings.get(key)))
-
-
 def _add_session(folder: Path, seed: int) -> None:
     path = folder / SESSIONS
-    sessions = _read_json(path)["sessions"] if path.exists() else []
+    sessions = _read_json(path).get("sessions") if path.exists() else []
+    if not isinstance(sessions, list):
+        advice = "remove the file: nothing is computed from it"
+        raise InvalidConfig("is not what Trunkline writes: it has no list of sessions", place=str(path), advice=advice)
     session = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trunkline.errors import InvalidConfig
+from trunkline.text import quoted
 from trunkline.train.labels.label_kind import MapLabel
 from trunkline.train.tasks.map_task import MapTask
 from trunkline.train.tasks.pictures import grey
@@ -26,8 +28,8 @@ class Edges(MapTask):
 
     Attributes:
         objective: ``bce``: the output is a logit; ``l1``: it is the edge strength itself, as on Taskonomy.
-        positive_weight: Weight w of edge pixels in the cross-entropy, others weigh 1 - w. ``balanced`` takes the
-            fraction of non-edge pixels in the batch; BMTAS uses 0.95 on PASCAL-Context and 0.8 on NYUD.
+        positive_weight: Weight w of edge pixels in the cross-entropy, from 0 to 1; others weigh 1 - w. ``balanced``
+            takes the fraction of non-edge pixels in the batch; BMTAS uses 0.95 on PASCAL-Context and 0.8 on NYUD.
     """
 
     objective: Literal["bce", "l1"] = "bce"
@@ -35,6 +37,13 @@ class Edges(MapTask):
 
     kind = "edges"
     label = MapLabel(channels=1, dtype=np.dtype(np.float32))
+
+    def __post_init__(self) -> None:
+        weight = self.positive_weight
+        # Beyond 1 the other pixels would weigh less than nothing, and the loss would have no minimum.
+        if not isinstance(weight, str) and weight > 1:
+            found = f'positive_weight = {weight:g}, expected "balanced" or a number from 0 to 1'
+            raise InvalidConfig(found, place=f"task {quoted(self.name)}")
 
     def pixel_loss_sum(self, output: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of the losses of valid pixels, and their number."""

@@ -116,9 +116,10 @@ class NormalErrors(SummedMetric):
 
     def _add(self, space: str, p: Tensor, g: Tensor) -> None:
         """Add the angles between matching rows of ``[M, 3]``."""
-        # atan2 keeps its precision near 0 and 180 degrees, where acos of the cosine loses half of the digits
+        # atan2 keeps its precision near 0 and 180 degrees, where acos of the cosine loses half of the digits.
         angle = torch.rad2deg(torch.atan2(torch.linalg.cross(p, g).norm(dim=-1), (p * g).sum(-1)))
-        bins = (angle * _BINS_PER_DEGREE).long().clamp(min=0, max=_BINS - 1)
+        # An output that is not finite has no direction, which is the worst: NaN as a whole number could be the best, 0.
+        bins = (angle * _BINS_PER_DEGREE).nan_to_num(nan=_BINS - 1).long().clamp(min=0, max=_BINS - 1)
         amounts = {
             "histogram": torch.bincount(bins, minlength=_BINS),
             "total": angle.sum(),

@@ -14,7 +14,7 @@ from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels
 from trunkline.train.data.class_map import class_map
 from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
-from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb, visible_files
+from trunkline.train.data.files import IMAGE_SUFFIXES, files_by_stem, picture_size, read_rgb, visible_files, wrong_size
 from trunkline.train.data.sets.folder.boundaries import label_boundaries
 from trunkline.train.labels.crop import whole
 
@@ -70,7 +70,7 @@ class Folder:
         """The images and their label pictures."""
         used: set[Path] = set()
         for entry in self._entries:
-            used |= set(entry)
+            used |= set(entry.paths)
         unused: list[Path] = []
         for folder in sorted({path.parent for path in used}):
             unused += [path for path in visible_files(folder) if path not in used]
@@ -97,7 +97,7 @@ class Folder:
         path = entry.labels[_CLASSES]
         image, label = read_rgb(entry.image), self._class_map.labels(self._class_map.stored(path), path)
         if label.shape != image.shape[:2]:
-            raise InvalidConfig(_wrong_size(path, label.shape, image.shape))
+            raise InvalidConfig(wrong_size(path, label.shape, image.shape))
         crop = whole(self.size)
         if seed is not None:
             crop = draw_crop(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
@@ -140,8 +140,4 @@ def _problems(image: Path, label: Path, other: Path | None) -> list[Problem]:
         sizes = picture_size(image), picture_size(label)
     except InvalidConfig as error:
         return list(error.problems)
-    return [] if sizes[0] == sizes[1] else [_wrong_size(label, sizes[1], sizes[0])]
-
-
-def _wrong_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> Problem:
-    return Problem(f"{here[0]} x {here[1]} pixels, but its image has {image[0]} x {image[1]}", place=str(path))
+    return [] if sizes[0] == sizes[1] else [wrong_size(label, sizes[1], sizes[0])]

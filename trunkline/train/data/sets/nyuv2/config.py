@@ -50,6 +50,7 @@ class NYUv2Config(DataSetConfig):
 
     def _without_lists(self) -> DataSets:
         everything = self._samples(ALL)
+        # What reports is cut first, so that it stays the same whatever `val_fraction` is.
         rest, reported = cut(len(everything), self.seed, self.test_fraction, "test_fraction")
         drawn = f"{percent(self.test_fraction)} of all samples, drawn with seed {self.seed}"
         parts = {"train": Subset(everything, rest), "test": Subset(everything, reported)}

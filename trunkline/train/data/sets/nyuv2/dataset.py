@@ -15,7 +15,7 @@ from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels, raise_all
 from trunkline.train.data.class_map import ClassMap
 from trunkline.train.data.file_set import ClassPictures, Entry, FileSet
-from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb
+from trunkline.train.data.files import array_size, outside, picture_size, read_array, read_rgb, wrong_size
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
 from trunkline.train.data.sets.nyuv2.lists import entries, expected_label
 from trunkline.train.labels.crop import Crop, whole
@@ -150,7 +150,7 @@ class NYUv2:
             if size is None:
                 size = here
             elif here != size:
-                found.append(_wrong_size(path, here, size))
+                found.append(wrong_size(path, here, size))
         return found
 
 
@@ -171,13 +171,9 @@ def _no_label(entry: Entry, task: str) -> Problem:
     )
 
 
-def _wrong_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> Problem:
-    return Problem(f"{here[0]} x {here[1]} pixels, but its image has {image[0]} x {image[1]}", place=str(path))
-
-
-def _same_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> None:
+def _check_size(path: Path, here: tuple[int, ...], image: tuple[int, ...]) -> None:
     if here != image:
-        raise InvalidConfig(_wrong_size(path, here, image))
+        raise InvalidConfig(wrong_size(path, here, image))
 
 
 def _class_map(classes: int) -> ClassMap:
@@ -191,13 +187,13 @@ def _class_map(classes: int) -> ClassMap:
 
 def _classes(path: Path, size: tuple[int, ...], class_map: ClassMap) -> np.ndarray:
     stored = class_map.stored(path)
-    _same_size(path, stored.shape, size)
+    _check_size(path, stored.shape, size)
     return class_map.labels(stored, path)
 
 
 def _depth(path: Path, size: tuple[int, ...]) -> np.ndarray:
     depth = read_array(path)
-    _same_size(path, depth.shape, size)
+    _check_size(path, depth.shape, size)
     allowed = (depth >= 0) & (depth <= _FARTHEST_METRES)
     problem = outside(depth, allowed, path, "metres between 0 (invalid pixel) and 100")
     raise_all([problem] if problem else [])
@@ -207,7 +203,7 @@ def _depth(path: Path, size: tuple[int, ...]) -> np.ndarray:
 def _normals(path: Path, size: tuple[int, ...]) -> np.ndarray:
     """Return ``[3, H, W]`` decoded, not yet of unit length, (0, 0, 0) where ignored."""
     stored = read_rgb(path)
-    _same_size(path, stored.shape[:2], size)
+    _check_size(path, stored.shape[:2], size)
     decoded = stored.astype(np.float32) / np.float32(127.5) - 1
     # White is "no normal" in these files, 22 to 39 % of the pixels in the samples that were looked at.
     decoded[(stored == 255).all(-1)] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def _from_text(folder: Path, list_file: Path) -> list[Entry]:
     found: list[Entry] = []
     problems: list[Problem] = []
     for number, line in enumerate(_text(list_file).splitlines(), 1):
-        # A line may name a file, also with its folder: the stem is what an image and its labels have in common.
-        stem = Path(line.strip()).stem
+        stem = _stem(line.strip(), images)
         if not stem:
             continue
         if stem in images:
@@ -100,6 +100,13 @@ def _from_text(folder: Path, list_file: Path) -> list[Entry]:
     if not found:
         raise InvalidConfig("the list is empty", place=str(list_file), advice="expected one name a line")
     return found
+
+
+def _stem(line: str, images: Collection[str]) -> str:
+    """Return what an image and its labels have in common, of a line that may also name a file, with its folder."""
+    name = Path(line).name
+    # A name may have a dot of its own, which begins no suffix.
+    return name if name in images else Path(line).stem
 
 
 def _text(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trunkline.train.data.base import random_generator
 from trunkline.train.data.sets.scenes.labels import edges, keypoints
 from trunkline.train.data.sets.scenes.rays import cast, pixel_rays, screen_windows
 from trunkline.train.data.sets.scenes.room import Room, draw_room
@@ -46,7 +47,7 @@ def render(
     The same scene comes back at every size, only sampled more finely. ``supersample`` = k averages k x k rays
     per pixel of the picture; labels always belong to the pixel's centre.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, stream, index))))
+    rng = random_generator(seed, stream, index)
     room = draw_room(rng)
     seen, depth = _look(room, size)
     picture = _picture(room, seen, size, supersample)

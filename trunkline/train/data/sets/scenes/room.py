@@ -64,6 +64,7 @@ def draw_room(rng: np.random.Generator) -> Room:
     """Draw a furnished room; the camera stands at z = 0 and looks along -z."""
     shop = Workshop(rng, Parts())
     width, height, depth = shop.between(3.6, 5.4), shop.between(2.4, 2.8), shop.between(3.8, 5.6)
+    # It reaches 0.3 m in front of z = 0: the camera, up to 0.1 m in front of it, must be inside.
     shell = Place(0.0, -depth / 2)
     shop.parts.add(
         shell,
