@@ -34,13 +34,13 @@ class Addition:
     total: Tensor
     first: bool
 
-    def add(self, block: Tensor, share: Tensor, gradient: Tensor) -> None:
-        """Add ``share · gradient`` to ``block``, a view of ``total``; the share is a scalar."""
+    def add(self, block: Tensor, factor: Tensor, gradient: Tensor) -> None:
+        """Add ``factor · gradient`` to ``block``, a view of ``total``; the factor is a scalar."""
         if self.first:
             # Fresh memory is not zeroed: writing it twice costs more than the product.
-            torch.mul(gradient, share, out=block)
+            torch.mul(gradient, factor, out=block)
         else:
-            block.addcmul_(gradient, share)
+            block.addcmul_(gradient, factor)
 
 
 class GradientSum:
