@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from backbones import conv
-from method_work import ShakenWork, method_for, setup_for
+from method_work import ShakenWork, image, method_for, setup_for
 from numpy.typing import NDArray
 
 from trunkline.errors import InvalidConfig
@@ -18,12 +18,15 @@ from trunkline.fragments.layers import batch_norm
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import node_costs
 from trunkline.graph.graph import Graph
+from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling
 from trunkline.supermodel.methods.bmtas import plain_ends
+from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden
 
@@ -207,3 +210,16 @@ def test_one_task_has_nothing_to_search(kind: str) -> None:
     assert asked == [] and found.steps == 0
     assert {choice for row in found.plan.units.values() for choice in row.values()} == {0}
     assert found.policy.probabilities.tolist() == [[[1.0]]] * len(found.plan.units)
+
+
+@pytest.mark.parametrize("mode", ["soft", "argmax"])
+def test_a_model_with_nothing_to_choose_is_its_plan(mode: str) -> None:
+    """Untied, so its weights are a column's own from the start; whatever goes on from it finds all of them."""
+    setup = setup_for("residual", ("depth",))
+    method = method_for("bmtas", setup, None)
+    lowered = lower(method.space.plan({}), setup.backbone, setup.heads)
+    twin = Twin(lowered.graph, weights=method.model.weights(lowered)).eval()
+    model = method.model.eval()
+    model.at(Moment("test", mode))
+    with torch.no_grad():
+        torch.testing.assert_close(model(image())["depth"], twin(image())["depth"])

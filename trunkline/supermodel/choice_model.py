@@ -181,6 +181,9 @@ class ChoiceModel(ChoicePolicy):
 
     def _kept_at(self, wanted: Origin | Leading) -> Origin | Leading:
         """Return where a weight is kept that a plan's model, or a cell of it, asks for."""
+        # Where nothing was ever open, the cells are the plan's own, with a clone for each input of an untied one.
+        if not self.space.choices:
+            return wanted
         if isinstance(wanted, Leading):
             inner = self._kept_at(wanted.weight)
             assert not isinstance(inner, Leading)
