@@ -186,7 +186,7 @@ class MatrixStep(MixedStep):
         if isinstance(source, Ref):
             # What computes a kernel has a backward pass of its own, which each column's loss must be free to run.
             return kernel, None
-        return now.summed.read(repr(source), kernel)
+        return now.summed.read(source, kernel)
 
     def _projection(self, now: ForwardPass) -> Tensor | None:
         if self.skip is None or not self.skip.sources:

@@ -12,6 +12,7 @@ that nobody takes; the next pass starts anew. What a buffer cannot hold are seve
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,14 +91,14 @@ class SummedWeights:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Tensor, GradientSum]] = {}
+        self._known: dict[Hashable, tuple[Tensor, GradientSum]] = {}
 
-    def read(self, name: str, weight: Tensor) -> tuple[Tensor, GradientSum]:
-        """Return ``weight`` for a reader, the same for each one of this pass, and its sum."""
-        if name not in self._known:
+    def read(self, key: Hashable, weight: Tensor) -> tuple[Tensor, GradientSum]:
+        """Return ``weight`` for a reader, the same for all readers of its key in this pass, and its sum."""
+        if key not in self._known:
             total = GradientSum()
-            self._known[name] = (_Summed.apply(weight, total), total)  # type: ignore[no-untyped-call]
-        return self._known[name]
+            self._known[key] = (_Summed.apply(weight, total), total)  # type: ignore[no-untyped-call]
+        return self._known[key]
 
 
 class _Summed(torch.autograd.Function):
