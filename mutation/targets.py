@@ -51,8 +51,8 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "search",
         "supermodel",
-        "decision workload option_costs expected_cost choices choice_model methods/searched methods/automtl "
-        "methods/bmtas methods/cross_stitch",
+        "decision workload option_costs expected_cost choices choice_policy choice_model methods/searched "
+        "methods/automtl methods/bmtas methods/cross_stitch",
         "methods_properties bmtas_golden cross_stitch_golden relaxations_properties open_joins_properties "
         "views_properties sampling_golden cost_terms_properties automtl_golden automtl_options mixed_properties",
     ),

@@ -40,7 +40,7 @@ class AutoMTL(AutoMTLModel):
 
     def p(self, task: int, *, stream: str = "forward") -> Tensor:
         """Return the option weights of the task of a number, ``[units, 3]``."""
-        return self.option_weights(self.tasks[task], stream=stream)
+        return self.option_weights(self.tasks[task], purpose=stream)
 
     def distribution(self) -> Tensor:
         """Return the learned distribution, ``[units, T, options]``."""

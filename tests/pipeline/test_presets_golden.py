@@ -123,15 +123,25 @@ def test_the_papers_optimisers() -> None:
 
 
 def test_the_release_differs_where_it_does() -> None:
-    """Other weights of the losses while the policy is trained, a rate that falls to a tenth, no decay before."""
+    """Another L_reg and other loss weights in policy training, a rate that falls to a tenth, no decay before."""
     given = project(preset="automtl-release-nyuv2")
     pre, search, post = phases_of(given)
     assert search.loss_weights == {"segmentation": 3.0, "normals": 20.0, "depth": 3.0}
+    assert (given.method.options.slope, given.method.options.second_sample) == (6.0, True)
     assert pre.loss_weights == post.loss_weights == {}
     assert {search.turn_at(step).name for step in (9_900, 10_000, 19_900)} == {"policy"}
     rates = [search.rates(step)["policy"] for step in (9_900, 10_000, 19_900)]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-3])
     assert [pre.turns[0].moves[0].schedule.kind, post.turns[0].moves[0].schedule.kind] == ["constant", "step"]
+
+
+@pytest.mark.parametrize(("data", "end"), [("cityscapes", 1.246), ("nyuv2", 0.147)])
+@pytest.mark.parametrize("source", ["paper", "release"])
+def test_a_temperature_falls_by_policy_steps(source: str, data: str, end: float) -> None:
+    """The release decays it after every 100 of them, so half as many steps between them cool it as far sooner."""
+    given = project(preset=f"automtl-{source}-{data}")
+    _, search, _ = phases_of(given)
+    assert given.method.options.temperature.at(search.moment(search.steps - 1)) == pytest.approx(end, abs=1e-3)
 
 
 def test_no_preset_means_small() -> None:

@@ -31,7 +31,7 @@ ALL = torch.ones(2, 3, dtype=torch.bool)
 def draw(logits: torch.Tensor, allowed: torch.Tensor | None = None, *, step: int = 0, seed: int = 0) -> Draw:
     """Return what a relaxation is given at a step."""
     mask = torch.ones(logits.shape, dtype=torch.bool) if allowed is None else allowed
-    return Draw(logits, mask, Moment("p", "sample", step=step, of=100), seed, "forward/x")
+    return Draw(logits, mask, Moment("p", "sample", step=step, of=100), seed, "x", "forward")
 
 
 def make(**options: object) -> AutoMTL:

@@ -11,8 +11,8 @@ from plans import TASKS, light_heads
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
 from trunkline.supermodel.methods.automtl import AutoMTL as Method
-from trunkline.supermodel.methods.automtl import TemperatureOptions
 from trunkline.supermodel.methods.base import Setup
+from trunkline.supermodel.temperature import Decay
 
 pytestmark = pytest.mark.golden
 
@@ -70,7 +70,7 @@ def test_a_sample_may_be_straight_through() -> None:
 
 def test_the_temperature_falls_as_it_is_told() -> None:
     """A cold sample is nearly one-hot; the temperature in use is logged, and no other mode has one."""
-    model = make(temperature=TemperatureOptions(start=4.0, decay=0.5, every=10, floor=0.25))
+    model = make(temperature=Decay(start=4.0, decay=0.5, every=10, floor=0.25))
     for step, temperature in ((0, 4.0), (9, 4.0), (10, 2.0), (35, 0.5), (1000, 0.25)):
         assert model.mode("sample", step) == {"temperature": temperature}
     assert model.mode("soft") == {}

@@ -10,18 +10,23 @@ import numpy as np
 import pytest
 import torch
 from backbones import conv
-from method_work import ShakenWork, method_for, setup_for
+from method_work import ShakenWork, image, method_for, setup_for
 from numpy.typing import NDArray
 
 from trunkline.errors import InvalidConfig
+from trunkline.fragments.layers import batch_norm
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import node_costs
 from trunkline.graph.graph import Graph
+from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.supermodel.cost_term import cost_term
+from trunkline.supermodel.decision import Sampling
 from trunkline.supermodel.methods.bmtas import plain_ends
+from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden
 
@@ -139,6 +144,8 @@ def test_phases_are_the_papers() -> None:
     method = method_for("bmtas", setup_for("chain"), None, warm_up=7, steps=50, policy_fraction=0.25)
     warm, search = method._warm_up(), method._alternate()
     assert (warm.mode, warm.steps, warm.turns[0].joint) == ("own", 7, False)
+    # One decay over all updates of weights: it begins with the search, it does not run out in the warm-up.
+    assert {warm.rates(step)["weights"] for step in range(7)} == {search.rates(1)["weights"]} == {5e-3}
     policy, weights = search.turns
     assert (policy.data.share, weights.data.share) == ((0.0, 0.25), (0.25, 1.0))
     assert (policy.joint, weights.joint) == (True, False)
@@ -169,3 +176,50 @@ def test_search_without_warm_up_or_cost() -> None:
 def test_unknown_terms_are_refused() -> None:
     with pytest.raises(InvalidConfig, match='did you mean "cost"'):
         method_for("bmtas", setup_for("chain"), None).model.terms(["costs"], {})
+
+
+def test_a_block_is_plain_wherever_it_ends() -> None:
+    """A shortcut with a convolution is an end too, whichever of the two the file lists last."""
+    frozen = plain_ends(method_for("bmtas", setup_for("residual"), None).space)
+    assert {name.partition(".")[0] for name in frozen} == {"stem_bn", "a2_bn", "b2_bn", "b_short_bn"}
+
+
+def test_a_block_that_ends_in_a_convolution_is_left_as_it_is() -> None:
+    """The normalisation of a pre-activation block is inside: the convolution behind it has a scale of its own."""
+    b = GraphBuilder("pre-activation")
+    x = conv(b, b.image("image", (3, 8, 8)), "stem", 4)
+    y = b.node("Relu", [batch_norm(b, x, "inside_bn")], name="relu")
+    graph = b.finish([b.node("Add", [x, conv(b, y, "last", 4)], name="add")])
+    space = space_over(graph, 2)
+    assert any("inside_bn" in unit.nodes for unit in space.table.units)
+    assert plain_ends(space) == {}
+
+
+@pytest.mark.parametrize("kind", ["argmax", "draw", "best"])
+def test_one_task_has_nothing_to_search(kind: str) -> None:
+    """It has one instance of every block: no logits that a step could move, and one plan to draw."""
+    setup = setup_for("residual", ("depth",))
+    asked: list[str] = []
+
+    class Watching(ShakenWork):
+        def fit(self, name: str, model: object, phases: Sequence[object]) -> Mapping[str, Mapping[str, float]]:
+            asked.append(name)
+            return super().fit(name, model, phases)
+
+    found = method_for("bmtas", setup, None, sampling=Sampling(kind=kind)).find(Watching(setup))
+    assert asked == [] and found.steps == 0
+    assert {choice for row in found.plan.units.values() for choice in row.values()} == {0}
+    assert found.policy.probabilities.tolist() == [[[1.0]]] * len(found.plan.units)
+
+
+@pytest.mark.parametrize("mode", ["soft", "argmax"])
+def test_a_model_with_nothing_to_choose_is_its_plan(mode: str) -> None:
+    """Untied, so its weights are a column's own from the start; whatever goes on from it finds all of them."""
+    setup = setup_for("residual", ("depth",))
+    method = method_for("bmtas", setup, None)
+    lowered = lower(method.space.plan({}), setup.backbone, setup.heads)
+    twin = Twin(lowered.graph, weights=method.model.weights(lowered)).eval()
+    model = method.model.eval()
+    model.at(Moment("test", mode))
+    with torch.no_grad():
+        torch.testing.assert_close(model(image())["depth"], twin(image())["depth"])

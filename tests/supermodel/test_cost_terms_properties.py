@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from trunkline.errors import InvalidConfig
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.cost import graph_cost
@@ -255,5 +256,5 @@ def test_bounds(name: str) -> None:
 
 def test_too_many_tasks_are_refused() -> None:
     """The sums have 2^T terms; beyond twelve tasks they are refused, not slow."""
-    with pytest.raises(ValueError, match=f"at most {MAX_TASKS} tasks, not {MAX_TASKS + 1}"):
+    with pytest.raises(InvalidConfig, match=f"at most {MAX_TASKS} tasks, not {MAX_TASKS + 1}"):
         case("chain", MAX_TASKS + 1, 0, "tied")

@@ -11,6 +11,7 @@ from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
+from trunkline.sharing.units import Unit
 from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import Gumbel
@@ -21,10 +22,15 @@ pytestmark = pytest.mark.parity
 TASKS = ("a", "b")
 
 
-def model_of(name: str, instances: int, mixing: Mixing, *, skip: bool) -> ChoiceModel:
+def model_of(name: str, instances: int, mixing: Mixing, *, skip: bool, behind: int | None = None) -> ChoiceModel:
+    """``behind`` is the number of instances of all units but the first, where it is another one."""
     backbone = Backbone(BACKBONES[name]())
-    options = [*(Option(number) for number in range(instances)), *([Option(skip=True)] if skip else [])]
-    space = Space.over(backbone, TASKS, "operator", lambda unit, task: options)
+
+    def options(unit: Unit, task: int) -> list[Option]:
+        count = instances if behind is None or unit.depth == 1 else behind
+        return [*(Option(number) for number in range(count)), *([Option(skip=True)] if skip else [])]
+
+    space = Space.over(backbone, TASKS, "operator", options)
     heads = light_heads(backbone.graph, TASKS)
     modes = {"sample": Gumbel(Linear(2.0, 0.5))}
     model = ChoiceModel(space, heads, modes, mixing=mixing, seed=3).double()
@@ -50,9 +56,19 @@ def outputs_and_gradients(model: ChoiceModel) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_mixed_weights_are_mixed_outputs(name: str, instances: int, skip: bool) -> None:
     """One instance with or without a skip, or several: one convolution by a mixed kernel gives what K give."""
-    fast, plain = (
-        outputs_and_gradients(model_of(name, instances, mixing, skip=skip)) for mixing in ("weight", "output")
-    )
+    agree(*(model_of(name, instances, mixing, skip=skip) for mixing in ("weight", "output")))
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("behind", [1, 2])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_units_may_have_unlike_numbers_of_options(name: str, behind: int, skip: bool) -> None:
+    """Logits have a column for each option of the unit with most; of other units the last ones count for nothing."""
+    agree(*(model_of(name, 4, mixing, skip=skip, behind=behind) for mixing in ("weight", "output")))
+
+
+def agree(first: ChoiceModel, second: ChoiceModel) -> None:
+    fast, plain = outputs_and_gradients(first), outputs_and_gradients(second)
     assert fast.keys() == plain.keys()
     assert sum(key.startswith("policy.") for key in fast) == len(TASKS)
     scale = max(float(value.abs().max()) for value in plain.values())

@@ -44,7 +44,7 @@ MANY = 4000
 def draw_of(logits: Tensor, allowed: Tensor | None = None, *, step: int = 0, seed: int = 0) -> Draw:
     options = 2 if logits.shape[-1] == 1 else logits.shape[-1]
     allowed = torch.ones((len(logits), options), dtype=torch.bool) if allowed is None else allowed
-    return Draw(logits, allowed, Moment("search", "x", step=step, of=100), seed, "forward/seg")
+    return Draw(logits, allowed, Moment("search", "x", step=step, of=100), seed, "seg", "forward")
 
 
 @pytest.mark.parametrize("way", WAYS)

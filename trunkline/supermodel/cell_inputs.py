@@ -64,10 +64,10 @@ def input_kinds(node: ir.Node) -> tuple[InputKind, ...]:
 
 def has_plain_weights(node: ir.Node) -> bool:
     """Whether kernel and bias of a unit's operator are weights, stored or computed, and its first input is the data."""
-    kernel, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
-    if kernel is None or depends_on_image(kernel):
+    # A MatMul may have the data second; then what stands in the place of its kernel comes of the image.
+    if node.inputs[1] is None:
         return False
-    return bias is None or not depends_on_image(bias)
+    return not any(value is not None and depends_on_image(value) for value in node.inputs[1:3])
 
 
 def _kind(node: ir.Node, index: int) -> InputKind:

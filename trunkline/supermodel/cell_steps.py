@@ -42,15 +42,15 @@ class OptionWeights:
 
     Attributes:
         row: All of them, ``[K]``.
-        shares: The same, option by option: taken apart once, since many small look-ups cost as many backward nodes.
+        by_option: The same as scalars: taken apart once, since many small look-ups cost as many backward nodes.
     """
 
     row: Tensor
-    shares: tuple[Tensor, ...]
+    by_option: tuple[Tensor, ...]
 
     def of(self, options: Sequence[int]) -> Tensor:
         """Return the summed weight of some options."""
-        return reduce(torch.add, [self.shares[option] for option in options])
+        return reduce(torch.add, [self.by_option[option] for option in options])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,5 +147,6 @@ class SumStep(CellStep):
 
     def run(self, now: ForwardPass) -> Tensor:
         """Return the sum."""
-        shares = now.options[self.choice].shares
-        return weighted_sum([shares[option] for option in self.options], [now.values[ref] for ref in self.inputs])
+        by_option = now.options[self.choice].by_option
+        weights = [by_option[option] for option in self.options]
+        return weighted_sum(weights, [now.values[ref] for ref in self.inputs])

@@ -165,11 +165,10 @@ class _StepMaker:
         own_skip = self._table.skips[unit] if skip is not None else None
         has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
         geometry = geometry_of(node) if has_plain_weights(node) else None
-        if geometry is None:
-            # Weights cannot be mixed, as for a bias that is computed from the image, so outputs are. That reads no
-            # geometry; any will do.
-            return MatrixStep(*common, "output", Mixture(Geometry(), own_skip), has_bias)
-        return MatrixStep(*common, self._mixing, Mixture(geometry, own_skip), has_bias)
+        # Where weights cannot be mixed, as for a bias that is computed from the image, outputs are. That reads no
+        # geometry; any will do.
+        mixing: Mixing = "output" if geometry is None else self._mixing
+        return MatrixStep(*common, mixing, Mixture(geometry or Geometry(), own_skip), has_bias)
 
 
 def _keep(values: Values, index: int, result: Tensor | tuple[Tensor, ...]) -> None:

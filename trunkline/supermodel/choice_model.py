@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import HEAD, JOIN, Graph, name_of
-from trunkline.recipe import Moment
 from trunkline.sharing.join_check import fragments_of
 from trunkline.sharing.lowering.lower import Lowered, check_heads
 from trunkline.sharing.lowering.walk import Walk
@@ -18,18 +16,15 @@ from trunkline.sharing.origin import BackboneWeight, Leading, Origin
 from trunkline.sharing.space import Space
 from trunkline.supermodel.cell_steps import ForwardPass, Mixing, OptionWeights
 from trunkline.supermodel.cells import Cells, Operators
-from trunkline.supermodel.choice_groups import ChoiceGroup, groups_of
-from trunkline.supermodel.choices import Argmax, Average, Draw, Relaxation, Soft
+from trunkline.supermodel.choice_policy import ChoicePolicy
+from trunkline.supermodel.choices import Relaxation
 from trunkline.supermodel.mixing.gradient_sum import SummedWeights
 from trunkline.supermodel.origin_store import OriginStore
 from trunkline.text import quoted
 from trunkline.twins.components import Component
 
-COMMON: Mapping[str, Relaxation] = {"average": Average(), "soft": Soft(), "argmax": Argmax()}
-"""Modes that every supermodel has."""
 
-
-class ChoiceModel(nn.Module):
+class ChoiceModel(ChoicePolicy):
     """The cells of a space run in torch, with a choice wherever several options are open.
 
     Of every weight ``conv1.weight`` is instance 0, and ``conv1.weight@2`` is instance 2, which starts equal to it.
@@ -50,7 +45,9 @@ class ChoiceModel(nn.Module):
     Raises:
         InvalidConfig: A head does not fit.
 
+    >>> import torch
     >>> from trunkline.ingest.read import read
+    >>> from trunkline.recipe import Moment
     >>> from trunkline.sharing.backbone import Backbone
     >>> from trunkline.sharing.option import Option
     >>> two = (Option(0), Option(1))
@@ -74,17 +71,10 @@ class ChoiceModel(nn.Module):
         frozen: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(space, modes, seed=seed)
         check_heads(space.tasks, heads, space.backbone.graph)
-        self.space, self.heads, self.seed = space, dict(heads), seed
-        self.tasks = space.tasks
-        self.modes: Mapping[str, Relaxation] = {**COMMON, **modes}
+        self.heads, self.tasks = dict(heads), space.tasks
         self.mixing: Mixing = mixing
-        self.groups_of_choices: Mapping[str, ChoiceGroup] = {group.name: group for group in groups_of(space)}
-        self.policies = nn.ParameterList(nn.Parameter(torch.zeros(g.shape)) for g in self.groups_of_choices.values())
-        for number, group in enumerate(self.groups_of_choices.values()):
-            # By number: a group may be called `depth.reads`, and torch lets no name of a buffer have a dot.
-            self.register_buffer(f"allowed{number}", group.mask(), persistent=False)
         joins = fragments_of(tuple(join.made_for for join in space.joins), space.backbone)
         fragments = _fragments(heads, joins)
         self.operators = Operators(space.backbone, fragments)
@@ -93,10 +83,8 @@ class ChoiceModel(nn.Module):
         self._statistics = walk.statistics
         self.store = OriginStore(space.backbone.graph.initializers, seed=seed)
         self.store.keep_cells(walk.numbering.cells, space, fragments, frozen or {})
-        self._open = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, mixing)
-        self._fixed: tuple[dict[ChoiceId, int], Cells] | None = None
-        # Before a trainer says where it stands; no noise is drawn for it.
-        self._moment = Moment("", "average")
+        self._open_cells = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, mixing)
+        self._fixed_cells: tuple[dict[ChoiceId, int], Cells] | None = None
 
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
@@ -106,12 +94,7 @@ class ChoiceModel(nn.Module):
             now = ForwardPass({}, self.store.at, {}, SummedWeights())
             return self._cells_of(self.picks()).run(image, wanted, now)
         now = ForwardPass({}, self.store.at, self._option_weights(wanted), SummedWeights())
-        return self._open.run(image, wanted, now)
-
-    @property
-    def relaxation(self) -> Relaxation:
-        """How the coming forward passes choose."""
-        return self.modes[self._moment.mode]
+        return self._open_cells.run(image, wanted, now)
 
     def groups(self) -> dict[str, dict[str, nn.Parameter]]:
         """Return what may be trained: ``weights.backbone``, ``weights.joins``, ``weights.heads`` and ``policy``."""
@@ -132,21 +115,8 @@ class ChoiceModel(nn.Module):
         return self.store.statistics()
 
     def reset_statistics(self) -> None:
-        """Let running statistics start anew."""
+        """Set running means to 0 and variances to 1."""
         self.store.reset_statistics()
-
-    def at(self, moment: Moment) -> Mapping[str, float]:
-        """Set how the coming forward passes choose; all noise is a pure function of the moment and the seed.
-
-        Raises:
-            InvalidConfig: There is no such mode.
-        """
-        if moment.mode not in self.modes:
-            advice = did_you_mean(moment.mode, self.modes) or f"modes are {', '.join(self.modes)}"
-            # Not a default: a misspelt mode that sampled would train a policy where none should learn.
-            raise InvalidConfig(f"there is no mode {quoted(moment.mode)}", place="mode", advice=advice)
-        self._moment = moment
-        return self.relaxation.scalars(moment)
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return loss terms by name.
@@ -164,49 +134,6 @@ class ChoiceModel(nn.Module):
     def loss_terms(self) -> Mapping[str, Callable[[], Tensor]]:
         """Return what makes each term; methods that have some override it."""
         return {}
-
-    def allowed(self, group: str) -> Tensor:
-        """Return which options of a group's choices exist, ``[n, K]`` of bool, on the model's device."""
-        mask: Tensor = getattr(self, f"allowed{list(self.groups_of_choices).index(group)}")
-        return mask
-
-    def option_weights(self, group: str, *, stream: str = "forward") -> Tensor:
-        """Return the weights of the options that a group's choices have now, ``[n, K]``.
-
-        Args:
-            group: See :class:`~trunkline.supermodel.choice_groups.ChoiceGroup`; for units it is the task.
-            stream: Another one draws other noise.
-        """
-        return self.relaxation(self._draw(group, stream))
-
-    def probabilities(self) -> dict[str, Tensor]:
-        """Return the learned distribution π by group, ``[n, K]``."""
-        return {name: Soft()(self._draw(name, "")) for name in self.groups_of_choices}
-
-    def log_likelihood(self) -> Tensor:
-        """Return Σ log π of the options that the coming passes take: what REINFORCE differentiates."""
-        total = torch.zeros(())
-        for name, p in self.probabilities().items():
-            # log 0 of an option that does not exist, times its weight 0, would be NaN. And log π is all that is
-            # differentiated: the draw itself has no gradient (DEN, Sec. 3.3).
-            log_pi = torch.log(p.clamp_min(1e-30))
-            total = total + (log_pi * self.option_weights(name).detach()).sum()
-        return total
-
-    def set_policy(self, logits: Mapping[str, Tensor]) -> None:
-        """Replace logits, by group, ``[n, K]``."""
-        with torch.no_grad():
-            for name, own in zip(self.groups_of_choices, self.policies, strict=True):
-                if name in logits:
-                    own.copy_(logits[name])
-
-    def picks(self) -> dict[ChoiceId, int]:
-        """Return, for every choice, the option that has most weight now."""
-        found: dict[ChoiceId, int] = {}
-        for name, group in self.groups_of_choices.items():
-            best = self.option_weights(name).argmax(dim=-1).tolist()
-            found.update(zip(group.choices, best, strict=True))
-        return found
 
     def weights(self, lowered: Lowered) -> dict[str, Tensor]:
         """Return what the model of a plan starts from when it goes on from here, by its names, detached.
@@ -231,23 +158,18 @@ class ChoiceModel(nn.Module):
             found.update(zip(group.choices, weights, strict=True))
         return found
 
-    def _draw(self, group: str, stream: str) -> Draw:
-        index = list(self.groups_of_choices).index(group)
-        name = f"{stream}/{group}" if stream else group
-        return Draw(self.policies[index], self.allowed(group), self._moment, self.seed, name)
-
     def _cells_of(self, picks: dict[ChoiceId, int]) -> Cells:
         """Return the cells of the plan that picks amount to."""
         # Only the last are kept: all batches of an evaluation, and of a warm-up, make the same picks.
-        if self._fixed is None or self._fixed[0] != picks:
+        if self._fixed_cells is None or self._fixed_cells[0] != picks:
             fixed = self.space.fixed(picks)
             joins = fragments_of(tuple(join.join for join in fixed.joins), fixed.backbone)
             walk = Walk(fixed, self.heads, joins)
             outputs = walk.run()
             operators = self._operators_of(joins)
             cells = Cells(walk.numbering, outputs, operators, self.space.table, self._kept_at, self.mixing)
-            self._fixed = (picks, cells)
-        return self._fixed[1]
+            self._fixed_cells = (picks, cells)
+        return self._fixed_cells[1]
 
     def _operators_of(self, joins: Mapping[str, Graph]) -> Operators:
         """Return operators that know these joins' fragments: one with reads left out has other nodes."""
@@ -259,6 +181,9 @@ class ChoiceModel(nn.Module):
 
     def _kept_at(self, wanted: Origin | Leading) -> Origin | Leading:
         """Return where a weight is kept that a plan's model, or a cell of it, asks for."""
+        # Where nothing was ever open, the cells are the plan's own, with a clone for each input of an untied one.
+        if not self.space.choices:
+            return wanted
         if isinstance(wanted, Leading):
             inner = self._kept_at(wanted.weight)
             assert not isinstance(inner, Leading)

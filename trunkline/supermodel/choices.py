@@ -7,7 +7,7 @@ A group of *binary* choices (a read of a join that is on or off) has one logit e
 and "on", ``[n, 2]``.
 
 >>> logits, allowed = torch.tensor([[0.0, 2.0, 4.0]]), torch.tensor([[True, True, False]])
->>> draw = Draw(logits, allowed, Moment("search", "sample"), seed=0, stream="forward/depth")
+>>> draw = Draw(logits, allowed, Moment("search", "sample"), seed=0, group="depth", purpose="forward")
 >>> Average()(draw)
 tensor([[0.5000, 0.5000, 0.0000]])
 >>> Soft()(draw)
@@ -45,24 +45,25 @@ class Draw:
         allowed: Which options exist, ``[n, K]`` of bool; of binary choices ``[n, 2]``.
         moment: Where the training stands.
         seed: Of the run.
-        stream: ``PURPOSE/GROUP``, or the group alone where nothing is drawn; equal streams draw equal noise.
+        group: Name of the group of choices.
+        purpose: What the weights are for; equal purposes of one group draw equal noise. Empty where none is drawn.
     """
 
     logits: Tensor
     allowed: Tensor
     moment: Moment
     seed: int
-    stream: str
+    group: str
+    purpose: str = ""
 
     @property
     def binary(self) -> bool:
         """Whether each choice is on or off, with one logit."""
         return self.logits.shape[-1] == 1 and self.allowed.shape[-1] == 2
 
-    @property
-    def name(self) -> str:
-        """Name of the random stream of its Gumbel noise."""
-        return f"gumbel/{self.stream}"
+    def stream(self, kind: str) -> str:
+        """Return the name of its random stream of a kind, such as ``gumbel``."""
+        return f"{kind}/{self.purpose}/{self.group}"
 
 
 class Relaxation(Protocol):
@@ -116,30 +117,21 @@ class Argmax(_Unlogged):
         return one_hot(_masked(draw).argmax(dim=-1), draw.allowed.shape[-1]).to(draw.logits.dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class OneHot:
+@dataclass(frozen=True)
+class OneHot(_Unlogged):
     """Fixed options, whatever the logits say: a warm-up.
 
     Attributes:
-        picks: By group (the part of the stream behind ``/``), the option of all its choices.
+        picks: By group, the option of all its choices.
     """
 
+    hard = True
     picks: Mapping[str, int]
-
-    @property
-    def hard(self) -> bool:
-        """Always."""
-        return True
 
     def __call__(self, draw: Draw) -> Tensor:
         """Return 1 for the fixed option."""
-        group = draw.stream.rpartition("/")[2]
-        picked = torch.full(draw.allowed.shape[:-1], self.picks[group], device=draw.logits.device)
+        picked = torch.full(draw.allowed.shape[:-1], self.picks[draw.group], device=draw.logits.device)
         return one_hot(picked, draw.allowed.shape[-1]).to(draw.logits.dtype)
-
-    def scalars(self, moment: Moment) -> Mapping[str, float]:
-        """Return none."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +198,8 @@ class ScoreFunction:
         # log 1 = 0 and log 0 = -inf. It need not add up to 1: a constant moves no argmax.
         uniform = torch.log(draw.allowed.to(log_pi.dtype))
         # A stream of its own: whether a row explores does not move what is drawn.
-        coin = torch.rand(log_pi.shape[:-1], generator=_generator(draw, "explore"), dtype=torch.float64)
+        generator = _generator(draw.stream("explore"), draw.moment.step, draw.seed)
+        coin = torch.rand(log_pi.shape[:-1], generator=generator, dtype=torch.float64)
         explored = (coin < self._share(draw.moment)).to(log_pi.device)
         drawn_from = torch.where(explored.unsqueeze(-1), uniform, log_pi)
         # Gumbel-max: argmax(G + log π) is a draw from π, so a draw repeats with the seed as the relaxations do.
@@ -224,7 +217,7 @@ class ScoreFunction:
 def gumbel_noise(shape: tuple[int, ...], *, seed: int, step: int, stream_name: str) -> Tensor:
     """Return standard Gumbel noise, a pure function of its arguments, so that a resumed run repeats it."""
     # On the CPU and in float64 whatever the model's device and type are, so that the noise is the same on all of them.
-    generator = torch.Generator().manual_seed(seed_of(f"{stream_name}/{step}", seed) % 2**63)
+    generator = _generator(stream_name, step, seed)
     # torch.rand may return 0, of which the noise would be -log(inf); in float32 it would be one draw in 2^24.
     smallest = torch.finfo(torch.float64).tiny
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64).clamp_(smallest, 1 - 1e-16)
@@ -237,7 +230,8 @@ def one_hot(picked: Tensor, options: int) -> Tensor:
 
 
 def _noise(draw: Draw) -> Tensor:
-    return gumbel_noise(tuple(draw.allowed.shape), seed=draw.seed, step=draw.moment.step, stream_name=draw.name)
+    step, stream_name = draw.moment.step, draw.stream("gumbel")
+    return gumbel_noise(tuple(draw.allowed.shape), seed=draw.seed, step=step, stream_name=stream_name)
 
 
 def _masked(draw: Draw) -> Tensor:
@@ -249,6 +243,5 @@ def _masked(draw: Draw) -> Tensor:
     return logits.masked_fill(~draw.allowed, float("-inf"))
 
 
-def _generator(draw: Draw, purpose: str) -> torch.Generator:
-    name = f"{purpose}/{draw.stream}/{draw.moment.step}"
-    return torch.Generator().manual_seed(seed_of(name, draw.seed) % 2**63)
+def _generator(stream_name: str, step: int, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_of(f"{stream_name}/{step}", seed) % 2**63)

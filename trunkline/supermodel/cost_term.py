@@ -19,11 +19,11 @@ from trunkline.supermodel.stored_work import stored_work
 from trunkline.supermodel.workload import keys_of, workload
 from trunkline.text import quoted
 
-Count = Literal["macs", "parameters", "milliseconds"]
+Counted = Literal["macs", "parameters", "milliseconds"]
 CostTerm = ExpectedCost | ExpectedParameters
 
 
-def cost_term(space: Space, heads: Mapping[str, Graph], count: Count, table: Path | None = None) -> CostTerm:
+def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: Path | None = None) -> CostTerm:
     """Return the expected cost of the model that a policy over ``space`` will be lowered to.
 
     See :class:`~trunkline.supermodel.expected_cost.ExpectedCost` for an example.
@@ -32,10 +32,11 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Count, table: Pat
         space: What is open.
         heads: By task; what no head reads is not run.
         count: What is counted.
-        table: A cost table, for ``milliseconds``; it times operators, so the space must be one of operators.
+        table: A cost table, for ``milliseconds``. It times operators; of a block, those in it are added up.
 
     Raises:
-        InvalidConfig: The table is not for this backbone, or cannot say what the space's units cost.
+        InvalidConfig: The table is missing or not for this backbone, there are too many tasks, or what an untied space
+            stores does not follow from what it runs.
     """
     if count == "milliseconds":
         return _milliseconds(space, heads, table)

@@ -103,13 +103,17 @@ def _candidates(rows: Sequence[Distribution], sampling: Sampling) -> list[list[C
     if sampling.kind == "draw":
         return drawn
     # Equal plans once, in the order in which they were drawn first; sorting keeps that order among equally likely ones.
-    different = {b"".join(numbers.tobytes() for numbers in picked): picked for picked in drawn}
-    return sorted(different.values(), key=lambda picked: -_log_likelihood(rows, picked))
+    different: dict[tuple[bytes, ...], list[Choices]] = {}
+    for picked in drawn:
+        key = tuple(numbers.tobytes() for numbers in picked)  # arrays cannot be keys
+        different.setdefault(key, picked)
+    return sorted(different.values(), key=lambda picked: _log_likelihood(rows, picked), reverse=True)
 
 
 def _draws(rows: Sequence[Distribution], count: int, rng: np.random.Generator) -> list[list[Choices]]:
     """Return ``count`` times one draw a choice, by group."""
-    if len({row.shape for row in rows}) > 1:
+    # Of several shapes, or of none: a task alone may have nothing that is open.
+    if len({row.shape for row in rows}) != 1:
         return [[_draw(row, rng) for row in rows] for _ in range(count)]
     # Unit by unit and in it task by task: a plan names its seed, so the order of the draws is part of what it says.
     table = np.stack(rows, axis=1)
@@ -127,8 +131,10 @@ def _draw(distribution: Distribution, rng: np.random.Generator) -> Choices:
 
 
 def _inside(shares: tuple[float, float], sampling: Sampling) -> bool:
-    budgets = (sampling.max_macs, sampling.max_parameters)
-    return all(most is None or share <= most for share, most in zip(shares, budgets, strict=True))
+    macs, parameters = shares
+    if sampling.max_macs is not None and macs > sampling.max_macs:
+        return False
+    return sampling.max_parameters is None or parameters <= sampling.max_parameters
 
 
 def _log_likelihood(rows: Sequence[Distribution], picked: Sequence[Choices]) -> float:

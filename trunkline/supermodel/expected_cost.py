@@ -36,6 +36,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from trunkline.errors import InvalidConfig
 from trunkline.sharing.space import Space
 from trunkline.supermodel.option_costs import option_costs
 from trunkline.supermodel.policy_table import PolicyTable, Probabilities
@@ -47,13 +48,16 @@ MAX_TASKS = 12
 
 
 class ExpectedCost(nn.Module):
-    """Expected executed cost of the backbone, as a share of N independent backbones.
+    """Expected executed cost of the backbone, as a share of T independent backbones.
 
     Args:
         space: What is open; its number of tasks T is at most 12, for the work grows with 2^T.
         work: What there is to run of it.
         costs: What a node costs each time it runs, by name; nothing where it has no entry.
         skip_costs: What each unit's skip costs a task.
+
+    Raises:
+        InvalidConfig: There are too many tasks.
 
     >>> from trunkline.ingest.read import read
     >>> from trunkline.sharing.backbone import Backbone
@@ -75,7 +79,9 @@ class ExpectedCost(nn.Module):
         super().__init__()
         tasks = work.tasks
         if tasks > MAX_TASKS:
-            raise ValueError(f"the expected cost is for at most {MAX_TASKS} tasks, not {tasks}")
+            text = f"the expected cost is for at most {MAX_TASKS} tasks, not {tasks}"
+            advice = "its work doubles with each task: name fewer, or count `parameters` where weights are tied"
+            raise InvalidConfig(text, place="search.cost", advice=advice)
         self.table = PolicyTable(space)
         units = len(work.keys)
         others = _merged(work.others, costs)
@@ -105,7 +111,7 @@ class ExpectedCost(nn.Module):
     member: Tensor
 
     def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T backbones."""
+        """Return E as a share of T independent backbones."""
         return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:
@@ -155,7 +161,7 @@ class ExpectedCost(nn.Module):
 
 
 class ExpectedParameters(nn.Module):
-    """Expected number of parameters stored for the backbone of a tied space, as a share of N independent backbones.
+    """Expected number of parameters stored for the backbone of a tied space, as a share of T independent backbones.
 
     Args:
         space: What is open.
@@ -189,7 +195,7 @@ class ExpectedParameters(nn.Module):
     optional: Tensor
 
     def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T backbones."""
+        """Return E as a share of T independent backbones."""
         return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:

@@ -64,7 +64,7 @@ class MixedStep(CellStep):
     def run(self, now: ForwardPass) -> Tensor:
         """Run every option and mix the outputs."""
         options = now.options[self.choice]
-        y = weighted_sum(self._shares(options), (self._result(now, run) for run in self.runs))
+        y = weighted_sum(self._run_weights(options), (self._result(now, run) for run in self.runs))
         return y if self.skip is None else y + options.of(self.skip.options) * self.skipped(now)
 
     def skipped(self, now: ForwardPass) -> Tensor:
@@ -72,7 +72,7 @@ class MixedStep(CellStep):
         # A unit is skipped as a whole, so its tail passes the input on. AutoMTL's release would normalise it.
         return now.values[self.data]
 
-    def _shares(self, options: OptionWeights) -> list[Tensor]:
+    def _run_weights(self, options: OptionWeights) -> list[Tensor]:
         return [options.of(run.options) for run in self.runs]
 
     def _result(self, now: ForwardPass, run: OptionRun) -> Tensor:
@@ -90,28 +90,28 @@ class NormStep(MixedStep):
     def run(self, now: ForwardPass) -> Tensor:
         """Return Σ_k p_k·BN_k(x)."""
         options = now.options[self.choice]
-        shares = self._shares(options)
+        weights = self._run_weights(options)
         inputs = [_all_inputs(now, run) for run in self.runs]
-        y = self._run_each(shares, inputs) if self.mixing == "output" else self._run_once(shares, inputs)
+        y = self._run_each(weights, inputs) if self.mixing == "output" else self._run_once(weights, inputs)
         if self.skip is None:
             return y
         # addcmul, so that no map-sized product stands in between.
         return torch.addcmul(y, now.values[self.data], options.of(self.skip.options))
 
-    def _run_once(self, shares: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
-        scale = weighted_sum(shares, [scale for _, scale, *_ in inputs])
-        bias = weighted_sum(shares, [bias for _, _, bias, *_ in inputs])
+    def _run_once(self, weights: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
+        scale = weighted_sum(weights, [scale for _, scale, *_ in inputs])
+        bias = weighted_sum(weights, [bias for _, _, bias, *_ in inputs])
         # Every option has the same input and the same statistics; only scale and bias differ.
         x, _, _, *statistics = inputs[0]
         y: Tensor = self.op(x, scale, bias, *statistics)
         return y
 
-    def _run_each(self, shares: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
+    def _run_each(self, weights: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
         # In training the twin moves the statistics that it is given. There is one input, so they move once: by the
         # first option's run, while the others move copies that nobody keeps.
         for other in inputs[1:]:
             other[3:] = [statistic.clone() for statistic in other[3:]]
-        return weighted_sum(shares, (self.op(*one) for one in inputs))
+        return weighted_sum(weights, (self.op(*one) for one in inputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +152,18 @@ class MatrixStep(MixedStep):
         first, second = self.runs
         shared, total = self._summed_kernel(now, first)
         kernels = Kernels(shared, self._kernel(now, second), self._projection(now))
+        # The mix reads three weights. A row is as long as the unit of its group with most options needs it.
         row = options.row
-        if len(row) == 2:
-            # The mix reads three weights. A row has as many as the longest in its group, so the skip's may be missing.
+        if len(row) > 3:
+            row = row[:3]
+        elif len(row) == 2:
             row = torch.cat([row, row.new_zeros(1)])
         return mixed_linear(self.mixture, now.values[self.data], row, kernels, self._mixed_bias(now, options), total)
 
     def _run_many(self, now: ForwardPass) -> Tensor:
         """Mix any number of kernels: Σ_k p_k·conv(x, W_k) = conv(x, Σ_k p_k·W_k)."""
         options = now.options[self.choice]
-        mixed = weighted_sum(self._shares(options), [self._kernel(now, run) for run in self.runs])
+        mixed = weighted_sum(self._run_weights(options), [self._kernel(now, run) for run in self.runs])
         y = apply_linear(now.values[self.data], mixed, self._mixed_bias(now, options), self.mixture.geometry)
         return y if self.skip is None else y + options.of(self.skip.options) * self.skipped(now)
 
@@ -169,8 +171,8 @@ class MatrixStep(MixedStep):
         if not self.bias:
             return None
         biases = [now.read(run.sources[_BIAS]) for run in self.runs]
-        # A skip has no bias: its share of the sum is 0.
-        return weighted_sum(self._shares(options), [bias for bias in biases if bias is not None])
+        # A skip has no bias: it adds nothing to the sum.
+        return weighted_sum(self._run_weights(options), [bias for bias in biases if bias is not None])
 
     def _kernel(self, now: ForwardPass, run: OptionRun) -> Tensor:
         kernel = now.read(run.sources[_KERNEL])
@@ -184,7 +186,7 @@ class MatrixStep(MixedStep):
         if isinstance(source, Ref):
             # What computes a kernel has a backward pass of its own, which each column's loss must be free to run.
             return kernel, None
-        return now.summed.read(repr(source), kernel)
+        return now.summed.read(source, kernel)
 
     def _projection(self, now: ForwardPass) -> Tensor | None:
         if self.skip is None or not self.skip.sources:

@@ -51,13 +51,13 @@ class _StoredMaker:
     def __init__(self, space: Space, heads: Mapping[str, Graph]) -> None:
         self.space = space
         self.keys = keys_of(space)
-        self.view = Needs(space, heads)
+        self.needs = Needs(space, heads)
 
     def weights(self) -> Iterator[Stored]:
         """Yield the backbone's parameters; who reads a computed weight uses what it is computed from."""
         readers: dict[ir.Value, list[str]] = {}
         for node in self.space.backbone.graph.nodes:
-            if computes_weight(node) or not self.view.of(name_of(node)):
+            if computes_weight(node) or not self.needs.of(name_of(node)):
                 continue  # what no head reads is not lowered, and not stored
             for value in filter(is_parameter, stored_inputs_of(node)):
                 readers.setdefault(value, []).append(name_of(node))
@@ -71,7 +71,7 @@ class _StoredMaker:
         for index, skip in enumerate(self.space.table.skips):
             if skip is None or not skip.weight_shape:
                 continue
-            for task in self.view.of(self.space.table.names[index]):
+            for task in self.needs.of(self.space.table.names[index]):
                 uses = self._empty(index)
                 for key, option in enumerate(self.keys[index]):
                     uses[task, key] = option.skip
@@ -81,7 +81,7 @@ class _StoredMaker:
         """Return the instances that any task may take where these nodes read a weight."""
         found: set[int | None] = {0} if free else set()
         for name in names:
-            for task in self.view.of(name):
+            for task in self.needs.of(name):
                 found.update(self._instance(name, option, task) for option in self._options(name))
         return sorted(instance for instance in found if instance is not None)
 
@@ -104,7 +104,7 @@ class _StoredMaker:
 
     def _uses(self, value: ir.Value, name: str, unit: int, instance: int, width: float) -> Uses:
         uses = self._empty(unit)
-        for task in self.view.of(name):
+        for task in self.needs.of(name):
             for key, option in enumerate(self.keys[unit]):
                 wide_enough = self._width(value, name, option) >= width
                 uses[task, key] = wide_enough and self._instance(name, option, task) == instance
@@ -112,9 +112,9 @@ class _StoredMaker:
 
     def _instance(self, name: str, option: Option, task: int) -> int | None:
         """Return the instance that a task takes at a node, ``None`` where the node does not run."""
-        if option.skip and name in self.view.core:
+        if option.skip and name in self.needs.core:
             return None  # a unit's own nodes vanish with it
-        if self.view.is_per_task(name):
+        if self.needs.is_per_task(name):
             return 1 + task
         return 0 if option.skip else option.instance  # a follower of a skipped unit stays, with the shared weights
 

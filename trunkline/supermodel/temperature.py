@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from trunkline.recipe import Moment
 
 
-@dataclass(frozen=True, slots=True)
-class Decay:
+class Decay(BaseModel):
     """A temperature that falls in steps: ``start · decay^(step // every)``, at least ``floor``.
 
-    AutoMTL's release decays 5 by 0.965 every hundred policy steps; with 100 policy steps in 500 that is ``every=500``.
-    The paper gives no schedule.
+    AutoMTL's release decays 5 by 0.965 every hundred policy steps; with 100 policy steps in 500 that is ``every=500``,
+    with 50 in 100 it is ``every=200``. The paper gives no schedule.
 
     >>> Decay(start=4.0, decay=0.5, every=10).at(Moment("search", "sample", step=25, of=100))
     1.0
     """
 
-    start: float = 5.0
-    decay: float = 0.965
-    every: int = 500
-    floor: float = 1e-6
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: float = Field(5.0, gt=0)
+    decay: float = Field(0.965, gt=0, le=1)
+    every: int = Field(500, ge=1, description="steps of the phase, those of all its turns together")
+    floor: float = Field(1e-6, gt=0)
 
     def at(self, moment: Moment) -> float:
         """Return the temperature."""

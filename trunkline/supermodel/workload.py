@@ -1,8 +1,9 @@
-"""What there is to run and to store of a backbone while it is still open who shares what.
+"""What there is to run of a backbone while it is still open who shares what.
 
 Lowering computes everything equal once, so what a plan costs follows from two questions: for each part of the
 backbone, which tasks reach it with equal values, and for each weight, which tasks use which instance of it. Both
-depend on the plan by way of a few units only; a :class:`Workload` names them, and the cost terms put probabilities in.
+depend on the plan by way of a few units only. A :class:`Workload` names those of the first,
+:mod:`~trunkline.supermodel.stored_work` those of the second, and the cost terms put probabilities in.
 
 Options of different tasks are the same where they run the same: those of one unit are numbered together, as *keys*.
 """

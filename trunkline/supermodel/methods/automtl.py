@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from trunkline.graph.graph import Graph
@@ -29,24 +29,12 @@ from trunkline.sharing.space import Space
 from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choices import Gumbel
-from trunkline.supermodel.methods.base import Policy, Setup
+from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions
 from trunkline.supermodel.temperature import Decay
 
 SHARED, OWN, SKIPPED = 0, 1, 2
 """Numbers of the options, as in the release."""
-NAMES = ("shared", "own", "skip")
-
-
-class TemperatureOptions(BaseModel):
-    """Gumbel-Softmax temperature: ``start · decay^(step // every)``, at least ``floor``; the release's numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    start: float = Field(5.0, gt=0)
-    decay: float = Field(0.965, gt=0, le=1)
-    every: int = Field(500, ge=1)
-    floor: float = Field(1e-6, gt=0)
 
 
 class AutoMTLOptions(SearchedOptions):
@@ -76,14 +64,14 @@ class AutoMTLOptions(SearchedOptions):
     straight_through: bool = Field(False, description="one-hot samples forward, soft gradients backward")
     slope: float = Field(1.0, gt=0, description="of the regularisation: 1 in the paper, 6 in the release")
     second_sample: bool = Field(False, description="regularise a second Gumbel sample, as the release does")
-    temperature: TemperatureOptions = TemperatureOptions()
+    temperature: Decay = Decay()
 
 
 class AutoMTLModel(SearchedModel):
     """The supermodel with AutoMTL's loss terms."""
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], options: AutoMTLOptions, seed: int) -> None:
-        sample = Gumbel(Decay(**options.temperature.model_dump()), straight_through=options.straight_through)
+        sample = Gumbel(options.temperature, straight_through=options.straight_through)
         super().__init__(space, heads, options, {"sample": sample}, mixing=options.mixing, seed=seed)
         self.options = options
         # (L−l)/L of Eq. 2. As in the release, l counts units on the longest path, so branches side by side are equally
@@ -103,10 +91,10 @@ class AutoMTLModel(SearchedModel):
     def regularization(self) -> Tensor:
         """Return L_reg (AutoMTL, Sec. 3.2, Eq. 2) of this step's sample."""
         # Eq. 2 has one P' for the tasks' losses and the regulariser; the release draws twice.
-        stream = "second" if self.options.second_sample else "forward"
+        purpose = "second" if self.options.second_sample else "forward"
         total = self.depth_weights.new_zeros(())
         for task, group in self.groups_of_choices.items():
-            p = self.option_weights(task, stream=stream)
+            p = self.option_weights(task, purpose=purpose)
             allowed = self.allowed(task)
             for option in range(1, group.options):
                 preference = F.softplus(self.options.slope * (p[:, option] - p[:, SHARED]))
@@ -122,6 +110,7 @@ class AutoMTL(SearchedMethod[AutoMTLOptions]):
     units = "operators or blocks"
     needs = "a search; then the plan is trained from scratch"
     source = "Zhang, Liu, Guan: AutoMTL (NeurIPS 2022)"
+    option_names = ("shared", "own", "skip")
     Options = AutoMTLOptions
 
     def __init__(self, setup: Setup, options: AutoMTLOptions) -> None:
@@ -164,12 +153,6 @@ class AutoMTL(SearchedMethod[AutoMTLOptions]):
         loss_weights = self.setup.by_task(options.loss_weights)
         turns = [policy, weights]
         return self.setup.search_phase("policy", "sample", options.steps[1], turns, loss_weights=loss_weights)
-
-    def policy(self) -> Policy:
-        """Return what was learned, for pictures."""
-        learned = [self.model.probabilities()[task] for task in self.setup.tasks]
-        p = torch.stack(learned, dim=1).detach().double().cpu().numpy()
-        return Policy(NAMES[: p.shape[-1]], self.space.table.names, self.setup.tasks, p)
 
 
 def space_of(backbone: Backbone, tasks: Sequence[str], options: AutoMTLOptions) -> Space:

@@ -15,7 +15,7 @@ weights of its own (``tie = false``), whatever number it chooses later.
    normalised by their own statistics and the running ones stay.
 3. The most likely instance of each block is taken, and the tree is trained from the start.
 
-In the search the last normalisation of each block has no scale and offset of its own, so that instances compete at
+In the search the normalisation that a block ends in has no scale and offset of its own, so that instances compete at
 equal scale. Departures from paper and release: the resource loss is exact here, for any number of tasks (Eq. 6, and the
 release, count blocks as split more often than they are: 41.7 of them instead of 25.9 for five tasks of eighteen that
 share nearly all); the release adds it once for each task, so its λ counts T times; and its Adam for the weights is SGD
@@ -26,15 +26,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
+import onnx_ir as ir
 from pydantic import Field
 
-from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.computed_weights import has_parameters
+from trunkline.graph.graph import Graph, data_inputs_of, name_of
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Positive, Schedule, Turn
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
+from trunkline.sharing.units import Unit
 from trunkline.supermodel.choices import Gumbel, OneHot, Relaxation
-from trunkline.supermodel.methods.base import Policy, Setup
+from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
 from trunkline.supermodel.temperature import Linear
 
@@ -60,7 +63,7 @@ class BMTASOptions(SearchedOptions):
     weight_optimiser: Optimiser = Optimiser(kind="sgd", lr=5e-3, momentum=0.9, weight_decay=1e-4)
     weight_schedule: Schedule = Schedule(kind="poly", power=0.9)
     temperature: tuple[Positive, Positive] = Field((5.0, 0.1), description="τ at the start and the end of the search")
-    plain_ends: bool = Field(True, description="leave scale and offset out of each block's last normalisation")
+    plain_ends: bool = Field(True, description="leave scale and offset out of the normalisation that a block ends in")
 
 
 class BMTASModel(SearchedModel):
@@ -89,6 +92,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
         instances = [Option(number) for number in range(len(setup.tasks))]
         self.space = Space.over(setup.backbone, setup.tasks, "block", lambda unit, task: instances, tie=False)
         self.model = BMTASModel(self.space, setup.heads, options, setup.seed)
+        self.option_names = tuple(f"instance {number}" for number in range(len(setup.tasks)))
 
     def phases(self) -> Sequence[Phase]:
         """Return the warm-up, and the alternation of logits and weights."""
@@ -96,7 +100,8 @@ class BMTAS(SearchedMethod[BMTASOptions]):
 
     def _warm_up(self) -> Phase:
         # The paper updates weights task by task: one step for each task and batch.
-        turn = Turn(moves=(self._weights(),), joint=False)
+        # At a constant rate: it decays over the search, and would end at 0 here just before it begins at the full one.
+        turn = Turn(moves=(Move(optimiser=self.options.weight_optimiser),), joint=False)
         return self.setup.search_phase("warm-up", "own", self.options.warm_up, [turn])
 
     def _alternate(self) -> Phase:
@@ -116,7 +121,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
             name="weights",
             steps=weight_steps,
             data=Part(share=(cut, 1.0)),
-            moves=(self._weights(),),
+            moves=(Move(optimiser=options.weight_optimiser, schedule=options.weight_schedule),),
             joint=False,
             fresh=True,
         )
@@ -130,36 +135,36 @@ class BMTAS(SearchedMethod[BMTASOptions]):
             reset_statistics=True,
         )
 
-    def _weights(self) -> Move:
-        return Move(optimiser=self.options.weight_optimiser, schedule=self.options.weight_schedule)
-
     def _passes(self) -> tuple[int, int]:
         """Return the steps in which each turn reads its part of the data once."""
         policy = max(1, round(self.setup.steps_an_epoch * self.options.policy_fraction))
         return policy, max(1, self.setup.steps_an_epoch - policy)
 
-    def policy(self) -> Policy:
-        """Return what was learned, for pictures."""
-        tasks = self.setup.tasks
-        instances = tuple(f"instance {number}" for number in range(len(tasks)))
-        if len(tasks) == 1:  # one task has one instance: there was nothing to choose
-            learned = [torch.ones(len(self.space.table.units), 1)]
-        else:
-            learned = [self.model.probabilities()[task] for task in tasks]
-        p = torch.stack(learned, dim=1).detach().double().cpu().numpy()
-        return Policy(instances, self.space.table.names, self.setup.tasks, p)
-
 
 def plain_ends(space: Space) -> dict[str, float]:
-    """Return scale and offset of each block's last normalisation, held at 1 and 0."""
+    """Return scale and offset of the normalisations that blocks end in, held at 1 and 0."""
     frozen: dict[str, float] = {}
     for unit in space.table.units:
-        nodes = [space.backbone.nodes[name] for name in unit.nodes]
-        norms = [node for node in nodes if node.op_type == "BatchNormalization"]
-        if not norms:
-            continue
-        for position, number in ((_SCALE, 1.0), (_OFFSET, 0.0)):
-            value = norms[-1].inputs[position]
-            if value is not None and value.is_initializer():  # a computed one is left as it is
-                frozen[name_of(value)] = number
+        for norm in _norms_at_end(unit, space.backbone):
+            for position, number in ((_SCALE, 1.0), (_OFFSET, 0.0)):
+                value = norm.inputs[position]
+                if value is not None and value.is_initializer():  # a computed one is left as it is
+                    frozen[name_of(value)] = number
     return frozen
+
+
+def _norms_at_end(unit: Unit, backbone: Backbone) -> list[ir.Node]:
+    """Return the normalisations of a block behind which it has no other weights."""
+    found: list[ir.Node] = []
+    # Not the last one in the file: a residual block with a shortcut ends in two, and in any order. One that a
+    # convolution follows is no end, for that has a scale of its own.
+    unscaled = {unit.output}
+    for name in reversed(unit.nodes):
+        node = backbone.nodes[name]
+        if unscaled.isdisjoint(map(name_of, node.outputs)):
+            continue
+        if node.op_type == "BatchNormalization":
+            found.append(node)
+        elif not has_parameters(node):
+            unscaled.update(map(name_of, data_inputs_of(node)))
+    return found

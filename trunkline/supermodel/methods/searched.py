@@ -5,17 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from trunkline.graph.graph import Graph
 from trunkline.recipe import NotNegative, Phase
+from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import Relaxation
-from trunkline.supermodel.cost_term import cost_term
+from trunkline.supermodel.cost_term import Counted, cost_term
 from trunkline.supermodel.decision import Sampling, choose
 from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Policy, Work
 
@@ -26,7 +29,7 @@ COST = "cost"
 class SearchedOptions(MethodOptions):
     """What can be set about every search."""
 
-    cost: Literal["macs", "parameters", "milliseconds"] = Field("macs", description="what the cost term counts")
+    cost: Counted = Field("macs", description="what the cost term counts")
     cost_table: Path | None = Field(None, description="milliseconds by operator, in a file; see docs/automtl.md")
     loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
     sampling: Sampling = Sampling()
@@ -67,7 +70,7 @@ class SearchedModel(ChoiceModel):
         return {COST: self.cost}
 
     def cost(self) -> Tensor:
-        """Return the expected cost as a share of N independent backbones."""
+        """Return the expected cost as a share of T independent backbones."""
         # Of the distribution, not of this step's sample: what is lowered is drawn anew from it.
         cost: Tensor = self.expected_cost(self.probabilities())
         return cost.float()
@@ -80,11 +83,13 @@ class SearchedMethod(Method[S_]):
     """A method that trains a supermodel, and takes a plan from the distribution that it learned.
 
     Attributes:
+        option_names: What its options are called in pictures, by number; the last ones may be on no unit of a backbone.
         space: What is open.
         model: Its supermodel.
     """
 
     kind: ClassVar[Kind] = "searched"
+    option_names: tuple[str, ...]
     space: Space
     model: SearchedModel
 
@@ -92,18 +97,36 @@ class SearchedMethod(Method[S_]):
     def phases(self) -> Sequence[Phase]:
         """Return the search; a turn named ``weights`` is one that moves weights."""
 
-    @abstractmethod
-    def policy(self) -> Policy:
-        """Return what was learned, for pictures."""
-
     def find(self, work: Work) -> Found:
         """Search, and take a plan."""
-        phases = self.phases()
-        work.fit("search", self.model, phases)
+        # A task alone may have one option everywhere. Then no step is taken, for it would find no policy to move.
+        phases = self.phases() if self.space.choices else ()
+        if phases:
+            work.fit("search", self.model, phases)
         plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
         # Steps of the policy leave the weights alone.
         moved = sum(phase.turn_steps("weights") for phase in phases)
         return Found(plan, start=self.model.weights, policy=self.policy(), steps=moved)
+
+    def policy(self) -> Policy:
+        """Return the probability of every option, for pictures."""
+        tasks, units = self.space.tasks, self.space.table.names
+        learned = self._learned()
+        most = max(len(options) for row in self.space.entries.values() for options in row.values())
+        p = np.zeros((len(units), len(tasks), most))
+        for index, unit in enumerate(units):
+            for number, task in enumerate(tasks):
+                # Where one option is all there is, nothing was learned: it is certain.
+                row = learned.get(ChoiceId(unit, task), np.ones(1))
+                p[index, number, : len(row)] = row
+        return Policy(self.option_names[:most], units, tasks, p)
+
+    def _learned(self) -> dict[ChoiceId, NDArray[np.float64]]:
+        found: dict[ChoiceId, NDArray[np.float64]] = {}
+        for name, p in self.model.probabilities().items():
+            rows = p.detach().double().cpu().numpy()
+            found.update(zip(self.model.groups_of_choices[name].choices, rows, strict=True))
+        return found
 
     @classmethod
     def free(cls) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ that nobody takes; the next pass starts anew. What a buffer cannot hold are seve
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +35,13 @@ class Addition:
     total: Tensor
     first: bool
 
-    def add(self, block: Tensor, share: Tensor, gradient: Tensor) -> None:
-        """Add ``share · gradient`` to ``block``, a view of ``total``; the share is a scalar."""
+    def add(self, block: Tensor, factor: Tensor, gradient: Tensor) -> None:
+        """Add ``factor · gradient`` to ``block``, a view of ``total``; the factor is a scalar."""
         if self.first:
             # Fresh memory is not zeroed: writing it twice costs more than the product.
-            torch.mul(gradient, share, out=block)
+            torch.mul(gradient, factor, out=block)
         else:
-            block.addcmul_(gradient, share)
+            block.addcmul_(gradient, factor)
 
 
 class GradientSum:
@@ -90,14 +91,14 @@ class SummedWeights:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Tensor, GradientSum]] = {}
+        self._known: dict[Hashable, tuple[Tensor, GradientSum]] = {}
 
-    def read(self, name: str, weight: Tensor) -> tuple[Tensor, GradientSum]:
-        """Return ``weight`` for a reader, the same for each one of this pass, and its sum."""
-        if name not in self._known:
+    def read(self, key: Hashable, weight: Tensor) -> tuple[Tensor, GradientSum]:
+        """Return ``weight`` for a reader, the same for all readers of its key in this pass, and its sum."""
+        if key not in self._known:
             total = GradientSum()
-            self._known[name] = (_Summed.apply(weight, total), total)  # type: ignore[no-untyped-call]
-        return self._known[name]
+            self._known[key] = (_Summed.apply(weight, total), total)  # type: ignore[no-untyped-call]
+        return self._known[key]
 
 
 class _Summed(torch.autograd.Function):

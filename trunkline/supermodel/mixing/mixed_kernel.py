@@ -133,10 +133,10 @@ def mix(
 
 
 def _whole(p: Tensor) -> _MixBlock:
-    share, own_share = p[SHARED], p[OWN]
+    p_shared, p_own = p[SHARED], p[OWN]
 
     def mix_block(shared: Tensor, own: Tensor, out: Tensor) -> None:
-        torch.mul(shared, share, out=out).addcmul_(own, own_share)
+        torch.mul(shared, p_shared, out=out).addcmul_(own, p_own)
 
     return mix_block
 

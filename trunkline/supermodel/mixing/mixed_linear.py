@@ -104,7 +104,7 @@ class _KernelGradients:
     """
 
     def __init__(self, p: Tensor, grad_mixed: Tensor, total: GradientSum | None, *, for_p: bool, for_own: bool) -> None:
-        self.share, self.own_share = p[SHARED], p[OWN]
+        self.p_shared, self.p_own = p[SHARED], p[OWN]
         self.gradients = iter(blocks_of(grad_mixed))
         self.addition = None if total is None else total.open(grad_mixed)
         self.sums = iter(() if self.addition is None else blocks_of(self.addition.total))
@@ -117,9 +117,9 @@ class _KernelGradients:
         if self.for_p:
             self.products += [torch.dot(gradient, shared), torch.dot(gradient, own)]
         if self.addition is not None:
-            self.addition.add(next(self.sums), self.share, gradient)
+            self.addition.add(next(self.sums), self.p_shared, gradient)
         if self.for_own:
-            gradient.mul_(self.own_share)  # last: this overwrites the block that the others read
+            gradient.mul_(self.p_own)  # last: this overwrites the block that the others read
 
     def of_options(self, skipped: Tensor) -> Tensor:
         """Return ∂L/∂p, ``[3]``: of shared, own and skip, the last one given."""
