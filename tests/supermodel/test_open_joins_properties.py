@@ -129,6 +129,9 @@ def test_log_likelihood_is_of_what_is_drawn() -> None:
             expected = expected + sum(rows[row, picks[choice]] for row, choice in enumerate(group.choices))
         likelihood = model.log_likelihood()
         torch.testing.assert_close(likelihood, expected)
+        # Of each group by itself, they add up to it.
+        parts = [model.log_likelihood([name]) for name in model.groups_of_choices]
+        torch.testing.assert_close(sum(parts, torch.zeros(())), expected)
         ours = torch.autograd.grad(likelihood, list(model.policies))
         theirs = torch.autograd.grad(expected, list(model.policies))
         for mine, reference in zip(ours, theirs, strict=True):

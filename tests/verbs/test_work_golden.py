@@ -73,6 +73,24 @@ def test_a_stage_keeps_its_training(tmp_path: Path) -> None:
         other.train("first", shared(other))
 
 
+def test_a_plan_of_some_tasks_is_trained(tmp_path: Path) -> None:
+    """As a method asks for that compares tasks in pairs; the single-task model is the one of the independent plan."""
+    work = work_in(tmp_path)
+    alone = work.train("alone", independent(work.project.backbone, ["depth"]))
+    beside = work.train("beside", independent(work.project.backbone, work.project.tasks))
+    assert set(alone.metrics) == {"depth"} == set(alone.reported)
+    assert alone.metrics["depth"] == pytest.approx(beside.metrics["depth"])
+    assert alone.reported["depth"] == pytest.approx(beside.reported["depth"])
+
+
+@pytest.mark.abuse
+def test_a_plan_of_other_tasks_is_refused(tmp_path: Path) -> None:
+    work = work_in(tmp_path)
+    with pytest.raises(InvalidConfig, match='the run has no task "edges"\n  its tasks are segmentation, depth'):
+        work.train("other", all_shared(work.project.backbone, ["depth", "edges"]))
+    assert not (tmp_path / "search-other").exists()
+
+
 def test_jobs_have_folders_of_their_own(tmp_path: Path) -> None:
     """So two jobs may call their stages alike, and jobs may have jobs."""
     work = work_in(tmp_path)

@@ -23,6 +23,9 @@ from trunkline.supermodel.origin_store import OriginStore
 from trunkline.text import quoted
 from trunkline.twins.components import Component
 
+LossTerm = Callable[[Mapping[str, Tensor]], Tensor]
+"""Makes a differentiable scalar that is added to the loss, from the losses of the step by task."""
+
 
 class ChoiceModel(ChoicePolicy):
     """The cells of a space run in torch, with a choice wherever several options are open.
@@ -119,7 +122,7 @@ class ChoiceModel(ChoicePolicy):
         self.store.reset_statistics()
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return loss terms by name.
+        """Return loss terms by name, made of the ``losses`` of this step and of what is learned.
 
         Raises:
             InvalidConfig: There is no such term.
@@ -129,9 +132,9 @@ class ChoiceModel(ChoicePolicy):
             if name not in makers:
                 advice = did_you_mean(name, makers)
                 raise InvalidConfig(f"the search has no loss term {quoted(name)}", place=f"terms.{name}", advice=advice)
-        return {name: makers[name]() for name in names}
+        return {name: makers[name](losses) for name in names}
 
-    def loss_terms(self) -> Mapping[str, Callable[[], Tensor]]:
+    def loss_terms(self) -> Mapping[str, LossTerm]:
         """Return what makes each term; methods that have some override it."""
         return {}
 

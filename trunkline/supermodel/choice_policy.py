@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -77,10 +77,16 @@ class ChoicePolicy(nn.Module):
         """Return the learned distribution π by group, ``[n, K]``."""
         return {name: Soft()(self._draw(name)) for name in self.groups_of_choices}
 
-    def log_likelihood(self) -> Tensor:
-        """Return Σ log π of the options that the coming passes take: what REINFORCE differentiates."""
+    def log_likelihood(self, groups: Iterable[str] | None = None) -> Tensor:
+        """Return Σ log π of the options that the coming passes take: what REINFORCE differentiates.
+
+        Args:
+            groups: Of which choices; all of them if absent. Without those that do not decide a loss, its
+                gradient is less noisy.
+        """
         total = torch.zeros(())
-        for name, p in self.probabilities().items():
+        for name in self.groups_of_choices if groups is None else groups:
+            p = Soft()(self._draw(name))
             # log 0 of an option that does not exist, times its weight 0, would be NaN. And log π is all that is
             # differentiated: the draw itself has no gradient (DEN, Sec. 3.3).
             log_pi = torch.log(p.clamp_min(1e-30))

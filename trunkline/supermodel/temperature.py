@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.recipe import Moment
+
+
+class Temperature(Protocol):
+    """A temperature by moment: anything that has :meth:`at`, so that a method may bring a schedule of its own."""
+
+    def at(self, moment: Moment) -> float:
+        """Return the temperature, above 0."""
 
 
 class Decay(BaseModel):
@@ -45,6 +53,3 @@ class Linear:
     def at(self, moment: Moment) -> float:
         """Return the temperature."""
         return self.start + (self.end - self.start) * moment.done
-
-
-Temperature = Decay | Linear

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trunkline.errors import InvalidModel, Problem
+from trunkline.errors import InvalidConfig, InvalidModel, Problem
 from trunkline.graph.graph import JOIN, Graph
 from trunkline.graph.owners import parts_of_weights
 from trunkline.pipeline.project import REPORTING, Project
@@ -19,12 +19,14 @@ from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Start, WeightTerm
+from trunkline.text import quoted
 from trunkline.train.loop.evaluate import Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
 from trunkline.train.loop.runner import Runner
 from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.progress.progress import make_progress
 from trunkline.train.run_folder.run_folder import RunFolder
+from trunkline.train.tasks.base import Task
 from trunkline.twins.twin import Twin
 
 
@@ -101,13 +103,16 @@ class TrainedPlan:
 def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Recipe, *, quiet: bool) -> TrainedPlan:
     """Train the model of ``plan`` in a folder of the run, going on from its last checkpoint.
 
+    The plan may be for some of the run's tasks; the others are neither trained nor judged then.
+
     Raises:
-        InvalidConfig: The plan does not fit the backbone, or the recipe the data.
+        InvalidConfig: The plan does not fit the backbone or the run's tasks, or the recipe the data.
         InvalidModel: It starts from weights that are not there.
         WorkFailed: A loss is not finite, or the disk is full; the last checkpoint is good.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
-    lowered = lower(plan, project.backbone, project.heads)
+    tasks = _tasks_of(project, plan)
+    lowered = lower(plan, project.backbone, {task.name: project.heads[task.name] for task in tasks})
     # Not the run's own seed, from which a search draws: a model from scratch must not begin with the search's draws.
     twin = Twin(lowered.graph, seed=project.config.seed + 1)
     if recipe.start is not None:
@@ -118,7 +123,7 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
     with project.stage(folder_name, {**recipe.settings, "plan": plan.model_dump(mode="json")}):
         outcomes = [runner.run() for runner in runners]
         kept = keep_best(twin, outcomes[-1]) if outcomes else Kept({}, {}, {})
-        reported = _reported(project, folder, model, kept)
+        reported = _reported(project, folder, model, tasks, kept)
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
     return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported)
 
@@ -132,10 +137,11 @@ def make_runners(
         InvalidConfig: A phase does not fit the model, the data or the tasks.
         WorkFailed: The device is not there.
     """
+    tasks = [task for task in project.losses if task.name in model.tasks]
     return [
         Runner(
             model,
-            project.losses,
+            tasks,
             project.splits,
             phase,
             folder,
@@ -160,7 +166,16 @@ def newest(kept: Kept) -> Path | None:
     return max(kept.checkpoints.values(), key=lambda path: path.name, default=None)
 
 
-def _reported(project: Project, folder: RunFolder, model: TaskModel, kept: Kept) -> Metrics:
+def _tasks_of(project: Project, plan: SharingPlan) -> list[Task]:
+    """Return the tasks that a plan is for."""
+    unknown = [name for name in plan.tasks if name not in project.tasks]
+    if unknown:
+        text = f"the plan is for {', '.join(plan.tasks)}; the run has no task {quoted(unknown[0])}"
+        raise InvalidConfig(text, advice=f"its tasks are {', '.join(project.tasks)}")
+    return [task for task in project.losses if task.name in plan.tasks]
+
+
+def _reported(project: Project, folder: RunFolder, model: TaskModel, tasks: Sequence[Task], kept: Kept) -> Metrics:
     """Return the metrics of the kept weights on the split that reports, evaluated once."""
     # The split that reports is read once, for the weights that are kept: whoever looks at it again and again may choose
     # by it. A run that is repeated finds what was written then.
@@ -168,7 +183,7 @@ def _reported(project: Project, folder: RunFolder, model: TaskModel, kept: Kept)
     found = folder.read_result()
     if found is not None and found.get("kept") == steps:
         return metrics_from_json(found["metrics"])
-    metrics = evaluate(model, project.losses, project.splits.evaluation(REPORTING), project.compute)
+    metrics = evaluate(model, tasks, project.splits.evaluation(REPORTING), project.compute)
     folder.write_result({"kept": steps, "split": REPORTING, "metrics": metrics})
     return metrics
 

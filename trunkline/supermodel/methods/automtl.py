@@ -13,7 +13,7 @@ plan is taken from the learned distribution and trained from scratch. The loss t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -28,6 +28,7 @@ from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.cell_steps import Mixing
+from trunkline.supermodel.choice_model import LossTerm
 from trunkline.supermodel.choices import Gumbel
 from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions
@@ -84,9 +85,9 @@ class AutoMTLModel(SearchedModel):
 
     depth_weights: Tensor
 
-    def loss_terms(self) -> Mapping[str, Callable[[], Tensor]]:
+    def loss_terms(self) -> Mapping[str, LossTerm]:
         """Return what makes each term, see the module's text."""
-        return {**super().loss_terms(), "regularization": self.regularization}
+        return {**super().loss_terms(), "regularization": lambda losses: self.regularization()}
 
     def regularization(self) -> Tensor:
         """Return L_reg (AutoMTL, Sec. 3.2, Eq. 2) of this step's sample."""

@@ -171,7 +171,7 @@ class Work(Protocol):
     def train(
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> Trained:
-        """Train the model of a plan, as the pipeline says where no phases are given."""
+        """Train the model of a plan for all tasks or some, as the pipeline says where no phases are given."""
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         """Do several jobs, each in a folder of its name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -16,7 +16,7 @@ from trunkline.graph.graph import Graph
 from trunkline.recipe import NotNegative, Phase
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.space import Space
-from trunkline.supermodel.choice_model import ChoiceModel
+from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Relaxation
 from trunkline.supermodel.cost_term import Counted, cost_term
 from trunkline.supermodel.decision import Sampling, choose
@@ -65,9 +65,9 @@ class SearchedModel(ChoiceModel):
         super().__init__(space, heads, modes, **settings)
         self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
 
-    def loss_terms(self) -> Mapping[str, Callable[[], Tensor]]:
+    def loss_terms(self) -> Mapping[str, LossTerm]:
         """Return what makes each term."""
-        return {COST: self.cost}
+        return {COST: lambda losses: self.cost()}
 
     def cost(self) -> Tensor:
         """Return the expected cost as a share of T independent backbones."""
