@@ -155,6 +155,34 @@ def test_hard_choices_equal_the_lowered_graph(name: str, backbone: str, tmp_path
 
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", SEARCHED)
+def test_the_shown_policy_is_the_learned_one(name: str, backbone: str, tmp_path: Path) -> None:
+    """Of every unit and task the softmax over the options that exist; what does not exist has probability 0."""
+    setup = setup_for(backbone)
+    method = method_for(name, setup, tmp_path)
+    policy = method.find(ShakenWork(setup)).policy
+    assert policy.units == method.space.table.names and policy.tasks == TASKS
+    learned = dict(zip(method.model.groups_of_choices, method.model.policies, strict=True))
+    for number, task in enumerate(TASKS):
+        rows = iter(learned[task].detach().double())
+        for unit, name_of_unit in enumerate(policy.units):
+            count = len(method.space.entries[name_of_unit][task])
+            # One option is certain, and has no logits.
+            expected = [1.0] if count == 1 else torch.softmax(next(rows)[:count], -1).tolist()
+            shown = policy.probabilities[unit, number].tolist()
+            assert shown == pytest.approx(expected + [0.0] * (len(policy.options) - count), abs=1e-6)
+        assert next(rows, None) is None
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_another_plan_is_taken_without_a_search(name: str, tmp_path: Path) -> None:
+    """How a plan is taken from what was learned may change; what the search is made of may not."""
+    method = method_for(name, setup_for("chain"), tmp_path)
+    decisive = method.decisive(method.options)
+    assert "sampling" not in decisive and {"cost", "steps"} <= set(decisive)
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
 def test_one_hot_soft_weights_equal_hard_choices(name: str, backbone: str, tmp_path: Path) -> None:
     """Mixing every option by weights of 1 and 0 is running the chosen one, when all columns saw the same."""
     setup = setup_for(backbone)
