@@ -77,8 +77,13 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "verbs",
         "verbs",
-        "train search bench run",
-        "search_numbers bench_run_golden trained_alike cli/cli_start_from_search",
+        "train search bench run work training",
+        "search_numbers bench_run_golden trained_alike work_golden baselines_golden cli/cli_start_from_search",
     ),
-    _group("pipeline", "pipeline", "project", "verbs/search_numbers verbs/trained_alike"),
+    _group(
+        "pipeline",
+        "pipeline",
+        "project config kind_tables inner_tables preset moved run_identity task_check",
+        "verbs/search_numbers verbs/trained_alike verbs/baselines_golden presets_golden moved_abuse kind_tables_abuse new_kinds",
+    ),
 )

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.pipeline.config import parse_config
 from trunkline.pipeline.project import Project
 from trunkline.recipe import Move, Phase, Turn
 from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.option import Option
+from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.methods.base import Work
+from trunkline.supermodel.methods.columns import columns_plan
+from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
 from trunkline.twins.twin import Twin
 from trunkline.verbs.training import TrainedPlan
 from trunkline.verbs.work import PROBED, ProjectWork
@@ -162,3 +166,45 @@ def test_a_fit_goes_on_where_it_stopped(tmp_path: Path) -> None:
         log = (tmp_path / "search-super" / "metrics.jsonl").read_text().splitlines()
         assert sum('"step"' in line for line in log) == len(log)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_plan_without_phases_keeps_its_start(tmp_path: Path) -> None:
+    """No phases are not the run's own: the weights are final, and only judged."""
+    work = work_in(tmp_path)
+    trained = work.train("first", shared(work))
+    again = work.train("again", shared(work), start=trained.start, phases=())
+    assert set(again.weights) == set(trained.weights)
+    assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
+    assert again.reported == trained.reported and again.kept.steps == {}
+
+
+def test_columns_go_on_from_single_tasks(tmp_path: Path) -> None:
+    """Of columns with joins, every weight but the joins' is the one of its task; a join starts as its kind says."""
+    work = work_in(tmp_path)
+    tasks, backbone = work.project.tasks, work.project.backbone
+    single = work.train("single", independent(backbone, tasks))
+    method = CrossStitch(work.project.setup, CrossStitchOptions())
+    plan = columns_plan(work.project.setup, method.joins(), "cross-stitch")
+    stitched = work.train("stitched", plan, start=single.start, phases=())
+    joins = {name for name in stitched.weights if name.startswith("join.")}
+    assert joins and set(stitched.weights) - joins == set(single.weights)
+    assert all(np.array_equal(stitched.weights[name], single.weights[name]) for name in single.weights)
+    assert {round(float(value), 6) for name in joins for value in stitched.weights[name].ravel()} == {0.9, 0.1}
+
+
+def test_one_set_of_weights_goes_on_from_the_first_column(tmp_path: Path) -> None:
+    """Where one model has a set of a weight and the other one a task, the first column's is taken."""
+    work = work_in(tmp_path)
+    trained = work.train("first", shared(work))
+    apart = lower(independent(work.project.backbone, work.project.tasks), work.project.backbone, work.project.heads)
+    with pytest.raises(InvalidModel, match="the trained model has no such weight"):
+        trained.start(apart)  # it has one instance of each weight
+    single = work.train("single", independent(work.project.backbone, work.project.tasks))
+    back = single.start(lower(shared(work), work.project.backbone, work.project.heads))
+    for name, origin in trained.origin.items():
+        column = [name for name, own in single.origin.items() if own == origin or of_first_column(own) == origin]
+        assert column and np.array_equal(back[name].numpy(), single.weights[column[0]]), name
+
+
+def of_first_column(origin: Any) -> Any:
+    return replace(origin, column="") if isinstance(origin, BackboneWeight) else origin
