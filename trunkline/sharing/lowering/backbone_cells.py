@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import onnx_ir as ir
@@ -50,6 +50,14 @@ class Reader:
             return {}
         return self.span.cuts.get(name_of(self.node), {})
 
+    @property
+    def width(self) -> int:
+        """Channels of the view on which the node's inputs depend; 0 where they do not, as in a shortcut beside it."""
+        if self.span is None:
+            return 0
+        name = name_of(self.node)
+        return self.channels if name in self.span.cuts or name in self.span.behind else 0
+
 
 class StoredInput(NamedTuple):
     """An input of a node that is stored.
@@ -74,12 +82,11 @@ class BackboneCells:
         copies: Copies of weights that have a set for every input.
 
     Attributes:
-        statistics: Origin of the running statistic that a task's column reads, by its name in the backbone, instance,
-            channels and task.
+        statistics: The running statistic that a task's column reads, by the same with that task for its column.
     """
 
     def __init__(self, space: Space, numbering: Numbering, copies: Copies) -> None:
-        self.statistics: dict[tuple[str, int, int, str], Origin] = {}
+        self.statistics: dict[BackboneWeight, BackboneWeight] = {}
         self._space = space
         self._numbering = numbering
         self._copies = copies
@@ -146,7 +153,7 @@ class BackboneCells:
             return BackboneWeight(name, reader.instance)
         # All options of a mixed node read one mixed input, so they have one set of statistics: the column's.
         origin = BackboneWeight(name, column=reader.task)
-        self.statistics[name, reader.instance, 0, reader.task] = origin
+        self.statistics[BackboneWeight(name, reader.instance, reader.task)] = origin
         return origin
 
     def _ask(self, reader: Reader, values: Values) -> None:
@@ -195,19 +202,20 @@ class BackboneCells:
         if role == "static":
             return _cut(BackboneWeight(name), cut, reader.channels)
         if role == "parameter":
-            column = "" if self._tied else self._copy(name, reader)
-            return _cut(BackboneWeight(name, reader.instance, column), cut, reader.channels)
+            weight = BackboneWeight(name, reader.instance)
+            return _cut(weight if self._tied else self._copy(weight, reader), cut, reader.channels)
         # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
-        channels = 0 if cut is None else reader.channels
-        statistic = BackboneWeight(name, reader.instance, self._copy(name, reader, channels), channels)
-        self.statistics[name, reader.instance, channels, reader.task] = statistic
-        return statistic
+        # So those of a narrow map are no part of the wide map's. And where options are open, a column runs all widths
+        # of a block: what lies behind their maps has as many inputs, of one shape.
+        statistic = BackboneWeight(name, reader.instance, channels=reader.width, narrow=cut is not None)
+        copy = self._copy(statistic, reader)
+        self.statistics[replace(statistic, column=reader.task)] = copy
+        return copy
 
-    def _copy(self, name: str, reader: Reader, channels: int = 0) -> str:
-        # The statistics of a narrow map are no part of the wide map's, even for one input.
-        key = f"{name}:{channels}" if channels else name
+    def _copy(self, weight: BackboneWeight, reader: Reader) -> BackboneWeight:
         node = name_of(reader.node)
-        return self._copies.copy(key, reader.instance, node=node, inputs=reader.inputs, asker=reader.task)
+        column = self._copies.copy(weight, node=node, inputs=reader.inputs, asker=reader.task)
+        return replace(weight, column=column)
 
     def skip(self, index: int, x: Ref, task: str) -> Ref:
         """Ask for what stands in for a unit of which ``x`` is the input."""
