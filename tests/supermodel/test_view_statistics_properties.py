@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,11 +31,13 @@ pytestmark = pytest.mark.properties
 
 WIDTHS = (Option(0), Option(0, channels=0.5), Option(0, channels=0.25), Option(1, channels=0.5), Option(skip=True))
 STEPS = 3
+SETTINGS: tuple[dict[str, Any], ...] = ({}, {"tie": False}, {"batchnorm": "task"})
+"""With the last, a task's normalisation is one instance whatever its block runs."""
 
 
-def space_of(name: str, *, tie: bool = True) -> Space:
+def space_of(name: str, *, tie: bool = True, **settings: Any) -> Space:
     backbone = Backbone(BACKBONES[name]())
-    return Space.over(backbone, TASKS, "block", lambda unit, task: WIDTHS, tie=tie)
+    return Space.over(backbone, TASKS, "block", lambda unit, task: WIDTHS, tie=tie, **settings)
 
 
 def model_of(space: Space) -> ChoiceModel:
@@ -61,10 +64,10 @@ def lowered_of(model: ChoiceModel, picks: Mapping[ChoiceId, int]) -> Lowered:
 
 
 @pytest.mark.parametrize("name", THREE)
-@pytest.mark.parametrize("tie", [True, False])
-def test_no_set_of_a_search_describes_two_inputs(name: str, tie: bool) -> None:
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_no_set_of_a_search_describes_two_inputs(name: str, settings: dict[str, Any]) -> None:
     """Not even behind the narrow map, where the maps of all widths have one shape."""
-    space = space_of(name, tie=tie)
+    space = space_of(name, **settings)
     walk = Walk(space, {}, {})
     walk.run()
     inputs_of: dict[BackboneWeight, set[tuple[Ref, ...]]] = defaultdict(set)
@@ -96,11 +99,11 @@ def test_a_shortcut_beside_the_map_has_one_set() -> None:
     }
 
 
-@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("name", THREE)
-def test_search_lowered_and_file_agree(name: str, tie: bool, tmp_path: Path) -> None:
+def test_search_lowered_and_file_agree(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
     """After soft steps all sets differ; hard choices, the plan's Graph and its file read the same one of them."""
-    model = model_of(space_of(name, tie=tie))
+    model = model_of(space_of(name, **settings))
     model.at(Moment("test", "soft"))
     see_batches(model)
     generator = torch.Generator().manual_seed(5)
@@ -118,13 +121,13 @@ def test_search_lowered_and_file_agree(name: str, tie: bool, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mode", ["argmax", "soft"])
-@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("name", THREE)
-def test_sure_training_moves_what_the_plan_moves(name: str, tie: bool, mode: str) -> None:
+def test_sure_training_moves_what_the_plan_moves(name: str, settings: dict[str, Any], mode: str) -> None:
     """In training too a search whose choices are sure is its plan's model: batch by batch, the same statistics."""
     generator = torch.Generator().manual_seed(6)
     for _ in range(3):
-        model = model_of(space_of(name, tie=tie))
+        model = model_of(space_of(name, **settings))
         picks = hard(model, generator)
         lowered = lowered_of(model, picks)
         twin = Twin(lowered.graph, weights={key: tensor.clone() for key, tensor in model.weights(lowered).items()})

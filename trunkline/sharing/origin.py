@@ -22,6 +22,8 @@ class BackboneWeight:
             of an untied plan. Empty where one set serves every input.
         channels: Of a running statistic, how many channels the view has that makes its input; 0 where no view does.
         narrow: Whether the statistic describes these leading channels only. Behind the view's map it has all of them.
+        unit_instance: Of a running statistic, the instance of the block that makes its input, where the normalisation
+            has an instance of its task's. No name says it: in a plan each task has one of them.
     """
 
     name: str
@@ -29,6 +31,7 @@ class BackboneWeight:
     column: str = ""
     channels: int = 0
     narrow: bool = False
+    unit_instance: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import onnx_ir as ir
@@ -13,50 +13,14 @@ from trunkline.graph.graph import data_inputs_of, name_of
 from trunkline.graph.roles import Role, role_of
 from trunkline.sharing.lowering.copies import Copies
 from trunkline.sharing.lowering.numbering import BackboneNode, MixedNode, MixedSource, Numbering, Ref, SkippedUnit
+from trunkline.sharing.lowering.reader import Reader
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.option import Option
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin, SkipWeight
 from trunkline.sharing.space import Space
-from trunkline.sharing.view import ViewSpan
 
 Values = dict[str, Ref]
 """What has been computed in a column, by the backbone's name of the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """A node that reads weights for a task: of one instance, beside these inputs.
-
-    Attributes:
-        node: Node of the backbone.
-        instance: Number of the weights' instance.
-        inputs: What it reads that depends on the image; different inputs have statistics apart.
-        task: Task whose column it runs in.
-        span: What a view cuts, where one narrows the unit.
-        channels: Channels of the view; 0 without one.
-    """
-
-    node: ir.Node
-    instance: int
-    inputs: tuple[Ref, ...]
-    task: str
-    span: ViewSpan | None = None
-    channels: int = 0
-
-    @property
-    def cuts(self) -> Mapping[int, int | None]:
-        """Axis along which a view cuts a stored input, by the input's position."""
-        if self.span is None:
-            return {}
-        return self.span.cuts.get(name_of(self.node), {})
-
-    @property
-    def width(self) -> int:
-        """Channels of the view on which the node's inputs depend; 0 where they do not, as in a shortcut beside it."""
-        if self.span is None:
-            return 0
-        name = name_of(self.node)
-        return self.channels if name in self.span.cuts or name in self.span.behind else 0
 
 
 class StoredInput(NamedTuple):
@@ -173,13 +137,21 @@ class BackboneCells:
             unit = self._space.table.units[self._space.table.of_node[name_of(node)]]
             span = self._space.backbone.span(unit)
             channels = 0 if span is None else span.width(option.channels)
-        return Reader(node, self._instance(node, option, task), self._inputs(node, values), task, span, channels)
+        instance = self._instance(node, option, task)
+        # Of a block every option runs in one column, so its statistics say whose they are. The nodes of an operator
+        # unit are mixed, and have one input whatever the option.
+        in_block = self._space.table.granularity == "block"
+        unit_instance = option.instance if in_block and self._is_per_task(node) else 0
+        return Reader(node, instance, self._inputs(node, values), task, span, channels, unit_instance)
 
     def _instance(self, node: ir.Node, option: Option, task: str) -> int:
-        # AutoMTL's release: every task has its own normalisation. Instance 0 is everybody's, so theirs begin at 1.
-        if node.op_type == "BatchNormalization" and self._space.batchnorm == "task":
-            return 1 + self._space.tasks.index(task)
+        if self._is_per_task(node):
+            return 1 + self._space.tasks.index(task)  # instance 0 is everybody's
         return 0 if option.skip else option.instance
+
+    def _is_per_task(self, node: ir.Node) -> bool:
+        """Whether every task has its own instance of a normalisation, as in AutoMTL's release."""
+        return node.op_type == "BatchNormalization" and self._space.batchnorm == "task"
 
     def _computed_weights(self, reader: Reader) -> Values:
         """Ask for what computes the weights of a node, and return what is computed."""
@@ -207,7 +179,13 @@ class BackboneCells:
         # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
         # So those of a narrow map are no part of the wide map's. And where options are open, a column runs all widths
         # of a block: what lies behind their maps has as many inputs, of one shape.
-        statistic = BackboneWeight(name, reader.instance, channels=reader.width, narrow=cut is not None)
+        statistic = BackboneWeight(
+            name,
+            reader.instance,
+            channels=reader.width,
+            narrow=cut is not None,
+            unit_instance=reader.unit_instance,
+        )
         copy = self._copy(statistic, reader)
         self.statistics[replace(statistic, column=reader.task)] = copy
         return copy
