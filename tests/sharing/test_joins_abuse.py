@@ -75,6 +75,8 @@ def test_the_good_join_is_accepted(tmp_path: Path) -> None:
         ({"reads": []}, "joins.0.reads", "at least 1"),
         ({"left_out": [0, 1]}, "joins.0", "reads something"),
         ({"left_out": [2]}, "joins.0", "no read 2 to leave out"),
+        ({"left_out": [True]}, "joins.0.left_out.0", "True"),
+        ({"left_out": ["1"]}, "joins.0.left_out.0", "'1'"),
         ({"reads": ["on"]}, "joins.0.reads.0", "on"),
         ({"reads": [{"at": FIRST}]}, "joins.0.reads.0", "`at` and `task`, or `join`"),
         ({"reads": [{"at": FIRST, "task": "a", "join": "x"}]}, "joins.0.reads.0", "`at` and `task`, or `join`"),
