@@ -42,7 +42,7 @@ class Space:
     >>> space = Space.over(Backbone(read("zoo:tiny")), ["depth", "seg"], "operator", options)
     >>> choice = space.choices[0]
     >>> choice
-    ChoiceId(place='conv1', task='depth', read=None)
+    ChoiceId(place='conv1', task='depth', read=None, of='unit')
     >>> plan = space.plan({choice: 0 for choice in space.choices})
     >>> plan.choice("conv1", "depth"), plan.method
     (0, 'manual')
@@ -122,7 +122,7 @@ class Space:
         """Return how many options a choice has."""
         if choice.read is not None:
             return 2  # off and on
-        if choice.place in self.entries:
+        if choice.of == "unit":
             return len(self.entries[choice.place][choice.task])
         return next(len(join.join.reads) for join in self.joins if choice in join.choices)
 
