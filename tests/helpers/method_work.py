@@ -107,13 +107,20 @@ def image(count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
-def hard(model: ChoiceModel, generator: torch.Generator) -> dict[Any, int]:
-    """Let every choice be one that is drawn, for certain; the first unit of every task runs."""
+def hard(model: ChoiceModel, generator: torch.Generator, *, pinned: bool = True) -> dict[Any, int]:
+    """Let every choice be one that is drawn, for certain.
+
+    Args:
+        model: Of a space.
+        generator: Of the draws.
+        pinned: Whether the first choice of every task is its first option, so that no task skips everything.
+    """
     logits: dict[str, torch.Tensor] = {}
     for name, group in model.groups_of_choices.items():
         mask = group.mask()
         drawn = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
-        drawn[0, 0] = 2
+        if pinned:
+            drawn[0, 0] = 2
         logits[name] = 1000.0 * torch.nn.functional.one_hot(drawn.argmax(-1), mask.shape[-1])
     model.set_policy(logits)
     model.at(Moment("test", "argmax"))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from backbones import BACKBONES
+import torch
+from backbones import BACKBONES, unit
 
 from trunkline.errors import InvalidConfig
 from trunkline.fragments.joins.base import Inputs, JoinKind, JoinSettings, reading
+from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.open_join import OpenJoin
+from trunkline.sharing.option import Option
 from trunkline.sharing.plan import Choice, SharingPlan, View
 from trunkline.sharing.plan_check import check_plan, make_plan
+from trunkline.sharing.space import Space
+from trunkline.sharing.units import Granularity, Unit
+from trunkline.supermodel.choice_model import ChoiceModel
 
 pytestmark = pytest.mark.abuse
 
@@ -75,6 +82,8 @@ def test_the_good_join_is_accepted(tmp_path: Path) -> None:
         ({"reads": []}, "joins.0.reads", "at least 1"),
         ({"left_out": [0, 1]}, "joins.0", "reads something"),
         ({"left_out": [2]}, "joins.0", "no read 2 to leave out"),
+        ({"left_out": [True]}, "joins.0.left_out.0", "True"),
+        ({"left_out": ["1"]}, "joins.0.left_out.0", "'1'"),
         ({"reads": ["on"]}, "joins.0.reads.0", "on"),
         ({"reads": [{"at": FIRST}]}, "joins.0.reads.0", "`at` and `task`, or `join`"),
         ({"reads": [{"at": FIRST, "task": "a", "join": "x"}]}, "joins.0.reads.0", "`at` and `task`, or `join`"),
@@ -160,6 +169,120 @@ def test_joins_stand_around_a_unit_that_is_not_run(choice: Choice) -> None:
     around = [{"at": FIRST, "task": "b"}, {"at": "a_relu", "task": "b"}]
     lower(blocks_joined(choice, {**GOOD, "site": "a_relu", "task": "b", "reads": around}), backbone, {})
     lower(blocks_joined(choice, {**INSIDE, "reads": [*GOOD["reads"][:1], {"at": FIRST, "task": "b"}]}), backbone, {})
+
+
+def space_joined(
+    options: Sequence[Option],
+    join: Mapping[str, Any],
+    *,
+    granularity: Granularity = "block",
+    opened: Literal["none", "one", "each"] = "none",
+    graph: Graph | None = None,
+) -> Space:
+    """Task b has these options at the unit a1, and everything else is shared."""
+    joins = (OpenJoin(Join.model_validate(join), opened),)
+
+    def options_at(unit: Unit, task: int) -> Sequence[Option]:
+        return options if unit.name == "a1" and task else [Option(0)]
+
+    backbone = Backbone(BACKBONES["residual"]() if graph is None else graph)
+    return Space.over(backbone, TASKS, granularity, options_at, joins=joins)
+
+
+READ_INSIDE: Mapping[str, Any] = {"reads": [GOOD["reads"][0], {"at": "a1_relu", "task": "b"}]}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([Option(0), Option(skip=True)], '"b" may skip "a1"'),
+        ([Option(0), Option(0, channels=0.5)], '"b" may run a channel view of "a1"'),
+        ([Option(0), Option(1)], '"b" chooses among options of "a1"'),
+        ([Option(skip=True)], '"b" skips "a1"'),
+    ],
+)
+@pytest.mark.parametrize(
+    ("change", "place"), [(READ_INSIDE, "joins.0.reads.1"), ({"task": "b"}, "joins.0.site")], ids=["read", "site"]
+)
+def test_a_column_lacks_what_is_open(
+    options: Sequence[Option], message: str, change: Mapping[str, Any], place: str
+) -> None:
+    """Inside a block that may be run in several ways no value of the column is the one that a plan would have."""
+    with pytest.raises(InvalidConfig) as caught:
+        space_joined(options, {**INSIDE, **change})
+    assert place in str(caught.value)
+    assert message in str(caught.value)
+    assert "behind the unit" in str(caught.value)
+
+
+def test_an_operator_that_may_be_skipped_is_joined_behind_it() -> None:
+    """Its nodes are mixed one by one, but the plan in which it is skipped has no value inside it."""
+    inside = {**INSIDE, "site": "a1", "reads": [GOOD["reads"][0], {"at": "a1", "task": "b"}]}
+    with pytest.raises(InvalidConfig, match='"b" may skip "a1"'):
+        space_joined([Option(0), Option(skip=True)], inside, granularity="operator")
+    space = space_joined([Option(0), Option(1)], inside, granularity="operator")
+    ChoiceModel(space, {}, {})(torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("options", [[Option(0), Option(skip=True)], [Option(0), Option(0, channels=0.5)]])
+def test_joins_stand_around_an_open_unit(options: Sequence[Option]) -> None:
+    """Its input and its output are there whatever is chosen, and inside it another task's column is."""
+    around = [{"at": FIRST, "task": "b"}, {"at": "a_relu", "task": "b"}]
+    for join in (
+        {**GOOD, "site": "a_relu", "task": "b", "reads": around},
+        {**INSIDE, "reads": [{"at": "a1_relu", "task": "a"}, {"at": FIRST, "task": "b"}]},
+    ):
+        model = ChoiceModel(space_joined(options, join), {}, {})
+        model(torch.zeros(1, 3, 16, 16))
+        lower(model.space.plan(model.picks()), model.space.backbone, {})
+
+
+def with_side_map() -> Graph:
+    """A block in which a feature map lies: it hands on ``a1_relu``, and ends with the branch to ``side_relu``."""
+    b = GraphBuilder("side")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 8)
+    y = unit(b, x, "a1", 8)
+    side = unit(b, x, "side", 8)
+    return b.finish([side, unit(b, y, "last", 8)])
+
+
+@pytest.mark.parametrize("at", ["side_relu", "a1_relu"])
+def test_an_open_block_gives_its_maps_at_its_end(at: str) -> None:
+    """Options run together when all of the block's nodes are passed, so a join before that finds nothing yet."""
+    options = [Option(0), Option(1)]
+    reads = [GOOD["reads"][0], {"at": at, "task": "b"}]
+    join = {**GOOD, "reads": reads, "gives": "joins"}
+    for site in ("side_relu", "last_relu"):
+        space = space_joined(options, {**join, "site": site}, graph=with_side_map())
+        ChoiceModel(space, {}, {})(torch.zeros(1, 3, 16, 16))
+    with pytest.raises(InvalidConfig, match=r"joins\.0\.reads\.1"):
+        space_joined(options, {**join, "site": "a1_relu"}, graph=with_side_map())
+
+
+def test_an_open_block_goes_on_with_what_it_made() -> None:
+    """Nothing can replace what it hands on before its options have run."""
+    join = {**GOOD, "site": "a1_relu", "task": "b"}
+    with pytest.raises(InvalidConfig, match=r"joins\.0\.site"):
+        space_joined([Option(0), Option(1)], join, graph=with_side_map())
+    space_joined([Option(1)], join, graph=with_side_map())
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        ({"site": "stem_rel"}, "joins.0.site", 'did you mean "stem_relu"'),
+        ({"settings": {"starts": [1], "per": "pixel"}}, "joins.0.settings.per", "channel"),
+        ({"reads": [GOOD["reads"][0], {"at": LATER, "task": "b"}]}, "joins.0.reads.1", "computed after"),
+        ({"reads": [{"at": "image", "task": "b"}, *GOOD["reads"]]}, "joins.0", "the column goes on with"),
+        ({"reads": [*GOOD["reads"], {"at": "image", "task": "b"}]}, "joins.0.reads.2", "one of values of one shape"),
+    ],
+)
+def test_a_join_of_a_space_is_checked_like_a_plans(change: Mapping[str, Any], place: str, message: str) -> None:
+    """Where one of several reads is chosen, any of them must do."""
+    with pytest.raises(InvalidConfig) as caught:
+        space_joined([Option(0)], {**GOOD, "settings": {"starts": [1]}, **change}, opened="one")
+    assert place in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

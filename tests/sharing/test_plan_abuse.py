@@ -52,6 +52,17 @@ def edited(tmp_path: Path, **changes: object) -> Path:
         ({"tasks": ["a", "a"]}, "given twice"),
         ({"tasks": ["a b"]}, "not a task name"),
         ({"units": {"stem": {"depth": -1}}}, "units.stem.depth"),
+        ({"units": {"stem": {"depth": True}}}, "units.stem.depth: True: input should be"),
+        ({"units": {"stem": {"depth": "1"}}}, "units.stem.depth: '1': input should be"),
+        ({"units": {"stem": {"depth": 1.0}}}, "units.stem.depth: 1.0: input should be"),
+        (
+            {"units": {"stem": {"depth": {"instance": True, "channels": 0.5}}}},
+            "view.instance: True: input should be",
+        ),
+        (
+            {"units": {"stem": {"depth": {"instance": "1", "channels": 0.5}}}},
+            "view.instance: '1': input should be",
+        ),
         ({"units": 3}, "units"),
     ],
 )

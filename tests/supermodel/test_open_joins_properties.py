@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from backbones import BACKBONES
@@ -14,8 +16,10 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
+from trunkline.supermodel.choice_groups import groups_of
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.choices import ScoreFunction
+from trunkline.supermodel.policy_table import PolicyTable
 from trunkline.supermodel.workload import workload
 from trunkline.twins.twin import Twin
 
@@ -24,8 +28,19 @@ pytestmark = pytest.mark.properties
 TASKS = ("a", "b", "c")
 
 
-def space_with(name: str, kind: str) -> Space:
-    """Columns apart; at two sites every task may read every column: one of them, or any besides its own."""
+SUFFIX = {"one": "joins", "each": "reads"}
+"""What the groups of their choices are called."""
+
+
+def space_with(name: str, kind: str, *, first: str = "", options: Sequence[Option] = ()) -> Space:
+    """Columns apart; at two sites every task may read every column: one of them, or any besides its own.
+
+    Args:
+        name: Of the backbone.
+        kind: What is open about the joins.
+        first: What the first join is called.
+        options: Of every unit; an instance of each task's own if there are none.
+    """
     backbone = Backbone(BACKBONES[name]())
     joins = []
     for number, unit in enumerate(backbone.table("block").units[-2:]):
@@ -33,7 +48,7 @@ def space_with(name: str, kind: str) -> Space:
             own_first = [task, *(other for other in TASKS if other != task)]
             starts = [0.5, 0.25, 0.125] if kind == "each" else [0.5]
             join = Join(
-                name=f"{task}.{number}",
+                name=f"{task}.{number}" if joins or not first else first,
                 kind="mix",
                 settings={"starts": starts},
                 site=unit.output,
@@ -41,7 +56,7 @@ def space_with(name: str, kind: str) -> Space:
                 reads=tuple(Read.column(unit.output, other) for other in own_first),
             )
             joins.append(OpenJoin(join, kind))  # type: ignore[arg-type]  # a parametrised literal
-    return Space.over(backbone, TASKS, "block", lambda unit, task: [Option(task)], joins=tuple(joins))
+    return Space.over(backbone, TASKS, "block", lambda unit, task: options or [Option(task)], joins=tuple(joins))
 
 
 def model_of(space: Space, modes: dict[str, ScoreFunction] | None = None) -> ChoiceModel:
@@ -136,6 +151,33 @@ def test_log_likelihood_is_of_what_is_drawn() -> None:
         theirs = torch.autograd.grad(expected, list(model.policies))
         for mine, reference in zip(ours, theirs, strict=True):
             torch.testing.assert_close(mine, reference)
+
+
+@pytest.mark.parametrize("kind", ["one", "each"])
+def test_a_join_may_be_called_like_a_unit(kind: str) -> None:
+    """Who chooses is told by what it is, so neither pick is taken for the other's."""
+    space = space_with("residual", kind, first="stem", options=[Option(0), Option(1)])
+    assert len(set(space.choices)) == len(space.choices)
+    groups = {choice: group.name for group in groups_of(space) for choice in group.choices}
+    reads = [choice for join in space.joins for choice in join.choices]
+    assert {groups[choice] for choice in reads} == {f"{task}.{SUFFIX[kind]}" for task in TASKS}
+    assert {space.option_count(choice) for choice in reads} == {3 if kind == "one" else 2}
+    assert PolicyTable(space).shape == (3, 3, 2)
+    picks = {choice: int(choice in reads) for choice in space.choices}
+    plan = space.plan(picks)
+    assert plan.units["stem"] == dict.fromkeys(TASKS, 0)
+    taken = plan.joins[0].taken.values()
+    assert [read.task for read in taken] == (["b"] if kind == "one" else ["a", "b", "c"])
+    model = model_of(space)
+    model.reset_statistics()  # columns that share read one set once their choices are made
+    decide(model, 4)
+    model.at(Moment("test", "argmax"))
+    with torch.no_grad():
+        found = model(image())
+        model.at(Moment("test", "soft"))
+        mixed = model(image())
+    for task in TASKS:
+        torch.testing.assert_close(mixed[task], found[task], rtol=1e-4, atol=1e-5)
 
 
 def test_costs_behind_joins_are_refused() -> None:

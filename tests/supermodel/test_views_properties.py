@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from backbones import BACKBONES
+from backbones import BACKBONES, unit, unit_of
 from method_work import hard, image
 from plans import light_heads
 
 from trunkline.errors import InvalidConfig
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.fillers import Filler
+from trunkline.graph.graph import Graph
 from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.executed_cost import executed_cost
@@ -86,6 +89,37 @@ def test_expected_cost_of_hard_views_is_counted(name: str, count: str) -> None:
     for _ in range(12):
         cost = executed_cost(space.plan(hard(model, generator)), space.backbone, heads)
         share = getattr(cost.backbone, count) / getattr(cost.independent_backbone, count)
+        assert float(term(model.probabilities()).detach()) == pytest.approx(share, rel=1e-6)
+
+
+def kernel_twice(where: str) -> Graph:
+    """Two residual blocks, between whose convolutions one kernel is used more than once."""
+    b = GraphBuilder("kernel_twice")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 8)
+    kernel, other = (b.weight(name, (8, 8, 3, 3), Filler("msra")) for name in ("kernel", "other"))
+    y = b.node("Relu", [unit_of(b, x, "first", kernel)], name="first_relu")
+    y = unit_of(b, y, "second", other if where == "other block" else kernel)
+    x = b.node("Add", [x, y], name="first_add")
+    y = unit_of(b, unit(b, x, "inner", 8), "outer", kernel if where == "other block" else other)
+    short = unit_of(b, x, "short", kernel) if where == "shortcut" else x
+    x = b.node("Add", [short, y], name="last_add")
+    return b.finish([unit(b, x, "last", 8)])
+
+
+@pytest.mark.parametrize("where", ["one block", "other block", "shortcut"])
+def test_a_kernel_cut_along_two_axes_counts_whole(where: str) -> None:
+    """A view reads rows of it in one layer and columns in another, so what is stored is all of it.
+
+    The expectation is linear in the probabilities of each choice, so it is right if it is where choices are sure.
+    """
+    backbone = Backbone(kernel_twice(where))
+    space = Space.over(backbone, TASKS, "block", lambda unit, task: WIDTHS)
+    model = ChoiceModel(space, {}, {}, seed=3)
+    term = cost_term(space, {}, "parameters")
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(50):
+        cost = executed_cost(space.plan(hard(model, generator, pinned=False)), backbone, {})
+        share = cost.backbone.parameters / cost.independent_backbone.parameters
         assert float(term(model.probabilities()).detach()) == pytest.approx(share, rel=1e-6)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -80,7 +80,7 @@ class Join(FileEntry):
     site: str
     task: str
     reads: tuple[Read, ...] = Field(min_length=1)
-    left_out: tuple[int, ...] = ()
+    left_out: tuple[Annotated[int, Field(strict=True)], ...] = ()
     gives: Literal["site", "tap", "joins"] = "site"
 
     @model_validator(mode="after")

@@ -1,36 +1,32 @@
-"""Whether a plan's joins can run: what they read is there by then, in its column, and fits the fragment."""
+"""Whether joins of a plan or a space can run: what they read is there by then, in its column, and fits the fragment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.fragments.joins.base import Inputs
 from trunkline.fragments.map_size import Size, map_size
 from trunkline.fragments.registry import make_join
-from trunkline.graph.computed_weights import depends_on_image
-from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.graph.graph import Graph, Shape, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.columns import Columns, hidden_values, order_of_values
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.option import Option
-from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.units import Unit
+from trunkline.sharing.open_join import OpenJoin
 from trunkline.text import quoted, shape_text
 
 
-def join_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
-    """Yield what is wrong with the joins of a plan, each problem with its place.
+def join_problems(columns: Columns, joins: Sequence[OpenJoin]) -> Iterator[Problem]:
+    """Yield what is wrong with joins, each problem with its place.
 
     Args:
-        plan: Its units fit the backbone.
-        backbone: The backbone whose columns are joined.
+        columns: The columns that are joined. Where a task may run a unit in several ways, its joins must do for each.
+        joins: The joins. Where reads are chosen, all of them must do.
     """
-    if not plan.joins:
-        return  # most plans have none, and a search checks many
-    found = list(_JoinCheck(plan, backbone).problems())
+    found = list(_JoinCheck(columns, joins).problems())
     # A fragment is made of what a join reads, so all of that must be right first.
-    yield from found or _fragment_problems(plan, backbone)
+    yield from found or _fragment_problems(columns.backbone, joins)
 
 
 def fragments_of(joins: tuple[Join, ...], backbone: Backbone) -> dict[str, Graph]:
@@ -58,19 +54,20 @@ def fragments_of(joins: tuple[Join, ...], backbone: Backbone) -> dict[str, Graph
 
 
 class _JoinCheck:
-    """Goes through the joins of a plan in order, and knows which values each of them can reach."""
+    """Goes through joins in order, and knows which values each of them can reach."""
 
-    def __init__(self, plan: SharingPlan, backbone: Backbone) -> None:
-        self._plan = plan
-        self._shapes = backbone.shapes
-        self._known = _order_of_values(backbone)
-        self._lost = _lost_values(plan, backbone)
+    def __init__(self, columns: Columns, joins: Sequence[OpenJoin]) -> None:
+        self._tasks = columns.tasks
+        self._joins = joins
+        self._shapes = columns.backbone.shapes
+        self._known = order_of_values(columns.backbone)
+        self._hidden = hidden_values(columns, self._known)
         self._earlier: dict[str, Join] = {}
         self._replaced: dict[tuple[str, str], str] = {}
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the first join that has any."""
-        for number, join in enumerate(self._plan.joins):
+        for number, join in enumerate(each.join for each in self._joins):
             place = f"joins.{number}"
             found = [*self._own_problems(join, place), *self._read_problems(join, place)]
             if join.gives != "joins":
@@ -86,7 +83,7 @@ class _JoinCheck:
             yield Problem(f"two joins are called {quoted(join.name)}", place)
         if join.site not in self._known:
             yield self._unknown_value(join.site, f"{place}.site")
-        if join.task not in self._plan.tasks:
+        if join.task not in self._tasks:
             yield self._unknown_task(join.task, f"{place}.task")
 
     def _target_problems(self, join: Join, place: str) -> Iterator[Problem]:
@@ -95,8 +92,8 @@ class _JoinCheck:
         target = (join.task, site)
         if target in self._replaced:
             yield Problem(f"join {quoted(self._replaced[target])} gives this value already", place)
-        if target in self._lost:
-            yield Problem(self._lost[target], f"{place}.site", "join the column behind the unit")
+        if target in self._hidden:
+            yield Problem(self._hidden[target].reason, f"{place}.site", "join the column behind the unit")
         self._replaced[target] = join.name
 
     def _read_problems(self, join: Join, place: str) -> Iterator[Problem]:
@@ -113,21 +110,27 @@ class _JoinCheck:
 
     def _column_problems(self, join: Join, read: Read, where: str) -> Iterator[Problem]:
         at, task = str(read.at), str(read.task)
-        if task not in self._plan.tasks:
+        if task not in self._tasks:
             yield self._unknown_task(task, where)
         if at not in self._known:
             yield self._unknown_value(at, where)
         elif self._is_behind(at, join.site):
             yield Problem(f"{quoted(at)} is computed after {quoted(join.site)}", where, "read it at a later site")
-        elif (task, at) in self._lost:
-            yield Problem(self._lost[task, at], where, "read the value behind the unit")
+        elif self._is_hidden(task, at, join.site):
+            yield Problem(self._hidden[task, at].reason, where, "read the value behind the unit")
+
+    def _is_hidden(self, task: str, value: str, site: str) -> bool:
+        hidden = self._hidden.get((task, value))
+        if hidden is None or hidden.until is None:
+            return hidden is not None
+        return site in self._known and self._known[site] < hidden.until
 
     def _is_behind(self, value: str, site: str) -> bool:
         # An unknown site is a problem of its own, and nothing can be said of what comes before it.
         return site in self._known and self._known[value] > self._known[site]
 
     def _unknown_task(self, task: str, place: str) -> Problem:
-        return Problem(f"unknown task {quoted(task)}", place, did_you_mean(task, self._plan.tasks))
+        return Problem(f"unknown task {quoted(task)}", place, did_you_mean(task, self._tasks))
 
     def _unknown_value(self, value: str, place: str) -> Problem:
         if value in self._shapes:
@@ -136,47 +139,17 @@ class _JoinCheck:
         return Problem(f"the backbone has no value {quoted(value)}", place, did_you_mean(value, self._known))
 
 
-def _order_of_values(backbone: Backbone) -> dict[str, int]:
-    """Return, by value that columns have, its place in the order in which they are computed."""
-    written = [backbone.graph.input]
-    for node in backbone.needed:
-        # A weight that is computed belongs to its reader, and no column has it.
-        written += [value for value in node.outputs if value.name and depends_on_image(value)]
-    return {name_of(value): number for number, value in enumerate(written)}
-
-
-def _lost_values(plan: SharingPlan, backbone: Backbone) -> dict[tuple[str, str], str]:
-    """Return, by task and value inside a unit, why no join can read or replace it in that task's column."""
-    lost: dict[tuple[str, str], str] = {}
-    for unit in backbone.table(plan.granularity).units:
-        for task in plan.tasks:
-            option = Option.of(plan.choice(unit.name, task))
-            deed = "skips" if option.skip else "runs a channel view of"
-            for name in _lost_nodes(backbone, unit, option):
-                for value in backbone.nodes[name].outputs:
-                    # What the unit hands on is there, and whole, whatever the task runs.
-                    if value.name and value.name != unit.output:
-                        reason = f"{quoted(value.name)} cannot be joined: {quoted(task)} {deed} {quoted(unit.name)}"
-                        lost[task, value.name] = reason
-    return lost
-
-
-def _lost_nodes(backbone: Backbone, unit: Unit, option: Option) -> tuple[str, ...]:
-    """Return the nodes of a unit that an option does not run, or runs with fewer channels than a join would read."""
-    if option.skip:
-        return unit.nodes
-    span = None if option.channels == 1.0 else backbone.span(unit)
-    return () if span is None else span.narrowed
-
-
-def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Problem]:
+def _fragment_problems(backbone: Backbone, joins: Sequence[OpenJoin]) -> Iterator[Problem]:
     try:
-        fragments = fragments_of(plan.joins, backbone)
+        fragments = fragments_of(tuple(each.made_for for each in joins), backbone)
     except InvalidConfig as error:
         yield from error.problems
         return
     last_map = backbone.shapes[name_of(backbone.graph.outputs[-1])]
-    for number, join in enumerate(plan.joins):
+    shapes: dict[Read, Shape] = {}
+    for number, each in enumerate(joins):
+        join = each.join
+        yield from _choice_problems(each, backbone, shapes, f"joins.{number}")
         given, replaced = shape_of(fragments[join.weights_of].outputs[0]), backbone.shapes[join.site]
         # What goes on was made for the site's shape, and a head for the last map's; other joins read any shape.
         if join.gives == "site" and given != replaced:
@@ -185,6 +158,27 @@ def _fragment_problems(plan: SharingPlan, backbone: Backbone) -> Iterator[Proble
         if join.gives == "tap" and given != last_map:
             text = f"gives {shape_text(given)}, but the head reads {shape_text(last_map)}"
             yield Problem(text, f"joins.{number}")
+        shapes[Read.of(join.name)] = given
+
+
+def _choice_problems(
+    open_join: OpenJoin, backbone: Backbone, joined: Mapping[Read, Shape], place: str
+) -> Iterator[Problem]:
+    """Yield the reads that cannot be chosen instead of the first: until one is, a search adds them up.
+
+    Args:
+        open_join: The join.
+        backbone: Its values have shapes.
+        joined: Shapes of what reads of earlier joins give.
+        place: Of the join.
+    """
+    if open_join.open != "one":
+        return
+    shapes = [joined[read] if read.join else backbone.shapes[str(read.at)] for read in open_join.join.reads]
+    for number, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            text = f"is {shape_text(shape)}, and the first read {shape_text(shapes[0])}"
+            yield Problem(text, f"{place}.reads.{number}", "let it choose one of values of one shape")
 
 
 def _made(join: Join, inputs: Inputs, place: str) -> Graph:

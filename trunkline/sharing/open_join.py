@@ -17,11 +17,13 @@ class ChoiceId:
         place: Name of the unit, or of the join.
         task: Name of the task whose choice it is.
         read: Number of the read, for a join whose reads are chosen one by one; ``None`` otherwise.
+        of: What ``place`` is. A join may be called like a unit.
     """
 
     place: str
     task: str
     read: int | None = None
+    of: Literal["unit", "join"] = "unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ class OpenJoin:
         """What is open about it."""
         name, task = self.join.name, self.join.task
         if self.open == "one":
-            return (ChoiceId(name, task),)
+            return (ChoiceId(name, task, of="join"),)
         if self.open == "each":
             # The first read is the column's own value, which stays: MTL-NAS chooses edges from other columns only.
-            return tuple(ChoiceId(name, task, read) for read in range(1, len(self.join.reads)))
+            return tuple(ChoiceId(name, task, read, of="join") for read in range(1, len(self.join.reads)))
         return ()
 
     @property

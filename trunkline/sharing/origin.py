@@ -20,13 +20,18 @@ class BackboneWeight:
         instance: 0 for the backbone's own, k for copy k.
         column: A task that has this input, where every input has a set of its own: running statistics, and all weights
             of an untied plan. Empty where one set serves every input.
-        channels: How many leading channels a running statistic behind a channel view describes; 0 for all.
+        channels: Of a running statistic, how many channels the view has that makes its input; 0 where no view does.
+        narrow: Whether the statistic describes these leading channels only. Behind the view's map it has all of them.
+        unit_instance: Of a running statistic, the instance of the block that makes its input, where the normalisation
+            has an instance of its task's. No name says it: in a plan each task has one of them.
     """
 
     name: str
     instance: int = 0
     column: str = ""
     channels: int = 0
+    narrow: bool = False
+    unit_instance: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import in_file, read_own
@@ -24,6 +24,10 @@ from trunkline.text import quoted
 SKIP: Literal["skip"] = "skip"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """A task names an output of the model and is part of the names of its nodes, so its name is plain and short."""
+
+
+Instance = Annotated[int, Field(ge=0, strict=True)]
+"""Number of a weight instance. Strict: of `true` and `"1"` nobody knows what the writer meant."""
 
 
 class View(FileEntry):
@@ -40,12 +44,26 @@ class View(FileEntry):
     {'instance': 1, 'channels': 0.25}
     """
 
-    instance: int = Field(0, ge=0)
-    channels: float = Field(gt=0, le=1)
+    instance: Instance = 0
+    channels: float = Field(gt=0, le=1, strict=True)
 
 
-Instance = Annotated[int, Field(ge=0)]
-Choice = Instance | Literal["skip"] | View
+def _kind_of(choice: object) -> str | None:
+    if isinstance(choice, View | dict):
+        return "view"
+    if isinstance(choice, int) and not isinstance(choice, bool):  # to Python, `true` is a number
+        return "instance"
+    return "skip" if choice == SKIP else None
+
+
+Choice = Annotated[
+    Annotated[Instance, Tag("instance")] | Annotated[Literal["skip"], Tag("skip")] | Annotated[View, Tag("view")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="choice",
+        custom_error_message='input should be the number of an instance, "skip", or a view',
+    ),
+]
 """What a task runs at a unit: a weight instance, what stands in for the unit, or a view of an instance."""
 
 

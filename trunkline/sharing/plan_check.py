@@ -8,7 +8,9 @@ from typing import Any
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone, UnitTable
+from trunkline.sharing.columns import Columns
 from trunkline.sharing.join_check import join_problems
+from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.plan import SKIP, BackboneId, Choice, SharingPlan, View
 from trunkline.text import quoted
 
@@ -62,7 +64,10 @@ def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
     table = backbone.table(plan.granularity)
     # Choices can be looked up only where every unit and task is there, so names come first.
     problems = list(_name_problems(plan, table)) or [*_skip_problems(plan, table), *_view_problems(plan, backbone)]
-    problems = problems or list(join_problems(plan, backbone))
+    # Most plans have no joins, and a search checks many.
+    if plan.joins and not problems:
+        joins = [OpenJoin(join) for join in plan.joins]
+        problems = list(join_problems(Columns.of_plan(plan, backbone), joins))
     if problems:
         raise InvalidConfig(problems)
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone, UnitTable
+from trunkline.sharing.columns import Columns
+from trunkline.sharing.join_check import join_problems
 from trunkline.sharing.open_join import ChoiceId, OpenJoin
 from trunkline.sharing.option import Option, Options
 from trunkline.sharing.plan import Choice, SharingPlan, check_task_names
@@ -42,7 +44,7 @@ class Space:
     >>> space = Space.over(Backbone(read("zoo:tiny")), ["depth", "seg"], "operator", options)
     >>> choice = space.choices[0]
     >>> choice
-    ChoiceId(place='conv1', task='depth', read=None)
+    ChoiceId(place='conv1', task='depth', read=None, of='unit')
     >>> plan = space.plan({choice: 0 for choice in space.choices})
     >>> plan.choice("conv1", "depth"), plan.method
     (0, 'manual')
@@ -76,7 +78,8 @@ class Space:
             settings: ``tie``, ``batchnorm`` and ``joins``.
 
         Raises:
-            InvalidConfig: The backbone has no units of this granularity, or a task has no option somewhere.
+            InvalidConfig: The backbone has no units of this granularity, a task has no option somewhere, or there are
+                choices with which a join cannot run.
         """
         check_task_names(tasks)
         table = backbone.table(granularity)
@@ -90,7 +93,12 @@ class Space:
             if not all(row.values()):
                 raise InvalidConfig("no task may run anything here", place=f"units.{unit.name}")
             entries[unit.name] = row
-        return cls(backbone, table, tuple(tasks), entries, **settings)
+        space = cls(backbone, table, tuple(tasks), entries, **settings)
+        # Now, because a search would otherwise end with a plan that is refused, or not run at all.
+        problems = list(join_problems(Columns(backbone, table, tasks, entries), space.joins)) if space.joins else []
+        if problems:
+            raise InvalidConfig(problems)
+        return space
 
     @classmethod
     def of_plan(cls, plan: SharingPlan, backbone: Backbone) -> Space:
@@ -100,12 +108,9 @@ class Space:
             InvalidConfig: The plan does not fit the backbone.
         """
         check_plan(plan, backbone)
-        entries = {}
-        for unit, row in plan.units.items():
-            entries[unit] = {task: (Option.of(choice),) for task, choice in row.items()}
+        columns = Columns.of_plan(plan, backbone)
         joins = tuple(OpenJoin(join) for join in plan.joins)
-        table = backbone.table(plan.granularity)
-        return cls(backbone, table, plan.tasks, entries, plan.tie, plan.batchnorm, joins)
+        return cls(backbone, columns.table, plan.tasks, columns.entries, plan.tie, plan.batchnorm, joins)
 
     @property
     def choices(self) -> tuple[ChoiceId, ...]:
@@ -122,7 +127,7 @@ class Space:
         """Return how many options a choice has."""
         if choice.read is not None:
             return 2  # off and on
-        if choice.place in self.entries:
+        if choice.of == "unit":
             return len(self.entries[choice.place][choice.task])
         return next(len(join.join.reads) for join in self.joins if choice in join.choices)
 

@@ -12,7 +12,7 @@ A block without such a map, as one convolution between two branching points, has
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -36,6 +36,8 @@ class ViewSpan:
         channels: Number of the map's channels.
         cuts: What is cut of each node's stored inputs, by name of the node, in order.
         depthwise: Names of the nodes whose groups are the channels.
+        behind: Names of the block's other nodes that depend on the map: they get other numbers at every width. What is
+            neither here nor in ``cuts``, such as a shortcut, computes alike whatever the width.
 
     >>> span = ViewSpan(channels=64, cuts={"conv1": {1: 0}, "conv2": {1: 1}}, depthwise=frozenset())
     >>> span.width(0.25), span.width(0.001), span.narrowed
@@ -45,6 +47,7 @@ class ViewSpan:
     channels: int
     cuts: Mapping[str, Cuts]
     depthwise: frozenset[str]
+    behind: frozenset[str] = frozenset()
 
     @property
     def narrowed(self) -> tuple[str, ...]:
@@ -65,7 +68,8 @@ def span_of(nodes: Sequence[ir.Node], outputs: Collection[ir.Value]) -> ViewSpan
     """
     for index, node in enumerate(nodes):
         if _is_dense(node) and not _reads_computed(node):
-            return _span_from(node, nodes[index + 1 :], outputs)
+            span = _span_from(node, nodes[index + 1 :], outputs)
+            return None if span is None else replace(span, behind=_behind(nodes, span.cuts))
     return None
 
 
@@ -94,6 +98,19 @@ def _span_from(first: ir.Node, later: Sequence[ir.Node], outputs: Collection[ir.
         if node.op_type == "Conv":
             depthwise.add(name_of(node))
     return None
+
+
+def _behind(nodes: Sequence[ir.Node], cuts: Mapping[str, Cuts]) -> frozenset[str]:
+    found: set[str] = set()
+    dependent: set[ir.Value] = set()
+    for node in nodes:
+        name = name_of(node)
+        if name not in cuts and dependent.isdisjoint(node.inputs):
+            continue
+        dependent.update(node.outputs)
+        if name not in cuts:
+            found.add(name)
+    return frozenset(found)
 
 
 def _channelwise_axes(node: ir.Node, channels: int, inner: set[ir.Value]) -> Cuts | None:

@@ -46,15 +46,15 @@ def groups_of(space: Space) -> tuple[ChoiceGroup, ...]:
     """Return the open choices of a space by group, task by task."""
     found: dict[str, list[ChoiceId]] = {}
     for choice in space.choices:
-        found.setdefault(_group_name(space, choice), []).append(choice)
+        found.setdefault(_group_name(choice), []).append(choice)
     return tuple(_group(space, name, tuple(choices)) for name, choices in found.items())
 
 
-def _group_name(space: Space, choice: ChoiceId) -> str:
+def _group_name(choice: ChoiceId) -> str:
     if choice.read is not None:
         return f"{choice.task}.reads"
     # A dot parts them: no task name has one, so `depth.joins` is nobody's task.
-    return choice.task if choice.place in space.entries else f"{choice.task}.joins"
+    return choice.task if choice.of == "unit" else f"{choice.task}.joins"
 
 
 def _group(space: Space, name: str, choices: tuple[ChoiceId, ...]) -> ChoiceGroup:

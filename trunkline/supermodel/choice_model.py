@@ -194,9 +194,8 @@ class ChoiceModel(ChoicePolicy):
         if not isinstance(wanted, BackboneWeight):
             return wanted
         # A running statistic: the one of the column that reads it.
-        key = (wanted.name, wanted.instance, wanted.channels, wanted.column)
-        if key in self._statistics:
-            return self._statistics[key]
+        if wanted in self._statistics:
+            return self._statistics[wanted]
         # Anything else: an untied plan has a clone for each input, all of which go on from the one set of the search.
         return BackboneWeight(wanted.name, wanted.instance)
 

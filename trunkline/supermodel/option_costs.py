@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import onnx_ir as ir
-
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.sharing.units import Unit
@@ -72,15 +70,7 @@ def _beside_inner_map(space: Space, unit: Unit, options: Sequence[Option]) -> li
     span = _span(space, unit, options)
     if span is None:
         return []
-    found: list[str] = []
-    behind: set[ir.Value] = set()
-    for name in unit.nodes:
-        node = space.backbone.nodes[name]
-        if name in span.cuts or not behind.isdisjoint(node.inputs):
-            behind.update(node.outputs)
-        else:
-            found.append(name)
-    return found
+    return [name for name in unit.nodes if name not in span.cuts and name not in span.behind]
 
 
 def _span(space: Space, unit: Unit, options: Sequence[Option]) -> ViewSpan | None:

@@ -150,7 +150,7 @@ def _whole(weight: Origin | Leading) -> Origin:
 
 def _part_of(content: Tensor, origin: Origin, *, first: bool) -> Tensor:
     """Return a tensor of its own for an origin; of a view's statistics, the leading channels."""
-    channels = origin.channels if isinstance(origin, BackboneWeight) else 0
+    channels = origin.channels if isinstance(origin, BackboneWeight) and origin.narrow else 0
     if channels:
         return content[:channels].clone()
     return content if first else content.clone()

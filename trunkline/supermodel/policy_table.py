@@ -26,7 +26,7 @@ class PolicyTable(nn.Module):
         self.register_buffer("decided", self._decided(space, keys), persistent=False)
         self._groups: list[str] = []
         for group in groups_of(space):
-            if group.choices[0].place not in space.entries:
+            if group.choices[0].of == "join":
                 continue  # what is open about joins decides nothing about units
             self.register_buffer(f"places{len(self._groups)}", self._places(space, keys, group), persistent=False)
             self._groups.append(group.name)

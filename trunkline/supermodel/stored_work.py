@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -25,7 +26,7 @@ class Stored:
     """Parameters that are stored together, or not at all.
 
     Attributes:
-        size: Number of parameters.
+        size: Number of parameters; negative where it takes back what other parts count twice.
         uses: By unit, under which choices of the unit they are used there; they are stored if any unit uses them.
         always: Whether they are stored in any case: what belongs to no unit runs whatever is chosen.
     """
@@ -39,10 +40,26 @@ def stored_work(space: Space, heads: Mapping[str, Graph]) -> list[Stored]:
     """Return everything that a tied space may store of its backbone and skips, as alike parts.
 
     A tensor that views narrow is stored as wide as the widest view that any task takes. So it counts as several parts,
-    one between each width and the next, each stored where any task takes a view at least as wide.
+    one between each width and the next, each stored where any task takes a view at least as wide. One that is cut along
+    several axes is stored whole where views along two of them are taken.
     """
     maker = _StoredMaker(space, heads)
     return _merged([*maker.weights(), *maker.projections()])
+
+
+class _Part(NamedTuple):
+    """What a node reads of a tensor.
+
+    Attributes:
+        axis: Along which it is cut; ``None`` where it is read whole.
+        share: Share of the tensor.
+    """
+
+    axis: int | None
+    share: float
+
+
+_WHOLE = _Part(None, 1.0)
 
 
 class _StoredMaker:
@@ -86,28 +103,40 @@ class _StoredMaker:
         return sorted(instance for instance in found if instance is not None)
 
     def _bands(self, value: ir.Value, names: Sequence[str], instance: int, *, always: bool) -> Iterator[Stored]:
-        """Yield an instance of a tensor, part by part of the widths that views may take of it."""
-        widths = {1.0}
-        for name in names:
-            widths.update(self._width(value, name, option) for option in self._options(name))
+        """Yield an instance of a tensor, part by part of the widths that views may take of it.
+
+        Of n axes along which views cut it, a part is not stored if the tensor is read along one of them at most, and
+        there less wide. These n cases overlap where nothing of it is read: P(not stored) = Σ_a P(case a) − (n − 1)·P(no
+        read).
+        """
+        parts = {part for name in names for option in self._options(name) for part in self._parts(value, name, option)}
+        cut = sorted({part.axis for part in parts if part.axis is not None})
+        axes: Sequence[int | None] = cut or [None]
         narrower = 0.0
-        for width in sorted(widths):
-            uses: dict[int, Uses] = {}
-            for name in names:
-                unit = self.space.table.of_node.get(name)
-                if unit is not None:
-                    found = self._uses(value, name, unit, instance, width)
-                    # Two nodes of a unit may read one weight; the unit chooses once for both.
-                    uses[unit] = uses[unit] | found if unit in uses else found
-            yield Stored(size_of(value) * (width - narrower), uses, always)
+        for width in sorted({1.0, *(part.share for part in parts)}):
+            size = size_of(value) * (width - narrower)
+            for axis in axes:
+                enough = {part for part in parts if part.axis != axis or part.share >= width}
+                yield Stored(size, self._uses(value, names, instance, enough), always)
+            if len(axes) > 1:
+                yield Stored(size * (1 - len(axes)), self._uses(value, names, instance, parts), always)
             narrower = width
 
-    def _uses(self, value: ir.Value, name: str, unit: int, instance: int, width: float) -> Uses:
-        uses = self._empty(unit)
-        for task in self.needs.of(name):
+    def _uses(
+        self, value: ir.Value, names: Sequence[str], instance: int, enough: Collection[_Part]
+    ) -> Mapping[int, Uses]:
+        """Return, by unit, under which of its choices a node reads one of these parts of an instance of a tensor."""
+        uses: dict[int, Uses] = {}
+        for name in names:
+            unit = self.space.table.of_node.get(name)
+            if unit is None:
+                continue
+            # Two nodes of a unit may read one weight; the unit chooses once for both.
+            found = uses.setdefault(unit, self._empty(unit))
             for key, option in enumerate(self.keys[unit]):
-                wide_enough = self._width(value, name, option) >= width
-                uses[task, key] = wide_enough and self._instance(name, option, task) == instance
+                reads = not self._parts(value, name, option).isdisjoint(enough)
+                for task in self.needs.of(name):
+                    found[task, key] |= reads and self._instance(name, option, task) == instance
         return uses
 
     def _instance(self, name: str, option: Option, task: int) -> int | None:
@@ -118,17 +147,20 @@ class _StoredMaker:
             return 1 + task
         return 0 if option.skip else option.instance  # a follower of a skipped unit stays, with the shared weights
 
-    def _width(self, value: ir.Value, name: str, option: Option) -> float:
-        """Return the share of a tensor that an option reads."""
+    def _parts(self, value: ir.Value, name: str, option: Option) -> set[_Part]:
+        """Return what an option reads of a tensor where a node runs it."""
         unit = self.space.table.of_node.get(name)
         if option.channels == 1.0 or unit is None:
-            return 1.0
+            return {_WHOLE}
         span = self.space.backbone.span(self.space.table.units[unit])
         if span is None or name not in span.cuts:
-            return 1.0
-        inputs = self.space.backbone.nodes[name].inputs
-        cut = any(item is value and span.cuts[name].get(index) is not None for index, item in enumerate(inputs))
-        return span.width(option.channels) / span.channels if cut else 1.0
+            return {_WHOLE}
+        found: set[_Part] = set()
+        for position, item in enumerate(self.space.backbone.nodes[name].inputs):
+            if item is value:
+                axis = span.cuts[name].get(position)
+                found.add(_WHOLE if axis is None else _Part(axis, span.width(option.channels) / span.channels))
+        return found or {_WHOLE}
 
     def _options(self, name: str) -> tuple[Option, ...]:
         unit = self.space.table.of_node.get(name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import onnx_ir as ir
@@ -13,42 +13,14 @@ from trunkline.graph.graph import data_inputs_of, name_of
 from trunkline.graph.roles import Role, role_of
 from trunkline.sharing.lowering.copies import Copies
 from trunkline.sharing.lowering.numbering import BackboneNode, MixedNode, MixedSource, Numbering, Ref, SkippedUnit
+from trunkline.sharing.lowering.reader import Reader
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.option import Option
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin, SkipWeight
 from trunkline.sharing.space import Space
-from trunkline.sharing.view import ViewSpan
 
 Values = dict[str, Ref]
 """What has been computed in a column, by the backbone's name of the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """A node that reads weights for a task: of one instance, beside these inputs.
-
-    Attributes:
-        node: Node of the backbone.
-        instance: Number of the weights' instance.
-        inputs: What it reads that depends on the image; different inputs have statistics apart.
-        task: Task whose column it runs in.
-        span: What a view cuts, where one narrows the unit.
-        channels: Channels of the view; 0 without one.
-    """
-
-    node: ir.Node
-    instance: int
-    inputs: tuple[Ref, ...]
-    task: str
-    span: ViewSpan | None = None
-    channels: int = 0
-
-    @property
-    def cuts(self) -> Mapping[int, int | None]:
-        """Axis along which a view cuts a stored input, by the input's position."""
-        if self.span is None:
-            return {}
-        return self.span.cuts.get(name_of(self.node), {})
 
 
 class StoredInput(NamedTuple):
@@ -74,12 +46,11 @@ class BackboneCells:
         copies: Copies of weights that have a set for every input.
 
     Attributes:
-        statistics: Origin of the running statistic that a task's column reads, by its name in the backbone, instance,
-            channels and task.
+        statistics: The running statistic that a task's column reads, by the same with that task for its column.
     """
 
     def __init__(self, space: Space, numbering: Numbering, copies: Copies) -> None:
-        self.statistics: dict[tuple[str, int, int, str], Origin] = {}
+        self.statistics: dict[BackboneWeight, BackboneWeight] = {}
         self._space = space
         self._numbering = numbering
         self._copies = copies
@@ -146,7 +117,7 @@ class BackboneCells:
             return BackboneWeight(name, reader.instance)
         # All options of a mixed node read one mixed input, so they have one set of statistics: the column's.
         origin = BackboneWeight(name, column=reader.task)
-        self.statistics[name, reader.instance, 0, reader.task] = origin
+        self.statistics[BackboneWeight(name, reader.instance, reader.task)] = origin
         return origin
 
     def _ask(self, reader: Reader, values: Values) -> None:
@@ -166,13 +137,21 @@ class BackboneCells:
             unit = self._space.table.units[self._space.table.of_node[name_of(node)]]
             span = self._space.backbone.span(unit)
             channels = 0 if span is None else span.width(option.channels)
-        return Reader(node, self._instance(node, option, task), self._inputs(node, values), task, span, channels)
+        instance = self._instance(node, option, task)
+        # Of a block every option runs in one column, so its statistics say whose they are. The nodes of an operator
+        # unit are mixed, and have one input whatever the option.
+        in_block = self._space.table.granularity == "block"
+        unit_instance = option.instance if in_block and self._is_per_task(node) else 0
+        return Reader(node, instance, self._inputs(node, values), task, span, channels, unit_instance)
 
     def _instance(self, node: ir.Node, option: Option, task: str) -> int:
-        # AutoMTL's release: every task has its own normalisation. Instance 0 is everybody's, so theirs begin at 1.
-        if node.op_type == "BatchNormalization" and self._space.batchnorm == "task":
-            return 1 + self._space.tasks.index(task)
+        if self._is_per_task(node):
+            return 1 + self._space.tasks.index(task)  # instance 0 is everybody's
         return 0 if option.skip else option.instance
+
+    def _is_per_task(self, node: ir.Node) -> bool:
+        """Whether every task has its own instance of a normalisation, as in AutoMTL's release."""
+        return node.op_type == "BatchNormalization" and self._space.batchnorm == "task"
 
     def _computed_weights(self, reader: Reader) -> Values:
         """Ask for what computes the weights of a node, and return what is computed."""
@@ -195,19 +174,26 @@ class BackboneCells:
         if role == "static":
             return _cut(BackboneWeight(name), cut, reader.channels)
         if role == "parameter":
-            column = "" if self._tied else self._copy(name, reader)
-            return _cut(BackboneWeight(name, reader.instance, column), cut, reader.channels)
+            weight = BackboneWeight(name, reader.instance)
+            return _cut(weight if self._tied else self._copy(weight, reader), cut, reader.channels)
         # Statistics describe an input. Pooled over several, they fit none, and the deployed model is not the trained.
-        channels = 0 if cut is None else reader.channels
-        statistic = BackboneWeight(name, reader.instance, self._copy(name, reader, channels), channels)
-        self.statistics[name, reader.instance, channels, reader.task] = statistic
-        return statistic
+        # So those of a narrow map are no part of the wide map's. And where options are open, a column runs all widths
+        # of a block: what lies behind their maps has as many inputs, of one shape.
+        statistic = BackboneWeight(
+            name,
+            reader.instance,
+            channels=reader.width,
+            narrow=cut is not None,
+            unit_instance=reader.unit_instance,
+        )
+        copy = self._copy(statistic, reader)
+        self.statistics[replace(statistic, column=reader.task)] = copy
+        return copy
 
-    def _copy(self, name: str, reader: Reader, channels: int = 0) -> str:
-        # The statistics of a narrow map are no part of the wide map's, even for one input.
-        key = f"{name}:{channels}" if channels else name
+    def _copy(self, weight: BackboneWeight, reader: Reader) -> BackboneWeight:
         node = name_of(reader.node)
-        return self._copies.copy(key, reader.instance, node=node, inputs=reader.inputs, asker=reader.task)
+        column = self._copies.copy(weight, node=node, inputs=reader.inputs, asker=reader.task)
+        return replace(weight, column=column)
 
     def skip(self, index: int, x: Ref, task: str) -> Ref:
         """Ask for what stands in for a unit of which ``x`` is the input."""

@@ -60,7 +60,7 @@ def lower(plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Gra
     >>> [value.name for value in lowered.graph.outputs]
     ['depth', 'seg']
     >>> lowered.origin["conv1.weight"], lowered.origin["stage1_block1_conv1.weight@1"].instance
-    (BackboneWeight(name='conv1.weight', instance=0, column='depth', channels=0), 1)
+    (BackboneWeight(name='conv1.weight', instance=0, column='depth', channels=0, narrow=False, unit_instance=0), 1)
     """
     backbone = Backbone.of(backbone)
     check_heads(plan.tasks, heads, backbone.graph)

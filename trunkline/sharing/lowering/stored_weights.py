@@ -117,7 +117,7 @@ class StoredWeights:
             self._values[origin] = self._copied(source, name, origin, part)
             if role_of(source) != "static":
                 # A view's statistics are a set of their own, not a part of the whole map's.
-                own = isinstance(origin, BackboneWeight) and bool(origin.channels)
+                own = isinstance(origin, BackboneWeight) and origin.narrow
                 self.origin[name] = origin if part is None or own else part
         return self._values[origin]
 
@@ -203,7 +203,7 @@ def _viewed(live: Sequence[tuple[Cell, Sequence[str]]]) -> Mapping[Origin, Leadi
             if isinstance(read, Leading):
                 parts[read.weight].append(read)
             # A view's statistics are stored for its channels alone; all vectors of a normalisation are [C].
-            elif isinstance(read, BackboneWeight) and read.channels:
+            elif isinstance(read, BackboneWeight) and read.narrow:
                 parts[read].append(Leading(read, 0, read.channels))
             else:
                 whole.add(read)

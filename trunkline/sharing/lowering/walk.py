@@ -11,6 +11,7 @@ are added up (``MixedValues``), as in BMTAS.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -37,8 +38,7 @@ class Walk:
     Attributes:
         space: The space that is walked.
         numbering: The computations that columns asked for.
-        statistics: Origin of the running statistic that a task's column reads, by its name in the backbone, instance,
-            channels and task.
+        statistics: The running statistic that a task's column reads, by the same with that task for its column.
     """
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], fragments: Mapping[str, Graph]) -> None:
@@ -173,10 +173,10 @@ class Walk:
         """Return the origin of what a fragment stores; joins of one owner share weights, but no statistics."""
         if join is None or role_of(value) != "statistic":
             return FragmentWeight(part, owner, name_of(value))
-        key = f"{part}/{owner}/{name_of(value)}"
+        shared = FragmentWeight(part, owner, name_of(value))
         # By join, not by task: one column may have several joins of an owner, each of which reads something else.
-        first = self._copies.copy(key, 0, node=name_of(node), inputs=inputs, asker=join.name)
-        return FragmentWeight(part, owner, name_of(value), first)
+        first = self._copies.copy(shared, node=name_of(node), inputs=inputs, asker=join.name)
+        return replace(shared, join=first)
 
     def _output(self, task: str) -> Ref:
         taps = [self._columns[task][name_of(value)] for value in self._backbone.outputs]
