@@ -33,7 +33,10 @@ class Trainable(Protocol):
         """
 
     def users(self) -> Mapping[str, frozenset[str]]:
-        """Return, by parameter, the tasks that use it."""
+        """Return, by parameter, the tasks that may use it, whatever the mode.
+
+        Each parameter of :meth:`groups` is there: what no task of a step uses is not moved by that step's terms.
+        """
 
     def components(self) -> tuple[Component, ...]:
         """Return the parts of the model that have no weight in common.
@@ -53,6 +56,8 @@ class Trainable(Protocol):
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return differentiable scalars that a turn adds to the loss.
+
+        A term may reach what no loss reaches: reward · Σ log π moves a policy that is drawn (REINFORCE).
 
         Args:
             names: Names of the terms.
