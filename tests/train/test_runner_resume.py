@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from runner_fakes import TASKS, Numbered, Stop, Tiny, data, digests, run, search_phase, train_phase
 
 from trunkline.errors import CorruptCheckpoint, InvalidConfig
+from trunkline.recipe import Moment
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.optimisers import NamedOptimiser
@@ -264,7 +265,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_more_steps_may_be_asked_for(tmp_path: Path) -> None:
-    """Unless a learning rate depends on their number."""
+    """Unless a learning rate depends on their number; what a model does at a moment may, too: see below."""
     run(tmp_path / "a", search_phase(10))
     longer = run(tmp_path / "a", search_phase(17))
     assert (longer.resumed_from, longer.steps) == (10, 17)
@@ -272,6 +273,33 @@ def test_more_steps_may_be_asked_for(tmp_path: Path) -> None:
     run(tmp_path / "c", train_phase(5))
     with pytest.raises(InvalidConfig, match=r"train\.steps: is 9, but the run began with 5"):
         run(tmp_path / "c", train_phase(9))
+
+
+class Cooling(Tiny):
+    """A model whose temperature falls with the share of the phase that is done, as BMTAS's does."""
+
+    def at(self, moment: Moment) -> Mapping[str, float]:
+        super().at(moment)
+        self.temperature = 5.0 - 4.0 * moment.done
+        return {"temperature": self.temperature}
+
+    def needs_total(self, mode: str) -> bool:
+        return mode == "sample"
+
+
+@pytest.mark.abuse
+def test_steps_stay_where_a_model_needs_them(tmp_path: Path) -> None:
+    """In a longer phase the steps so far would have had another temperature, or its evaluations."""
+    run(tmp_path / "a", search_phase(10), model=Cooling())
+    with pytest.raises(InvalidConfig, match=r"policy\.steps: is 17, but the run began with 10"):
+        run(tmp_path / "a", search_phase(17), model=Cooling())
+    evaluated = {"mode": "average", "eval_mode": "sample", "turns": search_phase().turns[1:]}
+    run(tmp_path / "b", search_phase(10, **evaluated), model=Cooling())
+    with pytest.raises(InvalidConfig, match=r"policy\.steps"):
+        run(tmp_path / "b", search_phase(17, **evaluated), model=Cooling())
+    unused = {**evaluated, "eval_split": None}
+    run(tmp_path / "c", search_phase(10, **unused), model=Cooling())
+    assert run(tmp_path / "c", search_phase(17, **unused), model=Cooling()).resumed_from == 10
 
 
 @pytest.mark.abuse

@@ -108,7 +108,10 @@ class Moment:
 
     @property
     def done(self) -> float:
-        """The share of the phase that is completed, from 0 to 1."""
+        """The share of the phase that is completed, from 0 to 1.
+
+        A model that reads it says so (``needs_total``): its phase cannot be made longer later.
+        """
         return min(1.0, self.step / self.of)
 
 

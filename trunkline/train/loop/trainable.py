@@ -54,6 +54,12 @@ class Trainable(Protocol):
             InvalidConfig: The model has no such mode.
         """
 
+    def needs_total(self, mode: str) -> bool:
+        """Return whether anything in a mode depends on how many steps there will be (``moment.of``, ``moment.done``).
+
+        A phase then cannot be made longer when it is resumed: its steps so far would have been other steps.
+        """
+
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return differentiable scalars that a turn adds to the loss.
 
@@ -154,6 +160,10 @@ class TaskModel(nn.Module):
     def at(self, moment: Moment) -> dict[str, float]:
         """Do nothing, since sharing is fixed: there is no mode, temperature or noise."""
         return {}
+
+    def needs_total(self, mode: str) -> bool:
+        """Return False: nothing depends on the moment."""
+        return False
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the terms of these names, computed from the weights."""
