@@ -140,7 +140,9 @@ class Stepper:
             # Not only what the loss has reached: a policy that is drawn has no gradient but that of a score function.
             users, stepped = self.model.users(), losses.keys()
             used = [p for name, p in optimiser.parameters.items() if not stepped.isdisjoint(users[name])]
-            _add_gradients(_weighted(terms, turn), used)
+            total = _weighted(terms, turn)
+            if total.requires_grad and used:
+                torch.autograd.backward(total, inputs=used)
         return bool(optimiser.gradients())
 
     def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, Tensor]]:
@@ -232,12 +234,6 @@ def _weighted(terms: Mapping[str, Tensor], turn: Turn) -> Tensor:
 
 def _floats(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: term.detach().item() for name, term in terms.items()}
-
-
-def _add_gradients(total: Tensor, parameters: Sequence[Tensor]) -> None:
-    """Add the gradient of ``total`` to these parameters; those that it does not reach keep what they have."""
-    if total.requires_grad and parameters:
-        torch.autograd.backward(total, inputs=parameters)
 
 
 def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
