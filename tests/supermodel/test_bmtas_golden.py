@@ -156,6 +156,7 @@ def test_phases_are_the_papers() -> None:
     assert [method.model.at(search.moment(step))["temperature"] for step in (0, 25, 50)] == pytest.approx(
         [5.0, 2.55, 0.1]
     )
+    assert [mode for mode in method.model.modes if method.model.needs_total(mode)] == ["sample"]
 
 
 def test_search_without_warm_up_or_cost() -> None:

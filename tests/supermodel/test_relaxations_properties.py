@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -86,6 +87,22 @@ def test_draws_are_functions_of_moment_and_seed(way: str) -> None:
     if way in ("gumbel", "straight-through", "score", "exploring"):
         for other in (draw_of(logits, step=4, seed=1), draw_of(logits, step=3, seed=2)):
             assert not torch.equal(first, relax(other))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_relaxations_say_what_needs_the_total(way: str) -> None:
+    """Weights of one step differ with the number of steps to come where, and only where, a relaxation says so."""
+    draw = draw_of(torch.arange(12.0).view(4, 3), step=30)
+    longer = replace(draw, moment=replace(draw.moment, of=200))
+    depends = not torch.equal(WAYS[way](draw), WAYS[way](longer))
+    scalars_depend = WAYS[way].scalars(draw.moment) != WAYS[way].scalars(longer.moment)
+    assert WAYS[way].needs_total is depends is scalars_depend
+    assert depends is (way == "gumbel")
+
+
+def test_a_constant_temperature_needs_no_total() -> None:
+    """Linear from a temperature to the same."""
+    assert not Gumbel(Linear(2.0, 2.0)).needs_total
 
 
 def test_a_binary_choice_is_a_sigmoid() -> None:

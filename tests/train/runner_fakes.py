@@ -70,6 +70,9 @@ class Tiny(nn.Module):
         self.moment, self.temperature = moment, 5 * 0.9**moment.step
         return {"temperature": self.temperature}
 
+    def needs_total(self, mode: str) -> bool:
+        return False
+
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         x = torch.relu(self.norm(self.stem(image)))
         x = nn.functional.dropout(x, 0.2, self.training)

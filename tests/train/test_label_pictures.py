@@ -32,14 +32,15 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def grey(bits: int) -> Write:
-    """A grey PNG of 1, 2, 4 or 16 bits a pixel, which Pillow itself does not write as such."""
+def grey(bits: int, transparent: int | None = None) -> Write:
+    """A grey PNG of 1 to 16 bits a pixel, perhaps with a transparent value; Pillow does not write all of them."""
 
     def write(path: Path, numbers: np.ndarray) -> None:
         rows = ["".join(f"{value:0{bits}b}" for value in row) for row in numbers]
         raw = b"".join(b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in rows)
         header = struct.pack(">IIBBBBB", numbers.shape[1], numbers.shape[0], bits, 0, 0, 0, 0)
-        parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+        key = b"" if transparent is None else chunk(b"tRNS", struct.pack(">H", transparent))
+        parts = chunk(b"IHDR", header) + key + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
 
     return write
@@ -49,6 +50,33 @@ def palette(path: Path, numbers: np.ndarray) -> None:
     picture = Image.fromarray(numbers.astype(np.uint8), mode="P")
     picture.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 255])
     picture.save(path)
+
+
+def palette_with(*alphas: int) -> Write:
+    """A palette PNG whose first entries have these alphas, in a tRNS chunk; further ones are opaque."""
+
+    def write(path: Path, numbers: np.ndarray) -> None:
+        picture = Image.fromarray(numbers.astype(np.uint8), mode="P")
+        picture.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 255])
+        picture.save(path, transparency=bytes(alphas))
+
+    return write
+
+
+def coloured(bits: int, transparent: tuple[int, int, int]) -> Write:
+    """An RGB PNG of 8 or 16 bits a channel with a transparent colour; the numbers are the reds."""
+
+    def write(path: Path, numbers: np.ndarray) -> None:
+        size = bits // 8
+        pixels = np.zeros((*numbers.shape, 3), ">u2" if size == 2 else "u1")
+        pixels[..., 0] = numbers.astype(int) * 256 ** (size - 1)
+        raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+        header = struct.pack(">IIBBBBB", numbers.shape[1], numbers.shape[0], bits, 2, 0, 0, 0)
+        key = chunk(b"tRNS", struct.pack(">HHH", *transparent))
+        parts = chunk(b"IHDR", header) + key + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+    return write
 
 
 def channels(*others: int) -> Write:
@@ -100,6 +128,11 @@ STORED: dict[str, tuple[Write, np.ndarray, dict[str, Any]]] = {
     "colours in decimals": (channels(7, 9), NUMBERS * 200, {"values": {"0, 7, 9": "bg", "200,7,9": "fg"}}),
     "colours and alpha": (channels(0, 0, 255), NUMBERS * 200, {"values": {"#000000": "bg", "#c80000": "fg"}}),
     "colours of a palette": (palette, NUMBERS, {"values": {"#0a141e": "bg", "#c80000": "fg"}}),
+    "opaque palette": (palette_with(255, 255), NUMBERS, {}),
+    "opaque palette as colours": (palette_with(255), NUMBERS, {"values": {"#0a141e": "bg", "#c80000": "fg"}}),
+    "transparent entry without a pixel": (palette_with(255, 255, 0), NUMBERS, {}),
+    "transparent grey without a pixel": (grey(4, transparent=9), NUMBERS, {}),
+    "transparent colour without a pixel": (coloured(8, (0, 0, 9)), NUMBERS, {"values": {"0,0,0": "bg", "1,0,0": "fg"}}),
     "grey as colours": (plain, NUMBERS * 255, {"values": {"#000000": "bg", "#ffffff": "fg"}}),
 }
 
@@ -170,6 +203,27 @@ REFUSED: dict[str, tuple[Write, np.ndarray, dict[str, Any], tuple[str, ...]]] = 
     ),
     "transparent": (channels(0, 0, 9), NUMBERS, {"values": {"#000000": "bg"}}, ("a.png", "32 pixels are transparent")),
     "half transparent": (channels(9), NUMBERS, {}, ("a.png", "32 pixels are transparent", "without alpha")),
+    "transparent entry": (palette_with(255, 0), NUMBERS, {}, ("a.png", "16 pixels are transparent", "without alpha")),
+    "half transparent entry": (palette_with(128), NUMBERS, {}, ("a.png", "16 pixels are transparent")),
+    "half transparent colour": (palette_with(9, 9), NUMBERS, {"values": {"10,20,30": "bg"}}, ("32 pixels are",)),
+    "transparent bit": (grey(1, transparent=1), NUMBERS, {}, ("a.png", "16 pixels are transparent")),
+    "transparent unset bit": (grey(1, transparent=0), NUMBERS, {}, ("a.png", "16 pixels are transparent")),
+    "transparent two bits": (grey(2, transparent=1), NUMBERS, {}, ("a.png", "16 pixels are transparent")),
+    "transparent two bits as colours": (
+        grey(2, transparent=1),
+        NUMBERS,
+        {"values": {"#000000": "bg", "#555555": "fg"}},
+        ("a.png", "16 pixels are transparent"),
+    ),
+    "transparent grey": (grey(8, transparent=0), NUMBERS, {}, ("a.png", "16 pixels are transparent")),
+    "transparent sixteen bits": (grey(16, transparent=1), NUMBERS, {}, ("a.png", "16 pixels are transparent")),
+    "transparent key": (coloured(8, (1, 0, 0)), NUMBERS, {"values": {"#000000": "bg"}}, ("16 pixels are transparent",)),
+    "transparent key of sixteen bits": (
+        coloured(16, (256, 0, 0)),
+        NUMBERS,
+        {"values": {"#000000": "bg"}},
+        ("a.png", "16 pixels are transparent"),
+    ),
 }
 
 

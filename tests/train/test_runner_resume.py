@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import torch
 from runner_fakes import TASKS, Numbered, Stop, Tiny, data, digests, run, search_phase, train_phase
 
 from trunkline.errors import CorruptCheckpoint, InvalidConfig
+from trunkline.recipe import Moment
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.optimisers import NamedOptimiser
 from trunkline.train.loop.runner import Runner
+from trunkline.train.progress.progress import Silence
 from trunkline.train.run_folder.checkpoint_file import OPTIMISERS, STATE, Checkpoint, read_checkpoint, write_checkpoint
 from trunkline.train.run_folder.run_folder import open_run
 
@@ -250,6 +252,65 @@ def test_corrupt_checkpoints_fall_back(tmp_path: Path) -> None:
     assert steps_and_losses(tmp_path / "parts") == steps_and_losses(tmp_path / "whole")
 
 
+def scored(monkeypatch: pytest.MonkeyPatch, errors: Mapping[int, float]) -> None:
+    """Let evaluations have these errors, by the steps that are done."""
+
+    def evaluate(model: Tiny, *_: object) -> dict[str, dict[str, float]]:
+        return {task.name: dict.fromkeys(task.higher_is_better, errors[model.moment.step]) for task in TASKS}
+
+    monkeypatch.setattr("trunkline.train.loop.runner.evaluate", evaluate)
+
+
+class StopBehind(Silence):
+    """Interrupts behind an evaluation, whose step is then saved with it."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def evaluation(self, phase: str, step: int, metrics: object) -> None:
+        if step == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def spoil(checkpoint: Path) -> None:
+    path = checkpoint / OPTIMISERS
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+@pytest.mark.abuse
+@pytest.mark.parametrize(("again", "best"), [({3: 0.7, 4: 0.8}, 2), ({3: 0.7, 4: 0.5}, 4), ({3: 0.1, 4: 0.8}, 3)])
+def test_a_pruned_best_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: dict[int, float], best: int
+) -> None:
+    """Step 3 was better than step 1, whose checkpoint went, and is then lost; on a GPU it comes out otherwise."""
+    phase = train_phase(4, eval_every=1, checkpoint_every=1, best_by="depth.abs_error", keep=2)
+    scored(monkeypatch, {1: 0.5, 2: 0.6, 3: 0.1})
+    with pytest.raises(Interrupted) as caught:
+        run(tmp_path, phase, progress=StopBehind(3))
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"train-00000002", "train-00000003"}
+    spoil(caught.value.checkpoint)
+    scored(monkeypatch, again)
+    with pytest.warns(RuntimeWarning) as warned:
+        outcome = run(tmp_path, phase)
+    assert "train-00000001" in str(warned[-1].message) and "best" in str(warned[-1].message)
+    assert {path.name for path in outcome.best.values()} == {f"train-{best:08d}"}
+    assert read_checkpoint(outcome.best["depth"]).state["step"] == best
+
+
+@pytest.mark.abuse
+def test_a_corrupt_best_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the phase is finished and only loaded; step 3 was saved without an evaluation of its own."""
+    phase = train_phase(5, eval_every=2, best_by="depth.abs_error", keep=3, checkpoint_every=1)
+    scored(monkeypatch, {2: 0.1, 4: 0.6, 5: 0.7})
+    first = run(tmp_path, phase)
+    assert {path.name for path in first.best.values()} == {"train-00000002"}
+    spoil(first.best["depth"])
+    with pytest.warns(RuntimeWarning, match=r"train-00000002.*optimisers\.safetensors"):
+        again = run(tmp_path, phase)
+    assert {path.name for path in again.best.values()} == {"train-00000004"}
+
+
 @pytest.mark.abuse
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     """All of them at once; those that alter no number are free."""
@@ -264,7 +325,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_more_steps_may_be_asked_for(tmp_path: Path) -> None:
-    """Unless a learning rate depends on their number."""
+    """Unless a learning rate depends on their number; what a model does at a moment may, too: see below."""
     run(tmp_path / "a", search_phase(10))
     longer = run(tmp_path / "a", search_phase(17))
     assert (longer.resumed_from, longer.steps) == (10, 17)
@@ -272,6 +333,33 @@ def test_more_steps_may_be_asked_for(tmp_path: Path) -> None:
     run(tmp_path / "c", train_phase(5))
     with pytest.raises(InvalidConfig, match=r"train\.steps: is 9, but the run began with 5"):
         run(tmp_path / "c", train_phase(9))
+
+
+class Cooling(Tiny):
+    """A model whose temperature falls with the share of the phase that is done, as BMTAS's does."""
+
+    def at(self, moment: Moment) -> Mapping[str, float]:
+        super().at(moment)
+        self.temperature = 5.0 - 4.0 * moment.done
+        return {"temperature": self.temperature}
+
+    def needs_total(self, mode: str) -> bool:
+        return mode == "sample"
+
+
+@pytest.mark.abuse
+def test_steps_stay_where_a_model_needs_them(tmp_path: Path) -> None:
+    """In a longer phase the steps so far would have had another temperature, or its evaluations."""
+    run(tmp_path / "a", search_phase(10), model=Cooling())
+    with pytest.raises(InvalidConfig, match=r"policy\.steps: is 17, but the run began with 10"):
+        run(tmp_path / "a", search_phase(17), model=Cooling())
+    evaluated = {"mode": "average", "eval_mode": "sample", "turns": search_phase().turns[1:]}
+    run(tmp_path / "b", search_phase(10, **evaluated), model=Cooling())
+    with pytest.raises(InvalidConfig, match=r"policy\.steps"):
+        run(tmp_path / "b", search_phase(17, **evaluated), model=Cooling())
+    unused = {**evaluated, "eval_split": None}
+    run(tmp_path / "c", search_phase(10, **unused), model=Cooling())
+    assert run(tmp_path / "c", search_phase(17, **unused), model=Cooling()).resumed_from == 10
 
 
 @pytest.mark.abuse

@@ -51,8 +51,8 @@ class Turn(RecipeData):
         terms: Weight of each term the model adds to the loss, such as ``{"regularization": 0.0005}``.
         joint: True: one backward of Σ_t w_t·L_t + Σ_k λ_k·term_k over all tasks, and one optimiser step (AutoMTL
             paper, Eq. 3). False: for each task in order, forward, backward of w_t·L_t + Σ_k λ_k·term_k, and an
-            optimiser step. Parameters that the task's loss does not reach have no gradient then, so neither decay
-            nor momentum moves them (AutoMTL's release with a current torch; BMTAS's weights).
+            optimiser step. A term reaches only what the task uses then, and what has no gradient is moved by neither
+            decay nor momentum (AutoMTL's release with a current torch; BMTAS's weights).
         statistics: ``update``: running statistics follow the batches, as in ordinary training. ``hold``: batches are
             normalised by their own statistics, but the running ones stay (BMTAS while the policy learns).
         fresh: Whether its optimisers forget their state at the beginning of every visit (BMTAS).
@@ -108,7 +108,10 @@ class Moment:
 
     @property
     def done(self) -> float:
-        """The share of the phase that is completed, from 0 to 1."""
+        """The share of the phase that is completed, from 0 to 1.
+
+        A model that reads it says so (``needs_total``): its phase cannot be made longer later.
+        """
         return min(1.0, self.step / self.of)
 
 

@@ -20,6 +20,7 @@ from trunkline.supermodel.choice_policy import ChoicePolicy
 from trunkline.supermodel.choices import Relaxation
 from trunkline.supermodel.mixing.gradient_sum import SummedWeights
 from trunkline.supermodel.origin_store import OriginStore
+from trunkline.supermodel.users import users_of
 from trunkline.text import quoted
 from trunkline.twins.components import Component
 
@@ -84,6 +85,7 @@ class ChoiceModel(ChoicePolicy):
         walk = Walk(space, heads, joins)
         outputs = walk.run()
         self._statistics = walk.statistics
+        self._users = users_of(walk.numbering, outputs)
         self.store = OriginStore(space.backbone.graph.initializers, seed=seed)
         self.store.keep_cells(walk.numbering.cells, space, fragments, frozen or {})
         self._open_cells = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, mixing)
@@ -102,12 +104,19 @@ class ChoiceModel(ChoicePolicy):
     def groups(self) -> dict[str, dict[str, nn.Parameter]]:
         """Return what may be trained: ``weights.backbone``, ``weights.joins``, ``weights.heads`` and ``policy``."""
         logits = zip(self.groups_of_choices, self.policies, strict=True)
-        policy = {f"policy.{name}": parameter for name, parameter in logits}
+        policy = {_logits_name(name): parameter for name, parameter in logits}
         return {**self.store.trainable_by_part(), "policy": policy}
 
     def users(self) -> dict[str, frozenset[str]]:
-        """Return the tasks that may use each weight: while choices are open, all of them."""
-        return dict.fromkeys(self.store.trainable(), frozenset(self.tasks))
+        """Return the tasks that may use each weight and each policy's logits: those whose outputs they can change.
+
+        Through joins these may be other columns' too.
+        """
+        users = {name: self._users[origin] for name, origin in self.store.trainable_origins().items()}
+        for name, group in self.groups_of_choices.items():
+            of_choices = [self._users.get(choice, frozenset()) for choice in group.choices]
+            users[_logits_name(name)] = frozenset().union(*of_choices)
+        return users
 
     def components(self) -> tuple[Component, ...]:
         """Return the parts that no common weight joins: while choices are open, every task may reach every weight."""
@@ -198,6 +207,11 @@ class ChoiceModel(ChoicePolicy):
             return self._statistics[wanted]
         # Anything else: an untied plan has a clone for each input, all of which go on from the one set of the search.
         return BackboneWeight(wanted.name, wanted.instance)
+
+
+def _logits_name(group: str) -> str:
+    """Return the name that the logits of a group of choices have as a parameter."""
+    return f"policy.{group}"
 
 
 def _fragments(heads: Mapping[str, Graph], joins: Mapping[str, Graph]) -> dict[tuple[str, str], Graph]:

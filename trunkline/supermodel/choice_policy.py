@@ -59,6 +59,13 @@ class ChoicePolicy(nn.Module):
         self._moment = moment
         return self.relaxation.scalars(moment)
 
+    def needs_total(self, mode: str) -> bool:
+        """Return whether anything in a mode depends on how many steps there will be.
+
+        A method whose terms read ``moment.of`` or ``moment.done`` overrides it.
+        """
+        return self.modes[mode].needs_total
+
     def allowed(self, group: str) -> Tensor:
         """Return which options of a group's choices exist, ``[n, K]`` of bool, on the model's device."""
         mask: Tensor = getattr(self, f"allowed{self._numbers[group]}")

@@ -73,6 +73,10 @@ class Relaxation(Protocol):
     def hard(self) -> bool:
         """Whether every choice is one option, the same for the whole forward pass, and no gradient reaches logits."""
 
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many steps there will be: on ``moment.of`` or ``moment.done``."""
+
     def __call__(self, draw: Draw) -> Tensor:
         """Return the weights of the options, ``[n, K]``."""
 
@@ -84,6 +88,7 @@ class _Unlogged:
     """A relaxation without numbers worth logging; a soft one unless it says otherwise."""
 
     hard = False
+    needs_total = False
 
     def scalars(self, moment: Moment) -> Mapping[str, float]:
         """Return none."""
@@ -153,6 +158,11 @@ class Gumbel:
         """Never: even a one-hot sample has the gradient of the soft one."""
         return False
 
+    @property
+    def needs_total(self) -> bool:
+        """Where the temperature does."""
+        return self.temperature.needs_total
+
     def __call__(self, draw: Draw) -> Tensor:
         """Return this step's sample."""
         noise = _noise(draw)
@@ -191,6 +201,11 @@ class ScoreFunction:
     def hard(self) -> bool:
         """Always: a pass runs what was drawn."""
         return True
+
+    @property
+    def needs_total(self) -> bool:
+        """Never: the share that explores follows the step alone."""
+        return False
 
     def __call__(self, draw: Draw) -> Tensor:
         """Return 1 for the option that is drawn."""

@@ -61,7 +61,7 @@ class OriginStore(WeightStore):
         # are numbered in this one.
         read: dict[Origin, None] = {}
         for cell in cells:
-            read.update(dict.fromkeys(_whole(weight) for weight in cell.weights))
+            read.update(dict.fromkeys(whole_origin(weight) for weight in cell.weights))
         backbone = space.backbone.graph
         self._keep_all(_of_backbone(read, backbone), frozen, backbone)
         for unit, skip in zip(space.table.units, space.table.skips, strict=True):
@@ -76,10 +76,9 @@ class OriginStore(WeightStore):
         """Return the parameters as the groups ``weights.backbone``, ``weights.joins`` and ``weights.heads``."""
         groups: dict[str, dict[str, nn.Parameter]] = {"weights.backbone": {}, "weights.joins": {}, "weights.heads": {}}
         parameters = self.trainable()
-        for origin, name in self._names.items():
-            if name in parameters:
-                part = f"{origin.part}s" if isinstance(origin, FragmentWeight) else "backbone"
-                groups[f"weights.{part}"][name] = parameters[name]
+        for name, origin in self.trainable_origins().items():
+            part = f"{origin.part}s" if isinstance(origin, FragmentWeight) else "backbone"
+            groups[f"weights.{part}"][name] = parameters[name]
         return {name: group for name, group in groups.items() if group}
 
     def statistics(self) -> dict[str, Tensor]:
@@ -97,11 +96,16 @@ class OriginStore(WeightStore):
         Raises:
             InvalidModel: Some of them are not here; all are named.
         """
-        missing = [name for name, weight in origins.items() if _whole(weight) not in self._names]
+        missing = [name for name, weight in origins.items() if whole_origin(weight) not in self._names]
         if missing:
             advice = "train the plan from scratch"
             raise InvalidModel([Problem("the search has no such weight", name, advice) for name in missing])
         return {name: self.at(origin).detach() for name, origin in origins.items()}
+
+    def trainable_origins(self) -> dict[str, Origin]:
+        """Return the origin of every parameter, by its name."""
+        parameters = self.trainable()
+        return {name: origin for origin, name in self._names.items() if name in parameters}
 
     def _keep_all(
         self, work: Sequence[tuple[ir.Value, Sequence[Origin]]], frozen: Mapping[str, float], graph: Graph
@@ -143,7 +147,7 @@ class OriginStore(WeightStore):
         return [_part_of(first, origin, first=index == 0) for index, origin in enumerate(origins)]
 
 
-def _whole(weight: Origin | Leading) -> Origin:
+def whole_origin(weight: Origin | Leading) -> Origin:
     """Return the origin of the tensor that is stored: a leading part has no memory of its own."""
     return weight.weight if isinstance(weight, Leading) else weight
 

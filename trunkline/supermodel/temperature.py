@@ -34,6 +34,11 @@ class Decay(BaseModel):
     every: int = Field(500, ge=1, description="steps of the phase, those of all its turns together")
     floor: float = Field(1e-6, gt=0)
 
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many steps there will be: never."""
+        return False
+
     def at(self, moment: Moment) -> float:
         """Return the temperature."""
         return max(self.floor, self.start * self.decay ** (moment.step // self.every))
@@ -49,6 +54,11 @@ class Linear:
 
     start: float = 5.0
     end: float = 0.1
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many steps there will be."""
+        return self.start != self.end
 
     def at(self, moment: Moment) -> float:
         """Return the temperature."""

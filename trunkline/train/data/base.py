@@ -120,17 +120,17 @@ class DataSet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DataSets:
-    """The data of a run in three parts: to train, to choose, to report. No sample is in two of them.
+    """The data of a run in three splits: to train, to choose, to report. No sample is in two of them.
 
     Attributes:
         train: Trains weights and policy.
         val: Chooses, for example which weights are the best; None where nothing was held out for that.
         test: Gives the metrics that are reported.
-        origin: By part, where its samples come from, in words.
+        origin: By split, where its samples come from, in words.
 
     >>> from trunkline.train.data.open import open_data
     >>> data = open_data({"kind": "scenes", "length": 10, "size": [16, 24], "tasks": ["depth"]})
-    >>> {name: len(part) for name, part in data.parts.items()}
+    >>> {name: len(split) for name, split in data.parts.items()}
     {'train': 10, 'val': 200, 'test': 200}
     >>> sample = data.train.sample(0)
     >>> sample.image.shape, sample.labels["depth"].shape
@@ -144,9 +144,9 @@ class DataSets:
 
     @property
     def parts(self) -> dict[str, DataSet]:
-        """The parts that there are, by name."""
+        """The splits that there are, by name."""
         found = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: part for name, part in found.items() if part is not None}
+        return {name: split for name, split in found.items() if split is not None}
 
 
 def random_generator(*numbers: int) -> np.random.Generator:

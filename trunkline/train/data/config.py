@@ -62,7 +62,7 @@ class DataSetConfig(ConfigTable, ABC):
 
     @abstractmethod
     def open(self) -> DataSets:
-        """Open the parts that train, choose and report.
+        """Open the splits that train, choose and report.
 
         Raises:
             InvalidConfig: A file or folder is missing or faulty; all problems at once.

@@ -11,6 +11,7 @@ from PIL import Image
 
 from trunkline.errors import InvalidConfig, Problem
 from trunkline.text import shape_text
+from trunkline.train.data.stored_pixels import spread_of, transparent_pixels
 from trunkline.train.labels.crop import Size
 
 T = TypeVar("T")
@@ -148,34 +149,29 @@ def _read_rgb(path: Path) -> np.ndarray:
         if picture.mode.startswith("I"):  # Pillow would clip 16 bits to 8, and show everything white
             grey = (np.asarray(picture).astype(np.int64) * 255 + 32_767) // 65_535
             return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+        if isinstance(picture.info.get("transparency"), bytes):
+            # Pillow warns of a palette with alphas that becomes RGB at once.
+            return np.asarray(picture.convert("RGBA").convert("RGB"))
         return np.asarray(picture.convert("RGB"))
 
 
 def _read_numbers(path: Path) -> np.ndarray:
     _picture_size(path)
     with Image.open(path) as picture:
-        # Pillow spreads grey of 2 and 4 bits over 0..255, and forgets that it did once it has read the pixels.
-        spread = {"L;2": 85, "L;4": 17}.get(_raw_mode(picture), 1)
+        spread, transparent = spread_of(picture), transparent_pixels(picture)
         stored = np.asarray(picture)
         if picture.mode in ("LA", "PA"):
             stored = stored[..., 0]
-            _check_opaque(picture)
     if stored.ndim != 2:
         raise ValueError(f"{stored.shape[2]} channels, expected one channel of class numbers")
+    _check_opaque(transparent)
     return stored.astype(np.int32) // spread
-
-
-def _raw_mode(picture: Image.Image) -> str:
-    """Return how a file stores its pixels, such as ``L;4`` for grey of four bits."""
-    # Pillow's decoders know it, its picture does not: after reading, the mode is L for any number of bits.
-    tile = getattr(picture, "tile", None)
-    return str(tile[0][3]) if tile else ""
 
 
 def _read_colours(path: Path) -> np.ndarray:
     _picture_size(path)
     with Image.open(path) as picture:
-        _check_opaque(picture)
+        _check_opaque(transparent_pixels(picture))
     red, green, blue = np.moveaxis(_read_rgb(path).astype(np.int32), -1, 0)
     colours: np.ndarray = (red << 16) | (green << 8) | blue
     return colours
@@ -186,13 +182,10 @@ def _has_colours(path: Path) -> bool:
         return len(set(picture.getbands()) - {"A"}) > 1
 
 
-def _check_opaque(picture: Image.Image) -> None:
-    if "A" not in picture.getbands():
-        return
-    # A fully opaque channel is what many editors add; anything else may have been painted with a meaning.
-    through = int(np.count_nonzero(np.asarray(picture.getchannel("A")) != 255))
-    if through:
-        raise ValueError(f"{through} pixels are transparent, and nothing says what that means; save it without alpha")
+def _check_opaque(transparent: int) -> None:
+    if transparent:
+        text = f"{transparent} pixels are transparent, and nothing says what that means; save it without alpha"
+        raise ValueError(text)
 
 
 def _read_array(path: Path) -> np.ndarray:

@@ -56,7 +56,7 @@ class Inventory:
     """The content of all files of a run's data.
 
     Attributes:
-        parts: The files by part of the data, such as ``train``.
+        parts: The files by split, such as ``train``.
         facts: The content of each file, by its name.
     """
 
@@ -64,12 +64,12 @@ class Inventory:
     facts: Mapping[str, Facts]
 
     def digests(self) -> dict[str, str]:
-        """Return a SHA-256 by part, over names and contents in the order of the samples."""
-        return {part: _digest(files, self.facts) for part, files in self.parts.items()}
+        """Return a SHA-256 by split, over names and contents in the order of the samples."""
+        return {split: _digest(files, self.facts) for split, files in self.parts.items()}
 
-    def values(self, part: str) -> Counter[int]:
-        """Return how many pixels of a part's class labels have each stored value; empty without class labels."""
-        files, total = self.parts[part], Counter[int]()
+    def values(self, split: str) -> Counter[int]:
+        """Return how many pixels of a split's class labels have each stored value; empty without class labels."""
+        files, total = self.parts[split], Counter[int]()
         if files.classes is None:
             return total
         for entry in files.entries:
@@ -78,17 +78,17 @@ class Inventory:
                 total.update(self.facts[files.name(path)].values or {})
         return total
 
-    def images(self, part: str) -> list[str]:
-        """Return the SHA-256 of each image of a part."""
-        files = self.parts[part]
+    def images(self, split: str) -> list[str]:
+        """Return the SHA-256 of each image of a split."""
+        files = self.parts[split]
         return [self.facts[files.name(entry.image)].sha256 for entry in files.entries]
 
 
-def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> Inventory:
+def take_inventory(splits: Mapping[str, FileSet], known: Mapping[str, Facts]) -> Inventory:
     """Read every file that has not been read before.
 
     Args:
-        parts: The files by part of the data.
+        splits: The files by split.
         known: Facts of files that were read before, by name.
 
     Raises:
@@ -100,7 +100,7 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
     pool = ThreadPoolExecutor(_THREADS)
     try:
         work: dict[str, Future[Facts]] = {}
-        for name, (path, classes) in _wanted(parts).items():
+        for name, (path, classes) in _wanted(splits).items():
             work[name] = pool.submit(_facts, path, classes, known.get(name))
         for name, future in work.items():
             try:
@@ -111,13 +111,13 @@ def take_inventory(parts: Mapping[str, FileSet], known: Mapping[str, Facts]) -> 
         # After Ctrl-C a pool would otherwise read all files that are left before it ends.
         pool.shutdown(cancel_futures=True)
     raise_all(problems)
-    return Inventory(dict(parts), facts)
+    return Inventory(dict(splits), facts)
 
 
-def _wanted(parts: Mapping[str, FileSet]) -> dict[str, tuple[Path, ClassMap | None]]:
+def _wanted(splits: Mapping[str, FileSet]) -> dict[str, tuple[Path, ClassMap | None]]:
     """Return the path of every file by its name, with the classes that its pixels stand for where it has such."""
     wanted: dict[str, tuple[Path, ClassMap | None]] = {}
-    for files in parts.values():
+    for files in splits.values():
         for entry in files.entries:
             wanted |= {files.name(path): (path, None) for path in entry.paths}
             picture = files.classes.path_in(entry) if files.classes else None

@@ -41,7 +41,7 @@ def _kinds_in(_path: tuple[str, ...]) -> Mapping[str, type[DataSetConfig]]:
 
 
 def open_data(config: Mapping[str, Any] | DataSetConfig) -> DataSets:
-    """Open the parts that train, choose and report.
+    """Open the splits that train, choose and report.
 
     Args:
         config: ``kind`` and that kind's options, checked or as TOML gives them.

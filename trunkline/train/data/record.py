@@ -27,37 +27,37 @@ def inventory_of_run(data: DataSets, folder: Path) -> Inventory:
     """
     record = _read(folder / DATA)
     known = {name: Facts.from_json(content) for name, content in record.get("files", {}).items()}
-    files = {part: samples.files for part, samples in data.parts.items()}
-    inventory = take_inventory({part: found for part, found in files.items() if found is not None}, known)
+    files = {split: samples.files for split, samples in data.parts.items()}
+    inventory = take_inventory({split: found for split, found in files.items() if found is not None}, known)
     if record:
-        _check_same(inventory, {part: found["sha256"] for part, found in record["parts"].items()}, known)
+        _check_same(inventory, {split: found["sha256"] for split, found in record["parts"].items()}, known)
     return inventory
 
 
 def record_of(data: DataSets, inventory: Inventory) -> dict[str, Any]:
-    """Return the content of ``data.json``: size, origin and SHA-256 of each part, and the facts of every file."""
+    """Return the content of ``data.json``: size, origin and SHA-256 of each split, and the facts of every file."""
     digests = inventory.digests()
-    parts = {
+    splits = {
         name: {**part_json(data, name), "indices": _indices(samples), "sha256": digests.get(name)}
         for name, samples in data.parts.items()
     }
-    return {"parts": parts, "files": {name: facts.to_json() for name, facts in sorted(inventory.facts.items())}}
+    return {"parts": splits, "files": {name: facts.to_json() for name, facts in sorted(inventory.facts.items())}}
 
 
 def part_json(data: DataSets, name: str) -> dict[str, Any]:
-    """Return name, size and origin of a part of the data, as plain JSON content."""
+    """Return name, size and origin of a split, as plain JSON content."""
     return {"split": name, "samples": len(data.parts[name]), "from": data.origin.get(name, "")}
 
 
 def _indices(samples: DataSet) -> list[int] | None:
-    """Return the sample numbers of a part that was cut out of a data set; None for a whole one."""
+    """Return the sample numbers of a split that was cut out of a data set; None for a whole one."""
     return list(samples.indices) if isinstance(samples, Subset) else None
 
 
 def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: Mapping[str, Facts]) -> None:
     digests = inventory.digests()
-    # A part that is no longer there counts too; parts that are generated have no digest, before or now.
-    others = [part for part in {**before, **digests} if digests.get(part) != before.get(part)]
+    # A split that is no longer there counts too; splits that are generated have no digest, before or now.
+    others = [split for split in {**before, **digests} if digests.get(split) != before.get(split)]
     if not others:
         return
     root, facts = _root(inventory), inventory.facts
@@ -67,8 +67,8 @@ def _check_same(inventory: Inventory, before: Mapping[str, str | None], known: M
     found += [(name, "the run began with it, and it is no longer used") for name in known if name not in facts]
     # Each file is as it was, so it is their choice or their order that has changed.
     if not found:
-        parts = ", ".join(others)
-        found = [("", f"the samples of {parts} are others than the run began with: by other lists, fractions or seed")]
+        splits = ", ".join(others)
+        found = [("", f"the samples of {splits} are others than the run began with: by other lists, fractions or seed")]
     problems = [Problem(message, str(root / name)) for name, message in found]
     # One advice for all, under the first: a list of twenty would repeat it twenty times.
     raise_all([Problem(problems[0].message, problems[0].place, _ADVICE), *problems[1:]])
@@ -89,7 +89,7 @@ def _read(path: Path) -> dict[str, Any]:
         # Tried here, where the file can be named: later a wrong type would be a traceback.
         for facts in record["files"].values():
             Facts.from_json(facts)
-        if any("sha256" not in part for part in record["parts"].values()):
+        if any("sha256" not in split for split in record["parts"].values()):
             raise KeyError("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         advice = "remove it: it is made again, from the data as it is now"

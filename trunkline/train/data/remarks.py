@@ -39,10 +39,10 @@ def check_labels_suffice(inventory: Inventory, tasks: Collection[str]) -> None:
 
 
 def remarks(inventory: Inventory, tasks: Collection[str]) -> list[str]:
-    """Return sentences on classes without a pixel, tasks without a label, images in several parts, unused files."""
+    """Return sentences on classes without a pixel, tasks without a label, images in several splits, unused files."""
     found = _missing_classes(inventory, tasks) if inventory.parts else []
-    for part, files in inventory.parts.items():
-        found += [f"no image for {_PURPOSES[part]} has a {task} label" for task in _without_labels(files, tasks)]
+    for split, files in inventory.parts.items():
+        found += [f"no image for {_PURPOSES[split]} has a {task} label" for task in _without_labels(files, tasks)]
     return [*found, *_common_images(inventory), *_unused_files(inventory)]
 
 
@@ -71,7 +71,7 @@ def _missing_classes(inventory: Inventory, tasks: Collection[str]) -> list[str]:
         return []
     class_map = classes.class_map
     trained = inventory.values("train")
-    every = sum((inventory.values(part) for part in inventory.parts), Counter[int]())
+    every = sum((inventory.values(split) for split in inventory.parts), Counter[int]())
     if not every:
         return []
     found = []
@@ -90,8 +90,8 @@ def _missing_classes(inventory: Inventory, tasks: Collection[str]) -> list[str]:
 
 
 def _common_images(inventory: Inventory) -> list[str]:
-    # By content: the same photograph often has another name in each part.
-    images = {part: inventory.images(part) for part in inventory.parts}
+    # By content: the same photograph often has another name in each split.
+    images = {split: inventory.images(split) for split in inventory.parts}
     found = []
     for one, other in combinations(images, 2):
         known = set(images[one])
@@ -103,7 +103,7 @@ def _common_images(inventory: Inventory) -> list[str]:
 
 
 def _unused_files(inventory: Inventory) -> list[str]:
-    # Parts that were cut out of one folder all have the same files beside them.
+    # Splits that were cut out of one folder all have the same files beside them.
     unused: set[str] = set()
     for files in inventory.parts.values():
         unused |= {files.name(path) for path in files.unused}

@@ -20,20 +20,20 @@ def cut(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, .
     Args:
         length: Number of samples.
         seed: With the key, decides which samples are drawn.
-        fraction: Part of the samples to draw, above 0 and below 1.
+        fraction: Share of the samples to draw, above 0 and below 1.
         key: The key of the pipeline file that gives the fraction.
 
     Raises:
-        InvalidConfig: the fraction leaves a part empty.
+        InvalidConfig: the fraction leaves one of the two empty.
 
     >>> others, drawn = cut(10, seed=0, fraction=0.2, key="val_fraction")
     >>> len(others), len(drawn)
     (8, 2)
     """
     if not 0 < fraction < 1:
-        raise InvalidConfig(f"a part of the data is {fraction}, expected a number between 0 and 1", place=key)
+        raise InvalidConfig(f"a share of the data is {fraction}, expected a number between 0 and 1", place=key)
     if length < 2:
-        raise InvalidConfig(f"{length} training sample(s) cannot be cut in two parts, at least 2 are needed", place=key)
+        raise InvalidConfig(f"{length} training sample(s) cannot be cut in two, at least 2 are needed", place=key)
     count = min(max(1, round(length * fraction)), length - 1)
     order = random_generator(seed, _STREAMS[key]).permutation(length).tolist()
     return tuple(sorted(order[count:])), tuple(sorted(order[:count]))
@@ -44,7 +44,7 @@ class Subset:
 
     Args:
         dataset: The whole data set.
-        indices: The numbers, in the whole data set, of the samples in the part.
+        indices: The numbers, in the whole data set, of the samples in the subset.
     """
 
     def __init__(self, dataset: DataSet, indices: Sequence[int]) -> None:
@@ -57,7 +57,7 @@ class Subset:
 
     @property
     def files(self) -> FileSet | None:
-        """The part's files."""
+        """The subset's files."""
         whole = self._dataset.files
         return None if whole is None else whole.part(self.indices)
 
@@ -65,5 +65,5 @@ class Subset:
         return len(self.indices)
 
     def sample(self, index: int, *, seed: int | None = None) -> Sample:
-        """Return one sample of the part; see :class:`trunkline.train.data.base.DataSet`."""
+        """Return one sample of the subset; see :class:`trunkline.train.data.base.DataSet`."""
         return self._dataset.sample(self.indices[index], seed=seed)

@@ -68,8 +68,8 @@ def split_data(datasets: DataSets, *, batch_size: int, seed: int, augment: bool 
     def training(part: Part) -> Batches:
         return batches_of(datasets.train, part, batch_size=batch_size, seed=seed, augment=augment)
 
-    evaluated = {name: part for name, part in datasets.parts.items() if name != "train"}
-    return SplitData(training, {name: partial(in_order, part, batch_size) for name, part in evaluated.items()})
+    evaluated = {name: split for name, split in datasets.parts.items() if name != "train"}
+    return SplitData(training, {name: partial(in_order, split, batch_size) for name, split in evaluated.items()})
 
 
 class PrefetchedBatches(Iterator[Batch]):

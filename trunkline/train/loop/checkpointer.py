@@ -72,11 +72,18 @@ class Checkpointer:
 
     def _load(self, path: Path) -> PhaseState:
         checkpoint = self.folder.checkpoints.load(path)
-        require_same_run(checkpoint.state, self.phase, self.seed, str(path))
+        require_same_run(checkpoint.state, self.phase, self.seed, str(path), needs_total=self._needs_total())
         load_model(self.model, checkpoint.model, str(path))
         for turn, optimiser in self.optimisers.items():
             optimiser.load(state_of(checkpoint.optimisers, turn))
         return PhaseState.from_state(checkpoint.state)
+
+    def _needs_total(self) -> bool:
+        """Return whether a learning rate, or anything that the model does, depends on how many steps there will be."""
+        phase = self.phase
+        # Evaluations count: they decide which checkpoint is the best.
+        modes = [phase.mode] if phase.eval_split is None else [phase.mode, phase.eval_mode]
+        return phase.needs_total or any(self.model.needs_total(mode) for mode in modes)
 
 
 def load_model(model: Trainable, weights: Mapping[str, Tensor], place: str) -> None:

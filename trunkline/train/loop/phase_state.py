@@ -63,17 +63,23 @@ class PhaseState:
         return cls(state["step"], state["evaluated"], metrics_from_json(state["metrics"]), best)
 
 
-def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: str) -> None:
+def require_same_run(state: Mapping[str, Any], phase: Phase, seed: int, place: str, *, needs_total: bool) -> None:
     """Refuse to go on from a checkpoint of a run with other settings.
 
-    More steps than the run began with are allowed, unless a learning rate depends on their number.
+    Args:
+        state: What :meth:`PhaseState.to_state` wrote.
+        phase: The phase as it is set now.
+        seed: The run's seed now.
+        place: The checkpoint's path, for the message.
+        needs_total: Whether a step depends on how many there will be. Otherwise more are allowed than before.
 
     Raises:
         InvalidConfig: Every setting that differs.
     """
     free = set(_WITHOUT_EFFECT)
-    # With a schedule over all steps (`poly`, `cosine`), the steps done so far would have had other rates.
-    if not phase.needs_total and state["step"] <= phase.steps:
+    # With a schedule over all steps (`poly`, `cosine`, a temperature that falls to the end), those done so far would
+    # have had other rates, or another temperature.
+    if not needs_total and state["step"] <= phase.steps:
         free.add("steps")
     old = {**state["settings"], "seed": state["seed"]}
     new = {**phase.model_dump(mode="json"), "seed": seed}

@@ -8,7 +8,6 @@ the step are all that a checkpoint needs, and a resumed run on the CPU is equal 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,13 +20,14 @@ from trunkline.recipe import Part, Phase
 from trunkline.spinning import spin_only_when_quiet
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.batch_feed import PrefetchedBatches, SplitData
+from trunkline.train.loop.best_steps import BestSteps
 from trunkline.train.loop.checkpointer import Checkpointer
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.evaluate import Metrics, evaluate
 from trunkline.train.loop.interrupt import Interrupted, Interruption
 from trunkline.train.loop.optimisers import TurnOptimiser
 from trunkline.train.loop.phase_check import check_phase
-from trunkline.train.loop.phase_state import Best, PhaseState
+from trunkline.train.loop.phase_state import PhaseState
 from trunkline.train.loop.step import Stepper
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.progress.progress import Progress, Silence
@@ -109,14 +109,16 @@ class Runner:
         self._interruption = Interruption()
         # Optimisers come after the move: `to` may put other tensors in the place of those they would hold.
         self.model.to(self._device)
-        self._groups, self._components = self.model.groups(), self.model.components()
-        self._optimisers = {turn.name: TurnOptimiser(turn, self.model, self._components) for turn in self.phase.turns}
+        self._groups, components = self.model.groups(), self.model.components()
+        self._optimisers = {turn.name: TurnOptimiser(turn, self.model, components) for turn in self.phase.turns}
         self._checkpointer = Checkpointer(self.model, self._optimisers, self.phase, self.seed, self.folder)
+        checkpoints = self.folder.checkpoints
+        self._best_steps = BestSteps(self._best_metric, components, checkpoints, self.phase.name)
         with self._interruption, self.progress, _left_as_found(self._groups):
             return self._run()
 
     def _run(self) -> Outcome:
-        state = self._checkpointer.resume()
+        state = self._best_steps.recovered(self._checkpointer.resume())
         resumed_from = state.step
         # At the start only: a resumed phase goes on with the statistics of its checkpoint.
         if self.phase.reset_statistics and not state.step:
@@ -192,19 +194,7 @@ class Runner:
         self.progress.evaluation(self.phase.name, state.step, metrics)
         record = {"kind": "evaluation", "phase": self.phase.name, "step": state.step}
         self.folder.log.append({**record, "split": self.phase.eval_split, "metrics": metrics})
-        return self._compared(replace(state, evaluated=state.step, metrics=metrics))
-
-    def _compared(self, state: PhaseState) -> PhaseState:
-        if self._best_metric is None:
-            return state
-        best = dict(state.best)
-        for component in self._components:
-            score = self._best_metric.score(state.metrics, component.tasks)
-            before = best.get(component.name)
-            # 1. A score that is no number wins nothing. 2. Of equal scores the earliest stays.
-            if math.isfinite(score) and (before is None or score > before.score):
-                best[component.name] = Best(state.step, score)
-        return replace(state, best=best)
+        return self._best_steps.compared(replace(state, evaluated=state.step, metrics=metrics))
 
     def _until_interrupted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -227,13 +217,9 @@ class Runner:
             yield self.phase.turn_at(step).data, self.phase.position(step)
 
     def _outcome(self, state: PhaseState, resumed_from: int) -> Outcome:
-        checkpoints, name = self.folder.checkpoints, self.phase.name
-        best: dict[str, Path] = {}
-        for component in self._components:
-            if component.name in state.best:
-                path = checkpoints.path(name, state.best[component.name].step)
-                best |= dict.fromkeys(component.tasks, path)
-        return Outcome(name, state.step, state.metrics, checkpoints.path(name, state.step), best, resumed_from)
+        checkpoint = self.folder.checkpoints.path(self.phase.name, state.step)
+        best = self._best_steps.paths(state)
+        return Outcome(self.phase.name, state.step, state.metrics, checkpoint, best, resumed_from)
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class Stepper:
     def step(self, turn: Turn, batch: Batch, optimiser: TurnOptimiser, *, rates: Rates, place: str) -> StepValues:
         """Make one step of the tasks that the batch has a label for. What only other tasks use does not move.
 
+        A term may move all that these tasks use, also where no loss has a gradient to it, as to a policy that is drawn.
+
         Where the turn is not joint, each task sees the same batch, and what earlier tasks moved stays moved if a later
         one fails.
 
@@ -93,11 +95,12 @@ class Stepper:
         # 2. Some have none: a term that reads all weights, as an expected cost does, would move theirs too.
         if len(losses) == len(self.tasks):
             loss = loss + _weighted(terms, turn)
-            _require_gradient(loss, turn, place)
+            if not loss.requires_grad:
+                raise _no_part_error(turn, place)
             torch.autograd.backward(loss)
-        # What the turn moves may be used by the others alone: then there is nothing to do for this batch.
-        elif loss.requires_grad:
-            self._backward_of_some(loss, terms, turn, optimiser)
+        # What the turn moves may be used by the others alone: then nothing gets a gradient from this batch.
+        else:
+            self._backward_of_some(loss, losses, terms, turn, optimiser)
         self._move(optimiser, rates, place)
         return StepValues(_floats(losses), _floats(terms))
 
@@ -112,18 +115,35 @@ class Stepper:
             if loss is None:
                 continue
             values.update(_floats(losses))
-            _require_gradient(loss, turn, place)
-            self._backward_of_some(loss, terms, turn, optimiser)
+            if not self._backward_of_some(loss, losses, terms, turn, optimiser):
+                raise _no_part_error(turn, place)
             self._move(optimiser, rates, place)
         return StepValues(values, _floats(terms))
 
     def _backward_of_some(
-        self, loss: Tensor, terms: Mapping[str, Tensor], turn: Turn, optimiser: TurnOptimiser
-    ) -> None:
-        """Make the gradients of some tasks' loss; no term then moves what only the other tasks use."""
-        # A term may be made of the losses, as a score function is: it goes through their graph a second time.
-        torch.autograd.backward(loss, retain_graph=bool(terms))
-        _add_gradients(optimiser, _weighted(terms, turn))
+        self,
+        loss: Tensor,
+        losses: Mapping[str, Tensor],
+        terms: Mapping[str, Tensor],
+        turn: Turn,
+        optimiser: TurnOptimiser,
+    ) -> bool:
+        """Make the gradients of some tasks' loss, and of the terms to what these tasks use.
+
+        Returns:
+            Whether anything that the turn moves has one.
+        """
+        if loss.requires_grad:
+            # A term may be made of the losses: it goes through their graph a second time.
+            torch.autograd.backward(loss, retain_graph=bool(terms))
+        if terms:
+            # Not only what the loss has reached: a policy that is drawn has no gradient but that of a score function.
+            users, stepped = self.model.users(), losses.keys()
+            used = [p for name, p in optimiser.parameters.items() if not stepped.isdisjoint(users[name])]
+            total = _weighted(terms, turn)
+            if total.requires_grad and used:
+                torch.autograd.backward(total, inputs=used)
+        return bool(optimiser.gradients())
 
     def _loss(self, tasks: Sequence[Task], batch: Batch, place: str) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Return Σ w_t·L_t over the tasks that the batch has a label for, and each L_t.
@@ -216,16 +236,6 @@ def _floats(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: term.detach().item() for name, term in terms.items()}
 
 
-def _add_gradients(optimiser: TurnOptimiser, total: Tensor) -> None:
-    """Add the gradient of ``total`` to the parameters that have one already, which are those that the tasks use."""
-    used = [parameter for parameter in optimiser.parameters.values() if parameter.grad is not None]
-    if not total.requires_grad or not used:
-        return
-    for parameter, gradient in zip(used, torch.autograd.grad(total, used, allow_unused=True), strict=True):
-        if gradient is not None and parameter.grad is not None:
-            parameter.grad += gradient
-
-
 def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
     missing = [task.name for task in tasks if task.name not in batch.labels]
     if missing:
@@ -236,10 +246,9 @@ def _require_labels(tasks: Sequence[Task], batch: Batch, place: str) -> None:
         )
 
 
-def _require_gradient(loss: Tensor, turn: Turn, place: str) -> None:
-    if not loss.requires_grad:
-        raise InvalidConfig(
-            f"nothing of {', '.join(move.group for move in turn.moves)} takes part in the loss",
-            place=place,
-            advice="check `mode` and the groups that the turn moves",
-        )
+def _no_part_error(turn: Turn, place: str) -> InvalidConfig:
+    return InvalidConfig(
+        f"nothing of {', '.join(move.group for move in turn.moves)} takes part in the loss",
+        place=place,
+        advice="check `mode` and the groups that the turn moves",
+    )

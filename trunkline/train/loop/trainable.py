@@ -33,7 +33,10 @@ class Trainable(Protocol):
         """
 
     def users(self) -> Mapping[str, frozenset[str]]:
-        """Return, by parameter, the tasks that use it."""
+        """Return, by parameter, the tasks that may use it, whatever the mode.
+
+        Each parameter of :meth:`groups` is there: what no task of a step uses is not moved by that step's terms.
+        """
 
     def components(self) -> tuple[Component, ...]:
         """Return the parts of the model that have no weight in common.
@@ -51,8 +54,16 @@ class Trainable(Protocol):
             InvalidConfig: The model has no such mode.
         """
 
+    def needs_total(self, mode: str) -> bool:
+        """Return whether anything in a mode depends on how many steps there will be (``moment.of``, ``moment.done``).
+
+        A phase then cannot be made longer when it is resumed: its steps so far would have been other steps.
+        """
+
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return differentiable scalars that a turn adds to the loss.
+
+        A term may reach what no loss reaches: reward · Σ log π moves a policy that is drawn (REINFORCE).
 
         Args:
             names: Names of the terms.
@@ -149,6 +160,10 @@ class TaskModel(nn.Module):
     def at(self, moment: Moment) -> dict[str, float]:
         """Do nothing, since sharing is fixed: there is no mode, temperature or noise."""
         return {}
+
+    def needs_total(self, mode: str) -> bool:
+        """Return False: nothing depends on the moment."""
+        return False
 
     def terms(self, names: Sequence[str], losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the terms of these names, computed from the weights."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.config import AugmentationConfig, DataSetConfig, Fraction, Pixels, Seed
-from trunkline.train.data.parts import roles, with_held_out
+from trunkline.train.data.roles import roles, with_held_out
 from trunkline.train.data.sets.folder.dataset import Folder, splits_of
 
 
@@ -54,5 +54,5 @@ class FolderConfig(DataSetConfig):
             )
         # A folder may hold other splits besides; they are left alone.
         names = roles(there)
-        parts = {part: Folder(split=name, **options) for part, name in names.items()}
-        return with_held_out(parts, {part: f"{name}/" for part, name in names.items()}, self.val_fraction, self.seed)
+        splits = {role: Folder(split=name, **options) for role, name in names.items()}
+        return with_held_out(splits, {role: f"{name}/" for role, name in names.items()}, self.val_fraction, self.seed)

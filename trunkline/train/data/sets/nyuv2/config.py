@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trunkline.train.data.base import DataSet, DataSets
 from trunkline.train.data.config import AugmentationConfig, DataSetConfig, Fraction, Pixels, Seed
-from trunkline.train.data.parts import percent, roles, with_held_out
+from trunkline.train.data.roles import percent, roles, with_held_out
 from trunkline.train.data.sets.nyuv2.dataset import TASKS, NYUv2, NYUv2Task
 from trunkline.train.data.sets.nyuv2.lists import ALL, list_of, listed_splits
 from trunkline.train.data.splits import Subset, cut
@@ -44,17 +44,17 @@ class NYUv2Config(DataSetConfig):
         names = roles(listed_splits(self.path))
         if not names:
             return self._without_lists()
-        parts: dict[str, DataSet] = {part: self._samples(name) for part, name in names.items()}
-        origin = {part: list_of(self.path, name) for part, name in names.items()}
-        return with_held_out(parts, origin, self.val_fraction, self.seed)
+        splits: dict[str, DataSet] = {role: self._samples(name) for role, name in names.items()}
+        origin = {role: list_of(self.path, name) for role, name in names.items()}
+        return with_held_out(splits, origin, self.val_fraction, self.seed)
 
     def _without_lists(self) -> DataSets:
         everything = self._samples(ALL)
         # What reports is cut first, so that it stays the same whatever `val_fraction` is.
         rest, reported = cut(len(everything), self.seed, self.test_fraction, "test_fraction")
         drawn = f"{percent(self.test_fraction)} of all samples, drawn with seed {self.seed}"
-        parts = {"train": Subset(everything, rest), "test": Subset(everything, reported)}
-        return with_held_out(parts, {"train": "the other samples", "test": drawn}, self.val_fraction, self.seed)
+        splits = {"train": Subset(everything, rest), "test": Subset(everything, reported)}
+        return with_held_out(splits, {"train": "the other samples", "test": drawn}, self.val_fraction, self.seed)
 
     def _samples(self, split: str) -> NYUv2:
         options: dict[str, Any] = self.model_dump(

@@ -31,7 +31,7 @@ class ScenesConfig(DataSetConfig):
     on_demand: ClassVar[tuple[str, ...]] = TASKS
 
     def open(self) -> DataSets:
-        """Return scenes of three separate random streams, so that no room is in two parts."""
+        """Return scenes of three separate random streams, so that no room is in two splits."""
         options: dict[str, Any] = self.model_dump(exclude={"kind", "length", "val_length", "test_length"})
         reported = self.val_length if self.test_length is None else self.test_length
         return DataSets(

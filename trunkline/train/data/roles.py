@@ -9,9 +9,9 @@ from trunkline.train.data.splits import Subset, cut
 
 
 def roles(there: Sequence[str]) -> dict[str, str]:
-    """Return the split for each part of the data, given the names of the splits that there are.
+    """Return which split plays the role of "train", "val" and "test", given the names of the splits that there are.
 
-    1. Without any split there are no parts.
+    1. Without any split there are no roles.
     2. Without a split "test", "val" reports, and none of the splits chooses.
     3. With a split "test" it reports, and "val" chooses if there is one.
 
@@ -29,19 +29,19 @@ def roles(there: Sequence[str]) -> dict[str, str]:
     return {"train": "train", **chooses, "test": "test"}
 
 
-def with_held_out(parts: Mapping[str, DataSet], origin: Mapping[str, str], fraction: float, seed: int) -> DataSets:
-    """Return the parts; where none of them chooses, hold out ``fraction`` of the training samples for that.
+def with_held_out(splits: Mapping[str, DataSet], origin: Mapping[str, str], fraction: float, seed: int) -> DataSets:
+    """Return the splits; where none of them chooses, hold out ``fraction`` of the training samples for that.
 
     Args:
-        parts: The data by part: "train", "test" and maybe "val".
-        origin: Where each part comes from, in words.
-        fraction: Part of the training samples; 0 holds out none.
+        splits: The data by role: "train", "test" and maybe "val".
+        origin: Where each split comes from, in words.
+        fraction: Share of the training samples; 0 holds out none.
         seed: Decides which samples are held out.
 
     Raises:
         InvalidConfig: There are too few samples to hold any out.
     """
-    train, val, test = parts["train"], parts.get("val"), parts["test"]
+    train, val, test = splits["train"], splits.get("val"), splits["test"]
     if val is not None or fraction == 0:
         return DataSets(train, val, test, origin)
     rest, chosen = cut(len(train), seed, fraction, "val_fraction")
