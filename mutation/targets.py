@@ -85,6 +85,7 @@ GROUPS: tuple[Group, ...] = (
         "pipeline",
         "pipeline",
         "project config kind_tables inner_tables preset moved run_identity task_check",
-        "verbs/search_numbers verbs/trained_alike verbs/baselines_golden presets_golden moved_abuse kind_tables_abuse new_kinds",
+        "verbs/search_numbers verbs/trained_alike verbs/baselines_golden presets_golden moved_abuse kind_tables_abuse "
+        "new_kinds",
     ),
 )

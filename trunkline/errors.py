@@ -132,9 +132,11 @@ def _problem_of(item: ErrorDetails, model: type[BaseModel], place: str, table: s
 def _keys_of(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], list[str]]:
     """Return the keys of a finding as the user wrote them, and those that may stand where the last one does.
 
-    pydantic names the member of a union after the key that holds it, as ``data.scenes.size``; no file has that part.
+    pydantic names the member of a union after the key that holds it, as ``data.scenes.size``; no file has that part. A
+    union that tells its members apart itself names them in angle brackets, which no key begins and ends with.
     """
     path: list[str] = []
+    loc = tuple(part for part in loc if not _is_tag(part))
     models, is_union = [model], False
     for index, part in enumerate(loc):
         if is_union and index < len(loc) - 1:
@@ -148,6 +150,10 @@ def _keys_of(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[s
         if index < len(loc) - 1 and found:
             models, is_union = found, len(found) > 1
     return path, list(dict.fromkeys(known)) if path else []
+
+
+def _is_tag(part: int | str) -> bool:
+    return isinstance(part, str) and part.startswith("<") and part.endswith(">")
 
 
 def _names_of(model: type[BaseModel]) -> set[object]:

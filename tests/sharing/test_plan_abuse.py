@@ -57,12 +57,13 @@ def edited(tmp_path: Path, **changes: object) -> Path:
         ({"units": {"stem": {"depth": 1.0}}}, "units.stem.depth: 1.0: input should be"),
         (
             {"units": {"stem": {"depth": {"instance": True, "channels": 0.5}}}},
-            "view.instance: True: input should be",
+            "units.stem.depth.instance: True: input should be",
         ),
         (
             {"units": {"stem": {"depth": {"instance": "1", "channels": 0.5}}}},
-            "view.instance: '1': input should be",
+            "units.stem.depth.instance: '1': input should be",
         ),
+        ({"units": {"stem": {"depth": {"instance": 0, "chanels": 0.5}}}}, "units.stem.depth.chanels: unknown key"),
         ({"units": 3}, "units"),
     ],
 )

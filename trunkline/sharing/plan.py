@@ -50,14 +50,14 @@ class View(FileEntry):
 
 def _kind_of(choice: object) -> str | None:
     if isinstance(choice, View | dict):
-        return "view"
+        return "<view>"
     if isinstance(choice, int) and not isinstance(choice, bool):  # to Python, `true` is a number
-        return "instance"
-    return "skip" if choice == SKIP else None
+        return "<instance>"
+    return "<skip>" if choice == SKIP else None
 
 
 Choice = Annotated[
-    Annotated[Instance, Tag("instance")] | Annotated[Literal["skip"], Tag("skip")] | Annotated[View, Tag("view")],
+    Annotated[Instance, Tag("<instance>")] | Annotated[Literal["skip"], Tag("<skip>")] | Annotated[View, Tag("<view>")],
     Discriminator(
         _kind_of,
         custom_error_type="choice",

@@ -13,6 +13,10 @@ from trunkline.recipe import Moment
 class Temperature(Protocol):
     """A temperature by moment: anything that has :meth:`at`, so that a method may bring a schedule of its own."""
 
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on the number of steps of the phase, so that a longer phase would have had another."""
+
     def at(self, moment: Moment) -> float:
         """Return the temperature, above 0."""
 
