@@ -13,7 +13,7 @@ keeps its 17.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -49,11 +49,11 @@ class Block:
     cost: Cost
 
 
-def find_blocks(graph: Graph) -> list[Block]:
+def find_blocks(graph: Graph, costs: Mapping[str, Cost] | None = None) -> list[Block]:
     """Cut ``graph`` at its branching points and return the blocks in order.
 
     Every node that an output needs belongs to exactly one block, and each block reads the value the one
-    before it hands on. A graph without weights is one block.
+    before it hands on. A graph without weights is one block. Who knows the nodes' ``costs`` hands them on.
 
     >>> import trunkline
     >>> for block in find_blocks(trunkline.read("zoo:tiny"))[:3]:
@@ -62,7 +62,7 @@ def find_blocks(graph: Graph) -> list[Block]:
     stage1_block1_conv1 7 (None, 16, 32, 48)
     stage1_block2_conv1 7 (None, 16, 32, 48)
     """
-    costs = node_costs(graph)
+    costs = node_costs(graph) if costs is None else costs
     blocks = []
     incoming = graph.input
     for segment in _merged(_segments(graph)):
@@ -161,7 +161,7 @@ def is_pointwise(node: ir.Node) -> bool:
     return node.op_type == "Conv" and attribute(node, "kernel_shape") == [1, 1]
 
 
-def _block(segment: _Segment, incoming: ir.Value, costs: dict[str, Cost]) -> Block:
+def _block(segment: _Segment, incoming: ir.Value, costs: Mapping[str, Cost]) -> Block:
     layers = [node for node in segment.nodes if is_layer(node)]
     # Without a layer, the first node of the image's own way gives the name, not one that computes a weight.
     others = [node for node in segment.nodes if not computes_weight(node)]

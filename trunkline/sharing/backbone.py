@@ -1,4 +1,4 @@
-"""A backbone, and what sharing asks of it: units, skips and fingerprint, each found once and handed on."""
+"""A backbone, and what sharing asks of it: units, skips, costs and fingerprint, each found once and handed on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.blocks import needed_nodes
+from trunkline.graph.cost import Cost, node_costs
 from trunkline.graph.fingerprint import fingerprint
 from trunkline.graph.graph import Graph, Shape, name_of, shapes_of
 from trunkline.sharing.skip import Skip, skips_of
@@ -109,6 +110,11 @@ class Backbone:
         """Shape of every value by name, in the order in which they are computed, the image first."""
         return shapes_of(self.graph)
 
+    @cached_property
+    def costs(self) -> Mapping[str, Cost]:
+        """Cost of every node by name, for one image."""
+        return node_costs(self.graph)
+
     def span(self, unit: Unit) -> ViewSpan | None:
         """Return what a channel view of a block narrows, ``None`` if the block has no inner map."""
         # By its nodes, because an operator and the block that it begins have one name. And not by `get`: None is an
@@ -120,7 +126,7 @@ class Backbone:
     def table(self, granularity: Granularity) -> UnitTable:
         """Return the units at a granularity, and what stands in for each where it is skipped."""
         if granularity not in self._tables:
-            units = find_units(self.graph, granularity)
+            units = find_units(self.graph, granularity, self.costs)
             skips = skips_of(self.graph, units, granularity)
             self._tables[granularity] = UnitTable(granularity, tuple(units), tuple(skips), unit_of_nodes(units))
         return self._tables[granularity]

@@ -52,20 +52,23 @@ class Unit:
     computing: tuple[str, ...] = ()
 
 
-def find_units(graph: Graph, granularity: Granularity = "operator") -> list[Unit]:
-    """Return the units of ``graph`` in topological order.
+def find_units(
+    graph: Graph, granularity: Granularity = "operator", costs: Mapping[str, Cost] | None = None
+) -> list[Unit]:
+    """Return the units of ``graph`` in topological order. Who knows the nodes' ``costs`` hands them on.
 
     >>> from trunkline.ingest.read import read
     >>> stem = find_units(read("zoo:tiny"))[0]
     >>> stem.nodes, stem.input, stem.output, stem.depth
     (('conv1', 'conv1_bn'), 'image', 'conv1_bn', 1)
     """
-    return _operator_units(graph) if granularity == "operator" else _block_units(graph)
+    costs = node_costs(graph) if costs is None else costs
+    return _operator_units(graph, costs) if granularity == "operator" else _block_units(graph, costs)
 
 
-def _block_units(graph: Graph) -> list[Unit]:
+def _block_units(graph: Graph, costs: Mapping[str, Cost]) -> list[Unit]:
     units: list[Unit] = []
-    for index, block in enumerate(find_blocks(graph)):
+    for index, block in enumerate(find_blocks(graph, costs)):
         units.append(
             Unit(
                 name=block.name,
@@ -82,8 +85,7 @@ def _block_units(graph: Graph) -> list[Unit]:
     return units
 
 
-def _operator_units(graph: Graph) -> list[Unit]:
-    costs = node_costs(graph)
+def _operator_units(graph: Graph, costs: Mapping[str, Cost]) -> list[Unit]:
     chains = [_with_tail(node, graph) for node in graph.nodes if is_layer(node)]
     index_of: dict[str, int] = {}
     for index, chain in enumerate(chains):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.computed_weights import computes_weight, stored_inputs_of
-from trunkline.graph.cost import Cost, node_costs
+from trunkline.graph.cost import Cost
 from trunkline.graph.graph import Graph, name_of
 from trunkline.graph.roles import is_parameter, size_of
 from trunkline.sharing.cost_table import CostTable
@@ -40,7 +40,7 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: P
     """
     if count == "milliseconds":
         return _milliseconds(space, heads, table)
-    costs = node_costs(space.backbone.graph)
+    costs = space.backbone.costs
     if count == "parameters" and not space.tie:
         return _untied_parameters(space, heads)
     if count == "parameters":

@@ -156,7 +156,7 @@ def build(
     metadata = Provenance(backbone=graph.name, plan_sha256=sha256_of(plan.to_json())).to_metadata()
     # What the plan holds apart stays apart, even where the file's weights start out equal.
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
-    cost = cost_of_lowered(lowered, graph, heads, len(plan.tasks))
+    cost = cost_of_lowered(lowered, found, heads, len(plan.tasks))
     return BuildResult(path, plan, cost, count_file(path).nodes, lowered.notes)
 
 

@@ -57,14 +57,16 @@ def executed_cost(
         InvalidConfig: The plan or a head does not fit the backbone.
     """
     backbone, heads = Backbone.of(backbone), heads or {}
-    return cost_of_lowered(lower(plan, backbone, heads).graph, backbone.graph, heads, len(plan.tasks))
+    return cost_of_lowered(lower(plan, backbone, heads).graph, backbone, heads, len(plan.tasks))
 
 
-def cost_of_lowered(graph: Graph, backbone: Graph, heads: Mapping[str, Graph], task_count: int) -> ExecutedCost:
+def cost_of_lowered(
+    graph: Graph, backbone: Graph | Backbone, heads: Mapping[str, Graph], task_count: int
+) -> ExecutedCost:
     """Return the cost of the Graph of a lowered model next to that of as many independent ones as there are tasks."""
     # By what the nodes say of themselves: layers of a backbone may be called `head.*` too, as in timm.
     costs, in_head = node_costs(graph), nodes_of_heads(graph)
-    whole = Cost.total([graph_cost(backbone)] * task_count)
+    whole = Cost.total([Cost.total(Backbone.of(backbone).costs.values())] * task_count)
     return ExecutedCost(
         backbone=Cost.total(cost for name, cost in costs.items() if name not in in_head),
         heads=Cost.total(cost for name, cost in costs.items() if name in in_head),
