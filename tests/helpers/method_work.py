@@ -46,7 +46,8 @@ def options_for(name: str, setup: Setup, folder: Path) -> MethodOptions:
         needed = {"block": "0"}
     if name == "layout":
         depth = len(setup.backbone.table("block").units)
-        groups = [[list(setup.tasks)], *[[list(setup.tasks[:1]), list(setup.tasks[1:])]] * (depth - 1)]
+        first, *others = sorted(setup.tasks)  # the same layout, whatever the order of the outputs
+        groups = [[[first, *others]], *[[group for group in ([first], others) if group]] * (depth - 1)]
         needed = {"file": folder / "layout.json"}
         (folder / "layout.json").write_text(str(groups).replace("'", '"'))
     if name == "plan":

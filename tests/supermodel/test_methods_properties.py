@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch
 from method_work import TASKS, THREE, ShakenWork, hard, image, method_for, setup_for, shaken_weights
 
 from trunkline.export.exporter import export_model
-from trunkline.graph.graph import TASKS_KEY, name_of
+from trunkline.graph.blocks import needed_nodes
+from trunkline.graph.graph import TASKS_KEY, Graph, name_of
 from trunkline.graph.roles import STATISTICS
+from trunkline.recipe import Moment, Move, Optimiser, Turn
+from trunkline.seeds import seed_of
 from trunkline.sharing.layouts import all_shared, independent
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import Lowered, lower
@@ -21,6 +25,11 @@ from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
 from trunkline.supermodel.methods.base import Found, Method, Setup
 from trunkline.supermodel.methods.registry import methods
+from trunkline.train.data.batches import Batch
+from trunkline.train.loop.device import Compute
+from trunkline.train.loop.optimisers import TurnOptimiser
+from trunkline.train.loop.step import Stepper
+from trunkline.train.tasks.registry import make_task
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.properties
@@ -48,6 +57,44 @@ def started(setup: Setup, found: Found) -> tuple[Lowered, Twin]:
     if found.start is not None:
         twin.load_weights(found.start(lowered), strict=False)
     return lowered, twin.eval()
+
+
+def users_by_walk(graph: Graph) -> dict[str, frozenset[str]]:
+    """The tasks that need each stored tensor, by going back from every output, whatever the nodes say of themselves."""
+    users: dict[str, set[str]] = defaultdict(set)
+    for output in graph.outputs:
+        for node in needed_nodes(graph, [output]):
+            for value in node.inputs:
+                if value is not None and value.is_initializer():
+                    users[name_of(value)].add(name_of(output))
+    return {key: frozenset(tasks) for key, tasks in users.items()}
+
+
+def drawn(shape: Sequence[int], *key: object) -> torch.Tensor:
+    """Numbers that follow from a key; all positive, so that they may be variances too, and no activation is dead."""
+    generator = torch.Generator().manual_seed(seed_of(repr(key), 0))
+    return 0.05 + 0.1 * torch.rand(tuple(shape), generator=generator)
+
+
+def outputs_of(lowered: Lowered) -> dict[str, torch.Tensor]:
+    """What a model computes with weights that do not know how its tasks and instances are numbered."""
+    twin, users = Twin(lowered.graph).eval(), users_by_walk(lowered.graph)
+    content = {}
+    for key, tensor in twin.weights().items():
+        origin = lowered.origin[key]
+        if getattr(origin, "part", "") != "join":  # what a join starts with says what it is to do
+            content[key] = drawn(
+                tensor.shape, type(origin), getattr(origin, "name", None) or origin.unit, sorted(users[key])
+            )
+    twin.load_weights(content, strict=False)
+    with torch.no_grad():
+        return twin(image())
+
+
+def assert_same_outputs(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> None:
+    assert set(one) == set(other)
+    for task in one:
+        torch.testing.assert_close(one[task], other[task], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("backbone", THREE)
@@ -80,17 +127,17 @@ def test_plans_survive_file_and_space(name: str, backbone: str, tmp_path: Path) 
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_task_moves_only_what_serves_it(name: str, backbone: str, tmp_path: Path) -> None:
-    """The loss of a task has no gradient for weights that other tasks alone use."""
+    """The loss of a task has a gradient for the weights that its output is computed from, and for no others."""
     setup, result = found(name, backbone, tmp_path)
     lowered, twin = started(setup, result)
+    users = users_by_walk(lowered.graph)
     stored = lowered.graph.initializers
+    assert all(set(stored[key].metadata_props[TASKS_KEY].split(",")) == users[key] for key in lowered.origin)
     for task in TASKS:
         twin.train().zero_grad(set_to_none=True)
         twin(image())[task].square().sum().backward()
         for key, parameter in twin.trainable().items():
-            if task not in stored[key].metadata_props[TASKS_KEY].split(","):
-                assert parameter.grad is None, (task, key)
-        assert any(p.grad is not None for p in twin.trainable().values())
+            assert (parameter.grad is not None) == (task in users[key]), (task, key)
     assert {key for key, users in twin.users().items() if not users} == set()
 
 
@@ -110,13 +157,42 @@ def test_running_statistics_describe_one_input(name: str, backbone: str, tmp_pat
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", DECIDED)
 def test_order_of_tasks_does_not_matter(name: str, backbone: str, tmp_path: Path) -> None:
-    """Tasks in another order: the same plan but for the order of its outputs, so the same costs."""
-    costs = []
+    """Tasks in another order: the same plan but for the order of its outputs, so the same costs and numbers."""
+    costs, outputs = [], []
     for tasks in (TASKS, TASKS[::-1]):
-        # A plan file is for its tasks in its order.
-        setup, result = found(name, backbone, tmp_path, TASKS if name == "plan" else tasks)
+        setup, result = found(name, backbone, tmp_path, tasks)
         costs.append(executed_cost(result.plan, setup.backbone, setup.heads).total)
+        outputs.append(outputs_of(lower(result.plan, setup.backbone, setup.heads)))
     assert costs[0] == costs[1]
+    assert_same_outputs(*outputs)
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Path) -> None:
+    """What every task chose, and the tasks in another order: each computes what it did, softly and as a plan."""
+    setups = [setup_for(backbone, tasks) for tasks in (TASKS, TASKS[::-1])]
+    methods = [method_for(name, setup, tmp_path) for setup in setups]
+    generator = torch.Generator().manual_seed(6)
+    logits = {task: torch.randn(methods[0].model.policies[0].shape, generator=generator) for task in TASKS}
+    for rows in logits.values():
+        rows[0, 0] = 9  # no task skips everything
+    lowered, soft = [], []
+    for setup, method in zip(setups, methods, strict=True):
+        model = method.model.eval()
+        model.set_policy(logits)
+        model.at(Moment("test", "argmax"))
+        lowered.append(outputs_of(lower(method.space.plan(model.picks()), setup.backbone, setup.heads)))
+        model.at(Moment("test", "soft"))
+        users = model.users()
+        with torch.no_grad():
+            for key, tensor in model.store.trainable().items():
+                own = users.get(key, frozenset(TASKS))
+                # A task's own instance has the number of the task; one that all may choose has its own.
+                tensor.copy_(drawn(tensor.shape, key if own == set(TASKS) else (key.partition("@")[0], sorted(own))))
+            soft.append(model(image()))
+    assert_same_outputs(*lowered)
+    assert_same_outputs(*soft)
 
 
 @pytest.mark.parametrize("backbone", THREE)
@@ -231,7 +307,24 @@ def test_degenerate_policies_are_the_baselines(name: str, backbone: str, tmp_pat
 
 @pytest.mark.parametrize("backbone", THREE)
 @pytest.mark.parametrize("name", SEARCHED)
-def test_held_statistics_stay_and_updated_ones_move(name: str, backbone: str, tmp_path: Path) -> None:
+def test_a_held_step_leaves_statistics(name: str, backbone: str, tmp_path: Path) -> None:
+    """The trainer's step, with a method's own model: it moves what it is to move, by the batch's own statistics."""
+    model = method_for(name, setup_for(backbone), tmp_path).model.train()
+    turn = Turn(moves=(Move(optimiser=Optimiser(kind="sgd", lr=0.1)),), statistics="hold")
+    before = {key: tensor.clone() for key, tensor in model.store.weights().items()}
+    model.at(Moment("test", "soft"))
+    stepper = Stepper(model, [make_task("depth", "depth", 1)], Compute())
+    batch = Batch(image(4), {"depth": torch.ones(4, 16, 16)})
+    stepper.step(turn, batch, TurnOptimiser(turn, model), rates={"weights": 0.1}, place="here")
+    after = {**model.store.weights(), **model.statistics()}
+    moved = {key for key, tensor in before.items() if not torch.equal(after[key], tensor)}
+    assert moved
+    assert moved.isdisjoint(model.statistics())
+
+
+@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_statistics_move_and_are_reset(name: str, backbone: str, tmp_path: Path) -> None:
     """In training a forward pass moves running statistics; a reset brings them back to 0 and 1."""
     model = method_for(name, setup_for(backbone), tmp_path).model.train()
     before = {key: tensor.clone() for key, tensor in model.statistics().items()}
