@@ -13,7 +13,7 @@ from method_work import TASKS, THREE, ShakenWork, hard, image, method_for, setup
 
 from trunkline.export.exporter import export_model
 from trunkline.graph.blocks import needed_nodes
-from trunkline.graph.graph import TASKS_KEY, Graph, name_of
+from trunkline.graph.graph import INSTANCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of
 from trunkline.graph.roles import STATISTICS
 from trunkline.recipe import Moment, Move, Optimiser, Turn
 from trunkline.seeds import seed_of
@@ -76,16 +76,19 @@ def drawn(shape: Sequence[int], *key: object) -> torch.Tensor:
     return 0.05 + 0.1 * torch.rand(tuple(shape), generator=generator)
 
 
-def outputs_of(lowered: Lowered) -> dict[str, torch.Tensor]:
-    """What a model computes with weights that do not know how its tasks and instances are numbered."""
+def outputs_of(plan: SharingPlan, setup: Setup) -> dict[str, torch.Tensor]:
+    """What a plan's model computes with weights that do not know how its tasks and instances are numbered."""
+    lowered = lower(plan, setup.backbone, setup.heads)
     twin, users = Twin(lowered.graph).eval(), users_by_walk(lowered.graph)
     content = {}
     for key, tensor in twin.weights().items():
-        origin = lowered.origin[key]
+        origin, marks = lowered.origin[key], lowered.graph.initializers[key].metadata_props
+        # Behind a join every column serves all tasks, so whose it is follows from who chose its instance.
+        chosen = plan.units.get(marks.get(UNIT_KEY, ""), {})
+        owners = sorted(task for task, choice in chosen.items() if str(choice) == marks.get(INSTANCE_KEY))
+        name = getattr(origin, "name", None) or origin.unit
         if getattr(origin, "part", "") != "join":  # what a join starts with says what it is to do
-            content[key] = drawn(
-                tensor.shape, type(origin), getattr(origin, "name", None) or origin.unit, sorted(users[key])
-            )
+            content[key] = drawn(tensor.shape, type(origin), name, owners, sorted(users[key]))
     twin.load_weights(content, strict=False)
     with torch.no_grad():
         return twin(image())
@@ -162,7 +165,7 @@ def test_order_of_tasks_does_not_matter(name: str, backbone: str, tmp_path: Path
     for tasks in (TASKS, TASKS[::-1]):
         setup, result = found(name, backbone, tmp_path, tasks)
         costs.append(executed_cost(result.plan, setup.backbone, setup.heads).total)
-        outputs.append(outputs_of(lower(result.plan, setup.backbone, setup.heads)))
+        outputs.append(outputs_of(result.plan, setup))
     assert costs[0] == costs[1]
     assert_same_outputs(*outputs)
 
@@ -182,7 +185,7 @@ def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Pa
         model = method.model.eval()
         model.set_policy(logits)
         model.at(Moment("test", "argmax"))
-        lowered.append(outputs_of(lower(method.space.plan(model.picks()), setup.backbone, setup.heads)))
+        lowered.append(outputs_of(method.space.plan(model.picks()), setup))
         model.at(Moment("test", "soft"))
         users = model.users()
         with torch.no_grad():
