@@ -1,7 +1,7 @@
 """Pause Python's search for cyclic garbage while a large structure is built.
 
-A Graph is tens of thousands of small objects that all stay. Each search goes through all of them in vain, and there
-are the more searches the more objects: it takes a quarter of the time of reading, and more for larger files.
+A Graph is tens of thousands of small objects that all stay. Every collection visits all of them and frees nothing, and
+collections grow with the number of objects: they take a quarter of the time of reading, and more for larger files.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from trunkline.text import shape_text
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds for a file nobody has vouched for; on the command line ``--allow NAME=VALUE``.
+    """Upper bounds for an untrusted file; on the command line ``--allow NAME=VALUE``.
 
     Attributes:
         file_bytes: Size of an ONNX file, a caffemodel, a safetensors file, or one external data file.

@@ -148,7 +148,7 @@ class Watch:
         return self._team is not None
 
     def enter(self) -> None:
-        """Begin, if nobody is inside."""
+        """Begin, if this is the first to enter."""
         with self._lock:
             self._inside += 1
             if self._inside == 1:
@@ -157,7 +157,7 @@ class Watch:
                 self._thread.start()
 
     def leave(self) -> None:
-        """End, if nobody else is inside; libgomp is then as it was."""
+        """End, if this is the last to leave; libgomp is then as it was."""
         with self._lock:
             self._inside -= 1
             if self._inside == 0 and self._thread is not None:

@@ -366,7 +366,7 @@ def test_soft_sharing_keeps_a_column_a_task(name: str, backbone: str, tmp_path: 
 
 
 def test_methods_name_themselves() -> None:
-    """Everything that `trunkline methods` says is there, and names are what a pipeline file holds."""
+    """What a method says of itself is there, and names are what a pipeline file holds."""
     assert {"single-task", "multi-task", "share-until", "random", "layout", "plan", "automtl"} <= set(METHODS)
     for name, kind in methods().items():
         assert issubclass(kind, Method)

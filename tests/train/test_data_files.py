@@ -16,7 +16,7 @@ from trunkline.errors import InvalidConfig, Problem
 from trunkline.train.data.augment import Augmentation
 from trunkline.train.data.base import DataSet
 from trunkline.train.data.open import open_data
-from trunkline.train.data.sets.folder.dataset import Folder
+from trunkline.train.data.sets.folder.dataset import ImageFolder
 from trunkline.train.data.sets.nyuv2.classes import CLASSES_13, CLASSES_40, mapping_40_to_13
 from trunkline.train.data.sets.nyuv2.dataset import NYUv2
 
@@ -260,15 +260,15 @@ def test_bad_folders_are_refused(camvid: Path) -> None:
     """Labels without images, and images without labels."""
     (camvid / "train/labels/a1.png").unlink()
     save(camvid / "train/labels/a2.png", np.zeros((3, 3), np.uint8))
-    found = problems(lambda: Folder(camvid, CLASSES, ignore=[11]))
+    found = problems(lambda: ImageFolder(camvid, CLASSES, ignore=[11]))
     assert [Path(problem.place).name for problem in found] == ["a1.png", "a2.png"]
     assert "no label for image a1.jpg" in found[0].message
-    value = problems(lambda: Folder(camvid, CLASSES, split="val").sample(0))[0]
+    value = problems(lambda: ImageFolder(camvid, CLASSES, split="val").sample(0))[0]
     assert "value 11 at row 0, column 0" in value.message
-    assert "splits there: test, train, val" in problems(lambda: Folder(camvid, CLASSES, split="dev"))[0].advice
-    assert len(problems(lambda: Folder(camvid, ["one"], ignore=[70_000]))) == 2
+    assert "splits there: test, train, val" in problems(lambda: ImageFolder(camvid, CLASSES, split="dev"))[0].advice
+    assert len(problems(lambda: ImageFolder(camvid, ["one"], ignore=[70_000]))) == 2
     save(camvid / "val/labels/a0.png", np.zeros((*SIZE, 3), np.uint8))
-    assert "expected one channel" in problems(lambda: Folder(camvid, CLASSES, split="val").sample(0))[0].message
+    assert "expected one channel" in problems(lambda: ImageFolder(camvid, CLASSES, split="val").sample(0))[0].message
 
 
 @pytest.mark.skipif(not NYUV2.is_dir(), reason="NYUv2 sample images are not on this machine")

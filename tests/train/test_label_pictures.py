@@ -15,7 +15,7 @@ from PIL import Image
 from trunkline.errors import InvalidConfig
 from trunkline.train.data.class_map import class_map
 from trunkline.train.data.files import read_numbers, read_rgb
-from trunkline.train.data.sets.folder.dataset import Folder
+from trunkline.train.data.sets.folder.dataset import ImageFolder
 from trunkline.train.data.sets.nyuv2.dataset import NYUv2
 
 pytestmark = pytest.mark.golden
@@ -93,12 +93,12 @@ def plain(path: Path, numbers: np.ndarray) -> None:
     Image.fromarray(numbers).save(path)
 
 
-def folder(root: Path, numbers: np.ndarray, write: Write = plain, **options: Any) -> Folder:
+def folder(root: Path, numbers: np.ndarray, write: Write = plain, **options: Any) -> ImageFolder:
     (root / "train/images").mkdir(parents=True)
     (root / "train/labels").mkdir()
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(root / "train/images/a.png")
     write(root / "train/labels/a.png", numbers)
-    return Folder(root, options.pop("classes", ["bg", "fg"]), size=SIZE, **options)
+    return ImageFolder(root, options.pop("classes", ["bg", "fg"]), size=SIZE, **options)
 
 
 def label(root: Path, numbers: np.ndarray, write: Write = plain, **options: Any) -> np.ndarray:

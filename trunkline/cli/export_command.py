@@ -15,7 +15,6 @@ from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
 from trunkline.report.tables import parity_table
 from trunkline.text import with_thousands
-from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
 from trunkline.verbs.train import train_in
 
@@ -35,7 +34,7 @@ def export_command(
     result = export(project, train_in(project, plan, quiet=quiet), model)
     say_not_folded(result)
     # The table is made of the same content that --json prints, and a report reads from the run's folder.
-    content = export_json(result)
+    content = result.to_json()
     if json:
         emit_json(content)
         return 0

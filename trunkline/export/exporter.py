@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trunkline.export.count import count_file
 from trunkline.export.formats.onnx_model import EXTERNAL_BYTES, check_file, finished, write_unchecked
@@ -39,6 +40,18 @@ class ExportResult:
     macs: int
     file_bytes: int
     not_folded: tuple[NotFolded, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stable JSON form; see ``docs/json.md``."""
+        return {
+            "path": str(self.path),
+            "nodes": self.nodes,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "file_bytes": self.file_bytes,
+            "parity": self.parity.to_json(),
+            "not_folded": [left.to_json() for left in self.not_folded],
+        }
 
 
 def export_model(

@@ -34,7 +34,7 @@ def read(
 ) -> Graph:
     """Read a network from an ONNX file, a Caffe prototxt, the packaged ``zoo:NAME``, or a torch module.
 
-    The format of a file is told by the content, not by the suffix. A Graph is one that was read before.
+    The content decides what format a file has, not the suffix. A Graph is one that was read before.
 
     >>> graph = read("zoo:tiny")
     >>> graph

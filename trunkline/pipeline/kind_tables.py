@@ -23,7 +23,7 @@ class SearchConfig(BaseModel):
     """``[search]``: a method and its options.
 
     Attributes:
-        method: Name of a method; `trunkline methods` lists them.
+        method: Name of a method; docs/pipeline.md lists them.
         options: The rest of the table, whose keys the method defines.
     """
 

@@ -27,7 +27,7 @@ TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 Instance = Annotated[int, Field(ge=0, strict=True)]
-"""Number of a weight instance. Strict: of `true` and `"1"` nobody knows what the writer meant."""
+"""Number of a weight instance. Strict: `true` and `"1"` could mean a number or not."""
 
 
 class View(FileEntry):

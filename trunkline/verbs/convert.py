@@ -31,20 +31,7 @@ class ConvertResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
-        return {**export_json(self.export), "notes": list(self.notes)}
-
-
-def export_json(result: ExportResult) -> dict[str, Any]:
-    """Return the JSON form of an export."""
-    return {
-        "path": str(result.path),
-        "nodes": result.nodes,
-        "parameters": result.parameters,
-        "macs": result.macs,
-        "file_bytes": result.file_bytes,
-        "parity": result.parity.to_json(),
-        "not_folded": [left.to_json() for left in result.not_folded],
-    }
+        return {**self.export.to_json(), "notes": list(self.notes)}
 
 
 def convert(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from trunkline.export.exporter import ExportResult, export_model
 from trunkline.pipeline.project import EXPORT, MODEL, Project
-from trunkline.verbs.convert import export_json
 from trunkline.verbs.train import TrainResult
 
 
@@ -32,5 +31,5 @@ def export(project: Project, trained: TrainResult, path: Path | None = None) -> 
         seed=project.config.seed,
         metadata=project.metadata(trained.plan.to_json()),
     )
-    project.write_json(EXPORT, export_json(result))
+    project.write_json(EXPORT, result.to_json())
     return result

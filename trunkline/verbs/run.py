@@ -17,7 +17,6 @@ from trunkline.report.document import PREDICTIONS, Report, write_report
 from trunkline.report.predictions_picture import draw_predictions
 from trunkline.twins.twin import Twin
 from trunkline.verbs.bench import SINGLE_TASK, bench_run, runtime_named, settings_of
-from trunkline.verbs.convert import export_json
 from trunkline.verbs.export import export
 from trunkline.verbs.search import SearchResult, search
 from trunkline.verbs.train import TrainResult, final_phase, relative, train, train_baseline
@@ -51,7 +50,7 @@ class RunResult:
             "search": self.search.to_json(),
             "train": self.trained.to_json(),
             "delta": self.deltas,
-            "export": export_json(self.exported),
+            "export": self.exported.to_json(),
             "bench": self.latency.to_json(),
             "report": self.report.to_json(),
         }

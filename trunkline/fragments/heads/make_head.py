@@ -22,7 +22,7 @@ from trunkline.text import quoted, shape_text
 
 
 def head_kinds() -> Mapping[str, type[HeadKind]]:
-    """Return all kinds of heads by name. Nobody lists them: a file put beside the others is one of them.
+    """Return all kinds of heads by name. No list is kept: a file put beside the others is one of them.
 
     >>> [name for name, kind in head_kinds().items() if kind.reads_all]
     ['deeplabv3plus', 'fpn']

@@ -1,8 +1,8 @@
 """prototxt → Graph.
 
-The steps, each in its own file: text → tokens → located tree (:mod:`lexer`, :mod:`tree`) → layers of the
-deployed network (:mod:`net`, :mod:`phase`, :mod:`deployed`) → inputs and dialect → single-assignment wiring
-→ what the features need (:mod:`needed`) → nodes (:mod:`translate`, :mod:`layers`).
+The steps, each in its own file: text → tokens → located tree (``text/lexer.py``, ``text/tree.py``) → layers of the
+deployed network (``network/``, ``deployed.py``) → inputs and dialect → single-assignment wiring
+(``network/wiring.py``) → what the features need (``needed.py``) → nodes (``translate.py``, ``layers/``).
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class Numbering:
         return Ref(index)
 
     def served(self, outputs: Mapping[str, Ref]) -> list[tuple[str, ...]]:
-        """Return the tasks whose output needs each cell, in the order of ``outputs``; nobody needs a dead one."""
+        """Return the tasks whose output needs each cell, in the order of ``outputs``; a dead cell serves none."""
         reached: list[set[str]] = [set() for _ in self.cells]
         for task, ref in outputs.items():
             if ref.cell >= 0:

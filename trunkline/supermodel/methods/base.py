@@ -191,7 +191,7 @@ class Method(ABC, Generic[O_]):
         kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
             joins between them learn.
         units: What its plans decide about: operators, or blocks.
-        needs: What has to be trained for it, in words, for ``trunkline methods``.
+        needs: What has to be trained for it, in words.
         source: The paper that it is from.
         trains_on: Whether its plans are trained in its own way, or go on from weights of its own.
         Options: What ``[search]`` may say.

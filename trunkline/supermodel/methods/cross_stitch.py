@@ -55,7 +55,7 @@ class CrossStitch(Method[CrossStitchOptions]):
         return Found(plan, start=single.start, goes_on=True, phases=(phase,), steps=setup.phase.steps)
 
     def joins(self) -> list[Join]:
-        """Return a mix for each site and task; a task alone has nobody to mix with."""
+        """Return a mix for each site and task; a single task has none."""
         tasks, backbone = self.setup.tasks, self.setup.backbone
         if len(tasks) == 1:
             return []

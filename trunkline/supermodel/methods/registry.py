@@ -15,7 +15,7 @@ from trunkline.text import quoted
 
 
 def methods() -> Mapping[str, type[Method[Any]]]:
-    """Return all methods by name. Nobody lists them: a file put beside the others is one of them.
+    """Return all methods by name. No list is kept: a file put beside the others is one of them.
 
     >>> "automtl" in methods()
     True

@@ -71,7 +71,7 @@ class SearchedModel(ChoiceModel):
 
     def cost(self) -> Tensor:
         """Return the expected cost as a share of T independent backbones."""
-        # Of the distribution, not of this step's sample: what is lowered is drawn anew from it.
+        # Of the distribution, not of this step's sample: what is lowered is a new draw from it.
         cost: Tensor = self.expected_cost(self.probabilities())
         return cost.float()
 

@@ -5,7 +5,7 @@ is kernel-size memory for every task, and touching fresh memory costs more than 
 reader's gradient becomes the buffer, and the others are added to it in place.
 
 A sum belongs to one backward pass. One that asks for other gradients only, such as the policy's, leaves a part behind
-that nobody takes; the next pass starts anew. What a buffer cannot hold are several gradients at once: batched passes
+that nothing takes; the next pass starts afresh. What a buffer cannot hold are several gradients at once: batched passes
 (``is_grads_batched``, ``torch.func.vmap``, ``jacrev``) are refused. Take a pass for each loss, or mix outputs
 (``mixing = "output"``), where autograd does the adding. The policy's batched gradients are fine while weights are held.
 """
@@ -72,7 +72,7 @@ class GradientSum:
         return Addition(self._total, first=True)
 
     def take(self) -> Tensor | None:
-        """Return the sum, ``None`` if nothing was added, and start anew."""
+        """Return the sum, ``None`` if nothing was added, and start again from nothing."""
         total, self._total = self._total, None
         return total
 

@@ -55,7 +55,7 @@ class Kernels:
 
     Attributes:
         shared: Of the backbone's own instance, ``[K, C / groups, kh, kw]`` or of a linear layer ``[K, C]``.
-        own: Of the task's instance, likewise.
+        own: The same of the task's instance.
         projection: Of a skip that changes channels, ``[K, C / groups, 1, 1]``.
     """
 

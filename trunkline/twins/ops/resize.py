@@ -1,6 +1,6 @@
 """Resize: nearest, linear and cubic, in every coordinate mode that opset 18 has.
 
-Resizing is separable, so each axis is a small problem of its own (:mod:`..resampling`). Where repetition or
+Resizing is separable, so each axis is a small problem of its own (``common/resampling.py``). Where repetition or
 torch's own interpolation is the same thing, it is used.
 """
 

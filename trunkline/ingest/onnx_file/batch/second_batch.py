@@ -1,6 +1,6 @@
 """Follow what a file's sizes would be for a second batch size: what depends on the batch is then known, not guessed.
 
-While a file with a free batch is read, its batch size is the first of :data:`WITNESSES`, so that arithmetic on sizes
+While a file with a free batch is read, its batch size is the first of ``PROBE_BATCHES``, so that arithmetic on sizes
 can be computed. A number that came of it looks like any other. So each shape, and each stored tensor that such
 arithmetic gives, is kept for the second of them too, where it differs there.
 """

@@ -11,11 +11,11 @@ from trunkline.errors import InvalidConfig
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.config import AugmentationConfig, DataSetConfig, Fraction, Pixels, Seed
 from trunkline.train.data.roles import roles, with_held_out
-from trunkline.train.data.sets.folder.dataset import Folder, splits_of
+from trunkline.train.data.sets.folder.dataset import ImageFolder, splits_of
 
 
 class FolderConfig(DataSetConfig):
-    """See :class:`trunkline.train.data.sets.folder.dataset.Folder`.
+    """See :class:`trunkline.train.data.sets.folder.dataset.ImageFolder`.
 
     Without a split "test" the split "val" reports. Without one that chooses, ``val_fraction`` of the training samples
     are held out for it; 0 holds out none.
@@ -54,5 +54,5 @@ class FolderConfig(DataSetConfig):
             )
         # A folder may hold other splits besides; they are left alone.
         names = roles(there)
-        splits = {role: Folder(split=name, **options) for role, name in names.items()}
+        splits = {role: ImageFolder(split=name, **options) for role, name in names.items()}
         return with_held_out(splits, {role: f"{name}/" for role, name in names.items()}, self.val_fraction, self.seed)

@@ -23,7 +23,7 @@ _CLASSES = "segmentation"
 """The task that has label files."""
 
 
-class Folder:
+class ImageFolder:
     """Images with class maps, and optionally edges where classes meet.
 
     A label file has the name of its image. It holds class numbers, as grey values or palette indices, or values that
