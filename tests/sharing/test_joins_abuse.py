@@ -215,7 +215,7 @@ def test_a_column_lacks_what_is_open(
     assert "behind the unit" in str(caught.value)
 
 
-def test_an_operator_that_may_be_skipped_is_joined_behind_it() -> None:
+def test_skippable_operators_are_joined_behind() -> None:
     """Its nodes are mixed one by one, but the plan in which it is skipped has no value inside it."""
     inside = {**INSIDE, "site": "a1", "reads": [GOOD["reads"][0], {"at": "a1", "task": "b"}]}
     with pytest.raises(InvalidConfig, match='"b" may skip "a1"'):
@@ -277,7 +277,7 @@ def test_an_open_block_goes_on_with_what_it_made() -> None:
         ({"reads": [*GOOD["reads"], {"at": "image", "task": "b"}]}, "joins.0.reads.2", "one of values of one shape"),
     ],
 )
-def test_a_join_of_a_space_is_checked_like_a_plans(change: Mapping[str, Any], place: str, message: str) -> None:
+def test_joins_of_a_space_are_checked(change: Mapping[str, Any], place: str, message: str) -> None:
     """Where one of several reads is chosen, any of them must do."""
     with pytest.raises(InvalidConfig) as caught:
         space_joined([Option(0)], {**GOOD, "settings": {"starts": [1]}, **change}, opened="one")

@@ -185,7 +185,7 @@ def test_a_block_is_plain_wherever_it_ends() -> None:
     assert {name.partition(".")[0] for name in frozen} == {"stem_bn", "a2_bn", "b2_bn", "b_short_bn"}
 
 
-def test_a_block_that_ends_in_a_convolution_is_left_as_it_is() -> None:
+def test_a_block_ending_in_a_convolution_stays() -> None:
     """The normalisation of a pre-activation block is inside: the convolution behind it has a scale of its own."""
     b = GraphBuilder("pre-activation")
     x = conv(b, b.image("image", (3, 8, 8)), "stem", 4)

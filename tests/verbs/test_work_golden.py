@@ -192,7 +192,7 @@ def test_columns_go_on_from_single_tasks(tmp_path: Path) -> None:
     assert {round(float(value), 6) for name in joins for value in stitched.weights[name].ravel()} == {0.9, 0.1}
 
 
-def test_one_set_of_weights_goes_on_from_the_first_column(tmp_path: Path) -> None:
+def test_one_set_goes_on_from_column_one(tmp_path: Path) -> None:
     """Where one model has a set of a weight and the other one a task, the first column's is taken."""
     work = work_in(tmp_path)
     trained = work.train("first", shared(work))
