@@ -267,6 +267,9 @@ def test_one_hot_soft_weights_equal_hard_choices(name: str, backbone: str, tmp_p
     setup = setup_for(backbone)
     model = method_for(name, setup, tmp_path).model.eval()
     generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.store.trainable().values():  # instances start equal, and would hide which one ran
+            parameter.add_(0.05 * torch.rand(parameter.shape, generator=generator))
     for _ in range(3):
         hard(model, generator)
         with torch.no_grad():
