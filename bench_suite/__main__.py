@@ -14,6 +14,7 @@ from trunkline.bench.environment import Environment, read_environment
 from trunkline.files.write import atomic_write, json_bytes
 
 BENCHMARKS = (
+    "cli_start",
     "compile_supermodel",
     "compile_export",
     "saved_memory",

@@ -105,7 +105,7 @@ class Average(_Unlogged):
 
 
 class Soft(_Unlogged):
-    """The learned distribution π = softmax(logits), or the sigmoid of a binary choice's logit (MTL-NAS, Eq. 5)."""
+    """The learned distribution π = softmax(logits), or the sigmoid of a binary choice's logit (MTL-NAS)."""
 
     def __call__(self, draw: Draw) -> Tensor:
         """Return π."""
@@ -141,9 +141,9 @@ class OneHot(_Unlogged):
 
 @dataclass(frozen=True, slots=True)
 class Gumbel:
-    """Softmax((G + log π) / τ) with fresh Gumbel noise G in every step (AutoMTL, Sec. 3.2, Eq. 1; BMTAS, Eq. 3).
+    """Softmax((G + log π) / τ) with fresh Gumbel noise G in every step (AutoMTL, Sec. 3.2, Eq. 1; BMTAS, Eq. 2).
 
-    Of a binary choice it is the relaxed Bernoulli (MTL-NAS, Eq. 6): the difference of two Gumbel draws is logistic.
+    Of a binary choice it is the relaxed Bernoulli (MTL-NAS): the difference of two Gumbel draws is logistic.
 
     Attributes:
         temperature: τ, which may fall with the moment; the lower, the nearer to one-hot.

@@ -1,9 +1,9 @@
 """BMTAS (Bruggemann et al. 2020): every task chooses, block by block, one of T instances; what results is a tree.
 
 The search space has T parallel instances of every block. Task t mixes them by a Gumbel-softmax of its own logits
-(Eq. 3), and pays for what the model will cost:
+(Eq. 2), and pays for what the model will cost:
 
-    L = Σ_t w_t · L_t + λ · E[cost]                                        (Eq. 2)
+    L = Σ_t w_t · L_t + λ · E[cost]                                        (Eqs. 3, 4)
 
 Two tasks share a block as long as they chose alike in it and in all blocks before; where they part, each goes on with
 weights of its own (``tie = false``), whatever number it chooses later.
