@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from bench_suite.common import in_turns
 from bench_suite.result import Result, Target, speed_up
@@ -23,7 +24,7 @@ def run(quick: bool) -> list[Result]:
     rounds = 1 if quick else 15
     results: list[Result] = []
     for command in COMMANDS:
-        ours, theirs = in_turns(lambda command=command: _start(command), _import_torch, rounds=rounds, clock=_cpu_ns)
+        ours, theirs = in_turns(partial(_start, command), _import_torch, rounds=rounds, clock=_cpu_ns)
         name = f"trunkline {' '.join(command)} (theirs: import torch)"
         results.append(speed_up(name, ours, theirs, target=TARGETS[command[0]]))
     return results

@@ -38,7 +38,7 @@ def quick(module: Callable[[str], ModuleType], tmp_path: Path) -> Quick:
 
 @pytest.mark.golden
 def test_quick_runs_write_json_and_table(quick: Quick, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["search_reuse", "saved_memory", "ingest_speed", "shared_latency"]
+    names = ["cli_start", "search_reuse", "saved_memory", "ingest_speed", "shared_latency"]
     found = quick(names)
     printed = capsys.readouterr().out
     assert found["quick"] is True

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from agreement import relative, run_onnx, shaken
 from automtl_model import AutoMTL
-from backbones import BACKBONES, conv, unit
+from backbones import BACKBONES, conv, small_head, two_taps, unit
 from plans import TASKS, choose, of_any_column, random_plan
 
 from trunkline.errors import InvalidConfig, InvalidModel
@@ -32,27 +31,6 @@ from trunkline.twins.twin import Twin
 
 SEEDS = range(100)
 READ_ALL = [name for name, kind in head_kinds().items() if kind.reads_all]
-
-
-def two_taps(size: int = 16) -> Graph:
-    """Ends in maps of stride 2 and 4; the first is read by a block with an identity shortcut, and is a join itself."""
-    b = GraphBuilder("taps")
-    x = unit(b, b.image("image", (3, size, size)), "stem", 6, stride=2)
-    y = unit(b, unit(b, x, "a1", 6), "a2", 6, relu=False)
-    low = b.node("Relu", [b.node("Add", [x, y], name="a_add")], name="low")
-    x = unit(b, low, "b1", 8, stride=2)
-    y = unit(b, x, "b2", 8, relu=False)
-    return b.finish([low, b.node("Add", [x, y], name="high")])
-
-
-def small_head(backbone: Graph, channels: int) -> Graph:
-    """Reads both maps: a projection of each, one brought to the other's size."""
-    b = GraphBuilder("small")
-    low, high = (b.image(f"features{i}", shape_of(v)[1:]) for i, v in enumerate(backbone.outputs))
-    scales = b.constant("scales", np.array([1, 1, 2, 2], np.float32))
-    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    up = b.node("Resize", [conv(b, high, "high", channels), None, scales], name="up", attributes=attributes)
-    return b.finish([b.node("Add", [conv(b, low, "low", channels), up], name="sum")])
 
 
 def heads_of(backbone: Graph) -> dict[str, Graph]:

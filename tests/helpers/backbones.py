@@ -125,4 +125,25 @@ def unit_of(b: GraphBuilder, x: ir.Value, name: str, kernel: ir.Value, *, stride
     return batch_norm(b, b.node("Conv", [x, kernel], name=name, attributes=settings), f"{name}_bn")
 
 
+def two_taps(size: int = 16) -> Graph:
+    """Ends in maps of stride 2 and 4; the first is read by a block with an identity shortcut, and is a join itself."""
+    b = GraphBuilder("taps")
+    x = unit(b, b.image("image", (3, size, size)), "stem", 6, stride=2)
+    y = unit(b, unit(b, x, "a1", 6), "a2", 6, relu=False)
+    low = b.node("Relu", [b.node("Add", [x, y], name="a_add")], name="low")
+    x = unit(b, low, "b1", 8, stride=2)
+    y = unit(b, x, "b2", 8, relu=False)
+    return b.finish([low, b.node("Add", [x, y], name="high")])
+
+
+def small_head(backbone: Graph, channels: int) -> Graph:
+    """Reads both maps: a projection of each, one brought to the other's size."""
+    b = GraphBuilder("small")
+    low, high = (b.image(f"features{i}", shape_of(v)[1:]) for i, v in enumerate(backbone.outputs))
+    scales = b.constant("scales", np.array([1, 1, 2, 2], np.float32))
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    up = b.node("Resize", [conv(b, high, "high", channels), None, scales], name="up", attributes=attributes)
+    return b.finish([b.node("Add", [conv(b, low, "low", channels), up], name="sum")])
+
+
 BACKBONES = {"chain": chain, "residual": residual, "mobile": mobile, "reparametrised": reparametrised}

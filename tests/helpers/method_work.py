@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from backbones import BACKBONES
+from backbones import BACKBONES, small_head, two_taps
 from plans import light_heads
 
 from trunkline.recipe import Moment, Phase
@@ -27,11 +27,17 @@ T = TypeVar("T")
 TASKS = ("depth", "normals", "seg")
 THREE = ("chain", "residual", "mobile")
 """A chain, a residual and an inverted residual network."""
+NETWORKS = (*THREE, "taps")
+"""And one of which a task reads two feature maps."""
+DEGENERATE: Mapping[str, Mapping[str, Any]] = {"cross-stitch": {"alpha": 1.0}}
+"""Options with which a soft method is the single-task models, by method."""
 
 
 def setup_for(name: str, tasks: Sequence[str] = TASKS, seed: int = 3) -> Setup:
-    backbone = BACKBONES[name]()
+    backbone = {**BACKBONES, "taps": two_taps}[name]()
     heads = {task: head for task, head in light_heads(backbone).items() if task in tasks}
+    if name == "taps" and TASKS[0] in heads:
+        heads[TASKS[0]] = small_head(backbone, 1)
     heads = {task: heads[task] for task in tasks}
     return Setup(Backbone(backbone), heads, tuple(tasks), dict.fromkeys(tasks, "depth"), seed, Phase(steps=4), 4)
 

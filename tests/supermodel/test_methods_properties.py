@@ -1,4 +1,4 @@
-"""Properties that every method has, on a chain, a residual and an inverted residual network."""
+"""Properties that every method has, on four kinds of networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from method_work import TASKS, THREE, ShakenWork, hard, image, method_for, setup_for, shaken_weights
+from method_work import DEGENERATE, NETWORKS, TASKS, ShakenWork, hard, image, method_for, setup_for, shaken_weights
 
 from trunkline.export.exporter import export_model
 from trunkline.graph.blocks import needed_nodes
@@ -40,7 +40,7 @@ SOFT = tuple(name for name, kind in methods().items() if kind.kind == "soft")
 
 
 DECIDED = tuple(name for name in METHODS if name not in (*SEARCHED, "random"))
-"""Methods whose plan follows from the tasks, not from what is drawn or learned in their order."""
+"""Methods whose plan follows from the tasks. Random ones are drawn task by task; learned ones are permuted below."""
 
 
 def found(
@@ -48,6 +48,25 @@ def found(
 ) -> tuple[Setup, Found]:
     setup = setup_for(backbone, tasks)
     return setup, method_for(name, setup, folder, **options).find(ShakenWork(setup))
+
+
+def are_interchangeable(space: Space) -> bool:
+    """Whether every task has the same whole instances to choose from, and nothing else."""
+    rows = [options for row in space.entries.values() for options in row.values()]
+    plain = all(not option.skip and option.channels == 1.0 for options in rows for option in options)
+    return plain and len(set(rows)) == 1
+
+
+def apart(space: Space) -> dict[ChoiceId, int]:
+    """Picks with which no two tasks have an instance in common."""
+    taken: dict[str, set[int]] = defaultdict(set)
+    picks: dict[ChoiceId, int] = {}
+    for choice in space.choices:
+        options = space.entries[choice.place][choice.task]
+        free = [number for number, option in enumerate(options) if option.instance not in taken[choice.place]]
+        picks[choice] = next(number for number in free if not options[number].skip)
+        taken[choice.place].add(options[picks[choice]].instance)
+    return picks
 
 
 def started(setup: Setup, found: Found) -> tuple[Lowered, Twin]:
@@ -100,7 +119,7 @@ def assert_same_outputs(one: Mapping[str, torch.Tensor], other: Mapping[str, tor
         torch.testing.assert_close(one[task], other[task], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", METHODS)
 def test_found_model_equals_its_file(name: str, backbone: str, tmp_path: Path) -> None:
     """What a method finds becomes a file that computes what its torch model does, with outputs named by task."""
@@ -112,7 +131,7 @@ def test_found_model_equals_its_file(name: str, backbone: str, tmp_path: Path) -
     assert tuple(name_of(value) for value in lowered.graph.outputs) == TASKS
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", METHODS)
 def test_plans_survive_file_and_space(name: str, backbone: str, tmp_path: Path) -> None:
     """Plan, JSON, plan; plan, space, plan; and lowering it twice gives one Graph."""
@@ -127,7 +146,7 @@ def test_plans_survive_file_and_space(name: str, backbone: str, tmp_path: Path) 
     assert first.origin == second.origin
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_task_moves_only_what_serves_it(name: str, backbone: str, tmp_path: Path) -> None:
     """The loss of a task has a gradient for the weights that its output is computed from, and for no others."""
@@ -144,7 +163,7 @@ def test_a_task_moves_only_what_serves_it(name: str, backbone: str, tmp_path: Pa
     assert {key for key, users in twin.users().items() if not users} == set()
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", METHODS)
 def test_running_statistics_describe_one_input(name: str, backbone: str, tmp_path: Path) -> None:
     setup, result = found(name, backbone, tmp_path)
@@ -157,7 +176,7 @@ def test_running_statistics_describe_one_input(name: str, backbone: str, tmp_pat
     assert {len(inputs) for inputs in read.values()} <= {1}
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", DECIDED)
 def test_order_of_tasks_does_not_matter(name: str, backbone: str, tmp_path: Path) -> None:
     """Tasks in another order: the same plan but for the order of its outputs, so the same costs and numbers."""
@@ -170,7 +189,7 @@ def test_order_of_tasks_does_not_matter(name: str, backbone: str, tmp_path: Path
     assert_same_outputs(*outputs)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Path) -> None:
     """What every task chose, and the tasks in another order: each computes what it did, softly and as a plan."""
@@ -198,7 +217,7 @@ def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Pa
     assert_same_outputs(*soft)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_a_permuted_policy_costs_the_same(name: str, backbone: str, tmp_path: Path) -> None:
     """Which task a column belongs to makes no difference: options of all tasks are permuted with them."""
@@ -206,14 +225,14 @@ def test_a_permuted_policy_costs_the_same(name: str, backbone: str, tmp_path: Pa
     generator = torch.Generator().manual_seed(0)
     logits = {task: torch.randn(models[0].policies[0].shape, generator=generator) for task in TASKS}
     models[0].set_policy(logits)
-    # BMTAS numbers instances: which one is called what must not matter either.
-    turn = (lambda row: row.flip(-1)) if name == "bmtas" else (lambda row: row)
-    models[1].set_policy({task: turn(row) for task, row in logits.items()})
+    # Where all tasks choose among the same instances, which one is called what must not matter either.
+    alike = are_interchangeable(models[0].space)
+    models[1].set_policy({task: row.flip(-1) if alike else row for task, row in logits.items()})
     costs = [float(model.expected_cost(model.probabilities()).detach()) for model in models]
     assert costs[0] == pytest.approx(costs[1], rel=1e-9)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_hard_choices_equal_the_lowered_graph(name: str, backbone: str, tmp_path: Path) -> None:
     """A supermodel whose choices are one-hot computes what their plan does: softly, hard, lowered."""
@@ -232,7 +251,7 @@ def test_hard_choices_equal_the_lowered_graph(name: str, backbone: str, tmp_path
             torch.testing.assert_close(chosen[task], plan[task], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_the_shown_policy_is_the_learned_one(name: str, backbone: str, tmp_path: Path) -> None:
     """Of every unit and task the softmax over the options that exist; what does not exist has probability 0."""
@@ -260,7 +279,7 @@ def test_another_plan_is_taken_without_a_search(name: str, tmp_path: Path) -> No
     assert "sampling" not in decisive and {"cost", "steps"} <= set(decisive)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_one_hot_soft_weights_equal_hard_choices(name: str, backbone: str, tmp_path: Path) -> None:
     """Mixing every option by weights of 1 and 0 is running the chosen one, when all columns saw the same."""
@@ -280,7 +299,7 @@ def test_one_hot_soft_weights_equal_hard_choices(name: str, backbone: str, tmp_p
             torch.testing.assert_close(mixed[task], chosen[task], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_expected_cost_of_hard_choices_is_counted(name: str, backbone: str, tmp_path: Path) -> None:
     """Expected MACs of a decided policy are the MACs of the lowered model, parameters likewise where they are tied."""
@@ -296,22 +315,22 @@ def test_expected_cost_of_hard_choices_is_counted(name: str, backbone: str, tmp_
             assert expected == pytest.approx(share, rel=1e-6), count
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_degenerate_policies_are_the_baselines(name: str, backbone: str, tmp_path: Path) -> None:
     """Everybody takes instance 0: one backbone. Everybody takes an own one: N backbones."""
     setup = setup_for(backbone)
     method = method_for(name, setup, tmp_path)
-    choices = method.space.choices
-    number = {task: index for index, task in enumerate(TASKS)}
-    apart = {c: number[c.task] if name == "bmtas" else 1 for c in choices}
-    for picks, plan in ((dict.fromkeys(choices, 0), all_shared), (apart, independent)):
+    for picks, plan in (
+        (dict.fromkeys(method.space.choices, 0), all_shared),
+        (apart(method.space), independent),
+    ):
         mine = executed_cost(method.space.plan(picks), setup.backbone, setup.heads)
         reference = executed_cost(plan(setup.backbone, TASKS), setup.backbone, setup.heads)
         assert mine == reference
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_a_held_step_leaves_statistics(name: str, backbone: str, tmp_path: Path) -> None:
     """The trainer's step, with a method's own model: it moves what it is to move, by the batch's own statistics."""
@@ -328,7 +347,7 @@ def test_a_held_step_leaves_statistics(name: str, backbone: str, tmp_path: Path)
     assert moved.isdisjoint(model.statistics())
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_statistics_move_and_are_reset(name: str, backbone: str, tmp_path: Path) -> None:
     """In training a forward pass moves running statistics; a reset brings them back to 0 and 1."""
@@ -344,7 +363,7 @@ def test_statistics_move_and_are_reset(name: str, backbone: str, tmp_path: Path)
         assert set(tensor.flatten().tolist()) == ({1.0} if ".var" in key else {0.0}), key
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("layout", "plan", "random", "automtl")])
 def test_one_task_is_the_backbone_itself(name: str, backbone: str, tmp_path: Path) -> None:
     """Where nothing may be skipped, a task alone runs the backbone, and there is nothing to join."""
@@ -354,7 +373,7 @@ def test_one_task_is_the_backbone_itself(name: str, backbone: str, tmp_path: Pat
     assert not result.plan.joins
 
 
-@pytest.mark.parametrize("backbone", THREE)
+@pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SOFT)
 def test_soft_sharing_keeps_a_column_a_task(name: str, backbone: str, tmp_path: Path) -> None:
     """No column is dropped, and every weight but the joins' comes from the single-task models."""
@@ -366,6 +385,22 @@ def test_soft_sharing_keeps_a_column_a_task(name: str, backbone: str, tmp_path: 
     assert {key for key in lowered.origin if key not in taken} == {
         key for key, origin in lowered.origin.items() if getattr(origin, "part", "") == "join"
     }
+
+
+@pytest.mark.parametrize("backbone", NETWORKS)
+@pytest.mark.parametrize("name", SOFT)
+def test_degenerate_soft_sharing_is_single_task(name: str, backbone: str, tmp_path: Path) -> None:
+    """With joins that pass on each column's own map, every task computes what its single-task model does."""
+    setup, result = found(name, backbone, tmp_path, **DEGENERATE[name])
+    single = ShakenWork(setup).train("single", independent(setup.backbone, TASKS))
+    lowered = lower(result.plan, setup.backbone, setup.heads)
+    twin = Twin(lowered.graph)  # joins start as their kind says
+    twin.load_weights(result.start(lowered), strict=False)
+    with torch.no_grad():
+        mine = twin.eval()(image())
+        theirs = Twin(single.graph, weights=single.weights).eval()(image())
+    for task in TASKS:
+        assert torch.equal(mine[task], theirs[task])
 
 
 def test_methods_name_themselves() -> None:

@@ -106,7 +106,7 @@ def test_a_constant_temperature_needs_no_total() -> None:
 
 
 def test_a_binary_choice_is_a_sigmoid() -> None:
-    """MTL-NAS, Eq. 5: on with probability σ(logit)."""
+    """MTL-NAS: on with probability σ(logit)."""
     logits = torch.tensor([[-2.0], [0.0], [1.5]], dtype=torch.float64)
     weights = Soft()(draw_of(logits))
     torch.testing.assert_close(weights[:, ON], torch.sigmoid(logits[:, 0]))
@@ -119,7 +119,7 @@ def test_a_binary_tie_is_off() -> None:
 
 
 def test_binary_gumbel_is_the_relaxed_bernoulli() -> None:
-    """MTL-NAS, Eq. 6: σ((logit + L) / τ) with logistic L, whose median is σ(logit / τ)."""
+    """MTL-NAS: σ((logit + L) / τ) with logistic L, whose median is σ(logit / τ)."""
     logit, tau = 0.7, 0.5
     weights = Gumbel(Linear(tau, tau))(draw_of(torch.full((MANY, 1), logit, dtype=torch.float64)))[:, ON]
     # P(weight > 1/2) = P(logit + L > 0) = σ(logit), and the quantiles follow those of the logistic distribution.

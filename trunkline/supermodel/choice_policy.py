@@ -95,7 +95,7 @@ class ChoicePolicy(nn.Module):
         for name in self.groups_of_choices if groups is None else groups:
             p = Soft()(self._draw(name))
             # log 0 of an option that does not exist, times its weight 0, would be NaN. And log π is all that is
-            # differentiated: the draw itself has no gradient (DEN, Sec. 3.3).
+            # differentiated: the draw itself has no gradient (DEN).
             log_pi = torch.log(p.clamp_min(1e-30))
             total = total + (log_pi * self.option_weights(name).detach()).sum()
         return total

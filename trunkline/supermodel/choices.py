@@ -181,7 +181,7 @@ class Gumbel:
 
 @dataclass(frozen=True, slots=True)
 class ScoreFunction:
-    """One option is drawn from π, and no gradient flows through it: REINFORCE (DEN, Sec. 3.3).
+    """One option is drawn from π, and no gradient flows through it: REINFORCE (DEN).
 
     The gradient comes from a loss term, reward · ∇ log π(drawn): see
     :meth:`~trunkline.supermodel.choice_model.ChoiceModel.log_likelihood`.
