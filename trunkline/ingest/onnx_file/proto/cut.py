@@ -15,7 +15,7 @@ import onnx
 from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.onnx_file.proto.branches import is_fork
 from trunkline.ingest.onnx_file.proto.operators import FOLDED, SUPPORTED
-from trunkline.ingest.onnx_file.proto.unsupported import unsupported_in, why_unsupported
+from trunkline.ingest.onnx_file.proto.unsupported import unreadable_in, why_unreadable
 from trunkline.text import quoted
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -216,9 +216,9 @@ def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool:
     """Whether the reader would refuse ``node``: an operator it lacks, or one for sizes only that reads pixels."""
-    if why_unsupported(node, opset):
+    if why_unreadable(node, opset):
         # One readable branch is enough: it may be the one that is taken.
-        return not is_fork(node) or bool(unsupported_in(node, opset))
+        return not is_fork(node) or bool(unreadable_in(node, opset))
     for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
     # Shape and Size read no pixels: they are folded, whatever their input is.
     return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)
