@@ -14,7 +14,7 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import graph_cost
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.read import read
@@ -48,7 +48,7 @@ def test_layers_called_head_are_backbone() -> None:
     cost = executed_cost(all_shared(backbone, ["a", "b"]), backbone, heads)
     assert cost.backbone == graph_cost(backbone)
     assert cost.heads.macs == 2 * graph_cost(heads["a"]).macs
-    assert cost.shares == (0.5, 0.5)
+    assert cost.relative == (0.5, 0.5)
 
 
 def test_a_budget_counts_layers_called_head() -> None:
@@ -113,7 +113,7 @@ def test_our_own_file_is_a_backbone(name: str, made: str, tmp_path: Path) -> Non
     first = BACKBONES[name]()
     plan = share_until(first, ["a", "b"], "0") if made == "tree" else random_plan(first, ["a", "b"], 3)
     path = write_onnx(lower(plan, first, {}).graph, tmp_path / "m.onnx", fold=False, reuse=False)
-    again = cut(read(path), ["b"])
+    again = cut_graph(read(path), ["b"])
     one = graph_cost(again)
     for layout, copies in ((independent, 2), (all_shared, 1)):
         cost = executed_cost(layout(again, ["b", "c"]), again)

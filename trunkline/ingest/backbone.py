@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.features import choose, cut, finest_first, with_note
+from trunkline.graph.features import choose, cut_graph, finest_first, with_note
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.input_size import pixels_of
 from trunkline.ingest.read import read
@@ -61,7 +61,7 @@ def _found(path: str | Path | Graph, taps: bool, options: ReadOptions) -> Graph:
         asked: Sequence[str] = () if ends_there else names
         found = read(path, options=replace(options, features=asked), readable_only=ends_there)
     # The notes of the first reading hold for the second, which would add that it was cut where we said.
-    backbone = Graph(cut(found, names).model, whole.notes)
+    backbone = Graph(cut_graph(found, names).model, whole.notes)
     return finest_first(backbone if ends_there else with_note(backbone, choice, whole=len(whole.nodes)))
 
 

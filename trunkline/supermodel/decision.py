@@ -80,7 +80,7 @@ def choose(
         if _skips_everything(space, picks):
             continue  # a head on the bare image is no model; AutoMTL's release does not check it
         plan = space.plan(picks, method=method, provenance=provenance)
-        shares = executed_cost(plan, space.backbone, heads).shares
+        shares = executed_cost(plan, space.backbone, heads).relative
         if _inside(shares, sampling):
             return plan
         seen.append(shares)

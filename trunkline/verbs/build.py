@@ -13,7 +13,7 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files.read import in_file
 from trunkline.fragments.heads.make_head import make_head, need_taps
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
@@ -166,7 +166,7 @@ def _one_output(graph: Graph, *, last: bool = False) -> Graph:
         return graph
     chosen = name_of(graph.outputs[-1 if last else 0])
     others = ", ".join(quoted(name_of(value)) for value in graph.outputs if value.name != chosen)
-    return Graph(cut(graph, [chosen]).model, (*graph.notes, f"tasks read {quoted(chosen)}; {others} left out"))
+    return Graph(cut_graph(graph, [chosen]).model, (*graph.notes, f"tasks read {quoted(chosen)}; {others} left out"))
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:

@@ -84,7 +84,7 @@ def run(
         say(f"note: {note}")
     say(f"search: {project.method.name} decides which parts are shared")
     found = search(project, quiet=quiet)
-    macs, _ = found.cost.shares
+    macs, _ = found.cost.relative
     say(f"search: the model runs {100 * macs:.1f} % of the MACs of {len(project.tasks)} backbones")
     say("train: the found model")
     trained = train(project, found.found, quiet=quiet)

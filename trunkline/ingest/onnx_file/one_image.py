@@ -53,12 +53,12 @@ def _ends_of(image: ir.Value, inputs: list[ir.Value], graph: ir.Graph) -> list[s
             ends.update(dict.fromkeys(value for value in inputs_of(node) if value in own))
         elif not own.isdisjoint(reads) and node.op_type not in ("Shape", "Size"):  # a size is no feature
             own.update(node.outputs)
-    maps = dict.fromkeys(map(_map_behind, ends))
+    maps = dict.fromkeys(map(_rearranged_from, ends))
     maps.pop(image, None)
     return [name_of(value) for value in maps][:_SHOWN]
 
 
-def _map_behind(value: ir.Value) -> ir.Value:
+def _rearranged_from(value: ir.Value) -> ir.Value:
     """Return what a value has been rearranged from."""
     node = value.producer()
     while node is not None and node.op_type in REARRANGING and node.inputs[0] is not None:

@@ -22,7 +22,7 @@ def pad_19(node: ir.Node, editor: Editor) -> None:
         if max(begin, end) > last - first or first >= last:
             raise unsupported_form(node, f"mode wrap by {begin} and {end} on an axis of {sizes[axis]}", "pad by less")
         if last - first < sizes[axis]:
-            value = _cut(node, editor, value, axis, first, last)
+            value = _part(node, editor, value, axis, first, last)
         value = _wrapped(node, editor, value, axis, last - first, max(0, begin), max(0, end))
     become(node, "Identity", [value])
 
@@ -44,13 +44,13 @@ def _pads(node: ir.Node, rank: int) -> list[tuple[int, int, int]]:
 def _wrapped(node: ir.Node, editor: Editor, value: ir.Value, axis: int, size: int, begin: int, end: int) -> ir.Value:
     parts = [value]
     if begin:
-        parts.insert(0, _cut(node, editor, value, axis, size - begin, size))
+        parts.insert(0, _part(node, editor, value, axis, size - begin, size))
     if end:
-        parts.append(_cut(node, editor, value, axis, 0, end))
+        parts.append(_part(node, editor, value, axis, 0, end))
     return value if len(parts) == 1 else step(node, editor, "Concat", parts, axis=axis)
 
 
-def _cut(node: ir.Node, editor: Editor, value: ir.Value, axis: int, first: int, last: int) -> ir.Value:
+def _part(node: ir.Node, editor: Editor, value: ir.Value, axis: int, first: int, last: int) -> ir.Value:
     names = ("first", "last", "axis", "step")
     settings = [store_ints(node, editor, name, [n]) for name, n in zip(names, (first, last, axis, 1), strict=True)]
     return step(node, editor, "Slice", [value, *settings])

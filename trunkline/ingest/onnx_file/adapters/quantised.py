@@ -144,6 +144,6 @@ def _replace(node: ir.Node, editor: Editor, source: ir.Value, tensor: ir.TensorP
     key = f"trunkline.{node.op_type} {settings} {operands}"
     if key not in source.meta:
         name = name_of(source)
-        source.name = editor.fresh(f"{name}.{source.dtype}")
+        source.name = editor.take_name(f"{name}.{source.dtype}")
         source.meta[key] = editor.store(name, tensor)
     become(node, "Identity", [source.meta[key]])

@@ -26,7 +26,7 @@ def split_to_sequence(node: ir.Node, editor: Editor) -> None:
     node.resize_outputs(len(sizes))
     pieces.type = None
     for index, value in enumerate(node.outputs[1:], start=1):
-        value.name = editor.fresh(f"{name_of(pieces)}.{index}")
+        value.name = editor.take_name(f"{name_of(pieces)}.{index}")
     set_input(node, 1, editor.constant(f"{name_of(node)}.sizes", sizes, np.int64))
     for reader, place in zip(readers, places, strict=True):
         assert place is not None

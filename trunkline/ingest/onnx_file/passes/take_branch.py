@@ -76,16 +76,16 @@ def _move(node: ir.Node, branch: ir.Graph, results: dict[ir.Value, str], editor:
         assert value.const_value is not None
         budget.charge(name, tuple(value.const_value.shape.numpy()))
         del branch.initializers[name]
-        value.name = editor.fresh(name)
+        value.name = editor.take_name(name)
         editor.graph.register_initializer(value)
     nodes = list(branch)
     branch.remove(nodes)
     for inner in nodes:
-        inner.name = editor.fresh(name_of(inner))
+        inner.name = editor.take_name(name_of(inner))
         inner.metadata_props[SOURCE_KEY] = node.metadata_props.get(SOURCE_KEY, "")
         for value in inner.outputs:
             if value.name:
-                value.name = results.get(value) or editor.fresh(value.name)
+                value.name = results.get(value) or editor.take_name(value.name)
     editor.graph.insert_after(node, nodes)
     editor.graph.remove(node, safe=True)
 

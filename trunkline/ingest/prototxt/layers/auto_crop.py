@@ -19,7 +19,7 @@ from fractions import Fraction
 import onnx_ir as ir
 
 from trunkline.graph.graph import array_of, attribute
-from trunkline.ingest.prototxt.layers.crop import cut
+from trunkline.ingest.prototxt.layers.crop import emit_crop
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
 FormulaStep = tuple[Fraction, Fraction]
@@ -50,7 +50,7 @@ def auto_crop(layer: Layer) -> ir.Value:
         raise layer.layer_error(f"{message} {layer.written()}", "bottom", _ADVICE)
     layer.site.report.note(f"{layer.text} cuts from {offsets[0]} x {offsets[1]} on, where its two bottoms line up")
     starts = dict(zip((2, 3), offsets, strict=True))
-    return cut(layer, starts, dict(zip((2, 3), wanted, strict=True)))
+    return emit_crop(layer, starts, dict(zip((2, 3), wanted, strict=True)))
 
 
 def _offset(layer: Layer, axis: int) -> int:

@@ -28,10 +28,10 @@ def crop(layer: Layer) -> ir.Value:
             message = f"{layer.text}: {second[axis - 1]} from {start} on do not fit axis {axis}"
             message += f" of its input {layer.written(0)}"
             raise layer.layer_error(message, "offset", f"the reference is {layer.written(1)}", fields)
-    return cut(layer, starts, {axis: second[axis - 1] for axis in starts})
+    return emit_crop(layer, starts, {axis: second[axis - 1] for axis in starts})
 
 
-def cut(layer: Layer, starts: Mapping[int, int], sizes: Mapping[int, int]) -> ir.Value:
+def emit_crop(layer: Layer, starts: Mapping[int, int], sizes: Mapping[int, int]) -> ir.Value:
     """Emit the Slice that leaves ``sizes`` of the first input, beginning at ``starts``; both by axis."""
     ends = [start + sizes[axis] for axis, start in starts.items()]
     operands = {"starts": list(starts.values()), "ends": ends, "axes": list(starts)}
