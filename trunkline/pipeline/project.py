@@ -21,7 +21,7 @@ from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.run_identity import contents, portable
 from trunkline.pipeline.tables import TaskConfig
-from trunkline.pipeline.task_check import check_heads, check_tasks
+from trunkline.pipeline.task_check import check_predictions, check_tasks
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, Setup
@@ -115,7 +115,7 @@ class Project:
         infos = {name: self.data.train.tasks[name] for name in self.tasks}
         kinds, graph = self._head_kinds, self.backbone.graph
         heads = {name: make_head(kinds[name], graph, infos[name].channels, self.limits) for name in self.tasks}
-        check_heads(heads, kinds, infos)
+        check_predictions(heads, kinds, infos)
         return heads
 
     @cached_property

@@ -65,7 +65,7 @@ def _problems_of_loss_weights(config: PipelineConfig, tasks: Sequence[str]) -> I
                 yield Problem("is neither a task nor a kind of task", f"{table}.loss_weights.{name}", advice)
 
 
-def check_heads(heads: Mapping[str, Graph], kinds: Mapping[str, str], infos: Mapping[str, TaskInfo]) -> None:
+def check_predictions(heads: Mapping[str, Graph], kinds: Mapping[str, str], infos: Mapping[str, TaskInfo]) -> None:
     """Refuse heads that predict something else than their task needs: a vector for a map, or other channels.
 
     Args:
