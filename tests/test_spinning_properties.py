@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from watching import is_watching
 
 from trunkline import spinning
-from trunkline.spinning import Watch, is_watching, queueing, spin_only_when_quiet, thread_times
+from trunkline.spinning import Watch, queueing, spin_only_when_quiet, thread_times
 
 pytestmark = pytest.mark.properties
 
@@ -30,6 +31,7 @@ needs_libgomp = pytest.mark.skipif(
 PROGRAM = """
 import json, os, time
 import torch
+from watching import is_watching
 from trunkline.spinning import IdleTeam, libgomps
 
 def own():

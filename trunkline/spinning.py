@@ -62,11 +62,6 @@ def wait_policy() -> str:
     return ", ".join(said) or "default"
 
 
-def is_watching() -> bool:
-    """Whether a watch is on, so that the way threads wait may change at any time."""
-    return any(thread.name == _NAME for thread in threading.enumerate())
-
-
 def queueing(before: Times, after: Times) -> float | None:
     """Return the share of the threads' time that they queued for a core; ``None`` where they hardly did anything.
 

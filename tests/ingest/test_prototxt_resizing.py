@@ -7,12 +7,13 @@ import onnx_ir as ir
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from parameters import parameter_count
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.features import cut_graph
 from trunkline.graph.fillers import FILLER_KEY
 from trunkline.graph.graph import Graph, array_of, shape_of
-from trunkline.graph.roles import is_parameter, parameter_count
+from trunkline.graph.roles import is_parameter
 from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
 

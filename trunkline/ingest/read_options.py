@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from trunkline.graph.input_size import InputSize
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class ReadOptions:
     features: Sequence[str] = ()
     weights: str | Path | None = None
     allow_missing: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = DEFAULT_LIMITS
 
     def but(self, reading: ReadKeywords) -> ReadOptions:
         """Return these options with others in their place; limits of None are the defaults."""
         changes: dict[str, Any] = {**reading}
         if changes.get("limits", self.limits) is None:
-            changes["limits"] = Limits()
+            changes["limits"] = DEFAULT_LIMITS
         return replace(self, **changes)
 
 

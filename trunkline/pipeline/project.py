@@ -17,7 +17,7 @@ from trunkline.files.write import atomic_write, json_bytes
 from trunkline.fragments.heads.make_head import make_head, need_taps
 from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.run_identity import contents, portable
 from trunkline.pipeline.tables import TaskConfig
@@ -51,12 +51,12 @@ class Project:
     Attributes:
         config: The pipeline.
         out: The run's folder.
-        limits: What model files may ask for; the defaults where none are given.
+        limits: What model files may ask for.
     """
 
     config: PipelineConfig
     out: Path
-    limits: Limits | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     @cached_property
     def data(self) -> DataSets:

@@ -16,6 +16,7 @@ from trunkline.report.sharing_picture import draw_plan, draw_policy
 from trunkline.report.tables import Table, accuracy_table, cost_table, in_markdown, latency_table, parity_table
 from trunkline.report.trade_off import Way, draw_trade_off, trade_off_table, ways
 from trunkline.report.training import how_trained
+from trunkline.text import escaped
 
 PREDICTIONS = "predictions.png"
 PARTS = ("plan", "policy", "search", "train", "export", "bench", "delta")
@@ -151,8 +152,9 @@ def _from(path: Path) -> Iterator[None]:
         yield
     # What it takes to find that out: a missing key, a list or None for an object, text for a number.
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        what = escaped(f"{type(error).__name__}: {error}")
         advice = "run the stage again; it goes on from its checkpoint"
-        raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error
+        raise InvalidConfig(f"is not what Trunkline writes ({what})", place=str(path), advice=advice) from error
 
 
 def _read(path: Path) -> Any:

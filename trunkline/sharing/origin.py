@@ -71,11 +71,6 @@ class Leading:
     size: int
 
 
-def head_weight(task: str, name: str) -> FragmentWeight:
-    """Return what the head of ``task`` calls ``name``."""
-    return FragmentWeight(HEAD, task, name)
-
-
 def wanted_name(origin: Origin) -> str:
     """Return what a weight is called, if nothing else has the name.
 

@@ -73,12 +73,6 @@ def register(op_type: str) -> Callable[[F_], F_]:
     return keep
 
 
-def supported_ops() -> tuple[str, ...]:
-    """Return the names of all operators with a twin, sorted."""
-    _load_families()
-    return tuple(sorted(_FACTORIES))
-
-
 def make_op(node: ir.Node) -> Op:
     """Return the twin of ``node``.
 

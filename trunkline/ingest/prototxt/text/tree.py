@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from trunkline.ingest.prototxt.text.lexer import Token, tokens
 from trunkline.ingest.prototxt.text.source import Source, Span
-from trunkline.limits import Limits, how_to_raise
+from trunkline.limits import DEFAULT_LIMITS, Limits, how_to_raise
 from trunkline.text import quoted
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -56,7 +56,7 @@ class _Open:
     element: Token | None = None
 
 
-def parse(source: Source, limits: Limits | None = None) -> Message:
+def parse(source: Source, limits: Limits = DEFAULT_LIMITS) -> Message:
     """Read a text as protobuf text format.
 
     Works with an explicit stack, in time linear in the text.
@@ -71,7 +71,7 @@ def parse(source: Source, limits: Limits | None = None) -> Message:
     Raises:
         InvalidModel: The text is not in the format, or asks for more than ``limits`` how_to_raise.
     """
-    return _Parser(source, limits or Limits()).run()
+    return _Parser(source, limits).run()
 
 
 class _Parser:
