@@ -31,7 +31,6 @@ needs_libgomp = pytest.mark.skipif(
 PROGRAM = """
 import json, os, time
 import torch
-from watching import is_watching
 from trunkline.spinning import IdleTeam, libgomps
 
 def own():
