@@ -65,7 +65,7 @@ def find_blocks(graph: Graph, costs: Mapping[str, Cost] | None = None) -> list[B
     costs = node_costs(graph) if costs is None else costs
     blocks = []
     incoming = graph.input
-    for segment in _merged(_segments(graph)):
+    for segment in _each_with_weights(_segments(graph)):
         blocks.append(_block(segment, incoming, costs))
         incoming = segment.output
     return blocks
@@ -135,7 +135,7 @@ def needed_nodes(graph: Graph, outputs: Sequence[ir.Value]) -> list[ir.Node]:
     return kept[::-1]
 
 
-def _merged(segments: list[_Segment]) -> list[_Segment]:
+def _each_with_weights(segments: list[_Segment]) -> list[_Segment]:
     """Join each weight-free segment to the one before it; leading ones wait for the first with weights."""
     merged: list[_Segment] = []
     for segment in segments:

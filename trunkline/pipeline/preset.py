@@ -56,19 +56,19 @@ def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
     if presets_method != wanted:
         # One method's options would be another's unknown keys. What [train] says is good for any method.
         below.pop("search", None)
-    return _merged(below, content)
+    return _laid_over(below, content)
 
 
 def _method(table: Any, otherwise: str) -> str:
     return str(table.get("method", otherwise)) if isinstance(table, Mapping) else otherwise
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
         if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(known, value)
+            merged[key] = _laid_over(known, value)
         else:
             # Also where one is a table and the other is not: the schema then shows the user what the file says.
             merged[key] = value

@@ -50,7 +50,7 @@ def write_report(run: Path) -> Report:
         InvalidConfig: The folder holds no run.
         WorkFailed: The disk is full.
     """
-    found = {name: _read(run / f"{name}.json") for name in PARTS}
+    found = {name: _json_if_any(run / f"{name}.json") for name in PARTS}
     if not any(found.values()):
         raise InvalidConfig("there is no run in this folder", place=str(run), advice="`trunkline run` makes one")
     models = _models(run, found)
@@ -71,7 +71,7 @@ def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
         return []
     # Baselines; sorted, so that equal runs give equal reports.
     baselines = sorted(run.glob("train-*.json"))
-    return [found["train"], *map(_read, baselines)]
+    return [found["train"], *map(_json_if_any, baselines)]
 
 
 def _tables(run: Path, found: Mapping[str, Any], models: list[Any], compared: list[Way]) -> list[Table]:
@@ -157,7 +157,7 @@ def _from(path: Path) -> Iterator[None]:
         raise InvalidConfig(f"is not what Trunkline writes ({what})", place=str(path), advice=advice) from error
 
 
-def _read(path: Path) -> Any:
+def _json_if_any(path: Path) -> Any:
     if not path.is_file():
         return None
     try:

@@ -84,7 +84,7 @@ class ExpectedCost(nn.Module):
             raise InvalidConfig(text, place="search.cost", advice=advice)
         self.table = PolicyTable(space)
         units = len(work.keys)
-        others = _merged(work.others, costs)
+        others = _cost_by_run(work.others, costs)
         runs = [*work.units, *others]
         # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
@@ -215,7 +215,7 @@ def _task_sets(tasks: int) -> list[tuple[int, ...]]:
     return found
 
 
-def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:
+def _cost_by_run(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:
     """Return the cost of all nodes that are reached alike, as one run; most nodes between units cost nothing."""
     merged: dict[Run, float] = {}
     for run in runs:

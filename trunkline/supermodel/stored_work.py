@@ -44,7 +44,7 @@ def stored_work(space: Space, heads: Mapping[str, Graph]) -> list[Stored]:
     several axes is stored whole where views along two of them are taken.
     """
     maker = _StoredMaker(space, heads)
-    return _merged([*maker.weights(), *maker.projections()])
+    return _by_use([*maker.weights(), *maker.projections()])
 
 
 class _Part(NamedTuple):
@@ -170,7 +170,7 @@ class _StoredMaker:
         return np.zeros((len(self.space.tasks), len(self.keys[unit])), dtype=np.bool_)
 
 
-def _merged(parts: Sequence[Stored]) -> list[Stored]:
+def _by_use(parts: Sequence[Stored]) -> list[Stored]:
     """Return parts that are used alike as one: a convolution's kernel, and what its normalisation stores."""
     groups: dict[object, Stored] = {}
     for part in parts:

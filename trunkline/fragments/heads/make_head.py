@@ -72,7 +72,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     >>> shape_of(head.input), shape_of(head.outputs[0])
     ((None, 3, 4, 4), (None, 5, 8, 8))
     """
-    sizes = _sizes(backbone)
+    sizes = _map_sizes(backbone)
     taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
     if isinstance(kind, Graph):
         return check_head(kind, taps, channels, kind.name)
@@ -93,7 +93,7 @@ def _stride(backbone: Graph, last: Size) -> int:
     return max(1, round(int(shape_of(backbone.input)[2] or 1) / last[1]))
 
 
-def _sizes(backbone: Graph) -> list[Size]:
+def _map_sizes(backbone: Graph) -> list[Size]:
     sizes = []
     for value in backbone.outputs:
         shape = shape_of(value)

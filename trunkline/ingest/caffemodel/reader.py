@@ -57,7 +57,7 @@ def read_caffemodel(path: Path, limits: Limits = DEFAULT_LIMITS) -> Caffemodel:
     Raises:
         InvalidModel: All that is wrong with the file, each problem with its layer and its byte.
     """
-    return _read(map_file(path, limits.file_bytes), limits, str(path))
+    return _parse(map_file(path, limits.file_bytes), limits, str(path))
 
 
 def read_caffemodel_bytes(data: bytes, limits: Limits = DEFAULT_LIMITS, label: str = "<bytes>") -> Caffemodel:
@@ -73,10 +73,10 @@ def read_caffemodel_bytes(data: bytes, limits: Limits = DEFAULT_LIMITS, label: s
     """
     if len(data) > limits.file_bytes:
         raise InvalidModel(f"holds {len(data):,} bytes; at most {limits.file_bytes:,} are read", place=label)
-    return _read(memoryview(data), limits, label)
+    return _parse(memoryview(data), limits, label)
 
 
-def _read(data: memoryview, limits: Limits, label: str) -> Caffemodel:
+def _parse(data: memoryview, limits: Limits, label: str) -> Caffemodel:
     reader = _CaffemodelReader(data, limits, label)
     reader.run()
     if reader.problems:

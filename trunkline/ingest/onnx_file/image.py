@@ -100,7 +100,7 @@ def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
         InvalidModel: The input is no image of float32, or its size is not known.
     """
     image = only_input(graph)
-    sizes = _sizes(image, input_size)
+    sizes = _image_sizes(image, input_size)
     image.shape = ir.Shape(sizes)
     return sizes[0]
 
@@ -154,7 +154,7 @@ def _is_turned_first(node: ir.Node) -> bool:
     return node.op_type == "Transpose" and not turned.is_graph_output() and _is_cast_first(turned)
 
 
-def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
+def _image_sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     """Return the sizes ``[N, C, H, W]`` to read the file for: ``input_size`` before its own.
 
     Raises:

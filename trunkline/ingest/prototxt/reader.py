@@ -58,7 +58,7 @@ def read_prototxt(
         UnsupportedOp: The same, when layer types are among it that Trunkline cannot handle.
     """
     content = read_bytes(path, limit_bytes=limits.text_bytes, limit="text_bytes")
-    return _read(decode(content, str(path)), path.stem, _Wish(input_size, features, limits))
+    return _graph_of(decode(content, str(path)), path.stem, _Wish(input_size, features, limits))
 
 
 def parse_prototxt(
@@ -88,7 +88,7 @@ def parse_prototxt(
     if len(text) > limits.text_bytes:
         raise InvalidModel(f"the text is longer than {limits.text_bytes:,} bytes", place=path_label)
     source = decode(text.encode(errors="replace"), path_label)  # Python's strings may hold what UTF-8 cannot
-    return _read(source, Path(path_label).stem, _Wish(input_size, features, limits))
+    return _graph_of(source, Path(path_label).stem, _Wish(input_size, features, limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Wish:
     limits: Limits
 
 
-def _read(source: Source, stem: str, wish: _Wish) -> Graph:
+def _graph_of(source: Source, stem: str, wish: _Wish) -> Graph:
     if not source.text.strip():
         raise InvalidModel("the file is empty", place=source.label, advice="a network is a list of layer { … } blocks")
     report = FileReport(source)

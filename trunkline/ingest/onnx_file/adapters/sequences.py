@@ -20,7 +20,7 @@ def split_to_sequence(node: ir.Node, editor: Editor) -> None:
     places = [static(reader, 1) if reader.op_type == "SequenceAt" else None for reader in readers]
     if data is None or pieces.is_graph_output() or any(place is None for place in places):
         raise unsupported_form(node, "a list that is not taken apart at fixed places")
-    sizes = _sizes(node, data)
+    sizes = _piece_sizes(node, data)
     node.op_type = "Split"
     node.attributes.pop("keepdims", None)
     node.resize_outputs(len(sizes))
@@ -33,7 +33,7 @@ def split_to_sequence(node: ir.Node, editor: Editor) -> None:
         _take(reader, node, int(place.ravel()[0]))
 
 
-def _sizes(node: ir.Node, data: ir.Value) -> list[int]:
+def _piece_sizes(node: ir.Node, data: ir.Value) -> list[int]:
     rank = len(shape_of(data))
     whole = shape_of(data)[attribute(node, "axis", 0) % rank]
     given = static(node, 1)
