@@ -31,7 +31,7 @@ def read_backbone(
     Args:
         path: Model file, or ``zoo:NAME``, or a Graph, which keeps its size.
         taps: Where no features are named: find one for each stride from 4 to 32, not the last alone.
-        options: What is asked of the network; ``features`` are names of feature maps ``[N, C, H, W]``, or of the nodes
+        options: How to read the network; ``features`` are names of feature maps ``[N, C, H, W]``, or of the nodes
             that write them, and ``weights`` are needed up to them only.
         **reading: Options by name; see :class:`ReadOptions`.
 

@@ -46,7 +46,7 @@ def read(
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
-        options: What is asked of the network.
+        options: How to read the network.
         **reading: Options by name: ``input_size``, ``features``, ``weights``, ``allow_missing``, ``limits``.
 
     Raises:

@@ -68,7 +68,7 @@ class Project:
         """Task names in output order.
 
         Raises:
-            InvalidConfig: The pipeline says something of a task that the data set does not have; all of it at once.
+            InvalidConfig: The pipeline names a task that the data set does not have; all of it at once.
         """
         # Where labels are made on demand, the opened data set has only the tasks that the pipeline names.
         known = self.config.data.on_demand or tuple(self.data.train.tasks)
@@ -128,7 +128,7 @@ class Project:
             weight = config.weight
             if weight is None:
                 weight = common.get(name, common.get(info.kind, 1.0))
-            # The pipeline file has the last word over what the data set says of its labels.
+            # The pipeline file has the last word over what the data set gives for its labels.
             options: dict[str, Any] = {**info.options, **config.options, "weight": float(weight)}
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
@@ -230,7 +230,7 @@ class Project:
         return path
 
     def metadata(self, plan: str) -> dict[str, str]:
-        """Return what the exported file says about its origin."""
+        """Return what the exported file records about its origin."""
         provenance = Provenance(
             backbone=self.backbone.name,
             plan_sha256=sha256_of(plan),

@@ -1,4 +1,4 @@
-"""Whether what a pipeline file says of tasks, their losses and their heads fits the data set."""
+"""Whether a pipeline file's tasks, their losses and their heads fit the data set."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_predictions(heads: Mapping[str, Graph], kinds: Mapping[str, str], info
     Args:
         heads: By task.
         kinds: What the pipeline calls the head of each task.
-        infos: What the data set says of each task.
+        infos: The data set's description of each task.
 
     Raises:
         InvalidConfig: There are such heads; all of them at once.

@@ -131,7 +131,7 @@ def build(
         head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output),
             or a model file or Graph with an input for each of the last feature maps that it reads.
         fold: Fold BatchNormalization and store computed weights; off, so that the file can still be trained.
-        options: What is asked of the backbone. ``features`` are the feature maps that the heads read, found where none
+        options: How to read the backbone. ``features`` are the feature maps that the heads read, found where none
             are named; from ``weights`` every task's copy of the backbone starts; ``limits`` are for a head's file too.
         **reading: Options by name; see :class:`ReadOptions`.
 
@@ -170,7 +170,7 @@ def _one_output(graph: Graph, *, last: bool = False) -> Graph:
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:
-    """Return ``plan`` with its tasks in the order that was asked for, which is the order of the outputs."""
+    """Return ``plan`` with its tasks in the order that was given, which is the order of the outputs."""
     if set(plan.tasks) != set(tasks):
         raise InvalidConfig(f"the plan is for tasks {', '.join(plan.tasks)}, not {', '.join(tasks)}", place=str(path))
     return plan.model_copy(update={"tasks": tuple(tasks)})

@@ -29,7 +29,7 @@ Fragments = Mapping[tuple[str, str], Graph]
 
 
 class Emission:
-    """Writes numbered cells as a Graph, in which every node and weight says who owns it.
+    """Writes numbered cells as a Graph, in which every node and weight records who owns it.
 
     A node that serves all tasks, and instance 0 of a weight, keep the backbone's own name. A name that is made for
     anything else is numbered where the backbone, or a task, has it already.
@@ -177,7 +177,7 @@ class Emission:
         if not self._serves_all(tasks):
             return self._builder.free_name(_suffixed(name, tasks))
         own = self._weights.own_name(name) if value else name
-        # A weight that two units compute alike has one node for each instance, which may serve the same tasks.
+        # A weight that two units compute has one node for each instance, which may serve the same tasks.
         if (own, value) in self._given:
             return self._builder.free_name(own)
         self._given.add((own, value))

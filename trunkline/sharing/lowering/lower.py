@@ -4,8 +4,8 @@ First all columns walk the backbone side by side and ask for their computations 
 (:mod:`~trunkline.sharing.lowering.walk`); then the cells that are left are written as a Graph
 (:mod:`~trunkline.sharing.lowering.emission`). Names say who uses what: a node that serves all tasks keeps its name, a
 copy carries its tasks (``conv4@depth+normals``), weight instance k is ``conv4.weight@k``, a head's nodes start with
-``head.<task>.``, a join's with ``join.<owner>.``. Nothing is ever read off a name: the Graph's metadata says who owns a
-node, and ``origin`` where a weight comes from.
+``head.<task>.``, a join's with ``join.<owner>.``. Nothing is ever read off a name: the Graph's metadata gives the owner
+of a node, and ``origin`` the source of a weight.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class StoredWeights:
         return value
 
     def _drawn(self, filler: Filler, origin: Origin) -> Filler:
-        """Return the filler by which a copy starts alike for a task, whatever the number of its instance."""
+        """Return the filler by which a copy starts the same for a task, whatever the number of its instance."""
         return replace(filler, drawn_as=drawn_as(origin, self._owner[origin]))
 
     def _name(self, origin: Origin) -> str:

@@ -37,7 +37,7 @@ class Walk:
 
     Attributes:
         space: The space that is walked.
-        numbering: The computations that columns asked for.
+        numbering: The computations that columns request.
         statistics: The running statistic that a task's column reads, by the same with that task for its column.
     """
 

@@ -24,7 +24,7 @@ def roles(there: Sequence[str]) -> dict[str, str]:
     # Rule 2: PASCAL-Context, CityScapes and NYUD are published, or repacked, as train and val alone.
     if "test" not in there:
         return {"train": "train", "test": "val"}
-    # Rule 3. "train" is there even if its folder is not: opening it says what is missing.
+    # Rule 3. "train" is there even if its folder is not: opening it reports what is missing.
     chooses = {"val": "val"} if "val" in there else {}
     return {"train": "train", **chooses, "test": "test"}
 
