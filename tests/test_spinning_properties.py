@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from watching import is_watching
 
 from trunkline import spinning
-from trunkline.spinning import Watch, is_watching, queueing, spin_only_when_quiet, thread_times
+from trunkline.spinning import Watch, queueing, spin_only_when_quiet, thread_times
 
 pytestmark = pytest.mark.properties
 

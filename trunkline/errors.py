@@ -25,7 +25,7 @@ class Problem:
     Attributes:
         message: What was found and what was expected.
         place: ``path:line:column``, a node name, or a dotted configuration key; empty where there is none.
-        advice: What the user can do; empty where the message says it all.
+        advice: What the user can do; empty where the message is enough.
         excerpt: The offending source line, without its line break.
         column: 1-based column of the first offending character in ``excerpt``; 0 for no caret.
         width: Number of characters to underline.
@@ -121,7 +121,7 @@ def _problem_of(item: ErrorDetails, model: type[BaseModel], place: str, table: s
         return Problem("unknown key", where, did_you_mean(path[-1], known) or f"known keys: {', '.join(known)}")
     if item["type"] == "missing":
         return Problem("this key is needed", where)
-    if item["type"] == "value_error":  # a rule of ours, whose message says it all
+    if item["type"] == "value_error":  # a rule of ours, whose message is enough
         return Problem(item["msg"].removeprefix("Value error, "), where)
     message = f"{item['msg'][:1].lower()}{item['msg'][1:]}"
     if not path:  # the input is the whole text, too much to show

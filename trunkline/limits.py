@@ -56,6 +56,9 @@ class Limits:
         return None
 
 
+DEFAULT_LIMITS = Limits()
+
+
 def how_to_raise(name: str, needed: int | None = None) -> str:
     """Return the advice to raise the limit ``name`` to what the file needs, where that is known."""
     return f"if you trust the file, allow it: --allow {name}={'VALUE' if needed is None else needed}"

@@ -29,7 +29,7 @@ PERIOD_S = 0.25
 BUSY, QUIET = 0.25, 0.10
 """Shares of the threads' time spent queueing for a core at which sleeping begins and ends."""
 LEAST_WORK = 0.2
-"""Cores' worth of work in a period below which its share says nothing."""
+"""Cores' worth of work in a period below which its share means nothing."""
 
 _NAME = "trunkline-spinning"
 _TASKS = Path("/proc/self/task")
@@ -60,11 +60,6 @@ def wait_policy() -> str:
     """Return what the user's variables say about waiting threads, or ``default``."""
     said = [f"{name}={os.environ[name]}" for name in WAIT_VARIABLES if name in os.environ]
     return ", ".join(said) or "default"
-
-
-def is_watching() -> bool:
-    """Whether a watch is on, so that the way threads wait may change at any time."""
-    return any(thread.name == _NAME for thread in threading.enumerate())
 
 
 def queueing(before: Times, after: Times) -> float | None:
@@ -105,7 +100,7 @@ class IdleTeam:
     def __init__(self, paths: Sequence[str], threads: int) -> None:
         self._paths, self._threads = paths, threads
         self._made, self._over = threading.Event(), threading.Event()
-        # A team ends with the thread that asked for it, hence a thread of its own.
+        # A team ends with the thread that started it, hence a thread of its own.
         self._thread = threading.Thread(target=self._hold, name=f"{_NAME}-team", daemon=True)
         self._thread.start()
         self._made.wait()
@@ -165,7 +160,7 @@ class Watch:
                 self._thread.join()
 
     def follow(self, share: float | None) -> None:
-        """Hold a team or let it go, as the share of time spent queueing says."""
+        """Hold a team or let it go, by the share of time spent queueing."""
         if share is None:
             return
         if self._team is None and share > BUSY:

@@ -118,7 +118,7 @@ CAFFEMODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "infinite": (first(blob([4, 3, 3, 3], fill=float("inf"))), (AT, "NaN or infinity")),
     "too_few_blobs": (conv(WEIGHT), (AT, '"conv"')),
     "too_many_blobs": (conv(WEIGHT, BIAS, BIAS), (AT, '"conv"')),
-    "other_shape": (conv(blob([4, 3, 5, 5]), BIAS), (AT, "4 x 3 x 5 x 5", "4 x 3 x 3 x 3")),
+    "other_shape": (conv(blob([4, 3, 5, 5]), BIAS), (AT, "[4, 3, 5, 5]", "[4, 3, 3, 3]")),
     "other_rank": (conv(blob([108]), BIAS), (AT, "108")),
     "blobs_swapped": (conv(BIAS, WEIGHT), (AT, '"conv.weight"')),
     "layer_twice": (raw(GOOD + layer(b"conv", WEIGHT, BIAS)), (AT, '"conv"')),

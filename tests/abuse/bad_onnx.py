@@ -187,8 +187,9 @@ def calling(levels: int, *, circle: bool = False, op: str = "Relu") -> Make:
     def build() -> onnx.ModelProto:
         proto = good()
         opsets = [*proto.opset_import, helper.make_opsetid("own", 1)]
+        lowest = "f0" if circle else op
         for level in range(levels):
-            below = f"f{level - 1}" if level else "f0" if circle else op
+            below = f"f{level - 1}" if level else lowest
             domain = "own" if level or circle else ""
             body = [
                 helper.make_node(below, ["a"], ["m"], name="first", domain=domain),

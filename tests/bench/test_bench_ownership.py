@@ -13,7 +13,7 @@ from trunkline.bench.models import count_macs
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import graph_cost
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
@@ -75,7 +75,7 @@ def test_foreign_file_is_all_backbone(tmp_path: Path) -> None:
 
 def test_cut_nodes_have_no_owner(built: Path, tmp_path: Path) -> None:
     """A piece of our file that ends inside a head is a network of its own."""
-    inside = cut(read(built), ["head.a.norm1"])
+    inside = cut_graph(read(built), ["head.a.norm1"])
     assert not any(key for node in inside.nodes for key in node.metadata_props if key != "trunkline.source")
     path = write_onnx(inside, tmp_path / "piece.onnx")
     assert count_macs(path) == Macs(graph_cost(inside).macs, 0)

@@ -11,11 +11,11 @@ import onnx
 import pytest
 from commands import invoke
 from onnx import helper, numpy_helper
+from parameters import parameter_count
 
 from trunkline.export.formats import caffe_files
 from trunkline.export.formats.caffe_files import export_caffe
 from trunkline.graph.graph import Graph, array_of, attribute
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.caffemodel.write import write_caffemodel
 from trunkline.ingest.prototxt.writer import CaffeNet
 from trunkline.ingest.read import read

@@ -8,6 +8,7 @@ import pytest
 import torch
 from commands import invoke, pipeline
 from torch import nn
+from watching import is_watching
 
 from trunkline import spinning
 from trunkline.verbs import run as run_verb
@@ -24,7 +25,7 @@ def test_torch_is_never_watched_while_timed(tmp_path: Path, monkeypatch: pytest.
     stage = "run"
 
     def look(module: nn.Module, arguments: object) -> None:
-        seen[stage].add(spinning.is_watching())
+        seen[stage].add(is_watching())
 
     def benched(*arguments: object, **options: object) -> object:
         nonlocal stage

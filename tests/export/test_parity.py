@@ -17,6 +17,8 @@ from trunkline.graph.graph import Graph
 
 pytest.importorskip("onnxruntime")
 
+from parameters import parameter_count
+
 from trunkline.errors import InvalidConfig, ParityFailure, WorkFailed
 from trunkline.export import exporter
 from trunkline.export.count import count_file
@@ -28,7 +30,6 @@ from trunkline.export.parity.probes import probes
 from trunkline.export.parity.reference import Reference
 from trunkline.export.parity.tolerance import Errors, measure, with_torch
 from trunkline.graph.cost import graph_cost
-from trunkline.graph.roles import parameter_count
 from trunkline.twins.twin import Twin
 
 if TYPE_CHECKING:

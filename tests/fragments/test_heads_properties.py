@@ -17,7 +17,7 @@ from trunkline.fragments.heads.make_head import head_kinds, make_head
 from trunkline.graph.blocks import find_blocks
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import graph_cost
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
@@ -99,7 +99,7 @@ def test_maps_ride_along_with_the_blocks() -> None:
     """Four maps leave ResNet-34 its 17 blocks: a cut behind a map is still one tensor for all that goes on."""
     whole = read("zoo:deeplab_resnet34", input_size=(64, 64))
     middle = [name_of(n) for n in whole.nodes if name_of(n).endswith("_relu2")][:12:4]
-    tapped = cut(whole, [*middle, name_of(whole.outputs[0])])
+    tapped = cut_graph(whole, [*middle, name_of(whole.outputs[0])])
     assert len(tapped.outputs) == 4
     assert [b.nodes for b in find_blocks(tapped)] == [b.nodes for b in find_blocks(whole)]
     assert len(find_blocks(tapped)) == 17
@@ -109,7 +109,7 @@ def test_maps_ride_along_with_the_blocks() -> None:
 def test_block_with_a_map_is_never_skipped() -> None:
     """A block with a feature map inside cannot be skipped."""
     backbone = two_taps()
-    inside = cut(backbone, ["a1_relu", "high"])
+    inside = cut_graph(backbone, ["a1_relu", "high"])
     for graph, skippable in ((backbone, True), (inside, False)):
         units = find_units(graph, "block")
         index = next(i for i, u in enumerate(units) if "a1" in u.nodes)
@@ -186,7 +186,7 @@ def test_wrong_number_of_maps_is_refused() -> None:
     """A head that reads another number of maps is refused."""
     backbone = two_taps()
     head = small_head(backbone, 2)
-    single = cut(backbone, ["high"])
+    single = cut_graph(backbone, ["high"])
     with pytest.raises(InvalidConfig, match="reads 2 feature maps, taps has 1"):
         lower(all_shared(single, ["a"]), single, {"a": head})
     with pytest.raises(InvalidConfig, match="reads 2 feature maps"):

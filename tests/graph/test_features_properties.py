@@ -11,7 +11,7 @@ from onnx import helper
 from onnx_models import LIGHT, assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel, UnsupportedOp
-from trunkline.graph.features import choose, cut
+from trunkline.graph.features import choose, cut_graph
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
@@ -135,7 +135,7 @@ def test_wrong_names_are_refused_with_guesses(tmp_path: Path) -> None:
     assert 'no value or node "c11"' in text and 'did you mean "c1"?' in text
     assert '"x" is an input or weight' in text and '"fc.w" is an input or weight' in text
     with pytest.raises(InvalidModel, match='did you mean "c1"'):
-        cut(read(path), ["c11"])
+        cut_graph(read(path), ["c11"])
 
 
 def test_name_of_several_nodes(tmp_path: Path) -> None:

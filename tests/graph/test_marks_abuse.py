@@ -10,11 +10,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from onnx_models import save
+from parameters import parameter_count
 
 from trunkline.export.count import count_file
 from trunkline.graph.graph import AXES_KEY, CONSTANT, ROLE_KEY
 from trunkline.graph.marks import MARKS_KEY
-from trunkline.graph.roles import parameter_count, role_of
+from trunkline.graph.roles import role_of
 from trunkline.ingest.read import read
 
 pytestmark = pytest.mark.abuse

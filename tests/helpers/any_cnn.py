@@ -132,7 +132,7 @@ def usual_filler(value: ir.Value) -> Filler:
         return Filler("msra", fan="out" if node.op_type == "MatMul" else "in")
     if node.op_type.endswith("Normalization"):
         return Filler("constant", 1.0 if index in (1, 4) else 0.0)
-    return Filler("constant", 1.0 if node.op_type in ("Mul", "Div") else 0.25 if node.op_type == "PRelu" else 0.0)
+    return Filler("constant", {"Mul": 1.0, "Div": 1.0, "PRelu": 0.25}.get(node.op_type, 0.0))
 
 
 def drawn(graph: Graph) -> Graph:

@@ -33,7 +33,7 @@ def random_plan(backbone: Graph, tasks: Sequence[str], seed: int, *, sharing: fl
 
 def option_of(choice: int | str) -> int:
     """Return AutoMTL's option number of a plan's entry."""
-    return SKIPPED if choice == "skip" else SHARED if choice == 0 else OWN
+    return {"skip": SKIPPED, 0: SHARED}.get(choice, OWN)
 
 
 def choose(model: AutoMTL, plan: SharingPlan) -> None:

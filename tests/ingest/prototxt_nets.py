@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from parameters import parameter_count
 
 from trunkline.graph.fillers import FILLER_KEY
 from trunkline.graph.graph import Graph, array_of
-from trunkline.graph.roles import parameter_count, role_of
+from trunkline.graph.roles import role_of
 from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
 

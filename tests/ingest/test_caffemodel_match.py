@@ -225,7 +225,7 @@ def test_all_misfits_are_in_one_error(tmp_path: Path) -> None:
         tmp_path,
         text,
         data,
-        '"conv1.weight" is 2 x 8 x 3 x 3 in the file; the network expects 8 x 2 x 3 x 3',
+        '"conv1.weight" is [2, 8, 3, 3] in the file; the network expects [8, 2, 3, 3]',
         'the file has 2 blobs for layer "bn"; expected 3 (mean, variance, scale factor)',
         'the file has 2 blobs for layer "y"; expected 1 (weight)',
         '1 of 6 weights are missing: "x.weight"',
@@ -238,7 +238,7 @@ def test_all_misfits_are_in_one_error(tmp_path: Path) -> None:
 def test_equal_size_is_not_equal_shape(tmp_path: Path) -> None:
     """A fully connected layer turned into a convolution has as many numbers, but Caffe refuses it, and so do we."""
     text = FIRST + layer("fc", "Convolution", "convolution_param { num_output: 3 kernel_size: 4 bias_term: false }")
-    refused(tmp_path, text, net(CONV1, v2("fc", blob(np.ones((3, 128), np.float32)))), "is 3 x 128 in the file")
+    refused(tmp_path, text, net(CONV1, v2("fc", blob(np.ones((3, 128), np.float32)))), "is [3, 128] in the file")
 
 
 @pytest.mark.abuse

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from trunkline.errors import InvalidModel
 from trunkline.ingest.caffemodel import read_caffemodel, read_caffemodel_bytes
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 
 CUBE = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
 GOLDEN = (
@@ -42,7 +42,7 @@ def same(found: list[Any], wanted: list[Any]) -> None:
             assert a.tobytes() == b.tobytes()
 
 
-def refused(data: bytes, *fragments: str, limits: Limits | None = None) -> None:
+def refused(data: bytes, *fragments: str, limits: Limits = DEFAULT_LIMITS) -> None:
     with pytest.raises(InvalidModel) as caught:
         read_caffemodel_bytes(data, limits, "bad.caffemodel")
     for fragment in fragments:

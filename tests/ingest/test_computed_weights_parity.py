@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parameters import parameter_count
 from torch import Tensor, nn
 from torch_nets.reparametrised import REPARAMETRISED
 
@@ -14,7 +15,6 @@ from trunkline.graph.blocks import find_blocks
 from trunkline.graph.computed_weights import computation_of, computes_weight, image_inputs_of
 from trunkline.graph.cost import graph_cost, node_costs
 from trunkline.graph.graph import Graph, array_of, name_of
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 from trunkline.verbs.convert import convert

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from onnx_models import LIGHT, assert_close, image, model, run, save, tensor, to_proto, weight
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.onnx_file.passes.follow_image import OwnReshape, _followed
@@ -116,7 +116,7 @@ def test_sizes_follow_the_image(shapes: list[list[int]], expected: tuple[int, ..
     graph = at(net(*shapes), tmp_path, (6, 10))
     assert shape_of(graph.outputs[0]) == expected
     x = image(2, 3, 6, 10)
-    before = run(to_proto(cut(graph, ["conv"])), x) if len(graph.nodes) > 1 else run(to_proto(graph), x)
+    before = run(to_proto(cut_graph(graph, ["conv"])), x) if len(graph.nodes) > 1 else run(to_proto(graph), x)
     (value,) = before.values()
     (found,) = run(to_proto(graph), x).values()
     np.testing.assert_array_equal(found.ravel(), value.ravel())

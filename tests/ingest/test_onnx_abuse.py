@@ -497,7 +497,8 @@ def test_operands_that_do_not_fit_are_refused(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("fits", [True, False])
 def test_bias_of_gemm_must_not_enlarge(shape: tuple, fits: bool, tmp_path: Path) -> None:
     """Gemm's third operand must not enlarge the result."""
-    shape = shape if fits else (2, shape[1]) if len(shape) == 2 else (*shape, 5)
+    if not fits:
+        shape = (2, shape[1]) if len(shape) == 2 else (*shape, 5)
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "c"], ["y"])]
     path = save(model(nodes, initializers=[weight("w", 168, 6), weight("c", *shape)], shape=("b", 4, 7, 6)), tmp_path)
     if fits:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parameters import parameter_count
 from prototxt_nets import assert_close, evaluate, image, net
 
 import trunkline
 from trunkline.cli.main import run
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.graph.graph import Graph, attribute
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.prototxt import parse_prototxt
 
 FIELD = Path(__file__).parents[1] / "corpus" / "field"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from parameters import parameter_count
 from prototxt_nets import evaluate, image, net, randomised
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import Graph
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.prototxt import parse_prototxt
 
 INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'

@@ -7,12 +7,13 @@ import onnx_ir as ir
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from parameters import parameter_count
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.fillers import FILLER_KEY
 from trunkline.graph.graph import Graph, array_of, shape_of
-from trunkline.graph.roles import is_parameter, parameter_count
+from trunkline.graph.roles import is_parameter
 from trunkline.graph.verify import verify
 from trunkline.ingest.prototxt import parse_prototxt
 
@@ -217,7 +218,7 @@ def test_crop(axis: str, offsets: str, expected: tuple) -> None:
     window = "convolution_param { num_output: 2 kernel_h: 3 kernel_w: 4 }"
     text = header(3, 6, 8) + layer("Convolution", window, tops="ref")
     text += layer("Crop", f"crop_param {{ {axis} {offsets} }}", "x ref")
-    graph = cut(parse_prototxt(text), ["y"])
+    graph = cut_graph(parse_prototxt(text), ["y"])
     x = image(2, 3, 6, 8)
     np.testing.assert_array_equal(both(graph, x), x[expected])
     assert any("gives no offset" in note for note in graph.notes) == (not offsets)

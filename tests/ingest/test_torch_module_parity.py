@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from parameters import parameter_count
 from torch import Tensor, nn
 from torch_nets import NETS, PUBLISHED
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.graph import AXES_KEY, Graph
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin
 

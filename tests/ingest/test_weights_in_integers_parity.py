@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import Array, assert_close, image, model, save, tensor, to_proto, weight
+from parameters import parameter_count
 
 from trunkline.errors import InvalidModel, UnsupportedOp
 from trunkline.graph.graph import Graph, array_of
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.verbs.convert import convert
 

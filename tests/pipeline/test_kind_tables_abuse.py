@@ -28,7 +28,7 @@ pytestmark = pytest.mark.abuse
         ({"search": {"method": "random", "steps": 3}}, "search.steps: unknown key"),
     ],
 )
-def test_a_wrong_table_is_refused_by_its_place(content: dict[str, Any], message: str) -> None:
+def test_wrong_tables_are_refused_by_place(content: dict[str, Any], message: str) -> None:
     """And once, with all that is wrong beside it."""
     with pytest.raises(InvalidConfig) as caught:
         parse_config({**content, "train": {"steps": 0}}, "pipeline.toml")
@@ -51,8 +51,11 @@ def test_options_are_made_in_python_too() -> None:
         SearchConfig.of("random", drew=3)
 
 
-def test_inner_tables_keep_defaults_of_their_own_method() -> None:
-    """Of another method's the same key has other numbers."""
+def test_inner_tables_keep_own_defaults() -> None:
+    """Inner tables keep defaults of their own method.
+
+    Of another method's the same key has other numbers.
+    """
     search = {"method": "bmtas", "weight_optimiser": {"lr": 0.5}}
     optimiser = parse_config({"search": search}).search.options.weight_optimiser  # type: ignore[attr-defined]
     assert (optimiser.kind, optimiser.lr, optimiser.momentum, optimiser.weight_decay) == ("sgd", 0.5, 0.9, 1e-4)

@@ -152,9 +152,7 @@ INSIDE: Mapping[str, Any] = {**GOOD, "site": "a1_relu"}
         ({"task": "b"}, "joins.0.site"),
     ],
 )
-def test_a_column_lacks_what_its_task_does_not_run(
-    choice: Choice, message: str, change: Mapping[str, Any], place: str
-) -> None:
+def test_column_lacks_what_is_not_run(choice: Choice, message: str, change: Mapping[str, Any], place: str) -> None:
     """Inside a block that a task skips or narrows, no value of its column fits a join."""
     with pytest.raises(InvalidConfig) as caught:
         blocks_joined(choice, {**INSIDE, **change})
@@ -163,7 +161,7 @@ def test_a_column_lacks_what_its_task_does_not_run(
 
 
 @pytest.mark.parametrize("choice", ["skip", View(channels=0.5)])
-def test_joins_stand_around_a_unit_that_is_not_run(choice: Choice) -> None:
+def test_joins_stand_around_a_skipped_unit(choice: Choice) -> None:
     """Its input and its output are there whatever the task runs, and inside it another task's column is."""
     backbone = BACKBONES["residual"]()
     around = [{"at": FIRST, "task": "b"}, {"at": "a_relu", "task": "b"}]
@@ -247,7 +245,7 @@ def with_side_map() -> Graph:
 
 
 @pytest.mark.parametrize("at", ["side_relu", "a1_relu"])
-def test_an_open_block_gives_its_maps_at_its_end(at: str) -> None:
+def test_open_block_gives_maps_at_end(at: str) -> None:
     """Options run together when all of the block's nodes are passed, so a join before that finds nothing yet."""
     options = [Option(0), Option(1)]
     reads = [GOOD["reads"][0], {"at": at, "task": "b"}]
@@ -259,7 +257,7 @@ def test_an_open_block_gives_its_maps_at_its_end(at: str) -> None:
         space_joined(options, {**join, "site": "a1_relu"}, graph=with_side_map())
 
 
-def test_an_open_block_goes_on_with_what_it_made() -> None:
+def test_open_block_hands_on_its_own() -> None:
     """Nothing can replace what it hands on before its options have run."""
     join = {**GOOD, "site": "a1_relu", "task": "b"}
     with pytest.raises(InvalidConfig, match=r"joins\.0\.site"):
@@ -312,8 +310,11 @@ class Pooled(JoinKind):
         return builder.finish([builder.node("Flatten", [pooled], name="flat", attributes={"axis": 1})])
 
 
-def test_a_kind_that_gives_no_map_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A kind may be anybody's file, so what it makes is looked at."""
+def test_kind_without_map_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kind that gives no map is refused.
+
+    A kind may be anybody's file, so what it makes is looked at.
+    """
     monkeypatch.setattr("trunkline.fragments.registry.join_kinds", lambda: {"pooled": Pooled})
     text = refusal(tmp_path, {**GOOD, "kind": "pooled", "settings": {}})
     assert "joins.0: joins give maps" in text

@@ -135,7 +135,7 @@ def random_joins(backbone: Backbone, seed: int) -> list[Join]:
             target = (task, site if gives == "site" else "")
             if shapes[site] != shapes[places[-1]] and gives == "tap" or target in given:
                 gives = "joins"
-            given.add((task, site if gives == "site" else "" if gives == "tap" else f"none {len(joins)}"))
+            given.add((task, {"site": site, "tap": ""}.get(gives, f"none {len(joins)}")))
             starts = [rng.randint(-64, 64) / 64 for _ in reads]  # exact in float32
             joins.append(mix(f"j{len(joins)}", site, task, reads, starts, gives=gives, left_out=left_out))
     return joins

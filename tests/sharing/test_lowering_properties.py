@@ -11,6 +11,7 @@ import torch
 from agreement import relative, run_onnx, shaken
 from automtl_model import AutoMTL
 from backbones import BACKBONES, unit
+from parameters import parameter_count
 from plans import TASKS, choose, light_heads, of_any_column, random_plan
 
 from trunkline.errors import InvalidConfig
@@ -20,7 +21,6 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.cost import graph_cost
 from trunkline.graph.graph import TASKS_KEY, name_of
-from trunkline.graph.roles import parameter_count
 from trunkline.sharing.layouts import all_shared, independent, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import Lowered, lower

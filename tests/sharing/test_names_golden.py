@@ -14,14 +14,14 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import graph_cost
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.fillers import Filler
-from trunkline.graph.graph import Graph, name_of, shape_of
+from trunkline.graph.graph import HEAD, Graph, name_of, shape_of
 from trunkline.ingest.read import read
 from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
-from trunkline.sharing.origin import BackboneWeight, SkipWeight, head_weight
+from trunkline.sharing.origin import BackboneWeight, FragmentWeight, SkipWeight
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
 from trunkline.supermodel.decision import Sampling
@@ -48,7 +48,7 @@ def test_layers_called_head_are_backbone() -> None:
     cost = executed_cost(all_shared(backbone, ["a", "b"]), backbone, heads)
     assert cost.backbone == graph_cost(backbone)
     assert cost.heads.macs == 2 * graph_cost(heads["a"]).macs
-    assert cost.shares == (0.5, 0.5)
+    assert cost.relative == (0.5, 0.5)
 
 
 def test_a_budget_counts_layers_called_head() -> None:
@@ -90,7 +90,7 @@ def test_weight_called_like_a_heads() -> None:
     lowered = lower(all_shared(backbone, ["a"]), backbone, {"a": make_head("light", backbone, 1)})
     assert readers(lowered.graph, "head.a.conv1.weight") == ["head.a.conv1"]
     assert readers(lowered.graph, "head.a.conv1.weight_2") == ["head.a.conv1_2"]
-    assert lowered.origin["head.a.conv1.weight_2"] == head_weight("a", "conv1.weight")
+    assert lowered.origin["head.a.conv1.weight_2"] == FragmentWeight(HEAD, "a", "conv1.weight")
     assert Twin(lowered.graph).weights().keys() == lowered.origin.keys()
 
 
@@ -113,7 +113,7 @@ def test_our_own_file_is_a_backbone(name: str, made: str, tmp_path: Path) -> Non
     first = BACKBONES[name]()
     plan = share_until(first, ["a", "b"], "0") if made == "tree" else random_plan(first, ["a", "b"], 3)
     path = write_onnx(lower(plan, first, {}).graph, tmp_path / "m.onnx", fold=False, reuse=False)
-    again = cut(read(path), ["b"])
+    again = cut_graph(read(path), ["b"])
     one = graph_cost(again)
     for layout, copies in ((independent, 2), (all_shared, 1)):
         cost = executed_cost(layout(again, ["b", "c"]), again)
@@ -171,7 +171,7 @@ def test_one_name_for_two_weights_misleads_nobody() -> None:
     backbone = b.finish([b.node("Conv", [x, weight], name="last", attributes=attributes)])
     heads = dict.fromkeys("ab", odd_head("w@1"))
     model = AutoMTL(backbone, heads, ("a", "b"))
-    of_head, of_backbone = head_weight("a", "w@1"), BackboneWeight("head.a.w", 1)
+    of_head, of_backbone = FragmentWeight(HEAD, "a", "w@1"), BackboneWeight("head.a.w", 1)
     # Where no task has the copy, the head has the name to itself; in the search the copy was there first.
     for instance, wanted in ((1, {of_head, of_backbone}), (0, {of_head})):
         rows = {"stem": {"a": 0, "b": 0}, "last": {"a": 0, "b": instance}}

@@ -14,12 +14,12 @@ from plans import TASKS, choose, light_heads, random_plan
 
 from trunkline.fragments.layers import batch_norm
 from trunkline.graph.builder import GraphBuilder
-from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.graph import HEAD, Graph, name_of
 from trunkline.graph.roles import STATISTICS
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.lowering.numbering import BackboneNode
-from trunkline.sharing.origin import BackboneWeight, head_weight
+from trunkline.sharing.origin import BackboneWeight, FragmentWeight
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.twins.twin import Twin
@@ -124,7 +124,7 @@ def test_equal_inputs_have_one_named_set() -> None:
     }
     assert lowered.origin["a1_bn.mean"] == BackboneWeight("a1_bn.mean", 0, "depth")
     assert lowered.origin["a1_bn.mean~seg"] == BackboneWeight("a1_bn.mean", 0, "seg")
-    assert lowered.origin["head.seg.norm1.var"] == head_weight("seg", "norm1.var")
+    assert lowered.origin["head.seg.norm1.var"] == FragmentWeight(HEAD, "seg", "norm1.var")
 
 
 def early_norm() -> Graph:

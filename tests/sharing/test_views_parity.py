@@ -175,7 +175,7 @@ def shared_kernel() -> Graph:
     return b.finish([b.node("Add", [x, y], name="add")])
 
 
-def test_a_kernel_cut_along_two_axes_is_whole() -> None:
+def test_kernel_cut_along_two_axes_is_whole() -> None:
     """A view reads rows of it in the first convolution and columns in the second; neither part holds the other."""
     backbone = Backbone(shared_kernel())
     half = plan_with(backbone, "first", {"a": View(channels=0.5), "b": View(channels=0.25)})
@@ -185,7 +185,7 @@ def test_a_kernel_cut_along_two_axes_is_whole() -> None:
     assert {task: tuple(output.shape) for task, output in outputs.items()} == dict.fromkeys("ab", (2, 8, 16, 16))
 
 
-def test_units_of_one_name_have_maps_of_their_own() -> None:
+def test_units_of_one_name_have_own_maps() -> None:
     """The operator a1 has no inner map, and the block that begins with it has one."""
     backbone = Backbone(BACKBONES["residual"]())
     operators, blocks = backbone.table("operator"), backbone.table("block")

@@ -214,7 +214,7 @@ def test_one_task_has_nothing_to_search(kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["soft", "argmax"])
-def test_a_model_with_nothing_to_choose_is_its_plan(mode: str) -> None:
+def test_model_without_choice_is_its_plan(mode: str) -> None:
     """Untied, so its weights are a column's own from the start; whatever goes on from it finds all of them."""
     setup = setup_for("residual", ("depth",))
     method = method_for("bmtas", setup, None)

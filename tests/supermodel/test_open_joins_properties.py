@@ -154,7 +154,7 @@ def test_log_likelihood_is_of_what_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("kind", ["one", "each"])
-def test_a_join_may_be_called_like_a_unit(kind: str) -> None:
+def test_join_may_be_named_like_unit(kind: str) -> None:
     """Who chooses is told by what it is, so neither pick is taken for the other's."""
     space = space_with("residual", kind, first="stem", options=[Option(0), Option(1)])
     assert len(set(space.choices)) == len(space.choices)

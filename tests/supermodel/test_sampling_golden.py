@@ -73,7 +73,7 @@ def all_plans() -> list[tuple[SharingPlan, tuple[float, float]]]:
             for i, unit in enumerate(UNITS)
         }
         plan = make_plan(backbone, TASKS, rows)
-        plans.append((plan, executed_cost(plan, backbone).shares))
+        plans.append((plan, executed_cost(plan, backbone).relative))
     return plans
 
 
@@ -121,7 +121,7 @@ def test_a_draw_keeps_the_budget(budget: str, limit: float) -> None:
     index = ("max_macs", "max_parameters").index(budget)
 
     def share(seed: int, **limits: float) -> float:
-        return executed_cost(decided(distribution(), kind="draw", seed=seed, **limits), chain()).shares[index]
+        return executed_cost(decided(distribution(), kind="draw", seed=seed, **limits), chain()).relative[index]
 
     free, kept = [share(seed) for seed in range(8)], [share(seed, **{budget: limit}) for seed in range(8)]
     assert max(free) > limit >= max(kept)
@@ -132,7 +132,7 @@ def test_a_budget_may_be_just_met() -> None:
     """A budget is the most that is allowed, not the first that is too much."""
     p = distribution()
     plan = decided(p, kind="argmax")
-    macs, parameters = executed_cost(plan, chain()).shares
+    macs, parameters = executed_cost(plan, chain()).relative
     assert decided(p, kind="argmax", max_macs=macs, max_parameters=parameters).units == plan.units
     with pytest.raises(InvalidConfig, match="none of 1 plans"):
         decided(p, kind="argmax", max_macs=macs - 1e-9)

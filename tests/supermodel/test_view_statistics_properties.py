@@ -65,8 +65,11 @@ def lowered_of(model: ChoiceModel, picks: Mapping[ChoiceId, int]) -> Lowered:
 
 @pytest.mark.parametrize("name", THREE)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_no_set_of_a_search_describes_two_inputs(name: str, settings: dict[str, Any]) -> None:
-    """Not even behind the narrow map, where the maps of all widths have one shape."""
+def test_no_set_describes_two_inputs(name: str, settings: dict[str, Any]) -> None:
+    """No set of a search describes two inputs.
+
+    Not even behind the narrow map, where the maps of all widths have one shape.
+    """
     space = space_of(name, **settings)
     walk = Walk(space, {}, {})
     walk.run()
@@ -83,7 +86,7 @@ def test_no_set_of_a_search_describes_two_inputs(name: str, settings: dict[str, 
     assert {len(inputs) for inputs in inputs_of.values()} <= {1}
 
 
-def test_a_shortcut_beside_the_map_has_one_set() -> None:
+def test_shortcut_beside_the_map_has_one_set() -> None:
     """Whatever the width it gets the same, and is computed once; the branch that is narrowed has a set a width."""
     model = model_of(space_of("residual"))
     kept = set(model.store.statistics())
@@ -144,7 +147,7 @@ def test_sure_training_moves_what_the_plan_moves(name: str, settings: dict[str, 
             torch.testing.assert_close(searched[task], deployed[task], rtol=1e-4, atol=1e-5)
 
 
-def test_widths_of_a_plan_have_sets_behind_the_map() -> None:
+def test_plan_widths_have_sets_behind_the_map() -> None:
     """Also where one task alone runs a view, so that a search can tell which set the plan's is."""
     model = model_of(space_of("residual"))
     lowered = lowered_of(model, dict.fromkeys(model.space.choices, 1))

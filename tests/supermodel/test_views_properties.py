@@ -107,7 +107,7 @@ def kernel_twice(where: str) -> Graph:
 
 
 @pytest.mark.parametrize("where", ["one block", "other block", "shortcut"])
-def test_a_kernel_cut_along_two_axes_counts_whole(where: str) -> None:
+def test_kernel_cut_along_two_axes_counts_whole(where: str) -> None:
     """A view reads rows of it in one layer and columns in another, so what is stored is all of it.
 
     The expectation is linear in the probabilities of each choice, so it is right if it is where choices are sure.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
+from trunkline.train.data.augment import Augmentation, crop_image, draw_crop
 from trunkline.train.data.sets.folder.boundaries import label_boundaries
 from trunkline.train.labels.crop import Crop, whole
 from trunkline.train.tasks.registry import task_kind
@@ -40,9 +40,9 @@ def test_labels_follow_the_picture(native: tuple[int, int], size: tuple[int, int
     rows, columns = np.meshgrid(np.arange(native[0]), np.arange(native[1]), indexing="ij")
     rgb = np.stack([6 * rows, 6 * columns, 0 * rows], -1).astype(np.uint8)
     crop = draw_crop(Augmentation(), native, size, 0, seed)
-    image = cut_image(rgb, crop)
-    label = task_kind("segmentation").label.cut((rows + 0 * columns).astype(np.uint8), crop)
-    depth = task_kind("depth").label.cut((columns[None] + 1).astype(np.float32), crop)[0]
+    image = crop_image(rgb, crop)
+    label = task_kind("segmentation").label.cropped((rows + 0 * columns).astype(np.uint8), crop)
+    depth = task_kind("depth").label.cropped((columns[None] + 1).astype(np.float32), crop)[0]
     inside = label != 255
     assert np.array_equal(inside, depth > 0)
     assert inside.any()
@@ -55,23 +55,25 @@ def test_labels_follow_the_picture(native: tuple[int, int], size: tuple[int, int
 def test_the_whole_window_only_resizes() -> None:
     """It is the plain nearest resize."""
     label = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    assert np.array_equal(task_kind("segmentation").label.cut(label, whole((4, 6))), label)
-    assert np.array_equal(task_kind("segmentation").label.cut(label, whole((8, 12))), label.repeat(2, 0).repeat(2, 1))
-    assert np.array_equal(task_kind("segmentation").label.cut(label, whole((2, 2))), label[1::2, 1::3])
+    assert np.array_equal(task_kind("segmentation").label.cropped(label, whole((4, 6))), label)
+    assert np.array_equal(
+        task_kind("segmentation").label.cropped(label, whole((8, 12))), label.repeat(2, 0).repeat(2, 1)
+    )
+    assert np.array_equal(task_kind("segmentation").label.cropped(label, whole((2, 2))), label[1::2, 1::3])
 
 
 def test_mirroring_negates_the_normals_x() -> None:
     normals = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
     crop = Crop((4, 6), 0, 0, (4, 6), mirrored=True)
     assert np.array_equal(
-        task_kind("normals").label.cut(normals, crop), normals[..., ::-1] * np.array([-1, 1, 1])[:, None, None]
+        task_kind("normals").label.cropped(normals, crop), normals[..., ::-1] * np.array([-1, 1, 1])[:, None, None]
     )
 
 
 def test_padding_by_kind() -> None:
     crop = Crop((2, 2), -1, -1, (4, 4))
     for kind, fill in (("segmentation", 255), ("edges", 255), ("keypoints", 255), ("depth", 0), ("normals", 0)):
-        cut = task_kind(kind).label.cut(np.ones((3, 2, 2), np.float32), crop)
+        cut = task_kind(kind).label.cropped(np.ones((3, 2, 2), np.float32), crop)
         assert cut[:, 1:3, 1:3].min() == 1
         assert (cut[:, 0] == fill).all()
         assert (cut[..., 3] == fill).all()

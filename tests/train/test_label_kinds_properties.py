@@ -50,11 +50,11 @@ def test_a_cut_keeps_the_form(kind: str, native: Size, size: Size, seed: int) ->
     """What lies beyond the picture does not count, and nothing counts that did not before."""
     label = task_kind(kind).label
     crop = draw_crop(Augmentation(), native, size, 0, seed)
-    cut = label.cut(drawn(label, native, seed), crop)
+    cut = label.cropped(drawn(label, native, seed), crop)
     assert (cut.shape, cut.dtype) == (label.shape(size), label.dtype)
-    assert not label.is_labelled(label.cut(label.empty(native), crop))
+    assert not label.is_labelled(label.cropped(label.empty(native), crop))
     beyond = Crop(native, native[0], native[1], size)
-    assert isinstance(label, ImageLabel) or not label.is_labelled(label.cut(drawn(label, native, seed), beyond))
+    assert isinstance(label, ImageLabel) or not label.is_labelled(label.cropped(drawn(label, native, seed), beyond))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,7 +65,7 @@ def test_a_mirror_twice_is_none(kind: str, size: Size, seed: int) -> None:
     drawn_label = drawn(label, size, seed)
     assert np.array_equal(label.mirrored(label.mirrored(drawn_label)), drawn_label)
     assert np.array_equal(
-        label.cut(drawn_label, dataclasses.replace(whole(size), mirrored=True)), label.mirrored(drawn_label)
+        label.cropped(drawn_label, dataclasses.replace(whole(size), mirrored=True)), label.mirrored(drawn_label)
     )
     assert label.is_labelled(label.mirrored(drawn_label)) == label.is_labelled(drawn_label)
 

@@ -163,7 +163,7 @@ class HeadsApart(TaskModel):
         return groups
 
 
-def test_a_turn_of_the_absent_task_moves_nothing() -> None:
+def test_turn_of_absent_task_moves_nothing() -> None:
     """A batch without the label of the only task that the turn moves is no error, and ends no training."""
     training = Training(HeadsApart(twin(plan("trunk", NAMES))), Turn(moves=(Move(group="depth"),)))
     before = training.state()

@@ -129,7 +129,8 @@ def test_log_truncation_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.abuse
-def test_a_disk_that_takes_no_record_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritten_record_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that the disk does not take is an error."""
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.append({"step": 1})
 
@@ -214,8 +215,11 @@ def test_throughput_counts_from_the_last_restart() -> None:
     assert throughput.images_per_s == 3.0
 
 
-def test_speed_counts_from_the_start_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runners of several phases are made together: the phases before are no time of this one."""
+def test_speed_counts_from_run_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed counts from the start of the run.
+
+    Runners of several phases are made together: the phases before are no time of this one.
+    """
     now, speeds = [0.0], list[float]()
 
     class Ticking(Silence):

@@ -137,7 +137,7 @@ def test_weights_and_a_drawn_policy_move_together(joint: bool, labelled: tuple[s
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_no_term_moves_what_only_absent_tasks_use(joint: bool) -> None:
+def test_no_term_moves_absent_tasks_weights(joint: bool) -> None:
     """Neither an expected cost over all logits, nor a term over all weights; both move what the others use."""
     turn = turn_of(POLICY, WEIGHTS, joint=joint, terms=("cost", "size"))
     model, start = stepped(turn, NAMES[:1])[0], Reinforced()

@@ -33,7 +33,9 @@ def model(
     tensors = [numpy_helper.from_array(array, f"s{i}") for i, array in enumerate(stored) if array is not None]
     results = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph([node], op, [given], results, tensors)
-    ir_version = 8 if opset <= 18 else 10 if opset <= 22 else 13
+    ir_version = 13
+    if opset <= 22:
+        ir_version = 8 if opset <= 18 else 10
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
 
 

@@ -11,9 +11,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from parameters import parameter_count
 
 from trunkline.graph.graph import Graph, name_of, shape_of
-from trunkline.graph.roles import parameter_count, role_of
+from trunkline.graph.roles import role_of
 from trunkline.twins.twin import Twin
 
 ort = pytest.importorskip("onnxruntime")

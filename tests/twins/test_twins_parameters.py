@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import onnx_ir as ir
 import pytest
+from parameters import parameter_count
 
 from trunkline.errors import InvalidModel
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
-from trunkline.graph.roles import is_parameter, parameter_count, role_of, roles_of
+from trunkline.graph.roles import is_parameter, role_of, roles_of
 
 
 def vector(b: GraphBuilder, name: str, size: int = 4) -> ir.Value:

@@ -14,8 +14,8 @@ import torch
 from arrays import floats
 from one_node import by_onnxruntime, normal
 from onnx import TensorProto, helper, numpy_helper
+from parameters import parameter_count
 
-from trunkline.graph.roles import parameter_count
 from trunkline.graph.verify import verify
 from trunkline.ingest.read import read
 from trunkline.twins.twin import Twin

@@ -9,13 +9,13 @@ import pytest
 import torch
 from any_cnn import NAMES, backbone_named
 from automtl_model import AutoMTL, AutoMTLOptions
+from parameters import parameter_count
 from plans import choose, light_heads, random_plan
 from torch import Tensor
 
 from trunkline.export.count import count_file
 from trunkline.export.exporter import export_model
 from trunkline.graph.graph import Graph, shape_of
-from trunkline.graph.roles import parameter_count
 from trunkline.ingest.read import read
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import lower

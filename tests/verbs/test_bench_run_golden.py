@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from watching import is_watching
 
 from trunkline.bench.environment import Environment
 from trunkline.bench.protocol import measure
@@ -26,7 +27,6 @@ from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
 from trunkline.sharing.layouts import share_until
 from trunkline.sharing.lowering.lower import lower
-from trunkline.spinning import is_watching
 from trunkline.verbs.bench import bench, bench_run
 
 pytestmark = pytest.mark.golden

@@ -314,7 +314,7 @@ def test_training_goes_by_what_was_found(tmp_path: Path) -> None:
     given = project(tmp_path)
     found = search(given, quiet=True)
     said = json.loads((tmp_path / "search.json").read_text())
-    macs, parameters = found.cost.shares
+    macs, parameters = found.cost.relative
     assert said == {
         "plan": str(tmp_path / "plan.json"),
         "tasks": list(TASKS),

@@ -179,7 +179,7 @@ class Peaks(nn.Module):
         return image[:, :, row : row + 1] * 2
 
 
-def test_right_for_one_image_is_the_exporters_failure(tiny: nn.Module, tmp_path: Path) -> None:
+def test_one_image_only_is_exporters_failure(tiny: nn.Module, tmp_path: Path) -> None:
     """A file that is right for one image is a failure of the exporter."""
     path = tmp_path / f"{LABEL}.onnx"
     check_same(tiny, export_tiny(tiny, tmp_path) / path.name, SIZE)

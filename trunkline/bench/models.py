@@ -17,7 +17,7 @@ from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineErro
 from trunkline.graph.graph import Graph
 from trunkline.graph.input_size import InputSize
 from trunkline.graph.owners import nodes_of_heads
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 
 
 def bench_files(
@@ -25,7 +25,7 @@ def bench_files(
     settings: Settings | None = None,
     *,
     runtime: Runtime | None = None,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure model files against the first.
@@ -34,7 +34,7 @@ def bench_files(
         paths: Each a file, or several files joined by ``+`` whose sessions run one after another.
         settings: Batch, image size, provider, threads and how long to measure.
         runtime: What loads the files; ONNX Runtime where not given.
-        limits: What a file may ask for to have its MACs counted; the defaults where none are given.
+        limits: What a file may ask for to have its MACs counted.
         progress: Called after each round with the rounds done and the rounds planned.
 
     Raises:
@@ -61,7 +61,7 @@ def open_candidate(
     *,
     stack: ExitStack,
     runtime: Runtime | None = None,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Candidate:
     """Load the models of one candidate and count their work.
 
@@ -71,7 +71,7 @@ def open_candidate(
         settings: What to run them on.
         stack: Closes the sessions when it is left.
         runtime: What loads them; ONNX Runtime where not given.
-        limits: What a file may ask for to have its MACs counted; the defaults where none are given.
+        limits: What a file may ask for to have its MACs counted.
     """
     runtime = runtime or _onnxruntime()
     sessions, counts = [], []
@@ -84,7 +84,7 @@ def open_candidate(
     return Candidate(name, tuple(sessions), _sum(counts))
 
 
-def count_macs(model: Path | Graph, limits: Limits | None = None, size: InputSize | None = None) -> Macs | None:
+def count_macs(model: Path | Graph, limits: Limits = DEFAULT_LIMITS, size: InputSize | None = None) -> Macs | None:
     """Return the MACs a model executes for one image, or ``None`` where the file is none we can read.
 
     A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error. What
@@ -92,7 +92,7 @@ def count_macs(model: Path | Graph, limits: Limits | None = None, size: InputSiz
 
     Args:
         model: A file or a Graph.
-        limits: What a file may ask for; the defaults where none are given.
+        limits: What a file may ask for.
         size: The image size that it is measured with, where its file leaves it open.
     """
     from trunkline.graph.cost import node_costs
@@ -170,7 +170,7 @@ def _onnxruntime() -> Runtime:
     return OrtRuntime()
 
 
-def _read(path: Path, limits: Limits | None, size: InputSize | None) -> Graph:
+def _read(path: Path, limits: Limits, size: InputSize | None) -> Graph:
     from trunkline.ingest.read import read
 
     return read(path, limits=limits, input_size=size)

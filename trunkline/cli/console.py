@@ -56,7 +56,7 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def parse_size(text: str | None) -> InputSize | None:
-    """Return the size that ``H,W`` or ``C,H,W`` says.
+    """Return the size that ``H,W`` or ``C,H,W`` gives.
 
     Raises:
         InvalidConfig: It is something else.

@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline convert``."""
+"""``trunkline convert``: take a model to canonical ONNX or to Caffe, and compare the two on seeded inputs."""
 
 from __future__ import annotations
 

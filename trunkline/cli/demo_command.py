@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline demo``."""
+"""``trunkline demo``: see the whole pipeline work in minutes, on a CPU and generated scenes."""
 
 from __future__ import annotations
 

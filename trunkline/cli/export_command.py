@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline export``."""
+"""``trunkline export``: write the ONNX file of a trained run, and check it against the trained model."""
 
 from __future__ import annotations
 

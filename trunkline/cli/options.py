@@ -97,7 +97,7 @@ def limits_of(allow: Sequence[str] | None) -> Limits:
 
 
 def _number(text: str) -> int | None:
-    """Return the whole number that a text says, such as ``2e9`` or ``8GiB``; ``None`` where it says none."""
+    """Return the whole number that a text gives, such as ``2e9`` or ``8GiB``; ``None`` where it is no number."""
     found = _VALUE.fullmatch(text.strip().replace("_", "").replace(",", ""))
     if found is None:
         return None

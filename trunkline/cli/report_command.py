@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline report``."""
+"""``trunkline report``: write a run's tables and pictures again from what its folder holds."""
 
 from __future__ import annotations
 

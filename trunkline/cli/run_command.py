@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline run``."""
+"""``trunkline run``: every stage of a pipeline file, from the search to the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline search``."""
+"""``trunkline search``: the first stage of a pipeline alone, which ends in a sharing plan."""
 
 from __future__ import annotations
 

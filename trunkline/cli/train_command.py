@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline train``."""
+"""``trunkline train``: train the model of a plan, the one found by the search or one that is given."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class ExportResult:
         parameters: Number of distinct trained numbers in the file, BatchNormalization folded or not.
         macs: Multiply-accumulates the file executes for one image.
         file_bytes: Size on disk, with external data.
-        not_folded: Where folding was asked for: the BatchNormalizations that are left, each with the reason.
+        not_folded: With folding: the BatchNormalizations that are left, each with the reason.
     """
 
     path: Path

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
-from trunkline.limits import Limits, how_to_raise
+from trunkline.limits import DEFAULT_LIMITS, how_to_raise
 
 
 def read_bytes(path: Path, *, limit_bytes: int, head_bytes: int | None = None, limit: str = "file_bytes") -> bytes:
@@ -55,7 +55,7 @@ def read_own(path: Path, what: str) -> bytes:
     b'{}'
     """
     try:
-        return read_bytes(path, limit_bytes=Limits().text_bytes, limit="text_bytes")
+        return read_bytes(path, limit_bytes=DEFAULT_LIMITS.text_bytes, limit="text_bytes")
     except InvalidModel as error:
         problems = [replace(item, message=f"cannot read the {what}: {item.message}") for item in error.problems]
         raise InvalidConfig(problems) from error

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trunkline.errors import InvalidConfig
-from trunkline.files.write import not_written, sync_folder
+from trunkline.files.write import sync_folder, write_error
 
 _DEVICES = Path("/dev")
 
@@ -45,7 +45,7 @@ def staged(path: Path) -> Iterator[Path]:
             needed_bytes = sum(file.stat().st_size for file in target.parent.iterdir())
             _publish(target, final)
     except OSError as error:
-        raise not_written(error, path, needed_bytes) from error
+        raise write_error(error, path, needed_bytes) from error
 
 
 def why_no_file(final: Path) -> str:

@@ -31,7 +31,7 @@ def atomic_write(path: Path | str, data: bytes) -> None:
     except BaseException as error:  # an interrupt too must leave nothing temporary
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise not_written(error, path, len(data)) from error
+            raise write_error(error, path, len(data)) from error
         raise
 
 
@@ -60,7 +60,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def not_written(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
+def write_error(error: OSError, path: Path, needed_bytes: int) -> WorkFailed:
     """Return the error for a ``path`` that cannot be written, with the bytes it needs and what to do."""
     reason = error.strerror or str(error)
     advice = "check that the folder exists and that you may write to it"

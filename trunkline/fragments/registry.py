@@ -1,4 +1,4 @@
-"""The kinds of joins that there are, and the fragment of a join from what a plan says about it."""
+"""The kinds of joins that there are, and the fragment of a join from its entry in a plan."""
 
 from __future__ import annotations
 

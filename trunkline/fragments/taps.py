@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.graph.graph import Graph, name_of
+from trunkline.text import escaped, quoted
 
 T = TypeVar("T")
 
@@ -26,3 +28,17 @@ def read_taps(head: Graph, taps: Sequence[T]) -> list[tuple[str, T]]:
     """
     names = [name_of(value) for value in head.model.graph.inputs]
     return list(zip(names, taps[-len(names) :], strict=True))
+
+
+def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Graph) -> None:
+    """Refuse heads of unknown tasks, and heads that read other feature maps than the backbone has."""
+    for task in heads:
+        if task not in tasks:
+            text = f"there is a head for {quoted(task)}, which is no task"
+            raise InvalidConfig(text, advice=did_you_mean(task, tasks))
+    for task, head in heads.items():
+        reads, taps = len(head.model.graph.inputs), len(backbone.outputs)
+        # Fewer are fine: a head reads the last maps.
+        if reads > taps:
+            text = f"the head of {quoted(task)} reads {reads} feature maps, {escaped(backbone.name)} has {taps}"
+            raise InvalidConfig(text, advice="name as many with --features")

@@ -15,13 +15,13 @@ def advice_to_cut(output: ir.Value) -> str:
     """Return what to do about an ``output`` whose batch axis is not first: where to cut the network instead."""
     # All inputs that are computed, whatever is known of their shapes: the graph has not passed its check yet.
     last = first_behind(output, _is_batch_first, data_inputs_of)
-    names = [value.name or "" for value in dict.fromkeys(map(_map_behind, last))]
+    names = [value.name or "" for value in dict.fromkeys(map(_four_axis_source, last))]
     if not names:
         return "export the network with the batch axis first"
     return f"cut the network before the batch axis moves: --features {','.join(names[:_SHOWN])}"
 
 
-def _map_behind(value: ir.Value) -> ir.Value:
+def _four_axis_source(value: ir.Value) -> ir.Value:
     """Return the value of four axes that ``value`` has been rearranged from, where there is one.
 
     A head needs a feature map, and a recogniser makes a sequence of its map before it moves the batch axis.

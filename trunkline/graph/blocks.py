@@ -65,7 +65,7 @@ def find_blocks(graph: Graph, costs: Mapping[str, Cost] | None = None) -> list[B
     costs = node_costs(graph) if costs is None else costs
     blocks = []
     incoming = graph.input
-    for segment in _merged(_segments(graph)):
+    for segment in _each_with_weights(_segments(graph)):
         blocks.append(_block(segment, incoming, costs))
         incoming = segment.output
     return blocks
@@ -75,7 +75,7 @@ def branching_points(graph: Graph, last: ir.Value) -> list[str]:
     """Return the values at which a network that ends in ``last`` can be cut, in order; ``last`` is one."""
     # A node that nothing needs would keep its input live, and so hide a cut.
     nodes = needed_nodes(graph, [last])
-    return [name_of(segment.output) for segment in _cut(nodes, graph.input, last)]
+    return [name_of(segment.output) for segment in _split_at_cuts(nodes, graph.input, last)]
 
 
 @dataclass(slots=True)
@@ -91,10 +91,10 @@ class _Segment:
 
 
 def _segments(graph: Graph) -> list[_Segment]:
-    return _cut(needed_nodes(graph, graph.outputs), graph.input, graph.outputs[-1])
+    return _split_at_cuts(needed_nodes(graph, graph.outputs), graph.input, graph.outputs[-1])
 
 
-def _cut(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment]:
+def _split_at_cuts(nodes: list[ir.Node], image: ir.Value, last: ir.Value) -> list[_Segment]:
     """Split ``nodes`` after each point where a single new value is still needed.
 
     1. A value that was the cut before is no new cut: what lies between is a side branch, of a feature map.
@@ -135,7 +135,7 @@ def needed_nodes(graph: Graph, outputs: Sequence[ir.Value]) -> list[ir.Node]:
     return kept[::-1]
 
 
-def _merged(segments: list[_Segment]) -> list[_Segment]:
+def _each_with_weights(segments: list[_Segment]) -> list[_Segment]:
     """Join each weight-free segment to the one before it; leading ones wait for the first with weights."""
     merged: list[_Segment] = []
     for segment in segments:

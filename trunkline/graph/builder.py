@@ -33,7 +33,7 @@ from trunkline.graph.unique_names import UniqueNames
 class GraphBuilder:
     """Collects values, weights and nodes, and closes them into a Graph.
 
-    Names are taken as given. A name that is taken already is an error; :meth:`fresh` finds a free one.
+    Names are taken as given. A name that is taken already is an error; :meth:`free_name` finds a free one.
 
     >>> net = GraphBuilder("net")
     >>> image = net.image("image", [3, 32, 32])
@@ -50,7 +50,7 @@ class GraphBuilder:
         self._inputs: list[ir.Value] = []
         self._nodes: list[ir.Node] = []
         self._initializers: dict[str, ir.Value] = {}
-        # Values and nodes are named apart in ONNX, so a node and its output may share a name; fresh() avoids both.
+        # Values and nodes are named apart in ONNX, so a node and its output may share a name; free_name() avoids both.
         self._taken: set[str] = set()
         self._node_names: set[str] = set()
         self._names = UniqueNames()
@@ -130,10 +130,10 @@ class GraphBuilder:
         return node.outputs[0]
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Keep names for later: :meth:`fresh` does not hand them out."""
+        """Keep names for later: :meth:`free_name` does not hand them out."""
         self._names.reserve(names)
 
-    def fresh(self, name: str) -> str:
+    def free_name(self, name: str) -> str:
         """Return ``name``, or the first of ``name_2``, ``name_3``… that neither node nor value has or will have."""
         return self._names.free(name)
 

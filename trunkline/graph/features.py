@@ -20,7 +20,7 @@ from trunkline.graph.owners import settle_owners
 from trunkline.text import quoted, shape_text
 
 
-def cut(graph: Graph, names: Sequence[str]) -> Graph:
+def cut_graph(graph: Graph, names: Sequence[str]) -> Graph:
     """Return a copy of ``graph`` whose outputs are the values called ``names``, without what they do not need.
 
     Args:

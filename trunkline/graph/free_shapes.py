@@ -44,7 +44,7 @@ def infer_fixed(node: ir.Node, limits: Limits, batch: int, *, may_be_empty: bool
     """
     infer_node(node)
     for value in node.outputs:
-        sizes = _sizes(value)
+        sizes = _known_sizes(value)
         if value.shape is None or None in sizes:
             advice = "give the image size with --input-size H,W, and simplify the file so that shapes are constants"
             raise InvalidModel(
@@ -110,7 +110,7 @@ def _outputs_at_each(node: ir.Node) -> tuple[list[Sizes], list[Sizes]]:
     try:
         first, second = (_outputs_at(node, batch) for batch in PROBE_BATCHES)
     except InvalidModel as error:
-        own = {size for value in inputs_of(node) for size in _sizes(value) if size is not None}
+        own = {size for value in inputs_of(node) for size in _known_sizes(value) if size is not None}
         text = f"{name_batch(error.problems[0].message, own)}; for one image it may be possible, for more it is not"
         raise InvalidModel(text, place=name_of(node), advice=ADVICE) from error
     return first, second
@@ -121,12 +121,12 @@ def _outputs_at(node: ir.Node, batch: int) -> list[Sizes]:
     inputs = {value: value.shape for value in inputs_of(node) if _has_batch(value)}
     try:
         for value in inputs:
-            value.shape = ir.Shape([batch if size is None else size for size in _sizes(value)])
+            value.shape = ir.Shape([batch if size is None else size for size in _known_sizes(value)])
         infer_node(node)
     finally:
         for value, shape in inputs.items():
             value.shape = shape
-    return [_sizes(value) for value in node.outputs]
+    return [_known_sizes(value) for value in node.outputs]
 
 
 def _join(a: int | None, b: int | None) -> int | str | None:
@@ -150,9 +150,9 @@ def _times(count: int) -> str:
     return BATCH if count == 1 else f"{count}·{BATCH}"
 
 
-def _sizes(value: ir.Value) -> list[int | None]:
+def _known_sizes(value: ir.Value) -> list[int | None]:
     return [size if isinstance(size, int) else None for size in value.shape or ()]
 
 
 def _has_batch(value: ir.Value) -> bool:
-    return None in _sizes(value)
+    return None in _known_sizes(value)

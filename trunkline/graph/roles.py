@@ -141,11 +141,6 @@ def is_setting(value: ir.Value) -> bool:
     return role_of(value) == "static" and all(is_static_input(node, index) for node, index in value.uses())
 
 
-def parameter_count(graph: Graph) -> int:
-    """Return the number of trainable numbers; a weight that several nodes read counts once."""
-    return sum(size_of(value) for value in graph.initializers.values() if is_parameter(value))
-
-
 def size_of(value: ir.Value) -> int:
     """Return the number of elements of an initializer, without evaluating a lazy one."""
     if value.const_value is None:

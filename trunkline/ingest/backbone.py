@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from trunkline.errors import InvalidModel
-from trunkline.graph.features import choose, cut, finest_first, with_note
+from trunkline.graph.features import choose, cut_graph, finest_first, with_note
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.input_size import pixels_of
 from trunkline.ingest.read import read
@@ -31,7 +31,7 @@ def read_backbone(
     Args:
         path: Model file, or ``zoo:NAME``, or a Graph, which keeps its size.
         taps: Where no features are named: find one for each stride from 4 to 32, not the last alone.
-        options: What is asked of the network; ``features`` are names of feature maps ``[N, C, H, W]``, or of the nodes
+        options: How to read the network; ``features`` are names of feature maps ``[N, C, H, W]``, or of the nodes
             that write them, and ``weights`` are needed up to them only.
         **reading: Options by name; see :class:`ReadOptions`.
 
@@ -61,7 +61,7 @@ def _found(path: str | Path | Graph, taps: bool, options: ReadOptions) -> Graph:
         asked: Sequence[str] = () if ends_there else names
         found = read(path, options=replace(options, features=asked), readable_only=ends_there)
     # The notes of the first reading hold for the second, which would add that it was cut where we said.
-    backbone = Graph(cut(found, names).model, whole.notes)
+    backbone = Graph(cut_graph(found, names).model, whole.notes)
     return finest_first(backbone if ends_there else with_note(backbone, choice, whole=len(whole.nodes)))
 
 

@@ -16,16 +16,15 @@ from trunkline.graph.verify import verify
 from trunkline.ingest.file_format import HEAD_BYTES, tell_format
 from trunkline.ingest.onnx_file.reader import read_onnx
 from trunkline.ingest.read import read
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 
 
-def maps_read(path: Path, limits: Limits | None = None) -> int:
+def maps_read(path: Path, limits: Limits = DEFAULT_LIMITS) -> int:
     """Return how many feature maps the head in ``path`` reads: its inputs, of which a prototxt has one.
 
     Raises:
         InvalidModel: The file cannot be read.
     """
-    limits = limits or Limits()
     if not _is_onnx(path, limits):
         return 1
     proto = onnx.ModelProto()
@@ -39,14 +38,13 @@ def maps_read(path: Path, limits: Limits | None = None) -> int:
     return max(1, len(inputs))
 
 
-def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits | None = None) -> Graph:
+def read_head(path: Path, maps: Sequence[tuple[int, int, int]], limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Read the head in ``path`` for feature maps of these sizes ``[C, h, w]``, one for each of its inputs in order.
 
     Raises:
         InvalidModel: The file cannot be read, or does not take such maps.
         UnsupportedOp: It holds operators that are not supported.
     """
-    limits = limits or Limits()
     if not _is_onnx(path, limits):
         # A prototxt head has one input, and a head of one map reads the coarsest, which is the last.
         return read(path, input_size=maps[-1][1:], limits=limits)

@@ -9,7 +9,7 @@ from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
 from trunkline.files.read import in_file, read_bytes
 from trunkline.graph.budget_check import check_budget
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.graph.input_size import InputSize, check_size
 from trunkline.graph.verify import verify
@@ -46,7 +46,7 @@ def read(
         path: The file, or ``zoo:`` and a name, or a Graph, or a torch module.
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
-        options: What is asked of the network.
+        options: How to read the network.
         **reading: Options by name: ``input_size``, ``features``, ``weights``, ``allow_missing``, ``limits``.
 
     Raises:
@@ -59,7 +59,7 @@ def read(
     else:
         graph = path if isinstance(path, Graph) else _of_module(path, example, options.limits)
         _refuse_other_size(graph, options.input_size)
-        graph = verify(cut(graph, options.features)) if options.features else graph
+        graph = verify(cut_graph(graph, options.features)) if options.features else graph
     if options.weights is None:
         return graph
     from trunkline.ingest.weight_files import apply_weights

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from trunkline.graph.input_size import InputSize
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What is asked of a network that is read, besides where it is.
+    """How to read a network, besides where it is.
 
     Every function that reads one takes these as ``options``, or each by its name, as :class:`ReadKeywords`.
 
@@ -22,8 +22,8 @@ class ReadOptions:
             a torch module keep theirs.
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         weights: A caffemodel or safetensors file whose weights replace the network's own.
-        allow_missing: With ``weights``: what that file lacks starts as the network says, with a note, instead of being
-            an error.
+        allow_missing: With ``weights``: what that file lacks starts as the network sets it, with a note, instead of
+            being an error.
         limits: What the files may ask for.
     """
 
@@ -31,13 +31,13 @@ class ReadOptions:
     features: Sequence[str] = ()
     weights: str | Path | None = None
     allow_missing: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = DEFAULT_LIMITS
 
     def but(self, reading: ReadKeywords) -> ReadOptions:
         """Return these options with others in their place; limits of None are the defaults."""
         changes: dict[str, Any] = {**reading}
         if changes.get("limits", self.limits) is None:
-            changes["limits"] = Limits()
+            changes["limits"] = DEFAULT_LIMITS
         return replace(self, **changes)
 
 
@@ -52,4 +52,4 @@ class ReadKeywords(TypedDict, total=False):
 
 
 AS_THE_FILE_SAYS = ReadOptions()
-"""Nothing is asked for, and the default limits hold."""
+"""Read the network as it is, within the default limits."""

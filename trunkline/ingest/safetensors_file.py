@@ -139,7 +139,7 @@ def _lazy(name: str, entry: _StoredWeight, order: Order, path: Path) -> ir.LazyT
     dtype, shape = entry.value.dtype or ir.DataType.FLOAT, shape_of(entry.value)
 
     def read() -> ir.TensorProtocol:
-        content = _read(name, path).astype(dtype.numpy())
+        content = _read_tensor(name, path).astype(dtype.numpy())
         if entry.axes and order == "module":
             content = np.ascontiguousarray(content.transpose(entry.axes))
         return ir.Tensor(content.reshape([size or 1 for size in shape]), name=name)
@@ -151,7 +151,7 @@ def _without_ones(shape: Sequence[int | None]) -> list[int | None]:
     return [size for size in shape if size != 1]
 
 
-def _read(name: str, path: Path) -> np.ndarray[Any, Any]:
+def _read_tensor(name: str, path: Path) -> np.ndarray[Any, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:

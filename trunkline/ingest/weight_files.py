@@ -16,7 +16,7 @@ from trunkline.ingest.caffemodel.match import Matched, match, nearest
 from trunkline.ingest.caffemodel.reader import read_caffemodel
 from trunkline.ingest.foreign_formats import foreign
 from trunkline.ingest.safetensors_file import match_safetensors
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.text import quoted
 
 _HEAD_BYTES = 65536
@@ -26,7 +26,7 @@ _ADVICE = "give a .caffemodel, or a safetensors file of weights by name"
 
 
 def apply_weights(
-    graph: Graph, path: str | Path, *, limits: Limits | None = None, allow_missing: bool = False
+    graph: Graph, path: str | Path, *, limits: Limits = DEFAULT_LIMITS, allow_missing: bool = False
 ) -> Graph:
     """Return a copy of ``graph`` that starts with the weights in ``path``; none is read before it is wanted.
 
@@ -39,7 +39,6 @@ def apply_weights(
     Raises:
         InvalidModel: The file is damaged or of another format; or weights are missing or do not fit: all of them.
     """
-    limits = limits or Limits()
     file = Path(path)
     found, advice = _matched(graph, file, limits)
     wanted = [name for name, value in graph.initializers.items() if role_of(value) != "static"]

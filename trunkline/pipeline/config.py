@@ -72,7 +72,7 @@ class PipelineConfig(ConfigTable):
     precision: Literal["float32", "bfloat16"] = "float32"
     augment: bool = True
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
-    # By their own classes when they are written down: as the base says, no key of a kind would be kept.
+    # By their own classes when they are written down: by the base class, no key of a kind would be kept.
     data: SerializeAsAny[DataSetConfig] = ScenesConfig(kind="scenes")
     search: SearchConfig = SearchConfig.of()
     train: TrainConfig = TrainConfig()
@@ -128,7 +128,7 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
     rest = {key: value for key, value in content.items() if key not in READERS}
     try:
         # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
-        # TOML has dates and times, JSON has not: as text they reach pydantic, which says what it expected instead.
+        # TOML has dates and times, JSON has not: as text they reach pydantic, which reports what it expected instead.
         config = PipelineConfig.model_validate_json(json.dumps(rest, default=str), strict=True)
     except ValidationError as error:
         raise InvalidConfig([*problems, *problems_of(error, PipelineConfig, place)]) from error

@@ -43,11 +43,11 @@ def _filled(table: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     for key, field in model.model_fields.items():
         given, default = table.get(key), field.default
         if isinstance(given, Mapping) and isinstance(default, BaseModel):
-            filled[key] = _merged(given, default)
+            filled[key] = _over_default(given, default)
     return filled
 
 
-def _merged(given: Mapping[str, Any], default: BaseModel) -> dict[str, Any]:
+def _over_default(given: Mapping[str, Any], default: BaseModel) -> dict[str, Any]:
     # Another kind of optimiser or schedule has other settings: nothing of the default's is meant.
     if given.get("kind", getattr(default, "kind", None)) != getattr(default, "kind", None):
         return dict(given)

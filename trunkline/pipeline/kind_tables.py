@@ -30,7 +30,7 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str = DEFAULT_METHOD
-    # By its own class when it is written down: as the base class says, no option of a method would be kept.
+    # By its own class when it is written down: by the base class, no option of a method would be kept.
     options: SerializeAsAny[MethodOptions]
 
     @classmethod

@@ -41,7 +41,7 @@ _BASELINES = {"independent": "single-task", "all-shared": "multi-task"}
 
 
 def refuse_moved_keys(content: Mapping[str, Any], place: str) -> None:
-    """Refuse what an older pipeline file says in another place, each key with what to write instead.
+    """Refuse what an older pipeline file has in another place, each key with what to write instead.
 
     Raises:
         InvalidConfig: There are such keys; all of them at once.

@@ -1,7 +1,7 @@
 """Presets: pipeline files with the numbers of a paper, to be merged under a user's own.
 
-A preset is a TOML file of ``pipeline/presets/``, found by its name. It says where each number comes from. What the
-user's file says comes first, key by key; of ``[search]`` a preset's keys count only if it is for the same method.
+A preset is a TOML file of ``pipeline/presets/``, found by its name. It gives the source of each number. What the
+user's file gives comes first, key by key; of ``[search]`` a preset's keys count only if it is for the same method.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def presets() -> Mapping[str, str]:
 
 
 def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a pipeline's content with what its ``preset`` says wherever it says nothing itself.
+    """Return a pipeline's content with the keys of its ``preset`` wherever it has none itself.
 
     Raises:
         InvalidConfig: There is no such preset.
@@ -54,22 +54,22 @@ def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
     presets_method = _method(below.get("search", {}), DEFAULT_METHOD)
     wanted = _method(content.get("search", {}), presets_method)
     if presets_method != wanted:
-        # One method's options would be another's unknown keys. What [train] says is good for any method.
+        # One method's options would be another's unknown keys. The keys of [train] are good for any method.
         below.pop("search", None)
-    return _merged(below, content)
+    return _laid_over(below, content)
 
 
 def _method(table: Any, otherwise: str) -> str:
     return str(table.get("method", otherwise)) if isinstance(table, Mapping) else otherwise
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
         if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(known, value)
+            merged[key] = _laid_over(known, value)
         else:
-            # Also where one is a table and the other is not: the schema then shows the user what the file says.
+            # Also where one is a table and the other is not: the schema then shows the user what is in the file.
             merged[key] = value
     return merged

@@ -17,11 +17,11 @@ from trunkline.files.write import atomic_write, json_bytes
 from trunkline.fragments.heads.make_head import make_head, need_taps
 from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.run_identity import contents, portable
 from trunkline.pipeline.tables import TaskConfig
-from trunkline.pipeline.task_check import check_heads, check_tasks
+from trunkline.pipeline.task_check import check_predictions, check_tasks
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, Setup
@@ -51,12 +51,12 @@ class Project:
     Attributes:
         config: The pipeline.
         out: The run's folder.
-        limits: What model files may ask for; the defaults where none are given.
+        limits: What model files may ask for.
     """
 
     config: PipelineConfig
     out: Path
-    limits: Limits | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     @cached_property
     def data(self) -> DataSets:
@@ -68,7 +68,7 @@ class Project:
         """Task names in output order.
 
         Raises:
-            InvalidConfig: The pipeline says something of a task that the data set does not have; all of it at once.
+            InvalidConfig: The pipeline names a task that the data set does not have; all of it at once.
         """
         # Where labels are made on demand, the opened data set has only the tasks that the pipeline names.
         known = self.config.data.on_demand or tuple(self.data.train.tasks)
@@ -115,7 +115,7 @@ class Project:
         infos = {name: self.data.train.tasks[name] for name in self.tasks}
         kinds, graph = self._head_kinds, self.backbone.graph
         heads = {name: make_head(kinds[name], graph, infos[name].channels, self.limits) for name in self.tasks}
-        check_heads(heads, kinds, infos)
+        check_predictions(heads, kinds, infos)
         return heads
 
     @cached_property
@@ -128,7 +128,7 @@ class Project:
             weight = config.weight
             if weight is None:
                 weight = common.get(name, common.get(info.kind, 1.0))
-            # The pipeline file has the last word over what the data set says of its labels.
+            # The pipeline file has the last word over what the data set gives for its labels.
             options: dict[str, Any] = {**info.options, **config.options, "weight": float(weight)}
             made.append(make_task(name, info.kind, info.channels, **options))
         return made
@@ -230,7 +230,7 @@ class Project:
         return path
 
     def metadata(self, plan: str) -> dict[str, str]:
-        """Return what the exported file says about its origin."""
+        """Return what the exported file records about its origin."""
         provenance = Provenance(
             backbone=self.backbone.name,
             plan_sha256=sha256_of(plan),

@@ -1,4 +1,4 @@
-"""Whether what a pipeline file says of tasks, their losses and their heads fits the data set."""
+"""Whether a pipeline file's tasks, their losses and their heads fit the data set."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _problems_of_loss_weights(config: PipelineConfig, tasks: Sequence[str]) -> I
                 yield Problem("is neither a task nor a kind of task", f"{table}.loss_weights.{name}", advice)
 
 
-def check_heads(heads: Mapping[str, Graph], kinds: Mapping[str, str], infos: Mapping[str, TaskInfo]) -> None:
+def check_predictions(heads: Mapping[str, Graph], kinds: Mapping[str, str], infos: Mapping[str, TaskInfo]) -> None:
     """Refuse heads that predict something else than their task needs: a vector for a map, or other channels.
 
     Args:
         heads: By task.
         kinds: What the pipeline calls the head of each task.
-        infos: What the data set says of each task.
+        infos: The data set's description of each task.
 
     Raises:
         InvalidConfig: There are such heads; all of them at once.

@@ -110,7 +110,7 @@ class Moment:
     def done(self) -> float:
         """The share of the phase that is completed, from 0 to 1.
 
-        A model that reads it says so (``needs_total``): its phase cannot be made longer later.
+        A model that reads it declares so (``needs_total``): its phase cannot be made longer later.
         """
         return min(1.0, self.step / self.of)
 

@@ -16,6 +16,7 @@ from trunkline.report.sharing_picture import draw_plan, draw_policy
 from trunkline.report.tables import Table, accuracy_table, cost_table, in_markdown, latency_table, parity_table
 from trunkline.report.trade_off import Way, draw_trade_off, trade_off_table, ways
 from trunkline.report.training import how_trained
+from trunkline.text import escaped
 
 PREDICTIONS = "predictions.png"
 PARTS = ("plan", "policy", "search", "train", "export", "bench", "delta")
@@ -49,7 +50,7 @@ def write_report(run: Path) -> Report:
         InvalidConfig: The folder holds no run.
         WorkFailed: The disk is full.
     """
-    found = {name: _read(run / f"{name}.json") for name in PARTS}
+    found = {name: _json_if_any(run / f"{name}.json") for name in PARTS}
     if not any(found.values()):
         raise InvalidConfig("there is no run in this folder", place=str(run), advice="`trunkline run` makes one")
     models = _models(run, found)
@@ -70,7 +71,7 @@ def _models(run: Path, found: Mapping[str, Any]) -> list[Any]:
         return []
     # Baselines; sorted, so that equal runs give equal reports.
     baselines = sorted(run.glob("train-*.json"))
-    return [found["train"], *map(_read, baselines)]
+    return [found["train"], *map(_json_if_any, baselines)]
 
 
 def _tables(run: Path, found: Mapping[str, Any], models: list[Any], compared: list[Way]) -> list[Table]:
@@ -151,11 +152,12 @@ def _from(path: Path) -> Iterator[None]:
         yield
     # What it takes to find that out: a missing key, a list or None for an object, text for a number.
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        what = escaped(f"{type(error).__name__}: {error}")
         advice = "run the stage again; it goes on from its checkpoint"
-        raise InvalidConfig(f"is not what Trunkline writes ({error!r})", place=str(path), advice=advice) from error
+        raise InvalidConfig(f"is not what Trunkline writes ({what})", place=str(path), advice=advice) from error
 
 
-def _read(path: Path) -> Any:
+def _json_if_any(path: Path) -> Any:
     if not path.is_file():
         return None
     try:

@@ -62,7 +62,7 @@ class UnitTable:
 
 
 class Backbone:
-    """A backbone's Graph, and the answers to what is asked of it while it is shared.
+    """A backbone's Graph, and what is worked out about it while it is shared.
 
     Args:
         graph: Not changed afterwards; its outputs are the feature maps that heads read, the last one last.

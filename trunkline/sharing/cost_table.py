@@ -114,7 +114,7 @@ def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
     """
     backbone = Backbone.of(backbone)
     problems = list(_identity_problems(table, backbone))
-    # A table of another backbone would have every one of its units reported as unknown, which helps nobody.
+    # A table of another backbone would have every one of its units reported as unknown, which does not help.
     if not problems:
         operators = backbone.table("operator")
         problems += _unit_problems(table, operators.units, operators.skips)

@@ -1,4 +1,4 @@
-"""A join, as a plan says it: a fragment between columns of tasks, what it reads, and who reads it."""
+"""A join, as a plan gives it: a fragment between columns of tasks, what it reads, and who reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An option: what a task may run at a unit, as a space says it and a plan writes it."""
+"""An option: what a task may run at a unit, as a space holds it and a plan writes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Option:
 
     @property
     def choice(self) -> Choice:
-        """Entry of a plan that says the same."""
+        """The same option as an entry of a plan."""
         if self.skip:
             return SKIP
         # A view of all channels is the instance itself, so it shares with those that run it whole.

@@ -23,7 +23,7 @@ class BackboneWeight:
         channels: Of a running statistic, how many channels the view has that makes its input; 0 where no view does.
         narrow: Whether the statistic describes these leading channels only. Behind the view's map it has all of them.
         unit_instance: Of a running statistic, the instance of the block that makes its input, where the normalisation
-            has an instance of its task's. No name says it: in a plan each task has one of them.
+            has an instance of its task's. Its name does not show it: in a plan each task has one of them.
     """
 
     name: str
@@ -71,11 +71,6 @@ class Leading:
     size: int
 
 
-def head_weight(task: str, name: str) -> FragmentWeight:
-    """Return what the head of ``task`` calls ``name``."""
-    return FragmentWeight(HEAD, task, name)
-
-
 def wanted_name(origin: Origin) -> str:
     """Return what a weight is called, if nothing else has the name.
 
@@ -101,7 +96,7 @@ def fragment_name(part: str, owner: str, name: str) -> str:
 
 
 def drawn_as(origin: Origin, task: str) -> str:
-    """Return what a weight is drawn as: copies of one task start alike, whatever the number of their instance.
+    """Return what a weight is drawn as: copies of one task start the same, whatever the number of their instance.
 
     Args:
         origin: The weight.

@@ -163,7 +163,7 @@ def emit_skip(builder: GraphBuilder, skip: Skip, x: ir.Value, weight: ir.Value |
     strides: Pair = skip.stride
     # A convolution starts at an offset only by negative padding, which ONNX forbids.
     if skip.kind == "subsample" or skip.offset != (0, 0):
-        x = _emit_slice(builder, skip, x, name=name if weight is None else builder.fresh(f"{name}.crop"))
+        x = _emit_slice(builder, skip, x, name=name if weight is None else builder.free_name(f"{name}.crop"))
         strides = (1, 1)
     if weight is None:
         return x
@@ -182,5 +182,5 @@ def _emit_slice(builder: GraphBuilder, skip: Skip, x: ir.Value, *, name: str) ->
     arguments = {"starts": skip.offset, "ends": ends, "axes": (2, 3), "steps": skip.stride}
     values = []
     for key, numbers in arguments.items():
-        values.append(builder.tensor(builder.fresh(f"{name}.{key}"), np.array(numbers, dtype=np.int64)))
+        values.append(builder.tensor(builder.free_name(f"{name}.{key}"), np.array(numbers, dtype=np.int64)))
     return builder.node("Slice", [x, *values], name=name)

@@ -24,7 +24,7 @@ from trunkline.text import quoted
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What the tasks of a backbone may share, all of it known: nothing about the backbone is asked again.
+    """What the tasks of a backbone may share, all of it known: nothing about the backbone is worked out again.
 
     Attributes:
         backbone: The backbone that the tasks share.
@@ -177,7 +177,7 @@ class Space:
 def _legal(table: UnitTable, backbone: Backbone, index: int, options: Sequence[Option]) -> Options:
     allowed = [option for option in options if not option.skip or table.skips[index] is not None]
     narrowed = any(option.channels != 1.0 for option in allowed)
-    # Asked only where a view is offered, because most searches have none.
+    # Computed only where a view is offered, because most searches have none.
     if narrowed and backbone.span(table.units[index]) is None:
         allowed = [option for option in allowed if option.channels == 1.0]
     # Once each: two equal options would split the probability of one computation.

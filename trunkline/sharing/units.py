@@ -2,7 +2,7 @@
 
 An operator unit is a node that multiplies by weights (convolution, transposed convolution, linear layer)
 together with its *tail*: the normalisation that follows it alone and is skipped with it. Weighted nodes that
-are nobody's tail (a BatchNorm after a concatenation, a PReLU) *follow* the nearest unit before them: they take
+are no unit's tail (a BatchNorm after a concatenation, a PReLU) *follow* the nearest unit before them: they take
 its weight instance, so a shared convolution keeps a shared BatchNorm and its result stays reusable.
 """
 

@@ -37,7 +37,7 @@ class ViewSpan:
         cuts: What is cut of each node's stored inputs, by name of the node, in order.
         depthwise: Names of the nodes whose groups are the channels.
         behind: Names of the block's other nodes that depend on the map: they get other numbers at every width. What is
-            neither here nor in ``cuts``, such as a shortcut, computes alike whatever the width.
+            neither here nor in ``cuts``, such as a shortcut, computes the same whatever the width.
 
     >>> span = ViewSpan(channels=64, cuts={"conv1": {1: 0}, "conv2": {1: 1}}, depthwise=frozenset())
     >>> span.width(0.25), span.width(0.001), span.narrowed

@@ -77,7 +77,7 @@ class ForwardPass:
 
 
 def weighted_sum(weights: Iterable[Tensor], tensors: Iterable[Tensor]) -> Tensor:
-    """Return Σ_k p_k · x_k, added up in order; ``tensors`` may be computed one by one as they are asked for.
+    """Return Σ_k p_k · x_k, added up in order; ``tensors`` may be computed one by one as they are needed.
 
     >>> weighted_sum(torch.tensor([0.25, 0.75]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([2.5000, 3.5000])

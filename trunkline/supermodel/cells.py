@@ -59,7 +59,7 @@ class Operators(nn.ModuleDict):
             self._names[operation] = str(len(self))
             op = make_op(self.node(operation))
             if isinstance(operation, BackboneNode) and operation.groups:
-                # A view of a depthwise convolution: as many groups as it has channels, fewer than the node says.
+                # A view of a depthwise convolution: as many groups as it has channels, fewer than the node has.
                 op.function = partial(op.function, groups=operation.groups)
             # A new module trains, but a node of a plan may be met first in an evaluation.
             op.train(self.training)

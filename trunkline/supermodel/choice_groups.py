@@ -53,7 +53,7 @@ def groups_of(space: Space) -> tuple[ChoiceGroup, ...]:
 def _group_name(choice: ChoiceId) -> str:
     if choice.read is not None:
         return f"{choice.task}.reads"
-    # A dot parts them: no task name has one, so `depth.joins` is nobody's task.
+    # A dot parts them: no task name has one, so `depth.joins` is no task.
     return choice.task if choice.of == "unit" else f"{choice.task}.joins"
 
 

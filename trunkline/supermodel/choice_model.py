@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.fragments.taps import check_heads
 from trunkline.graph.graph import HEAD, JOIN, Graph, name_of
 from trunkline.sharing.join_check import fragments_of
-from trunkline.sharing.lowering.lower import Lowered, check_heads
+from trunkline.sharing.lowering.lower import Lowered
 from trunkline.sharing.lowering.walk import Walk
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin

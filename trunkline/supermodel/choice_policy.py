@@ -38,7 +38,7 @@ class ChoicePolicy(nn.Module):
         self._numbers = {name: number for number, name in enumerate(self.groups_of_choices)}
         for name, group in self.groups_of_choices.items():
             self.register_buffer(f"allowed{self._numbers[name]}", group.mask(), persistent=False)
-        # Before a trainer says where it stands; no noise is drawn for it.
+        # Before a trainer has set the progress; no noise is drawn for it.
         self._moment = Moment("", "average")
 
     @property

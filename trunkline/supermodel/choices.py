@@ -85,7 +85,7 @@ class Relaxation(Protocol):
 
 
 class _Unlogged:
-    """A relaxation without numbers worth logging; a soft one unless it says otherwise."""
+    """A relaxation without numbers worth logging; a soft one unless its class sets another."""
 
     hard = False
     needs_total = False

@@ -67,7 +67,7 @@ def choose(
         method: Whose plan it is.
 
     Raises:
-        InvalidConfig: No plan that was tried is valid and inside the budget; the message says the cheapest seen.
+        InvalidConfig: No plan that was tried is valid and inside the budget; the message gives the cheapest seen.
     """
     groups = groups_of(space)
     rows = [policy[group.name].detach().double().cpu().numpy() for group in groups]
@@ -80,7 +80,7 @@ def choose(
         if _skips_everything(space, picks):
             continue  # a head on the bare image is no model; AutoMTL's release does not check it
         plan = space.plan(picks, method=method, provenance=provenance)
-        shares = executed_cost(plan, space.backbone, heads).shares
+        shares = executed_cost(plan, space.backbone, heads).relative
         if _inside(shares, sampling):
             return plan
         seen.append(shares)
@@ -115,7 +115,7 @@ def _draws(rows: Sequence[Distribution], count: int, rng: np.random.Generator) -
     # Of several shapes, or of none: a task alone may have nothing that is open.
     if len({row.shape for row in rows}) != 1:
         return [[_draw(row, rng) for row in rows] for _ in range(count)]
-    # Unit by unit and in it task by task: a plan names its seed, so the order of the draws is part of what it says.
+    # Unit by unit and in it task by task: a plan names its seed, so the order of the draws is part of its meaning.
     table = np.stack(rows, axis=1)
     tables = [_draw(table, rng) for _ in range(count)]
     return [[picked[:, task] for task in range(len(rows))] for picked in tables]

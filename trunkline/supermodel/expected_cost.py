@@ -14,7 +14,7 @@ same option, and no skip with weights) at every unit that l depends on. By inclu
 
 where c_lk is what option k of unit l costs (of a projection, which is each task's own, only |S| = 1 counts) and v are
 the nodes of no unit, such as the product of two computed values in attention. Only tasks that need a unit or node
-count: a head may not read all feature maps. Views of one instance run in part alike (a shortcut beside the inner map);
+count: a head may not read all maps. Views of one instance run partly the same (a shortcut beside the inner map);
 that part is a term of its own, whose p is the sum over these views. Of a chain of blocks E is the closed form of
 BMTAS's resource loss.
 
@@ -84,7 +84,7 @@ class ExpectedCost(nn.Module):
             raise InvalidConfig(text, place="search.cost", advice=advice)
         self.table = PolicyTable(space)
         units = len(work.keys)
-        others = _merged(work.others, costs)
+        others = _cost_by_run(work.others, costs)
         runs = [*work.units, *others]
         # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
         self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
@@ -144,7 +144,7 @@ class ExpectedCost(nn.Module):
             for unit, options, skip in zip(space.table.units, work.keys, skip_costs, strict=True)
         ]
         sets = max(len(unit.common) for unit in each)
-        # Columns are the keys, then the sets of keys that run something alike.
+        # Columns are the keys, then the sets of keys that run something together.
         names = ("column_costs", "alone", "behind")
         found = {name: torch.zeros(units, width + sets, dtype=torch.float64) for name in names}
         found["alike"] = torch.zeros(units, width, sets, dtype=torch.float64)
@@ -215,8 +215,8 @@ def _task_sets(tasks: int) -> list[tuple[int, ...]]:
     return found
 
 
-def _merged(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:
-    """Return the cost of all nodes that are reached alike, as one run; most nodes between units cost nothing."""
+def _cost_by_run(runs: Sequence[Run], costs: Mapping[str, float]) -> dict[Run, float]:
+    """Return the cost of all nodes that are reached together, as one run; most nodes between units cost nothing."""
     merged: dict[Run, float] = {}
     for run in runs:
         cost = float(sum(costs.get(name, 0) for name in run.nodes))

@@ -108,7 +108,7 @@ class NormStep(MixedStep):
 
     def _run_each(self, weights: Sequence[Tensor], inputs: Sequence[list[Tensor]]) -> Tensor:
         # In training the twin moves the statistics that it is given. There is one input, so they move once: by the
-        # first option's run, while the others move copies that nobody keeps.
+        # first option's run, while the others move copies that are not kept.
         for other in inputs[1:]:
             other[3:] = [statistic.clone() for statistic in other[3:]]
         return weighted_sum(weights, (self.op(*one) for one in inputs))

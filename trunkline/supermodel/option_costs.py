@@ -1,4 +1,4 @@
-"""What the options of a unit cost: what each of them runs alone, and what views of one instance run alike."""
+"""What the options of a unit cost: what each of them runs alone, and what views of one instance run in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OptionCosts:
 
     Attributes:
         own: By option, what tasks run that chose it and that no other option runs.
-        common: By set of options, what all of them run alike. Views of one instance differ from the inner map on; a
+        common: By set of options, what all of them run in common. Views of one instance differ from the inner map on; a
             shortcut beside it is one computation, whatever the width.
     """
 

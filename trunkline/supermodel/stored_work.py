@@ -37,14 +37,14 @@ class Stored:
 
 
 def stored_work(space: Space, heads: Mapping[str, Graph]) -> list[Stored]:
-    """Return everything that a tied space may store of its backbone and skips, as alike parts.
+    """Return everything that a tied space may store of its backbone and skips, as parts of one kind.
 
     A tensor that views narrow is stored as wide as the widest view that any task takes. So it counts as several parts,
     one between each width and the next, each stored where any task takes a view at least as wide. One that is cut along
     several axes is stored whole where views along two of them are taken.
     """
     maker = _StoredMaker(space, heads)
-    return _merged([*maker.weights(), *maker.projections()])
+    return _by_use([*maker.weights(), *maker.projections()])
 
 
 class _Part(NamedTuple):
@@ -170,8 +170,8 @@ class _StoredMaker:
         return np.zeros((len(self.space.tasks), len(self.keys[unit])), dtype=np.bool_)
 
 
-def _merged(parts: Sequence[Stored]) -> list[Stored]:
-    """Return parts that are used alike as one: a convolution's kernel, and what its normalisation stores."""
+def _by_use(parts: Sequence[Stored]) -> list[Stored]:
+    """Return parts that are used in the same way as one: a convolution's kernel, and what its normalisation stores."""
     groups: dict[object, Stored] = {}
     for part in parts:
         # Arrays cannot be keys, their bytes can; tables of one unit have one shape.

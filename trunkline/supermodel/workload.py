@@ -80,7 +80,7 @@ def workload(space: Space, heads: Mapping[str, Graph]) -> Workload:
         heads: By task; a task without one needs the last feature map.
 
     Raises:
-        ValueError: A join replaces a value of a column, which says nothing here about what is equal behind it.
+        ValueError: A join replaces a value of a column, so it is not known here what is equal behind it.
     """
     if any(join.join.gives == "site" for join in space.joins):
         raise ValueError("the cost of units behind a join is not known before it is lowered")
@@ -108,7 +108,7 @@ class Needs:
     """Which tasks need which nodes of a backbone, and where each task has a normalisation of its own.
 
     Attributes:
-        space: Of which it is asked.
+        space: The space whose work is counted.
         core: The unit's index, for the nodes that vanish where their unit is skipped; followers are not among them.
     """
 

@@ -44,17 +44,17 @@ def foreign_op(node: ir.Node) -> Op:
     """
     weights = [name_of(value) for value in inputs_of(node) if value.is_initializer() and role_of(value) != "static"]
     if weights:
-        raise _unsupported(node, f"it is not asked for operators with weights ({', '.join(weights)})")
+        raise _no_twin_error(node, f"it is not asked for operators with weights ({', '.join(weights)})")
     try:
         registry = importlib.import_module("onnx2torch.node_converters.registry")
         # The converters enter themselves into the registry when they are imported.
         importlib.import_module("onnx2torch.node_converters")
     except ModuleNotFoundError as error:
-        raise _unsupported(node, f"{error.name} is not installed (pip install 'trunkline[onnx2torch]')") from error
+        raise _no_twin_error(node, f"{error.name} is not installed (pip install 'trunkline[onnx2torch]')") from error
     except (ImportError, OSError, RuntimeError) as error:
         # A torchvision built for another torch fails while it registers its C++ operators, with any of these.
         reason = str(error).splitlines()[0]
-        raise _unsupported(node, f"it does not load ({reason}); install a torchvision that matches torch") from error
+        raise _no_twin_error(node, f"it does not load ({reason}); install a torchvision that matches torch") from error
     return _convert(node, registry)
 
 
@@ -67,7 +67,7 @@ def _convert(node: ir.Node, registry: Any) -> Op:
         converter = registry.get_converter(node.op_type, OPSET, node.domain)
         converted = converter(onnx_node, onnx_graph)
     except (NotImplementedError, KeyError, ValueError) as error:
-        raise _unsupported(node, f"it cannot either ({error})") from error
+        raise _no_twin_error(node, f"it cannot either ({error})") from error
     names = ["" if value is None else value.name for value in node.inputs]
     # Static arguments are inside the module by now: it is called with the remaining inputs, known by name.
     reads = [names.index(name) for name in converted.onnx_mapping.inputs if name]
@@ -87,7 +87,7 @@ def _lone_graph(node: ir.Node) -> onnx.GraphProto:
     )
 
 
-def _unsupported(node: ir.Node, reason: str) -> UnsupportedOp:
+def _no_twin_error(node: ir.Node, reason: str) -> UnsupportedOp:
     operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     return UnsupportedOp(
         f"operator {operator} has no trainable twin",

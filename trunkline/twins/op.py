@@ -42,6 +42,6 @@ class Op(nn.Module):
         return ", ".join([name, *(f"{key}={value}" for key, value in settings.items())])
 
 
-def unsupported(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
+def unsupported_setting(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
     """Return the error for an operator that has a twin, but not for this setting."""
     return UnsupportedOp(f"{node.op_type} with {what} is not supported", place=name_of(node), advice=advice)

@@ -35,7 +35,7 @@ import onnx_ir as ir
 from trunkline.graph.graph import name_of
 from trunkline.text import quoted
 from trunkline.twins.onnx2torch_fallback import foreign_op
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 
 Factory = Callable[[ir.Node], Op]
 F_ = TypeVar("F_", bound=Factory)
@@ -73,12 +73,6 @@ def register(op_type: str) -> Callable[[F_], F_]:
     return keep
 
 
-def supported_ops() -> tuple[str, ...]:
-    """Return the names of all operators with a twin, sorted."""
-    _load_families()
-    return tuple(sorted(_FACTORIES))
-
-
 def make_op(node: ir.Node) -> Op:
     """Return the twin of ``node``.
 
@@ -101,7 +95,7 @@ def _refuse_side_outputs(node: ir.Node) -> None:
     # Many files declare side outputs (Dropout's mask) that nothing reads; those may be there.
     for output in node.outputs[1:]:
         if output.uses() or output.is_graph_output():
-            raise unsupported(
+            raise unsupported_setting(
                 node, f"its second output {quoted(name_of(output))} in use", "use only the first output of this node"
             )
 
@@ -112,7 +106,7 @@ def _refuse_types(node: ir.Node) -> None:
     computed = [value for value in node.inputs if value is not None and not value.is_initializer()]
     for value in [*computed, *node.outputs]:
         if value.dtype is not None and value.dtype not in _TYPES:
-            raise unsupported(node, f"numbers of the type {value.dtype.name}", "give the network in float32")
+            raise unsupported_setting(node, f"numbers of the type {value.dtype.name}", "give the network in float32")
 
 
 @cache

@@ -220,11 +220,11 @@ def _make_ops(nodes: Sequence[ir.Node]) -> list[Op]:
             for problem in error.problems:
                 problems.setdefault(problem.message, []).append(problem)
     if problems:
-        raise UnsupportedOp([_merged(repeated) for repeated in problems.values()])
+        raise UnsupportedOp([_once_with_count(repeated) for repeated in problems.values()])
     return ops
 
 
-def _merged(repeated: Sequence[Problem]) -> Problem:
+def _once_with_count(repeated: Sequence[Problem]) -> Problem:
     first, more = repeated[0], len(repeated) - 1
     return replace(first, place=f"{first.place} and {more} more") if more else first
 

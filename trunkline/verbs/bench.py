@@ -13,7 +13,7 @@ from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.project import BENCH, Project
 from trunkline.pipeline.tables import BenchConfig
 from trunkline.sharing.layouts import all_shared
@@ -29,7 +29,7 @@ def bench(
     settings: Settings | None = None,
     *,
     runtime: str = "onnxruntime",
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure model files against the first; ``a.onnx+b.onnx`` is one candidate of two sessions.
@@ -119,7 +119,7 @@ def bench_groups(
     settings: Settings,
     *,
     runtime: str,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure named candidates, each one or several files."""
@@ -132,7 +132,7 @@ def bench_groups(
         return compare_candidates(candidates, settings, progress=progress)
 
 
-def runtime_named(name: str, limits: Limits | None = None) -> Runtime:
+def runtime_named(name: str, limits: Limits = DEFAULT_LIMITS) -> Runtime:
     """Return the runtime that loads models."""
     if name == "torch":
         from trunkline.bench.runtimes.torch_eager import TorchRuntime

@@ -13,7 +13,7 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files.read import in_file
 from trunkline.fragments.heads.make_head import make_head, need_taps
-from trunkline.graph.features import cut
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
@@ -131,7 +131,7 @@ def build(
         head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output),
             or a model file or Graph with an input for each of the last feature maps that it reads.
         fold: Fold BatchNormalization and store computed weights; off, so that the file can still be trained.
-        options: What is asked of the backbone. ``features`` are the feature maps that the heads read, found where none
+        options: How to read the backbone. ``features`` are the feature maps that the heads read, found where none
             are named; from ``weights`` every task's copy of the backbone starts; ``limits`` are for a head's file too.
         **reading: Options by name; see :class:`ReadOptions`.
 
@@ -166,11 +166,11 @@ def _one_output(graph: Graph, *, last: bool = False) -> Graph:
         return graph
     chosen = name_of(graph.outputs[-1 if last else 0])
     others = ", ".join(quoted(name_of(value)) for value in graph.outputs if value.name != chosen)
-    return Graph(cut(graph, [chosen]).model, (*graph.notes, f"tasks read {quoted(chosen)}; {others} left out"))
+    return Graph(cut_graph(graph, [chosen]).model, (*graph.notes, f"tasks read {quoted(chosen)}; {others} left out"))
 
 
 def _plan_for(plan: SharingPlan, tasks: list[str], path: Path) -> SharingPlan:
-    """Return ``plan`` with its tasks in the order that was asked for, which is the order of the outputs."""
+    """Return ``plan`` with its tasks in the order that was given, which is the order of the outputs."""
     if set(plan.tasks) != set(tasks):
         raise InvalidConfig(f"the plan is for tasks {', '.join(plan.tasks)}, not {', '.join(tasks)}", place=str(path))
     return plan.model_copy(update={"tasks": tuple(tasks)})

@@ -14,7 +14,7 @@ from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOp
 from trunkline.ingest.weight_files import require_finite
 
 CAFFE = ".prototxt"
-"""Suffix by which a Caffe network is asked for."""
+"""Suffix of the file that a Caffe network is written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def convert(
         fold: Fold BatchNormalization into convolutions, and store weights that are computed.
         reuse: Compute equal things once; off, because weights that only start equal would be tied for good.
         parity_inputs: Number of seeded inputs to compare on.
-        options: What is asked of the network.
+        options: How to read the network.
         **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:

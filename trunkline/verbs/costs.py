@@ -14,7 +14,7 @@ from trunkline.verbs.bench import runtime_named, settings_of
 
 
 def costs(project: Project, path: Path, *, progress: Progress | None = None) -> UnitTimes:
-    """Measure the pipeline's backbone as its table ``[bench]`` says, and write the cost table to ``path``.
+    """Measure the pipeline's backbone with the settings of its table ``[bench]``, and write the cost table to ``path``.
 
     Raises:
         InvalidConfig: ``[bench]`` asks for a runtime or batch with which no cost table is measured.

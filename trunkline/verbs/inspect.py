@@ -121,7 +121,7 @@ def inspect(
 
     Args:
         model: Prototxt or ONNX, or a Graph.
-        options: What is asked of the network. ``weights`` are a file to compare with it: what it lacks, and what it
+        options: How to read the network. ``weights`` are a file to compare with it: what it lacks, and what it
             has besides, is always among the problems, as if missing weights were allowed.
         **reading: Options by name; see :class:`ReadOptions`.
 

@@ -10,7 +10,7 @@ from typing import Any
 from trunkline.bench.compare import Comparison
 from trunkline.export.exporter import ExportResult
 from trunkline.export.parity.session import require_onnxruntime
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import RESULT, Project
 from trunkline.report.document import PREDICTIONS, Report, write_report
@@ -60,7 +60,7 @@ def run(
     config: PipelineConfig,
     out: Path,
     *,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     quiet: bool = False,
     say: Say = lambda _: None,
 ) -> RunResult:
@@ -69,7 +69,7 @@ def run(
     Args:
         config: The pipeline.
         out: The run's folder.
-        limits: What model files may ask for; the defaults where none are given.
+        limits: What model files may ask for.
         quiet: Show no progress bars.
         say: Called with a sentence when a stage begins, and with every note.
 
@@ -84,7 +84,7 @@ def run(
         say(f"note: {note}")
     say(f"search: {project.method.name} decides which parts are shared")
     found = search(project, quiet=quiet)
-    macs, _ = found.cost.shares
+    macs, _ = found.cost.relative
     say(f"search: the model runs {100 * macs:.1f} % of the MACs of {len(project.tasks)} backbones")
     say("train: the found model")
     trained = train(project, found.found, quiet=quiet)

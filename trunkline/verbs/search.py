@@ -34,7 +34,7 @@ class SearchResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
-        macs, parameters = self.cost.shares
+        macs, parameters = self.cost.relative
         return {
             "plan": str(self.path),
             "tasks": list(self.plan.tasks),

@@ -205,7 +205,8 @@ def _result(
     """Return a trained model with how it was trained, and write that down.
 
     A model that goes on from a search has had steps that no baseline gets. No number of further steps would make
-    them alike, because a search's steps move other weights at other rates. So the result says it, and Δ is marked.
+    them the same, because a search's steps move other weights at other rates. So the result records it, and
+    Δ is marked.
     """
     choosing = project.eval_split
     training = {

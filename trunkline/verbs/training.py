@@ -116,7 +116,7 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
     # Not the run's own seed, from which a search draws: a model from scratch must not begin with the search's draws.
     twin = Twin(lowered.graph, seed=project.config.seed + 1)
     if recipe.start is not None:
-        # What a join adds between columns was not there before; it starts as its kind says.
+        # What a join adds between columns was not there before; it starts as its kind sets it.
         twin.load_weights(recipe.start(lowered), strict=not plan.joins)
     folder, model = project.folder(folder_name), TaskModel(twin, parts_of_weights(lowered.graph), recipe.terms)
     runners = make_runners(project, model, recipe.phases, folder, quiet=quiet)
@@ -154,7 +154,7 @@ def make_runners(
 
 
 def train_settings(project: Project) -> dict[str, Any]:
-    """Return what a stage that is trained as ``[train]`` says may not change once it is begun."""
+    """Return what a stage that is trained by ``[train]`` may not change once it is begun."""
     # Another baseline may be added to a run later: it does not change how the others were trained.
     content = project.config.train.model_dump(mode="json", exclude={"baselines"})
     return {"train": content}

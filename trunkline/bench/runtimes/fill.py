@@ -29,7 +29,7 @@ def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tup
     Raises:
         InvalidModel: Axes are fixed to other sizes than the given ones, or are still free; all of them at once.
     """
-    sizes = [_sizes(one, settings) for one in declared]
+    sizes = [_filled_sizes(one, settings) for one in declared]
     pairs = list(zip(declared, sizes, strict=True))
     problems = [problem for one in declared for problem in _fixed_axes(one, settings)]
     problems += [*_other_images(pairs, settings.input_size), *_other_batches(pairs, settings.batch)]
@@ -40,7 +40,7 @@ def fill(declared: Sequence[Declared], settings: Settings, *, place: str) -> tup
     return tuple(FedInput(one, tuple(size for size in found if size is not None)) for one, found in pairs)
 
 
-def _sizes(one: Declared, settings: Settings) -> list[int | None]:
+def _filled_sizes(one: Declared, settings: Settings) -> list[int | None]:
     """Return the size of each axis by the rules of :func:`fill`; ``None`` where there is none."""
     sizes = one.sizes
     # Rule 1.

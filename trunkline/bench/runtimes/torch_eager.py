@@ -14,7 +14,7 @@ from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.input_size import InputSize
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class TorchSession:
 class TorchRuntime:
     """Runs Graphs as twins, on ``cpu`` or ``cuda``; ``limits`` hold for the files it reads."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
 
     def prepare(self, model: Path | Graph, settings: Settings) -> TorchSession:
@@ -116,7 +116,7 @@ def _require_no_axes(settings: Settings) -> None:
         )
 
 
-def _read(path: Path, limits: Limits | None, input_size: InputSize | None) -> Graph:
+def _read(path: Path, limits: Limits, input_size: InputSize | None) -> Graph:
     from trunkline.ingest.read import read
 
     return read(path, limits=limits, input_size=input_size)

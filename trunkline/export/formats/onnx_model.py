@@ -20,7 +20,7 @@ from trunkline.export.provenance import PREFIX, stamp
 from trunkline.export.serialise import write_model
 from trunkline.export.weights import Weights, with_weights
 from trunkline.files.staging import staged
-from trunkline.files.write import not_written
+from trunkline.files.write import write_error
 from trunkline.graph.graph import IR_VERSION, OPSET, SOURCE_KEY, Graph
 from trunkline.graph.marks import marks_of
 from trunkline.graph.owners import owners_of
@@ -102,7 +102,7 @@ def write_unchecked(model: ir.Model, target: Path, *, external_bytes: int = EXTE
             with target.open("wb") as file:
                 write_model(model, file)
     except OSError as error:
-        raise not_written(error, Path(target.name), size) from error
+        raise write_error(error, Path(target.name), size) from error
 
 
 def check_file(path: Path) -> None:

@@ -16,7 +16,7 @@ from trunkline.fragments.heads.user_file import check_head, user_file
 from trunkline.fragments.map_size import Size, map_size
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.scan import kinds_in
 from trunkline.text import quoted, shape_text
 
@@ -30,7 +30,7 @@ def head_kinds() -> Mapping[str, type[HeadKind]]:
     return kinds_in("trunkline.fragments.heads", HeadKind)  # type: ignore[type-abstract]  # the interface itself
 
 
-def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None) -> bool:
+def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits = DEFAULT_LIMITS) -> bool:
     """Whether one of these kinds of heads reads several feature maps.
 
     Raises:
@@ -39,7 +39,7 @@ def need_taps(kinds: Iterable[str | Path | Graph], limits: Limits | None = None)
     return any(_reads_several(kind, limits) for kind in kinds)
 
 
-def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
+def _reads_several(kind: str | Path | Graph, limits: Limits) -> bool:
     if isinstance(kind, Graph):
         return len(kind.model.graph.inputs) > 1
     # A kind may be given as a Path too, and is one before a file of its name.
@@ -50,7 +50,7 @@ def _reads_several(kind: str | Path | Graph, limits: Limits | None) -> bool:
     return Path(kind).exists() and maps_read(Path(kind), limits) > 1
 
 
-def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits | None = None) -> Graph:
+def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Return a head for the features of ``backbone``.
 
     Args:
@@ -58,7 +58,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
             the last feature maps that it reads.
         backbone: Its outputs are the feature maps, ``[N, C, h, w]``, the finest first.
         channels: Output channels K of the prediction, ``[N, K, h', w']`` (``[N, K]`` for ``linear``).
-        limits: What a model file may ask for; the defaults where none are given.
+        limits: What a model file may ask for.
 
     Raises:
         InvalidConfig: The kind is unknown, or the features do not fit it.
@@ -72,7 +72,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     >>> shape_of(head.input), shape_of(head.outputs[0])
     ((None, 3, 4, 4), (None, 5, 8, 8))
     """
-    sizes = _sizes(backbone)
+    sizes = _map_sizes(backbone)
     taps = list(zip((name_of(value) for value in backbone.outputs), sizes, strict=True))
     if isinstance(kind, Graph):
         return check_head(kind, taps, channels, kind.name)
@@ -93,7 +93,7 @@ def _stride(backbone: Graph, last: Size) -> int:
     return max(1, round(int(shape_of(backbone.input)[2] or 1) / last[1]))
 
 
-def _sizes(backbone: Graph) -> list[Size]:
+def _map_sizes(backbone: Graph) -> list[Size]:
     sizes = []
     for value in backbone.outputs:
         shape = shape_of(value)

@@ -10,18 +10,18 @@ from trunkline.errors import InvalidConfig, InvalidModel, Problem
 from trunkline.fragments.map_size import Size
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.head_file import maps_read, read_head
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.text import quoted, shape_text
 
 
-def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limits: Limits | None = None) -> Graph:
+def user_file(path: Path, taps: Sequence[tuple[str, Size]], channels: int, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Read a head from ``path`` and check that it predicts ``channels`` from the last feature maps.
 
     Args:
         path: A model file with an input for each map it reads, the finest first.
         taps: Names and sizes ``[C, h, w]`` of the backbone's feature maps, the finest first.
         channels: Output channels of the task.
-        limits: What the file may ask for; the defaults where none are given.
+        limits: What the file may ask for.
 
     Raises:
         InvalidConfig: The head does not fit the maps, or the task; every misfit is named.

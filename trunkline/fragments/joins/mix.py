@@ -19,7 +19,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class MixSettings(JoinSettings):
-    """What a plan says about a mix.
+    """A mix, as a plan gives it.
 
     Attributes:
         starts: Initial weight of each read, in order, of those that are left out too.

@@ -55,13 +55,13 @@ def _runs(sizes: Sizes, wanted: Sizes) -> list[tuple[int, int]]:
 def _divided(axes: Sequence[Axis], targets: Sizes) -> list[Axis]:
     """Deal the parts of ``axes`` out to axes of the sizes ``targets``; if a part would straddle two, none is known."""
     parts = [part for axis in axes for part in axis if part.size > 1]
-    left = list(_merged(parts))[::-1]  # a stack: the slowest part is taken first
+    left = list(_neighbours_joined(parts))[::-1]  # a stack: the slowest part is taken first
     result: list[Axis] = []
     for size in targets:
         taken = _take(left, size)
         if taken is None:
             return [of(UNKNOWN, target) for target in targets]
-        result.append(_merged(taken))
+        result.append(_neighbours_joined(taken))
     return result
 
 
@@ -93,7 +93,7 @@ def _split(part: AxisPart, size: int) -> tuple[AxisPart, AxisPart]:
     return AxisPart(kind, size), AxisPart(kind, within)
 
 
-def _merged(parts: Sequence[AxisPart]) -> Axis:
+def _neighbours_joined(parts: Sequence[AxisPart]) -> Axis:
     """Make one part of two that lay side by side in the image too. The order of channels is not kept."""
     result: list[AxisPart] = []
     for part in parts:

@@ -26,13 +26,13 @@ class Editor:
         self.nodes = {node.name for node in graph if node.name}
         self._names = UniqueNames(value_names(graph) | self.nodes)
 
-    def fresh(self, name: str) -> str:
+    def take_name(self, name: str) -> str:
         """Return ``name``, or the first of ``name_2``, ``name_3``… that is free, and take it."""
         return self._names.take(name)
 
     def constant(self, name: str, content: Any, dtype: type[np.generic] | None = None) -> ir.Value:
         """Store ``content`` as part of a formula or as a setting, called ``name`` or the next free name."""
-        value = self.store(self.fresh(name), ir.Tensor(np.asarray(content, dtype=dtype)))
+        value = self.store(self.take_name(name), ir.Tensor(np.asarray(content, dtype=dtype)))
         if is_weight(value):
             value.metadata_props[ROLE_KEY] = CONSTANT
         return value
@@ -46,7 +46,9 @@ class Editor:
         tensor = value.const_value
         assert tensor is not None
         # A tensor knows its own name, so the copy is another object; lazy, it shares the numbers with the first.
-        made = self.store(self.fresh(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy())))
+        made = self.store(
+            self.take_name(name), ir.LazyTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy()))
+        )
         made.metadata_props.update(value.metadata_props)
         return made
 
@@ -67,7 +69,7 @@ class Editor:
     def _made(
         self, near: ir.Node, op: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Attribute]
     ) -> ir.Node:
-        name = self.fresh(f"{name_of(near)}.{op.lower()}")
+        name = self.take_name(f"{name_of(near)}.{op.lower()}")
         settings = [make_attribute(key, content) for key, content in attributes.items()]
         made = ir.Node("", op, list(inputs), settings, name=name)
         made.outputs[0].name = name

@@ -14,7 +14,7 @@ from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.ingest.caffemodel.blobs import CaffemodelBlob
 from trunkline.ingest.caffemodel.reader import Caffemodel, CaffemodelLayer
 from trunkline.ingest.caffemodel.targets import FACTOR, Targets, expected_of, order_of
-from trunkline.text import quoted
+from trunkline.text import quoted, shape_text
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -73,7 +73,8 @@ class _Matching:
             return
         factor = layer.blobs[order.index(FACTOR)] if FACTOR in order else None
         if factor is not None and factor.size != 1:
-            message = f"the scale factor of layer {quoted(layer.name)} is {_shown(factor.shape)}; expected one number"
+            found = _shape_or_number(factor.shape)
+            message = f"the scale factor of layer {quoted(layer.name)} is {found}; expected one number"
             self._problem(message, factor.offset, roles.values())
             return
         for role, blob in zip(order, layer.blobs, strict=True):
@@ -83,7 +84,7 @@ class _Matching:
     def _assign(self, value: ir.Value, blob: CaffemodelBlob, factor: CaffemodelBlob | None) -> None:
         name = name_of(value)
         if not _fits(blob.shape, _shape(value)):
-            found, wanted = _shown(blob.shape), _shown(_shape(value))
+            found, wanted = _shape_or_number(blob.shape), _shape_or_number(_shape(value))
             self._problem(f"{quoted(name)} is {found} in the file; the network expects {wanted}", blob.offset, [value])
             return
         known = self.sources.get(name)
@@ -136,5 +137,5 @@ def _shape(value: ir.Value) -> tuple[int, ...]:
     return tuple(size or 0 for size in shape_of(value))
 
 
-def _shown(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
+def _shape_or_number(shape: Sequence[int]) -> str:
+    return shape_text(shape) if shape else "a single number"

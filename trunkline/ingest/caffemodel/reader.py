@@ -14,7 +14,7 @@ from trunkline.errors import InvalidModel, Problem
 from trunkline.files.mapped import map_file
 from trunkline.files.wire import BYTES, Wire, WireFault, WireField
 from trunkline.ingest.caffemodel.blobs import CaffemodelBlob, read_blob
-from trunkline.limits import Budget, Limits, how_to_raise
+from trunkline.limits import DEFAULT_LIMITS, Budget, Limits, how_to_raise
 from trunkline.text import quoted
 
 _NET_V1, _NET_V2 = 2, 100
@@ -51,17 +51,16 @@ class Caffemodel:
     label: str
 
 
-def read_caffemodel(path: Path, limits: Limits | None = None) -> Caffemodel:
+def read_caffemodel(path: Path, limits: Limits = DEFAULT_LIMITS) -> Caffemodel:
     """Read the weights of a ``.caffemodel``; the numbers stay in the file, which is mapped, until they are wanted.
 
     Raises:
         InvalidModel: All that is wrong with the file, each problem with its layer and its byte.
     """
-    limits = limits or Limits()
-    return _read(map_file(path, limits.file_bytes), limits, str(path))
+    return _parse(map_file(path, limits.file_bytes), limits, str(path))
 
 
-def read_caffemodel_bytes(data: bytes, limits: Limits | None = None, label: str = "<bytes>") -> Caffemodel:
+def read_caffemodel_bytes(data: bytes, limits: Limits = DEFAULT_LIMITS, label: str = "<bytes>") -> Caffemodel:
     r"""Read the weights of a caffemodel from memory; see :func:`read_caffemodel`.
 
     >>> from trunkline.files.wire import FIXED32, head, message, varint
@@ -72,13 +71,12 @@ def read_caffemodel_bytes(data: bytes, limits: Limits | None = None, label: str 
     >>> model.layers[0].name, model.layers[0].blobs[0].array()
     ('scale1', array([1.], dtype=float32))
     """
-    limits = limits or Limits()
     if len(data) > limits.file_bytes:
         raise InvalidModel(f"holds {len(data):,} bytes; at most {limits.file_bytes:,} are read", place=label)
-    return _read(memoryview(data), limits, label)
+    return _parse(memoryview(data), limits, label)
 
 
-def _read(data: memoryview, limits: Limits, label: str) -> Caffemodel:
+def _parse(data: memoryview, limits: Limits, label: str) -> Caffemodel:
     reader = _CaffemodelReader(data, limits, label)
     reader.run()
     if reader.problems:

@@ -18,11 +18,11 @@ from trunkline.ingest.onnx_file.passes.name_everything import NameEverything
 from trunkline.ingest.onnx_file.passes.split_roles import SplitRoles
 from trunkline.ingest.onnx_file.proto.scan import scan
 from trunkline.ingest.onnx_file.refuse_leftovers import refuse_leftovers
-from trunkline.limits import Budget, Limits
+from trunkline.limits import DEFAULT_LIMITS, Budget, Limits
 from trunkline.text import shape_text
 
 
-def canonical_fragment(proto: onnx.ModelProto, limits: Limits | None = None) -> ir.Graph:
+def canonical_fragment(proto: onnx.ModelProto, limits: Limits = DEFAULT_LIMITS) -> ir.Graph:
     """Return the graph of ``proto`` with every node in canonical form, by the passes that read whole files.
 
     The other rules of a file (one image, a free batch axis) are not checked, so that single nodes can be compared with
@@ -32,7 +32,6 @@ def canonical_fragment(proto: onnx.ModelProto, limits: Limits | None = None) -> 
         InvalidModel: The model breaks a rule of ONNX, or asks for more than ``limits``.
         UnsupportedOp: It holds operators that are not supported.
     """
-    limits = limits or Limits()
     opset = scan(proto, limits, proto.graph.name or "the fragment")
     try:
         graph = ir.from_proto(proto).graph

@@ -8,15 +8,17 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidModel, Problem
 from trunkline.graph.free_shapes import PROBE_BATCHES
-from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.graph import attribute, inputs_of, name_of
 from trunkline.graph.input_size import InputSize, channels_of, pixels_of
 from trunkline.ingest.onnx_file.image_axes import has_channels_last
-from trunkline.ingest.onnx_file.one_image import only_input
 from trunkline.ingest.onnx_file.passes.channels_first import turn_image
 from trunkline.ingest.onnx_file.passes.single_precision import OTHERS
+from trunkline.ingest.onnx_file.proto.cut import REARRANGING
 from trunkline.limits import Limits
 from trunkline.text import quoted, shape_text
 
+_SHOWN = 6
+"""Inputs or values that an error names, at most."""
 _AXES = "batch, channels, height, width"
 _EXACT = frozenset({ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.INT32})
 """Types of pixels that a file may cast to float: given as float32, the same pixels give the same result."""
@@ -52,6 +54,31 @@ def canonical_image(graph: ir.Graph, input_size: InputSize | None, limits: Limit
     return tuple(notes)
 
 
+def only_input(graph: ir.Graph) -> ir.Value:
+    """Return the image, and drop the inputs that nothing reads.
+
+    Raises:
+        InvalidModel: There is no input, or more than one. Where only one can be an image, the advice names the values
+            up to which nothing else is read.
+    """
+    used = [value for value in graph.inputs if value.uses()]
+    if len(used) == 1:
+        graph.inputs[:] = used
+        return used[0]
+    if not used:
+        advice = "an image that nothing reads gives no features: export the network again"
+        raise InvalidModel("no node reads any of the inputs; one image was expected", advice=advice)
+    shown = ", ".join(_described(value) for value in used[:_SHOWN])
+    more = f" and {len(used) - _SHOWN} more" if len(used) > _SHOWN else ""
+    text = f"{len(used)} inputs that must be given ({shown}{more}); one image was expected"
+    images = [value for value in used if value.shape is not None and len(value.shape) == 4]
+    advice = "export the network with the image as its only input, and its weights inside"
+    # Detectors read the size of the image beside it, and vision-language models a text.
+    if len(images) == 1 and (ends := _ends_of(images[0], used, graph)):
+        advice = f"cut the network where it has read {quoted(name_of(images[0]))} only: --features {','.join(ends)}"
+    raise InvalidModel(text, advice=advice)
+
+
 def has_free_batch(graph: ir.Graph) -> bool:
     """Whether no input of ``graph`` names a number of images; Paddle's exporters write −1 for a size that is free."""
     firsts = [value.shape[0] for value in graph.inputs if value.shape is not None and len(value.shape)]
@@ -73,7 +100,7 @@ def settle_image(graph: ir.Graph, input_size: InputSize | None) -> int:
         InvalidModel: The input is no image of float32, or its size is not known.
     """
     image = only_input(graph)
-    sizes = _sizes(image, input_size)
+    sizes = _image_sizes(image, input_size)
     image.shape = ir.Shape(sizes)
     return sizes[0]
 
@@ -127,7 +154,7 @@ def _is_turned_first(node: ir.Node) -> bool:
     return node.op_type == "Transpose" and not turned.is_graph_output() and _is_cast_first(turned)
 
 
-def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
+def _image_sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
     """Return the sizes ``[N, C, H, W]`` to read the file for: ``input_size`` before its own.
 
     Raises:
@@ -163,3 +190,33 @@ def _sizes(image: ir.Value, input_size: InputSize | None) -> list[int]:
         shown = [sizes[0], *(size or 1 for size in sizes[1:])]
         raise InvalidModel(f"the input has shape {shown}; sizes of at least 1 were expected", place=place)
     return sizes
+
+
+def _described(value: ir.Value) -> str:
+    name = quoted(name_of(value))
+    return name if value.shape is None else f"{name} {shape_text(value.shape)}"
+
+
+def _ends_of(image: ir.Value, inputs: list[ir.Value], graph: ir.Graph) -> list[str]:
+    """Return the last values that are computed from the image, and from no other input."""
+    others, own = set(inputs) - {image}, {image}
+    ends: dict[ir.Value, None] = {}  # in order, each once
+    for node in graph:
+        reads = set(inputs_of(node))
+        if not others.isdisjoint(reads):
+            others.update(node.outputs)
+            ends.update(dict.fromkeys(value for value in inputs_of(node) if value in own))
+        elif not own.isdisjoint(reads) and node.op_type not in ("Shape", "Size"):  # a size is no feature
+            own.update(node.outputs)
+    maps = dict.fromkeys(map(_rearranged_from, ends))
+    maps.pop(image, None)
+    return [name_of(value) for value in maps][:_SHOWN]
+
+
+def _rearranged_from(value: ir.Value) -> ir.Value:
+    """Return what a value has been rearranged from."""
+    node = value.producer()
+    while node is not None and node.op_type in REARRANGING and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value

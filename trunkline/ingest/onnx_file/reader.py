@@ -38,7 +38,7 @@ from trunkline.ingest.onnx_file.passes.torch_kinds import (
 from trunkline.ingest.onnx_file.proto.cut import cut_at, drop_unreadable
 from trunkline.ingest.onnx_file.proto.load import load
 from trunkline.ingest.onnx_file.refuse_leftovers import refuse_leftovers
-from trunkline.limits import Budget, Limits
+from trunkline.limits import DEFAULT_LIMITS, Budget, Limits
 from trunkline.text import quoted
 
 _SHOWN = 4
@@ -49,7 +49,7 @@ def read_onnx(
     path: Path,
     *,
     input_size: InputSize | None = None,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     features: Sequence[str] = (),
     readable_only: bool = False,
     maps: Sequence[tuple[int, int, int]] = (),
@@ -59,7 +59,7 @@ def read_onnx(
     Args:
         path: The file. Its external data, if any, must lie in the same folder.
         input_size: Height and width in pixels, or channels, height and width, in place of the file's own.
-        limits: What the file may ask for; the defaults where none are given.
+        limits: What the file may ask for.
         features: Values or nodes to end at, in place of the file's outputs; what follows need not be readable.
         readable_only: Leave out what cannot be read at the end, if no weights lie there.
         maps: For a head: the sizes ``[C, h, w]`` of the feature maps that it reads in place of an image.
@@ -71,7 +71,6 @@ def read_onnx(
         InvalidModel: The file is not a good model of one image, or asks for too much.
         UnsupportedOp: It holds operators that are not supported; all of them are listed.
     """
-    limits = limits or Limits()
     cuts: list[str] = []
 
     def cut(proto: onnx.ModelProto) -> None:

@@ -29,7 +29,7 @@ from trunkline.ingest.prototxt.text.report import FileReport
 from trunkline.ingest.prototxt.text.source import Source, Span, decode
 from trunkline.ingest.prototxt.text.tree import parse
 from trunkline.ingest.prototxt.translate import refuse_misplaced, translate
-from trunkline.limits import Limits
+from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.text import quoted
 
 
@@ -37,7 +37,7 @@ def read_prototxt(
     path: Path,
     *,
     input_size: InputSize | None = None,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     features: Sequence[str] = (),
 ) -> Graph:
     """Read a Caffe or AutoMTL prototxt. The weights are described, not drawn.
@@ -57,9 +57,8 @@ def read_prototxt(
         InvalidModel: All that is wrong with the file, each problem at its line and column.
         UnsupportedOp: The same, when layer types are among it that Trunkline cannot handle.
     """
-    limits = limits or Limits()
     content = read_bytes(path, limit_bytes=limits.text_bytes, limit="text_bytes")
-    return _read(decode(content, str(path)), path.stem, _Wish(input_size, features, limits))
+    return _graph_of(decode(content, str(path)), path.stem, _Wish(input_size, features, limits))
 
 
 def parse_prototxt(
@@ -67,7 +66,7 @@ def parse_prototxt(
     path_label: str = "<text>",
     *,
     input_size: InputSize | None = None,
-    limits: Limits | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     features: Sequence[str] = (),
 ) -> Graph:
     """Read a prototxt from a text; errors name ``path_label`` as its path. See :func:`read_prototxt`.
@@ -86,11 +85,10 @@ def parse_prototxt(
     >>> sorted(graph.initializers)
     ['conv1.bias', 'conv1.weight']
     """
-    limits = limits or Limits()
     if len(text) > limits.text_bytes:
         raise InvalidModel(f"the text is longer than {limits.text_bytes:,} bytes", place=path_label)
     source = decode(text.encode(errors="replace"), path_label)  # Python's strings may hold what UTF-8 cannot
-    return _read(source, Path(path_label).stem, _Wish(input_size, features, limits))
+    return _graph_of(source, Path(path_label).stem, _Wish(input_size, features, limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ class _Wish:
     limits: Limits
 
 
-def _read(source: Source, stem: str, wish: _Wish) -> Graph:
+def _graph_of(source: Source, stem: str, wish: _Wish) -> Graph:
     if not source.text.strip():
         raise InvalidModel("the file is empty", place=source.label, advice="a network is a list of layer { … } blocks")
     report = FileReport(source)

@@ -37,7 +37,7 @@ def refuse_misplaced(layers: Sequence[Wired], inputs: Sequence[str], report: Fil
 def _refuse_type(layer: LayerText, report: FileReport) -> None:
     supported = sorted({*TRANSLATORS, *DROPPED, "Input"})
     advice = REFUSED.get(layer.type) or report.suggest(layer.type, supported, _OTHERWISE)
-    report.unsupported(f"{layer} is not supported", layer.fields.where("type"), advice, supported)
+    report.add_unsupported(f"{layer} is not supported", layer.fields.where("type"), advice, supported)
 
 
 def translate(layers: Sequence[Wired], values: Values, site: Site) -> None:
@@ -78,7 +78,7 @@ def _refuse_masks(layer: Layer) -> None:
         if value.dtype != ir.DataType.FLOAT:
             name = quoted(layer.text.bottoms[index][0])
             message = f"{layer.text} reads {name}, a mask: positions, not features"
-            raise layer.fault(message, "bottom", "only Upsample and Unpooling read masks")
+            raise layer.layer_error(message, "bottom", "only Upsample and Unpooling read masks")
 
 
 def _check_count(layer: Layer, what: str, found: int, allowed: tuple[int, int | None]) -> None:
@@ -90,4 +90,4 @@ def _check_count(layer: Layer, what: str, found: int, allowed: tuple[int, int | 
         expected = f"{lowest} or more"
     elif lowest == highest:
         expected = f"{lowest}"
-    raise layer.fault(f"{layer.text} has {found} {what}s; expected {expected}", what)
+    raise layer.layer_error(f"{layer.text} has {found} {what}s; expected {expected}", what)

@@ -18,7 +18,7 @@ from trunkline.ingest.onnx_file.passes.lift_constants import LiftConstants
 from trunkline.ingest.onnx_file.passes.torch_kinds import mark_kinds, noted_parameters
 from trunkline.ingest.onnx_file.reader import canonical_graph
 from trunkline.ingest.torch_module.exporter import export_module
-from trunkline.limits import Budget, Limits
+from trunkline.limits import DEFAULT_LIMITS, Budget, Limits
 from trunkline.text import quoted, shape_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SHOWN = 4
 """Parameters that a note names, at most."""
 
 
-def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: Limits | None = None) -> Graph:
+def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: Limits = DEFAULT_LIMITS) -> Graph:
     """Return the Graph of ``module``, exported in evaluation mode; the module itself is left as it was.
 
     Parameters keep their names (``layer1.0.conv1.weight``); buffers and other constants do not train, nor does what
@@ -56,7 +56,6 @@ def read_module(module: nn.Module, example: Tensor, *, name: str = "", limits: L
     frozen = [name for name, tensor in _parameters(module).items() if name in parameters and not tensor.requires_grad]
     notes = (*_frozen_notes(model.graph, frozen), *_unused_notes(module, parameters))
     mark_kinds(model.graph, frozen)
-    limits = limits or Limits()
     run_passes(model.graph, [LiftConstants(Budget(limits))])
     # What has no role by now was a constant in the module's code, which does not train.
     for value in model.graph.initializers.values():

@@ -42,7 +42,7 @@ class BackboneCells:
 
     Args:
         space: The space that is walked.
-        numbering: Where computations are asked for.
+        numbering: Where computations are requested.
         copies: Copies of weights that have a set for every input.
 
     Attributes:

@@ -12,7 +12,7 @@ Inputs = tuple[Ref, ...]
 
 
 class Copies:
-    """Hands out copies of weights, each under the name of who asked for it first: the task of a column, or a join.
+    """Hands out copies of weights, each under the name of the first to request it: the task of a column, or a join.
 
     A node never reads one copy for the different inputs of two askers. Nodes that share a weight in the backbone's file
     go on sharing it within a column, as far as that allows.

@@ -29,7 +29,7 @@ Fragments = Mapping[tuple[str, str], Graph]
 
 
 class Emission:
-    """Writes numbered cells as a Graph, in which every node and weight says who owns it.
+    """Writes numbered cells as a Graph, in which every node and weight records who owns it.
 
     A node that serves all tasks, and instance 0 of a weight, keep the backbone's own name. A name that is made for
     anything else is numbered where the backbone, or a task, has it already.
@@ -120,7 +120,7 @@ class Emission:
         wanted = f"{self._table.names[unit]}.skip"
         x = self._values[cell.inputs[0]]
         weight = self._weights.projection(cell.weights[0], skip) if cell.weights else None
-        name = self._builder.fresh(wanted if self._serves_all(tasks) else _suffixed(wanted, tasks))
+        name = self._builder.free_name(wanted if self._serves_all(tasks) else _suffixed(wanted, tasks))
         self._values[Ref(index)] = emit_skip(self._builder, skip, x, weight, name=name)
         # A skip that crops and projects is two nodes: mark all, from its result back to what it reads.
         value: ir.Value | None = self._values[Ref(index)]
@@ -150,17 +150,17 @@ class Emission:
         value = self._values[self._outputs[task]]
         if value.name == task:
             return value
-        named = self._builder.node("Identity", [value], name=self._builder.fresh(f"output.{task}"), outputs=[task])
+        named = self._builder.node("Identity", [value], name=self._builder.free_name(f"output.{task}"), outputs=[task])
         mark(self._builder.last, BACKBONE, [task])
         return named
 
     def _node_name(self, cell: Cell, name: str, tasks: Sequence[str], fragment: tuple[str, str] | None) -> str:
         if fragment:
-            return self._builder.fresh(fragment_name(*fragment, name))
+            return self._builder.free_name(fragment_name(*fragment, name))
         if (name, False) in self._given and self._serves_all(tasks):
             # Columns that a join mixes serve all tasks, each with its own instance.
             instance = _instance_of(cell)
-            return self._builder.fresh(f"{name}@{instance}" if instance else name)
+            return self._builder.free_name(f"{name}@{instance}" if instance else name)
         return self._copy_name(name, tasks)
 
     def _value_name(self, value: ir.Value, ref: Ref, tasks: Sequence[str], fragment: tuple[str, str] | None) -> str:
@@ -169,17 +169,17 @@ class Emission:
         if len(owners) == 1:
             return owners[0]
         if fragment:
-            return self._builder.fresh(fragment_name(*fragment, name_of(value)))
+            return self._builder.free_name(fragment_name(*fragment, name_of(value)))
         return self._copy_name(name_of(value), tasks, value=True)
 
     def _copy_name(self, name: str, tasks: Sequence[str], *, value: bool = False) -> str:
         """Return the name of a backbone's node or value in the column of ``tasks``."""
         if not self._serves_all(tasks):
-            return self._builder.fresh(_suffixed(name, tasks))
+            return self._builder.free_name(_suffixed(name, tasks))
         own = self._weights.own_name(name) if value else name
-        # A weight that two units compute alike has one node for each instance, which may serve the same tasks.
+        # A weight that two units compute has one node for each instance, which may serve the same tasks.
         if (own, value) in self._given:
-            return self._builder.fresh(own)
+            return self._builder.free_name(own)
         self._given.add((own, value))
         return own
 

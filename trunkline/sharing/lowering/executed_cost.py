@@ -35,8 +35,8 @@ class ExecutedCost:
         return self.backbone + self.heads
 
     @property
-    def shares(self) -> tuple[float, float]:
-        """Executed MACs and stored parameters of the backbone, as shares of N independent backbones.
+    def relative(self) -> tuple[float, float]:
+        """Executed MACs and stored parameters of the backbone, relative to those of N independent backbones.
 
         Heads are left out: each task has its own in both, and a heavy one would hide what sharing saves.
         """

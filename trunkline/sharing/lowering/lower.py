@@ -4,16 +4,16 @@ First all columns walk the backbone side by side and ask for their computations 
 (:mod:`~trunkline.sharing.lowering.walk`); then the cells that are left are written as a Graph
 (:mod:`~trunkline.sharing.lowering.emission`). Names say who uses what: a node that serves all tasks keeps its name, a
 copy carries its tasks (``conv4@depth+normals``), weight instance k is ``conv4.weight@k``, a head's nodes start with
-``head.<task>.``, a join's with ``join.<owner>.``. Nothing is ever read off a name: the Graph's metadata says who owns a
-node, and ``origin`` where a weight comes from.
+``head.<task>.``, a join's with ``join.<owner>.``. Nothing is ever read off a name: the Graph's metadata gives the owner
+of a node, and ``origin`` the source of a weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trunkline.errors import InvalidConfig, did_you_mean
+from trunkline.fragments.taps import check_heads
 from trunkline.graph.graph import HEAD, JOIN, Graph
 from trunkline.graph.verify import verify
 from trunkline.sharing.backbone import Backbone
@@ -23,7 +23,6 @@ from trunkline.sharing.lowering.walk import Walk
 from trunkline.sharing.origin import Leading, Origin
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
-from trunkline.text import escaped, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +76,3 @@ def lower_space(space: Space, heads: Mapping[str, Graph]) -> Lowered:
     emission = Emission(space.backbone, space.table, fragments)
     graph = verify(emission.graph(walk.numbering, outputs))
     return Lowered(graph, emission.origin)
-
-
-def check_heads(tasks: Sequence[str], heads: Mapping[str, Graph], backbone: Graph) -> None:
-    """Refuse heads of unknown tasks, and heads that read other feature maps than the backbone has."""
-    for task in heads:
-        if task not in tasks:
-            text = f"there is a head for {quoted(task)}, which is no task"
-            raise InvalidConfig(text, advice=did_you_mean(task, tasks))
-    for task, head in heads.items():
-        reads, taps = len(head.model.graph.inputs), len(backbone.outputs)
-        # Fewer are fine: a head reads the last maps.
-        if reads > taps:
-            text = f"the head of {quoted(task)} reads {reads} feature maps, {escaped(backbone.name)} has {taps}"
-            raise InvalidConfig(text, advice="name as many with --features")

@@ -1,4 +1,4 @@
-"""Value numbering: a computation that is asked for twice is one computation.
+"""Value numbering: a computation that is requested twice is one computation.
 
 A cell is ``(operation, weights, input values)``. Equal cells are one cell. Executed work follows cells; stored
 parameters follow distinct weights.
@@ -156,7 +156,7 @@ class Numbering:
         for task, ref in outputs.items():
             if ref.cell >= 0:
                 reached[ref.cell].add(task)
-        # A cell is asked for after what it reads, so one pass from the last to the first reaches everything.
+        # A cell is requested after what it reads, so one pass from the last to the first reaches everything.
         for index in range(len(self.cells) - 1, -1, -1):
             for ref in self.cells[index].inputs:
                 if ref.cell >= 0:

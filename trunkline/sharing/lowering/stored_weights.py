@@ -70,7 +70,7 @@ class StoredWeights:
 
     def own_name(self, name: str) -> str:
         """Return the backbone's name of a value or weight, or another one where an output has that name: a task's."""
-        return self._builder.fresh(f"{name}.value") if name in self._tasks else name
+        return self._builder.free_name(f"{name}.value") if name in self._tasks else name
 
     def instance_of(self, node: ir.Node) -> int | None:
         """Return the weight instance that a node runs; ``None`` if it has no weights."""
@@ -126,11 +126,11 @@ class StoredWeights:
 
         The cut is a node, so that in training all readers move one tensor; export computes it once and for all.
         """
-        name = self._builder.fresh(f"{name_of(whole)}[:{wanted.size}]")
+        name = self._builder.free_name(f"{name_of(whole)}[:{wanted.size}]")
         arguments = {"starts": 0, "ends": wanted.size, "axes": wanted.axis, "steps": 1}
         values = []
         for key, number in arguments.items():
-            values.append(self._builder.tensor(self._builder.fresh(f"{name}.{key}"), np.array([number], np.int64)))
+            values.append(self._builder.tensor(self._builder.free_name(f"{name}.{key}"), np.array([number], np.int64)))
         return self._builder.node("Slice", [whole, *values], name=name)
 
     def _copied(self, source: ir.Value, name: str, origin: Origin, part: Leading | None) -> ir.Value:
@@ -151,13 +151,13 @@ class StoredWeights:
         return value
 
     def _drawn(self, filler: Filler, origin: Origin) -> Filler:
-        """Return the filler by which a copy starts alike for a task, whatever the number of its instance."""
+        """Return the filler by which a copy starts the same for a task, whatever the number of its instance."""
         return replace(filler, drawn_as=drawn_as(origin, self._owner[origin]))
 
     def _name(self, origin: Origin) -> str:
         """Return a name that nothing else has; the first column that reads an instance has its plain name."""
         if not isinstance(origin, BackboneWeight):
-            return self._builder.fresh(wanted_name(origin))
+            return self._builder.free_name(wanted_name(origin))
         key = (origin.name, origin.instance, origin.channels)
         first = self._first_column.setdefault(key, origin.column)
         # Most models have one column for an instance, and a suffix would only tell its first task.
@@ -166,7 +166,7 @@ class StoredWeights:
         # Instance 0 owns the backbone's name, which was reserved for it, so it is not made fresh.
         if origin == BackboneWeight(origin.name):
             return self.own_name(origin.name)
-        return self._builder.fresh(wanted_name(origin))
+        return self._builder.free_name(wanted_name(origin))
 
 
 def mark(

@@ -37,7 +37,7 @@ class Walk:
 
     Attributes:
         space: The space that is walked.
-        numbering: The computations that columns asked for.
+        numbering: The computations that columns request.
         statistics: The running statistic that a task's column reads, by the same with that task for its column.
     """
 
@@ -137,7 +137,7 @@ class Walk:
 
     def _run_join(self, open_join: OpenJoin) -> Ref:
         join = open_join.join
-        reads = {number: self._read(read) for number, read in join.taken.items()}
+        reads = {number: self._value_read(read) for number, read in join.taken.items()}
         if open_join.open == "one":
             mixed = MixedValues(open_join.choices[0], tuple(reads))
             reads = {0: self.numbering.ask(mixed, (), tuple(reads.values()))}
@@ -149,7 +149,7 @@ class Walk:
         fragment = self._fragments[join.weights_of]
         return self._run_fragment(JOIN, join.weights_of, fragment, list(reads.values()), join)
 
-    def _read(self, read: Read) -> Ref:
+    def _value_read(self, read: Read) -> Ref:
         if read.join is not None:
             return self._joined[read.join]
         at, task = str(read.at), str(read.task)

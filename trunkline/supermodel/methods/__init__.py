@@ -1,1 +1,1 @@
-"""Ways to find out who shares what, one a file; :mod:`trunkline.supermodel.methods.base` says what each must offer."""
+"""Ways to find out who shares what, one a file; see :mod:`trunkline.supermodel.methods.base` for what each offers."""

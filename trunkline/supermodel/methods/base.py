@@ -1,4 +1,4 @@
-"""What a method is: it finds out who shares what, and says how the result is trained.
+"""What a method is: it finds out who shares what, and how the result is trained.
 
 A method is one file of this folder. It has a name, options that are the ``[search]`` table of a pipeline file, and
 :meth:`Method.find`. It never runs an optimiser and knows no data set: it describes phases as data
@@ -80,7 +80,7 @@ class Setup:
     steps_an_epoch: int
 
     def search_phase(self, name: str, mode: str, steps: int, turns: Sequence[Turn], **settings: Any) -> Phase:
-        """Return a phase of a search that is evaluated, saved and clipped as the pipeline says."""
+        """Return a phase of a search that is evaluated, saved and clipped as the pipeline sets it."""
         common = ("clip_norm", "log_every", "eval_every", "eval_split", "checkpoint_every", "keep")
         own = {key: getattr(self.phase, key) for key in common}
         return Phase(name=name, mode=mode, steps=steps, turns=tuple(turns), **{**own, **settings})
@@ -133,7 +133,7 @@ class Found:
         phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final.
         terms: Loss terms over the weights, for these phases.
         policy: What was learned, for pictures.
-        steps: Steps in which weights moved before; models that are trained alike have had none.
+        steps: Steps in which weights moved before; models that are trained in the same way have had none.
     """
 
     plan: SharingPlan

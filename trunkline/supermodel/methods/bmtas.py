@@ -5,8 +5,8 @@ The search space has T parallel instances of every block. Task t mixes them by a
 
     L = Σ_t w_t · L_t + λ · E[cost]                                        (Eqs. 3, 4)
 
-Two tasks share a block as long as they chose alike in it and in all blocks before; where they part, each goes on with
-weights of its own (``tie = false``), whatever number it chooses later.
+Two tasks share a block as long as they chose the same in it and in all blocks before; where they part, each goes on
+with weights of its own (``tie = false``), whatever number it chooses later.
 
 1. *Warm-up*: task t trains instance t alone, so that instances differ before anything is chosen. At equal logits the
    cost has no gradient: without it only noise would break the symmetry.
@@ -87,8 +87,8 @@ class BMTAS(SearchedMethod[BMTASOptions]):
 
     def __init__(self, setup: Setup, options: BMTASOptions) -> None:
         super().__init__(setup, options)
-        # No instance is a task's own: which is taken only says who goes together. The space is untied, since tasks that
-        # have parted keep their weights apart, even where they take one number again.
+        # No instance is a task's own: which is taken only shows who goes together. The space is untied, since tasks
+        # that have parted keep their weights apart, even where they take one number again.
         instances = [Option(number) for number in range(len(setup.tasks))]
         self.space = Space.over(setup.backbone, setup.tasks, "block", lambda unit, task: instances, tie=False)
         self.model = BMTASModel(self.space, setup.heads, options, setup.seed)

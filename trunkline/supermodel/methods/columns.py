@@ -47,7 +47,7 @@ def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
 
 def joint_phase(setup: Setup, name: str, factor: float) -> Phase:
     """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else."""
-    # The pipeline's own phase has one turn with one move: [train] says no more.
+    # The pipeline's own phase has one turn with one move: [train] gives no more.
     (turn,) = setup.phase.turns
     (move,) = turn.moves
     faster = move.optimiser.model_copy(update={"lr": move.optimiser.lr * factor})

@@ -67,7 +67,7 @@ class CrossStitch(Method[CrossStitchOptions]):
         alpha = self.options.alpha
         if alpha is None:
             alpha = 0.9 if len(tasks) == 2 else 0.8  # the paper's for two tasks; BMTAS's for five
-        # A row adds up to 1, so columns that are still alike pass on what they had before they were mixed.
+        # A row adds up to 1, so columns that are still equal pass on what they had before they were mixed.
         others = (1 - alpha) / (len(tasks) - 1)
         return Join(
             name=f"{site}.{task}",

@@ -1,4 +1,4 @@
-"""``random``: every unit and task draws one of its options, all alike. What a search must at least beat."""
+"""``random``: every unit and task draws one of its options, all equally likely. What a search must at least beat."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class GradientSum:
                 "the supermodel's weights have no batched gradients (is_grads_batched, vmap, jacrev)",
                 advice='take one backward pass for each loss, or build the model with mixing="output"',
             )
-        # A policy step asks for no gradient of weights, so nobody takes what its readers add. The number of the
+        # A policy step asks for no gradient of weights, so what its readers add is never taken. The number of the
         # backward pass tells such a rest from this pass's own sum.
         backward_pass = torch._C._current_graph_task_id()
         if self._total is not None and self._pass == backward_pass:

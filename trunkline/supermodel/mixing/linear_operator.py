@@ -39,7 +39,7 @@ class Geometry:
 
     @property
     def symmetric(self) -> bool:
-        """Whether both ends of each axis are padded alike: torch's kernels take one number an axis."""
+        """Whether both ends of each axis have the same padding: torch's kernels take one number an axis."""
         axes = len(self.pads) // 2
         return self.pads[:axes] == self.pads[axes:]
 

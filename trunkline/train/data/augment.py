@@ -69,7 +69,7 @@ def _offset(rng: np.random.Generator, length: int, wanted: int) -> int:
     return drawn if slack >= 0 else -drawn
 
 
-def cut_image(rgb: np.ndarray, crop: Crop) -> np.ndarray:
+def crop_image(rgb: np.ndarray, crop: Crop) -> np.ndarray:
     """Return the sample's picture, uint8 ``[H, W, 3]``."""
     height, width = crop.resized
     resized = rgb

@@ -25,7 +25,7 @@ def inventory_of_run(data: DataSets, folder: Path) -> Inventory:
         InvalidConfig: Files cannot be read, labels have values without a meaning, or the run in ``folder`` began with
             other data; every file is named, up to 20.
     """
-    record = _read(folder / DATA)
+    record = _record_if_any(folder / DATA)
     known = {name: Facts.from_json(content) for name, content in record.get("files", {}).items()}
     files = {split: samples.files for split, samples in data.parts.items()}
     inventory = take_inventory({split: found for split, found in files.items() if found is not None}, known)
@@ -79,7 +79,7 @@ def _root(inventory: Inventory) -> Path:
     return next((files.root for files in inventory.parts.values()), Path())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _record_if_any(path: Path) -> dict[str, Any]:
     """Return a run's record; empty where there is none yet."""
     if not path.is_file():
         return {}

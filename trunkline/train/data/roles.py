@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trunkline.train.data.base import DataSet, DataSets
-from trunkline.train.data.splits import Subset, cut
+from trunkline.train.data.splits import Subset, split
 
 
 def roles(there: Sequence[str]) -> dict[str, str]:
@@ -24,7 +24,7 @@ def roles(there: Sequence[str]) -> dict[str, str]:
     # Rule 2: PASCAL-Context, CityScapes and NYUD are published, or repacked, as train and val alone.
     if "test" not in there:
         return {"train": "train", "test": "val"}
-    # Rule 3. "train" is there even if its folder is not: opening it says what is missing.
+    # Rule 3. "train" is there even if its folder is not: opening it reports what is missing.
     chooses = {"val": "val"} if "val" in there else {}
     return {"train": "train", **chooses, "test": "test"}
 
@@ -44,7 +44,7 @@ def with_held_out(splits: Mapping[str, DataSet], origin: Mapping[str, str], frac
     train, val, test = splits["train"], splits.get("val"), splits["test"]
     if val is not None or fraction == 0:
         return DataSets(train, val, test, origin)
-    rest, chosen = cut(len(train), seed, fraction, "val_fraction")
+    rest, chosen = split(len(train), seed, fraction, "val_fraction")
     held_out = f"{percent(fraction)} of {origin['train']}, held out with seed {seed}"
     origin = {**origin, "train": f"{origin['train']} without what is held out", "val": held_out}
     return DataSets(Subset(train, rest), Subset(train, chosen), test, origin)

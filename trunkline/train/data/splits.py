@@ -14,7 +14,7 @@ Key = Literal["val_fraction", "test_fraction"]
 _STREAMS: Mapping[Key, int] = {"val_fraction": 7_002, "test_fraction": 7_003}
 
 
-def cut(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def split(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Draw ``fraction`` of the sample numbers below ``length``, at least one; return the others and those, sorted.
 
     Args:
@@ -26,7 +26,7 @@ def cut(length: int, seed: int, fraction: float, key: Key) -> tuple[tuple[int, .
     Raises:
         InvalidConfig: the fraction leaves one of the two empty.
 
-    >>> others, drawn = cut(10, seed=0, fraction=0.2, key="val_fraction")
+    >>> others, drawn = split(10, seed=0, fraction=0.2, key="val_fraction")
     >>> len(others), len(drawn)
     (8, 2)
     """

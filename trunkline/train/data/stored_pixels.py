@@ -1,6 +1,6 @@
-"""What a file says of its pixels that Pillow's array of them does not: how grey is spread, and what is transparent.
+"""What a file holds about its pixels that Pillow's array of them does not: how grey is spread, and what is transparent.
 
-Everything here is asked before the pixels are read: Pillow forgets then how they were stored.
+Everything here is looked up before the pixels are read: then Pillow forgets how they were stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def spread_of(picture: Image.Image) -> int:
 
 
 def transparent_pixels(picture: Image.Image) -> int:
-    """Return how many pixels are not fully opaque: by a channel, or by what PNG's tRNS chunk says of their value."""
+    """Return how many pixels are not fully opaque: by a channel, or by the value that PNG's tRNS chunk names."""
     # A fully opaque channel is what many editors add; anything else may have been painted with a meaning.
     if "A" in picture.getbands():
         return int(np.count_nonzero(np.asarray(picture.getchannel("A")) != _OPAQUE))

@@ -49,7 +49,7 @@ class LabelKind(ABC):
         """Return a mask: where a label, or a batch ``[N, ...]`` of labels, counts in losses and metrics."""
 
     @abstractmethod
-    def cut(self, label: np.ndarray, crop: Crop) -> np.ndarray:
+    def cropped(self, label: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the label of a sample, cut from that of the whole picture as its image is."""
 
     @abstractmethod
@@ -112,7 +112,7 @@ class MapLabel(LabelKind):
         pixels: LabelArray = any_component
         return pixels
 
-    def cut(self, label: np.ndarray, crop: Crop) -> np.ndarray:
+    def cropped(self, label: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the crop of ``[..., H, W]`` by nearest neighbour; beyond the picture no pixel counts."""
         # Not bilinear: between class 3 and class 5 there is no class 4, and no depth halfway to an invalid 0.
         taken = crop.take_nearest(label, self.ignore)
@@ -158,7 +158,7 @@ class ImageLabel(LabelKind):
         counted: LabelArray = label != self.ignore
         return counted
 
-    def cut(self, label: np.ndarray, crop: Crop) -> np.ndarray:
+    def cropped(self, label: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the label, which scale and crop do not change."""
         return label
 

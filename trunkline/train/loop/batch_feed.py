@@ -63,7 +63,7 @@ def split_data(datasets: DataSets, *, batch_size: int, seed: int, augment: bool 
         augment: Whether training samples are augmented.
     """
 
-    # Asked for at every step: the order of a part's samples is drawn once, not once a batch.
+    # Needed at every step: the order of a part's samples is drawn once, not once a batch.
     @cache
     def training(part: Part) -> Batches:
         return batches_of(datasets.train, part, batch_size=batch_size, seed=seed, augment=augment)

@@ -103,12 +103,14 @@ def load_model(model: Trainable, weights: Mapping[str, Tensor], place: str) -> N
     problems = []
     for name in sorted({*own, *found}):
         if own.get(name) != found.get(name):
-            message = f"{quoted(name)} is {_shape(found, name)} in the checkpoint, {_shape(own, name)} in the model"
+            message = (
+                f"{quoted(name)} is {_shape_in(found, name)} in the checkpoint, {_shape_in(own, name)} in the model"
+            )
             problems.append(Problem(message, place, "use the model that the run began with, or another run folder"))
     if problems:
         raise InvalidConfig(problems)
     model.load_state_dict(weights)
 
 
-def _shape(shapes: Mapping[str, Size], name: str) -> str:
+def _shape_in(shapes: Mapping[str, Size], name: str) -> str:
     return f"of shape {shape_text(shapes[name])}" if name in shapes else "absent"

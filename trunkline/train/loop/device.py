@@ -38,7 +38,7 @@ class Compute:
 
         Raises:
             InvalidConfig: Neither ``cpu`` nor ``cuda``, or an unknown precision.
-            WorkFailed: A CUDA device was asked for that torch cannot use here.
+            WorkFailed: The wanted CUDA device is one that torch cannot use here.
         """
         if self.precision not in get_args(Precision):
             raise InvalidConfig(

@@ -71,7 +71,7 @@ def metrics_from_json(content: Mapping[str, Mapping[str, float | None]]) -> Metr
 
 
 class _DecidingMetric(NamedTuple):
-    """The metric that says which weights of a task are the best."""
+    """The metric that decides which weights of a task are the best."""
 
     task: str
     metric: str

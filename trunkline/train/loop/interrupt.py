@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class Interrupted(KeyboardInterrupt):  # no Exception: `except Exception` in a library must not swallow it
-    """The user, or the system, asked the run to end.
+    """The user, or the system, wants the run to end.
 
     Attributes:
         exit_code: 130 after Ctrl-C, 143 after SIGTERM.

@@ -22,7 +22,7 @@ def first_non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
     return None
 
 
-def non_finite(what: str, where: str, suspects: Iterable[tuple[str, Tensor]]) -> WorkFailed:
+def non_finite_error(what: str, where: str, suspects: Iterable[tuple[str, Tensor]]) -> WorkFailed:
     """Return the error for ``what`` that is not finite, with the first such value among its causes.
 
     Args:

@@ -203,7 +203,7 @@ class Runner:
             yield batch
 
     def _save(self, state: PhaseState) -> None:
-        """Write a checkpoint, and end the run if that was asked for."""
+        """Write a checkpoint, and end the run if it was interrupted."""
         path = self._checkpointer.save(state)
         self._throughput.restart()
         self._end_if_asked(path)

@@ -15,7 +15,7 @@ from trunkline.recipe import Turn
 from trunkline.text import quoted
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.device import Compute
-from trunkline.train.loop.non_finite import non_finite
+from trunkline.train.loop.non_finite import non_finite_error
 from trunkline.train.loop.optimisers import TurnOptimiser
 from trunkline.train.loop.trainable import Trainable
 from trunkline.train.tasks.base import Task
@@ -164,7 +164,7 @@ class Stepper:
         values, counts = numbers[: len(losses)], numbers[len(losses) :]
         for task, loss, value in zip(labelled, losses, values, strict=True):
             if not math.isfinite(value):
-                raise self._not_finite(task.name, loss, outputs, batch, place)
+                raise self._non_finite_loss_error(task.name, loss, outputs, batch, place)
         found: dict[str, Tensor] = {}
         total = torch.zeros(())  # a scalar on the CPU may be added to one on any device
         for task, loss, count in zip(labelled, losses, counts, strict=True):
@@ -173,7 +173,7 @@ class Stepper:
                 total = total + self.loss_weights.get(task.name, task.weight) * loss
         return (total if found else None), found
 
-    def _not_finite(
+    def _non_finite_loss_error(
         self, name: str, loss: Tensor, outputs: Mapping[str, Tensor], batch: Batch, place: str
     ) -> WorkFailed:
         def suspects() -> Iterator[tuple[str, Tensor]]:
@@ -183,14 +183,14 @@ class Stepper:
             yield f"the output of {quoted(name)}", outputs[name]
             yield f"the loss of {quoted(name)}", loss
 
-        return non_finite(f"the loss of task {quoted(name)} ({loss.item()})", place, suspects())
+        return non_finite_error(f"the loss of task {quoted(name)} ({loss.item()})", place, suspects())
 
     def _terms(self, turn: Turn, losses: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
         terms = self.model.terms(tuple(turn.terms), losses)
         for name, term in terms.items():
             if not bool(torch.isfinite(term)):
                 suspects = [*self._parameters(), (f"the term {quoted(name)}", term)]
-                raise non_finite(f"the term {quoted(name)} ({term.item()})", place, suspects)
+                raise non_finite_error(f"the term {quoted(name)} ({term.item()})", place, suspects)
         return terms
 
     def _parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -217,7 +217,7 @@ class Stepper:
         if not bool(torch.isfinite(torch.stack(norms)).all()):
             suspects = [(f"the gradient of {quoted(name)}", grad) for name, grad in optimiser.gradients().items()]
             found = next(norm.item() for norm in norms if not bool(torch.isfinite(norm)))
-            raise non_finite(f"the norm of the gradient ({found})", place, suspects)
+            raise non_finite_error(f"the norm of the gradient ({found})", place, suspects)
         if self.clip_norm is not None:
             for tensors, norm in zip(reached, norms, strict=True):
                 clip_grads_with_norm_(tensors, self.clip_norm, norm)

@@ -174,7 +174,7 @@ class TaskModel(nn.Module):
                 place=f"terms.{unknown[0]}",
                 advice="remove the term, or train a supermodel",
             )
-        # Asked at every step: weights are collected only where a term reads them.
+        # Called at every step: weights are collected only where a term reads them.
         weights: dict[str, Tensor] = dict(self.twin.trainable()) if names else {}
         return {name: self._terms[name](weights) for name in names}
 

@@ -16,7 +16,7 @@ def changed_settings(
 
     Args:
         old: What the run began with, by key.
-        new: What it is asked for now, by key.
+        new: The settings of now, by key.
         advice: What to do, the same for every problem.
         prefix: Written before the key in the problem's place.
         free: Keys that may change.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from trunkline.errors import CorruptCheckpoint
-from trunkline.files.write import json_bytes, not_written, sync_folder, write_synced
+from trunkline.files.write import json_bytes, sync_folder, write_error, write_synced
 
 MODEL, OPTIMISERS, STATE, MANIFEST = "model.safetensors", "optimisers.safetensors", "state.json", "manifest.json"
 REPLACED = ".old"
@@ -71,7 +71,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     except BaseException as error:  # an interrupt too must leave nothing temporary
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
-            raise not_written(error, path, sum(len(data) for data in parts.values())) from error
+            raise write_error(error, path, sum(len(data) for data in parts.values())) from error
         raise
 
 

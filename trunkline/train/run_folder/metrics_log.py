@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trunkline.files.write import atomic_write, json_bytes, not_written
+from trunkline.files.write import atomic_write, json_bytes, write_error
 
 
 class MetricsLog:
@@ -33,7 +33,7 @@ class MetricsLog:
             with self.path.open("ab") as file:
                 file.write(data)
         except OSError as error:
-            raise not_written(error, self.path, len(data)) from error
+            raise write_error(error, self.path, len(data)) from error
 
     def sync(self) -> None:
         """Wait until the disk has every record; raises WorkFailed if it does not take them."""
@@ -44,7 +44,7 @@ class MetricsLog:
             with self.path.open("rb+") as file:
                 os.fsync(file.fileno())
         except OSError as error:
-            raise not_written(error, self.path, 0) from error
+            raise write_error(error, self.path, 0) from error
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the records; a last line that a crash tore is left out."""

@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trunkline.errors import InvalidConfig
-from trunkline.files.write import atomic_write, json_bytes, not_written
+from trunkline.files.write import atomic_write, json_bytes, write_error
 from trunkline.train.run_folder.changed_settings import changed_settings
 from trunkline.train.run_folder.checkpoint_store import CheckpointStore
 from trunkline.train.run_folder.metrics_log import MetricsLog
@@ -99,7 +99,7 @@ def open_run(path: Path | str, config: Mapping[str, Any], *, seed: int) -> Itera
     except FileExistsError as error:
         raise InvalidConfig("is a file, expected a folder", place=str(path)) from error
     except OSError as error:
-        raise not_written(error, folder, 0) from error
+        raise write_error(error, folder, 0) from error
     try:
         _write_config(folder, config)
         _add_session(folder, seed)

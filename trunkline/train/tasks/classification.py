@@ -64,7 +64,7 @@ class Accuracy(SummedMetric):
         self._task = task
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Add one batch."""
+        """Count the images of a batch, and those whose label is predicted."""
         self._task.check(output)
         valid = self._task.label.counted(label)
         self.add(right=(valid & (self._task.predict(output) == label)).sum(), count=valid.sum())

@@ -100,7 +100,7 @@ class EdgeScores(SummedMetric):
         self._task = task
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Add one batch."""
+        """Count a batch's pixels by predicted strength, edges and others apart."""
         strength = self._task.predict(self._task.at_label_size(output, label).double())
         valid = self._task.label.counted(label)
         p, g = strength[valid].double(), label[valid].double()

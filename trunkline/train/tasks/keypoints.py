@@ -53,7 +53,7 @@ class HeatError(SummedMetric):
         self._task = task
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Add one batch."""
+        """Add the absolute errors at the labelled numbers of a batch."""
         valid = self._task.label.counted(label)
         error = (self._task.at_label_size(output, label)[valid].double() - label[valid].double()).abs()
         self.add(error=error.sum(), count=valid.sum())

@@ -104,7 +104,7 @@ class NormalErrors(SummedMetric):
         super().__init__(**sums)
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Add one batch."""
+        """Add the angles between predicted and labelled normals of a batch."""
         predicted = self._task.at_label_size(output, label)
         valid = self._task.label.counted(label)
         p, g = (vectors.movedim(1, -1)[valid].double() for vectors in (predicted, label))

@@ -70,7 +70,7 @@ class Confusion(SummedMetric):
         self._task = task
 
     def update(self, output: Tensor, label: Tensor) -> None:
-        """Add one batch."""
+        """Count a batch's pixels by pair of labelled and predicted class."""
         predicted = self._task.at_label_size(output, label).argmax(1)
         valid = self._task.label.counted(label)
         classes = self._task.channels

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.graph.graph import array_of, attribute
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import input_at, is_stored, static_number
 from trunkline.twins.registry import register
 
@@ -63,7 +63,7 @@ def celu(node: ir.Node) -> Op:
     """Return ``alpha`` · (exp(x / ``alpha``) − 1) below zero (Barron 2017)."""
     alpha = attribute(node, "alpha", 1.0)
     if alpha == 0:
-        raise unsupported(node, "alpha 0", "it divides by alpha; Relu is what is left of it")
+        raise unsupported_setting(node, "alpha 0", "it divides by alpha; Relu is what is left of it")
     return Op(partial(F.celu, alpha=alpha))
 
 

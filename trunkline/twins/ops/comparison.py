@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trunkline.graph.graph import attribute
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.registry import register
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
@@ -45,7 +45,7 @@ def cast(node: ir.Node) -> Op:
     wanted = ir.DataType(attribute(node, "to"))
     if wanted not in _TYPES:
         known = ", ".join(sorted(kind.name for kind in _TYPES))
-        raise unsupported(node, f"the type {wanted.name}", f"supported: {known}")
+        raise unsupported_setting(node, f"the type {wanted.name}", f"supported: {known}")
     return Op(partial(_cast, dtype=_TYPES[wanted]))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.twins import precise
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import rank_of
 from trunkline.twins.ops.common.window import Window, split_padding, torch_pads
 from trunkline.twins.registry import register
@@ -44,7 +44,7 @@ def _window(node: ir.Node) -> Window:
     weight = node.inputs[1]
     assert weight is not None
     if rank_of(node) - 2 not in _CONV:
-        raise unsupported(node, f"{rank_of(node) - 2} spatial axes", "one, two or three are supported")
+        raise unsupported_setting(node, f"{rank_of(node) - 2} spatial axes", "one, two or three are supported")
     # kernel_shape is optional in ONNX, so the weight's own shape counts.
     return Window.of(node, [size or 1 for size in shape_of(weight)[2:]])
 

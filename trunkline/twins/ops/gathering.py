@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import array_of, attribute
 from trunkline.text import quoted
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import input_at, is_stored, rank_of
 from trunkline.twins.registry import register
 
@@ -58,7 +58,9 @@ def scatter_nd(node: ir.Node) -> Op:
 def _reduction(node: ir.Node) -> str:
     wanted: str = attribute(node, "reduction", "none")
     if wanted != "none" and wanted not in _TORCH_REDUCTION:
-        raise unsupported(node, f"reduction {quoted(str(wanted))}", f"supported: none, {', '.join(_TORCH_REDUCTION)}")
+        raise unsupported_setting(
+            node, f"reduction {quoted(str(wanted))}", f"supported: none, {', '.join(_TORCH_REDUCTION)}"
+        )
     return wanted
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import attribute
 from trunkline.text import quoted
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import rank_of
 from trunkline.twins.registry import register
 
@@ -25,11 +25,11 @@ def grid_sample(node: ir.Node) -> Op:
     mode, padding = attribute(node, "mode", "bilinear"), attribute(node, "padding_mode", "zeros")
     modes = _MODES.get(rank_of(node))
     if modes is None:
-        raise unsupported(node, f"an input of {rank_of(node)} axes", "four or five were expected")
+        raise unsupported_setting(node, f"an input of {rank_of(node)} axes", "four or five were expected")
     if mode not in modes:
-        raise unsupported(node, f"mode {quoted(str(mode))}", f"supported: {', '.join(modes)}")
+        raise unsupported_setting(node, f"mode {quoted(str(mode))}", f"supported: {', '.join(modes)}")
     if padding not in _PADDINGS:
-        raise unsupported(node, f"padding_mode {quoted(str(padding))}", f"supported: {', '.join(_PADDINGS)}")
+        raise unsupported_setting(node, f"padding_mode {quoted(str(padding))}", f"supported: {', '.join(_PADDINGS)}")
     corners = bool(attribute(node, "align_corners", 0))
     return Op(partial(_grid_sample, mode=mode, padding=padding, corners=corners))
 

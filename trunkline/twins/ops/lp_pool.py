@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.graph.graph import attribute
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.window import Window, torch_pads
 from trunkline.twins.registry import register
 
@@ -30,7 +30,7 @@ def global_lp_pool(node: ir.Node) -> Op:
 def _power(node: ir.Node) -> int:
     p: int = attribute(node, "p", 2)
     if p < 1:
-        raise unsupported(node, f"p {p}", "the power must be at least 1")
+        raise unsupported_setting(node, f"p {p}", "the power must be at least 1")
     return p
 
 

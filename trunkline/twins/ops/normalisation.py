@@ -12,7 +12,7 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import attribute, name_of
 from trunkline.text import shape_text
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import rank_of
 from trunkline.twins.registry import register
 
@@ -26,7 +26,7 @@ def batch_normalization(node: ir.Node) -> Op:
     torch, the unbiased variance. In evaluation the running statistics are used.
     """
     if attribute(node, "training_mode", 0):
-        raise unsupported(
+        raise unsupported_setting(
             node, "training_mode=1", "export the model in evaluation mode; Trunkline trains it all the same"
         )
     momentum, epsilon = attribute(node, "momentum", 0.9), attribute(node, "epsilon", 1e-5)
@@ -46,7 +46,9 @@ def layer_normalization(node: ir.Node) -> Op:
     Mean and inverse deviation are further outputs, computed where something reads them.
     """
     if attribute(node, "stash_type", 1) != 1:
-        raise unsupported(node, f"stash_type {attribute(node, 'stash_type')}", "statistics are taken in float32 (1)")
+        raise unsupported_setting(
+            node, f"stash_type {attribute(node, 'stash_type')}", "statistics are taken in float32 (1)"
+        )
     axis, epsilon = attribute(node, "axis", -1) % rank_of(node), attribute(node, "epsilon", 1e-5)
     function = _layer_norm_and_statistics if len(node.outputs) > 1 else _layer_norm
     return Op(partial(function, axis=axis, epsilon=epsilon))
@@ -57,7 +59,7 @@ def lp_normalization(node: ir.Node) -> Op:
     """Divide by the sum of magnitudes (``p`` 1) or the Euclidean norm (2) along one axis; zeros stay zeros."""
     p = attribute(node, "p", 2)
     if p not in (1, 2):
-        raise unsupported(node, f"p {p}", "supported: 1, 2")
+        raise unsupported_setting(node, f"p {p}", "supported: 1, 2")
     return Op(partial(_lp_norm, p=p, axis=attribute(node, "axis", -1)))
 
 

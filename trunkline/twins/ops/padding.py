@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import rank_of, static_ints, static_number
 from trunkline.twins.ops.common.window import torch_pads
 from trunkline.twins.registry import register
@@ -27,7 +27,7 @@ def pad(node: ir.Node) -> Op:
     """Inputs: data, pads, value, axes. Modes ``constant``, ``reflect`` and ``edge``, on any axes."""
     mode = attribute(node, "mode", "constant")
     if mode not in _TORCH_MODE:
-        raise unsupported(node, f"mode {quoted(str(mode))}", f"supported modes: {', '.join(_TORCH_MODE)}")
+        raise unsupported_setting(node, f"mode {quoted(str(mode))}", f"supported modes: {', '.join(_TORCH_MODE)}")
     pads = _all_pads(node)
     if mode == "reflect":
         _check_mirror(node, pads)
@@ -75,7 +75,7 @@ def _check_mirror(node: ir.Node, pads: Pads) -> None:
         # Negative pads cut first, and the mirror sees what is left. A free batch has no length to rely on.
         left = 0 if size is None else size + min(0, pair[0]) + min(0, pair[1])
         if max(pair) > 0 and max(pair) >= left:
-            raise unsupported(
+            raise unsupported_setting(
                 node, f"mode 'reflect' by {max(pair)} on axis {axis} of {left}", "pad by less than the size"
             )
 

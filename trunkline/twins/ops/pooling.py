@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trunkline.graph.graph import attribute
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.window import Window, torch_pads
 from trunkline.twins.registry import register
 
@@ -49,7 +49,7 @@ def global_max_pool(node: ir.Node) -> Op:
 def _window(node: ir.Node) -> Window:
     window = Window.of_pooling(node)
     if len(window.kernel) not in _MAX:
-        raise unsupported(node, f"{len(window.kernel)} spatial axes", "one, two or three are supported")
+        raise unsupported_setting(node, f"{len(window.kernel)} spatial axes", "one, two or three are supported")
     return window
 
 

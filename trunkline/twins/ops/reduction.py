@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trunkline.graph.graph import attribute
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import rank_of, static_ints
 from trunkline.twins.registry import register
 
@@ -65,7 +65,7 @@ def cumulative_sum(node: ir.Node) -> Op:
     """Inputs: data, stored axis. ``exclusive`` leaves the element itself out, ``reverse`` starts at the end."""
     axis = static_ints(node, 1)
     if axis is None or len(axis) != 1:
-        raise unsupported(node, f"axis {axis}", "one stored axis is supported")
+        raise unsupported_setting(node, f"axis {axis}", "one stored axis is supported")
     exclusive, reverse = (bool(attribute(node, name, 0)) for name in ("exclusive", "reverse"))
     return Op(partial(_cumulative_sum, axis=axis[0] % rank_of(node), exclusive=exclusive, reverse=reverse))
 
@@ -75,7 +75,7 @@ def _refuse_integers(node: ir.Node) -> None:
     if node.op_type not in _OF_FRACTIONS or read is None or read.dtype is None:
         return
     if not read.dtype.is_floating_point():
-        raise unsupported(node, f"the type {read.dtype.name}", "cast to float first")
+        raise unsupported_setting(node, f"the type {read.dtype.name}", "cast to float first")
 
 
 def _reduction(node: ir.Node) -> Op:
@@ -84,10 +84,10 @@ def _reduction(node: ir.Node) -> Op:
     rank = rank_of(node)
     axes = tuple(axis % rank for axis in static_ints(node, 1) or [])
     if len(set(axes)) != len(axes):
-        raise unsupported(node, f"axes {axes}, one of them twice")
+        raise unsupported_setting(node, f"axes {axes}, one of them twice")
     if not axes and attribute(node, "noop_with_empty_axes", 0):
         if node.op_type in _CHANGES_EACH:
-            raise unsupported(node, "noop_with_empty_axes and no axes", "leave the node out, or give it axes")
+            raise unsupported_setting(node, "noop_with_empty_axes and no axes", "leave the node out, or give it axes")
         return Op(_keep)
     keep = bool(attribute(node, "keepdims", 1))
     return Op(partial(_reduce, reduction=_REDUCE[node.op_type], axes=axes or tuple(range(rank)), keep=keep))

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import torch.nn.functional as F
 from torch import Tensor
 
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import static_number
 from trunkline.twins.registry import register
 
@@ -19,7 +19,7 @@ def dropout(node: ir.Node) -> Op:
     ratio = static_number(node, 1, 0.5)
     # What is kept is scaled by 1 / (1 - ratio), which a ratio of 1 does not have.
     if not 0.0 <= ratio < 1.0:
-        raise unsupported(node, f"ratio {ratio}", "the ratio must be at least 0 and below 1")
+        raise unsupported_setting(node, f"ratio {ratio}", "the ratio must be at least 0 and below 1")
     return Op(partial(_dropout, ratio=ratio), modal=True)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
 from trunkline.text import quoted
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.resampling import COORDINATES, ROUNDINGS, Axis, Kernel
 from trunkline.twins.ops.common.static_inputs import static_floats, static_ints
 from trunkline.twins.registry import register
@@ -42,15 +42,17 @@ def _kernel(node: ir.Node) -> Kernel:
     """Read how pixels are weighed; refuse modes that opset 18 does not have."""
     mode, coordinates = attribute(node, "mode", "nearest"), _coordinates(node)
     if mode not in ("nearest", "linear", "cubic"):
-        raise unsupported(node, f"mode {quoted(str(mode))}", "supported: nearest, linear, cubic")
+        raise unsupported_setting(node, f"mode {quoted(str(mode))}", "supported: nearest, linear, cubic")
     if coordinates not in COORDINATES:
-        raise unsupported(node, f"coordinates {quoted(str(coordinates))}", f"supported: {', '.join(COORDINATES)}")
+        raise unsupported_setting(
+            node, f"coordinates {quoted(str(coordinates))}", f"supported: {', '.join(COORDINATES)}"
+        )
     rounding = attribute(node, "nearest_mode", ROUNDINGS[0])
     if rounding not in ROUNDINGS:
-        raise unsupported(node, f"nearest_mode {quoted(str(rounding))}", f"supported: {', '.join(ROUNDINGS)}")
+        raise unsupported_setting(node, f"nearest_mode {quoted(str(rounding))}", f"supported: {', '.join(ROUNDINGS)}")
     excludes_outside, is_antialiased = (bool(attribute(node, name, 0)) for name in ("exclude_outside", "antialias"))
     if excludes_outside and mode != "cubic" and not is_antialiased:
-        raise unsupported(
+        raise unsupported_setting(
             node, f"exclude_outside in mode {quoted(str(mode))}", "leave it out: it only matters to mode cubic"
         )
     return Kernel(
@@ -77,7 +79,7 @@ def _axes_of(node: ir.Node) -> tuple[Axis, ...]:
     indices = [axis % len(shape) for axis in attribute(node, "axes") or range(len(shape))]
     wanted, regions = _targets(node, [shape[index] for index in indices]), _regions(node, len(indices))
     if len(wanted) != len(indices):
-        raise unsupported(node, f"{len(wanted)} scales or sizes for {len(indices)} axes")
+        raise unsupported_setting(node, f"{len(wanted)} scales or sizes for {len(indices)} axes")
     coordinates = _coordinates(node)
     axes = []
     for index, (scale, size), region in zip(indices, wanted, regions, strict=True):
@@ -92,7 +94,7 @@ def _axes_of(node: ir.Node) -> tuple[Axis, ...]:
 def _refuse_resized_batch(node: ir.Node, batch: Axis) -> None:
     # A scale of 0 means that a size is given: that of the batch, which is free and so cannot be compared.
     if batch.scale not in (0.0, 1.0) or batch.region != _WHOLE:
-        raise unsupported(node, "a resized batch axis")
+        raise unsupported_setting(node, "a resized batch axis")
 
 
 def _targets(node: ir.Node, sources: list[int | None]) -> list[tuple[float, int]]:
@@ -105,12 +107,12 @@ def _targets(node: ir.Node, sources: list[int | None]) -> list[tuple[float, int]
     if policy == "stretch" or len(sizes) != len(sources):
         return [(0.0, size) for size in sizes]
     if policy not in ("not_larger", "not_smaller"):
-        raise unsupported(
+        raise unsupported_setting(
             node, f"keep_aspect_ratio_policy {quoted(str(policy))}", "supported: stretch, not_larger, not_smaller"
         )
     fits = [size / source for size, source in zip(sizes, sources, strict=True) if source]
     if len(fits) != len(sources):
-        raise unsupported(node, "a keep_aspect_ratio_policy over the batch axis", "name the spatial axes only")
+        raise unsupported_setting(node, "a keep_aspect_ratio_policy over the batch axis", "name the spatial axes only")
     # ONNX: one scale for all axes, such that none gets larger (or smaller) than its size; halves are rounded up.
     scale = min(fits) if policy == "not_larger" else max(fits)
     return [(scale, int(scale * source + 0.5)) for source in sources if source]
@@ -122,7 +124,7 @@ def _regions(node: ir.Node, count: int) -> list[tuple[float, float]]:
         return [_WHOLE] * count
     region = static_floats(node, 1) or []
     if len(region) != 2 * count:
-        raise unsupported(node, f"a region of {len(region)} numbers for {count} axes")
+        raise unsupported_setting(node, f"a region of {len(region)} numbers for {count} axes")
     # All starts come first, then all ends.
     return list(zip(region[:count], region[count:], strict=True))
 
@@ -134,7 +136,7 @@ def _refuse_unchanged_crop(node: ir.Node, axes: tuple[Axis, ...]) -> None:
     sources = shape_of(data)
     cropped = [axis for axis in axes if axis.region != _WHOLE]
     if any(axis.target(sources[axis.index] or 0) == sources[axis.index] for axis in cropped):
-        raise unsupported(node, "a crop that is enlarged to the full size again", "crop with Slice first")
+        raise unsupported_setting(node, "a crop that is enlarged to the full size again", "crop with Slice first")
 
 
 def _resize(x: Tensor, *_static: Tensor | None, axes: tuple[Axis, ...], kernel: Kernel) -> Tensor:

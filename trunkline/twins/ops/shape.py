@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trunkline.graph.graph import attribute, shape_of
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.ops.common.static_inputs import input_at, rank_of, static_ints
 from trunkline.twins.registry import register
 
@@ -35,7 +35,7 @@ def reshape(node: ir.Node) -> Op:
     """A size of 0 keeps the input's (unless ``allowzero``), a size of −1 is what is left."""
     sizes = static_ints(node, 1)
     if sizes is None:
-        raise unsupported(node, "no shape")
+        raise unsupported_setting(node, "no shape")
     return Op(partial(_reshape, sizes=tuple(sizes), keep_zeros=bool(attribute(node, "allowzero", 0))))
 
 
@@ -104,7 +104,7 @@ def _even_sizes(node: ir.Node, axis: int) -> Sequence[int]:
     assert data is not None
     size = shape_of(data)[axis]
     if size is None:
-        raise unsupported(node, "the batch axis cut into equal parts", "give the sizes of the parts")
+        raise unsupported_setting(node, "the batch axis cut into equal parts", "give the sizes of the parts")
     part = math.ceil(size / attribute(node, "num_outputs", len(node.outputs)))
     return [min(part, size - start) for start in range(0, size, part)]
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 from trunkline.graph.graph import shape_of
-from trunkline.twins.op import Op, unsupported
+from trunkline.twins.op import Op, unsupported_setting
 from trunkline.twins.registry import register
 
 
@@ -21,7 +21,7 @@ def max_unpool(node: ir.Node) -> Op:
         UnsupportedOp: The result's shape is computed or fixes the batch size.
     """
     if len(node.inputs) > 2 and node.inputs[2] is not None:
-        raise unsupported(node, "output_shape", "leave it out: kernel_shape, strides and pads say the size")
+        raise unsupported_setting(node, "output_shape", "leave it out: kernel_shape, strides and pads say the size")
     # The reader has inferred the result's shape from kernel, strides and pads; only its batch is free.
     sizes = tuple(size or 1 for size in shape_of(node.outputs[0])[1:])
     return Op(partial(_max_unpool, sizes=sizes))

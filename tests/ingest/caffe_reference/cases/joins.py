@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 from caffe_reference.cases.parts import Rng, conv, dense, image, pick, same, single
 from caffe_reference.net import Layer, Net, Word
@@ -27,6 +28,13 @@ def eltwise(rng: Rng) -> Iterator[Net]:
         yield single("Eltwise", image(rng), {"eltwise_param": fields}, bottoms=["data", "b"], before=[same("b")])
 
 
+def axis_fields(axis: int | str | None, old_name: str) -> dict[str, Any]:
+    """Return the fields that give ``axis``: none, Caffe's old name for the channels, or ``axis``."""
+    if axis == "dim":
+        return {old_name: 1}
+    return {} if axis is None else {"axis": axis}
+
+
 def concat(rng: Rng) -> Iterator[Net]:
     for axis, count, _ in product((None, 1, 2, 3, -1, -2, -3, "dim"), (1, 2, 3, 4), range(3)):
         shape = image(rng, 3, 6)
@@ -39,7 +47,7 @@ def concat(rng: Rng) -> Iterator[Net]:
                 kernel = (i % 3 + 1, 1) if at == 2 else (1, i % 3 + 1)
                 before.append(conv(f"b{i}", shape[0], kernel))
         bottoms = [*(layer.name for layer in before), "data"]
-        fields = {"concat_dim": 1} if axis == "dim" else {} if axis is None else {"axis": axis}
+        fields = axis_fields(axis, "concat_dim")
         yield single("Concat", shape, {"concat_param": fields} if fields else {}, bottoms=bottoms, before=before)
 
 
@@ -48,7 +56,7 @@ def cut(rng: Rng) -> Iterator[Net]:
         at = {None: 1, "dim": 1, -1: 3, -2: 2, -3: 1}.get(axis, axis)
         sizes = [int(rng.integers(1, 5)) for _ in range(3)]
         sizes[at - 1] = count * int(rng.integers(1, 4))
-        fields = {"slice_dim": 1} if axis == "dim" else {} if axis is None else {"axis": axis}
+        fields = axis_fields(axis, "slice_dim")
         if points and count > 1 and sizes[at - 1] >= count:
             chosen = rng.choice(sizes[at - 1] - 1, count - 1, replace=False) + 1
             fields["slice_point"] = sorted(int(point) for point in chosen)

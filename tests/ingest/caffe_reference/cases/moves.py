@@ -21,7 +21,8 @@ def reshape(rng: Rng) -> Iterator[Net]:
     for _ in range(260):
         shape = image(rng, 1, 6)
         axis, count = pick(rng, (None, 0, 1, 2, 3, -1, -2, -3, -4)), pick(rng, (None, None, -1, 0, 1, 2, 3))
-        start = 0 if axis is None else axis + 5 if axis < 0 else axis
+        start = axis or 0
+        start = start + 5 if start < 0 else start
         end = 4 if count in (None, -1) else start + count
         replaced = [0, *shape][start:end]
         dims = _dims(rng, replaced, start)

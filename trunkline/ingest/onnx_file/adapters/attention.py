@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import Shape, attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor, input_at, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, step, store_ints, store_number
-from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported_form
 from trunkline.text import shape_text
 
 _MASKED = float(np.finfo(np.float32).min)
@@ -46,13 +46,15 @@ def attention(node: ir.Node, editor: Editor) -> None:
 def _refuse_others(node: ir.Node) -> None:
     data = input_at(node, 0)
     if data is None or data.dtype != ir.DataType.FLOAT:
-        raise unsupported(node, "another precision than float32", "give the network in float32")
+        raise unsupported_form(node, "another precision than float32", "give the network in float32")
     if any(input_at(node, index) is not None for index in (4, 5, 6)):
-        raise unsupported(node, "a cache of keys and values", "export the network for whole images")
+        raise unsupported_form(node, "a cache of keys and values", "export the network for whole images")
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
-        raise unsupported(node, "a second output in use", "only the result itself can be said")
+        raise unsupported_form(node, "a second output in use", "only the result itself can be said")
     if attribute(node, "softmax_precision", 1) != 1:
-        raise unsupported(node, f"softmax_precision {attribute(node, 'softmax_precision')}", "float32 (1) can be said")
+        raise unsupported_form(
+            node, f"softmax_precision {attribute(node, 'softmax_precision')}", "float32 (1) can be said"
+        )
     for index in range(len(node.outputs) - 1, 0, -1):
         node.resize_outputs(index)
 
@@ -112,7 +114,7 @@ def _masked(node: ir.Node, editor: Editor, scores: ir.Value) -> ir.Value:
     if mask is not None:
         last = shape_of(mask)[-1:]
         if last and last[0] not in (1, shape_of(scores)[3]):  # ONNX lets a mask be shorter than the keys
-            raise unsupported(node, f"a mask {shape_text(shape_of(mask))} for fewer keys", "give it for all keys")
+            raise unsupported_form(node, f"a mask {shape_text(shape_of(mask))} for fewer keys", "give it for all keys")
         if mask.dtype == ir.DataType.BOOL:
             mask = _added(node, editor, "mask", static(node, 3))
         scores = step(node, editor, "Add", [scores, mask])
@@ -138,7 +140,7 @@ def _near(node: ir.Node, rows: int, columns: int) -> Truths:
 def _added(node: ir.Node, editor: Editor, name: str, counts: Truths | None) -> ir.Value:
     """Return what is added to the scores so that only the keys that count have a weight."""
     if counts is None:
-        raise unsupported(node, "a mask of truth values that is computed", "give a mask of numbers to add")
+        raise unsupported_form(node, "a mask of truth values that is computed", "give a mask of numbers to add")
     if not counts.any(axis=-1).all():  # a softmax of nothing: NaN by −∞, and by a finite bias the mean of all values
-        raise unsupported(node, "a query for which no key counts", "leave it out")
+        raise unsupported_form(node, "a query for which no key counts", "leave it out")
     return store_number(node, editor, name, np.where(counts, 0.0, _MASKED))

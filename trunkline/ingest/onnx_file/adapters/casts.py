@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.passes.editor import Editor, input_at, put
-from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import before, unsupported_form
 
 _ANY_OPSET = 1_000
 
@@ -16,7 +16,7 @@ def cast_like(node: ir.Node, editor: Editor) -> None:
     like = input_at(node, 1)
     # Nodes are adapted in order, so the type is known wherever it can be.
     if like is None or like.dtype is None:
-        raise unsupported(node, "a type that is not known")
+        raise unsupported_form(node, "a type that is not known")
     node.op_type = "Cast"
     node.replace_input_with(1, None)
     node.resize_inputs(1)

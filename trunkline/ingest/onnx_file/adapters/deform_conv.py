@@ -15,7 +15,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.adapters.decompose import become, sizes_of, step, store_ints, store_number
-from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported_form
 from trunkline.ingest.onnx_file.passes.explicit_attributes import LARGEST_WINDOW
 from trunkline.text import shape_text
 
@@ -77,7 +77,7 @@ def _plan(node: ir.Node) -> _Plan:
     assert weight is not None
     kernel = [size or 1 for size in shape_of(weight)[2:]]
     if len(sizes) != 4 or len(kernel) != 2:
-        raise unsupported(node, f"{len(sizes) - 2} spatial axes", "two are supported")
+        raise unsupported_form(node, f"{len(sizes) - 2} spatial axes", "two are supported")
     groups = attribute(node, "offset_group", 1)
     if groups < 1 or sizes[1] % groups:
         raise InvalidModel(f"DeformConv: {groups} offset groups do not divide {sizes[1]} channels", place=name_of(node))

@@ -11,14 +11,14 @@ from trunkline.graph.graph import OPSET, attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at, pop, set_input, static
 from trunkline.graph.roles import STATISTICS
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints, store_number
-from trunkline.ingest.onnx_file.adapters.registry import before, since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import before, since, unsupported_form
 
 
 @before(9, "BatchNormalization")
 def batch_normalization_7(node: ir.Node, editor: Editor) -> None:
     """Opset 7 could normalise each pixel on its own."""
     if pop(node, "spatial", 1) != 1:
-        raise unsupported(node, "spatial=0", "normalise per channel, or give the scale as Mul and Add")
+        raise unsupported_form(node, "spatial=0", "normalise per channel, or give the scale as Mul and Add")
 
 
 @since(7, "BatchNormalization")
@@ -27,7 +27,7 @@ def batch_normalization(node: ir.Node, editor: Editor) -> None:
     is_training = attribute(node, "training_mode", 0)
     if comes_of_image(data_of(node)):
         if is_training:
-            raise unsupported(node, "training_mode=1", "export the model for inference: model.eval()")
+            raise unsupported_form(node, "training_mode=1", "export the model for inference: model.eval()")
     elif is_training:
         _standardise(node, editor)
     else:
@@ -99,7 +99,7 @@ def dropout_12(node: ir.Node, editor: Editor) -> None:
         return
     training, ratio = static(node, 2), static(node, 1)
     if training is None or (training.any() and (ratio is None or ratio.any())):
-        raise unsupported(node, "training_mode that is on", "export the model for inference: model.eval()")
+        raise unsupported_form(node, "training_mode that is on", "export the model for inference: model.eval()")
     set_input(node, 2, None)
 
 
@@ -119,7 +119,7 @@ def lower_attributes(node: ir.Node, opset: int) -> None:
         # ONNX's definition names no default for them: absent, they are 1 along every axis.
         has_no_gaps = name == "dilations" and set(value) <= {1}
         if not is_plain and not has_no_gaps:
-            raise unsupported(node, f"{name}={value} (new in opset {opset})", "export with opset_version=18")
+            raise unsupported_form(node, f"{name}={value} (new in opset {opset})", "export with opset_version=18")
         del node.attributes[name]
 
 

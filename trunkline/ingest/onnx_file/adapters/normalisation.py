@@ -9,7 +9,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of, shape_of
 from trunkline.graph.passes.editor import Editor
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints, store_number
-from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported_form
 
 _TINY = 1e-36
 """Under a square root, beyond single precision beside any variance but 0, where it keeps the gradient finite."""
@@ -91,7 +91,7 @@ def _refuse_other_precision(node: ir.Node) -> None:
     """Refuse statistics in another precision than float32: the steps compute in the type of their inputs."""
     stash = attribute(node, "stash_type", 1)
     if stash != 1:
-        raise unsupported(node, f"stash_type {stash}", "only statistics in float32 (1) can be said")
+        raise unsupported_form(node, f"stash_type {stash}", "only statistics in float32 (1) can be said")
 
 
 def _per_channel(node: ir.Node, editor: Editor, weight: ir.Value, behind: int) -> ir.Value:

@@ -8,7 +8,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints
-from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported_form
 
 
 @since(19, "Pad")
@@ -20,9 +20,9 @@ def pad_19(node: ir.Node, editor: Editor) -> None:
     for axis, begin, end in _pads(node, len(sizes)):
         first, last = max(0, -begin), sizes[axis] + min(0, end)  # negative pads cut before the rest wraps
         if max(begin, end) > last - first or first >= last:
-            raise unsupported(node, f"mode wrap by {begin} and {end} on an axis of {sizes[axis]}", "pad by less")
+            raise unsupported_form(node, f"mode wrap by {begin} and {end} on an axis of {sizes[axis]}", "pad by less")
         if last - first < sizes[axis]:
-            value = _cut(node, editor, value, axis, first, last)
+            value = _part(node, editor, value, axis, first, last)
         value = _wrapped(node, editor, value, axis, last - first, max(0, begin), max(0, end))
     become(node, "Identity", [value])
 
@@ -31,7 +31,9 @@ def _pads(node: ir.Node, rank: int) -> list[tuple[int, int, int]]:
     """Return axis, begin and end of each axis that changes."""
     pads, axes = static(node, 1), static(node, 3)
     if pads is None or (axes is None and input_at(node, 3) is not None):
-        raise unsupported(node, "mode wrap by pads that are computed from the image", "export with pads as constants")
+        raise unsupported_form(
+            node, "mode wrap by pads that are computed from the image", "export with pads as constants"
+        )
     numbers = [axis % rank for axis in axes.ravel().tolist()] if axes is not None else list(range(rank))
     if pads.size != 2 * len(numbers):
         raise InvalidModel(f"Pad: {pads.size} pads for {len(numbers)} axes", place=name_of(node))
@@ -42,13 +44,13 @@ def _pads(node: ir.Node, rank: int) -> list[tuple[int, int, int]]:
 def _wrapped(node: ir.Node, editor: Editor, value: ir.Value, axis: int, size: int, begin: int, end: int) -> ir.Value:
     parts = [value]
     if begin:
-        parts.insert(0, _cut(node, editor, value, axis, size - begin, size))
+        parts.insert(0, _part(node, editor, value, axis, size - begin, size))
     if end:
-        parts.append(_cut(node, editor, value, axis, 0, end))
+        parts.append(_part(node, editor, value, axis, 0, end))
     return value if len(parts) == 1 else step(node, editor, "Concat", parts, axis=axis)
 
 
-def _cut(node: ir.Node, editor: Editor, value: ir.Value, axis: int, first: int, last: int) -> ir.Value:
+def _part(node: ir.Node, editor: Editor, value: ir.Value, axis: int, first: int, last: int) -> ir.Value:
     names = ("first", "last", "axis", "step")
     settings = [store_ints(node, editor, name, [n]) for name, n in zip(names, (first, last, axis, 1), strict=True)]
     return step(node, editor, "Slice", [value, *settings])

@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, pop
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints, store_number
-from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported_form
 from trunkline.ingest.onnx_file.passes.explicit_attributes import make_explicit
 
 _MOST_TAPS = 32
@@ -64,18 +64,18 @@ def average_pool_19(node: ir.Node, editor: Editor) -> None:
         pop(node, "dilations")
         return
     if attribute(node, "auto_pad", "NOTSET").startswith("SAME"):
-        raise unsupported(node, "dilations with auto_pad SAME", "give the pads in numbers")
+        raise unsupported_form(node, "dilations with auto_pad SAME", "give the pads in numbers")
     make_explicit(node)
     axes = _axes(node)
     if max(axis.kernel for axis in axes) > _MOST_TAPS:
-        raise unsupported(node, f"a window of more than {_MOST_TAPS} taps with gaps", "use a smaller window")
+        raise unsupported_form(node, f"a window of more than {_MOST_TAPS} taps with gaps", "use a smaller window")
     if any(axis.count < 1 for axis in axes):
         raise InvalidModel("AveragePool: the window is larger than the padded image", place=name_of(node))
     counted = np.ones(())
     for axis in axes:
         counted = counted[..., None] * axis.taps(count_pads=bool(attribute(node, "count_include_pad", 0)))
     if not counted.all():  # 0 / 0, on which runtimes need not agree
-        raise unsupported(node, "a window that sees padding only", "use less padding or dilation")
+        raise unsupported_form(node, "a window that sees padding only", "use less padding or dilation")
     total = _padded(node, editor, axes)
     for index, axis in enumerate(axes, start=2):
         total = _sum_along(node, editor, total, index, axis)

@@ -15,7 +15,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at
 from trunkline.ingest.onnx_file.adapters.decompose import become
-from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import before, unsupported_form
 from trunkline.ingest.onnx_file.proto.unsupported import QUANTISED
 from trunkline.text import shape_text
 
@@ -52,7 +52,7 @@ def quantize(node: ir.Node, editor: Editor) -> None:
     source, stored, scale, zero = _operands(node)
     kind = zero.dtype if zero is not None else _output_type(node, ir.DataType.UINT8)  # ONNX's default
     if kind not in _ROUNDED:
-        raise unsupported(node, f"rounding to {kind}", "give the file as it was before it was quantised")
+        raise unsupported_form(node, f"rounding to {kind}", "give the file as it was before it was quantised")
     sizes = tuple(stored.shape.numpy())
     wide = _spread(node, scale.numpy(), sizes).astype(np.float32)
     offset = np.zeros((), np.float32) if zero is None else _spread(node, zero.numpy(), sizes).astype(np.float32)
@@ -82,7 +82,7 @@ def _operands(node: ir.Node) -> tuple[ir.Value, ir.TensorProtocol, ir.TensorProt
     values = [input_at(node, index) for index in range(3)]
     tensors = [None if value is None else value.const_value for value in values]
     if any(value is not None and tensor is None for value, tensor in zip(values, tensors, strict=True)):
-        raise unsupported(node, "a value that is computed from the image", QUANTISED)
+        raise unsupported_form(node, "a value that is computed from the image", QUANTISED)
     (source, _, _), (stored, scale, zero) = values, tensors
     if source is None or stored is None or scale is None or not scale.dtype.is_floating_point():
         raise InvalidModel(f"{node.op_type}: a stored tensor and a scale were expected", place=name_of(node))
@@ -144,6 +144,6 @@ def _replace(node: ir.Node, editor: Editor, source: ir.Value, tensor: ir.TensorP
     key = f"trunkline.{node.op_type} {settings} {operands}"
     if key not in source.meta:
         name = name_of(source)
-        source.name = editor.fresh(f"{name}.{source.dtype}")
+        source.name = editor.take_name(f"{name}.{source.dtype}")
         source.meta[key] = editor.store(name, tensor)
     become(node, "Identity", [source.meta[key]])

@@ -29,7 +29,7 @@ def since(opset: int, *operators: str) -> Callable[[Adapter], Adapter]:
     return _registering(LOWERING, opset, operators)
 
 
-def unsupported(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
+def unsupported_form(node: ir.Node, what: str, advice: str = "") -> UnsupportedOp:
     """Return the error for a node that opset 18 cannot express."""
     return UnsupportedOp(f"{node.op_type}: {what} is not supported", place=name_of(node), advice=advice)
 

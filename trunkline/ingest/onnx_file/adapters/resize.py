@@ -12,7 +12,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, input_at, pop, put, set_input, static
 from trunkline.ingest.onnx_file.adapters.decompose import become, data_of, sizes_of, step, store_ints
-from trunkline.ingest.onnx_file.adapters.registry import before, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import before, unsupported_form
 
 _ANY_OPSET = 1_000
 
@@ -48,7 +48,7 @@ def resize_11(node: ir.Node, editor: Editor) -> None:
     if attribute(node, "coordinate_transformation_mode") != "tf_half_pixel_for_nn":
         return
     if attribute(node, "mode", "nearest") != "nearest" or attribute(node, "nearest_mode") != "floor":
-        raise unsupported(
+        raise unsupported_form(
             node, "tf_half_pixel_for_nn that is not nearest, rounded down", "export with opset_version=18"
         )
     put(node, "coordinate_transformation_mode", "half_pixel")
@@ -68,7 +68,7 @@ def _half_pixels(node: ir.Node) -> Iterator[tuple[Pixels, Pixels] | None]:
     by_size = scales is None or not scales.size
     wanted = sizes if by_size else scales
     if wanted is None or wanted.size != len(sources):
-        raise unsupported(
+        raise unsupported_form(
             node, "tf_half_pixel_for_nn to a size that is not stored", "fix the image size: --input-size H,W"
         )
     for source, number in zip(sources, wanted.ravel().tolist(), strict=True):
@@ -92,12 +92,16 @@ def scales_third(node: ir.Node, editor: Editor) -> None:
 def _asymmetric(node: ir.Node) -> None:
     scales = static(node, 1)
     if scales is None:
-        raise unsupported(node, "a scale that is computed from the image", "fix the image size with --input-size H,W")
+        raise unsupported_form(
+            node, "a scale that is computed from the image", "fix the image size with --input-size H,W"
+        )
     if not np.isfinite(scales).all():
         raise InvalidModel(f"{node.op_type}: scales {scales.tolist()}", place=name_of(node))
     smaller, larger = bool((scales < 1).any()), bool((scales > 1).any())
     # Runtimes round up where an old Resize shrinks and down where it enlarges; opset 18 has one mode for all axes.
     if smaller and larger and attribute(node, "mode", "nearest") == "nearest":
-        raise unsupported(node, "nearest that enlarges one axis and shrinks another", "export with opset_version=18")
+        raise unsupported_form(
+            node, "nearest that enlarges one axis and shrinks another", "export with opset_version=18"
+        )
     put(node, "coordinate_transformation_mode", "asymmetric")
     put(node, "nearest_mode", "ceil" if smaller else "floor")

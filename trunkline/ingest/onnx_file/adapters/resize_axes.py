@@ -11,7 +11,7 @@ from trunkline.errors import InvalidModel
 from trunkline.graph.graph import attribute, name_of
 from trunkline.graph.passes.editor import Editor, put, set_input, static
 from trunkline.ingest.onnx_file.adapters.decompose import sizes_of, store_ints
-from trunkline.ingest.onnx_file.adapters.registry import since, unsupported
+from trunkline.ingest.onnx_file.adapters.registry import since, unsupported_form
 
 _MODE = "coordinate_transformation_mode"
 _POLICY = "keep_aspect_ratio_policy"
@@ -30,7 +30,7 @@ def resize(node: ir.Node, editor: Editor) -> None:
     elif sizes is not None and sizes.size:
         _settle_sizes(node, editor, sizes.ravel().tolist())
     if attribute(node, _MODE) == "half_pixel_symmetric":
-        raise unsupported(node, "half_pixel_symmetric with uneven scales", "use half_pixel, or give the sizes")
+        raise unsupported_form(node, "half_pixel_symmetric with uneven scales", "use half_pixel, or give the sizes")
 
 
 def _settle_scales(node: ir.Node, scales: Array) -> None:
@@ -55,15 +55,15 @@ def _settle_scales(node: ir.Node, scales: Array) -> None:
         put(node, _MODE, "half_pixel")
     stays = (after == before) & (np.abs(exact - before) > 1e-3)
     if stays.any() and (attribute(node, "antialias", 0) or (after == before).all()):  # rule 3
-        raise unsupported(node, "a scale that leaves the size as it is", _DISAGREE)
+        raise unsupported_form(node, "a scale that leaves the size as it is", _DISAGREE)
     mode = attribute(node, _MODE)
     if mode == _CROP:  # rule 4
         takes_all = _region(node, len(scales)) == [(0.0, 1.0)] * len(scales)
         if not is_even or not takes_all:
-            raise unsupported(node, f"{_CROP} with scales", _DISAGREE)
+            raise unsupported_form(node, f"{_CROP} with scales", _DISAGREE)
     leaves_one = bool((after[exact != after] == 1).any())
     if not is_even and (mode == "align_corners" or (mode == "pytorch_half_pixel" and leaves_one)):  # rule 5
-        raise unsupported(node, f"{mode} with scales that do not divide evenly", _DISAGREE)
+        raise unsupported_form(node, f"{mode} with scales that do not divide evenly", _DISAGREE)
 
 
 def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
@@ -85,7 +85,7 @@ def _settle_sizes(node: ir.Node, editor: Editor, sizes: list[int]) -> None:
         return
     rows = zip(before, sizes, _region(node, len(sizes)), strict=True)
     if any(size == source and region != (0.0, 1.0) for source, size, region in rows):
-        raise unsupported(node, f"{_CROP} that keeps the size of a cropped axis", "crop with Slice first")
+        raise unsupported_form(node, f"{_CROP} that keeps the size of a cropped axis", "crop with Slice first")
 
 
 def _region(node: ir.Node, count: int) -> list[tuple[float, float]]:

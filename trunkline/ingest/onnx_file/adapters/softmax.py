@@ -47,4 +47,4 @@ def _flatten_around(node: ir.Node, editor: Editor, data: ir.Value, axis: int, sh
     old.replace_all_uses_with(result, replace_graph_outputs=True)
     apart.replace_input_with(0, old)
     # The user knows the result by the softmax's name.
-    old.name, result.name = editor.fresh(f"{name_of(node)}.flat"), old.name
+    old.name, result.name = editor.take_name(f"{name_of(node)}.flat"), old.name

@@ -94,7 +94,7 @@ def once(node: ir.Node, value: ir.Value, state: Freeing, axis: BatchAxis) -> ir.
         raise batch_error(
             node, f"reads {quoted(name_of(value))}, which has other numbers for each of {state.batch} images"
         )
-    made = state.editor.store(state.editor.fresh(f"{name_of(value)}.once"), ir.Tensor(first))
+    made = state.editor.store(state.editor.take_name(f"{name_of(value)}.once"), ir.Tensor(first))
     made.metadata_props.update(value.metadata_props)
     return made
 

@@ -46,15 +46,15 @@ def windows(node: ir.Node, state: Freeing, axis: BatchAxis) -> BatchAxis:
 
 
 def _pool(node: ir.Node, state: Freeing, data: ir.Value) -> None:
-    count, channels, *size = _sizes(data)
+    count, channels, *size = _sizes_behind_batch(data)
     merged = _reshape(node, state, data, [-1, count * channels, *size])
     pooled = put_before(node, state, node.op_type, [merged], **plain_attributes(node))
-    _become_reshape(node, state, pooled, [-1, count, channels, *_sizes(pooled)[1:]])
+    _become_reshape(node, state, pooled, [-1, count, channels, *_sizes_behind_batch(pooled)[1:]])
 
 
 def _normalise(node: ir.Node, state: Freeing, data: ir.Value) -> None:
     """Normalise windows as channels, with a scale of one and no shift, and scale and shift the channels behind it."""
-    count, channels, *size = _sizes(data)
+    count, channels, *size = _sizes_behind_batch(data)
     scale, bias = (_per_channel(node, state, value, len(size)) for value in node.inputs[1:3])
     merged = _reshape(node, state, data, [-1, count * channels, *size])
     ones = state.editor.constant(f"{name_of(node)}.ones", np.ones(count * channels, np.float32))
@@ -71,11 +71,11 @@ def _per_channel(node: ir.Node, state: Freeing, weight: ir.Value | None, spatial
 
 
 def _convolve_pixels(node: ir.Node, state: Freeing, data: ir.Value) -> None:
-    count, channels, rows, *columns = _sizes(data)
+    count, channels, rows, *columns = _sizes_behind_batch(data)
     turned = put_before(node, state, "Transpose", [data], perm=_turn(data))
     below = _reshape(node, state, turned, [-1, channels, count * rows, *columns])
     result = put_before(node, state, "Conv", [below, *node.inputs[1:]], **plain_attributes(node))
-    parted = _reshape(node, state, result, [-1, _sizes(result)[0], count, rows, *columns])
+    parted = _reshape(node, state, result, [-1, _sizes_behind_batch(result)[0], count, rows, *columns])
     become(node, "Transpose", [parted], perm=_turn(data))
 
 
@@ -106,7 +106,7 @@ def _is_pixelwise(node: ir.Node) -> bool:
     return node.op_type == "Conv" and set(ones) == {1} and not any(attribute(node, "pads"))
 
 
-def _sizes(value: ir.Value) -> list[int]:
+def _sizes_behind_batch(value: ir.Value) -> list[int]:
     """Return the sizes of ``value`` behind its batch."""
     return [size or 1 for size in shape_of(value)[1:]]
 

@@ -133,7 +133,7 @@ class ConstantFolder:
         if constant is not None:
             return [constant]
         # Shape and Size give a few numbers, however many they look at.
-        results = [] if node.op_type in SHAPE_READERS else [_sizes(value) for value in node.outputs]
+        results = [] if node.op_type in SHAPE_READERS else [_stored_sizes(value) for value in node.outputs]
         if any(math.prod(sizes) > self.budget.limits.folded_elements for sizes in results):
             return None
         if not self._is_quick(node, results):
@@ -149,7 +149,7 @@ class ConstantFolder:
             return True
         if _gives_floats(node) and not self._is_needed(node):
             return False
-        reads = [_sizes(value) for value in inputs_of(node)]
+        reads = [_stored_sizes(value) for value in inputs_of(node)]
         self._slow += sum(math.prod(sizes) for sizes in (*reads, *results))
         return self._slow <= _SLOW_ELEMENTS
 
@@ -217,7 +217,7 @@ def _axes(node: ir.Node) -> str:
     return ",".join(turned)
 
 
-def _sizes(value: ir.Value) -> tuple[int, ...]:
+def _stored_sizes(value: ir.Value) -> tuple[int, ...]:
     return () if value.shape is None else tuple(value.shape.numpy())
 
 

@@ -45,7 +45,7 @@ def reshapes_of(graph: ir.Graph) -> dict[str, OwnReshape]:
             reads, value = node.inputs[0], node.outputs[0]
             assert reads is not None
             target = tuple(int(size) for size in asked.ravel())
-            found[name_of(value)] = OwnReshape(_sizes(reads), target, _sizes(value))
+            found[name_of(value)] = OwnReshape(_sizes_free_as_zero(reads), target, _sizes_free_as_zero(value))
     return found
 
 
@@ -62,7 +62,7 @@ def follow_image(node: ir.Node, own: Mapping[str, OwnReshape], editor: Editor) -
     # Sizes that the file computes are others at another image size already.
     if asked is None or value is None or tuple(asked.ravel().tolist()) != before.asked:
         return
-    reads = _sizes(value)
+    reads = _sizes_free_as_zero(value)
     if reads == before.reads or len(reads) != len(before.reads):
         return
     followed = _followed(before, reads)
@@ -139,5 +139,5 @@ def _product(sizes: Sequence[int], axes: Sequence[int]) -> int:
     return math.prod(sizes[axis] for axis in axes)
 
 
-def _sizes(value: ir.Value) -> Sizes:
+def _sizes_free_as_zero(value: ir.Value) -> Sizes:
     return tuple(size or 0 for size in shape_of(value))

@@ -83,7 +83,7 @@ def replace_by_tensors(editor: Editor, node: ir.Node, tensors: Sequence[ir.Tenso
         if old.is_graph_output():
             text = "the output does not depend on the image"
             raise InvalidModel(Problem(f"{text}: {node.op_type} computes it from constants", place=name_of(old)))
-        name = old.name or editor.fresh(f"{name_of(node)}.output")
+        name = old.name or editor.take_name(f"{name_of(node)}.output")
         old.name = f"{name} (lifted)"  # two values must not have one name, even until the node is removed
         stored.append(editor.store(name, tensor))
         old.replace_all_uses_with(stored[-1])

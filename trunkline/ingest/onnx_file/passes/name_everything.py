@@ -27,7 +27,7 @@ class NameEverything:
             for value in node.outputs:
                 # rule 1; an optional output that nothing reads stays unnamed, which is how ONNX marks it
                 if not value.name and (value.uses() or value.is_graph_output()):
-                    value.name = editor.fresh(f"{node.op_type.lower()}_{number}")
+                    value.name = editor.take_name(f"{node.op_type.lower()}_{number}")
                     changed += 1
             if not node.name or node.name in seen:
                 node.name = _name(node, number, seen, editor)
@@ -41,5 +41,5 @@ def _name(node: ir.Node, number: int, seen: set[str], editor: Editor) -> str:
     wanted = node.name or of_output or f"{node.op_type.lower()}_{number}"  # rule 2
     # A node may be called like the value it writes, but like no other node.
     if wanted in seen or wanted in editor.nodes:
-        return editor.fresh(wanted)  # rule 3
+        return editor.take_name(wanted)  # rule 3
     return wanted

@@ -44,7 +44,7 @@ def _widened(value: ir.Value, editor: Editor) -> ir.Value:
     def widen() -> ir.TensorProtocol:
         return ir.Tensor(tensor.numpy().astype(np.float32))
 
-    value.name = editor.fresh(f"{name}.{value.dtype}")
+    value.name = editor.take_name(f"{name}.{value.dtype}")
     # Lazy and without a cache: the file's own numbers are the one lasting copy.
     wide = ir.LazyTensor(widen, ir.DataType.FLOAT, ir.Shape(tensor.shape.numpy()), cache=False)
     made = editor.store(name, wide)

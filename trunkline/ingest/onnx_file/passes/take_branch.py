@@ -17,7 +17,7 @@ from trunkline.graph.passes.editor import Editor, static
 from trunkline.ingest.onnx_file.passes.drop_unused_outputs import DropUnusedOutputs
 from trunkline.ingest.onnx_file.passes.lift_constants import LiftConstants
 from trunkline.ingest.onnx_file.passes.name_everything import NameEverything
-from trunkline.ingest.onnx_file.proto.unsupported import why_unsupported
+from trunkline.ingest.onnx_file.proto.unsupported import why_unreadable
 from trunkline.limits import Budget
 
 _THEN, _ELSE = "then_branch", "else_branch"
@@ -37,7 +37,7 @@ def take_branch(node: ir.Node, editor: Editor, opset: int, budget: Budget) -> No
     then_branch, else_branch = (node.attributes[name].as_graph() for name in (_THEN, _ELSE))
     taken, dropped = (then_branch, else_branch) if bool(condition) else (else_branch, then_branch)
     # The scan lets a file through whose other branch is readable; here it is known which one counts.
-    if problems := [*_unsupported(taken, opset)]:
+    if problems := [*_unreadable(taken, opset)]:
         raise UnsupportedOp(problems)
     _release(dropped)
     results = _hand_over(node, taken)
@@ -46,9 +46,9 @@ def take_branch(node: ir.Node, editor: Editor, opset: int, budget: Budget) -> No
     _move(node, taken, results, editor, budget)
 
 
-def _unsupported(branch: ir.Graph, opset: int) -> Iterator[Problem]:
+def _unreadable(branch: ir.Graph, opset: int) -> Iterator[Problem]:
     for node in branch:
-        reason = why_unsupported(onnx.NodeProto(op_type=node.op_type, domain=node.domain), opset)
+        reason = why_unreadable(onnx.NodeProto(op_type=node.op_type, domain=node.domain), opset)
         if reason and not _is_fork(node):
             yield Problem(f"{node.op_type}: {reason}", node.name or "", _ADVICE)
 
@@ -76,16 +76,16 @@ def _move(node: ir.Node, branch: ir.Graph, results: dict[ir.Value, str], editor:
         assert value.const_value is not None
         budget.charge(name, tuple(value.const_value.shape.numpy()))
         del branch.initializers[name]
-        value.name = editor.fresh(name)
+        value.name = editor.take_name(name)
         editor.graph.register_initializer(value)
     nodes = list(branch)
     branch.remove(nodes)
     for inner in nodes:
-        inner.name = editor.fresh(name_of(inner))
+        inner.name = editor.take_name(name_of(inner))
         inner.metadata_props[SOURCE_KEY] = node.metadata_props.get(SOURCE_KEY, "")
         for value in inner.outputs:
             if value.name:
-                value.name = results.get(value) or editor.fresh(value.name)
+                value.name = results.get(value) or editor.take_name(value.name)
     editor.graph.insert_after(node, nodes)
     editor.graph.remove(node, safe=True)
 

@@ -15,7 +15,7 @@ import onnx
 from trunkline.errors import InvalidModel, Problem, did_you_mean
 from trunkline.ingest.onnx_file.proto.branches import is_fork
 from trunkline.ingest.onnx_file.proto.operators import FOLDED, SUPPORTED
-from trunkline.ingest.onnx_file.proto.unsupported import unsupported_in, why_unsupported
+from trunkline.ingest.onnx_file.proto.unsupported import unreadable_in, why_unreadable
 from trunkline.text import quoted
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -60,13 +60,13 @@ def drop_unreadable(proto: onnx.ModelProto) -> str:
         file is refused later, with every reason.
     """
     opset = max((entry.version for entry in proto.opset_import if entry.domain in _DEFAULT), default=0)
-    parting = _parting(proto.graph, opset)
-    if not parting.left or not parting.ends:
+    split = _split_at_unreadable(proto.graph, opset)
+    if not split.left or not split.ends:
         return ""
-    if any(_has_weights(node, parting.computed) for node in parting.left):
+    if any(_has_weights(node, split.computed) for node in split.left):
         return ""
-    _keep(proto.graph, parting.ends)
-    return f"left out {len(parting.left)} nodes from the first that cannot be read on: {', '.join(parting.operators)}"
+    _keep(proto.graph, split.ends)
+    return f"left out {len(split.left)} nodes from the first that cannot be read on: {', '.join(split.operators)}"
 
 
 def readable_ends(graph: onnx.GraphProto, opset: int) -> list[str]:
@@ -76,15 +76,15 @@ def readable_ends(graph: onnx.GraphProto, opset: int) -> list[str]:
     images = [value for value in graph.input if value.name not in stored]
     if len(images) != 1 or len(images[0].type.tensor_type.shape.dim) != 4:
         return []
-    parting = _parting(graph, opset)
-    if not parting.left:
+    split = _split_at_unreadable(graph, opset)
+    if not split.left:
         return []
     writers = {node.output[0]: node for node in graph.node if node.op_type in REARRANGING and node.output}
-    ends = dict.fromkeys(_map_behind(name, writers) for name in parting.ends)
+    ends = dict.fromkeys(_name_rearranged_from(name, writers) for name in split.ends)
     return [name for name in ends if name != images[0].name][:_SHOWN]
 
 
-def _map_behind(name: str, writers: Mapping[str, onnx.NodeProto]) -> str:
+def _name_rearranged_from(name: str, writers: Mapping[str, onnx.NodeProto]) -> str:
     """Return what a value has been rearranged from: a map, where a sequence is made of it."""
     seen = {name}  # nothing of the file has been checked: its nodes may read each other in a circle
     while name in writers and writers[name].input and writers[name].input[0] not in seen:
@@ -93,7 +93,7 @@ def _map_behind(name: str, writers: Mapping[str, onnx.NodeProto]) -> str:
     return name
 
 
-class _Parting(NamedTuple):
+class _UnreadableSplit(NamedTuple):
     """A graph parted where it stops to be readable.
 
     Attributes:
@@ -109,7 +109,7 @@ class _Parting(NamedTuple):
     computed: set[str]
 
 
-def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
+def _split_at_unreadable(graph: onnx.GraphProto, opset: int) -> _UnreadableSplit:
     """Part ``graph`` at the first nodes, in topological order, that cannot be read at ``opset``."""
     images = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     computed, lost = set(images), set[str]()
@@ -126,7 +126,7 @@ def _parting(graph: onnx.GraphProto, opset: int) -> _Parting:
             computed.update(node.output)
     ends = [value.name for value in graph.output if value.name in computed]
     ends += [name for node in left for name in _reads(node) if name in computed and name not in images]
-    return _Parting(left, list(dict.fromkeys(ends)), list(operators), computed | lost)
+    return _UnreadableSplit(left, list(dict.fromkeys(ends)), list(operators), computed | lost)
 
 
 def _value_named(graph: onnx.GraphProto, wanted: str, place: str, problems: list[Problem]) -> Iterator[str]:
@@ -216,9 +216,9 @@ def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 def _is_unreadable(node: onnx.NodeProto, computed: set[str], opset: int) -> bool:
     """Whether the reader would refuse ``node``: an operator it lacks, or one for sizes only that reads pixels."""
-    if why_unsupported(node, opset):
+    if why_unreadable(node, opset):
         # One readable branch is enough: it may be the one that is taken.
-        return not is_fork(node) or bool(unsupported_in(node, opset))
+        return not is_fork(node) or bool(unreadable_in(node, opset))
     for_sizes = node.op_type in FOLDED and node.op_type not in SUPPORTED and node.op_type != "Cast"
     # Shape and Size read no pixels: they are folded, whatever their input is.
     return for_sizes and node.op_type not in _SIZES and not computed.isdisjoint(node.input)

@@ -17,7 +17,7 @@ from trunkline.ingest.onnx_file.proto.branches import branch_problems, branches_
 from trunkline.ingest.onnx_file.proto.cut import readable_ends
 from trunkline.ingest.onnx_file.proto.operators import WITHDRAWN, supported_text
 from trunkline.ingest.onnx_file.proto.tensors import tensor_problems
-from trunkline.ingest.onnx_file.proto.unsupported import is_unheard_of, label, unsupported
+from trunkline.ingest.onnx_file.proto.unsupported import is_unheard_of, label, unreadable
 from trunkline.ingest.onnx_file.proto.utf8 import text_problems
 from trunkline.limits import Limits, how_to_raise
 from trunkline.text import quoted
@@ -45,7 +45,7 @@ def scan(proto: onnx.ModelProto, limits: Limits, place: str) -> int:
     # Each step would stumble over what the one before reports: names that are bytes, operators without a definition.
     if problems := [*text_problems(proto, place)]:
         raise InvalidModel(problems)
-    if problems := [*unsupported(proto, opset)]:
+    if problems := [*unreadable(proto, opset)]:
         raise UnsupportedOp([*problems, *_hints(proto, opset, problems, place)])
     problems = [*tensor_problems(proto.graph, limits), *_naming(proto.graph), *branch_problems(proto.graph, limits)]
     problems += _node_problems(proto, proto.graph, opset)

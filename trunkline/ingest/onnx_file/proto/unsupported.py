@@ -46,7 +46,7 @@ _DOMAINS: Mapping[str, str] = {
 """By the beginning of a domain's name."""
 
 
-def unsupported(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
+def unreadable(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
     """Yield what cannot be read at ``opset``; nodes that cannot for the same reason are one problem."""
     for function in proto.functions:
         advice = "export the network without functions, or with all of them at the file's own opset"
@@ -56,13 +56,13 @@ def unsupported(proto: onnx.ModelProto, opset: int) -> Iterator[Problem]:
     yield from _gathered(_of_nodes(proto.graph, opset))
 
 
-def unsupported_in(fork: onnx.NodeProto, opset: int) -> list[tuple[str, str, str]]:
+def unreadable_in(fork: onnx.NodeProto, opset: int) -> list[tuple[str, str, str]]:
     """Return what cannot be read at ``opset`` in an If, whichever branch is taken; nothing where one is readable."""
     found = [[*_of_nodes(branch, opset)] for branch in branches_of(fork)]
     return [item for items in found for item in items] if all(found) else []
 
 
-def why_unsupported(node: onnx.NodeProto, opset: int) -> str:
+def why_unreadable(node: onnx.NodeProto, opset: int) -> str:
     """Return why a node cannot be read at ``opset``; empty where its operator is known."""
     newest = known(node.op_type)
     # They had no revision: ONNX took them out of its definitions, so there is no schema to ask.
@@ -102,11 +102,11 @@ def _of_nodes(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str, st
     quantised = [node for node in graph.node if node.op_type in _OF_WEIGHTS and not node.domain]
     stored = stored_values(graph) if quantised else frozenset()
     for index, node in enumerate(graph.node):
-        reason = why_unsupported(node, opset)
+        reason = why_unreadable(node, opset)
         if not reason and node.op_type in _OF_WEIGHTS and not stored.issuperset(filter(None, node.input)):
             reason = QUANTISED
         if is_fork(node):
-            yield from unsupported_in(node, opset)
+            yield from unreadable_in(node, opset)
         elif reason:
             yield node.op_type, reason, label(node, index)
 

@@ -29,7 +29,8 @@ def text_problems(message: Message, place: str) -> Iterator[Problem]:
                 yield from text_problems(item, place)
         elif field.type == field.TYPE_STRING:
             for item in (item for item in items if isinstance(item, bytes)):
-                yield Problem(f"{field.full_name} {item[:40]!r} is not UTF-8", place, "export the model again")
+                shown = quoted(item.decode(errors="replace"))
+                yield Problem(f"{field.full_name} {shown} is not UTF-8", place, "export the model again")
 
 
 def _is_text(content: bytes) -> bool:

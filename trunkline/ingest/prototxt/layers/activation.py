@@ -24,7 +24,7 @@ def relu(layer: Layer) -> ir.Value:
         return layer.node(op, layer.inputs, settings)
     if highest is not None and minimum > highest:
         message = f"{layer.text} has minimum {minimum:g} and maximum {highest:g}"
-        raise layer.fault(message, "minimum", "the minimum must not exceed it", fields)
+        raise layer.layer_error(message, "minimum", "the minimum must not exceed it", fields)
     if highest is not None and not slope and not minimum:
         # Clip from 0 is the ReLU too: one node does both.
         return layer.node("Clip", [layer.inputs[0], layer.number("min", 0), layer.number("max", highest)])
@@ -98,7 +98,7 @@ def hard_sigmoid(layer: Layer) -> ir.Value:
     if not (fields.has("alpha") and fields.has("beta")):
         advice = "add hardsigmoid_param { alpha: … beta: … }: 0.16666667 and 0.5 in MobileNetV3, 0.2 and 0.5 in others"
         message = f"{layer.text} has no alpha and beta, and forks of Caffe disagree on them"
-        raise layer.fault(message, "alpha", advice, fields)
+        raise layer.layer_error(message, "alpha", advice, fields)
     return layer.node(
         "HardSigmoid", layer.inputs, {"alpha": fields.number("alpha", 0.0), "beta": fields.number("beta", 0.0)}
     )
@@ -120,7 +120,7 @@ def dropout(layer: Layer) -> ir.Value:
     ratio = fields.number("dropout_ratio", 0.5)
     # At a ratio of 1 Caffe's factor 1 / (1 − ratio) is no number.
     if not 0 <= ratio < 1:
-        raise layer.fault(f"{layer.text} drops {ratio:g} of its input", "dropout_ratio", "0 ≤ ratio < 1", fields)
+        raise layer.layer_error(f"{layer.text} drops {ratio:g} of its input", "dropout_ratio", "0 ≤ ratio < 1", fields)
     if fields.flag("sample_weights_test", False):
         layer.site.report.note("sample_weights_test: Dropout is deployed as the identity here, not sampled")
     operands = [layer.inputs[0], layer.number("ratio", ratio)]

@@ -21,7 +21,7 @@ def scale(layer: Layer) -> ir.Value:
     if len(layer.inputs) == 2:
         if biased:
             message = f"{layer.text} has two bottoms and a bias_term, whose bias would depend on the batch size"
-            raise layer.fault(message, "bias_term", "add a Bias layer after it", fields)
+            raise layer.layer_error(message, "bias_term", "add a Bias layer after it", fields)
         return layer.node("Mul", [layer.inputs[0], _second(layer, fields)])
     shape = _spread(layer, fields)
     factor = layer.weight("weight", shape, start, blob=0)
@@ -78,7 +78,9 @@ def _spread(layer: Layer, fields: Fields) -> tuple[int, ...]:
     start = axis - 1  # the sizes are those without the batch axis
     end = len(sizes) if count < 0 else start + count
     if end > len(sizes):
-        raise layer.fault(f"{layer.text} spans {count} axes of an input {layer.written()}", "num_axes", within=fields)
+        raise layer.layer_error(
+            f"{layer.text} spans {count} axes of an input {layer.written()}", "num_axes", within=fields
+        )
     ones_before, ones_after = (1,) * start, (1,) * (len(sizes) - end)
     return (*ones_before, *sizes[start:end], *ones_after)
 
@@ -89,9 +91,11 @@ def _second(layer: Layer, fields: Fields) -> ir.Value:
     first, second = layer.shape(0), layer.shape(1)
     # Caffe lays the second bottom onto the first from `axis` on. Both begin with the batch, so only axis 0 fits.
     if fields.integer("axis", 1, minimum=-8) not in (0, -len(first) - 1):
-        raise layer.fault(f"{layer.text} with two bottoms needs axis: 0", "axis", "both start with the batch", fields)
+        raise layer.layer_error(
+            f"{layer.text} with two bottoms needs axis: 0", "axis", "both start with the batch", fields
+        )
     if first[: len(second)] != second:
-        raise layer.fault(f"{layer.text} cannot spread {layer.written(1)} over {layer.written(0)}")
+        raise layer.layer_error(f"{layer.text} cannot spread {layer.written(1)} over {layer.written(0)}")
     return spread(layer, 1, len(first))
 
 

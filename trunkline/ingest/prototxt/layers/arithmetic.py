@@ -32,7 +32,9 @@ def exp(layer: Layer) -> ir.Value:
     try:
         factor = math.exp(logarithm * shift)
     except OverflowError:
-        raise layer.fault(f"{layer.text} overflows: base to the power of {shift:g}", "shift", within=fields) from None
+        raise layer.layer_error(
+            f"{layer.text} overflows: base to the power of {shift:g}", "shift", within=fields
+        ) from None
     # The shift becomes a factor: base ^ (shift + scale · x) = exp(ln base · scale · x) · base ^ shift.
     inner = affine_steps(layer, logarithm * scale, 0.0)
     outer = [] if factor == 1 else [FormulaStep("Mul", layer.number("factor", factor))]
@@ -44,7 +46,7 @@ def log(layer: Layer) -> ir.Value:
     fields = layer.fields.block("log_param")
     logarithm = _log_of_base(layer, fields)
     if logarithm == 0:
-        raise layer.fault(f"{layer.text} has base 1, to which there is no logarithm", "base", within=fields)
+        raise layer.layer_error(f"{layer.text} has base 1, to which there is no logarithm", "base", within=fields)
     steps = affine_steps(layer, fields.number("scale", 1.0), fields.number("shift", 0.0))
     outer = [] if logarithm == 1 else [FormulaStep("Mul", layer.number("factor", 1 / logarithm))]
     return chain(layer, layer.inputs[0], [*steps, FormulaStep("Log"), *outer])
@@ -55,10 +57,12 @@ def clip(layer: Layer) -> ir.Value:
     fields = layer.fields.block("clip_param")
     for name in ("min", "max"):
         if not fields.has(name):
-            raise layer.missing(fields, name, "add the bound")
+            raise layer.missing_field_error(fields, name, "add the bound")
     low, high = fields.number("min", 0.0), fields.number("max", 0.0)
     if low > high:
-        raise layer.fault(f"{layer.text} clips from {low:g} to {high:g}", "min", "min must not exceed max", fields)
+        raise layer.layer_error(
+            f"{layer.text} clips from {low:g} to {high:g}", "min", "min must not exceed max", fields
+        )
     return layer.node("Clip", [layer.inputs[0], layer.number("min", low), layer.number("max", high)])
 
 
@@ -68,7 +72,7 @@ def _constant_power(layer: Layer, fields: Fields, shift: float, exponent: float)
         return math.pow(shift, exponent)
     except (ValueError, OverflowError):
         message = f"{layer.text} computes {shift:g} to the power of {exponent:g}, which is no number"
-        raise layer.fault(message, "power", within=fields) from None
+        raise layer.layer_error(message, "power", within=fields) from None
 
 
 def _log_of_base(layer: Layer, fields: Fields) -> float:
@@ -77,7 +81,7 @@ def _log_of_base(layer: Layer, fields: Fields) -> float:
     if base == -1:  # the default in Caffe's schema
         return 1.0
     if base <= 0:
-        raise layer.fault(f"{layer.text} has base {base:g}", "base", "it must be positive, or -1 for e", fields)
+        raise layer.layer_error(f"{layer.text} has base {base:g}", "base", "it must be positive, or -1 for e", fields)
     return math.log(base)
 
 

@@ -19,7 +19,7 @@ from fractions import Fraction
 import onnx_ir as ir
 
 from trunkline.graph.graph import array_of, attribute
-from trunkline.ingest.prototxt.layers.crop import cut
+from trunkline.ingest.prototxt.layers.crop import emit_crop
 from trunkline.ingest.prototxt.layers.layer import Layer, Translator
 
 FormulaStep = tuple[Fraction, Fraction]
@@ -43,14 +43,14 @@ def auto_crop(layer: Layer) -> ir.Value:
     """AutoCrop → Slice of height and width, to those of the second bottom."""
     size, wanted = layer.image()[1:], layer.shape(1)[1:]
     if len(wanted) != 2:
-        raise layer.fault(f"{layer.text}: its second bottom {layer.written(1)} has no height and width", "bottom")
+        raise layer.layer_error(f"{layer.text}: its second bottom {layer.written(1)} has no height and width", "bottom")
     offsets = _offset(layer, 0), _offset(layer, 1)
     if any(offset + target > extent for offset, target, extent in zip(offsets, wanted, size, strict=True)):
         message = f"{layer.text}: {wanted[0]} x {wanted[1]} from {offsets[0]} x {offsets[1]} on do not fit its input"
-        raise layer.fault(f"{message} {layer.written()}", "bottom", _ADVICE)
+        raise layer.layer_error(f"{message} {layer.written()}", "bottom", _ADVICE)
     layer.site.report.note(f"{layer.text} cuts from {offsets[0]} x {offsets[1]} on, where its two bottoms line up")
     starts = dict(zip((2, 3), offsets, strict=True))
-    return cut(layer, starts, dict(zip((2, 3), wanted, strict=True)))
+    return emit_crop(layer, starts, dict(zip((2, 3), wanted, strict=True)))
 
 
 def _offset(layer: Layer, axis: int) -> int:
@@ -60,16 +60,16 @@ def _offset(layer: Layer, axis: int) -> int:
     # The nearest one: whatever lies before it moves the pixels of both bottoms by the same amount.
     common = next((value for value in second if id(value) in known), None)
     if common is None:
-        raise layer.fault(f"{layer.text}: its two bottoms have no blob in common", "bottom", _ADVICE)
+        raise layer.layer_error(f"{layer.text}: its two bottoms have no blob in common", "bottom", _ADVICE)
     scale, shift = _moved(layer, first, common, axis)
     other_scale, other_shift = _moved(layer, second, common, axis)
     if scale != other_scale:
         message = f"{layer.text}: a pixel of its first bottom is {other_scale / scale} of its second's"
-        raise layer.fault(message, "bottom", "both must be as large a part of the image")
+        raise layer.layer_error(message, "bottom", "both must be as large a part of the image")
     offset = shift - other_shift
     if offset < 0 or offset.denominator != 1:
         message = f"{layer.text} cuts where its two bottoms line up, which is {float(offset):g} pixels from the edge"
-        raise layer.fault(message, "bottom", f"RCF's fork refuses that too: {_ADVICE}")
+        raise layer.layer_error(message, "bottom", f"RCF's fork refuses that too: {_ADVICE}")
     return int(offset)
 
 
@@ -107,7 +107,7 @@ def _step(layer: Layer, node: ir.Node | None, axis: int) -> FormulaStep:
         offsets = dict(zip(axes, starts, strict=True))
         return Fraction(1), -Fraction(offsets.get(axis + 2, 0))  # height is axis 2 of N x C x H x W
     message = f"{layer.text}: what {node.op_type} before it does to the places of pixels is not defined"
-    raise layer.fault(message, "bottom", _ADVICE)
+    raise layer.layer_error(message, "bottom", _ADVICE)
 
 
 def _window(node: ir.Node, axis: int) -> FormulaStep:

@@ -16,22 +16,22 @@ def crop(layer: Layer) -> ir.Value:
     fields = layer.fields.block("crop_param")
     first, second = layer.shape(0), layer.shape(1)
     if len(first) != len(second):
-        raise layer.fault(f"{layer.text} cannot cut {layer.written(0)} to {layer.written(1)}", "bottom")
+        raise layer.layer_error(f"{layer.text} cannot cut {layer.written(0)} to {layer.written(1)}", "bottom")
     axes = range(_first_axis(layer, fields), len(first) + 1)
     offsets = _offsets(layer, fields, len(axes))
     starts = dict(zip(axes, offsets, strict=True))
     # The batch may be among the axes, since it has the size of the reference already.
     if starts.pop(0, 0):
-        raise layer.fault(f"{layer.text} cuts the batch axis, which stays free", "offset", within=fields)
+        raise layer.layer_error(f"{layer.text} cuts the batch axis, which stays free", "offset", within=fields)
     for axis, start in starts.items():
         if start + second[axis - 1] > first[axis - 1]:
             message = f"{layer.text}: {second[axis - 1]} from {start} on do not fit axis {axis}"
             message += f" of its input {layer.written(0)}"
-            raise layer.fault(message, "offset", f"the reference is {layer.written(1)}", fields)
-    return cut(layer, starts, {axis: second[axis - 1] for axis in starts})
+            raise layer.layer_error(message, "offset", f"the reference is {layer.written(1)}", fields)
+    return emit_crop(layer, starts, {axis: second[axis - 1] for axis in starts})
 
 
-def cut(layer: Layer, starts: Mapping[int, int], sizes: Mapping[int, int]) -> ir.Value:
+def emit_crop(layer: Layer, starts: Mapping[int, int], sizes: Mapping[int, int]) -> ir.Value:
     """Emit the Slice that leaves ``sizes`` of the first input, beginning at ``starts``; both by axis."""
     ends = [start + sizes[axis] for axis, start in starts.items()]
     operands = {"starts": list(starts.values()), "ends": ends, "axes": list(starts)}
@@ -45,7 +45,9 @@ def _first_axis(layer: Layer, fields: Fields) -> int:
     given = fields.integer("axis", 2, minimum=-8)
     axis = given + rank if given < 0 else given
     if not 0 <= axis < rank:
-        raise layer.fault(f"{layer.text} has no axis {given}: its input is {layer.written()}", "axis", within=fields)
+        raise layer.layer_error(
+            f"{layer.text} has no axis {given}: its input is {layer.written()}", "axis", within=fields
+        )
     return axis
 
 
@@ -60,7 +62,7 @@ def _offsets(layer: Layer, fields: Fields, count: int) -> list[int]:
         return [0] * count
     if len(offsets) not in (1, count):
         message = f"{layer.text} has {len(offsets)} offsets for {count} axes"
-        raise layer.fault(message, "offset", "give one for all, or one each", fields)
+        raise layer.layer_error(message, "offset", "give one for all, or one each", fields)
     return offsets if len(offsets) == count else offsets * count
 
 

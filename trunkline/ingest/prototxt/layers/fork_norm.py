@@ -38,7 +38,7 @@ def _first_pspnet(layer: Layer, fields: Fields) -> ir.Value:
     """Read the fields of PSPNet's first release, whose ``decay`` is 1 − momentum: the weight of the new batch."""
     starts = filler(fields, "scale_filler", ONE), filler(fields, "shift_filler", ZERO)
     if fields.integer("axis", 1) != 1:
-        raise layer.fault(f"{layer.text} must normalise axis 1", "axis", within=fields)
+        raise layer.layer_error(f"{layer.text} must normalise axis 1", "axis", within=fields)
     if not (fields.flag("moving_average", False) or fields.flag("use_history_in_test", False)):
         _note_batch(layer)
     _note_frozen(layer, fields)
@@ -59,7 +59,7 @@ def _segnet(layer: Layer, fields: Fields) -> ir.Value:
 
 def _norm(layer: Layer, fields: Fields, starts: tuple[Filler, Filler], epsilon: float, momentum: float) -> ir.Value:
     if epsilon < 0 or not 0 <= momentum <= 1:
-        raise layer.fault(f"{layer.text} has eps {epsilon:g} and momentum {momentum:g}", within=fields)
+        raise layer.layer_error(f"{layer.text} has eps {epsilon:g} and momentum {momentum:g}", within=fields)
     channels = (layer.shape() or (1,))[:1]
     # The order of the blobs in PSPNet's fork; SegNet's has the first two.
     roles = zip(("scale", "bias", "mean", "var"), (*starts, ZERO, ONE), strict=True)

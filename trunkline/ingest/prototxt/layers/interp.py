@@ -19,7 +19,9 @@ def interp(layer: Layer) -> ir.Value:
     fields = layer.fields.block("interp_param")
     begin, end = _padding(layer, fields)
     if max(begin, end) > 0:
-        raise layer.fault(f"{layer.text} can cut its input, but not pad it", "pad_beg", "use a Padding layer", fields)
+        raise layer.layer_error(
+            f"{layer.text} can cut its input, but not pad it", "pad_beg", "use a Padding layer", fields
+        )
     inner = _inner(layer, fields, begin, end)
     size = _size(layer, fields, inner)
     data = layer.inputs[0]
@@ -36,7 +38,7 @@ def padding(layer: Layer) -> ir.Value:
     fields = layer.fields.block("padding_param")
     begin, end = _padding(layer, fields)
     if min(begin, end) < 0 < max(begin, end):
-        raise layer.fault(f"{layer.text} pads on one side and cuts on the other", "pad_beg", within=fields)
+        raise layer.layer_error(f"{layer.text} pads on one side and cuts on the other", "pad_beg", within=fields)
     inner = _inner(layer, fields, begin, end)
     if min(begin, end) < 0:
         return layer.node("Slice", _cut_operands(layer, begin, inner))
@@ -55,7 +57,7 @@ def _inner(layer: Layer, fields: Fields, begin: int, end: int) -> Pair:
     inner = height + begin + end, width + begin + end
     if min(inner) < 1:
         message = f"{layer.text}: pad_beg {begin} and pad_end {end} leave nothing of {layer.written()}"
-        raise layer.fault(message, "pad_beg", within=fields)
+        raise layer.layer_error(message, "pad_beg", within=fields)
     return inner
 
 
@@ -67,20 +69,20 @@ def _size(layer: Layer, fields: Fields, inner: Pair) -> Pair:
     by_second, by_numbers = len(layer.inputs) == 2, max(numbers) > 0
     if [by_second, by_numbers, by_factor].count(True) != 1:
         message = f"{layer.text} needs its size given in one way"
-        raise layer.fault(message, advice="height and width, or zoom_factor/shrink_factor, or a second bottom")
+        raise layer.layer_error(message, advice="height and width, or zoom_factor/shrink_factor, or a second bottom")
     if by_second:
         return _size_of_second(layer)
     if by_factor:
         return _scaled(inner[0], zoom, shrink), _scaled(inner[1], zoom, shrink)
     if min(numbers) < 1:
-        raise layer.fault(f"{layer.text} gives only one of height and width", "height", within=fields)
+        raise layer.layer_error(f"{layer.text} gives only one of height and width", "height", within=fields)
     return numbers
 
 
 def _size_of_second(layer: Layer) -> Pair:
     shape = layer.shape(1)
     if len(shape) != 3:
-        raise layer.fault(f"{layer.text}: its second bottom {layer.written(1)} has no height and width", "bottom")
+        raise layer.layer_error(f"{layer.text}: its second bottom {layer.written(1)} has no height and width", "bottom")
     return shape[1], shape[2]
 
 

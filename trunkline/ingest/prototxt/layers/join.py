@@ -26,7 +26,7 @@ def eltwise(layer: Layer) -> ir.Value:
     # Caffe takes coefficients for sums alone, too.
     if weights and (operation != "SUM" or len(weights) != len(layer.inputs)):
         message = f"{layer.text} has {len(weights)} coefficients for {len(layer.inputs)} bottoms of {operation}"
-        raise layer.fault(message, "coeff", "give SUM one per bottom", fields)
+        raise layer.layer_error(message, "coeff", "give SUM one per bottom", fields)
     if weights == [1.0, -1.0]:  # what the writer makes of a Sub
         return layer.node("Sub", layer.inputs)
     values = layer.inputs
@@ -43,7 +43,7 @@ def axpy(layer: Layer) -> ir.Value:
     one_per_channel = bool(x) and factor[:1] == x[:1] and all(size == 1 for size in factor[1:])
     if not one_per_channel or len(factor) > len(x):
         message = f"{layer.text} needs one factor per channel of {layer.written(1)}, found {layer.written(0)}"
-        raise layer.fault(message, "bottom", "N x C, or N x C x 1 x 1")
+        raise layer.layer_error(message, "bottom", "N x C, or N x C x 1 x 1")
     product = layer.step("mul", "Mul", [layer.inputs[1], spread(layer, 0, len(x))])
     return layer.node("Add", [product, layer.inputs[2]])
 
@@ -52,7 +52,7 @@ def concat(layer: Layer) -> ir.Value:
     """Concat → Concat along one axis; the other sizes must agree."""
     fields = layer.fields.block("concat_param")
     if fields.has("axis") and fields.has("concat_dim"):
-        raise layer.fault(f"{layer.text} gives axis and concat_dim", "concat_dim", "keep axis", fields)
+        raise layer.layer_error(f"{layer.text} gives axis and concat_dim", "concat_dim", "keep axis", fields)
     # concat_dim is the older name, from when every blob had four axes; Caffe still reads it.
     axis = layer.axis(fields, name="concat_dim" if fields.has("concat_dim") else "axis")
     for index in range(1, len(layer.inputs)):
@@ -70,7 +70,7 @@ def slice_(layer: Layer) -> Sequence[ir.Value]:
     """Slice → Split into equal parts, or at the ``slice_point`` positions."""
     fields = layer.fields.block("slice_param")
     if fields.has("axis") and fields.has("slice_dim"):
-        raise layer.fault(f"{layer.text} gives axis and slice_dim", "slice_dim", "keep axis", fields)
+        raise layer.layer_error(f"{layer.text} gives axis and slice_dim", "slice_dim", "keep axis", fields)
     axis = layer.axis(fields, name="slice_dim" if fields.has("slice_dim") else "axis")
     size, count = layer.shape()[axis - 1], layer.top_count
     points = fields.integers("slice_point", minimum=1)
@@ -81,7 +81,9 @@ def slice_(layer: Layer) -> Sequence[ir.Value]:
     is_even = bool(points) or size % count == 0
     if len(sizes) != count or min(sizes) < 1 or not is_even:
         where = f"at {points}" if points else "of equal size"
-        raise layer.fault(f"{layer.text} cannot cut axis {axis} ({size}) into {count} parts {where}", within=fields)
+        raise layer.layer_error(
+            f"{layer.text} cannot cut axis {axis} ({size}) into {count} parts {where}", within=fields
+        )
     if count == 1:
         return layer.inputs
     lengths = layer.constant("split", np.array(sizes, dtype=np.int64))
@@ -114,7 +116,9 @@ def _same_shapes(layer: Layer, verb: str) -> None:
 def _mismatch_error(layer: Layer, verb: str, index: int, first: int = 0) -> LayerFaultError:
     names = [quoted(name) for name, _ in layer.text.bottoms]
     found = f"{names[first]} {layer.written(first)} and {names[index]} {layer.written(index)}"
-    return layer.fault(f"{layer.text} cannot {verb} {found}", "bottom", "check stride, pad and num_output before it")
+    return layer.layer_error(
+        f"{layer.text} cannot {verb} {found}", "bottom", "check stride, pad and num_output before it"
+    )
 
 
 LAYERS = {

@@ -74,26 +74,28 @@ class Layer:
         """Return ``(C, H, W)`` of the first input, which must be a feature map."""
         shape = self.shape()
         if len(shape) != 3:
-            raise self.fault(f"{self.text} needs a feature map N x C x H x W, found {self.written()}")
+            raise self.layer_error(f"{self.text} needs a feature map N x C x H x W, found {self.written()}")
         return shape[0], shape[1], shape[2]
 
     def written(self, index: int = 0) -> str:
         """Return the shape of an input as errors show it."""
         return " x ".join(["N", *map(str, self.shape(index))])
 
-    def fault(self, message: str, field: str = "", advice: str = "", within: Fields | None = None) -> LayerFaultError:
+    def layer_error(
+        self, message: str, field: str = "", advice: str = "", within: Fields | None = None
+    ) -> LayerFaultError:
         """Return the error for a layer that makes no sense, at one of its fields if named."""
         if field:
             return LayerFaultError(message, (within or self.fields).where(field), advice)
         return LayerFaultError(message, within.at if within else self.text.at, advice)
 
-    def missing(self, fields: Fields, name: str, advice: str) -> LayerFaultError:
+    def missing_field_error(self, fields: Fields, name: str, advice: str) -> LayerFaultError:
         """Return the error for a required field that is absent, pointing at its misspelling if there is one."""
         similar = fields.similar(name)
         if similar:
             message = f"{self.text} has no {name}, but an unknown field {quoted(similar[0])}"
             return LayerFaultError(message, similar[1], f'did you mean "{name}"?')
-        return self.fault(f"{self.text} has no {name}", name, advice, fields)
+        return self.layer_error(f"{self.text} has no {name}", name, advice, fields)
 
     def absorbed(self, text: LayerText) -> Layer:
         """Return the layer that this one has taken in, to name weights and errors after it."""
@@ -113,9 +115,11 @@ class Layer:
         given = fields.integer(name, default, minimum=-8)
         axis = given + rank if given < 0 else given  # Caffe, too, counts negative axes from the end
         if axis == 0:
-            raise self.fault(f"{self.text} works on the batch axis, which stays free", name, within=fields)
+            raise self.layer_error(f"{self.text} works on the batch axis, which stays free", name, within=fields)
         if not 0 < axis < rank:
-            raise self.fault(f"{self.text} has no axis {given}: its input is {self.written()}", name, within=fields)
+            raise self.layer_error(
+                f"{self.text} has no axis {given}: its input is {self.written()}", name, within=fields
+            )
         return axis
 
     def weight(self, role: str, shape: Sequence[int], filler: Filler, *, blob: int = -1) -> ir.Value:
@@ -130,7 +134,7 @@ class Layer:
         """Return the shared weight that the ``param`` name of ``blob`` asks for, or what ``make`` makes."""
         if math.prod(shape) > self.site.limits.tensor_elements:
             advice = how_to_raise("tensor_elements", math.prod(shape))
-            raise self.fault(f"{self.text} would have a weight of {math.prod(shape):,} numbers", advice=advice)
+            raise self.layer_error(f"{self.text} would have a weight of {math.prod(shape):,} numbers", advice=advice)
         shared, at = "", self.text.at
         if 0 <= blob < len(self._param_names):  # a file gives as many params as it cares to, from the first blob on
             shared, at = self._param_names[blob]
@@ -199,7 +203,9 @@ class Layer:
         first = self.site.owners.setdefault(self.text.name, self.text)
         if first is not self.text:
             message = f"two layers with weights are called {quoted(self.text.name)}; the first is at line"
-            raise self.fault(f"{message} {first.at.line}", "name", "rename one: weights are named after their layer")
+            raise self.layer_error(
+                f"{message} {first.at.line}", "name", "rename one: weights are named after their layer"
+            )
 
     def _node_name(self) -> str:
         return self.site.node_names.reserved(self.text.name)
@@ -216,11 +222,11 @@ class Layer:
         try:
             value = self.site.builder.node(op, inputs, name=name, attributes=attributes, outputs=outputs, source=source)
         except TrunklineError as error:  # of shape inference, which knows no place in the file
-            raise self.fault(f"{self.text}: {error.problems[0].message}") from error
+            raise self.layer_error(f"{self.text}: {error.problems[0].message}") from error
         elements = math.prod(size or 1 for size in shape_of(value))  # of one image: the batch is free
         if elements > self.site.limits.tensor_elements:
             message = f"{self.text} would write a blob {shape_text(value.shape)}, too large for any device"
-            raise self.fault(message, advice=how_to_raise("tensor_elements", elements))
+            raise self.layer_error(message, advice=how_to_raise("tensor_elements", elements))
         return value
 
     @staticmethod

@@ -70,21 +70,21 @@ def _settings(layer: Layer) -> tuple[dict[str, float | int], bool]:
         layer.site.report.note("filler of BatchNorm was left out: the Scale layer after it says how its factor starts")
     if not fields.flag("add_eps_before_sqrt", True):
         message = f"{layer.text} adds eps after the square root, as only the Synopsys fork can"
-        raise layer.fault(message, "add_eps_before_sqrt", "only sqrt(variance + eps) is supported", fields)
+        raise layer.layer_error(message, "add_eps_before_sqrt", "only sqrt(variance + eps) is supported", fields)
     momentum = 1 - fields.number("momentum", 0.1)  # torch's default
     if fields.has("moving_average_fraction"):
         momentum = fields.number("moving_average_fraction", momentum)
     epsilon = fields.number("eps", 1e-5)
     if epsilon < 0 or not 0 <= momentum <= 1:
-        raise layer.fault(f"{layer.text} has eps {epsilon:g} and momentum {momentum:g}", within=fields)
+        raise layer.layer_error(f"{layer.text} has eps {epsilon:g} and momentum {momentum:g}", within=fields)
     if not fields.flag("track_running_stats", True):
         message = f"{layer.text} keeps no running statistics: its result would depend on the batch"
-        raise layer.fault(message, "track_running_stats", "set it to true", fields)
+        raise layer.layer_error(message, "track_running_stats", "set it to true", fields)
     if fields.has("use_global_stats"):
         _note_global(layer, fields.flag("use_global_stats", True))
     if fields.has("scale_bias") and layer.dialect.affine_batch_norm:
         message = f"{layer.text} has NVIDIA's scale_bias, in a file that is otherwise in AutoMTL's dialect"
-        raise layer.fault(message, "scale_bias", "add use_global_stats: true if the file is Caffe's", fields)
+        raise layer.layer_error(message, "scale_bias", "add use_global_stats: true if the file is Caffe's", fields)
     # AutoMTL's norm has a scale and a shift, unless the field is false or a Scale layer brings them.
     affine = fields.flag("affine", layer.dialect.affine_batch_norm and layer.scale is None)
     own = fields.flag("scale_bias", False) or affine

@@ -17,12 +17,12 @@ def pad(layer: Layer) -> ir.Value:
     paddings = fields.integers("paddings")
     rank = len(layer.shape()) + 1
     if not paddings:
-        raise layer.missing(fields, "paddings", "add two numbers for each axis, the batch included")
+        raise layer.missing_field_error(fields, "paddings", "add two numbers for each axis, the batch included")
     if len(paddings) != 2 * rank:
         message = f"{layer.text} has {len(paddings)} paddings for {rank} axes"
-        raise layer.fault(message, "paddings", "give two numbers for each axis, the batch included", fields)
+        raise layer.layer_error(message, "paddings", "give two numbers for each axis, the batch included", fields)
     if any(paddings[:2]):
-        raise layer.fault(f"{layer.text} pads the batch axis, which stays free", "paddings", within=fields)
+        raise layer.layer_error(f"{layer.text} pads the batch axis, which stays free", "paddings", within=fields)
     # The file goes axis by axis, before and after; ONNX has all that is before, then all that is after.
     pads = layer.constant("pads", np.array([*paddings[::2], *paddings[1::2]], np.int64))
     filled_with = fields.number("constant_values", 0.0)

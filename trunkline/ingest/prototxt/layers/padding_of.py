@@ -53,14 +53,14 @@ def padding_of(layer: Layer, fields: Fields, kernel: Pair, stride: Pair) -> Padd
     equal = pair(layer, fields, "pad", ("pad_h", "pad_w"), default=0)
     kind = fields.integer("pad_type", 0)
     if kind > 1:
-        raise layer.fault(f"{layer.text} has pad_type {kind}", "pad_type", "0 is none, 1 is SAME", fields)
+        raise layer.layer_error(f"{layer.text} has pad_type {kind}", "pad_type", "0 is none, 1 is SAME", fields)
     given = next((name for name in _EQUAL if fields.has(name)), "")
     # A side of 0, the fork's default for each, is no second form.
     if any(sides) and (given or kind):
         message = f"{layer.text} gives {given or 'pad_type'} and pad_l/pad_r/pad_t/pad_b"
-        raise layer.fault(message, given or "pad_type", "keep one form", fields)
+        raise layer.layer_error(message, given or "pad_type", "keep one form", fields)
     if kind and given:
-        raise layer.fault(f"{layer.text} gives {given} and pad_type", "pad_type", "keep one form", fields)
+        raise layer.layer_error(f"{layer.text} gives {given} and pad_type", "pad_type", "keep one form", fields)
     if kind:
         return _same(layer, kernel, stride)
     if any(sides):

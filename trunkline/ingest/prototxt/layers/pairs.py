@@ -24,9 +24,13 @@ def pair(layer: Layer, fields: Fields, name: str, sides: tuple[str, str], defaul
     both = fields.integers(name)
     if fields.has(sides[0]) or fields.has(sides[1]):
         if both:
-            raise layer.fault(f"{layer.text} gives {name} and {sides[0]}/{sides[1]}", name, "keep one form", fields)
+            raise layer.layer_error(
+                f"{layer.text} gives {name} and {sides[0]}/{sides[1]}", name, "keep one form", fields
+            )
         return fields.integer(sides[0], default), fields.integer(sides[1], default)
     if len(both) > 2:
-        raise layer.fault(f"{layer.text} has {len(both)} values for {name}", name, "an image has two axes", fields)
+        raise layer.layer_error(
+            f"{layer.text} has {len(both)} values for {name}", name, "an image has two axes", fields
+        )
     both = both or [default]
     return both[0], both[-1]  # Caffe repeats the field once an axis; a single value holds for both

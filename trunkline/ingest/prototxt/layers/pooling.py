@@ -46,10 +46,10 @@ def pooling(layer: Layer) -> ir.Value | Sequence[ir.Value]:
     kind = fields.choice("pool", _KINDS, "MAX")
     if kind == "STOCHASTIC":
         advice = "it draws one number of each window while training: use MAX or AVE"
-        raise layer.fault(f"{layer.text} is stochastic, which is not supported", "pool", advice, fields)
+        raise layer.layer_error(f"{layer.text} is stochastic, which is not supported", "pool", advice, fields)
     if layer.top_count == 2 and (kind != "MAX" or fields.flag("global_pooling", False)):
         message = f"{layer.text} has a second top, the mask, which only MAX over windows gives"
-        raise layer.fault(message, "top", "remove the second top")
+        raise layer.layer_error(message, "top", "remove the second top")
     if fields.flag("global_pooling", False):
         return _global(layer, fields, kind)
     shape = window(layer, fields)
@@ -151,11 +151,13 @@ def _global(layer: Layer, fields: Fields, kind: str) -> ir.Value:
     layer.image()
     sizes = [name for name in ("kernel_size", "kernel_h", "kernel_w") if fields.has(name)]
     if sizes:
-        raise layer.fault(f"{layer.text} is global and has a {sizes[0]}", sizes[0], "remove one of the two", fields)
+        raise layer.layer_error(
+            f"{layer.text} is global and has a {sizes[0]}", sizes[0], "remove one of the two", fields
+        )
     # Caffe, too, refuses a stride or padding beside global_pooling.
     for name, neutral in (("stride", 1), ("pad", 0), ("pad_type", 0), *((side, 0) for side in SIDES)):
         if fields.integer(name, neutral) != neutral:
-            raise layer.fault(f"{layer.text} is global, but has {name}", name, f"remove {name}", fields)
+            raise layer.layer_error(f"{layer.text} is global, but has {name}", name, f"remove {name}", fields)
     fields.ignore("round_mode", "ceil_mode")  # with one window there is nothing to round
     return layer.node("GlobalMaxPool" if kind == "MAX" else "GlobalAveragePool", layer.inputs)
 
@@ -166,19 +168,19 @@ def _rounds_up(layer: Layer, fields: Fields) -> bool:
     mode = fields.choice("round_mode", ("CEIL", "FLOOR"), default) == "CEIL"
     ceil = fields.flag("ceil_mode", mode)
     if fields.has("round_mode") and ceil != mode:
-        raise layer.fault(f"{layer.text}: round_mode and ceil_mode disagree", "ceil_mode", "keep one", fields)
+        raise layer.layer_error(f"{layer.text}: round_mode and ceil_mode disagree", "ceil_mode", "keep one", fields)
     return ceil
 
 
 def _refuse(layer: Layer, fields: Fields, shape: CaffeWindow, round_up: bool) -> None:
     """Raise if the windows are none that Caffe accepts and ONNX can say."""
     if shape.dilation != (1, 1):
-        raise layer.fault(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
+        raise layer.layer_error(f"{layer.text} is dilated, which is not supported", "dilation", within=fields)
     if round_up and not any(shape.padding.pads):
         _refuse_empty_windows(layer, shape)
     # Caffe checks this too: such a window could lie in the padding alone.
     if any(pad >= kernel for pad, kernel in zip(shape.padding.pads, shape.kernel * 2, strict=True)):
-        raise layer.fault(f"{layer.text}: pad must be smaller than the kernel", "pad", within=fields)
+        raise layer.layer_error(f"{layer.text}: pad must be smaller than the kernel", "pad", within=fields)
     refuse_large(layer, shape)
 
 
@@ -188,7 +190,7 @@ def _refuse_empty_windows(layer: Layer, shape: CaffeWindow) -> None:
         steps = -(-max(0, size - kernel) // stride)
         if steps * stride >= size:
             message = f"{layer.text}: its last window begins beyond the {size} pixels of its input"
-            raise layer.fault(message, advice="add round_mode: FLOOR to leave this window out")
+            raise layer.layer_error(message, advice="add round_mode: FLOOR to leave this window out")
 
 
 LAYERS = {"Pooling": Translator(pooling, tops=(1, 2))}

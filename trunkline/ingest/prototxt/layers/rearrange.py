@@ -17,7 +17,7 @@ def flatten(layer: Layer) -> ir.Value:
     rank = len(layer.shape()) + 1
     start, end = layer.axis(fields), layer.axis(fields, default=-1, name="end_axis")
     if end < start:
-        raise layer.fault(f"{layer.text} flattens axes {start} to {end}", "end_axis", within=fields)
+        raise layer.layer_error(f"{layer.text} flattens axes {start} to {end}", "end_axis", within=fields)
     if (start, end) == (1, rank - 1):
         return layer.node("Flatten", layer.inputs, {"axis": 1})
     sizes = layer.shape()
@@ -34,7 +34,9 @@ def reshape(layer: Layer) -> ir.Value:
     count = fields.integer("num_axes", -1, minimum=-1)
     end = len(before) if count < 0 else start + count
     if not 0 <= start <= end <= len(before):
-        raise layer.fault(f"{layer.text}: axis and num_axes do not fit its input {layer.written()}", within=fields)
+        raise layer.layer_error(
+            f"{layer.text}: axis and num_axes do not fit its input {layer.written()}", within=fields
+        )
     copied = []
     for position, size in enumerate(dims, start):
         is_copy = size == 0 and position < len(before)  # 0 is Caffe's sign for "as it was"
@@ -52,7 +54,7 @@ def permute(layer: Layer) -> ir.Value:
     rank = len(layer.shape()) + 1
     order += [axis for axis in range(rank) if axis not in order]  # as in the SSD fork, where this layer comes from
     if sorted(order) != list(range(rank)) or order[0] != 0:
-        raise layer.fault(f"{layer.text} has order {order}", "order", "name each axis once, 0 first", fields)
+        raise layer.layer_error(f"{layer.text} has order {order}", "order", "name each axis once, 0 first", fields)
     return layer.node("Transpose", layer.inputs, {"perm": order})
 
 
@@ -63,7 +65,7 @@ def shuffle_channel(layer: Layer) -> ir.Value:
     channels, height, width = layer.image()
     if channels % group:
         message = f"{layer.text}: {channels} channels cannot be shuffled in {group} groups"
-        raise layer.fault(message, "group", within=fields)
+        raise layer.layer_error(message, "group", within=fields)
     grouped = _target(layer, "grouped", [group, channels // group, height, width])
     value = layer.step("group", "Reshape", [layer.inputs[0], grouped], {"allowzero": 0})
     value = layer.step("swap", "Transpose", [value], {"perm": (0, 2, 1, 3, 4)})
@@ -79,16 +81,16 @@ def reorg(layer: Layer) -> ir.Value:
     fields = layer.fields.block("reorg_param")
     channels, height, width = layer.image()
     if not fields.has("stride"):
-        raise layer.missing(fields, "stride", "add the factor by which height and width change")
+        raise layer.missing_field_error(fields, "stride", "add the factor by which height and width change")
     stride = fields.integer("stride", 1, minimum=1)
     if channels % stride**2:
         message = f"{layer.text}: {channels} channels are no multiple of stride² = {stride**2}"
-        raise layer.fault(message, "stride", within=fields)
+        raise layer.layer_error(message, "stride", within=fields)
     if fields.flag("reverse", False):
         return layer.node("DepthToSpace", layer.inputs, {"blocksize": stride, "mode": "DCR"})
     if height % stride or width % stride:
         message = f"{layer.text}: height {height} and width {width} are no multiples of stride {stride}"
-        raise layer.fault(message, "stride", within=fields)
+        raise layer.layer_error(message, "stride", within=fields)
     apart = _target(layer, "apart", [channels // stride**2, height, stride, width, stride])
     value = layer.step("apart", "Reshape", [layer.inputs[0], apart], {"allowzero": 0})
     value = layer.step("swap", "Transpose", [value], {"perm": (0, 3, 5, 1, 2, 4)})
@@ -105,7 +107,7 @@ def _resolved(layer: Layer, after: Sequence[int]) -> list[int]:
     if not keeps_batch or -1 in sizes or math.prod(sizes) != total:
         found = " x ".join(map(str, after)) or "nothing"
         advice = "keep the batch on the first axis (dim: 0), and the element count"
-        raise layer.fault(f"{layer.text} cannot make {found} of {layer.written()}", "reshape_param", advice)
+        raise layer.layer_error(f"{layer.text} cannot make {found} of {layer.written()}", "reshape_param", advice)
     return sizes
 
 

@@ -20,7 +20,7 @@ def reduce(layer: Layer) -> ir.Value:
     fields = layer.fields.block("reduction_param")
     operation = fields.choice("operation", _OPERATIONS, "SUM")
     if operation == _UNSET:
-        raise layer.fault(f"{layer.text} has no operation 0", "operation", "SUM is 1", fields)
+        raise layer.layer_error(f"{layer.text} has no operation 0", "operation", "SUM is 1", fields)
     # Caffe's default axis 0 reduces the batch too, which Layer.axis refuses.
     axis, factor = layer.axis(fields, default=0), fields.number("coeff", 1.0)
     axes = range(axis, len(layer.shape()) + 1)
@@ -35,10 +35,12 @@ def tile(layer: Layer) -> ir.Value:
     """Tile → Tile: the input, repeated ``tiles`` times along one axis."""
     fields = layer.fields.block("tile_param")
     if not fields.has("tiles"):
-        raise layer.missing(fields, "tiles", "add how often the input is repeated")
+        raise layer.missing_field_error(fields, "tiles", "add how often the input is repeated")
     axis, count = layer.axis(fields), fields.integer("tiles", 1, minimum=1)
     if count * math.prod(layer.shape()) > layer.site.limits.tensor_elements:
-        raise layer.fault(f"{layer.text} repeats {layer.written()} {count:,} times, too much", "tiles", within=fields)
+        raise layer.layer_error(
+            f"{layer.text} repeats {layer.written()} {count:,} times, too much", "tiles", within=fields
+        )
     if count == 1:
         return layer.inputs[0]
     repeats = np.ones(len(layer.shape()) + 1, dtype=np.int64)

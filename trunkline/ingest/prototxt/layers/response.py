@@ -21,12 +21,12 @@ def lrn(layer: Layer) -> ir.Value:
     layer.image()
     size = fields.integer("local_size", 5, minimum=1)
     if size % 2 == 0:
-        raise layer.fault(f"{layer.text} has an even local_size", "local_size", "it must be odd", fields)
+        raise layer.layer_error(f"{layer.text} has an even local_size", "local_size", "it must be odd", fields)
     region = fields.choice("norm_region", ("ACROSS_CHANNELS", "WITHIN_CHANNEL"), "ACROSS_CHANNELS")
     alpha, beta, k = fields.number("alpha", 1.0), fields.number("beta", 0.75), fields.number("k", 1.0)
     if alpha <= 0 or beta <= 0:
         message = f"{layer.text} has alpha {alpha:g} and beta {beta:g}"
-        raise layer.fault(message, "alpha" if alpha <= 0 else "beta", "both must be positive", fields)
+        raise layer.layer_error(message, "alpha" if alpha <= 0 else "beta", "both must be positive", fields)
     if region == "WITHIN_CHANNEL":
         return _within_channel(layer, fields, size, alpha, beta)
     return layer.node("LRN", layer.inputs, {"size": size, "alpha": alpha, "beta": beta, "bias": k})
@@ -41,11 +41,11 @@ def normalize(layer: Layer) -> ir.Value:
     if not layer.fields.has("norm_param"):
         message = f"{layer.text} has no norm_param, and forks of Caffe disagree on what it then computes"
         advice = "add norm_param { across_spatial: … channel_shared: … }, as SSD has it"
-        raise layer.fault(message, advice=advice)
+        raise layer.layer_error(message, advice=advice)
     fields = layer.fields.block("norm_param")
     start, epsilon = filler(fields, "scale_filler", ONE), fields.number("eps", 1e-10)
     if epsilon < 0:
-        raise layer.fault(f"{layer.text} has eps {epsilon:g}", "eps", "it must not be negative", fields)
+        raise layer.layer_error(f"{layer.text} has eps {epsilon:g}", "eps", "it must not be negative", fields)
     rank = _rank(layer)
     axes = range(1, rank) if fields.flag("across_spatial", True) else [1]
     shape = [1] * (rank - 1)
@@ -68,11 +68,13 @@ def mvn(layer: Layer) -> ir.Value:
     fields = layer.fields.block("mvn_param")
     epsilon = fields.number("eps", 1e-9)
     if epsilon < 0:
-        raise layer.fault(f"{layer.text} has eps {epsilon:g}", "eps", "it must not be negative", fields)
+        raise layer.layer_error(f"{layer.text} has eps {epsilon:g}", "eps", "it must not be negative", fields)
     rank = _rank(layer)
     axes = range(1 if fields.flag("across_channels", False) else 2, rank)
     if not axes:
-        raise layer.fault(f"{layer.text} has one number per channel, its own mean", "across_channels", within=fields)
+        raise layer.layer_error(
+            f"{layer.text} has one number per channel, its own mean", "across_channels", within=fields
+        )
     mean = reduction(layer, "ReduceMean", axes, keepdims=True)
     value = layer.inputs[0]
     centre = lead(layer, value, [mean])
@@ -103,7 +105,7 @@ def _within_channel(layer: Layer, fields: Fields, size: int, alpha: float, beta:
 def _rank(layer: Layer) -> int:
     """Return the number of axes, batch included; one that has nothing but a batch is refused."""
     if not layer.shape():
-        raise layer.fault(f"{layer.text} needs an input with channels, found {layer.written()}")
+        raise layer.layer_error(f"{layer.text} needs an input with channels, found {layer.written()}")
     return len(layer.shape()) + 1
 
 

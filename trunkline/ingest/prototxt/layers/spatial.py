@@ -37,14 +37,14 @@ def window(layer: Layer, fields: Fields) -> CaffeWindow:
     """
     kernel = pair(layer, fields, "kernel_size", ("kernel_h", "kernel_w"), default=0)
     if min(kernel) < 1:  # absent, or written as 0
-        raise layer.missing(fields, "kernel_size", "add the size of its window")
+        raise layer.missing_field_error(fields, "kernel_size", "add the size of its window")
     stride = pair(layer, fields, "stride", ("stride_h", "stride_w"), default=1)
     if min(stride) < 1:
-        raise layer.fault(f"{layer.text} has stride 0", "stride", "the smallest stride is 1", fields)
+        raise layer.layer_error(f"{layer.text} has stride 0", "stride", "the smallest stride is 1", fields)
     window = CaffeWindow(kernel, stride, padding_of(layer, fields, kernel, stride), _dilation(layer, fields))
     if window.padding.is_same and window.dilation != (1, 1):
         message = f"{layer.text} is dilated and has pad_type 1, which takes no notice of that"
-        raise layer.fault(message, "pad_type", "give pad_l, pad_r, pad_t and pad_b", fields)
+        raise layer.layer_error(message, "pad_type", "give pad_l, pad_r, pad_t and pad_b", fields)
     return window
 
 
@@ -64,7 +64,7 @@ def _dilation(layer: Layer, fields: Fields) -> Pair:
     name = "hole" if has_hole else "dilation"
     dilation = pair(layer, fields, name, (f"{name}_h", f"{name}_w"), default=1)
     if has_hole and any(map(fields.has, ("dilation", "dilation_h", "dilation_w"))):
-        raise layer.fault(f"{layer.text} gives hole and dilation", name, "keep one: they mean the same", fields)
+        raise layer.layer_error(f"{layer.text} gives hole and dilation", name, "keep one: they mean the same", fields)
     if min(dilation) < 1:
-        raise layer.fault(f"{layer.text} has {name} 0", name, "1 means none", fields)
+        raise layer.layer_error(f"{layer.text} has {name} 0", name, "1 means none", fields)
     return dilation

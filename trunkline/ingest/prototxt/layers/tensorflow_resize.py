@@ -77,7 +77,7 @@ def _coordinates(layer: Layer, fields: Fields, known: Sequence[Coordinates]) -> 
     flags = [name for name in known if name]
     given = [name for name in flags if fields.flag(name, False)]
     if len(given) > 1:
-        raise layer.fault(f"{layer.text} has {given[0]} and {given[1]}", given[1], "keep one of the two", fields)
+        raise layer.layer_error(f"{layer.text} has {given[0]} and {given[1]}", given[1], "keep one of the two", fields)
     return given[0] if given else ""
 
 
@@ -87,7 +87,7 @@ def _axes(layer: Layer, fields: Fields) -> Pair:
     written = fields.string("data_format", "NHWC")
     if written not in _AXES:
         message = f"{layer.text} has data_format {written}"
-        raise layer.fault(message, "data_format", "NCHW, or NHWC, the fork's default", fields)
+        raise layer.layer_error(message, "data_format", "NCHW, or NHWC, the fork's default", fields)
     if not fields.has("data_format"):
         layer.site.report.note(
             f"{layer.text} gives no data_format: it resizes axes 1 and 2, as the Synopsys fork does, of N x H x W x C"
@@ -115,7 +115,7 @@ def _scaled(layer: Layer, fields: Fields, name: str, size: int, factor: float) -
     most = layer.site.limits.size
     if not 0 < factor * size <= most:
         message = f"{layer.text} cannot make {factor * size:,.0f} pixels of {size}"
-        raise layer.fault(message, name, f"give a factor above 0, and at most {most:,} pixels", fields)
+        raise layer.layer_error(message, name, f"give a factor above 0, and at most {most:,} pixels", fields)
     # In float32, as in the fork: the rounding may decide whether there is a last pixel.
     target = math.floor(np.float32(size) * np.float32(factor))
     if target < 1:

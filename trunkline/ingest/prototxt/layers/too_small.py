@@ -20,10 +20,10 @@ def too_small_error(layer: Layer, message: str) -> LayerFaultError:
     """Return the error for a layer whose first input is too small, with the advice that helps."""
     image = _image_of(layer.inputs[0])
     if image is None:
-        return layer.fault(message, advice="a layer before it makes its input this size, whatever the image")
+        return layer.layer_error(message, advice="a layer before it makes its input this size, whatever the image")
     size = " x ".join(map(str, shape_of(image)[2:]))
     whose = "the size given" if layer.site.size_was_given else "the file's size"
-    return layer.fault(message, advice=f"{whose} {size} is too small: give a larger one with --input-size H,W")
+    return layer.layer_error(message, advice=f"{whose} {size} is too small: give a larger one with --input-size H,W")
 
 
 def _image_of(value: ir.Value) -> ir.Value | None:

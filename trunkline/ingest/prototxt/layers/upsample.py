@@ -38,19 +38,19 @@ def unpooling(layer: Layer) -> ir.Value:
         return _undo(layer, layer.fields.block("pooling_param"))
     fields = layer.fields.block("unpooling_param")
     if fields.choice("unpool", ("MAX", "AVE", "TILE"), "MAX") != "MAX" or len(layer.inputs) == 1:
-        raise layer.fault(f"{layer.text} must be MAX and have a mask", "unpool", _MASK_ADVICE, fields)
+        raise layer.layer_error(f"{layer.text} must be MAX and have a mask", "unpool", _MASK_ADVICE, fields)
     fields.ignore("kernel_size", "kernel_h", "kernel_w", "stride", "stride_h", "stride_w")
     if pair(layer, fields, "pad", ("pad_h", "pad_w"), default=0) != (0, 0):
-        raise layer.fault(f"{layer.text} is padded, which is not defined", "pad", "remove pad", fields)
+        raise layer.layer_error(f"{layer.text} is padded, which is not defined", "pad", "remove pad", fields)
     size = pair(layer, fields, "unpool_size", ("unpool_h", "unpool_w"), default=0)
     if min(size) < 1:
-        raise layer.missing(fields, "unpool_size", "add the height and width of its result")
+        raise layer.missing_field_error(fields, "unpool_size", "add the height and width of its result")
     return _unpool(layer, fields, size)
 
 
 def _refuse_mask_alone(layer: Layer) -> None:
     if layer.inputs[0].dtype != ir.DataType.FLOAT:
-        raise layer.fault(f"{layer.text}: its first bottom is a mask", "bottom", "give the features first")
+        raise layer.layer_error(f"{layer.text}: its first bottom is a mask", "bottom", "give the features first")
 
 
 def _repeat(layer: Layer, fields: Fields) -> ir.Value:
@@ -60,12 +60,12 @@ def _repeat(layer: Layer, fields: Fields) -> ir.Value:
     for other in ("upsample_h", "upsample_w", "pad_out_h", "pad_out_w"):
         if fields.has(other) and fields.string(other) not in ("0", "false"):  # these are SegNet's, for masks
             message = f"{layer.text} without a mask repeats by a whole factor, but has {other}"
-            raise layer.fault(message, other, "use scale, or add the mask", fields)
+            raise layer.layer_error(message, other, "use scale, or add the mask", fields)
     factors = pair(layer, fields, name, ("scale_h", "scale_w"), default=0)
     if min(factors) < 1:
-        raise layer.missing(fields, "scale", "add the factor it enlarges by")
+        raise layer.missing_field_error(fields, "scale", "add the factor it enlarges by")
     if name == "stride" and fields.number("scale", 1.0) != 1:
-        raise layer.fault(f"{layer.text} multiplies by its scale", "scale", "use a Power layer for that", fields)
+        raise layer.layer_error(f"{layer.text} multiplies by its scale", "scale", "use a Power layer for that", fields)
     scales = layer.constant("scales", np.array([1, 1, *factors], np.float32))
     settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return layer.node("Resize", [layer.inputs[0], None, scales], settings)
@@ -80,11 +80,13 @@ def _segnet_size(layer: Layer, fields: Fields) -> Pair:
     if min(given) > 0:
         return given
     if max(given) > 0:
-        raise layer.fault(f"{layer.text} gives only one of upsample_h and upsample_w", within=fields)
+        raise layer.layer_error(f"{layer.text} gives only one of upsample_h and upsample_w", within=fields)
     # pad_out undoes a pooling of an odd size, one row or column less; SegNet has it for factor 2 alone, too.
     for name, pad, factor in zip(("pad_out_h", "pad_out_w"), less, scale, strict=True):
         if pad and factor != 2:
-            raise layer.fault(f"{layer.text} has {name} and scale {factor}", name, "it goes with scale: 2", fields)
+            raise layer.layer_error(
+                f"{layer.text} has {name} and scale {factor}", name, "it goes with scale: 2", fields
+            )
     return height * scale[0] - int(less[0]), width * scale[1] - int(less[1])
 
 
@@ -97,7 +99,7 @@ def _unpool(layer: Layer, fields: Fields, size: Pair) -> ir.Value:
     # A mask counts row by row, so another width would put the numbers elsewhere; more rows only add zeros.
     if size[1] != width or size[0] < height:
         message = f"{layer.text} makes {size[0]} x {size[1]} of a mask that points into {height} x {width}"
-        raise layer.fault(message, advice=f"upsample_h: {height} upsample_w: {width}", within=fields)
+        raise layer.layer_error(message, advice=f"upsample_h: {height} upsample_w: {width}", within=fields)
     settings = _window(pool, layer.image()[1:], (height, width))
     if size[0] == height:
         return layer.node("MaxUnpool", layer.inputs, settings)
@@ -116,7 +118,7 @@ def _undo(layer: Layer, fields: Fields) -> ir.Value:
     is_same = same_kernel and same_stride and given.padding.begin == begin
     if fields.choice("pool", ("MAX", "AVE"), "MAX") != "MAX" or not is_same:
         message = f"{layer.text} gives another window than the pooling that made its mask"
-        raise layer.fault(message, advice="repeat kernel_size, stride and pad of the pooling", within=fields)
+        raise layer.layer_error(message, advice="repeat kernel_size, stride and pad of the pooling", within=fields)
     read = pool.inputs[0]
     assert read is not None
     return _unpool(layer, fields, (shape_of(read)[2] or 1, shape_of(read)[3] or 1))
@@ -125,10 +127,10 @@ def _undo(layer: Layer, fields: Fields) -> ir.Value:
 def _pooling_of(layer: Layer) -> ir.Node:
     pool = layer.inputs[1].producer()
     if pool is None or pool.op_type != "MaxPool" or layer.inputs[1].index() != 1:
-        raise layer.fault(f"{layer.text}: its second bottom is no mask of a max pooling", "bottom", _MASK_ADVICE)
+        raise layer.layer_error(f"{layer.text}: its second bottom is no mask of a max pooling", "bottom", _MASK_ADVICE)
     if layer.shape(0) != layer.shape(1):
         message = f"{layer.text}: its input is {layer.written(0)}, but its mask {layer.written(1)}"
-        raise layer.fault(message, "bottom", "both must have the size of the pooling's result")
+        raise layer.layer_error(message, "bottom", "both must have the size of the pooling's result")
     return pool
 
 

@@ -66,10 +66,10 @@ def tokens(source: Source, limits: Limits) -> Iterator[Token]:
             continue
         column, left = start - line_start + 1, left - 1
         if kind == "stray":
-            raise _stray(source, text[start], Span(line, column))
+            raise _stray_error(source, text[start], Span(line, column))
         if left < 0:
             message = f"the file holds more than {limits.tokens:,} tokens"
-            raise source.error(message, Span(line, column), how_to_raise("tokens"))
+            raise source.fatal_error(message, Span(line, column), how_to_raise("tokens"))
         if kind == "string":
             content = _unescape(source, text[start + 1 : end - 1], Span(line, column, end - start))
             yield Token("string", content, line, column, end - start)
@@ -78,11 +78,11 @@ def tokens(source: Source, limits: Limits) -> Iterator[Token]:
     yield Token("end", "", line, len(text) - line_start + 1, 1)
 
 
-def _stray(source: Source, char: str, at: Span) -> Exception:
+def _stray_error(source: Source, char: str, at: Span) -> Exception:
     if char in "\"'":  # a closed string would have been a token
-        return source.error("the string that begins here is not closed on its line", at, f"close it with {char}")
+        return source.fatal_error("the string that begins here is not closed on its line", at, f"close it with {char}")
     advice = "this looks like a template: fill in its placeholders first" if char in "$%" else ""
-    return source.error(f"unexpected character {quoted(char)}", at, advice)
+    return source.fatal_error(f"unexpected character {quoted(char)}", at, advice)
 
 
 def _unescape(source: Source, text: str, at: Span) -> str:
@@ -92,9 +92,9 @@ def _unescape(source: Source, text: str, at: Span) -> str:
     try:
         return _ESCAPE.sub(_escaped_bytes, text.encode()).decode()
     except UnicodeDecodeError as error:
-        raise source.error("the escapes in this string do not make UTF-8 text", at) from error
+        raise source.fatal_error("the escapes in this string do not make UTF-8 text", at) from error
     except KeyError as error:
-        raise source.error(f"unknown escape {quoted(chr(92) + chr(error.args[0]))} in this string", at) from error
+        raise source.fatal_error(f"unknown escape {quoted(chr(92) + chr(error.args[0]))} in this string", at) from error
 
 
 def _escaped_bytes(found: re.Match[bytes]) -> bytes:

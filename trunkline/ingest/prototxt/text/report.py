@@ -38,7 +38,7 @@ class FileReport:
         if len(self._problems) < _SHOWN:
             self._problems.append(self.source.problem(message, at, advice))
 
-    def unsupported(self, message: str, at: Span, advice: str, supported: Sequence[str]) -> None:
+    def add_unsupported(self, message: str, at: Span, advice: str, supported: Sequence[str]) -> None:
         """Add a layer that Trunkline cannot handle; the report will end with what it can."""
         self._supported = supported
         self.error(message, at, advice)

@@ -45,7 +45,7 @@ class Source:
         place = f"{self.label}:{at.line}:{at.column}"
         return Problem(message, place, advice, excerpt, column if excerpt else 0, width, at.line)
 
-    def error(self, message: str, at: Span, advice: str = "") -> InvalidModel:
+    def fatal_error(self, message: str, at: Span, advice: str = "") -> InvalidModel:
         """Return the error for a fault after which reading cannot go on."""
         return InvalidModel(self.problem(message, at, advice))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from trunkline.ingest.prototxt.text.lexer import Token, tokens
 from trunkline.ingest.prototxt.text.source import Source, Span
-from trunkline.limits import Limits, how_to_raise
+from trunkline.limits import DEFAULT_LIMITS, Limits, how_to_raise
 from trunkline.text import quoted
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -56,7 +56,7 @@ class _Open:
     element: Token | None = None
 
 
-def parse(source: Source, limits: Limits | None = None) -> Message:
+def parse(source: Source, limits: Limits = DEFAULT_LIMITS) -> Message:
     """Read a text as protobuf text format.
 
     Works with an explicit stack, in time linear in the text.
@@ -71,7 +71,7 @@ def parse(source: Source, limits: Limits | None = None) -> Message:
     Raises:
         InvalidModel: The text is not in the format, or asks for more than ``limits`` how_to_raise.
     """
-    return _Parser(source, limits or Limits()).run()
+    return _Parser(source, limits).run()
 
 
 class _Parser:
@@ -97,7 +97,9 @@ class _Parser:
                 self.field(token, frame.message)
         if len(self.stack) > 1:
             frame = self.stack[-1]
-            raise self.source.error("the file ends before this block is closed", frame.opener, f'add "{frame.closer}"')
+            raise self.source.fatal_error(
+                "the file ends before this block is closed", frame.opener, f'add "{frame.closer}"'
+            )
         return self.root
 
     def advance(self) -> Token:
@@ -106,23 +108,23 @@ class _Parser:
 
     def close(self, token: Token, frame: _Open) -> None:
         if not frame.closer:
-            raise self.source.error(f'this "{token.text}" closes nothing', token.at)
+            raise self.source.fatal_error(f'this "{token.text}" closes nothing', token.at)
         if token.text != frame.closer:
             opened = f"the block opened at line {frame.opener.line}, column {frame.opener.column}"
-            raise self.source.error(f'found "{token.text}" where "{frame.closer}" closes {opened}', token.at)
+            raise self.source.fatal_error(f'found "{token.text}" where "{frame.closer}" closes {opened}', token.at)
         self.stack.pop()
         self.advance()
 
     def field(self, name: Token, message: Message) -> None:
         """Read a name, and the value or the opening of the block or list after it."""
         if name.kind != "word" or not _NAME.fullmatch(name.text):
-            raise self.source.error(f"expected a field name, found {quoted(name.text)}", name.at)
+            raise self.source.fatal_error(f"expected a field name, found {quoted(name.text)}", name.at)
         self.advance()
         colon = self.token.kind == "mark" and self.token.text == ":"
         if colon:
             self.advance()
         elif not (self.token.kind == "mark" and self.token.text in _CLOSERS):  # only a block may lack the colon
-            raise self.source.error(
+            raise self.source.fatal_error(
                 f'expected ":" or "{{" after {quoted(name.text)}, found {_shown(self.token)}', self.token.at
             )
         # A list is a repeated field written short: each of its items becomes a Field of this name.
@@ -140,7 +142,7 @@ class _Parser:
         elif token.kind in ("word", "string"):
             message.fields.append(TextField(name.text, self.scalar(), name.at))
         else:
-            raise self.source.error(f"expected a value for {quoted(name.text)}, found {_shown(token)}", token.at)
+            raise self.source.fatal_error(f"expected a value for {quoted(name.text)}, found {_shown(token)}", token.at)
 
     def scalar(self) -> Scalar:
         first = self.advance()
@@ -153,7 +155,7 @@ class _Parser:
     def push(self, frame: _Open) -> None:
         if len(self.stack) > self.limits.depth:
             message = f"blocks are nested deeper than {self.limits.depth} levels"
-            raise self.source.error(message, frame.opener, how_to_raise("depth"))
+            raise self.source.fatal_error(message, frame.opener, how_to_raise("depth"))
         self.stack.append(frame)
         self.advance()
 

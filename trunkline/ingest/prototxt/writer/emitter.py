@@ -48,15 +48,15 @@ class Emitter:
     def step(self, node: ir.Node, part: str, kind: str, bottom: str, *settings: TextField) -> str:
         """Add a layer ``<node>/<part>`` that leads to the node's result, and return its blob."""
         name = f"{name_of(node)}/{part}"
-        top = self.fresh_blob(name)
-        self.add(self.fresh_layer(name), kind, [bottom], [top], *settings)
+        top = self.free_blob(name)
+        self.add(self.free_layer(name), kind, [bottom], [top], *settings)
         return top
 
-    def fresh_layer(self, name: str) -> str:
+    def free_layer(self, name: str) -> str:
         """Return ``name``, or the nearest one that no layer has."""
         return self._layers.new(name)
 
-    def fresh_blob(self, name: str) -> str:
+    def free_blob(self, name: str) -> str:
         """Return ``name``, or the nearest one that no blob has."""
         return self._blobs.new(name)
 

@@ -28,7 +28,7 @@ def batch_norm(to: Emitter, node: ir.Node) -> None:
     shifts = not _is_constant(bias, 0)
     scales = shifts or not _is_constant(scale, 1)
     # Not in place, so that the value between the two layers has a name of its own.
-    top = to.fresh_blob(f"{name}/norm") if scales else result
+    top = to.free_blob(f"{name}/norm") if scales else result
     norm = block("batch_norm_param", settings)
     to.add(name, "BatchNorm", [name_of(to.data(node))], [top], norm, blobs=[blob(mean), blob(var), one])
     if scales:
@@ -62,7 +62,7 @@ def _is_constant(value: ir.Value, number: int) -> bool:
 def _scale_name(to: Emitter, norm: str, scale: ir.Value) -> str:
     """Return the name that the Scale layer had in the prototxt this network came from, or a new one."""
     layer, _, role = name_of(scale).rpartition(".")
-    return to.fresh_layer(layer if role == "weight" and layer != norm else f"{norm}/scale")
+    return to.free_layer(layer if role == "weight" and layer != norm else f"{norm}/scale")
 
 
 WRITERS: dict[str, Emit] = {"BatchNormalization": batch_norm, "Dropout": dropout, "LRN": lrn}

@@ -75,11 +75,9 @@ def _finish_outputs(emitter: Emitter) -> None:
         for name in layer.tops:
             if name in outputs and name in read:
                 emitter.note(f"{name} is an output that other layers read: a Split keeps it one")
-                emitter.add(
-                    emitter.fresh_layer(f"{name}/split"), "Split", [name], [emitter.fresh_blob(f"{name}/output")]
-                )
+                emitter.add(emitter.free_layer(f"{name}/split"), "Split", [name], [emitter.free_blob(f"{name}/output")])
             elif name not in outputs and name not in read:
-                emitter.add(emitter.fresh_layer(f"{name}/silence"), "Silence", [name], [])
+                emitter.add(emitter.free_layer(f"{name}/silence"), "Silence", [name], [])
 
 
 def _shared(emitter: Emitter) -> list[CaffeLayer]:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from trunkline.graph.graph import array_of, name_of, shape_of
 from trunkline.text import quoted
-from trunkline.twins.op import unsupported
+from trunkline.twins.op import unsupported_setting
 
 
 def input_at(node: ir.Node, index: int) -> ir.Value | None:
@@ -49,7 +49,7 @@ def static_number(node: ir.Node, index: int, default: float) -> float:
     if found is None:
         return default
     if len(found) != 1:
-        raise unsupported(node, f"{len(found)} numbers in {_name(node, index)}", "one number was expected")
+        raise unsupported_setting(node, f"{len(found)} numbers in {_name(node, index)}", "one number was expected")
     return found[0]
 
 
@@ -72,7 +72,7 @@ def _static(node: ir.Node, index: int) -> np.ndarray[Any, Any] | None:
         return None
     if not value.is_initializer():
         advice = "simplify the file with a fixed image size first, so that shapes become constants"
-        raise unsupported(node, f"the computed argument {quoted(name_of(value))}", advice)
+        raise unsupported_setting(node, f"the computed argument {quoted(name_of(value))}", advice)
     return array_of(value)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.graph.graph import attribute
-from trunkline.twins.op import unsupported
+from trunkline.twins.op import unsupported_setting
 from trunkline.twins.ops.common.static_inputs import rank_of
 
 
@@ -59,12 +59,12 @@ class Window:
         """
         kernel = attribute(node, "kernel_shape")
         if rank_of(node) != len(kernel) + 2:
-            raise unsupported(node, f"a window over {len(kernel)} of {rank_of(node) - 2} spatial axes")
+            raise unsupported_setting(node, f"a window over {len(kernel)} of {rank_of(node) - 2} spatial axes")
         window = cls.of(node, kernel)
         both_sides = zip(window.begins + window.ends, window.extents * 2, strict=True)
         if any(pad >= extent for pad, extent in both_sides):
             advice = "pad the image before pooling, or widen the window"
-            raise unsupported(node, "padding as wide as its window", advice)
+            raise unsupported_setting(node, "padding as wide as its window", advice)
         return window
 
     @property

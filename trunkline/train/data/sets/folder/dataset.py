@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem
-from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
+from trunkline.train.data.augment import Augmentation, crop_image, draw_crop
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels
 from trunkline.train.data.class_map import class_map
@@ -101,11 +101,11 @@ class ImageFolder:
         crop = whole(self.size)
         if seed is not None:
             crop = draw_crop(self._augmentation, (label.shape[0], label.shape[1]), self.size, index, seed)
-        classes = self.tasks[_CLASSES].label.cut(label, crop)
+        classes = self.tasks[_CLASSES].label.cropped(label, crop)
         labels = {_CLASSES: classes.astype(np.int64)}
         if "edges" in self.tasks:
             labels["edges"] = label_boundaries(classes)[None].astype(np.float32)
-        return Sample(self.normalisation.apply(cut_image(image, crop)), labels)
+        return Sample(self.normalisation.apply(crop_image(image, crop)), labels)
 
 
 def splits_of(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from trunkline.train.data.config import AugmentationConfig, DataSetConfig, Fract
 from trunkline.train.data.roles import percent, roles, with_held_out
 from trunkline.train.data.sets.nyuv2.dataset import TASKS, NYUv2, NYUv2Task
 from trunkline.train.data.sets.nyuv2.lists import ALL, list_of, listed_splits
-from trunkline.train.data.splits import Subset, cut
+from trunkline.train.data.splits import Subset, split
 
 
 class NYUv2Config(DataSetConfig):
@@ -51,7 +51,7 @@ class NYUv2Config(DataSetConfig):
     def _without_lists(self) -> DataSets:
         everything = self._samples(ALL)
         # What reports is cut first, so that it stays the same whatever `val_fraction` is.
-        rest, reported = cut(len(everything), self.seed, self.test_fraction, "test_fraction")
+        rest, reported = split(len(everything), self.seed, self.test_fraction, "test_fraction")
         drawn = f"{percent(self.test_fraction)} of all samples, drawn with seed {self.seed}"
         splits = {"train": Subset(everything, rest), "test": Subset(everything, reported)}
         return with_held_out(splits, {"train": "the other samples", "test": drawn}, self.val_fraction, self.seed)

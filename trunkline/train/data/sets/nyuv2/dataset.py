@@ -10,7 +10,7 @@ import numpy as np
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.text import quoted
-from trunkline.train.data.augment import Augmentation, cut_image, draw_crop
+from trunkline.train.data.augment import Augmentation, crop_image, draw_crop
 from trunkline.train.data.base import NORMALISATION, Sample, TaskInfo
 from trunkline.train.data.check import check_labels, raise_all
 from trunkline.train.data.class_map import ClassMap
@@ -114,17 +114,17 @@ class NYUv2:
         for task in self.tasks:
             if task in entry.labels:
                 labels[task] = self._label(task, entry, image.shape[:2], crop)
-        return Sample(self.normalisation.apply(cut_image(image, crop)), labels)
+        return Sample(self.normalisation.apply(crop_image(image, crop)), labels)
 
     def _label(self, task: str, entry: Entry, size: tuple[int, ...], crop: Crop) -> np.ndarray:
         path, kind = entry.labels[task], self.tasks[task].label
         # Cut in the small type of the file, and converted then: a crop is often a fraction of the picture.
         if task == "segmentation":
-            return kind.cut(_classes(path, size, self._class_map), crop).astype(np.int64)
+            return kind.cropped(_classes(path, size, self._class_map), crop).astype(np.int64)
         if task == "depth":
-            depth = kind.cut(_depth(path, size)[None], crop)
+            depth = kind.cropped(_depth(path, size)[None], crop)
             return depth / np.float32(crop.scale) if self._augmentation.scale_depth else depth
-        normals = kind.cut(_normals(path, size), crop)
+        normals = kind.cropped(_normals(path, size), crop)
         if self._space == "decoded":
             return _to_unit(normals)
         # In the paper's space 0 marks an ignored pixel: no valid vector becomes three zero bytes.
