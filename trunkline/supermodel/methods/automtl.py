@@ -52,11 +52,15 @@ class AutoMTLOptions(SearchedOptions):
     regularization: NotNegative = Field(1e-3, description="λ_reg of the paper's Eq. 3")
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost; 0 is the papers'")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task")
-    pre_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
-    weight_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
-    policy_optimiser: Optimiser = Optimiser(lr=3e-2, weight_decay=5e-4)
-    weight_schedule: Schedule = Schedule()
-    policy_schedule: Schedule = Schedule()
+    pre_optimiser: Optimiser = Field(
+        Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4), description="of the weights in pre-training"
+    )
+    weight_optimiser: Optimiser = Field(
+        Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4), description="of the weights in policy training"
+    )
+    policy_optimiser: Optimiser = Field(Optimiser(lr=3e-2, weight_decay=5e-4), description="of the policy")
+    weight_schedule: Schedule = Field(Schedule(), description="of the weights' rate in policy training")
+    policy_schedule: Schedule = Field(Schedule(), description="of the policy's rate")
     units: Granularity = Field("operator", description="what is decided about: operators, as in the paper, or blocks")
     mixing: Mixing = Field("weight", description="how options are mixed; both are exact")
     batchnorm: Literal["tied", "task"] = Field("tied", description="'task' is the release's; it leaves no reuse")
@@ -65,7 +69,7 @@ class AutoMTLOptions(SearchedOptions):
     straight_through: bool = Field(False, description="one-hot samples forward, soft gradients backward")
     slope: float = Field(1.0, gt=0, description="of the regularisation: 1 in the paper, 6 in the release")
     second_sample: bool = Field(False, description="regularise a second Gumbel sample, as the release does")
-    temperature: Decay = Decay()
+    temperature: Decay = Field(Decay(), description="of the Gumbel-softmax, as it falls")
 
 
 class AutoMTLModel(SearchedModel):
@@ -110,6 +114,8 @@ class AutoMTL(SearchedMethod[AutoMTLOptions]):
     name = "automtl"
     units = "operators or blocks"
     needs = "a search; then the plan is trained from scratch"
+    decides = "for each unit and task: the shared weights, weights of its own, or the skip"
+    yields = "a plan drawn from the learned policy, or its most likely one"
     source = "Zhang, Liu, Guan: AutoMTL (NeurIPS 2022)"
     option_names = ("shared", "own", "skip")
     Options = AutoMTLOptions

@@ -191,7 +191,9 @@ class Method(ABC, Generic[O_]):
         kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
             joins between them learn.
         units: What its plans decide about: operators, or blocks.
-        needs: What has to be trained for it, in words.
+        needs: What has to be trained for it, in words for people, as the next two are.
+        decides: What it decides.
+        yields: What it comes to.
         source: The paper that it is from.
         trains_on: Whether its plans are trained in its own way, or go on from weights of its own.
         Options: What ``[search]`` may say.
@@ -201,7 +203,8 @@ class Method(ABC, Generic[O_]):
     ...     block: str = "3"
     >>> class Half(Method[HalfOptions]):
     ...     name, kind, units = "half", "fixed", "blocks"
-    ...     needs, source = "nothing: it decides without data", "this example"
+    ...     needs, decides = "nothing: it decides without data", "where the trunk ends"
+    ...     source = "this example"
     ...     Options = HalfOptions
     ...
     ...     def find(self, work: Work) -> Found:
@@ -214,6 +217,8 @@ class Method(ABC, Generic[O_]):
     kind: ClassVar[Kind]
     units: ClassVar[str]
     needs: ClassVar[str]
+    decides: ClassVar[str]
+    yields: ClassVar[str] = "one plan"
     source: ClassVar[str]
     trains_on: ClassVar[bool] = False
     Options: ClassVar[type[MethodOptions]] = MethodOptions

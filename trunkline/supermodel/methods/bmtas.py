@@ -59,9 +59,13 @@ class BMTASOptions(SearchedOptions):
     )
     policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the logits")
     cost_weight: NotNegative = Field(0.1, description="λ of the expected cost, as a share of T backbones; 0 for none")
-    policy_optimiser: Optimiser = Optimiser(lr=1e-2, weight_decay=5e-5)
-    weight_optimiser: Optimiser = Optimiser(kind="sgd", lr=5e-3, momentum=0.9, weight_decay=1e-4)
-    weight_schedule: Schedule = Schedule(kind="poly", power=0.9)
+    policy_optimiser: Optimiser = Field(Optimiser(lr=1e-2, weight_decay=5e-5), description="of the logits")
+    weight_optimiser: Optimiser = Field(
+        Optimiser(kind="sgd", lr=5e-3, momentum=0.9, weight_decay=1e-4), description="of the weights"
+    )
+    weight_schedule: Schedule = Field(
+        Schedule(kind="poly", power=0.9), description="of the weights' rate over the search"
+    )
     temperature: tuple[Positive, Positive] = Field((5.0, 0.1), description="τ at the start and the end of the search")
     plain_ends: bool = Field(True, description="leave scale and offset out of the normalisation that a block ends in")
 
@@ -82,6 +86,8 @@ class BMTAS(SearchedMethod[BMTASOptions]):
     name = "bmtas"
     units = "blocks"
     needs = "a search over one instance a task of every block; then the tree is trained from scratch"
+    decides = "for each block and task: one of as many instances as there are tasks"
+    yields = "a tree of branches"
     source = "Bruggemann, Kanakis, Georgoulis, Van Gool: Automated Search for Resource-Efficient Branched MTL (2020)"
     Options = BMTASOptions
 

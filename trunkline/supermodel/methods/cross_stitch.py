@@ -41,6 +41,8 @@ class CrossStitch(Method[CrossStitchOptions]):
     kind = "soft"
     units = "blocks"
     needs = "single-task models, which it trains first; then one joint training of columns and mixes"
+    decides = "nothing: how much columns mix is trained with their weights"
+    yields = "a column a task, and trained mixes between them"
     source = "Misra, Shrivastava, Gupta, Hebert: Cross-stitch Networks (CVPR 2016)"
     trains_on = True
     Options = CrossStitchOptions

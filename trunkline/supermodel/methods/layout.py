@@ -23,6 +23,7 @@ class Layout(FixedMethod[LayoutOptions]):
 
     name = "layout"
     units = "blocks"
+    decides = "which tasks are together in each block, as a file says"
     source = "Zhang, Liu, Guan: TreeMTL (2022)"
     Options = LayoutOptions
     argument = "file"

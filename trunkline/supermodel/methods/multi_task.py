@@ -13,6 +13,7 @@ class MultiTask(FixedMethod[MethodOptions]):
 
     name = "multi-task"
     units = "blocks"
+    decides = "that everything is shared"
     source = "the baseline of all four papers"
 
     def plan(self) -> SharingPlan:

@@ -24,6 +24,7 @@ class PlanFile(FixedMethod[PlanFileOptions]):
 
     name = "plan"
     units = "operators or blocks"
+    decides = "what a plan file says"
     source = "any"
     Options = PlanFileOptions
     argument = "file"

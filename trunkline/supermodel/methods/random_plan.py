@@ -28,6 +28,7 @@ class Random(FixedMethod[RandomOptions]):
 
     name = "random"
     units = "operators or blocks"
+    decides = "everything by chance"
     source = "the ablation of AutoMTL (Sec. 4.4)"
     Options = RandomOptions
     argument = "draw"

@@ -32,7 +32,7 @@ class SearchedOptions(MethodOptions):
     cost: Counted = Field("macs", description="what the cost term counts")
     cost_table: Path | None = Field(None, description="milliseconds by operator, in a file; see docs/automtl.md")
     loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Field(Sampling(), description="how a plan is taken from what was learned, within which budget")
 
     @model_validator(mode="after")
     def _table_where_needed(self) -> Self:

@@ -21,6 +21,7 @@ class ShareUntil(FixedMethod[ShareUntilOptions]):
 
     name = "share-until"
     units = "blocks"
+    decides = "up to which block everything is shared"
     source = "the branching points of TreeMTL (Zhang et al. 2022), by hand"
     Options = ShareUntilOptions
     argument = "block"

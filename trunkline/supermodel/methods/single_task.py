@@ -13,6 +13,7 @@ class SingleTask(FixedMethod[MethodOptions]):
 
     name = "single-task"
     units = "blocks"
+    decides = "that nothing is shared"
     source = "the baseline of all four papers"
 
     def plan(self) -> SharingPlan:
