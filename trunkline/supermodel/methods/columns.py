@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
@@ -53,10 +54,12 @@ def start_of_own(alpha: float | None, tasks: int) -> float:
     return 0.9 if tasks == 2 else 0.8
 
 
-def joint_phase(setup: Setup, name: str, factor: float, *, heads: float = 1.0) -> Phase:
+def joint_phase(
+    setup: Setup, name: str, factor: float, *, heads: float = 1.0, terms: Mapping[str, float] | None = None
+) -> Phase:
     """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else.
 
-    ``heads`` is the factor of the heads' rate.
+    ``heads`` is the factor of the heads' rate, ``terms`` are weights of loss terms of the method's own.
     """
     # The pipeline's own phase has one turn with one move: [train] says no more.
     (turn,) = setup.phase.turns
@@ -65,5 +68,5 @@ def joint_phase(setup: Setup, name: str, factor: float, *, heads: float = 1.0) -
     for group, times in (("weights.backbone", 1.0), ("weights.heads", heads), ("weights.joins", factor)):
         optimiser = move.optimiser.model_copy(update={"lr": move.optimiser.lr * times})
         moves.append(move.model_copy(update={"group": group, "optimiser": optimiser}))
-    joint = turn.model_copy(update={"moves": tuple(moves)})
+    joint = turn.model_copy(update={"moves": tuple(moves), "terms": {**turn.terms, **(terms or {})}})
     return setup.phase.model_copy(update={"name": name, "turns": (joint,)})
