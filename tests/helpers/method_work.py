@@ -29,7 +29,11 @@ THREE = ("chain", "residual", "mobile")
 """A chain, a residual and an inverted residual network."""
 NETWORKS = (*THREE, "taps")
 """And one of which a task reads two feature maps."""
-DEGENERATE: Mapping[str, Mapping[str, Any]] = {"cross-stitch": {"alpha": 1.0}}
+DEGENERATE: Mapping[str, Mapping[str, Any]] = {
+    "cross-stitch": {"alpha": 1.0},
+    "sluice": {"alpha": 1.0, "beta": 1.0},
+    "nddr": {"alpha": 1.0, "normalise": False},  # its BatchNormalization alone divides by √(1 + ε)
+}
 """Options with which a soft method is the single-task models, by method."""
 
 

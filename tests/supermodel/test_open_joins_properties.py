@@ -32,7 +32,9 @@ SUFFIX = {"one": "joins", "each": "reads"}
 """What the groups of their choices are called."""
 
 
-def space_with(name: str, kind: str, *, first: str = "", options: Sequence[Option] = ()) -> Space:
+def space_with(
+    name: str, kind: str, *, first: str = "", options: Sequence[Option] = (), fragment: str = "mix"
+) -> Space:
     """Columns apart; at two sites every task may read every column: one of them, or any besides its own.
 
     Args:
@@ -40,6 +42,7 @@ def space_with(name: str, kind: str, *, first: str = "", options: Sequence[Optio
         kind: What is open about the joins.
         first: What the first join is called.
         options: Of every unit; an instance of each task's own if there are none.
+        fragment: Kind of the joins.
     """
     backbone = Backbone(BACKBONES[name]())
     joins = []
@@ -49,7 +52,7 @@ def space_with(name: str, kind: str, *, first: str = "", options: Sequence[Optio
             starts = [0.5, 0.25, 0.125] if kind == "each" else [0.5]
             join = Join(
                 name=f"{task}.{number}" if joins or not first else first,
-                kind="mix",
+                kind=fragment,
                 settings={"starts": starts},
                 site=unit.output,
                 task=task,
@@ -80,11 +83,12 @@ def decide(model: ChoiceModel, seed: int) -> None:
     model.set_policy(sure)
 
 
+@pytest.mark.parametrize("fragment", ["mix", "project"])
 @pytest.mark.parametrize("kind", ["one", "each"])
 @pytest.mark.parametrize("name", THREE)
-def test_hard_reads_equal_the_lowered_graph(name: str, kind: str) -> None:
+def test_hard_reads_equal_the_lowered_graph(name: str, kind: str, fragment: str) -> None:
     """Softly with weights of 1 and 0, hard, and lowered with the reads that are taken."""
-    space = space_with(name, kind)
+    space = space_with(name, kind, fragment=fragment)
     model = model_of(space)
     left_out = set()
     for seed in range(5):

@@ -39,6 +39,20 @@ def test_draws_have_the_spread_of_their_filler(filler: Filler, std: float) -> No
         assert float(tensor.abs().max()) <= filler.spread((128, 64, 3, 3))
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("shape", [(4, 4, 1, 1), (5, 3, 3, 3), (2, 6, 1, 1), (3, 3)])
+def test_diagonal_kernels_copy_channels(shape: tuple[int, ...]) -> None:
+    """A convolution by such a kernel gives its input times the value, channel by channel, and zeros beyond."""
+    kernel = draw(Filler("diagonal", 0.25), "w", shape, 0)
+    window = (1, 1) if len(shape) == 2 else shape[2:]
+    x = torch.randn(2, shape[1], 4, 4)
+    y = torch.nn.functional.conv2d(x, kernel.reshape(*shape[:2], *window), padding=window[0] // 2)
+    common = min(shape[:2])
+    assert torch.equal(y[:, :common], 0.25 * x[:, :common])
+    assert not y[:, common:].any() and int((kernel != 0).sum()) == common
+    assert np.array_equal(Filler("diagonal", 0.25).draw(shape, "w"), kernel.numpy())
+
+
 @pytest.mark.properties
 def test_draws_depend_on_name_and_seed_only() -> None:
     first = draw(Filler(), "a", (16, 8, 3, 3), 0)

@@ -1,4 +1,4 @@
-"""Layers that heads are written with."""
+"""Layers that heads and joins are written with."""
 
 from __future__ import annotations
 
@@ -47,12 +47,17 @@ def convolution(
     return builder.node("Conv", inputs, name=name, attributes=attributes)
 
 
-def batch_norm(builder: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
-    """Add a BatchNormalization with weights ``<name>.scale``, ``.bias`` and statistics ``.mean``, ``.var``."""
+def batch_norm(
+    builder: GraphBuilder, x: ir.Value, name: str, *, epsilon: float = 1e-5, momentum: float = 0.9
+) -> ir.Value:
+    """Add a BatchNormalization with weights ``<name>.scale``, ``.bias`` and statistics ``.mean``, ``.var``.
+
+    ``momentum`` is ONNX's: the part of the old statistics that stays.
+    """
     shape = (int(shape_of(x)[1] or 0),)
     starts = {"scale": 1.0, "bias": 0.0, "mean": 0.0, "var": 1.0}
     weights = [builder.weight(f"{name}.{key}", shape, Filler("constant", value)) for key, value in starts.items()]
-    attributes: dict[str, Attribute] = {"epsilon": 1e-5, "momentum": 0.9, "training_mode": 0}
+    attributes: dict[str, Attribute] = {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}
     return builder.node("BatchNormalization", [x, *weights], name=name, attributes=attributes)
 
 

@@ -20,7 +20,7 @@ from trunkline.seeds import seed_of
 
 FILLER_KEY = "trunkline.filler"
 
-Kind = Literal["msra", "xavier", "gaussian", "uniform", "constant"]
+Kind = Literal["msra", "xavier", "gaussian", "uniform", "constant", "diagonal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Filler:
 
     Attributes:
         kind: ``msra`` (He et al. 2015, normal with std √(2/n)), ``xavier`` (Glorot & Bengio 2010, uniform with
-            bound √(3/n)), ``gaussian`` (std ``value``), ``uniform`` (bound ``value``) or ``constant``.
+            bound √(3/n)), ``gaussian`` (std ``value``), ``uniform`` (bound ``value``), ``constant``, or ``diagonal``: a
+            kernel by which output channel c is ``value`` times input channel c, at the centre of the window.
         value: The constant, standard deviation or bound; unused by ``msra`` and ``xavier``.
         fan: Which n the scaled kinds use: ``in``, ``out`` or ``average``, as Caffe names them.
         drawn_as: What the random stream is called; the weight's own name where empty. Lowering sets it, so that a copy
@@ -52,6 +53,8 @@ class Filler:
         """Return the initial weight called ``name``, a pure function of the arguments."""
         if self.kind == "constant":
             return np.full(shape, self.value, dtype=np.float32)
+        if self.kind == "diagonal":
+            return _diagonal(shape, self.value)
         rng = np.random.default_rng(seed_of(self.drawn_as or name, seed))
         spread = np.float32(self.spread(shape))
         if self.kind in ("msra", "gaussian"):
@@ -79,6 +82,15 @@ def lazy_weight(name: str, shape: tuple[int, ...], filler: Filler) -> ir.LazyTen
         return ir.Tensor(filler.draw(shape, name), name=name)
 
     return ir.LazyTensor(draw, ir.DataType.FLOAT, ir.Shape(shape), cache=True, name=name)
+
+
+def _diagonal(shape: tuple[int, ...], value: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    kernel = np.zeros(shape, np.float32)
+    # [out, in, kH, kW]; where there are more outputs than inputs, the last outputs are 0.
+    centre = tuple(size // 2 for size in shape[2:])
+    for channel in range(min(shape[:2])):
+        kernel[channel, channel, *centre] = value
+    return kernel
 
 
 def _fan(shape: tuple[int, ...], fan: str) -> float:

@@ -101,6 +101,11 @@ class Backbone:
         return {name_of(node): node for node in self.graph.nodes}
 
     @cached_property
+    def values(self) -> Mapping[str, ir.Value]:
+        """All computed values by name."""
+        return {name_of(value): value for node in self.graph.nodes for value in node.outputs if value.name}
+
+    @cached_property
     def needed(self) -> tuple[ir.Node, ...]:
         """The nodes that a feature map needs, in topological order: no task runs any other."""
         return tuple(needed_nodes(self.graph, self.graph.outputs))

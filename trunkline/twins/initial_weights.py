@@ -29,6 +29,8 @@ def draw(filler: Filler, name: str, shape: tuple[int, ...], seed: int) -> Tensor
     """Return a float32 tensor filled by ``filler``, a pure function of the arguments."""
     if filler.kind == "constant":
         return torch.full(shape, filler.value, dtype=torch.float32)
+    if filler.kind == "diagonal":
+        return torch.from_numpy(filler.draw(shape, name))
     tensor, spread = torch.empty(shape, dtype=torch.float32), filler.spread(shape)
     # The copies of one weight share a stream (`drawn_as`), so that they start equal whatever they are called.
     generator = torch.Generator().manual_seed(seed_of(filler.drawn_as or name, seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
@@ -45,13 +46,27 @@ def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
     return plan
 
 
-def joint_phase(setup: Setup, name: str, factor: float) -> Phase:
-    """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else."""
-    # The pipeline's own phase has one turn with one move: [train] gives no more.
+def start_of_own(alpha: float | None, tasks: int) -> float:
+    """Return what a column's own map counts at the start of a join: ``alpha``, or what papers have where it is None."""
+    if alpha is not None:
+        return alpha
+    # Misra et al. (2016) have 0.9 for two tasks; BMTAS, Appendix B, has 0.8 for five, with units of NDDR-CNN too.
+    return 0.9 if tasks == 2 else 0.8
+
+
+def joint_phase(
+    setup: Setup, name: str, factor: float, *, heads: float = 1.0, terms: Mapping[str, float] | None = None
+) -> Phase:
+    """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else.
+
+    ``heads`` is the factor of the heads' rate, ``terms`` are weights of loss terms of the method's own.
+    """
+    # The pipeline's own phase has one turn with one move: [train] says no more.
     (turn,) = setup.phase.turns
     (move,) = turn.moves
-    faster = move.optimiser.model_copy(update={"lr": move.optimiser.lr * factor})
-    moves = [move.model_copy(update={"group": group}) for group in ("weights.backbone", "weights.heads")]
-    moves.append(move.model_copy(update={"group": "weights.joins", "optimiser": faster}))
-    joint = turn.model_copy(update={"moves": tuple(moves)})
+    moves = []
+    for group, times in (("weights.backbone", 1.0), ("weights.heads", heads), ("weights.joins", factor)):
+        optimiser = move.optimiser.model_copy(update={"lr": move.optimiser.lr * times})
+        moves.append(move.model_copy(update={"group": group, "optimiser": optimiser}))
+    joint = turn.model_copy(update={"moves": tuple(moves), "terms": {**turn.terms, **(terms or {})}})
     return setup.phase.model_copy(update={"name": name, "turns": (joint,)})

@@ -20,7 +20,7 @@ from trunkline.recipe import Positive
 from trunkline.sharing.join import Join, Read
 from trunkline.sharing.layouts import independent
 from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Work
-from trunkline.supermodel.methods.columns import block_ends, columns_plan, joint_phase, stage_ends
+from trunkline.supermodel.methods.columns import block_ends, columns_plan, joint_phase, stage_ends, start_of_own
 
 
 class CrossStitchOptions(MethodOptions):
@@ -66,9 +66,7 @@ class CrossStitch(Method[CrossStitchOptions]):
 
     def _mix(self, site: str, task: str) -> Join:
         tasks = self.setup.tasks
-        alpha = self.options.alpha
-        if alpha is None:
-            alpha = 0.9 if len(tasks) == 2 else 0.8  # the paper's for two tasks; BMTAS's for five
+        alpha = start_of_own(self.options.alpha, len(tasks))
         # A row adds up to 1, so columns that are still equal pass on what they had before they were mixed.
         others = (1 - alpha) / (len(tasks) - 1)
         return Join(

@@ -1,0 +1,117 @@
+"""NDDR-CNN (Gao et al. 2019): a column a task, and projections of what all columns computed to the width of one.
+
+At a site every column goes on with
+
+    g^i = act(BN(W_i · [f^1, …, f^T]))
+
+where W_i is a 1×1 convolution from T·C channels to C: a discriminative reduction of the joint features, learned with
+everything else. W_i starts as α times the identity on the column's own map and (1−α)/(T−1) times it on the others'.
+Columns start from single-task models that are trained first. Nothing is searched or dropped.
+
+With ``shortcut`` each task's head reads a projection of all its layers' results, brought to the size of the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trunkline.fragments.activation import Activation, activation_of
+from trunkline.recipe import Positive
+from trunkline.sharing.join import Join, Read
+from trunkline.sharing.layouts import independent
+from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Work
+from trunkline.supermodel.methods.columns import block_ends, columns_plan, joint_phase, stage_ends, start_of_own
+
+
+class NDDROptions(MethodOptions):
+    """What can be set about NDDR-CNN."""
+
+    alpha: float | None = Field(
+        None, gt=0, le=1, description="a column's own share at the start; 0.9 for two tasks, 0.8 for more, if absent"
+    )
+    sites: Literal["stages", "blocks"] = Field("stages", description="project behind every stage, or every block")
+    shortcut: bool = Field(False, description="heads read a projection of the results of all sites")
+    activation: Literal["match", "relu", "none"] = Field(
+        "match", description="what a projection ends in: what the block before it does, or ReLU, or nothing"
+    )
+    normalise: bool = Field(True, description="whether a projection has a BatchNormalization")
+    rate_factor: Positive = Field(100.0, description="how many times as fast as the columns the projections learn")
+    head_rate_factor: Positive = Field(1.0, description="how many times as fast as the columns the heads learn")
+
+
+class NDDR(Method[NDDROptions]):
+    """Columns with projections between them; see the module's text."""
+
+    name = "nddr"
+    kind = "soft"
+    units = "blocks"
+    needs = "single-task models, which it trains first; then one joint training of columns and projections"
+    source = "Gao, Ma, Zhao, Liu, Yuille: NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs (CVPR 2019)"
+    trains_on = True
+    Options = NDDROptions
+
+    def find(self, work: Work) -> Found:
+        """Train single-task models, and put projections between them."""
+        setup, options = self.setup, self.options
+        plan = columns_plan(setup, self.joins(), self.name)
+        single = work.train("single", independent(setup.backbone, setup.tasks))
+        phase = setup.phase
+        if plan.joins:
+            phase = joint_phase(setup, "projected", options.rate_factor, heads=options.head_rate_factor)
+        return Found(plan, start=single.start, goes_on=True, phases=(phase,), steps=setup.phase.steps)
+
+    def joins(self) -> list[Join]:
+        """Return a projection for each site and task, and each task's shortcut; a single task has none."""
+        tasks, backbone = self.setup.tasks, self.setup.backbone
+        if len(tasks) == 1:
+            return []
+        sites = stage_ends(backbone) if self.options.sites == "stages" else block_ends(backbone)
+        joins = [self._projection(site, task) for site in sites for task in tasks]
+        # With one site the head reads its result as it is.
+        if self.options.shortcut and len(sites) > 1:
+            joins += [self._shortcut(sites, task) for task in tasks]
+        return joins
+
+    def _projection(self, site: str, task: str) -> Join:
+        tasks = self.setup.tasks
+        alpha = start_of_own(self.options.alpha, len(tasks))
+        others = (1 - alpha) / (len(tasks) - 1)
+        return Join(
+            name=f"{site}.{task}",
+            kind="project",
+            settings=self._settings([alpha if other == task else others for other in tasks], site),
+            site=site,
+            task=task,
+            # In one order for all columns, so that the file puts the maps behind each other once.
+            reads=tuple(Read.column(site, other) for other in tasks),
+            gives="site",
+        )
+
+    def _shortcut(self, sites: list[str], task: str) -> Join:
+        # The last result comes first: its size is that of the whole, and a head that was trained on it finds it there.
+        last, *earlier = reversed(sites)
+        return Join(
+            name=f"shortcut.{task}",
+            kind="project",
+            settings=self._settings([1.0, *[0.0] * len(earlier)], last),
+            site=last,
+            task=task,
+            reads=tuple(Read.of(f"{site}.{task}") for site in (last, *earlier)),
+            gives="tap",
+        )
+
+    def _settings(self, starts: list[float], site: str) -> dict[str, Any]:
+        settings: dict[str, Any] = {"starts": starts}
+        activation = self._activation(site)
+        if activation is not None:
+            settings["activation"] = activation.to_json()
+        if not self.options.normalise:
+            settings["normalise"] = False
+        return settings
+
+    def _activation(self, site: str) -> Activation | None:
+        if self.options.activation == "match":
+            return activation_of(self.setup.backbone.values[site])
+        return Activation(op="Relu") if self.options.activation == "relu" else None
