@@ -23,7 +23,13 @@ from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Attribute, Graph
 from trunkline.text import shape_text
 
-ONE_BY_ONE: dict[str, Attribute] = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+ONE_BY_ONE: dict[str, Attribute] = {
+    "kernel_shape": [1, 1],
+    "strides": [1, 1],
+    "pads": [0] * 4,
+    "dilations": [1, 1],
+    "group": 1,
+}
 
 
 class AttentionSettings(JoinSettings):

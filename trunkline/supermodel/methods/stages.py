@@ -48,11 +48,13 @@ class _Block:
 
     Attributes:
         nodes: Its nodes, in topological order.
-        map: The map that counts as its own.
+        map: What counts as its map.
+        is_map: Whether it is one.
     """
 
     nodes: tuple[ir.Node, ...]
     map: ir.Value
+    is_map: bool
 
     @property
     def size(self) -> Size:
@@ -76,9 +78,9 @@ def find_stages(backbone: Backbone) -> list[Stage]:
     stage3_block1_relu2 stage3_block2_relu2
     """
     maps = Maps(backbone.graph)
-    *others, last = _blocks(backbone)
-    blocks = [*(block for block in others if _is_map(block.map, maps)), last]
-    runs = [list(run) for _, run in itertools.groupby(blocks, key=lambda block: block.size)]  # rule 2
+    blocks = _blocks(backbone, maps)
+    runs = [list(run) for _, run in itertools.groupby(blocks, key=lambda block: block.is_map and block.size)]  # rule 2
+    runs = [run for run in runs if run[0].is_map]
     stages = []
     for number, run in enumerate(runs):
         is_last = number == len(runs) - 1
@@ -98,7 +100,8 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
     >>> stages_ending_with(Backbone(read("zoo:tiny")), ["2"])[0]
     Stage(before='stage1_block1_relu2', after='stage1_block2_relu2')
     """
-    maps, blocks, table = Maps(backbone.graph), _blocks(backbone), backbone.table("block")
+    maps, table = Maps(backbone.graph), backbone.table("block")
+    blocks = _blocks(backbone, maps)
     numbers = sorted({table.number(end) for end in ends} | {len(blocks) - 1})
     stages = []
     start = 0
@@ -106,7 +109,7 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
         if number >= len(blocks):
             text = f"block {quoted(table.names[number])} lies behind the last feature map, and no head reads it"
             raise InvalidConfig(text, advice="end stages with blocks before it")
-        if number < len(blocks) - 1 and not _is_map(blocks[number].map, maps):
+        if not blocks[number].is_map:
             text = f"block {quoted(table.names[number])} hands on no map [N, C, h, w], so no stage ends there"
             raise InvalidConfig(text, advice="`inspect` lists the blocks and their shapes")
         group = blocks[start : number + 1]
@@ -119,7 +122,7 @@ def _stage(before: ir.Value | None, last: _Block) -> Stage:
     return Stage(name_of(last.map if before is None else before), name_of(last.map))
 
 
-def _blocks(backbone: Backbone) -> list[_Block]:
+def _blocks(backbone: Backbone, maps: Maps) -> list[_Block]:
     """Return the blocks up to the one that makes the last feature map, with the maps that count as theirs."""
     last = backbone.graph.outputs[-1]
     found: list[_Block] = []
@@ -128,8 +131,9 @@ def _blocks(backbone: Backbone) -> list[_Block]:
         written = {name_of(value): value for node in nodes for value in node.outputs if value.name}
         # What comes behind, such as a decoder towards finer maps, leads to no head that reads the last one alone.
         if name_of(last) in written:
-            return [*found, _Block(nodes, last)]
-        found.append(_Block(nodes, _before_pooling(written[unit.output])))
+            return [*found, _Block(nodes, last, is_map=True)]
+        own = _before_pooling(written[unit.output])
+        found.append(_Block(nodes, own, _is_map(own, maps)))
     raise AssertionError("every node that a feature map needs is in a block")
 
 
