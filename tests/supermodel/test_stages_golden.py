@@ -124,14 +124,48 @@ def test_only_maps_with_channels_first_count() -> None:
     assert pairs(channels_last()) == [("c0_relu", "c1_relu"), ("c3_relu", "c4_relu")]
 
 
+def doubled(b: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
+    """A map repeated to twice its size."""
+    scales = b.tensor(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return b.node("Resize", [x, None, scales], name=name, attributes=attributes)
+
+
+def test_stages_of_a_decoder() -> None:
+    """A resize leads to the next stage, as a pooling does. That is narrower, but finer, so no bottleneck."""
+    b = GraphBuilder("decoder")
+    x = unit(b, unit(b, b.image("image", (3, 16, 16)), "c0", 8, stride=2), "c1", 8)
+    for name in ("d0", "d1"):
+        x = doubled(b, x, f"{name}_up") if name == "d0" else x
+        x = unit(b, x, name, 6)
+    assert pairs(b.finish([x])) == [("c0_relu", "c1_relu"), ("d0_relu", "d1_relu")]
+
+
+def test_a_stem_is_no_stage() -> None:
+    """Neither where it goes down, nor where it reads the image at its own size."""
+    for stride in (1, 2):
+        b = GraphBuilder("stem")
+        x = unit(b, b.image("image", (3, 16, 16)), "stem", 4, stride=stride)
+        graph = b.finish([unit(b, unit(b, x, "c0", 6, stride=2), "c1", 6)])
+        assert pairs(graph) == [("c0_relu", "c1_relu")]
+
+
+def test_the_last_layer_of_a_block_counts() -> None:
+    """Of a bottleneck that is alone, what its third layer reads; the shortcut's is the first one here."""
+    b = GraphBuilder("bottleneck")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 4, stride=2)
+    short = unit(b, x, "short", 8, stride=2, relu=False)
+    y = unit(b, unit(b, x, "r1", 4, stride=2), "r2", 4)
+    graph = b.finish([b.node("Add", [short, unit(b, y, "r3", 8, relu=False)], name="sum")])
+    assert pairs(graph) == [("r2_relu", "sum")]
+
+
 def decoded() -> Graph:
     """An encoder, and a decoder that gives a finer map, made later than the last one."""
     b = GraphBuilder("decoded")
     x = unit(b, unit(b, b.image("image", (3, 16, 16)), "c0", 4, stride=2), "c1", 4)
     coarse = unit(b, unit(b, x, "c2", 6, stride=2), "c3", 6)
-    scales = b.tensor("scales", np.array([1, 1, 2, 2], np.float32))
-    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    fine = b.node("Resize", [coarse, None, scales], name="up", attributes=attributes)
+    fine = doubled(b, coarse, "up")
     return b.finish([unit(b, fine, "fine", 4), coarse])
 
 
@@ -142,6 +176,16 @@ def test_what_follows_the_last_map_is_no_stage() -> None:
         pairs(decoded(), ["fine"])
 
 
+def test_layers_behind_the_last_map_count_not() -> None:
+    """A pyramid goes on from it within the block: nothing of that is there when the stage ends."""
+    b = GraphBuilder("pyramid")
+    low = unit(b, unit(b, b.image("image", (3, 16, 16)), "c0", 4, stride=2), "c1", 4)
+    high = unit(b, unit(b, low, "c2", 6, stride=2), "c3", 6)
+    top = unit(b, unit(b, high, "t0", 4), "t1", 4)
+    fine = b.node("Add", [low, doubled(b, top, "up")], name="sum")
+    assert pairs(b.finish([unit(b, fine, "fine", 4), high])) == [("c0_relu", "c1_relu"), ("c2_relu", "c3_relu")]
+
+
 def test_stages_that_are_asked_for() -> None:
     """By name or number, in any order; the last map always ends one."""
     for ends in (["stage2_block2_conv1", "1"], ["1", "4"], ["4", "1", "1"], ["1", "4", "6"]):
@@ -150,8 +194,30 @@ def test_stages_that_are_asked_for() -> None:
             ("stage2_block1_relu2", "stage2_block2_relu2"),
             ("stage3_block1_relu2", "stage3_block2_relu2"),
         ]
+    # A block alone is read inside, whatever was before it.
+    assert pairs(read("zoo:tiny"), ["1", "2"])[1] == ("stage1_block2_relu1", "stage1_block2_relu2")
     # A stem is a stage if it is asked for: nothing comes before it, so its mask is made of itself.
     assert pairs(read("zoo:tiny"), ["0"])[0] == ("conv1_relu", "conv1_relu")
+
+
+def test_a_pooling_beside_a_branch() -> None:
+    """A block whose layers make a map for heads alone hands on what it pools of the block before."""
+    b = GraphBuilder("branch")
+    x = unit(b, unit(b, b.image("image", (3, 16, 16)), "c0", 4), "c1", 4)
+    side = unit(b, x, "side", 5)
+    x = pool(b, x, "pool")
+    found = pairs(b.finish([side, unit(b, unit(b, x, "c2", 6), "c3", 6)]))
+    assert found == [("c0_relu", "c1_relu"), ("c2_relu", "c3_relu")]
+
+
+@pytest.mark.abuse
+def test_a_vector_has_no_mask() -> None:
+    b = GraphBuilder("vector")
+    x = unit(b, b.image("image", (3, 16, 16)), "c0", 4)
+    x = b.node("GlobalAveragePool", [x], name="mean")
+    graph = b.finish([b.node("Flatten", [x], name="flat", attributes={"axis": 1})])
+    with pytest.raises(InvalidConfig, match=r'the last feature map .*, and "flat" is \[N, 4\]'):
+        pairs(graph)
 
 
 @pytest.mark.abuse

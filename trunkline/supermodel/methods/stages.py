@@ -1,6 +1,6 @@
 """The stages of a backbone, and the two maps of each that attention beside it reads: before its last block, and after.
 
-1. Of a block counts the map that it hands on, or what it pools in the end: a pooling leads to the next stage.
+1. Of a block counts the map that it hands on, or what it pools or resizes in the end: that leads to the next stage.
 2. A stage is a run of blocks whose maps have one shape.
 3. No stage is inside an inverted bottleneck: one or two single layers, the widening and the depthwise one, whose map
    is narrowed by what follows, no finer than it.
@@ -24,9 +24,9 @@ from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import name_of, shape_of
 from trunkline.graph.maps.feature_map import Maps
 from trunkline.sharing.backbone import Backbone
-from trunkline.text import quoted
+from trunkline.text import quoted, shape_text
 
-_POOLING = frozenset({"AveragePool", "MaxPool"})
+_LEADING_ON = frozenset({"AveragePool", "MaxPool", "Resize"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class _Block:
     """A block on the way to the last feature map.
 
     Attributes:
-        nodes: Its nodes, in topological order.
+        layers: Its layers up to the map, in order.
         map: What counts as its map.
         is_map: Whether it is one.
     """
 
-    nodes: tuple[ir.Node, ...]
+    layers: tuple[ir.Node, ...]
     map: ir.Value
     is_map: bool
 
@@ -61,14 +61,12 @@ class _Block:
         """Channels, rows and columns of its map."""
         return map_size(shape_of(self.map))
 
-    @property
-    def layers(self) -> list[ir.Node]:
-        """Its layers, in order."""
-        return [node for node in self.nodes if is_layer(node)]
-
 
 def find_stages(backbone: Backbone) -> list[Stage]:
     """Return the stages of a backbone by the rules above; the last one ends in the last feature map.
+
+    Raises:
+        InvalidConfig: The backbone does not end in a map.
 
     >>> from trunkline.ingest.read import read
     >>> for stage in find_stages(Backbone(read("zoo:tiny"))):
@@ -94,7 +92,8 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
     """Return the stages that end with these blocks, given by name or number, and a last one that ends as the backbone.
 
     Raises:
-        InvalidConfig: There is no such block, or it hands on no map, or lies behind the last feature map.
+        InvalidConfig: There is no such block, or it hands on no map, or lies behind the last feature map; or the
+            backbone does not end in a map.
 
     >>> from trunkline.ingest.read import read
     >>> stages_ending_with(Backbone(read("zoo:tiny")), ["2"])[0]
@@ -125,33 +124,44 @@ def _stage(before: ir.Value | None, last: _Block) -> Stage:
 def _blocks(backbone: Backbone, maps: Maps) -> list[_Block]:
     """Return the blocks up to the one that makes the last feature map, with the maps that count as theirs."""
     last = backbone.graph.outputs[-1]
+    if len(shape_of(last)) != 4:
+        text = f"attention masks the last feature map [N, C, h, w], and {quoted(name_of(last))} is"
+        raise InvalidConfig(f"{text} {shape_text(shape_of(last))}", advice="cut the network at a map with --features")
     found: list[_Block] = []
     for unit in backbone.table("block").units:
-        nodes = tuple(backbone.nodes[name] for name in unit.nodes)
+        nodes = [backbone.nodes[name] for name in unit.nodes]
         written = {name_of(value): value for node in nodes for value in node.outputs if value.name}
         # What comes behind, such as a decoder towards finer maps, leads to no head that reads the last one alone.
         if name_of(last) in written:
-            return [*found, _Block(nodes, last, is_map=True)]
-        own = _before_pooling(written[unit.output])
-        found.append(_Block(nodes, own, _is_map(own, maps)))
+            return [*found, _Block(_layers_to(last, nodes), last, is_map=True)]
+        own = _before_leading_on(written[unit.output], nodes)
+        found.append(_Block(_layers_to(own, nodes), own, _is_map(own, maps)))
     raise AssertionError("every node that a feature map needs is in a block")
 
 
-def _before_pooling(value: ir.Value) -> ir.Value:
+def _layers_to(value: ir.Value, nodes: Sequence[ir.Node]) -> tuple[ir.Node, ...]:
+    """Return the layers among ``nodes`` up to the one that makes ``value``: what is behind is not there yet."""
+    end = [node is value.producer() for node in nodes].index(True)
+    return tuple(node for node in nodes[: end + 1] if is_layer(node))
+
+
+def _before_leading_on(value: ir.Value, nodes: Sequence[ir.Node]) -> ir.Value:
     """Rule 1."""
     producer = value.producer()
-    if producer is None or producer.op_type not in _POOLING:
+    if producer is None or producer.op_type not in _LEADING_ON:
         return value
-    (pooled,) = image_inputs_of(producer)
-    return pooled
+    (source,) = image_inputs_of(producer)
+    # Where the block's layers lie on a side branch, what is pooled is the map of the block before.
+    return source if source.producer() in nodes else value
 
 
 def _before(blocks: Sequence[_Block], backbone: Backbone, maps: Maps) -> ir.Value | None:
     """Return the last map before that of the last block and as large as it, if there is one: rule 4."""
     last = blocks[-1]
     for value in [*(block.map for block in blocks[-2:-1]), *_read_inside(last)]:
-        is_other = value is not last.map and value is not backbone.graph.input
-        if is_other and _is_map(value, maps) and map_size(shape_of(value))[1:] == last.size[1:]:
+        if value is backbone.graph.input or not _is_map(value, maps):
+            continue
+        if map_size(shape_of(value))[1:] == last.size[1:]:
             return value
     return None
 
