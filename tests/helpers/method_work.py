@@ -14,6 +14,7 @@ from plans import light_heads
 
 from trunkline.recipe import Moment, Phase
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.layouts import all_shared, independent
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.choice_model import ChoiceModel
@@ -33,8 +34,11 @@ DEGENERATE: Mapping[str, Mapping[str, Any]] = {
     "cross-stitch": {"alpha": 1.0},
     "sluice": {"alpha": 1.0, "beta": 1.0},
     "nddr": {"alpha": 1.0, "normalise": False},  # its BatchNormalization alone divides by √(1 + ε)
+    "mtan": {"mask_start": 100.0},
 }
-"""Options with which a soft method is the single-task models, by method."""
+"""Options with which a soft method is the single-task models, or the multi-task one, by method."""
+ONE_COLUMN = ("mtan",)
+"""Soft methods that stand beside one shared column, and so degenerate to the multi-task model."""
 
 
 def setup_for(name: str, tasks: Sequence[str] = TASKS, seed: int = 3) -> Setup:
@@ -44,6 +48,11 @@ def setup_for(name: str, tasks: Sequence[str] = TASKS, seed: int = 3) -> Setup:
         heads[TASKS[0]] = small_head(backbone, 1)
     heads = {task: heads[task] for task in tasks}
     return Setup(Backbone(backbone), heads, tuple(tasks), dict.fromkeys(tasks, "depth"), seed, Phase(steps=4), 4)
+
+
+def columns_for(name: str, setup: Setup) -> SharingPlan:
+    """The columns of a soft method, without its joins."""
+    return (all_shared if name in ONE_COLUMN else independent)(setup.backbone, setup.tasks)
 
 
 def options_for(name: str, setup: Setup, folder: Path) -> MethodOptions:

@@ -11,6 +11,9 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Attribute, shape_of
 
+Rectifier = Literal["relu", "relu6"]
+"""A ReLU, or one that ends at 6, as in MobileNetV2."""
+
 
 def convolution(
     builder: GraphBuilder,
@@ -48,14 +51,14 @@ def convolution(
 
 
 def batch_norm(
-    builder: GraphBuilder, x: ir.Value, name: str, *, epsilon: float = 1e-5, momentum: float = 0.9
+    builder: GraphBuilder, x: ir.Value, name: str, *, bias: float = 0.0, epsilon: float = 1e-5, momentum: float = 0.9
 ) -> ir.Value:
     """Add a BatchNormalization with weights ``<name>.scale``, ``.bias`` and statistics ``.mean``, ``.var``.
 
-    ``momentum`` is ONNX's: the part of the old statistics that stays.
+    The scale starts at 1, the bias at ``bias``. ``momentum`` is ONNX's: the part of the old statistics that stays.
     """
     shape = (int(shape_of(x)[1] or 0),)
-    starts = {"scale": 1.0, "bias": 0.0, "mean": 0.0, "var": 1.0}
+    starts = {"scale": 1.0, "bias": bias, "mean": 0.0, "var": 1.0}
     weights = [builder.weight(f"{name}.{key}", shape, Filler("constant", value)) for key, value in starts.items()]
     attributes: dict[str, Attribute] = {"epsilon": epsilon, "momentum": momentum, "training_mode": 0}
     return builder.node("BatchNormalization", [x, *weights], name=name, attributes=attributes)
@@ -70,8 +73,9 @@ def normalised(
     kernel: int = 1,
     dilation: int = 1,
     depthwise: bool = False,
+    rectifier: Rectifier = "relu",
 ) -> ir.Value:
-    """Add a convolution, BatchNormalization and ReLU.
+    """Add a convolution, BatchNormalization and ReLU, or what ``rectifier`` says.
 
     With ``depthwise``, a depthwise convolution of this kernel and dilation comes first, and the convolution itself
     is 1×1: an atrous separable convolution (Chen et al. 2018, Sec. 3.1).
@@ -79,12 +83,21 @@ def normalised(
     if depthwise:
         alone = int(shape_of(x)[1] or 0)
         x = convolution(builder, x, f"{name}.depth", alone, kernel=kernel, dilation=dilation, group=alone, bias=False)
-        x = builder.node("Relu", [batch_norm(builder, x, f"{name}.depth.norm")], name=f"{name}.depth.relu")
+        x = rectified(builder, batch_norm(builder, x, f"{name}.depth.norm"), f"{name}.depth.relu", rectifier)
         # The depthwise convolution has looked around; what follows only mixes channels.
         kernel = dilation = 1
     # The normalisation behind it has a bias of its own.
     x = convolution(builder, x, name, channels, kernel=kernel, dilation=dilation, bias=False)
-    return builder.node("Relu", [batch_norm(builder, x, f"{name}.norm")], name=f"{name}.relu")
+    return rectified(builder, batch_norm(builder, x, f"{name}.norm"), f"{name}.relu", rectifier)
+
+
+def rectified(builder: GraphBuilder, x: ir.Value, name: str, rectifier: Rectifier = "relu") -> ir.Value:
+    """Add a ReLU, or a ReLU6 as the Clip that it is in every file."""
+    if rectifier == "relu":
+        return builder.node("Relu", [x], name=name)
+    bounds = {"min": 0.0, "max": 6.0}
+    limits = [builder.tensor(f"{name}.{key}", np.array(bound, np.float32)) for key, bound in bounds.items()]
+    return builder.node("Clip", [x, *limits], name=name)
 
 
 def resized(

@@ -189,7 +189,7 @@ class Method(ABC, Generic[O_]):
     Attributes:
         name: What pipeline files call it.
         kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
-            joins between them learn.
+            joins between or beside them learn.
         units: What its plans decide about: operators, or blocks.
         needs: What has to be trained for it, in words for people, as the next two are.
         decides: What it decides.

@@ -1,4 +1,4 @@
-"""What soft methods have in common: a column a task, sites where joins may stand, the phase that trains both."""
+"""What soft methods have in common: columns with joins, sites where these may stand, the phase that trains both."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
     Raises:
         InvalidConfig: A join cannot be where it is.
     """
-    columns = independent(setup.backbone, setup.tasks)
+    return joined_plan(independent(setup.backbone, setup.tasks), setup.backbone, joins, method)
+
+
+def joined_plan(columns: SharingPlan, backbone: Backbone, joins: list[Join], method: str) -> SharingPlan:
+    """Return a plan of ``columns``, apart or shared, with joins between or beside them.
+
+    Raises:
+        InvalidConfig: A join cannot be where it is.
+    """
     plan = columns.model_copy(update={"joins": tuple(joins), "method": method})
-    check_plan(plan, setup.backbone)
+    check_plan(plan, backbone)
     return plan
 
 

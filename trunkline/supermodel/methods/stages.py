@@ -1,0 +1,192 @@
+"""The stages of a backbone, and the two maps of each that attention beside it reads: before its last block, and after.
+
+1. Of a block counts the map that it hands on, or what it pools or resizes in the end: that leads to the next stage.
+2. A stage is a run of blocks whose maps have one shape.
+3. No stage is inside an inverted bottleneck: one or two single layers, the widening and the depthwise one, whose map
+   is narrowed by what follows, no finer than it.
+4. Before is the map of the block before the last. Where a run has one block, it is what the last layer in it reads.
+5. What has no such map of its own size is a stem, or the way down alone, and no stage; but the last feature map is
+   always the end of one, because heads read it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from trunkline.errors import InvalidConfig
+from trunkline.fragments.map_size import Size, map_size
+from trunkline.graph.blocks import is_layer
+from trunkline.graph.computed_weights import image_inputs_of
+from trunkline.graph.graph import name_of, shape_of
+from trunkline.graph.maps.feature_map import Maps
+from trunkline.sharing.backbone import Backbone
+from trunkline.text import quoted, shape_text
+
+_LEADING_ON = frozenset({"AveragePool", "MaxPool", "Resize"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Two maps of one size, ``[N, C, h, w]``, by their names in the backbone.
+
+    Attributes:
+        before: What a mask is made of. Where nothing of this size comes before, it is ``after`` itself.
+        after: What is masked.
+    """
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block on the way to the last feature map.
+
+    Attributes:
+        layers: Its layers up to the map, in order.
+        map: What counts as its map.
+        is_map: Whether it is one.
+    """
+
+    layers: tuple[ir.Node, ...]
+    map: ir.Value
+    is_map: bool
+
+    @property
+    def size(self) -> Size:
+        """Channels, rows and columns of its map."""
+        return map_size(shape_of(self.map))
+
+
+def find_stages(backbone: Backbone) -> list[Stage]:
+    """Return the stages of a backbone by the rules above; the last one ends in the last feature map.
+
+    Raises:
+        InvalidConfig: The backbone does not end in a map.
+
+    >>> from trunkline.ingest.read import read
+    >>> for stage in find_stages(Backbone(read("zoo:tiny"))):
+    ...     print(stage.before, stage.after)
+    stage1_block1_relu2 stage1_block2_relu2
+    stage2_block1_relu2 stage2_block2_relu2
+    stage3_block1_relu2 stage3_block2_relu2
+    """
+    maps = Maps(backbone.graph)
+    blocks = _blocks(backbone, maps)
+    runs = [list(run) for _, run in itertools.groupby(blocks, key=lambda block: block.is_map and block.size)]  # rule 2
+    runs = [run for run in runs if run[0].is_map]
+    stages = []
+    for number, run in enumerate(runs):
+        is_last = number == len(runs) - 1
+        before = _before(run, backbone, maps)
+        if is_last or (before is not None and not _is_inner(runs[number:])):  # rules 3 and 5
+            stages.append(_stage(before, run[-1]))
+    return stages
+
+
+def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
+    """Return the stages that end with these blocks, given by name or number, and a last one that ends as the backbone.
+
+    Raises:
+        InvalidConfig: There is no such block, or it hands on no map, or lies behind the last feature map; or the
+            backbone does not end in a map.
+
+    >>> from trunkline.ingest.read import read
+    >>> stages_ending_with(Backbone(read("zoo:tiny")), ["2"])[0]
+    Stage(before='stage1_block1_relu2', after='stage1_block2_relu2')
+    """
+    maps, table = Maps(backbone.graph), backbone.table("block")
+    blocks = _blocks(backbone, maps)
+    numbers = sorted({table.number(end) for end in ends} | {len(blocks) - 1})
+    stages = []
+    start = 0
+    for number in numbers:
+        if number >= len(blocks):
+            text = f"block {quoted(table.names[number])} lies behind the last feature map, and no head reads it"
+            raise InvalidConfig(text, advice="end stages with blocks before it")
+        if not blocks[number].is_map:
+            text = f"block {quoted(table.names[number])} hands on no map [N, C, h, w], so no stage ends there"
+            raise InvalidConfig(text, advice="`inspect` lists the blocks and their shapes")
+        group = blocks[start : number + 1]
+        stages.append(_stage(_before(group, backbone, maps), group[-1]))
+        start = number + 1
+    return stages
+
+
+def _stage(before: ir.Value | None, last: _Block) -> Stage:
+    return Stage(name_of(last.map if before is None else before), name_of(last.map))
+
+
+def _blocks(backbone: Backbone, maps: Maps) -> list[_Block]:
+    """Return the blocks up to the one that makes the last feature map, with the maps that count as theirs."""
+    last = backbone.graph.outputs[-1]
+    if len(shape_of(last)) != 4:
+        text = f"attention masks the last feature map [N, C, h, w], and {quoted(name_of(last))} is"
+        raise InvalidConfig(f"{text} {shape_text(shape_of(last))}", advice="cut the network at a map with --features")
+    found: list[_Block] = []
+    for unit in backbone.table("block").units:
+        nodes = [backbone.nodes[name] for name in unit.nodes]
+        written = {name_of(value): value for node in nodes for value in node.outputs if value.name}
+        # What comes behind, such as a decoder towards finer maps, leads to no head that reads the last one alone.
+        if name_of(last) in written:
+            return [*found, _Block(_layers_to(last, nodes), last, is_map=True)]
+        own = _before_leading_on(written[unit.output], nodes)
+        found.append(_Block(_layers_to(own, nodes), own, _is_map(own, maps)))
+    raise AssertionError("every node that a feature map needs is in a block")
+
+
+def _layers_to(value: ir.Value, nodes: Sequence[ir.Node]) -> tuple[ir.Node, ...]:
+    """Return the layers among ``nodes`` up to the one that makes ``value``: what is behind is not there yet."""
+    end = [node is value.producer() for node in nodes].index(True)
+    return tuple(node for node in nodes[: end + 1] if is_layer(node))
+
+
+def _before_leading_on(value: ir.Value, nodes: Sequence[ir.Node]) -> ir.Value:
+    """Rule 1."""
+    producer = value.producer()
+    if producer is None or producer.op_type not in _LEADING_ON:
+        return value
+    (source,) = image_inputs_of(producer)
+    # Where the block's layers lie on a side branch, what is pooled is the map of the block before.
+    return source if source.producer() in nodes else value
+
+
+def _before(blocks: Sequence[_Block], backbone: Backbone, maps: Maps) -> ir.Value | None:
+    """Return the last map before that of the last block and as large as it, if there is one: rule 4."""
+    last = blocks[-1]
+    for value in [*(block.map for block in blocks[-2:-1]), *_read_inside(last)]:
+        if value is backbone.graph.input or not _is_map(value, maps):
+            continue
+        if map_size(shape_of(value))[1:] == last.size[1:]:
+            return value
+    return None
+
+
+def _read_inside(block: _Block) -> Iterator[ir.Value]:
+    """Yield what the layers of a block read, the last one's first."""
+    for node in reversed(block.layers):
+        yield from image_inputs_of(node)
+
+
+def _is_inner(runs: Sequence[Sequence[_Block]]) -> bool:
+    """Whether the first of these runs is what an inverted bottleneck has widened: rule 3."""
+    first, *behind = runs
+    channels, rows, columns = first[0].size
+    if len(first) > 2 or any(len(block.layers) != 1 for block in first):
+        return False
+    for run in behind:
+        narrower, *size = run[0].size
+        # Its depthwise convolution keeps the width, and may be a run of its own where it goes down.
+        if narrower != channels:
+            return narrower < channels and size[0] <= rows and size[1] <= columns
+    return False
+
+
+def _is_map(value: ir.Value, maps: Maps) -> bool:
+    """Whether a value is a map with its channels first, as far as its axes are known."""
+    found = maps.get(value)
+    return len(shape_of(value)) == 4 and (found is None or found.turn is None)
