@@ -52,6 +52,8 @@ class Mtan(Method[MtanOptions]):
     kind = "soft"
     units = "blocks"
     needs = "nothing beside the final training, in which backbone and attention learn together"
+    decides = "nothing: where each task looks is trained with the weights"
+    yields = "one backbone, and attention beside it for each task"
     source = "Liu, Johns, Davison: End-to-End Multi-Task Learning with Attention (CVPR 2019)"
     Options = MtanOptions
 

@@ -48,6 +48,8 @@ class NDDR(Method[NDDROptions]):
     kind = "soft"
     units = "blocks"
     needs = "single-task models, which it trains first; then one joint training of columns and projections"
+    decides = "nothing: how columns are projected onto each other is trained with their weights"
+    yields = "a column a task, and trained projections between them"
     source = "Gao, Ma, Zhao, Liu, Yuille: NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs (CVPR 2019)"
     trains_on = True
     Options = NDDROptions

@@ -63,6 +63,8 @@ class Sluice(Method[SluiceOptions]):
     kind = "soft"
     units = "blocks"
     needs = "single-task models, which it trains first; then one joint training of columns and mixes"
+    decides = "nothing: how subspaces and layers mix is trained with their weights"
+    yields = "a column a task, and trained mixes between them"
     source = "Ruder, Bingel, Augenstein, Søgaard: Latent Multi-task Architecture Learning (AAAI 2019)"
     trains_on = True
     Options = SluiceOptions
