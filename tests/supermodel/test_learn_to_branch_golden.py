@@ -91,6 +91,13 @@ def test_searching_needs_no_warm_up() -> None:
     assert phases[0].turns[0].terms == {}  # the method has no cost term of its own
 
 
+def test_logits_may_learn_faster() -> None:
+    (turn,) = made(setup_for("chain"), rate_factor=30.0).phases()[-1].turns
+    weights, policy = (move.optimiser for move in turn.moves)
+    assert (weights.lr, policy.lr) == pytest.approx((1e-3, 3e-2))
+    assert policy.model_copy(update={"lr": weights.lr}) == weights
+
+
 def test_temperature_falls_by_square_root() -> None:
     """From 10 to 0.7: three quarters of the fall of 1/τ² are three quarters of the steps."""
     method = made(setup_for("chain"), steps=400)

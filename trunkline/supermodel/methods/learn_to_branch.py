@@ -49,6 +49,7 @@ class LearnToBranchOptions(SearchedOptions):
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0 is theirs")
     optimiser: Optimiser = Field(Optimiser(), description="of weights and logits alike")
     schedule: Schedule = Schedule()
+    rate_factor: Positive = Field(1.0, description="how many times as fast as weights logits learn; 1 is LibMTL's")
     temperature: tuple[Positive, Positive] = Field(
         (10.0, 0.7), description="τ at the start and the end of the search; LibMTL's at its 200 epochs"
     )
@@ -85,8 +86,10 @@ class LearnToBranch(SearchedMethod[LearnToBranchOptions]):
 
     def _search(self) -> Phase:
         options = self.options
+        faster = options.optimiser.model_copy(update={"lr": options.optimiser.lr * options.rate_factor})
         moves = [
-            Move(group=group, optimiser=options.optimiser, schedule=options.schedule) for group in ("weights", "policy")
+            Move(group="weights", optimiser=options.optimiser, schedule=options.schedule),
+            Move(group="policy", optimiser=faster, schedule=options.schedule),
         ]
         terms = {COST: options.cost_weight} if options.cost_weight else {}
         return self.setup.search_phase(
