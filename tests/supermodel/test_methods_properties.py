@@ -204,7 +204,10 @@ def test_order_of_tasks_does_not_matter(name: str, backbone: str, tmp_path: Path
 @pytest.mark.parametrize("backbone", NETWORKS)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Path) -> None:
-    """What every task chose, and the tasks in another order: each computes what it did, softly and as a plan."""
+    """What every task chose, and the tasks in another order: each computes what it did, softly and as a plan.
+
+    Where instances are nodes that choose, each stands for a task, and is permuted with it.
+    """
     setups = [setup_for(backbone, tasks) for tasks in (TASKS, TASKS[::-1])]
     methods = [method_for(name, setup, tmp_path) for setup in setups]
     generator = torch.Generator().manual_seed(6)
@@ -214,7 +217,9 @@ def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Pa
     lowered, soft = [], []
     for setup, method in zip(setups, methods, strict=True):
         model = method.model.eval()
-        model.set_policy(logits)
+        by_node = method.space.chosen_by == "node"
+        order = [TASKS.index(task) for task in setup.tasks]
+        model.set_policy({task: rows[:, order] if by_node else rows for task, rows in logits.items()})
         model.at(Moment("test", "argmax"))
         lowered.append(outputs_of(method.space.plan(model.picks()), setup))
         model.at(Moment("test", "soft"))
@@ -223,7 +228,9 @@ def test_permuted_choices_permute_outputs(name: str, backbone: str, tmp_path: Pa
             for key, tensor in model.store.trainable().items():
                 own = users.get(key, frozenset(TASKS))
                 # A task's own instance has the number of the task; one that all may choose has its own.
-                tensor.copy_(drawn(tensor.shape, key if own == set(TASKS) else (key.partition("@")[0], sorted(own))))
+                name_of_weight, _, number = key.partition("@")
+                mark = (name_of_weight, order[int(number or 0)]) if by_node else key
+                tensor.copy_(drawn(tensor.shape, mark if own == set(TASKS) else (name_of_weight, sorted(own))))
             soft.append(model(image()))
     assert_same_outputs(*lowered)
     assert_same_outputs(*soft)

@@ -35,6 +35,9 @@ class Space:
             While choices are open it is one in any case: the clones are made when the plan is lowered.
         batchnorm: ``tied`` or ``task``, as in a :class:`~trunkline.sharing.plan.SharingPlan`.
         joins: Fragments between the columns.
+        chosen_by: Who chooses an instance of a block. ``task``: each task at each unit (BMTAS). ``node``: what reads
+            it. Instances are nodes of a tree then: what task k chooses at a unit is what instance k of the next unit
+            reads, and behind the last unit what the head of task k reads (Learn-to-Branch).
 
     AutoMTL's space: every task runs the shared instance, its own one, or the skip (Sec. 3.1).
 
@@ -57,6 +60,20 @@ class Space:
     tie: bool = True
     batchnorm: Literal["tied", "task"] = "tied"
     joins: tuple[OpenJoin, ...] = ()
+    chosen_by: Literal["task", "node"] = "task"
+
+    def __post_init__(self) -> None:
+        """Refuse choices by nodes where there are no nodes.
+
+        Raises:
+            ValueError: Nodes choose, but a unit's options are not its T instances, or there are joins besides.
+        """
+        if self.chosen_by == "task":
+            return
+        nodes = tuple(Option(number) for number in range(len(self.tasks)))
+        alike = all(options == nodes for row in self.entries.values() for options in row.values())
+        if self.joins or self.table.granularity != "block" or not alike:
+            raise ValueError("nodes choose among one instance a task of every block, and nothing else is open")
 
     @classmethod
     def over(
@@ -75,7 +92,7 @@ class Space:
             granularity: ``operator`` or ``block``.
             options: Gives what the task of a number may run at a unit. What the backbone does not allow there (a skip
                 of another shape, a view of a block without an inner map) is left out.
-            settings: ``tie``, ``batchnorm`` and ``joins``.
+            settings: ``tie``, ``batchnorm``, ``joins`` and ``chosen_by``.
 
         Raises:
             InvalidConfig: The backbone has no units of this granularity, a task has no option somewhere, or there are
@@ -123,6 +140,11 @@ class Space:
             found += join.choices
         return tuple(found)
 
+    @property
+    def crosses(self) -> bool:
+        """Whether a column may go on with what another one has computed."""
+        return bool(self.joins) or self.chosen_by == "node"
+
     def option_count(self, choice: ChoiceId) -> int:
         """Return how many options a choice has."""
         if choice.read is not None:
@@ -133,11 +155,9 @@ class Space:
 
     def fixed(self, picks: Mapping[ChoiceId, int]) -> Space:
         """Return the space in which every choice has only the option that is picked, by its number."""
-        entries: dict[str, Mapping[str, Options]] = {}
-        for unit in self.entries:
-            entries[unit] = {task: self._picked(unit, task, picks) for task in self.tasks}
         joins = tuple(OpenJoin(join.picked(picks)) for join in self.joins)
-        return replace(self, entries=entries, joins=joins)
+        # What nodes chose is said by task from here on: the instances on the way from its head to the root.
+        return replace(self, entries=self._decided(picks), joins=joins, chosen_by="task")
 
     def plan(self, picks: Mapping[ChoiceId, int], *, method: str = "manual", provenance: Any = None) -> SharingPlan:
         """Return the plan in which every choice has the option that is picked, checked against the backbone.
@@ -166,6 +186,16 @@ class Space:
             method=method,
             provenance=provenance or {},
         )
+
+    def _decided(self, picks: Mapping[ChoiceId, int]) -> dict[str, Mapping[str, Options]]:
+        """Return the one option that each task has at each unit."""
+        entries: dict[str, Mapping[str, Options]] = {}
+        chooser = {task: task for task in self.tasks}
+        for unit in reversed(self.table.names):
+            entries[unit] = {task: self._picked(unit, chooser[task], picks) for task in self.tasks}
+            if self.chosen_by == "node":
+                chooser = {task: self.tasks[options[0].instance] for task, options in entries[unit].items()}
+        return {unit: entries[unit] for unit in self.entries}
 
     def _picked(self, unit: str, task: str, picks: Mapping[ChoiceId, int]) -> Options:
         options = self.entries[unit][task]

@@ -164,8 +164,8 @@ class ChoiceModel(ChoicePolicy):
     def _option_weights(self, tasks: Sequence[str]) -> dict[ChoiceId, OptionWeights]:
         found: dict[ChoiceId, OptionWeights] = {}
         for name, group in self.groups_of_choices.items():
-            if group.choices[0].task not in tasks and not self.space.joins:
-                continue  # without joins, no other column reads this task's
+            if group.choices[0].task not in tasks and not self.space.crosses:
+                continue  # no other column reads this task's
             rows = self.option_weights(name).unbind(0)
             weights = (OptionWeights(row, row.unbind(0)) for row in rows)
             found.update(zip(group.choices, weights, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +15,17 @@ from trunkline.graph.roles import is_parameter, size_of
 from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.space import Space
 from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
+from trunkline.supermodel.expected_tree import ExpectedTree
 from trunkline.supermodel.stored_work import stored_work
 from trunkline.supermodel.workload import keys_of, workload
 from trunkline.text import quoted
 
 Counted = Literal["macs", "parameters", "milliseconds"]
-CostTerm = ExpectedCost | ExpectedParameters
+Executed = ExpectedCost | ExpectedTree
+CostTerm = Executed | ExpectedParameters
+
+EXECUTED: Mapping[str, type[Executed]] = {"task": ExpectedCost, "node": ExpectedTree}
+"""What is executed, by who chooses."""
 
 
 def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: Path | None = None) -> CostTerm:
@@ -49,7 +54,13 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: P
         return ExpectedParameters(space, stored_work(space, heads), alone)
     macs = {name: float(cost.macs) for name, cost in costs.items()}
     skips = [0.0 if skip is None else float(skip.macs) for skip in space.table.skips]
-    return ExpectedCost(space, workload(space, heads), macs, skips)
+    return _executed(space, heads, macs, skips)
+
+
+def _executed(
+    space: Space, heads: Mapping[str, Graph], costs: Mapping[str, float], skip_costs: Sequence[float]
+) -> Executed:
+    return EXECUTED[space.chosen_by](space, workload(space, heads), costs, skip_costs)
 
 
 def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -> CostTerm:
@@ -58,9 +69,9 @@ def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -
     table = CostTable.load(path, space.backbone)
     if space.table.granularity == "operator":
         skips = [table.units[name].skip_ms for name in space.table.names]
-        return ExpectedCost(space, workload(space, heads), table.node_ms, skips)
+        return _executed(space, heads, table.node_ms, skips)
     # A block takes as long as the operators in it; what stands in for a block is the identity, which takes no time.
-    return ExpectedCost(space, workload(space, heads), table.node_ms, [0.0] * len(space.table.units))
+    return _executed(space, heads, table.node_ms, [0.0] * len(space.table.units))
 
 
 def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
@@ -87,4 +98,4 @@ def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
                 sizes[name_of(node)] = sizes.get(name_of(node), 0.0) + size_of(value)
                 counted.add(name)
     skips = [0.0] * len(space.table.units)
-    return ExpectedCost(space, workload(space, heads), sizes, skips)
+    return _executed(space, heads, sizes, skips)

@@ -67,3 +67,28 @@ class Linear:
     def at(self, moment: Moment) -> float:
         """Return the temperature."""
         return self.start + (self.end - self.start) * moment.done
+
+
+@dataclass(frozen=True, slots=True)
+class SquareRoot:
+    """A temperature that falls from ``start`` to ``end`` with the square root of the steps: ``start / √(1 + c·step)``.
+
+    c is such that it ends where it should, whatever the number of steps.
+
+    >>> fall = SquareRoot(10.0, 1.0)
+    >>> [round(fall.at(Moment("search", "sample", step=step, of=99)), 2) for step in (0, 1, 99)]
+    [10.0, 7.07, 1.0]
+    """
+
+    start: float
+    end: float
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many steps there will be."""
+        return self.start != self.end
+
+    def at(self, moment: Moment) -> float:
+        """Return the temperature."""
+        falls_by = (self.start / self.end) ** 2 - 1
+        return float(self.start / (1 + falls_by * moment.done) ** 0.5)

@@ -64,18 +64,21 @@ class Walk:
         for node in self.space.backbone.needed:
             if computes_weight(node):
                 continue  # whoever reads the weight asks for it, with the tensors of its own instance
-            for task in self.space.tasks:
-                self._run_node(node, task)
+            found = {task: self._run_node(node, task) for task in self.space.tasks}
+            for task, values in found.items():
+                # Only now, because a column may have gone on from what others had before this node.
+                self._columns[task].update(values)
             for value in node.outputs:
                 self._run_joins(value.name or "")
         return {task: self._output(task) for task in self.space.tasks}
 
-    def _run_node(self, node: ir.Node, task: str) -> None:
+    def _run_node(self, node: ir.Node, task: str) -> Values:
+        """Ask for a node in a column; return what the column gets when all have asked."""
         table, values = self.space.table, self._columns[task]
         index = table.of_node.get(name_of(node))
         if index is None:
             self._cells.ask_free(node, task, values)
-            return
+            return {}
         unit = table.units[index]
         options = self.space.entries[unit.name][task]
         open_block = len(options) > 1 and table.granularity == "block"
@@ -83,40 +86,47 @@ class Walk:
         # Such a unit runs as a whole, at its last node, when all that it reads is there. A node that only follows it
         # has a place elsewhere, and runs even where its unit is skipped.
         if name_of(node) in unit.nodes and (open_block or skipped):
-            if name_of(node) == unit.nodes[-1]:
-                self._run_unit(index, task, options, values)
-        elif len(options) == 1:
+            return self._run_unit(index, task, options) if name_of(node) == unit.nodes[-1] else {}
+        if len(options) == 1:
             self._cells.ask(node, options[0], task, values)
         else:
             self._cells.ask_mixed(node, index, task, options, values)
+        return {}
 
-    def _run_unit(self, index: int, task: str, options: Sequence[Option], values: Values) -> None:
+    def _run_unit(self, index: int, task: str, options: Sequence[Option]) -> Values:
         """Run a whole unit at its last node: every option of a block, or what stands in for a unit that is skipped."""
         unit = self.space.table.units[index]
-        results = [self._run_option(index, task, option, values) for option in options]
+        results = [self._run_option(index, task, option) for option in options]
         if len(options) == 1:
-            values[unit.output] = results[0][unit.output]
-            return
+            return {unit.output: results[0][unit.output]}
         mixed = MixedValues(ChoiceId(unit.name, task), tuple(range(len(options))))
-        for name in self._read_outside(index):
-            values[name] = self.numbering.ask(mixed, (), tuple(result[name] for result in results))
+        gained: Values = {}
+        for name in self._read_outside(index, task):
+            gained[name] = self.numbering.ask(mixed, (), tuple(result[name] for result in results))
+        return gained
 
-    def _run_option(self, index: int, task: str, option: Option, values: Values) -> Values:
+    def _run_option(self, index: int, task: str, option: Option) -> Values:
         unit = self.space.table.units[index]
+        by_node = self.space.chosen_by == "node"
+        # A node is one computation, whoever goes on from it: the instance, on what it has chosen itself.
+        values = self._columns[self.space.tasks[option.instance] if by_node else task]
         if option.skip:
             return {unit.output: self._cells.skip(index, values[unit.input], task)}
         # Values of its own: those of the other options have the same names.
         local = {unit.input: values[unit.input]}
         for name in unit.nodes:
             self._cells.ask(self.space.backbone.nodes[name], option, task, local)
-        return local
+        return {**values, **local} if by_node else local
 
-    def _read_outside(self, index: int) -> list[str]:
+    def _read_outside(self, index: int, task: str) -> list[str]:
         """Return the values of a unit that others read: its output, and feature maps that lie in it."""
         unit = self.space.table.units[index]
         written: set[str] = set()
         for node in unit.nodes:
             written.update(map(name_of, self.space.backbone.nodes[node].outputs))
+        if self.space.chosen_by == "node":
+            # Earlier maps too: a head reads all of its maps on one way from its leaf to the root.
+            written.update(self._columns[task])
         taps = [name_of(value) for value in self._backbone.outputs if name_of(value) in written]
         return list(dict.fromkeys([unit.output, *taps]))
 
