@@ -48,7 +48,7 @@ class LearnToBranchOptions(SearchedOptions):
     steps: Count = Field(2_000, description="steps of the search, in which weights and logits learn together")
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0 is theirs")
     optimiser: Optimiser = Field(Optimiser(), description="of weights and logits alike")
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Field(Schedule(), description="of the rate of both")
     rate_factor: Positive = Field(1.0, description="how many times as fast as weights logits learn; 1 is LibMTL's")
     temperature: tuple[Positive, Positive] = Field(
         (10.0, 0.7), description="τ at the start and the end of the search; LibMTL's at its 200 epochs"
