@@ -103,12 +103,15 @@ class Walk:
 
     def _run_option(self, index: int, task: str, option: Option, values: Values) -> Values:
         unit = self.space.table.units[index]
-        if option.skip:
+        skip = self.space.table.skips[index] if option.skip else None
+        if skip is not None and skip.shortcut is None:
             return {unit.output: self._cells.skip(index, values[unit.input], task)}
         # Values of its own: those of the other options have the same names.
         local = {unit.input: values[unit.input]}
-        for name in unit.nodes:
+        for name in unit.nodes if skip is None else skip.kept:
             self._cells.ask(self.space.backbone.nodes[name], option, task, local)
+        if skip is not None and skip.shortcut is not None:
+            return {unit.output: local[skip.shortcut.output]}
         return local
 
     def _read_outside(self, index: int) -> list[str]:
