@@ -101,14 +101,21 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     goes_on = goes_on_from_search(project, found)
-    # None is not the same as no phases: a method may end with weights that nothing is to move any more.
-    phases = (final_phase(project),) if found.phases is None else found.phases
+    phases = _phases(project, found, goes_on=goes_on)
     start = found.start if goes_on else None
     recipe = Recipe(phases, start, found.terms, train_settings(project))
     trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0
     return _result(project, "model", TRAIN, trained, phases, searched=searched, alike=not goes_on)
+
+
+def _phases(project: Project, found: Found, *, goes_on: bool) -> tuple[Phase, ...]:
+    # None is not the same as no phases: a method may end with weights that nothing is to move any more. Where they are
+    # not what the model starts from, it has nothing else than its training.
+    if found.phases is None or not (found.phases or goes_on):
+        return (final_phase(project),)
+    return found.phases
 
 
 def goes_on_from_search(project: Project, found: Found) -> bool:

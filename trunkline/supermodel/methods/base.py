@@ -130,7 +130,8 @@ class Found:
         plan: Who shares what.
         start: Weights that a model goes on from, if there are some.
         goes_on: Whether going on from them is part of the method; else the model starts from scratch.
-        phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final.
+        phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final. Where
+            the pipeline wants a model from scratch, final weights are left, and it is trained as the pipeline says.
         terms: Loss terms over the weights, for these phases.
         policy: What was learned, for pictures.
         steps: Steps in which weights moved before; models that are trained in the same way have had none.
@@ -151,6 +152,13 @@ class Trained(Protocol):
     @property
     def metrics(self) -> Metrics:
         """By task and metric, on the samples that choose."""
+
+    @property
+    def score(self) -> float:
+        """How good these metrics are in one number, to compare trainings of one run by: the greater, the better.
+
+        NaN where nothing was evaluated.
+        """
 
     def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight, by the other's names.
