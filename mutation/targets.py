@@ -43,18 +43,18 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "lowering",
         "sharing",
-        "join_check columns view space lowering/lower lowering/walk lowering/backbone_cells lowering/reader "
+        "join_check columns view shortcut space lowering/lower lowering/walk lowering/backbone_cells lowering/reader "
         "lowering/numbering lowering/emission lowering/stored_weights lowering/executed_cost cost_table",
-        "lowering_properties joins_properties joins_abuse views_parity plan_abuse supermodel/sampling_golden "
-        "cost_table_abuse",
+        "lowering_properties shortcuts_properties joins_properties joins_abuse views_parity plan_abuse "
+        "supermodel/sampling_golden cost_table_abuse",
     ),
     _group(
         "search",
         "supermodel",
         "decision workload option_costs expected_cost choices choice_policy choice_model methods/searched "
-        "methods/automtl methods/bmtas methods/cross_stitch",
-        "methods_properties bmtas_golden cross_stitch_golden relaxations_properties open_joins_properties "
-        "views_properties view_statistics_properties sampling_golden cost_terms_properties automtl_golden "
+        "methods/automtl methods/bmtas methods/cross_stitch methods/adashare methods/retrained curriculum",
+        "methods_properties bmtas_golden cross_stitch_golden adashare_golden relaxations_properties "
+        "open_joins_properties views_properties view_statistics_properties sampling_golden cost_terms_properties automtl_golden "
         "automtl_options mixed_properties",
     ),
     _group(

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -160,10 +161,8 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
         plans = choose_several(self.space, self.setup.heads, policy, options.sampling, self.name, options.draws)
         if len(plans) == 1:
             return found  # there is nothing to choose: it is trained as any other plan
-        plan, start = best_retrained(work, plans)
-        # Its training was the pipeline's own, so nothing is left to move.
-        steps = self.setup.phase.steps
-        return Found(plan, start=start, goes_on=True, phases=(), policy=found.policy, steps=steps)
+        plan, trained = best_retrained(work, plans)
+        return replace(found, plan=plan, trained=trained)
 
     @classmethod
     def free(cls) -> tuple[str, ...]:
@@ -222,9 +221,7 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
         blocks = len({choice.place for choice in self.space.choices})
         full = visits // 2 if options.curriculum is None else options.curriculum * (blocks - 1)
         if full > visits:
-            text = (
-                f"{blocks} blocks can be skipped, and all of them are decided about after {full} visits of the policy"
-            )
+            text = f"{full} visits of the policy come before all of {blocks} blocks are decided about"
             advice = f"the search has {visits + 1}: raise `steps`, lower `curriculum`, or leave it out"
             raise InvalidConfig(text, place="search.curriculum", advice=advice)
         temperature = Decay(start=options.temperature, decay=options.temperature_decay, every=cycle)

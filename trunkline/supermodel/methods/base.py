@@ -130,8 +130,9 @@ class Found:
         plan: Who shares what.
         start: Weights that a model goes on from, if there are some.
         goes_on: Whether going on from them is part of the method; else the model starts from scratch.
-        phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final. Where
-            the pipeline wants a model from scratch, final weights are left, and it is trained as the pipeline says.
+        phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final.
+        trained: The plan's model, where the work has trained it already, from scratch and as the pipeline says. It is
+            delivered as it is, unless the pipeline wants one that goes on from ``start``.
         terms: Loss terms over the weights, for these phases.
         policy: What was learned, for pictures.
         steps: Steps in which weights moved before; models that are trained in the same way have had none.
@@ -144,6 +145,7 @@ class Found:
     terms: Mapping[str, WeightTerm] = field(default_factory=dict)
     policy: Policy | None = None
     steps: int = 0
+    trained: Trained | None = None
 
 
 class Trained(Protocol):

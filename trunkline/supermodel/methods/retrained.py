@@ -9,18 +9,18 @@ from functools import partial
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Start, Trained, Work
+from trunkline.supermodel.methods.base import Trained, Work
 
 
-def best_retrained(work: Work, plans: Mapping[int, SharingPlan]) -> tuple[SharingPlan, Start]:
-    """Train plans as the pipeline says, and return the best, with its trained weights; of equals, the first.
+def best_retrained(work: Work, plans: Mapping[int, SharingPlan]) -> tuple[SharingPlan, Trained]:
+    """Train plans as the pipeline says, and return the best, with its trained model; of equals, the first.
 
     Args:
         work: Which trains them, each as a job of its own.
         plans: By the number that each is called by.
 
     Returns:
-        The plan, whose provenance says the score of all, and what its model starts from.
+        The plan, whose provenance says the score of all, and its model.
 
     Raises:
         InvalidConfig: No metric of any of them exists.
@@ -35,7 +35,7 @@ def best_retrained(work: Work, plans: Mapping[int, SharingPlan]) -> tuple[Sharin
     best = max(judged, key=lambda number: judged[number])
     said = {str(number): judged.get(number) for number in scores}
     provenance = {**plans[best].provenance, "taken": best, "scores": said}
-    return plans[best].model_copy(update={"provenance": provenance}), trained[jobs[best]].start
+    return plans[best].model_copy(update={"provenance": provenance}), trained[jobs[best]]
 
 
 def _train(plan: SharingPlan, work: Work) -> Trained:
