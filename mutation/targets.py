@@ -54,8 +54,8 @@ GROUPS: tuple[Group, ...] = (
         "decision workload option_costs expected_cost choices choice_policy choice_model methods/searched "
         "methods/automtl methods/bmtas methods/cross_stitch methods/adashare methods/retrained curriculum",
         "methods_properties bmtas_golden cross_stitch_golden adashare_golden relaxations_properties "
-        "open_joins_properties views_properties view_statistics_properties sampling_golden cost_terms_properties automtl_golden "
-        "automtl_options mixed_properties",
+        "open_joins_properties views_properties view_statistics_properties sampling_golden cost_terms_properties "
+        "automtl_golden automtl_options mixed_properties",
     ),
     _group(
         "train",
