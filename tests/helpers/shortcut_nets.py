@@ -81,7 +81,18 @@ def deep(b: GraphBuilder, x: ir.Value) -> ir.Value:
 
 def of_one_pixel(b: GraphBuilder, x: ir.Value) -> ir.Value:
     """Broadcast when it is added: it has another shape."""
-    return conv(b, b.node("GlobalAveragePool", [x], name="s_pool"), "s", 8, kernel=1)
+    whole = {**POOL, "kernel_shape": [16, 16], "count_include_pad": 0}
+    return conv(b, b.node("AveragePool", [x], name="s_pool", attributes=whole), "s", 8, kernel=1)
+
+
+def three_layers(b: GraphBuilder, x: ir.Value) -> ir.Value:
+    return unit(b, two_layers(b, x), "m3", 8, relu=False)
+
+
+def with_block(b: GraphBuilder, x: ir.Value) -> ir.Value:
+    """A main path that begins with a residual block of its own."""
+    inner = b.node("Add", [unit(b, x, "i", 8, kernel=1, stride=2, relu=False), two_layers(b, x)], name="inner")
+    return unit(b, b.node("Relu", [inner], name="inner_relu"), "m3", 8, relu=False)
 
 
 SHORTCUTS: dict[str, tuple[Callable[[], Graph], tuple[str, ...]]] = {
@@ -97,6 +108,8 @@ SHORTCUTS: dict[str, tuple[Callable[[], Graph], tuple[str, ...]]] = {
 NONE: dict[str, Callable[[], Graph]] = {
     "activated": lambda: block_net(activated),
     "two layers deep": lambda: block_net(deep),
+    "two layers beside three": lambda: block_net(deep, three_layers),
+    "only inside the main path": lambda: block_net(activated, with_block),
     "two convolutions side by side": lambda: block_net(projected, one_layer),
     "broadcast": lambda: block_net(of_one_pixel),
 }

@@ -28,6 +28,7 @@ from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.plan import Choice, SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.space import Space
+from trunkline.sharing.units import Unit
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.twins.twin import Twin
@@ -185,6 +186,28 @@ def test_untied_parameters_follow_executions() -> None:
         cost = executed_cost(space.plan(hard(model, generator)), backbone, {})
         share = cost.backbone.parameters / cost.independent_backbone.parameters
         assert float(term(model.probabilities()).detach()) == pytest.approx(share, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", ["macs", "parameters"])
+def test_tasks_that_skip_share_it_too(count: str) -> None:
+    """Also where no task may run the instance that the shortcut has its weights of."""
+    backbone = Backbone(block_net(projected))
+
+    def options(unit: Unit, task: int) -> list[Option]:
+        return [Option(0)] if unit.depth == 1 else [Option(skip=True), Option(task + 1)]
+
+    space = Space.over(backbone, TASKS, "block", options)
+    model = ChoiceModel(space, {}, {}, seed=3)
+    term = cost_term(space, {}, count)  # type: ignore[arg-type]  # a parametrised literal
+    generator = torch.Generator().manual_seed(5)
+    shares = set()
+    for _ in range(20):
+        picks = hard(model, generator, pinned=False)
+        cost = executed_cost(space.plan(picks), backbone, {})
+        share = getattr(cost.backbone, count) / getattr(cost.independent_backbone, count)
+        assert float(term(model.probabilities()).detach()) == pytest.approx(share, rel=1e-6)
+        shares.add(share)
+    assert len(shares) > 2
 
 
 def test_one_set_of_statistics_describes_one_input() -> None:
