@@ -397,4 +397,4 @@ def test_one_hot_costs_are_executed() -> None:
         picks = hard(method.model, generator, pinned=False)
         cost = executed_cost(method.space.plan(picks), backbone, {})
         method.model.at(Moment("test", "argmax"))
-        assert term(method, "cost") == pytest.approx(cost.shares[0], rel=1e-6)
+        assert term(method, "cost") == pytest.approx(cost.relative[0], rel=1e-6)
