@@ -43,19 +43,20 @@ GROUPS: tuple[Group, ...] = (
     _group(
         "lowering",
         "sharing",
-        "join_check columns view space lowering/lower lowering/walk lowering/backbone_cells lowering/reader "
+        "join_check columns view shortcut space lowering/lower lowering/walk lowering/backbone_cells lowering/reader "
         "lowering/numbering lowering/emission lowering/stored_weights lowering/executed_cost cost_table",
-        "lowering_properties joins_properties joins_abuse views_parity plan_abuse supermodel/sampling_golden "
-        "supermodel/expected_tree_properties cost_table_abuse",
+        "lowering_properties shortcuts_properties joins_properties joins_abuse views_parity plan_abuse "
+        "supermodel/sampling_golden supermodel/expected_tree_properties cost_table_abuse",
     ),
     _group(
         "search",
         "supermodel",
         "decision workload option_costs expected_cost expected_tree choices choice_policy choice_model temperature "
-        "methods/searched methods/automtl methods/bmtas methods/learn_to_branch methods/cross_stitch",
-        "methods_properties bmtas_golden cross_stitch_golden relaxations_properties open_joins_properties "
-        "views_properties view_statistics_properties sampling_golden cost_terms_properties automtl_golden "
-        "automtl_options mixed_properties expected_tree_properties learn_to_branch_golden",
+        "curriculum methods/searched methods/automtl methods/bmtas methods/learn_to_branch methods/adashare "
+        "methods/retrained methods/cross_stitch",
+        "methods_properties bmtas_golden cross_stitch_golden adashare_golden relaxations_properties "
+        "open_joins_properties views_properties view_statistics_properties sampling_golden cost_terms_properties "
+        "automtl_golden automtl_options mixed_properties expected_tree_properties learn_to_branch_golden",
     ),
     _group(
         "train",

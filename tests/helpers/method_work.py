@@ -97,9 +97,8 @@ class ShakenWork:
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
         lowered = lower(plan, self.setup.backbone, self.setup.heads)
-        return TrainedPlan(
-            plan, lowered.graph, shaken_weights(lowered, self.seed), lowered.origin, Kept({}, {}, {}), {}
-        )
+        weights = shaken_weights(lowered, self.seed)
+        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, Kept({}, {}, {}), {}, score=0.0)
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         return {name: job(self) for name, job in jobs.items()}

@@ -19,7 +19,7 @@ from trunkline.export.count import count_file
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import computes_weight
-from trunkline.graph.cost import graph_cost
+from trunkline.graph.cost import graph_cost, node_costs
 from trunkline.graph.graph import TASKS_KEY, name_of
 from trunkline.sharing.layouts import all_shared, independent, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
@@ -183,7 +183,7 @@ def test_tree_layout_and_its_untied_weights() -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_skipped_block_is_not_computed(name: str) -> None:
-    """A block may be skipped where its input and its output have one shape, whatever its layers do between."""
+    """Where its input and its output have one shape nothing of it runs; elsewhere its shortcut, if it has one."""
     backbone = BACKBONES[name]()
     blocks = find_units(backbone, "block")
     plan = share_until(backbone, TASKS, blocks[-1].name)
@@ -194,10 +194,12 @@ def test_skipped_block_is_not_computed(name: str) -> None:
             with pytest.raises(InvalidConfig):
                 lower(skipping, backbone, {})
         else:
-            assert skip.kind == "identity"
+            kept = {"b_short", "b_short_bn"} if block.name == "b1" else set()
+            assert skip.kind == ("shortcut" if kept else "identity")
             graph = lower(skipping, backbone, {}).graph
-            assert not set(block.nodes) & {name_of(node) for node in graph.nodes if not computes_weight(node)}
-            assert graph_cost(graph).macs == sum(b.cost.macs for b in blocks) - block.cost.macs
+            assert set(block.nodes) & {name_of(node) for node in graph.nodes if not computes_weight(node)} == kept
+            shortcut = sum(cost.macs for name, cost in node_costs(backbone).items() if name in kept)
+            assert graph_cost(graph).macs == sum(b.cost.macs for b in blocks) - block.cost.macs + shortcut
 
 
 def test_backbone_of_one_node_serves_all() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from automtl_model import OWN, SHARED, SKIPPED
-from backbones import BACKBONES, conv
+from backbones import BACKBONES, conv, two_taps
 from cost_backbones import COSTLY, head_of_all_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shortcut_nets import SHORTCUTS
 from torch import nn
 
 from trunkline.errors import InvalidConfig
@@ -29,7 +30,7 @@ from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.skip import Skip
 from trunkline.sharing.space import Space
-from trunkline.sharing.units import Unit
+from trunkline.sharing.units import Granularity, Unit
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.expected_cost import MAX_TASKS, ExpectedCost
 from trunkline.supermodel.methods.automtl import AutoMTLOptions, space_of
@@ -37,6 +38,12 @@ from trunkline.supermodel.workload import workload
 
 pytestmark = pytest.mark.properties
 
+BLOCKS: Mapping[str, Callable[[], Graph]] = {
+    **BACKBONES,
+    "taps": two_taps,
+    **{kind: make for kind, (make, _) in SHORTCUTS.items()},
+}
+"""Networks with blocks that may be skipped: by the identity, or by a shortcut of their own."""
 TERMS = ("macs", "parameters", "milliseconds")
 Choices = tuple[tuple[int, ...], ...]
 """An option for each unit and task."""
@@ -61,15 +68,20 @@ class Term:
 class Case:
     """A backbone for some tasks, with its terms, and what a plan really costs."""
 
-    def __init__(self, backbone: Graph, tasks: int, *, heads: int = 0, batchnorm: str = "tied") -> None:
+    def __init__(
+        self, backbone: Graph, tasks: int, *, heads: int = 0, batchnorm: str = "tied", units: Granularity = "operator"
+    ) -> None:
         self.backbone, self.batchnorm = backbone, batchnorm
         self.tasks = tuple(f"t{i}" for i in range(tasks))
         self.heads = {task: head_of_all_maps(backbone) for task in self.tasks[:heads]}
-        options = AutoMTLOptions(batchnorm=batchnorm)
+        options = AutoMTLOptions(batchnorm=batchnorm, units=units)
         self.space = space_of(Backbone(backbone), self.tasks, options)
         self.units, self.skips = self.space.table.units, self.space.table.skips
         work = workload(self.space, self.heads)
-        self.ms, self.skip_ms = milliseconds(backbone, self.units, self.skips)
+        operators = self.space.backbone.table("operator")
+        self.ms, self.skip_ms = milliseconds(backbone, operators.units, operators.skips)
+        if units == "block":
+            self.skip_ms = [0.0] * len(self.units)  # the identity, or nodes of the block
         terms = {
             "macs": cost_term(self.space, self.heads, "macs"),
             "parameters": cost_term(self.space, self.heads, "parameters"),
@@ -87,7 +99,8 @@ class Case:
             unit.name: {task: (0, t + 1, "skip")[row[t]] for t, task in enumerate(self.tasks)}
             for unit, row in zip(self.units, choices, strict=True)
         }
-        return make_plan(self.backbone, self.tasks, rows, batchnorm=self.batchnorm)
+        granularity = self.space.table.granularity
+        return make_plan(self.backbone, self.tasks, rows, granularity=granularity, batchnorm=self.batchnorm)
 
     def real(self, choices: Choices) -> dict[str, float]:
         """What the lowered model of a plan costs."""
@@ -132,6 +145,11 @@ def case(name: str, tasks: int, heads: int, batchnorm: str) -> Case:
     return Case(COSTLY[name](), tasks, heads=heads, batchnorm=batchnorm)
 
 
+@cache
+def block_case(name: str, tasks: int) -> Case:
+    return Case(BLOCKS[name](), tasks, units="block")
+
+
 @pytest.mark.parametrize("name", COSTLY)
 @pytest.mark.parametrize("batchnorm", ["tied", "task"])
 @settings(max_examples=8, deadline=None)
@@ -153,10 +171,32 @@ def test_one_hot_cost_is_the_lowered_models(name: str, batchnorm: str, data: st.
         assert share == pytest.approx(real[term] / (tasks * made.alone[term]), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", BLOCKS)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_one_hot_cost_of_blocks(name: str, data: st.DataObject) -> None:
+    """What a skip keeps of a block runs once for tasks that run it and tasks that skip it, of equal inputs."""
+    tasks = data.draw(st.integers(1, 3))
+    made = block_case(name, tasks)
+    rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    choices = tuple(tuple(int(rng.choice(options)) for _ in range(tasks)) for options in made.options())
+    real = made.real(choices)
+    for term in TERMS:
+        assert float(made.terms[term].absolute(one_hot(choices))) == pytest.approx(real[term], rel=1e-12), term
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_soft_blocks_cost_the_expectation(name: str) -> None:
+    expected_costs(block_case(name, 2))
+
+
 @pytest.mark.parametrize("name", ["attention", "dense_net", "pyramid", "shrinking", "siamese"])
 def test_soft_choices_cost_the_expectation(name: str) -> None:
+    expected_costs(case(name, 2, 1, "tied"))
+
+
+def expected_costs(made: Case) -> None:
     """Two units stay open, the last two that may be skipped; the term is linear in each choice, so that says all."""
-    made = case(name, 2, 1, "tied")
     rng = np.random.default_rng(0)
     options = made.options()
     opened = [index for index, able in enumerate(options) if len(able) == 3][-2:]

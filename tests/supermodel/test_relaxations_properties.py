@@ -24,6 +24,7 @@ from trunkline.supermodel.choices import (
     ScoreFunction,
     Soft,
 )
+from trunkline.supermodel.curriculum import Curriculum
 from trunkline.supermodel.temperature import Decay, Linear
 
 pytestmark = pytest.mark.properties
@@ -37,6 +38,7 @@ WAYS: dict[str, Relaxation] = {
     "straight-through": Gumbel(Decay(), straight_through=True),
     "score": ScoreFunction(),
     "exploring": ScoreFunction(explore=0.5),
+    "curriculum": Curriculum(Gumbel(Decay()), full=10),
 }
 HARD = ("argmax", "one-hot", "straight-through", "score", "exploring")
 MANY = 4000
@@ -98,6 +100,23 @@ def test_relaxations_say_what_needs_the_total(way: str) -> None:
     scalars_depend = WAYS[way].scalars(draw.moment) != WAYS[way].scalars(longer.moment)
     assert WAYS[way].needs_total is depends is scalars_depend
     assert depends is (way == "gumbel")
+
+
+@settings(max_examples=50, deadline=None)
+@given(choices=st.integers(1, 7), full=st.integers(0, 9), cycle=st.integers(0, 12), forced=st.integers(0, 2))
+def test_a_curriculum_opens_backwards(choices: int, full: int, cycle: int, forced: int) -> None:
+    """One choice at first, all at the end, never fewer than before; the others take the forced option exactly."""
+    curriculum = Curriculum(Soft(), full, forced)
+    draw = draw_of(torch.randn((choices, 3), dtype=torch.float64))
+    draw = replace(draw, moment=replace(draw.moment, cycle=cycle))
+    number = curriculum.open(choices, draw.moment)
+    assert 1 <= number <= choices and number <= curriculum.open(choices, replace(draw.moment, cycle=cycle + 1))
+    assert number == choices if cycle >= full else number >= 1 + (choices - 1) * cycle / full - 1
+    assert cycle > 0 or full == 0 or number == 1
+    weights = curriculum(draw)
+    assert weights[: choices - number].argmax(-1).tolist() == [forced] * (choices - number)
+    assert torch.equal(weights[: choices - number].sum(-1), weights[: choices - number].max(-1).values)
+    assert torch.equal(weights[choices - number :], Soft()(draw)[choices - number :])
 
 
 def test_a_constant_temperature_needs_no_total() -> None:

@@ -23,7 +23,7 @@ from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
 from trunkline.sharing.units import find_units
-from trunkline.supermodel.decision import Sampling, choose
+from trunkline.supermodel.decision import Sampling, choose, choose_several
 from trunkline.supermodel.methods.automtl import AutoMTLOptions, space_of
 
 pytestmark = pytest.mark.golden
@@ -175,6 +175,21 @@ def test_draws_follow_the_distribution_and_their_seed() -> None:
         assert drawn[choice] / 150 == pytest.approx(share, abs=0.1)
     assert decided(p, kind="draw", seed=7).units == plans[7].units
     assert plans[7].provenance == {"sampling": {"kind": "draw", "seed": 7, "draws": 64}}
+
+
+def test_several_draws_are_different_plans() -> None:
+    """One for each seed from the first on; of equal ones the first. The most likely plan is only one."""
+    p = distribution()
+    space = space_of(Backbone(chain()), TASKS, AutoMTLOptions())
+    policy = {task: torch.from_numpy(p[:, index].copy()) for index, task in enumerate(TASKS)}
+    found = choose_several(space, {}, policy, Sampling(kind="draw", seed=5), "test", 40)
+    expected: dict[int, SharingPlan] = {}
+    for seed in range(5, 45):
+        plan = decided(p, kind="draw", seed=seed)
+        if plan.units not in [known.units for known in expected.values()]:
+            expected[seed] = plan
+    assert found == expected and 5 < len(found) < 40
+    assert list(choose_several(space, {}, policy, Sampling(), "test", 8)) == [0]
 
 
 def test_a_draw_tries_64_times() -> None:

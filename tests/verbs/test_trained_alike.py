@@ -29,6 +29,7 @@ from trunkline.verbs.export import export
 from trunkline.verbs.run import run
 from trunkline.verbs.search import search
 from trunkline.verbs.train import TrainResult, relative, train, train_baseline, train_in
+from trunkline.verbs.work import ProjectWork
 
 pytestmark = pytest.mark.properties
 
@@ -337,3 +338,27 @@ def test_batches_are_augmented_as_the_pipeline_says(tmp_path: Path) -> None:
     )
     assert torch.equal(plain, again)
     assert plain.shape == changed.shape and not torch.equal(plain, changed)
+
+
+def test_what_a_method_trained_is_delivered(tmp_path: Path) -> None:
+    """A plan that the work has trained is what the run itself makes of it, bit for bit, and is trained alike."""
+    own, other = project(tmp_path / "own"), project(tmp_path / "other")
+    plan = own.baseline("share-until:1")
+    trained = ProjectWork(own, quiet=True).train("draw", plan)
+    delivered = train(own, Found(plan, trained=trained), quiet=True)
+    expected = train(other, Found(plan), quiet=True)
+    assert not (tmp_path / "own" / "train").exists()
+    assert all(np.array_equal(delivered.weights[key], expected.weights[key]) for key in expected.weights)
+    assert delivered.metrics == expected.metrics and delivered.kept.metrics == expected.kept.metrics
+    assert delivered.training == expected.training and delivered.training["alike"]
+    assert json.loads((tmp_path / "own" / "train.json").read_text())["steps"] == {"search": 0, "train": 5}
+
+
+def test_the_search_is_gone_on_from_if_asked(tmp_path: Path) -> None:
+    """Then what a method trained from scratch is not what is wanted."""
+    given = project(tmp_path, train={**TRAIN, "start": "search"})
+    plan = given.baseline("multi-task")
+    trained = ProjectWork(given, quiet=True).train("draw", plan)
+    result = train(given, Found(plan, start=trained.start, trained=trained, steps=7), quiet=True)
+    assert (tmp_path / "train").is_dir()
+    assert result.training["steps"]["search"] == 7 and not result.training["alike"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.methods.base import Work
 from trunkline.supermodel.methods.columns import columns_plan
 from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
+from trunkline.supermodel.methods.retrained import best_retrained
+from trunkline.train.loop.evaluate import BestMetric
 from trunkline.twins.twin import Twin
 from trunkline.verbs.training import TrainedPlan
 from trunkline.verbs.work import PROBED, ProjectWork
@@ -176,6 +179,34 @@ def test_a_plan_without_phases_keeps_its_start(tmp_path: Path) -> None:
     assert set(again.weights) == set(trained.weights)
     assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
     assert again.reported == trained.reported and again.kept.steps == {}
+
+
+@pytest.mark.parametrize("best_by", [None, "depth.rmse"])
+def test_a_score_ranks_trainings(tmp_path: Path, best_by: str | None) -> None:
+    """By relative performance, or as the run ranks its checkpoints; on what chooses, and NaN where nothing did."""
+    work = work_in(tmp_path, best_by=best_by)
+    trained = work.train("first", shared(work))
+    metric = BestMetric(best_by or "relative", work.project.losses)
+    assert trained.score == metric.score(dict(trained.metrics), work.project.tasks)
+    assert trained.metrics != trained.reported
+    # A plan without the task that a run ranks by has its own performance.
+    alone = work.train("alone", all_shared(work.project.backbone, ["segmentation"]), phases=None if not best_by else ())
+    assert math.isnan(alone.score) == (best_by is not None)
+    again = work.train("again", shared(work), start=trained.start, phases=())
+    assert math.isnan(again.score)
+
+
+def test_the_best_of_several_is_taken(tmp_path: Path) -> None:
+    """Each is trained in a folder of its own, as the pipeline says."""
+    work = work_in(tmp_path)
+    plans = {7: shared(work), 9: independent(work.project.backbone, work.project.tasks)}
+    plan, trained = best_retrained(work, plans)
+    scores = plan.provenance["scores"]
+    assert plan.provenance["taken"] == max((7, 9), key=lambda number: scores[str(number)])
+    assert plan.units == plans[plan.provenance["taken"]].units == trained.plan.units
+    assert trained.score == max(scores.values())
+    folders = sorted(path.name.partition("-")[2] for path in tmp_path.iterdir() if path.is_dir())
+    assert [name.partition("-")[0] for name in folders] == ["plan7", "plan9"]
 
 
 def test_columns_go_on_from_single_tasks(tmp_path: Path) -> None:

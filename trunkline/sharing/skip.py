@@ -8,6 +8,10 @@ A skip must give a tensor of the unit's own output shape and must save work. Fro
 
 Each of the three is itself a convolution with the unit's geometry whose weight is zero except at one tap, so
 it mixes exactly in weight space (see :mod:`trunkline.supermodel.mixing.mixed_linear`).
+
+A block is skipped by the identity, or else by its own *shortcut* (:mod:`trunkline.sharing.shortcut`): the block without
+its main path, and without what stands behind the addition of the two, such as a ReLU (AdaShare, Sun et al. 2020). Its
+nodes are the block's own, with the weights of instance 0, so tasks that run and tasks that skip the block share them.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import onnx_ir as ir
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import Attribute, Graph, Shape, attribute, name_of, shape_of, shapes_of
+from trunkline.sharing.shortcut import Shortcut, shortcut_of
 from trunkline.sharing.units import Granularity, Unit
 
 Pair = tuple[int, int]
@@ -33,14 +38,15 @@ class Skip:
     """A unit's skip connection.
 
     Attributes:
-        kind: ``identity``, ``subsample`` or ``projection``.
+        kind: ``identity``, ``subsample``, ``projection`` or ``shortcut``.
         tap: Kernel position (row, column) that the skip occupies in weight space.
         offset: First input row and column that the skip reads.
         stride: Step between rows and between columns that it reads.
         size: Output height and width.
         groups: Channel groups of the projection.
         weight_shape: ``[C_out, C_in / groups, 1, 1]`` of the projection; empty otherwise.
-        macs: Multiply-accumulates for one image.
+        macs: Multiply-accumulates for one image of what it adds; a shortcut adds nothing, its nodes are the unit's.
+        shortcut: The nodes of the unit that a shortcut keeps.
 
     A convolution of 8 to 16 channels and stride 2 is skipped by a projection, which has weights of a task:
 
@@ -49,7 +55,7 @@ class Skip:
     (False, False)
     """
 
-    kind: Literal["identity", "subsample", "projection"]
+    kind: Literal["identity", "subsample", "projection", "shortcut"]
     tap: Pair = (0, 0)
     offset: Pair = (0, 0)
     stride: Pair = (1, 1)
@@ -57,6 +63,12 @@ class Skip:
     groups: int = 1
     weight_shape: tuple[int, ...] = ()
     macs: int = 0
+    shortcut: Shortcut | None = None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the unit's own nodes that run although it is skipped."""
+        return () if self.shortcut is None else self.shortcut.nodes
 
     @property
     def is_identity(self) -> bool:
@@ -72,21 +84,24 @@ class Skip:
 def skips_of(graph: Graph, units: Sequence[Unit], granularity: Granularity = "operator") -> list[Skip | None]:
     """Return each unit's skip, or ``None`` where none gives the unit's output shape or none saves anything."""
     shapes = shapes_of(graph)
-    if granularity == "block":
-        return [_block_skip(graph, unit, shapes) for unit in units]
     nodes = {name_of(node): node for node in graph.nodes}
+    if granularity == "block":
+        return [_block_skip(graph, unit, nodes, shapes) for unit in units]
     return [_operator_skip(nodes[unit.nodes[0]], unit, shapes) for unit in units]
 
 
-def _block_skip(graph: Graph, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:
-    """Return the identity where it has the block's output shape and no feature map lies inside the block."""
+def _block_skip(graph: Graph, unit: Unit, nodes: Mapping[str, ir.Node], shapes: Mapping[str, Shape]) -> Skip | None:
+    """Return the identity, or the block's own shortcut, where no feature map lies inside the block."""
     producers = {name_of(value): value.producer() for value in graph.outputs}
     taps = {name for name, node in producers.items() if node is not None and name_of(node) in unit.nodes}
     # A head reads a feature map, so it must be computed. The block's own output is there even if the block is skipped.
     if not taps <= {unit.output}:
         return None
-    # AdaShare keeps the projection of a residual block that is skipped; here a block whose shapes differ always runs.
-    return Skip("identity") if shapes[unit.input] == shapes[unit.output] else None
+    # From the cheapest up: the identity, whatever the block's shortcut computes.
+    if shapes[unit.input] == shapes[unit.output]:
+        return Skip("identity")
+    found = shortcut_of([nodes[name] for name in unit.nodes], unit.input, shapes[unit.output])
+    return None if found is None else Skip("shortcut", shortcut=found)
 
 
 def _operator_skip(node: ir.Node, unit: Unit, shapes: Mapping[str, Shape]) -> Skip | None:

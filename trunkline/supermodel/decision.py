@@ -87,6 +87,22 @@ def choose(
     raise InvalidConfig(_why_none(seen, sampling), place="search.sampling", advice=_ADVICE[sampling.kind])
 
 
+def choose_several(
+    space: Space, heads: Mapping[str, Graph], policy: Mapping[str, Tensor], sampling: Sampling, method: str, count: int
+) -> dict[int, SharingPlan]:
+    """Return the different plans among ``count``, taken with one seed after the other, by the first seed of each.
+
+    Raises:
+        InvalidConfig: As :func:`choose`.
+    """
+    plans: dict[int, SharingPlan] = {}
+    for seed in range(sampling.seed, sampling.seed + count):
+        plan = choose(space, heads, policy, sampling.model_copy(update={"seed": seed}), method)
+        if all(plan.units != known.units for known in plans.values()):
+            plans[seed] = plan
+    return plans
+
+
 def _skips_everything(space: Space, picks: Mapping[ChoiceId, int]) -> bool:
     rows = space.fixed(picks).entries.values()
     runs_something = {task for row in rows for task in space.tasks if not row[task][0].skip}

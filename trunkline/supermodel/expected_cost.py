@@ -154,8 +154,9 @@ class ExpectedCost(nn.Module):
                 found["alike"][unit, list(keys), number] = 1.0
             for key, option in enumerate(options):
                 found["column_costs"][unit, key] = each[unit].own[key]
+                skip = space.table.skips[unit]
                 # A projection is each task's own, so no two tasks share its execution.
-                found["alone"][unit, key] = float(option.skip and not work.equal_behind[unit][key])
+                found["alone"][unit, key] = float(option.skip and skip is not None and not skip.keeps_equal)
                 found["behind"][unit, key] = float(work.equal_behind[unit][key])
         return found
 

@@ -141,11 +141,12 @@ class _StoredMaker:
 
     def _instance(self, name: str, option: Option, task: int) -> int | None:
         """Return the instance that a task takes at a node, ``None`` where the node does not run."""
-        if option.skip and name in self.needs.core:
-            return None  # a unit's own nodes vanish with it
+        if not self.needs.runs(name, option):
+            return None
         if self.needs.is_per_task(name):
             return 1 + task
-        return 0 if option.skip else option.instance  # a follower of a skipped unit stays, with the shared weights
+        # What stays where a unit is skipped, a follower or its shortcut, has the shared weights.
+        return 0 if option.skip else option.instance
 
     def _parts(self, value: ir.Value, name: str, option: Option) -> set[_Part]:
         """Return what an option reads of a tensor where a node runs it."""

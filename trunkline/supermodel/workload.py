@@ -109,7 +109,7 @@ class Needs:
 
     Attributes:
         space: The space whose work is counted.
-        core: The unit's index, for the nodes that vanish where their unit is skipped; followers are not among them.
+        core: The unit's index, for the nodes of units; followers are not among them.
     """
 
     def __init__(self, space: Space, heads: Mapping[str, Graph]) -> None:
@@ -127,11 +127,19 @@ class Needs:
     def keeps_equal(self, index: int, option: Option) -> bool:
         """Whether tasks that chose this option with equal values have equal values behind the unit."""
         skip, unit = self.space.table.skips[index], self.space.table.units[index]
-        if option.skip:
-            return skip is not None and skip.keeps_equal
+        if option.skip and (skip is None or not skip.keeps_equal):
+            return False
         # Each task's own normalisation makes equal values different: with `batchnorm = "task"`, AutoMTL's release,
         # nothing behind the first convolution is ever shared.
-        return not any(self.is_per_task(name) for name in unit.nodes)
+        ran = skip.kept if option.skip and skip is not None else unit.nodes
+        return not any(self.is_per_task(name) for name in ran)
+
+    def runs(self, name: str, option: Option) -> bool:
+        """Whether a node runs with an option of its unit: those of a skipped unit vanish, but for a shortcut's."""
+        if not option.skip or name not in self.core:
+            return True
+        skip = self.space.table.skips[self.core[name]]
+        return skip is not None and name in skip.kept
 
     def is_per_task(self, name: str) -> bool:
         """Whether a node is a normalisation of which each task has its own."""

@@ -15,7 +15,7 @@ from trunkline.graph.graph import Graph
 from trunkline.pipeline.project import PLAN, REPORTING, TRAIN, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found
+from trunkline.supermodel.methods.base import Found, Trained
 from trunkline.supermodel.methods.registry import baseline_named
 from trunkline.train.data.record import part_json
 from trunkline.train.loop.evaluate import BestMetric, Metrics
@@ -101,6 +101,8 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     goes_on = goes_on_from_search(project, found)
+    if found.trained is not None and not goes_on:
+        return _trained_already(project, found.trained)
     # None is not the same as no phases: a method may end with weights that nothing is to move any more.
     phases = (final_phase(project),) if found.phases is None else found.phases
     start = found.start if goes_on else None
@@ -109,6 +111,12 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0
     return _result(project, "model", TRAIN, trained, phases, searched=searched, alike=not goes_on)
+
+
+def _trained_already(project: Project, trained: Trained) -> TrainResult:
+    """Return the model that a method has trained itself: from scratch, and as long as every baseline is."""
+    assert isinstance(trained, TrainedPlan)  # the work of a run trains nothing else
+    return _result(project, "model", TRAIN, trained, (final_phase(project),), searched=0, alike=True)
 
 
 def goes_on_from_search(project: Project, found: Found) -> bool:

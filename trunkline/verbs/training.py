@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Or
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Start, WeightTerm
 from trunkline.text import quoted
-from trunkline.train.loop.evaluate import Metrics, evaluate, metrics_from_json
+from trunkline.train.loop.evaluate import RELATIVE, BestMetric, Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
 from trunkline.train.loop.runner import Runner
 from trunkline.train.loop.trainable import TaskModel, Trainable
@@ -58,6 +59,8 @@ class TrainedPlan:
         origin: Which weight of the backbone, a skip or a fragment each weight is, by ONNX name.
         kept: The checkpoints that the weights are from, and their metrics on the split that chooses.
         reported: Metrics on the split that reports.
+        score: How good the metrics of ``kept`` are in one number, as ``best_by`` ranks checkpoints, or by relative
+            performance; NaN where nothing was evaluated.
     """
 
     plan: SharingPlan
@@ -66,6 +69,7 @@ class TrainedPlan:
     origin: Mapping[str, Origin | Leading]
     kept: Kept
     reported: Metrics
+    score: float = math.nan
 
     @property
     def metrics(self) -> Metrics:
@@ -125,7 +129,7 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
         kept = keep_best(twin, outcomes[-1]) if outcomes else Kept({}, {}, {})
         reported = _reported(project, folder, model, tasks, kept)
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
-    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported)
+    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported, _score(project, tasks, kept))
 
 
 def make_runners(
@@ -186,6 +190,17 @@ def _reported(project: Project, folder: RunFolder, model: TaskModel, tasks: Sequ
     metrics = evaluate(model, tasks, project.splits.evaluation(REPORTING), project.compute)
     folder.write_result({"kept": steps, "split": REPORTING, "metrics": metrics})
     return metrics
+
+
+def _score(project: Project, tasks: Sequence[Task], kept: Kept) -> float:
+    """Return how good the kept weights are on the split that chooses; NaN where nothing was evaluated."""
+    if not kept.metrics:
+        return math.nan
+    names = [task.name for task in tasks]
+    # What a run calls its best checkpoint by decides between its trainings too; a plan may be for other tasks.
+    best_by = project.config.train.best_by or RELATIVE
+    ranked = best_by if best_by.partition(".")[0] in names else RELATIVE
+    return BestMetric(ranked, tasks).score({**kept.metrics}, names)
 
 
 def _of_any_column(origin: Origin | Leading) -> Origin | Leading:

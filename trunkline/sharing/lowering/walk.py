@@ -110,12 +110,15 @@ class Walk:
         by_node = self.space.chosen_by == "node"
         # A node is one computation, whoever goes on from it: the instance, on what it has chosen itself.
         values = self._columns[self.space.tasks[option.instance] if by_node else task]
-        if option.skip:
+        skip = self.space.table.skips[index] if option.skip else None
+        if skip is not None and skip.shortcut is None:
             return {unit.output: self._cells.skip(index, values[unit.input], task)}
         # Values of its own: those of the other options have the same names.
         local = {unit.input: values[unit.input]}
-        for name in unit.nodes:
+        for name in unit.nodes if skip is None else skip.kept:
             self._cells.ask(self.space.backbone.nodes[name], option, task, local)
+        if skip is not None and skip.shortcut is not None:
+            return {unit.output: local[skip.shortcut.output]}
         return {**values, **local} if by_node else local
 
     def _read_outside(self, index: int, task: str) -> list[str]:

@@ -131,6 +131,8 @@ class Found:
         start: Weights that a model goes on from, if there are some.
         goes_on: Whether going on from them is part of the method; else the model starts from scratch.
         phases: How the plan's model is trained: ``None`` as the pipeline says; empty if the weights are final.
+        trained: The plan's model, where the work has trained it already, from scratch and as the pipeline says. It is
+            delivered as it is, unless the pipeline wants one that goes on from ``start``.
         terms: Loss terms over the weights, for these phases.
         policy: What was learned, for pictures.
         steps: Steps in which weights moved before; models that are trained in the same way have had none.
@@ -143,6 +145,7 @@ class Found:
     terms: Mapping[str, WeightTerm] = field(default_factory=dict)
     policy: Policy | None = None
     steps: int = 0
+    trained: Trained | None = None
 
 
 class Trained(Protocol):
@@ -151,6 +154,13 @@ class Trained(Protocol):
     @property
     def metrics(self) -> Metrics:
         """By task and metric, on the samples that choose."""
+
+    @property
+    def score(self) -> float:
+        """How good these metrics are in one number, to compare trainings of one run by: the greater, the better.
+
+        NaN where nothing was evaluated.
+        """
 
     def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight, by the other's names.
