@@ -75,14 +75,20 @@ class AdaShareOptions(SearchedOptions):
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost; 0 is the paper's")
     draws: Count = Field(8, description="policies that are drawn and trained; of several, the best is delivered")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task")
-    warm_up_optimiser: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
-    weight_optimiser: Optimiser = Optimiser(kind="sgd", lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    policy_optimiser: Optimiser = Optimiser(lr=1e-2, weight_decay=5e-4)
-    weight_schedule: Schedule = Schedule()
+    warm_up_optimiser: Optimiser = Field(
+        Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4), description="of the weights in the warm-up"
+    )
+    weight_optimiser: Optimiser = Field(
+        Optimiser(kind="sgd", lr=1e-3, momentum=0.9, weight_decay=1e-4), description="of the weights in the search"
+    )
+    policy_optimiser: Optimiser = Field(Optimiser(lr=1e-2, weight_decay=5e-4), description="of the policy")
+    weight_schedule: Schedule = Field(Schedule(), description="of the weights' rate over the search")
     temperature: Positive = Field(5.0, description="τ at the start of the search")
     temperature_decay: float = Field(0.965, gt=0, le=1, description="of τ, after every visit of the policy")
     straight_through: bool = Field(False, description="one-hot samples forward, soft gradients backward")
-    sampling: Sampling = Sampling(kind="draw")
+    sampling: Sampling = Field(
+        Sampling(kind="draw"), description="how policies are drawn from what was learned, within which budget"
+    )
 
 
 class AdaShareModel(SearchedModel):
