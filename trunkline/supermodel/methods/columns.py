@@ -1,17 +1,21 @@
-"""What soft methods have in common: columns with joins, sites where these may stand, the phase that trains both."""
+"""What methods of columns have in common: where columns may be joined, how they start, and how both are trained."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, TypeVar
 
-from trunkline.recipe import Phase
+from pydantic import Field
+
+from trunkline.recipe import Phase, Positive
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
-from trunkline.supermodel.methods.base import Setup
+from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Setup, WeightTerm, Work
 
 
 def block_ends(backbone: Backbone) -> list[str]:
@@ -62,9 +66,67 @@ def start_of_own(alpha: float | None, tasks: int) -> float:
     return 0.9 if tasks == 2 else 0.8
 
 
-def joint_phase(
-    setup: Setup, name: str, factor: float, *, heads: float = 1.0, terms: Mapping[str, float] | None = None
-) -> Phase:
+class ColumnsOptions(MethodOptions):
+    """What can be set about every method of columns; each says what its joins are."""
+
+    alpha: float | None = Field(
+        None, gt=0, le=1, description="a column's own share at the start; 0.9 for two tasks, 0.8 for more, if absent"
+    )
+    sites: Literal["stages", "blocks"] = Field("stages", description="join behind every stage, or behind every block")
+    rate_factor: Positive = Field(100.0, description="how many times as fast as all other weights the joins learn")
+
+
+C_ = TypeVar("C_", bound=ColumnsOptions)
+
+
+class ColumnsMethod(Method[C_]):
+    """Columns from single-task models, with joins between them that learn; a method says which joins."""
+
+    kind: ClassVar[Kind] = "soft"
+    units = "blocks"
+    trains_on = True
+
+    @abstractmethod
+    def joins_at(self, sites: Sequence[str]) -> list[Join]:
+        """Return the joins of several columns at these values."""
+
+    def find(self, work: Work) -> Found:
+        """Train single-task models, and join them."""
+        setup = self.setup
+        plan = columns_plan(setup, self.joins(), self.name)
+        terms = self.terms(plan)
+        # As the papers do: each column starts from the trained network of its task, not from the backbone.
+        single = work.train("single", independent(setup.backbone, setup.tasks))
+        phase = self.joint_phase(list(terms)) if plan.joins else setup.phase
+        return Found(plan, start=single.start, goes_on=True, phases=(phase,), terms=terms, steps=setup.phase.steps)
+
+    def joins(self) -> list[Join]:
+        """Return all joins; a single task has nobody to be joined with."""
+        return [] if len(self.setup.tasks) == 1 else self.joins_at(self.sites())
+
+    def sites(self) -> list[str]:
+        """Return the values at which columns may meet, in order."""
+        if self.options.sites == "stages":
+            return stage_ends(self.setup.backbone)
+        return block_ends(self.setup.backbone)
+
+    def starts(self, task: str) -> list[float]:
+        """Return what each column counts in a join of ``task`` at the start."""
+        tasks = self.setup.tasks
+        own = start_of_own(self.options.alpha, len(tasks))
+        # They add up to 1, so columns that are still equal pass on what they had before they were joined.
+        return [own if other == task else (1 - own) / (len(tasks) - 1) for other in tasks]
+
+    def terms(self, plan: SharingPlan) -> dict[str, WeightTerm]:
+        """Return loss terms over the weights, by name; none unless a method has some."""
+        return {}
+
+    def joint_phase(self, terms: Sequence[str]) -> Phase:
+        """Return the pipeline's phase, in which joins learn faster than everything else."""
+        return joint_phase(self.setup, self.options.rate_factor)
+
+
+def joint_phase(setup: Setup, factor: float, *, heads: float = 1.0, terms: Mapping[str, float] | None = None) -> Phase:
     """Return the pipeline's phase, in which joins learn at ``factor`` times the rate of everything else.
 
     ``heads`` is the factor of the heads' rate, ``terms`` are weights of loss terms of the method's own.
@@ -74,7 +136,6 @@ def joint_phase(
     (move,) = turn.moves
     moves = []
     for group, times in (("weights.backbone", 1.0), ("weights.heads", heads), ("weights.joins", factor)):
-        optimiser = move.optimiser.model_copy(update={"lr": move.optimiser.lr * times})
-        moves.append(move.model_copy(update={"group": group, "optimiser": optimiser}))
+        moves.append(move.model_copy(update={"group": group, "optimiser": move.optimiser.faster(times)}))
     joint = turn.model_copy(update={"moves": tuple(moves), "terms": {**turn.terms, **(terms or {})}})
-    return setup.phase.model_copy(update={"name": name, "turns": (joint,)})
+    return setup.phase.model_copy(update={"name": "joint", "turns": (joint,)})

@@ -88,7 +88,7 @@ class LearnToBranch(SearchedMethod[LearnToBranchOptions]):
 
     def _search(self) -> Phase:
         options = self.options
-        faster = options.optimiser.model_copy(update={"lr": options.optimiser.lr * options.rate_factor})
+        faster = options.optimiser.faster(options.rate_factor)
         moves = [
             Move(group="weights", optimiser=options.optimiser, schedule=options.schedule),
             Move(group="policy", optimiser=faster, schedule=options.schedule),

@@ -13,85 +13,64 @@ With ``shortcut`` each task's head reads a projection of all its layers' results
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
 from trunkline.fragments.activation import Activation, activation_of
-from trunkline.recipe import Positive
+from trunkline.recipe import Phase, Positive
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import independent
-from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Work
-from trunkline.supermodel.methods.columns import block_ends, columns_plan, joint_phase, stage_ends, start_of_own
+from trunkline.supermodel.methods.columns import ColumnsMethod, ColumnsOptions, joint_phase
 
 
-class NDDROptions(MethodOptions):
+class NDDROptions(ColumnsOptions):
     """What can be set about NDDR-CNN."""
 
-    alpha: float | None = Field(
-        None, gt=0, le=1, description="a column's own share at the start; 0.9 for two tasks, 0.8 for more, if absent"
-    )
-    sites: Literal["stages", "blocks"] = Field("stages", description="project behind every stage, or every block")
     shortcut: bool = Field(False, description="heads read a projection of the results of all sites")
     activation: Literal["match", "relu", "none"] = Field(
         "match", description="what a projection ends in: what the block before it does, or ReLU, or nothing"
     )
     normalise: bool = Field(True, description="whether a projection has a BatchNormalization")
-    rate_factor: Positive = Field(100.0, description="how many times as fast as the columns the projections learn")
     head_rate_factor: Positive = Field(1.0, description="how many times as fast as the columns the heads learn")
 
 
-class NDDR(Method[NDDROptions]):
+class NDDR(ColumnsMethod[NDDROptions]):
     """Columns with projections between them; see the module's text."""
 
     name = "nddr"
-    kind = "soft"
-    units = "blocks"
     needs = "single-task models, which it trains first; then one joint training of columns and projections"
     decides = "nothing: how columns are projected onto each other is trained with their weights"
     yields = "a column a task, and trained projections between them"
     source = "Gao, Ma, Zhao, Liu, Yuille: NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs (CVPR 2019)"
-    trains_on = True
     Options = NDDROptions
 
-    def find(self, work: Work) -> Found:
-        """Train single-task models, and put projections between them."""
-        setup, options = self.setup, self.options
-        plan = columns_plan(setup, self.joins(), self.name)
-        single = work.train("single", independent(setup.backbone, setup.tasks))
-        phase = setup.phase
-        if plan.joins:
-            phase = joint_phase(setup, "projected", options.rate_factor, heads=options.head_rate_factor)
-        return Found(plan, start=single.start, goes_on=True, phases=(phase,), steps=setup.phase.steps)
-
-    def joins(self) -> list[Join]:
-        """Return a projection for each site and task, and each task's shortcut; a single task has none."""
-        tasks, backbone = self.setup.tasks, self.setup.backbone
-        if len(tasks) == 1:
-            return []
-        sites = stage_ends(backbone) if self.options.sites == "stages" else block_ends(backbone)
+    def joins_at(self, sites: Sequence[str]) -> list[Join]:
+        """Return a projection for each site and task, and each task's shortcut."""
+        tasks = self.setup.tasks
         joins = [self._projection(site, task) for site in sites for task in tasks]
         # With one site the head reads its result as it is.
         if self.options.shortcut and len(sites) > 1:
             joins += [self._shortcut(sites, task) for task in tasks]
         return joins
 
+    def joint_phase(self, terms: Sequence[str]) -> Phase:
+        """Return the pipeline's phase, in which projections learn fast, and heads at a rate of their own."""
+        return joint_phase(self.setup, self.options.rate_factor, heads=self.options.head_rate_factor)
+
     def _projection(self, site: str, task: str) -> Join:
-        tasks = self.setup.tasks
-        alpha = start_of_own(self.options.alpha, len(tasks))
-        others = (1 - alpha) / (len(tasks) - 1)
         return Join(
             name=f"{site}.{task}",
             kind="project",
-            settings=self._settings([alpha if other == task else others for other in tasks], site),
+            settings=self._settings(self.starts(task), site),
             site=site,
             task=task,
             # In one order for all columns, so that the file puts the maps behind each other once.
-            reads=tuple(Read.column(site, other) for other in tasks),
+            reads=tuple(Read.column(site, other) for other in self.setup.tasks),
             gives="site",
         )
 
-    def _shortcut(self, sites: list[str], task: str) -> Join:
+    def _shortcut(self, sites: Sequence[str], task: str) -> Join:
         # The last result comes first: its size is that of the whole, and a head that was trained on it finds it there.
         last, *earlier = reversed(sites)
         return Join(

@@ -22,22 +22,21 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import name_of
 from trunkline.graph.output_layer import output_convolution
-from trunkline.recipe import Count, NotNegative, Positive
+from trunkline.recipe import Count, NotNegative, Phase, Positive
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found, Method, MethodOptions, WeightTerm, Work
-from trunkline.supermodel.methods.columns import block_ends, columns_plan, joint_phase, stage_ends, start_of_own
+from trunkline.supermodel.methods.base import WeightTerm
+from trunkline.supermodel.methods.columns import ColumnsMethod, ColumnsOptions, joint_phase, start_of_own
 
 ORTHOGONALITY = "orthogonality"
 """The loss term over weights."""
 Form = Literal["paper", "small"]
 
 
-class SluiceOptions(MethodOptions):
+class SluiceOptions(ColumnsOptions):
     """What can be set about Sluice Networks."""
 
     subspaces: Count = Field(2, description="groups of channels of each layer")
@@ -56,40 +55,19 @@ class SluiceOptions(MethodOptions):
     rate_factor: Positive = Field(1.0, description="how many times as fast as all other weights α and β learn")
 
 
-class Sluice(Method[SluiceOptions]):
+class Sluice(ColumnsMethod[SluiceOptions]):
     """Columns with mixes of subspaces; see the module's text."""
 
     name = "sluice"
-    kind = "soft"
-    units = "blocks"
     needs = "single-task models, which it trains first; then one joint training of columns and mixes"
     decides = "nothing: how subspaces and layers mix is trained with their weights"
     yields = "a column a task, and trained mixes between them"
     source = "Ruder, Bingel, Augenstein, Søgaard: Latent Multi-task Architecture Learning (AAAI 2019)"
-    trains_on = True
     Options = SluiceOptions
 
-    def find(self, work: Work) -> Found:
-        """Train single-task models, and open sluices between them."""
-        setup, options = self.setup, self.options
-        plan = columns_plan(setup, self.joins(), self.name)
-        terms: dict[str, WeightTerm] = {}
-        # A layer has several subspaces only where several columns are mixed.
-        if plan.joins and options.orthogonality and options.subspaces > 1:
-            terms[ORTHOGONALITY] = self.orthogonality(plan)
-        single = work.train("single", independent(setup.backbone, setup.tasks))
-        phase = setup.phase
-        if plan.joins:
-            weights = dict.fromkeys(terms, options.orthogonality)
-            phase = joint_phase(setup, "sluiced", options.rate_factor, terms=weights)
-        return Found(plan, start=single.start, goes_on=True, phases=(phase,), terms=terms, steps=setup.phase.steps)
-
-    def joins(self) -> list[Join]:
-        """Return a mix of subspaces for each site and task, and each task's mix of layers; a single task has none."""
+    def joins_at(self, sites: Sequence[str]) -> list[Join]:
+        """Return a mix of subspaces for each site and task, and each task's mix of layers."""
         tasks = self.setup.tasks
-        if len(tasks) == 1:
-            return []
-        sites = self._sites()
         joins = [self._subspaces(site, task) for site in sites for task in tasks]
         layers = _alike(self.setup.backbone, sites)
         # Of one layer the head reads all there is.
@@ -97,13 +75,25 @@ class Sluice(Method[SluiceOptions]):
             joins += [self._layers(layers, task) for task in tasks]
         return joins
 
+    def terms(self, plan: SharingPlan) -> dict[str, WeightTerm]:
+        """Return the penalty, where there are subspaces to keep apart."""
+        # A layer has several subspaces only where several columns are mixed.
+        if plan.joins and self.options.orthogonality and self.options.subspaces > 1:
+            return {ORTHOGONALITY: self.orthogonality(plan)}
+        return {}
+
+    def joint_phase(self, terms: Sequence[str]) -> Phase:
+        """Return the pipeline's phase, in which α and β learn at a rate of their own, with the penalty."""
+        weights = dict.fromkeys(terms, self.options.orthogonality)
+        return joint_phase(self.setup, self.options.rate_factor, terms=weights)
+
     def orthogonality(self, plan: SharingPlan) -> Orthogonality:
         """Return the penalty on the weights of a plan's columns that make subspaces.
 
         Raises:
             InvalidConfig: No layer has such a weight.
         """
-        made_by = {_weight_behind(self.setup.backbone, site) for site in self._sites()}
+        made_by = {_weight_behind(self.setup.backbone, site) for site in self.sites()}
         # By origin: names of weights mean nothing.
         origin = lower(plan, self.setup.backbone, self.setup.heads).origin
         names = [key for key, own in origin.items() if isinstance(own, BackboneWeight) and own.name in made_by]
@@ -111,10 +101,6 @@ class Sluice(Method[SluiceOptions]):
             text = "no block ends in a convolution with a stored weight, so there is nothing to keep orthogonal"
             raise InvalidConfig(text, place="search.orthogonality", advice="write `orthogonality = 0`")
         return Orthogonality(tuple(names), self.options.subspaces, self.options.orthogonality_form)
-
-    def _sites(self) -> list[str]:
-        backbone = self.setup.backbone
-        return stage_ends(backbone) if self.options.sites == "stages" else block_ends(backbone)
 
     def _subspaces(self, site: str, task: str) -> Join:
         tasks = self.setup.tasks
