@@ -35,7 +35,7 @@ def test_torch_is_never_watched_while_timed(tmp_path: Path, monkeypatch: pytest.
     measured = run_verb.bench_run
     monkeypatch.setattr(run_verb, "bench_run", benched)
     monkeypatch.setattr(
-        run_verb, "_check_last_stages", lambda project: None
+        run_verb, "check_last_stages", lambda project: None
     )  # it loads the bench's runtime for a moment
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

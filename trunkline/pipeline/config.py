@@ -25,6 +25,7 @@ from trunkline.pipeline.tables import (
     TaskConfig,
     TrainConfig,
 )
+from trunkline.pipeline.variants import Variant, read_variants
 from trunkline.supermodel.methods.registry import baseline_named
 from trunkline.train.data.config import ConfigTable, DataSetConfig
 from trunkline.train.data.sets.scenes import ScenesConfig
@@ -52,6 +53,7 @@ class PipelineConfig(ConfigTable):
         train: How the model is trained, and the baselines with it.
         export: How the model file is written.
         bench: How latency is measured.
+        variants: What ``compare`` may put beside each other, by name.
 
     Everything has a default, so that an empty file is a pipeline too:
 
@@ -78,6 +80,7 @@ class PipelineConfig(ConfigTable):
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
     bench: BenchConfig = BenchConfig()
+    variants: dict[str, Variant] = Field(default_factory=dict)
 
 
 def load_config(path: Path) -> PipelineConfig:
@@ -124,8 +127,9 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
         raise InvalidConfig(_located(error.problems, place)) from error
     # What these tables may hold is for the kind of data set and for the method to say; the rest is checked here.
     tables, problems = read_kind_tables(content)
-    problems = _located(problems, place)
-    rest = {key: value for key, value in content.items() if key not in READERS}
+    variants, more = read_variants(content)
+    problems = _located([*problems, *more], place)
+    rest = {key: value for key, value in content.items() if key not in READERS and key != "variants"}
     try:
         # Through JSON, whose strict mode takes a list for a tuple but neither true nor "3" for a number.
         # TOML has dates and times, JSON has not: as text they reach pydantic, which reports what it expected instead.
@@ -134,7 +138,7 @@ def parse_config(content: Mapping[str, Any], place: str = "") -> PipelineConfig:
         raise InvalidConfig([*problems, *problems_of(error, PipelineConfig, place)]) from error
     if problems:
         raise InvalidConfig(problems)
-    return config.model_copy(update=tables)
+    return config.model_copy(update={**tables, "variants": variants})
 
 
 def _located(problems: Sequence[Problem], place: str) -> list[Problem]:
@@ -155,6 +159,7 @@ def _anchored(config: PipelineConfig, folder: Path) -> PipelineConfig:
     changes["search"] = config.search.model_copy(update={"options": options})
     baselines = _anchored_baselines(config.train.baselines, folder)
     changes["train"] = config.train.model_copy(update={"baselines": baselines})
+    changes["variants"] = {name: variant.anchored(folder) for name, variant in config.variants.items()}
     changes["data"] = config.data.anchored(folder)
     changes["tasks"] = {name: _anchored_task(task, folder) for name, task in config.tasks.items()}
     return config.model_copy(update=changes)

@@ -56,20 +56,25 @@ def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
     if presets_method != wanted:
         # One method's options would be another's unknown keys. The keys of [train] are good for any method.
         below.pop("search", None)
-    return _laid_over(below, content)
+    return laid_over(below, content)
 
 
-def _method(table: Any, otherwise: str) -> str:
-    return str(table.get("method", otherwise)) if isinstance(table, Mapping) else otherwise
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with what ``above`` says, key by key, in inner tables too.
 
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    >>> laid_over({"steps": 1, "optimiser": {"lr": 1, "momentum": 0}}, {"optimiser": {"lr": 2}})
+    {'steps': 1, 'optimiser': {'lr': 2, 'momentum': 0}}
+    """
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
         if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[key] = _laid_over(known, value)
+            merged[key] = laid_over(known, value)
         else:
             # Also where one is a table and the other is not: the schema then shows the user what is in the file.
             merged[key] = value
     return merged
+
+
+def _method(table: Any, otherwise: str) -> str:
+    return str(table.get("method", otherwise)) if isinstance(table, Mapping) else otherwise

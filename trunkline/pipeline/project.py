@@ -201,6 +201,20 @@ class Project:
         """Device and precision."""
         return Compute(self.config.device, self.config.precision)
 
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What every stage is bound to once it is begun: all of the pipeline but the tables of stages."""
+        found = {key: value for key, value in portable(self.config).items() if key not in _STAGES}
+        # Files are compared by content: names and paths may change, and a file may be replaced under its name.
+        return {**found, "contents": {**self._contents, "data": self.inventory.digests()}}
+
+    def with_config(self, config: PipelineConfig, out: Path) -> Project:
+        """Return a project with another search, training or seed, in another folder; what was opened stays open."""
+        other = replace(self, config=config, out=out)
+        opened = ("data", "tasks", "backbone", "heads", "inventory", "_contents")
+        other.__dict__.update({key: self.__dict__[key] for key in opened if key in self.__dict__})
+        return other
+
     def folder(self, name: str) -> RunFolder:
         """Return where a stage keeps its checkpoints and metrics; :meth:`stage` opens it."""
         return RunFolder((self.out / name).absolute())
@@ -216,10 +230,7 @@ class Project:
             InvalidConfig: The stage was begun with other settings or other files, or another process holds its folder.
             WorkFailed: The folder cannot be written.
         """
-        decisive = {key: value for key, value in portable(self.config).items() if key not in _STAGES}
-        # Files are compared by content: names and paths may change, and a file may be replaced under its name.
-        decisive["contents"] = {**self._contents, "data": self.inventory.digests()}
-        with open_run(self.out / name, {**decisive, **settings}, seed=self.config.seed):
+        with open_run(self.out / name, {**self.decisive, **settings}, seed=self.config.seed):
             self.write_json(DATA, record_of(self.data, self.inventory))
             yield
 

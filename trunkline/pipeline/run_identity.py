@@ -19,7 +19,8 @@ def portable(config: PipelineConfig) -> dict[str, Any]:
     >>> portable(parse_config({"backbone": "/home/me/resnet34.onnx"}))["backbone"]
     'resnet34.onnx'
     """
-    content = config.model_dump(mode="json")
+    # What else could be compared says nothing about this run.
+    content = config.model_dump(mode="json", exclude={"variants"})
     _shorten(content, "backbone", "backbone_weights", "head")
     for table in content["tasks"].values():
         _shorten(table, "head")

@@ -62,7 +62,7 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     # Ratios are to the first candidate: N models without sharing are what a user would deploy instead.
-    groups = {SINGLE_TASK: _write_single_task(project, folder), **_write_baselines(project, folder)}
+    groups = {SINGLE_TASK: write_single_task(project, folder), **_write_baselines(project, folder)}
     groups[FOUND] = [model]
     config = project.config.bench
     result = bench_groups(
@@ -76,7 +76,7 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     return result
 
 
-def _write_single_task(project: Project, folder: Path) -> list[Path]:
+def write_single_task(project: Project, folder: Path) -> list[Path]:
     """Write a model for each task: N files, because N models are N sessions with inputs of their own."""
     fold = project.config.export.fold
     paths = []

@@ -79,7 +79,7 @@ def run(
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
     project = Project(config, out, limits)
-    _check_last_stages(project)
+    check_last_stages(project)
     for note in project.notes:
         say(f"note: {note}")
     say(f"search: {project.method.name} decides which parts are shared")
@@ -103,8 +103,13 @@ def run(
     return result
 
 
-def _check_last_stages(project: Project) -> None:
-    """Check now what the last stages need, so that no hours of training are spent on a run that cannot end."""
+def check_last_stages(project: Project) -> None:
+    """Check now what the last stages need, so that no hours of training are spent on a run that cannot end.
+
+    Raises:
+        InvalidConfig: A baseline does not fit, or the device is none.
+        WorkFailed: The device, or the runtime that measures, is not there.
+    """
     final_phase(project)
     for name in project.config.train.baselines:
         project.baseline(name)

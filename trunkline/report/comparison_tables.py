@@ -1,0 +1,114 @@
+"""The tables of a comparison: what each way of sharing costs and saves, its metrics, and what finding it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trunkline.report.tables import UNSTABLE, Table
+
+Json = Mapping[str, Any]
+NOT_KNOWN = "–"
+INTERVAL = "± is half of the 95 % interval of the mean over seeds (Student's t); seeds are paired in every difference."
+
+
+def accuracy_table(content: Json) -> Table:
+    """Return cost, latency and Δ of each way of sharing, and its Δ above what needs no search, at equal MACs."""
+    rows = []
+    for method in content["methods"]:
+        delta = method["delta"]
+        changes = [_change(delta[task] if delta else None) for task in content["tasks"]]
+        mark = f" {UNSTABLE}" if method["stable"] is False else ""
+        rows.append(
+            (
+                method["method"],
+                str(method["macs"]["seeds"]),
+                _number(method["macs_share"], 3),
+                _number(method["parameters_share"], 3),
+                _number(method["paper_parameters_share"], 3),
+                _number(method["latency_ms"], 2, mark),
+                _number(method["speed_up"], 2, mark),
+                *changes,
+                _change(delta["mean"] if delta else None) + ("" if method["alike"] else " (not alike)"),
+                _change(method["over_cuts"]),
+                _change(method["over_best_cut"]),
+                _change(method["over_random"]),
+            )
+        )
+    columns = (
+        *("method", "seeds", "MACs", "parameters", "by the papers' rule", "p50 (ms)", "speed-up"),
+        *(f"Δ {task} (%)" for task in content["tasks"]),
+        *("Δ mean (%)", "over the cuts", "over the best cut", "over random"),
+    )
+    notes = [
+        f"Δ is against single-task models of the same seed. {INTERVAL}",
+        "MACs and parameters are shares of one model a task. By the papers' rule: weights of the backbone's convolutions.",
+        "Over the cuts, over random: Δ mean above the line through single-task, multi-task and share-until models, or "
+        "through random plans, at equal MACs. Over the best cut: above the best of those that execute no more.",
+    ]
+    if any(method["stable"] is False for method in content["methods"]):
+        notes.append(f"{UNSTABLE} the latency was not steady.")
+    if not all(method["alike"] for method in content["methods"]):
+        notes.append("Not alike: the model goes on from a search's weights, so it had steps that no other had.")
+    return Table("What sharing saves, and what it costs", columns, tuple(rows), tuple(notes))
+
+
+def metrics_table(content: Json) -> Table:
+    """Return the mean of every metric on the split that reports."""
+    first = content["methods"][0]["metrics"]
+    keys = [(task, metric) for task, values in first.items() for metric in values]
+    rows = []
+    for method in content["methods"]:
+        cells = [_metric(method["metrics"].get(task, {}).get(metric)) for task, metric in keys]
+        rows.append((method["method"], *cells))
+    columns = ("method", *(f"{task} {metric}" for task, metric in keys))
+    return Table("Every metric, mean over seeds", columns, tuple(rows), (INTERVAL,))
+
+
+def effort_table(content: Json) -> Table:
+    """Return the time and memory that each way of sharing took."""
+    rows = [
+        (
+            method["method"],
+            _number(method["search_seconds"], 1),
+            _number(method["train_seconds"], 1),
+            _mebibytes(method["search_peak_bytes"]),
+        )
+        for method in content["methods"]
+    ]
+    columns = ("method", "search (s)", "training (s)", "search peak (MiB)")
+    note = "Means over seeds. The peak is that of the whole process, with its libraries; on a GPU what torch held there."
+    return Table("What finding it took", columns, tuple(rows), (note,))
+
+
+def _number(mean: Json | None, digits: int, mark: str = "") -> str:
+    if mean is None or mean["mean"] is None:
+        return NOT_KNOWN
+    return f"{mean['mean']:.{digits}f}{mark}"
+
+
+def _metric(mean: Json | None) -> str:
+    if mean is None or mean["mean"] is None:
+        return NOT_KNOWN
+    low, high = mean["interval"]
+    return f"{mean['mean']:.4g}{_margin(low, high, '.2g')}"
+
+
+def _change(mean: Json | None) -> str:
+    if mean is None or mean["mean"] is None:
+        return NOT_KNOWN
+    low, high = mean["interval"]
+    return f"{mean['mean']:+.2f}{_margin(low, high, '.2f')}"
+
+
+def _margin(low: float | None, high: float | None, form: str) -> str:
+    # One seed has no interval, which is NaN here and null in a file.
+    if low is None or high is None or low != low:
+        return ""
+    return f" ± {(high - low) / 2:{form}}"
+
+
+def _mebibytes(mean: Json | None) -> str:
+    if mean is None or mean["mean"] is None:
+        return NOT_KNOWN
+    return f"{mean['mean'] / 2**20:,.0f}"

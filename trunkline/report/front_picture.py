@@ -1,0 +1,139 @@
+"""Δ of every way of sharing against what it costs, and the front: those that nothing else beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trunkline.report.style import INK, SHARED, figure, plain, task_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Json = Mapping[str, Any]
+CUTS = ("single-task", "multi-task", "share-until")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What Δ is drawn against.
+
+    Attributes:
+        key: Its key in the summary of a way of sharing.
+        label: What stands along the axis.
+        title: What stands above the picture.
+    """
+
+    key: str
+    label: str
+    title: str
+
+
+AXES = {
+    "latency": Axis("latency_ms", "latency, median (ms)", "Accuracy against latency: up and left is better"),
+    "macs": Axis("macs_share", "MACs, share of one model a task", "Accuracy against work: up and left is better"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A way of sharing in the picture, as means over seeds.
+
+    Attributes:
+        name: Its name.
+        cost: Where it stands along the axis.
+        cost_ends: Interval of ``cost``.
+        change: Mean Δ in percent.
+        change_ends: Interval of ``change``.
+        is_cut: Whether it is made by hand: everything up to a point is shared.
+        steady: Whether its latency can be relied on.
+    """
+
+    name: str
+    cost: float
+    cost_ends: tuple[float, float]
+    change: float
+    change_ends: tuple[float, float]
+    is_cut: bool
+    steady: bool
+
+
+def marks_of(methods: Sequence[Json], key: str) -> list[Mark]:
+    """Return what has both Δ and a cost."""
+    found = []
+    for method in methods:
+        cost, change = method[key], method["delta"] and method["delta"]["mean"]
+        if not cost or not change or cost["mean"] is None or change["mean"] is None:
+            continue
+        is_cut, steady = method["decided_by"] in CUTS, method["stable"] is not False
+        found.append(
+            Mark(method["method"], cost["mean"], _ends(cost), change["mean"], _ends(change), is_cut, steady)
+        )
+    return found
+
+
+def front_of(marks: Sequence[Mark]) -> list[Mark]:
+    """Return the marks that no other one beats, or equals in one and beats in the other; the cheapest first.
+
+    >>> a = Mark("a", 1.0, (1.0, 1.0), -5.0, (-5.0, -5.0), False, True)
+    >>> b = Mark("b", 2.0, (2.0, 2.0), -6.0, (-6.0, -6.0), False, True)
+    >>> [mark.name for mark in front_of([b, a])]
+    ['a']
+    """
+    best: list[Mark] = []
+    # Of those with equal cost the best comes first, so that the others do not reach the front.
+    for mark in sorted(marks, key=lambda mark: (mark.cost, -mark.change)):
+        if not best or mark.change > best[-1].change:
+            best.append(mark)
+    return best
+
+
+def draw_front(methods: Sequence[Json], axis: Axis, path: Path) -> bool:
+    """Draw the picture; return whether there was something to draw.
+
+    Each way of sharing is a number in a disc, with the intervals of both means; a legend says which is which. Hand-made
+    cuts are joined by a thin line, the front by a thick one. A latency that was not steady is hollow.
+    """
+    marks = marks_of(methods, axis.key)
+    if not marks:
+        return False
+    height = max(3.6, 0.19 * len(marks) + 0.8)
+    with figure(8.4, height, path) as drawn:
+        axes = drawn.add_subplot()
+        axes.axhline(0.0, color=INK, linewidth=0.6, linestyle=":")
+        cuts = sorted((mark for mark in marks if mark.is_cut), key=lambda mark: mark.cost)
+        axes.plot([mark.cost for mark in cuts], [mark.change for mark in cuts], color=SHARED, linewidth=0.8, zorder=1)
+        front = front_of(marks)
+        axes.plot([mark.cost for mark in front], [mark.change for mark in front], color=INK, linewidth=1.6, zorder=1)
+        for number, mark in enumerate(marks, start=1):
+            _draw_mark(axes, mark, number)
+        axes.set_xlabel(axis.label, fontsize=8)
+        axes.set_ylabel("Δ mean against single-task (%)", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.margins(x=0.06, y=0.08)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(axis.title, fontsize=10, loc="left")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False, handlelength=1.2)
+    return True
+
+
+def _draw_mark(axes: Axes, mark: Mark, number: int) -> None:
+    colour = SHARED if mark.is_cut else task_colour(number)
+    axes.hlines(mark.change, *mark.cost_ends, color=colour, linewidth=0.8, zorder=2)
+    axes.vlines(mark.cost, *mark.change_ends, color=colour, linewidth=0.8, zorder=2)
+    fill = colour if mark.steady else "white"
+    label = plain(f"{number}  {mark.name}")
+    axes.scatter([mark.cost], [mark.change], s=90, edgecolors=colour, facecolors=fill, zorder=3, label=label)
+    ink = "white" if mark.steady else colour
+    place = (mark.cost, mark.change)
+    axes.annotate(str(number), place, ha="center", va="center", fontsize=6, color=ink, zorder=4)
+
+
+def _ends(mean: Json) -> tuple[float, float]:
+    """Return the interval of a mean; of one seed the mean itself."""
+    low, high = mean["interval"]
+    if low is None or low != low:
+        return mean["mean"], mean["mean"]
+    return low, high

@@ -1,0 +1,194 @@
+"""``compare``: ways of sharing side by side, on the same data, backbone, heads, steps and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig, Problem, WorkFailed
+from trunkline.limits import DEFAULT_LIMITS, Limits
+from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.project import MODEL, Project
+from trunkline.pipeline.variants import variant_named, with_variant
+from trunkline.report.comparison import ComparisonReport, write_comparison
+from trunkline.supermodel.methods.fixed import FixedMethod
+from trunkline.train.jobs.job import Job, Workers
+from trunkline.train.jobs.local_workers import LocalWorkers
+from trunkline.train.progress.job_progress import JobProgress
+from trunkline.train.run_folder.run_folder import open_run
+from trunkline.verbs.bench import SINGLE_TASK
+from trunkline.verbs.compare_bench import latencies_of
+from trunkline.verbs.compare_job import CompareJob, Json
+from trunkline.verbs.compare_rows import methods_of, rows_of
+from trunkline.verbs.run import check_last_stages
+from trunkline.verbs.train import file_name
+
+COMPARISON = "compare.json"
+Say = Callable[[str], None]
+ShowJobs = Callable[[int], JobProgress]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison.
+
+    Attributes:
+        content: All numbers, as plain data; see ``docs/json.md``.
+        report: The written tables and pictures.
+    """
+
+    content: Json
+    report: ComparisonReport
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stable JSON form; see ``docs/json.md``."""
+        return {**self.content, **self.report.to_json()}
+
+
+def compare(
+    config: PipelineConfig,
+    out: Path,
+    *,
+    methods: Sequence[str] = (),
+    seeds: int = 1,
+    workers: Workers | None = LocalWorkers(),
+    limits: Limits = DEFAULT_LIMITS,
+    show: ShowJobs = lambda _: JobProgress(),
+    say: Say = lambda _: None,
+) -> Compared:
+    """Train every way of sharing with every seed, measure all models in turns, and write tables and pictures.
+
+    Single-task models come first, asked for or not: Δ is against them. Called again, what is done is not done again, and
+    methods and seeds may be added.
+
+    Args:
+        config: The pipeline that all have in common.
+        out: The comparison's folder; each run has a folder in it.
+        methods: Names of variants and methods; all variants of the pipeline if empty.
+        seeds: How many seeds, the pipeline's own and those that follow it.
+        workers: What does the runs; none to report what is done so far.
+        limits: What model files may ask for.
+        show: Gives what is told which run begins and ends, for a number of runs.
+        say: Called with a sentence when a stage begins.
+
+    Raises:
+        InvalidConfig: A name stands for nothing, a method does not fit, or the folder holds another comparison.
+        WorkFailed: A run failed; the report of all others is written before.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; what runs has saved what it had.
+    """
+    runs = _runs(config, methods, seeds, out, limits)
+    project = _checked(runs, say)
+    settings = {key: value for key, value in project.decisive.items() if key != "seed"}
+    with open_run(out, settings, seed=config.seed):
+        failures: Mapping[str, str] = {}
+        waiting = [run for run in runs if run.record() is None]
+        if workers is not None and waiting:
+            say(f"train: {len(waiting)} runs of {len(runs)} are to be done")
+            with show(len(waiting)) as progress:
+                failures = workers.run([_job(run, out) for run in waiting], progress)
+        compared = _reported(project, runs, out, say)
+    if failures:
+        advice = "what they saved is kept: call the command again and they go on"
+        problems = [Problem(text, name, advice) for name, text in failures.items()]
+        raise WorkFailed(problems)
+    return compared
+
+
+def _runs(
+    config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path, limits: Limits
+) -> list[CompareJob]:
+    """Return all runs, seed by seed, so that a comparison that was stopped has whole seeds.
+
+    Raises:
+        InvalidConfig: There is nothing to compare, a name stands for nothing, or two names would have one folder.
+    """
+    if seeds < 1:
+        raise InvalidConfig(f"{seeds} seeds", place="--seeds", advice="give a whole number from 1 on")
+    names = list(dict.fromkeys([SINGLE_TASK, *(methods or config.variants)]))
+    if len(names) == 1:
+        advice = "give --methods, or write tables `[variants.NAME]` into the pipeline file"
+        raise InvalidConfig("there is nothing to compare single-task models with", place="--methods", advice=advice)
+    variants = {name: variant_named(config, name) for name in names}
+    folders = _folders(config, names, out, limits)
+    return [
+        CompareJob(name, with_variant(config, variants[name], seed), out / folders[name] / f"seed-{seed}", limits)
+        for seed in range(config.seed, config.seed + seeds)
+        for name in names
+    ]
+
+
+def _folders(config: PipelineConfig, names: Sequence[str], out: Path, limits: Limits) -> dict[str, str]:
+    project = Project(config, out, limits)
+    folders = {name: file_name(project, name) if ":" in name else name for name in names}
+    taken: dict[str, str] = {}
+    for name, folder in folders.items():
+        if folder in taken:
+            text = f"{name} and {taken[folder]} would have one folder, {folder}"
+            raise InvalidConfig(text, place="--methods", advice="rename the variant, or leave one of them out")
+        taken[folder] = name
+    return folders
+
+
+def _checked(runs: Sequence[CompareJob], say: Say) -> Project:
+    """Check now whatever can be checked, so that no night is spent on a comparison that cannot end; return a project.
+
+    Raises:
+        InvalidConfig: Whatever does not fit; of each way of sharing the first.
+    """
+    first = Project(runs[0].config, runs[0].out, runs[0].limits)
+    for note in first.notes:
+        say(f"note: {note}")
+    for run in runs:
+        if run.config.seed == runs[0].config.seed:
+            _check(first.with_config(run.config, run.out), run.name)
+    return first
+
+
+def _check(project: Project, name: str) -> None:
+    try:
+        check_last_stages(project)
+        method = project.method
+        if isinstance(method, FixedMethod):
+            method.plan()
+    except InvalidConfig as error:
+        problems = [replace(item, place=f"{name}: {item.place}" if item.place else name) for item in error.problems]
+        raise InvalidConfig(problems) from error
+
+
+def _job(run: CompareJob, out: Path) -> Job:
+    return Job(f"{run.name} seed {run.config.seed}", run, out / f"{run.out.parent.name}/seed-{run.config.seed}.log")
+
+
+def _reported(project: Project, runs: Sequence[CompareJob], out: Path, say: Say) -> Compared:
+    """Measure what is done, and write all that can be said of it.
+
+    Raises:
+        WorkFailed: Nothing is done yet.
+    """
+    records = [(run, run.record()) for run in runs]
+    done = [(run, record) for run, record in records if record is not None]
+    if not done:
+        raise WorkFailed("no run is done yet", place=str(out), advice="`trunkline compare` goes on with them")
+    # The first of each structure stands for all: weights do not change how long a model takes.
+    models: dict[str, Path] = {}
+    for run, record in done:
+        if run.name != SINGLE_TASK:
+            models.setdefault(record["structure"], run.out / MODEL)
+    say(f"bench: {len(models)} different models in turns with the single-task ones")
+    whole = project.with_config(project.config, out)
+    latencies = latencies_of(whole, models)
+    directions = {task.name: task.higher_is_better for task in project.losses}
+    rows = rows_of([record for _, record in done], latencies, directions)
+    names = list(dict.fromkeys(run.name for run in runs))
+    content = {
+        "tasks": list(project.tasks),
+        "backbone": project.backbone.name,
+        "runs": {"done": len(done), "all": len(runs)},
+        "rows": rows,
+        "methods": methods_of(rows, names),
+        "directions": directions,
+    }
+    whole.write_json(COMPARISON, content)
+    return Compared(content, write_comparison(content, out))

@@ -1,0 +1,150 @@
+"""One run of a comparison: one way of sharing, with one seed, from the search to a proved ONNX file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import InvalidConfig
+from trunkline.files.write import atomic_write, json_bytes
+from trunkline.graph.fingerprint import fingerprint
+from trunkline.limits import Limits
+from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.project import Project
+from trunkline.pipeline.run_identity import portable
+from trunkline.sharing.layouts import independent
+from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.lowering.paper_parameters import paper_parameters
+from trunkline.verbs.export import export
+from trunkline.verbs.search import SearchResult, search
+from trunkline.verbs.train import TrainResult, train
+
+RECORD, SPENT = "job.json", "spent.json"
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CompareJob:
+    """A run to be done.
+
+    Attributes:
+        name: What the way of sharing is called in this comparison.
+        config: Its pipeline, with its seed.
+        out: Its folder.
+        limits: What model files may ask for.
+    """
+
+    name: str
+    config: PipelineConfig
+    out: Path
+    limits: Limits
+
+    @property
+    def digest(self) -> str:
+        """Tells whether a record is of these settings. What files hold is compared by the stages themselves."""
+        return hashlib.sha256(json.dumps(portable(self.config), sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> Json | None:
+        """Return what the finished run came to; nothing where it is not finished, or was made with other settings."""
+        path = self.out / RECORD
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:
+            advice = "delete the file; it is written again"
+            raise InvalidConfig(f"this is not JSON: {error}", place=str(path), advice=advice) from error
+        return found if isinstance(found, dict) and found.get("settings") == self.digest else None
+
+    def __call__(self) -> None:
+        """Do the run, going on where it stopped, and write its record."""
+        project = Project(self.config, self.out, self.limits)
+        for note in project.notes:
+            sys.stderr.write(f"note: {note}\n")
+        with _spent(self.out, "search", project.compute.device):
+            found = search(project)
+        with _spent(self.out, "train", project.compute.device):
+            trained = train(project, found.found)
+        exported = export(project, trained)
+        record = {
+            "settings": self.digest,
+            "name": self.name,
+            "method": self.config.search.method,
+            "seed": self.config.seed,
+            "metrics": trained.metrics,
+            "validation": trained.kept.metrics,
+            "alike": trained.training["alike"],
+            "steps": trained.training["steps"],
+            # Equal structures are measured once, whatever their weights.
+            "structure": fingerprint(trained.graph),
+            "parity": exported.parity.passed,
+            "file_bytes": exported.file_bytes,
+            **_costs(project, found, trained),
+            "spent": _read_spent(self.out),
+        }
+        atomic_write(self.out / RECORD, json_bytes(record, indent=2))
+
+
+def _costs(project: Project, found: SearchResult, trained: TrainResult) -> dict[str, Any]:
+    """Return what the model runs and stores, next to one model a task."""
+    cost = found.cost
+    alone = lower(independent(project.backbone, project.tasks), project.backbone, project.heads)
+    own = lower(trained.plan, project.backbone, project.heads)
+    return {
+        "macs": cost.total.macs,
+        "independent_macs": cost.independent.macs,
+        "backbone_macs": cost.backbone.macs,
+        "parameters": cost.total.parameters,
+        "independent_parameters": cost.independent.parameters,
+        "paper_parameters": paper_parameters(own),
+        "independent_paper_parameters": paper_parameters(alone),
+    }
+
+
+@contextmanager
+def _spent(out: Path, stage: str, device: str) -> Iterator[None]:
+    """Add up the time of a stage over all attempts that could say it, and note the most memory that it has held.
+
+    Memory is that of the whole process, so that of the libraries is in it; on a GPU it is what torch held there.
+    """
+    before = _read_spent(out).get(stage, {"seconds": 0.0, "peak_bytes": 0, "done": False})
+    started = time.monotonic()
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        # A stage that was done already is only loaded: that is no time of its own.
+        if not before["done"]:
+            seconds = before["seconds"] + time.monotonic() - started
+            peak_bytes = max(before["peak_bytes"], _peak_bytes(device))
+            now = {**_read_spent(out), stage: {"seconds": seconds, "peak_bytes": peak_bytes, "done": done}}
+            out.mkdir(parents=True, exist_ok=True)
+            atomic_write(out / SPENT, json_bytes(now, indent=2))
+
+
+def _read_spent(out: Path) -> dict[str, Any]:
+    path = out / SPENT
+    try:
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError:
+        found = {}  # nothing is computed from it but what it says itself
+    return found if isinstance(found, dict) else {}
+
+
+def _peak_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,143 @@
+"""The numbers of a comparison: a row for each run, and for each way of sharing what its seeds say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trunkline.train.loop.evaluate import metrics_from_json
+from trunkline.train.tasks.relative import Table, relative_performance
+from trunkline.verbs.bench import MULTI_TASK, SINGLE_TASK
+from trunkline.verbs.reference_line import Point, line_at
+from trunkline.verbs.seed_statistics import mean_of
+
+Json = Mapping[str, Any]
+LINES = {"cuts": (SINGLE_TASK, MULTI_TASK, "share-until"), "random": ("random",)}
+"""What needs no search, by the name of the line through it: the methods that give its points."""
+
+
+def rows_of(
+    records: Sequence[Json], latencies: Mapping[str, Json], directions: Mapping[str, Mapping[str, bool]]
+) -> list[dict[str, Any]]:
+    """Return a row for each finished run.
+
+    Args:
+        records: What the runs came to.
+        latencies: ``latency_ms``, ``interval_ms``, ``speed_up`` and ``stable`` by structure; empty where not measured.
+        directions: Whether higher is better, by task and metric.
+    """
+    alone = {record["seed"]: metrics_from_json(record["metrics"]) for record in records if _is_single_task(record)}
+    return [_row(record, latencies, alone.get(record["seed"]), directions) for record in records]
+
+
+def methods_of(rows: Sequence[Json], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the rows of each way of sharing say together, in the order of ``names``."""
+    found = []
+    for name in names:
+        own = [row for row in rows if row["method"] == name]
+        if own:
+            found.append({"method": name, "decided_by": own[0]["decided_by"], **_summary(own), **_over(own, rows)})
+    return found
+
+
+def _row(
+    record: Json, latencies: Mapping[str, Json], alone: Table | None, directions: Mapping[str, Mapping[str, bool]]
+) -> dict[str, Any]:
+    metrics = metrics_from_json(record["metrics"])
+    # One model a task is its own measure: what it is compared with has the same seed.
+    delta = None if alone is None else relative_performance(metrics, alone, directions)
+    unknown = dict.fromkeys(("latency_ms", "interval_ms", "speed_up", "stable"))
+    latency = latencies.get(SINGLE_TASK if _is_single_task(record) else record["structure"], unknown)
+    spent = record["spent"]
+    return {
+        "method": record["name"],
+        "decided_by": record["method"],
+        "seed": record["seed"],
+        "macs": record["macs"],
+        "macs_share": record["macs"] / record["independent_macs"],
+        "parameters": record["parameters"],
+        "parameters_share": record["parameters"] / record["independent_parameters"],
+        "paper_parameters": record["paper_parameters"],
+        "paper_parameters_share": record["paper_parameters"] / max(1, record["independent_paper_parameters"]),
+        **latency,
+        "metrics": record["metrics"],
+        "delta": None if delta is None else delta.to_json(),
+        "left_out": [] if delta is None else list(delta.left_out),
+        "alike": record["alike"],
+        "steps": record["steps"],
+        "search_seconds": spent["search"]["seconds"],
+        "search_peak_bytes": spent["search"]["peak_bytes"],
+        "train_seconds": spent["train"]["seconds"],
+        "train_peak_bytes": spent["train"]["peak_bytes"],
+        "file_bytes": record["file_bytes"],
+        "parity": record["parity"],
+    }
+
+
+def _summary(own: Sequence[Json]) -> dict[str, Any]:
+    counted = (
+        *("macs", "macs_share", "parameters", "parameters_share", "paper_parameters", "paper_parameters_share"),
+        *("latency_ms", "speed_up", "search_seconds", "search_peak_bytes", "train_seconds"),
+    )
+    found: dict[str, Any] = {key: _mean([row[key] for row in own]) for key in counted}
+    found["stable"] = None if own[0]["stable"] is None else all(row["stable"] for row in own)
+    found["alike"] = all(row["alike"] for row in own)
+    found["metrics"] = {
+        task: {metric: _mean([row["metrics"][task][metric] for row in own]) for metric in values}
+        for task, values in own[0]["metrics"].items()
+    }
+    has_delta = all(row["delta"] is not None for row in own)
+    found["delta"] = {key: _mean([row["delta"][key] for row in own]) for key in own[0]["delta"]} if has_delta else None
+    return found
+
+
+def _over(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any]:
+    """Return by how much Δ lies above the lines through what needs no search, and above the best cut that costs no more."""
+    found = {f"over_{line}": _over_line(own, rows, kinds) for line, kinds in LINES.items()}
+    return {**found, "over_best_cut": _over_best_cut(own, rows)}
+
+
+def _over_line(own: Sequence[Json], rows: Sequence[Json], kinds: Sequence[str]) -> dict[str, Any] | None:
+    differences = []
+    for row in own:
+        # A random plan is no point of its own line: it would be compared with itself.
+        others = [
+            other
+            for other in rows
+            if other["decided_by"] in kinds and other["seed"] == row["seed"] and other["method"] != row["method"]
+        ]
+        points = [Point(other["macs"], other["delta"]["mean"]) for other in others if other["delta"] is not None]
+        if row["delta"] is not None:
+            differences.append(row["delta"]["mean"] - line_at(points, row["macs"]))
+    # A line that is missing for one seed says nothing about the mean of all.
+    if not differences or any(math.isnan(each) for each in differences):
+        return None
+    return mean_of(differences).to_json()
+
+
+def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] | None:
+    """Return Δ above that of the cut which has the best mean Δ of those that execute no more, seed by seed."""
+    most = math.fsum(row["macs"] for row in own) / len(own)
+    cuts: dict[str, dict[int, float]] = {}
+    for row in rows:
+        is_other_cut = row["decided_by"] in LINES["cuts"] and row["method"] != own[0]["method"]
+        if is_other_cut and row["macs"] <= most and row["delta"] is not None:
+            cuts.setdefault(row["method"], {})[row["seed"]] = row["delta"]["mean"]
+    seeds = {row["seed"] for row in own}
+    whole = {name: by_seed for name, by_seed in cuts.items() if by_seed.keys() >= seeds}
+    if not whole or any(row["delta"] is None for row in own):
+        return None
+    best = max(whole, key=lambda name: math.fsum(whole[name][seed] for seed in seeds))
+    differences = [row["delta"]["mean"] - whole[best][row["seed"]] for row in own]
+    return {"cut": best, **mean_of(differences).to_json()}
+
+
+def _is_single_task(record: Json) -> bool:
+    return bool(record["name"] == SINGLE_TASK)
+
+
+def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Return the mean of values over seeds; nothing where a seed has none."""
+    known = [value for value in values if value is not None]
+    return mean_of(known).to_json() if len(known) == len(values) else None
