@@ -26,7 +26,9 @@ Methods = Annotated[
 ]
 Seeds = Annotated[int, Parameter(name="--seeds", help="Seeds to train each with: the pipeline's, and those after it.")]
 Jobs = Annotated[int, Parameter(name="--jobs", help="Runs at a time, each in a process of its own.")]
-Ray = Annotated[str | None, Parameter(name="--ray", help="Do the runs on this Ray cluster, as auto or ray://HOST:PORT.")]
+Ray = Annotated[
+    str | None, Parameter(name="--ray", help="Do the runs on this Ray cluster, as auto or ray://HOST:PORT.")
+]
 SoFar = Annotated[bool, Parameter(name="--so-far", negative="", help="Train nothing; report the runs that are done.")]
 
 
@@ -57,7 +59,8 @@ def compare_command(
     if json:
         emit_json(compared.to_json())
         return 0
-    for table in compared.report.tables:
+    # The last one has a column for every metric, too many for a terminal.
+    for table in compared.report.tables[:-1]:
         show_table(table)
     emit(f"report  {compared.report.path}")
     emit(f"rows    {compared.report.rows}")

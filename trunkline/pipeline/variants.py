@@ -1,8 +1,9 @@
-"""``[variants.NAME]``: the same pipeline with another method, or other options of one; what ``compare`` puts side by side.
+"""``[variants.NAME]``: the same pipeline with another method, or with other options; what ``compare`` compares.
 
 A variant says only what it changes: options of ``[search]`` in the table itself, and keys of ``[train]`` under
-``train``. It is laid over what the file says of its method already: over the variant that is called like the method, and
-over ``[search]`` if that is for the same method. So the numbers of a method are written once, and an ablation is a line.
+``train``. It is laid over what the file says of its method already: over the variant that is called like the method,
+and over ``[search]`` if that is for the same method. So the numbers of a method are written once, and an ablation is a
+line.
 """
 
 from __future__ import annotations
@@ -10,20 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
-from trunkline.errors import InvalidConfig, Problem, did_you_mean, problems_of
+from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.pipeline.inner_tables import over_defaults
 from trunkline.pipeline.kind_tables import SearchConfig, read_search
 from trunkline.pipeline.preset import DEFAULT_METHOD, laid_over
 from trunkline.pipeline.tables import TrainConfig
-from trunkline.supermodel.methods.registry import baseline_named, methods
-from trunkline.text import quoted
-
-if TYPE_CHECKING:
-    from trunkline.pipeline.config import PipelineConfig
+from trunkline.supermodel.methods.registry import methods
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -68,40 +65,11 @@ def read_variants(content: Mapping[str, Any]) -> tuple[dict[str, Variant], list[
     return found, problems
 
 
-def variant_named(config: PipelineConfig, text: str) -> Variant:
-    """Return what a name stands for: a variant of the file, a method, or a fixed method with its argument.
-
-    Raises:
-        InvalidConfig: It is none of these, or the method needs an option.
-
-    >>> from trunkline.pipeline.config import PipelineConfig
-    >>> variant_named(PipelineConfig(), "share-until:2").search.options.block
-    '2'
-    """
-    if text in config.variants:
-        return config.variants[text]
-    if ":" in text:
-        kind, options = baseline_named(text)
-        return Variant(search=SearchConfig(method=kind.name, options=options), train=config.train)
-    if text == config.search.method:
-        return Variant(search=config.search, train=config.train)
-    if text in methods():
-        return Variant(search=read_search({"method": text}), train=config.train)
-    known = [*config.variants, *methods()]
-    advice = did_you_mean(text, known) or f"variants and methods are {', '.join(known)}"
-    raise InvalidConfig(f"there is no method and no variant {quoted(text)}", advice=advice)
-
-
-def with_variant(config: PipelineConfig, variant: Variant, seed: int) -> PipelineConfig:
-    """Return the pipeline of one run of a comparison: alone, without baselines beside it."""
-    train = variant.train.model_copy(update={"baselines": ()})
-    return config.model_copy(update={"search": variant.search, "train": train, "seed": seed, "variants": {}})
-
-
 def _read_variant(content: Mapping[str, Any], name: str, table: Any) -> Variant:
     place = f"variants.{name}"
     if not isinstance(table, Mapping):
-        raise InvalidConfig("expected a table", place=place, advice=f"write a table `[{place}]`, with its keys below it")
+        advice = f"write a table `[{place}]`, with its keys below it"
+        raise InvalidConfig("expected a table", place=place, advice=advice)
     if not name or not _LETTERS.issuperset(name):
         # It names a folder, and a list of names is separated by commas.
         raise InvalidConfig("a name is made of letters, digits, '.', '_' and '-'", place=place)

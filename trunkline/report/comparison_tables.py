@@ -12,23 +12,40 @@ NOT_KNOWN = "–"
 INTERVAL = "± is half of the 95 % interval of the mean over seeds (Student's t); seeds are paired in every difference."
 
 
-def accuracy_table(content: Json) -> Table:
-    """Return cost, latency and Δ of each way of sharing, and its Δ above what needs no search, at equal MACs."""
+def cost_table(content: Json) -> Table:
+    """Return what each way of sharing runs, stores and takes, next to one model a task."""
     rows = []
     for method in content["methods"]:
-        delta = method["delta"]
-        changes = [_change(delta[task] if delta else None) for task in content["tasks"]]
         mark = f" {UNSTABLE}" if method["stable"] is False else ""
         rows.append(
             (
                 method["method"],
-                str(method["macs"]["seeds"]),
+                _number(method["macs"], 1, scale=1e6),
                 _number(method["macs_share"], 3),
                 _number(method["parameters_share"], 3),
                 _number(method["paper_parameters_share"], 3),
                 _number(method["latency_ms"], 2, mark),
                 _number(method["speed_up"], 2, mark),
-                *changes,
+            )
+        )
+    columns = ("method", "MACs (M)", "MACs, share", "parameters, share", "by the papers' rule", "p50 (ms)", "speed-up")
+    notes = ["Means over seeds; shares are of one model a task. The papers' rule counts convolutions of the backbone."]
+    if any(method["stable"] is False for method in content["methods"]):
+        notes.append(f"{UNSTABLE} the latency was not steady.")
+    return Table("What sharing saves", columns, tuple(rows), tuple(notes))
+
+
+def accuracy_table(content: Json) -> Table:
+    """Return Δ of each way of sharing, and by how much it lies above what needs no search, at equal MACs."""
+    rows = []
+    for method in content["methods"]:
+        delta = method["delta"]
+        rows.append(
+            (
+                method["method"],
+                str(method["macs"]["seeds"]),
+                _number(method["macs_share"], 3),
+                *(_change(delta[task] if delta else None) for task in content["tasks"]),
                 _change(delta["mean"] if delta else None) + ("" if method["alike"] else " (not alike)"),
                 _change(method["over_cuts"]),
                 _change(method["over_best_cut"]),
@@ -36,21 +53,18 @@ def accuracy_table(content: Json) -> Table:
             )
         )
     columns = (
-        *("method", "seeds", "MACs", "parameters", "by the papers' rule", "p50 (ms)", "speed-up"),
+        *("method", "seeds", "MACs, share"),
         *(f"Δ {task} (%)" for task in content["tasks"]),
         *("Δ mean (%)", "over the cuts", "over the best cut", "over random"),
     )
     notes = [
         f"Δ is against single-task models of the same seed. {INTERVAL}",
-        "MACs and parameters are shares of one model a task. By the papers' rule: weights of the backbone's convolutions.",
         "Over the cuts, over random: Δ mean above the line through single-task, multi-task and share-until models, or "
         "through random plans, at equal MACs. Over the best cut: above the best of those that execute no more.",
     ]
-    if any(method["stable"] is False for method in content["methods"]):
-        notes.append(f"{UNSTABLE} the latency was not steady.")
     if not all(method["alike"] for method in content["methods"]):
         notes.append("Not alike: the model goes on from a search's weights, so it had steps that no other had.")
-    return Table("What sharing saves, and what it costs", columns, tuple(rows), tuple(notes))
+    return Table("What sharing costs", columns, tuple(rows), tuple(notes))
 
 
 def metrics_table(content: Json) -> Table:
@@ -77,14 +91,16 @@ def effort_table(content: Json) -> Table:
         for method in content["methods"]
     ]
     columns = ("method", "search (s)", "training (s)", "search peak (MiB)")
-    note = "Means over seeds. The peak is that of the whole process, with its libraries; on a GPU what torch held there."
+    note = (
+        "Means over seeds. The peak is that of the whole process, with its libraries; on a GPU what torch held there."
+    )
     return Table("What finding it took", columns, tuple(rows), (note,))
 
 
-def _number(mean: Json | None, digits: int, mark: str = "") -> str:
+def _number(mean: Json | None, digits: int, mark: str = "", scale: float = 1.0) -> str:
     if mean is None or mean["mean"] is None:
         return NOT_KNOWN
-    return f"{mean['mean']:.{digits}f}{mark}"
+    return f"{mean['mean'] / scale:,.{digits}f}{mark}"
 
 
 def _metric(mean: Json | None) -> str:
@@ -102,8 +118,7 @@ def _change(mean: Json | None) -> str:
 
 
 def _margin(low: float | None, high: float | None, form: str) -> str:
-    # One seed has no interval, which is NaN here and null in a file.
-    if low is None or high is None or low != low:
+    if low is None or high is None:  # one seed alone has no interval
         return ""
     return f" ± {(high - low) / 2:{form}}"
 

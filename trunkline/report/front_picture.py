@@ -17,7 +17,7 @@ CUTS = ("single-task", "multi-task", "share-until")
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class FrontAxis:
     """What Δ is drawn against.
 
     Attributes:
@@ -32,8 +32,8 @@ class Axis:
 
 
 AXES = {
-    "latency": Axis("latency_ms", "latency, median (ms)", "Accuracy against latency: up and left is better"),
-    "macs": Axis("macs_share", "MACs, share of one model a task", "Accuracy against work: up and left is better"),
+    "latency": FrontAxis("latency_ms", "latency, median (ms)", "Accuracy against latency: up and left is better"),
+    "macs": FrontAxis("macs_share", "MACs, share of one model a task", "Accuracy against work: up and left is better"),
 }
 
 
@@ -44,9 +44,9 @@ class Mark:
     Attributes:
         name: Its name.
         cost: Where it stands along the axis.
-        cost_ends: Interval of ``cost``.
+        cost_ends: The smallest and the largest of its seeds: searches with other seeds find other plans.
         change: Mean Δ in percent.
-        change_ends: Interval of ``change``.
+        change_ends: Interval of ``change`` at 95 %.
         is_cut: Whether it is made by hand: everything up to a point is shared.
         steady: Whether its latency can be relied on.
     """
@@ -67,10 +67,9 @@ def marks_of(methods: Sequence[Json], key: str) -> list[Mark]:
         cost, change = method[key], method["delta"] and method["delta"]["mean"]
         if not cost or not change or cost["mean"] is None or change["mean"] is None:
             continue
+        low, high = cost["range"]
         is_cut, steady = method["decided_by"] in CUTS, method["stable"] is not False
-        found.append(
-            Mark(method["method"], cost["mean"], _ends(cost), change["mean"], _ends(change), is_cut, steady)
-        )
+        found.append(Mark(method["method"], cost["mean"], (low, high), change["mean"], _ends(change), is_cut, steady))
     return found
 
 
@@ -90,11 +89,12 @@ def front_of(marks: Sequence[Mark]) -> list[Mark]:
     return best
 
 
-def draw_front(methods: Sequence[Json], axis: Axis, path: Path) -> bool:
+def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
     """Draw the picture; return whether there was something to draw.
 
-    Each way of sharing is a number in a disc, with the intervals of both means; a legend says which is which. Hand-made
-    cuts are joined by a thin line, the front by a thick one. A latency that was not steady is hollow.
+    Each way of sharing is a number in a disc, with the interval of its Δ and the range of its cost; a legend says which
+    is which. Hand-made cuts are joined by a thin line, the front by a thick one. A latency that was not steady is
+    hollow.
     """
     marks = marks_of(methods, axis.key)
     if not marks:
@@ -110,7 +110,7 @@ def draw_front(methods: Sequence[Json], axis: Axis, path: Path) -> bool:
         for number, mark in enumerate(marks, start=1):
             _draw_mark(axes, mark, number)
         axes.set_xlabel(axis.label, fontsize=8)
-        axes.set_ylabel("Δ mean against single-task (%)", fontsize=8)
+        axes.set_ylabel("Δ mean against single-task, 95 % interval (%)", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.margins(x=0.06, y=0.08)
         axes.spines[["top", "right"]].set_visible(False)
@@ -134,6 +134,6 @@ def _draw_mark(axes: Axes, mark: Mark, number: int) -> None:
 def _ends(mean: Json) -> tuple[float, float]:
     """Return the interval of a mean; of one seed the mean itself."""
     low, high = mean["interval"]
-    if low is None or low != low:
+    if low is None or high is None:
         return mean["mean"], mean["mean"]
     return low, high

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem, WorkFailed
+from trunkline.files.write import json_ready
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.one_variant import variant_named, with_variant
 from trunkline.pipeline.project import MODEL, Project
-from trunkline.pipeline.variants import variant_named, with_variant
 from trunkline.report.comparison import ComparisonReport, write_comparison
 from trunkline.supermodel.methods.fixed import FixedMethod
 from trunkline.train.jobs.job import Job, Workers
@@ -26,6 +27,7 @@ from trunkline.verbs.run import check_last_stages
 from trunkline.verbs.train import file_name
 
 COMPARISON = "compare.json"
+ONE_AT_A_TIME = LocalWorkers()
 Say = Callable[[str], None]
 ShowJobs = Callable[[int], JobProgress]
 
@@ -53,15 +55,15 @@ def compare(
     *,
     methods: Sequence[str] = (),
     seeds: int = 1,
-    workers: Workers | None = LocalWorkers(),
+    workers: Workers | None = ONE_AT_A_TIME,
     limits: Limits = DEFAULT_LIMITS,
     show: ShowJobs = lambda _: JobProgress(),
     say: Say = lambda _: None,
 ) -> Compared:
     """Train every way of sharing with every seed, measure all models in turns, and write tables and pictures.
 
-    Single-task models come first, asked for or not: Δ is against them. Called again, what is done is not done again, and
-    methods and seeds may be added.
+    Single-task models come first, asked for or not: Δ is against them. Called again, what is done is not done again,
+    and methods and seeds may be added.
 
     Args:
         config: The pipeline that all have in common.
@@ -85,7 +87,7 @@ def compare(
         failures: Mapping[str, str] = {}
         waiting = [run for run in runs if run.record() is None]
         if workers is not None and waiting:
-            say(f"train: {len(waiting)} runs of {len(runs)} are to be done")
+            say(f"train: {len(waiting)} of {len(runs)} runs to be done")
             with show(len(waiting)) as progress:
                 failures = workers.run([_job(run, out) for run in waiting], progress)
         compared = _reported(project, runs, out, say)
@@ -96,9 +98,7 @@ def compare(
     return compared
 
 
-def _runs(
-    config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path, limits: Limits
-) -> list[CompareJob]:
+def _runs(config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path, limits: Limits) -> list[CompareJob]:
     """Return all runs, seed by seed, so that a comparison that was stopped has whole seeds.
 
     Raises:
@@ -176,19 +176,21 @@ def _reported(project: Project, runs: Sequence[CompareJob], out: Path, say: Say)
     for run, record in done:
         if run.name != SINGLE_TASK:
             models.setdefault(record["structure"], run.out / MODEL)
-    say(f"bench: {len(models)} different models in turns with the single-task ones")
+    say(f"bench: single-task models, and {len(models)} others of different structure, in turns")
     whole = project.with_config(project.config, out)
     latencies = latencies_of(whole, models)
     directions = {task.name: task.higher_is_better for task in project.losses}
     rows = rows_of([record for _, record in done], latencies, directions)
     names = list(dict.fromkeys(run.name for run in runs))
-    content = {
-        "tasks": list(project.tasks),
-        "backbone": project.backbone.name,
-        "runs": {"done": len(done), "all": len(runs)},
-        "rows": rows,
-        "methods": methods_of(rows, names),
-        "directions": directions,
-    }
+    content = json_ready(
+        {
+            "tasks": list(project.tasks),
+            "backbone": project.backbone.name,
+            "runs": {"done": len(done), "all": len(runs)},
+            "rows": rows,
+            "methods": methods_of(rows, names),
+            "directions": directions,
+        }
+    )
     whole.write_json(COMPARISON, content)
     return Compared(content, write_comparison(content, out))

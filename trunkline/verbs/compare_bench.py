@@ -13,7 +13,7 @@ from trunkline.pipeline.project import BENCH, Project
 from trunkline.verbs.bench import SINGLE_TASK, bench_groups, settings_of, write_single_task
 
 AT_ONCE = 12
-"""Models that take turns in one measurement, besides the single-task ones. All of them are in memory at the same time."""
+"""Models that take turns in one measurement, besides the single-task ones: all of them are in memory then."""
 Json = Mapping[str, Any]
 
 

@@ -93,7 +93,7 @@ def _summary(own: Sequence[Json]) -> dict[str, Any]:
 
 
 def _over(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any]:
-    """Return by how much Δ lies above the lines through what needs no search, and above the best cut that costs no more."""
+    """Return by how much Δ lies above what needs no search: above lines through it, and above the best cut."""
     found = {f"over_{line}": _over_line(own, rows, kinds) for line, kinds in LINES.items()}
     return {**found, "over_best_cut": _over_best_cut(own, rows)}
 

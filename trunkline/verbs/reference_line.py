@@ -2,8 +2,8 @@
 
 Models of different cost cannot be compared by Δ alone. So those that need no search, such as the cuts from "nothing is
 shared" to "everything is shared", are points of Δ over MACs, and a line through them says what their kind gives at any
-cost between two of them. A model is compared with that line where it stands itself, seed by seed: both were trained with
-the same seed, so what a seed does to both is no difference.
+cost between two of them. A model is compared with that line where it stands itself, seed by seed: both were trained
+with the same seed, so what a seed does to both is no difference.
 """
 
 from __future__ import annotations

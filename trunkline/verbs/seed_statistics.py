@@ -20,22 +20,22 @@ class Mean:
         value: The mean; NaN where a seed has no value.
         low: Lower end of its interval at 95 %; NaN where one seed alone says nothing about others.
         high: Upper end.
+        least: The smallest value.
+        most: The largest value.
         seeds: How many values there are.
     """
 
     value: float
     low: float
     high: float
+    least: float
+    most: float
     seeds: int
-
-    @property
-    def half_width(self) -> float:
-        """What stands behind ±."""
-        return (self.high - self.low) / 2
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {"mean": self.value, "interval": [self.low, self.high], "seeds": self.seeds}
+        ends = {"interval": [self.low, self.high], "range": [self.least, self.most]}
+        return {"mean": self.value, **ends, "seeds": self.seeds}
 
 
 def mean_of(values: Sequence[float]) -> Mean:
@@ -51,10 +51,10 @@ def mean_of(values: Sequence[float]) -> Mean:
     count = len(values)
     if count == 0:
         raise ValueError("there is no value to take the mean of")
-    value = math.fsum(values) / count
+    value, least, most = math.fsum(values) / count, min(values), max(values)
     if count == 1:
-        return Mean(value, math.nan, math.nan, count)
+        return Mean(value, math.nan, math.nan, least, most, count)
     variance = math.fsum((each - value) ** 2 for each in values) / (count - 1)
     quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
     margin = quantile * math.sqrt(variance / count)
-    return Mean(value, value - margin, value + margin, count)
+    return Mean(value, value - margin, value + margin, least, most, count)

@@ -1,7 +1,7 @@
 """A job: work that is done once, in a process of its own, and that goes on where it stopped when it is done again.
 
-A list of jobs is resumed by doing it again: jobs that are done are left out by whoever makes the list, and a job that was
-stopped goes on from what it has saved. So whatever happens, at most the job that it happens to is lost.
+A list of jobs is resumed by doing it again: jobs that are done are left out by whoever makes the list, and a job that
+was stopped goes on from what it has saved. So whatever happens, at most the job that it happens to is lost.
 """
 
 from __future__ import annotations

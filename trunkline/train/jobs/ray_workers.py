@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline.errors import WorkFailed
+from trunkline.train.jobs.child import failure_of
 from trunkline.train.jobs.job import Job, Show
-from trunkline.train.jobs.local_workers import failure_of
 
 LOCAL = "local"
 """The address that starts a cluster on this machine."""
@@ -38,7 +38,7 @@ class RayWorkers:
             WorkFailed: Ray is not installed, or the cluster does not answer.
         """
         ray = _connected(self.address)
-        # Not tried again by Ray: a job that failed would fail again, and one that was stopped goes on when the list does.
+        # Not tried again by Ray: a job that failed would fail again; one that was stopped goes on when the list does.
         task = ray.remote(num_cpus=self.threads, max_retries=0)(_do)
         waiting, running = list(jobs), dict[Any, str]()
         failures: dict[str, str] = {}
@@ -79,8 +79,8 @@ def _connected(address: str) -> Any:
     try:
         ray.init(**where, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        text, advice = f"the cluster does not answer: {error}", "start one by `ray start --head`, or write `--ray local`"
-        raise WorkFailed(text, place=f"--ray {address}", advice=advice) from error
+        advice = "start one by `ray start --head`, or write `--ray local`"
+        raise WorkFailed(f"the cluster does not answer: {error}", place=f"--ray {address}", advice=advice) from error
     return ray
 
 
@@ -89,7 +89,8 @@ def _result(ray: Any, reference: Any) -> str:
     try:
         return str(ray.get(reference))
     except ray.exceptions.RayError as error:
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        # Ray gives a traceback, whose last line says what happened.
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}"
 
 
 def _stop(ray: Any, running: Sequence[Any]) -> None:

@@ -1,0 +1,178 @@
+"""What a comparison concludes from its runs: Δ, means, intervals, and lines through what needs no search."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from trunkline.verbs.compare_rows import methods_of, rows_of
+from trunkline.verbs.reference_line import Point, line_at
+from trunkline.verbs.seed_statistics import mean_of
+
+pytestmark = pytest.mark.golden
+
+DIRECTIONS = {"depth": {"rmse": False}, "seg": {"miou": True}}
+
+
+def record(name: str, seed: int, macs: int, rmse: float, miou: float, method: str = "") -> dict[str, Any]:
+    """What a run writes, with the numbers that decide."""
+    spent = {"seconds": 2.0 + seed, "peak_bytes": 2**20, "done": True}
+    return {
+        "name": name,
+        "method": method or name.partition(":")[0],
+        "seed": seed,
+        "metrics": {"depth": {"rmse": rmse}, "seg": {"miou": miou}},
+        "alike": True,
+        "steps": {"search": 0, "train": 4},
+        "structure": f"structure-{macs}",
+        "parity": True,
+        "file_bytes": 10,
+        "macs": macs,
+        "independent_macs": 100,
+        "parameters": macs // 2,
+        "independent_parameters": 50,
+        "paper_parameters": macs // 4,
+        "independent_paper_parameters": 25,
+        "spent": {"search": spent, "train": spent},
+    }
+
+
+RECORDS = [
+    record("single-task", 0, 100, 1.0, 0.5),
+    record("single-task", 1, 100, 2.0, 0.4),
+    record("multi-task", 0, 40, 1.2, 0.5),
+    record("multi-task", 1, 40, 2.2, 0.4),
+    record("share-until:2", 0, 60, 1.1, 0.5),
+    record("share-until:2", 1, 60, 2.0, 0.4),
+    record("mine", 0, 50, 1.0, 0.5, "automtl"),
+    record("mine", 1, 80, 2.0, 0.44, "automtl"),
+]
+LATENCIES = {
+    "single-task": {"latency_ms": 10.0, "interval_ms": [9.0, 11.0], "speed_up": 1.0, "stable": True},
+    "structure-50": {"latency_ms": 5.0, "interval_ms": [4.0, 6.0], "speed_up": 2.0, "stable": True},
+    "structure-80": {"latency_ms": 8.0, "interval_ms": [7.0, 9.0], "speed_up": 1.25, "stable": False},
+}
+
+
+def summary() -> dict[str, Any]:
+    names = list(dict.fromkeys(row["name"] for row in RECORDS))
+    return {found["method"]: found for found in methods_of(rows_of(RECORDS, LATENCIES, DIRECTIONS), names)}
+
+
+def test_delta_is_against_the_same_seed() -> None:
+    """Of seed 1: depth 2.2 against 2.0 is 10 % worse, though seed 0 alone has 1.0."""
+    rows = {(row["method"], row["seed"]): row for row in rows_of(RECORDS, LATENCIES, DIRECTIONS)}
+    assert rows["multi-task", 1]["delta"] == pytest.approx({"depth": -10.0, "seg": 0.0, "mean": -5.0})
+    assert rows["multi-task", 0]["delta"] == pytest.approx({"depth": -20.0, "seg": 0.0, "mean": -10.0})
+    assert rows["single-task", 0]["delta"] == {"depth": 0.0, "seg": 0.0, "mean": 0.0}
+
+
+def test_without_its_single_task_models_a_run_has_no_delta() -> None:
+    """So a comparison that was stopped is not judged against another seed."""
+    rows = rows_of(RECORDS[1:], LATENCIES, DIRECTIONS)
+    assert [row["delta"] is None for row in rows if row["seed"] == 0] == [True, True, True]
+    found = methods_of(rows, ["multi-task"])[0]
+    assert found["delta"] is None and found["over_cuts"] is None
+
+
+def test_a_rows_costs_and_latency() -> None:
+    """The single-task row has the latency of one file a task; what was not measured has none."""
+    rows = {(row["method"], row["seed"]): row for row in rows_of(RECORDS, LATENCIES, DIRECTIONS)}
+    mine = rows["mine", 0]
+    assert (mine["macs_share"], mine["parameters_share"], mine["paper_parameters_share"]) == (0.5, 0.5, 0.48)
+    assert (mine["latency_ms"], mine["speed_up"], mine["decided_by"]) == (5.0, 2.0, "automtl")
+    assert rows["single-task", 1]["latency_ms"] == 10.0
+    assert rows["multi-task", 0]["latency_ms"] is None
+
+
+def test_means_over_seeds() -> None:
+    """The mean of both seeds, its interval, its range; unsteady where one latency is."""
+    mine = summary()["mine"]
+    assert mine["macs"] == mean_of([50, 80]).to_json()
+    assert mine["latency_ms"]["mean"] == 6.5 and mine["latency_ms"]["range"] == [5.0, 8.0]
+    assert mine["stable"] is False and summary()["single-task"]["stable"] is True
+    assert mine["metrics"]["seg"]["miou"]["mean"] == pytest.approx(0.47)
+    assert mine["search_seconds"]["mean"] == 2.5
+
+
+def test_over_the_cuts_at_equal_macs() -> None:
+    """Seed 0 at 50: between -10 at 40 and -5 at 60. Seed 1 at 80: between 0 at 60 and 0 at 100."""
+    mine = summary()["mine"]
+    assert [mine["delta"]["mean"]["mean"], mine["over_cuts"]["mean"]] == pytest.approx([2.5, (7.5 + 5.0) / 2])
+
+
+def test_over_the_best_cut_that_costs_no_more() -> None:
+    """On average 65 is executed: the cut of 60 has -2.5, the one of 40 has -7.5."""
+    over = summary()["mine"]["over_best_cut"]
+    assert over["cut"] == "share-until:2"
+    assert over["mean"] == pytest.approx(((0 + 5) + (5 - 0)) / 2)
+
+
+def test_a_cut_is_compared_with_other_cuts() -> None:
+    """Through its neighbours: -10 at 40 and 0 at 100 give -20/3 at 60, where it has -5 itself."""
+    over = summary()["share-until:2"]["over_cuts"]
+    assert over["mean"] == pytest.approx(((-5 + 20 / 3) + (0 + 10 / 3)) / 2)
+    assert summary()["single-task"]["over_cuts"] is None  # nothing else reaches its MACs
+
+
+def test_over_random_plans() -> None:
+    """A line of its own, of the same seed's draws."""
+    draws = [record("random:1", 0, 40, 1.5, 0.5), record("random:2", 0, 60, 1.3, 0.5)]
+    rows = rows_of([RECORDS[0], *draws, RECORDS[6]], LATENCIES, DIRECTIONS)
+    found = {each["method"]: each for each in methods_of(rows, ["mine", "random:1"])}
+    assert found["mine"]["over_random"]["mean"] == pytest.approx(0 - (-25 - 15) / 2)
+    assert found["random:1"]["over_random"] is None
+
+
+def test_a_metric_without_a_value() -> None:
+    """It was null in the record: its mean is not known, and Δ says that it is without it."""
+    lost = record("multi-task", 0, 40, math.nan, 0.5)
+    lost["metrics"]["depth"]["rmse"] = None
+    row = rows_of([RECORDS[0], lost], LATENCIES, DIRECTIONS)[1]
+    assert row["left_out"] == ["depth.rmse"]
+    assert methods_of([row], ["multi-task"])[0]["metrics"]["depth"]["rmse"] is None
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_the_interval_is_students(values: list[float]) -> None:
+    """As scipy has it."""
+    found = mean_of(values)
+    error = stats.sem(values)
+    if error == 0:
+        assert found.low == found.high == found.value
+    else:
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=found.value, scale=error)
+        assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = mean_of([3.0])
+    assert found.value == 3.0 and math.isnan(found.low) and math.isnan(found.high)
+    with pytest.raises(ValueError, match="no value"):
+        mean_of([])
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 50), st.floats(-50, 50)), min_size=1, max_size=8)
+
+
+@given(POINTS, st.integers(-5, 55))
+def test_a_line_stays_among_its_points(pairs: list[tuple[int, float]], macs: int) -> None:
+    """Nothing outside them; inside never above the highest or below the lowest; on a lone point the point."""
+    points = [Point(cost, delta) for cost, delta in pairs]
+    costs, deltas = [cost for cost, _ in pairs], [delta for _, delta in pairs]
+    found = line_at(points, macs)
+    if not min(costs) <= macs <= max(costs):
+        assert math.isnan(found)
+        return
+    assert min(deltas) - 1e-9 <= found <= max(deltas) + 1e-9
+    if costs.count(macs) == 1:
+        assert found == pytest.approx(deltas[costs.index(macs)])
+
+
+def test_there_is_no_line_without_points() -> None:
+    assert math.isnan(line_at([], 3))

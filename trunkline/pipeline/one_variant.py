@@ -1,0 +1,49 @@
+"""The pipeline of one run of a comparison: what a name stands for, in place of the pipeline's own search."""
+
+from __future__ import annotations
+
+from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.pipeline.config import PipelineConfig
+from trunkline.pipeline.kind_tables import SearchConfig, read_search
+from trunkline.pipeline.variants import Variant
+from trunkline.supermodel.methods.registry import baseline_named, methods
+from trunkline.text import quoted
+
+
+def variant_named(config: PipelineConfig, text: str) -> Variant:
+    """Return what a name stands for: a variant of the file, a method, or a fixed method with its argument.
+
+    Raises:
+        InvalidConfig: It is none of these, or the method needs an option.
+
+    >>> variant_named(PipelineConfig(), "share-until:2").search.options.block
+    '2'
+    """
+    if text in config.variants:
+        return config.variants[text]
+    if ":" in text:
+        kind, options = baseline_named(text)
+        return Variant(search=SearchConfig(method=kind.name, options=options), train=config.train)
+    if text == config.search.method:
+        return Variant(search=config.search, train=config.train)
+    if text in methods():
+        return Variant(search=_with_defaults(text), train=config.train)
+    known = [*config.variants, *methods()]
+    advice = did_you_mean(text, known) or f"variants and methods are {', '.join(known)}"
+    raise InvalidConfig(f"there is no method and no variant {quoted(text)}", advice=advice)
+
+
+def with_variant(config: PipelineConfig, variant: Variant, seed: int) -> PipelineConfig:
+    """Return the pipeline of one run of a comparison: alone, without baselines beside it."""
+    train = variant.train.model_copy(update={"baselines": ()})
+    return config.model_copy(update={"search": variant.search, "train": train, "seed": seed, "variants": {}})
+
+
+def _with_defaults(method: str) -> SearchConfig:
+    """Return a method as it is where a file says nothing of it."""
+    try:
+        return read_search({"method": method})
+    except InvalidConfig as error:
+        advice = f'write a table `[variants.NAME]` with `method = "{method}"` and this key'
+        problems = [Problem(item.message, f"{method}: {item.place}", advice) for item in error.problems]
+        raise InvalidConfig(problems) from error
