@@ -48,6 +48,17 @@ def test_an_evaluation_is_a_moment() -> None:
     assert phase.evaluation(12).done == 1.0
 
 
+def test_a_turn_may_have_its_own_mode() -> None:
+    """In its steps the model is in it; in all others in that of the phase."""
+    turns = (Turn(name="policy", steps=2, mode="draw"), Turn(name="weights", steps=3))
+    phase = Phase(steps=20, mode="sample", turns=turns, eval_mode="argmax")
+    modes = [phase.moment(step).mode for step in range(7)]
+    assert modes == ["draw", "draw", "sample", "sample", "sample", "draw", "draw"]
+    assert phase.evaluation(1).mode == "argmax"
+    assert set(phase.modes) == {"draw", "sample", "argmax"}
+    assert set(phase.model_copy(update={"eval_split": None}).modes) == {"draw", "sample"}
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize(
     ("schedule", "make"),

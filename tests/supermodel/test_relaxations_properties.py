@@ -44,10 +44,12 @@ HARD = ("argmax", "one-hot", "straight-through", "score", "exploring")
 MANY = 4000
 
 
-def draw_of(logits: Tensor, allowed: Tensor | None = None, *, step: int = 0, seed: int = 0) -> Draw:
+def draw_of(
+    logits: Tensor, allowed: Tensor | None = None, *, step: int = 0, seed: int = 0, phase: str = "search"
+) -> Draw:
     options = 2 if logits.shape[-1] == 1 else logits.shape[-1]
     allowed = torch.ones((len(logits), options), dtype=torch.bool) if allowed is None else allowed
-    return Draw(logits, allowed, Moment("search", "x", step=step, of=100), seed, "seg", "forward")
+    return Draw(logits, allowed, Moment(phase, "x", step=step, of=100), seed, "seg", "forward")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -81,13 +83,15 @@ def test_sure_logits_choose_their_option(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_draws_are_functions_of_moment_and_seed(way: str) -> None:
-    """So that a resumed run repeats it; another step, seed or stream draws other noise."""
+    """So that a resumed run repeats it; another step, seed, phase or stream draws other noise."""
     logits = torch.zeros((50, 3))
     relax = WAYS[way]
     first = relax(draw_of(logits, step=3, seed=1))
     assert torch.equal(first, relax(draw_of(logits, step=3, seed=1)))
     if way in ("gumbel", "straight-through", "score", "exploring"):
-        for other in (draw_of(logits, step=4, seed=1), draw_of(logits, step=3, seed=2)):
+        others = [draw_of(logits, step=4, seed=1), draw_of(logits, step=3, seed=2)]
+        others.append(draw_of(logits, step=3, seed=1, phase="search2"))  # whose steps begin at 0 again
+        for other in others:
             assert not torch.equal(first, relax(other))
 
 
@@ -171,8 +175,8 @@ def test_exploring_draws_are_uniform_in_part() -> None:
 
 def test_exploration_that_decays() -> None:
     way = ScoreFunction(explore=0.5, decays=True)
-    shares = [way.scalars(Moment("search", "x", step=step, of=10))["explore"] for step in range(3)]
-    assert shares == [0.5, 0.25, 0.125]
+    moments = [Moment("search", "x", step=7 + step, of=10, within=step) for step in range(3)]
+    assert [way.scalars(moment)["explore"] for moment in moments] == [0.5, 0.25, 0.125]
 
 
 def test_straight_through_has_the_soft_gradient() -> None:
