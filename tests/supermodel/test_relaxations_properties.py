@@ -25,6 +25,7 @@ from trunkline.supermodel.choices import (
     Soft,
 )
 from trunkline.supermodel.curriculum import Curriculum
+from trunkline.supermodel.random_steps import RandomSteps
 from trunkline.supermodel.temperature import Decay, Linear
 
 pytestmark = pytest.mark.properties
@@ -38,9 +39,10 @@ WAYS: dict[str, Relaxation] = {
     "straight-through": Gumbel(Decay(), straight_through=True),
     "score": ScoreFunction(),
     "exploring": ScoreFunction(explore=0.5),
+    "random-steps": RandomSteps(0.5),
     "curriculum": Curriculum(Gumbel(Decay()), full=10),
 }
-HARD = ("argmax", "one-hot", "straight-through", "score", "exploring")
+HARD = ("argmax", "one-hot", "straight-through", "score", "exploring", "random-steps")
 MANY = 4000
 
 
@@ -179,6 +181,22 @@ def test_exploration_that_decays() -> None:
     assert [way.scalars(moment)["explore"] for moment in moments] == [0.5, 0.25, 0.125]
 
 
+def test_random_steps_draw_everything_or_nothing() -> None:
+    """In their share of the steps, the same for all groups; then every option that exists is as likely."""
+    allowed = torch.tensor([[True, True, False]]).expand(40, 3)
+    drawn, steps = [], 2000
+    for step in range(steps):
+        first = draw_of(torch.tensor([[9.0, -9.0, 0.0]]).expand(40, 3), allowed, step=step, phase="widths")
+        one, other = (RandomSteps(0.25)(draw) for draw in (first, replace(first, group="depth")))
+        whole = [bool((weights[:, 0] == 1).all()) for weights in (one, other)]
+        assert whole[0] == whole[1]  # forty draws are never all the first option
+        if not whole[0]:
+            assert not torch.equal(one, other)
+            drawn.append(one)
+    assert len(drawn) / steps == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(torch.cat(drawn).mean(0), torch.tensor([0.5, 0.5, 0.0]), rtol=0, atol=0.02)
+
+
 def test_straight_through_has_the_soft_gradient() -> None:
     """One-hot forward; backward as the soft sample of the same noise."""
     grads = []
@@ -191,7 +209,7 @@ def test_straight_through_has_the_soft_gradient() -> None:
     assert float(grads[0].abs().sum()) > 0  # type: ignore[union-attr]  # backward ran
 
 
-@pytest.mark.parametrize("way", ["argmax", "one-hot", "score", "exploring", "average"])
+@pytest.mark.parametrize("way", ["argmax", "one-hot", "score", "exploring", "average", "random-steps"])
 def test_no_gradient_reaches_the_logits(way: str) -> None:
     logits = torch.zeros((2, 3), requires_grad=True)
     assert not WAYS[way](draw_of(logits)).requires_grad
