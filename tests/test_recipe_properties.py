@@ -65,6 +65,8 @@ def test_a_turn_may_have_its_own_mode() -> None:
     [
         (Schedule(), lambda o: torch.optim.lr_scheduler.ConstantLR(o, factor=1.0)),
         (Schedule(kind="step", size=4, gamma=0.3), lambda o: torch.optim.lr_scheduler.StepLR(o, 4, 0.3)),
+        (Schedule(kind="drops", gamma=0.1), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 15], 0.1)),
+        (Schedule(kind="drops", at=(0.2,)), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [4], 0.5)),
         (Schedule(kind="poly", power=0.9), lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 0.9)),
         (Schedule(kind="cosine"), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20)),
     ],

@@ -26,6 +26,7 @@ from trunkline.export.count import count_file
 from trunkline.export.exporter import export_model
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph, attribute, inputs_of, name_of
+from trunkline.pipeline.config import parse_config
 from trunkline.recipe import Moment, Optimiser
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared
@@ -390,6 +391,19 @@ def test_stages_are_the_releases() -> None:
     assert [phase.name for phase in made(warm_up=0).phases()] == ["search"]
 
 
+def test_the_preset_is_the_release() -> None:
+    """Ten stages, the last of which is the training, with rates that fall at a half and at three quarters."""
+    config = parse_config({"preset": "den"})
+    options, train = config.search.options, config.train
+    assert isinstance(options, DENOptions)
+    selector, weights = options.alternate
+    assert options.steps == 10 * (selector + weights) - weights and train.steps == weights == 15_642
+    rates = [options.weight_schedule.factor(step, 78_200) for step in (39_099, 39_100, 58_650)]
+    assert rates == pytest.approx([1.0, 0.1, 0.01])
+    assert train.optimiser == options.weight_optimiser and train.optimiser.nesterov
+    assert (options.rho, options.explore, options.reward, options.joint) == (10.0, 0.99, "release", False)
+
+
 def test_exploration_is_the_releases() -> None:
     """0.99 to the power of the step in a stage of 4,693; a shorter stage explores as large a part of it, each anew."""
     release = made(alternate=(4693, 15642), steps=40_000)
@@ -470,6 +484,16 @@ def test_without_a_skip_the_least_is_a_view() -> None:
     method = made("residual", skip=False, widths=(0.5,))
     assert {len(row["seg"]) for unit_name, row in method.space.entries.items() if unit_name != "stem"} == {2}
     assert method.option_names == ("all", "0.5")
+
+
+def test_the_stem_always_runs() -> None:
+    """Even where it could be skipped: no task is left with the bare image."""
+    b = GraphBuilder("even")
+    x = b.image("image", (3, 16, 16))
+    for name in ("stem", "next"):
+        x = b.node("Relu", [conv(b, x, name, 3)], name=f"{name}_relu")
+    method = DEN(replace(setup_for("chain"), backbone=Backbone(b.finish([x])), heads={}), DENOptions())
+    assert {choice.place for choice in method.space.choices} == {"next"}
 
 
 @pytest.mark.abuse

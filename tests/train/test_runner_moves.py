@@ -116,6 +116,28 @@ def test_rates_are_logged_by_group(tmp_path: Path) -> None:
     assert rates[6] == {"weights": 0.025, "policy": 0.05}
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_nesterov_looks_ahead(nesterov: bool) -> None:
+    """v ← 0.9·v + g; then p falls by the rate times v, or times g + 0.9·v."""
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    settings = Optimiser(kind="sgd", lr=0.1, momentum=0.9, nesterov=nesterov)
+    optimiser = NamedOptimiser(settings, {"p": parameter})
+    p, v = 1.0, 0.0
+    for _ in range(4):
+        optimiser.zero_grad()
+        parameter.square().sum().backward()
+        optimiser.step(0.1)
+        v = 0.9 * v + 2 * p
+        p -= 0.1 * (2 * p + 0.9 * v if nesterov else v)
+        assert float(parameter.detach()) == pytest.approx(p, rel=1e-5)
+
+
+@pytest.mark.abuse
+def test_nesterov_needs_a_momentum() -> None:
+    with pytest.raises(ValidationError, match="`nesterov` looks ahead by the momentum, which is 0"):
+        Optimiser(kind="sgd", momentum=0.0, nesterov=True)
+
+
 @pytest.mark.abuse
 def test_a_late_modes_typo_is_found_first(tmp_path: Path) -> None:
     """Before any step, whichever turn has it; and a term is tried in the mode of its own turn."""
