@@ -48,12 +48,25 @@ def test_an_evaluation_is_a_moment() -> None:
     assert phase.evaluation(12).done == 1.0
 
 
+def test_a_turn_may_have_its_own_mode() -> None:
+    """In its steps the model is in it; in all others in that of the phase."""
+    turns = (Turn(name="policy", steps=2, mode="draw"), Turn(name="weights", steps=3))
+    phase = Phase(steps=20, mode="sample", turns=turns, eval_mode="argmax")
+    modes = [phase.moment(step).mode for step in range(7)]
+    assert modes == ["draw", "draw", "sample", "sample", "sample", "draw", "draw"]
+    assert phase.evaluation(1).mode == "argmax"
+    assert set(phase.modes) == {"draw", "sample", "argmax"}
+    assert set(phase.model_copy(update={"eval_split": None}).modes) == {"draw", "sample"}
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize(
     ("schedule", "make"),
     [
         (Schedule(), lambda o: torch.optim.lr_scheduler.ConstantLR(o, factor=1.0)),
         (Schedule(kind="step", size=4, gamma=0.3), lambda o: torch.optim.lr_scheduler.StepLR(o, 4, 0.3)),
+        (Schedule(kind="drops", gamma=0.1), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 15], 0.1)),
+        (Schedule(kind="drops", at=(0.2,)), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [4], 0.5)),
         (Schedule(kind="poly", power=0.9), lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 0.9)),
         (Schedule(kind="cosine"), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20)),
     ],

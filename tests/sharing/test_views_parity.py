@@ -191,3 +191,27 @@ def test_units_of_one_name_have_own_maps() -> None:
     operators, blocks = backbone.table("operator"), backbone.table("block")
     assert backbone.span(operators.units[operators.number("a1")]) is None
     assert backbone.span(blocks.units[blocks.number("a1")]) is not None
+
+
+def shortcut_first() -> Graph:
+    """A residual block whose projection stands before its main path in the file, as in Caffe's ResNets."""
+    b = GraphBuilder("shortcut_first")
+    x = unit(b, b.image("image", (3, 16, 16)), "stem", 8)
+    short = unit(b, x, "short", 12, kernel=1, stride=2, relu=False)
+    y = unit(b, unit(b, x, "main1", 12, stride=2), "main2", 12, relu=False)
+    return b.finish([b.node("Relu", [b.node("Add", [short, y], name="add")], name="relu")])
+
+
+def test_a_shortcut_first_hides_no_map() -> None:
+    """The map between the two convolutions behind it is the block's; the projection is whole at every width."""
+    backbone = Backbone(shortcut_first())
+    blocks = backbone.table("block")
+    block = blocks.units[blocks.number("short")]
+    span = backbone.span(block)
+    assert span is not None
+    assert span.narrowed == ("main1", "main1_bn", "main1_relu")
+    assert span.channels == 12 and "short" not in span.cuts | dict.fromkeys(span.behind)
+    row: dict[str, Choice] = {"whole": 0, "half": View(channels=0.5)}
+    lowered = lower(plan_with(backbone, "short", row), backbone, {})
+    assert [name_of(node) for node in lowered.graph.nodes if node.op_type == "Conv"].count("short") == 1
+    assert run(lowered.graph, shaken(lowered.graph))["half"].shape == (2, 12, 8, 8)

@@ -44,7 +44,7 @@ def make(**options: object) -> AutoMTL:
 
 def test_equation_1_written_out() -> None:
     logits = torch.tensor([[0.3, -1.0, 2.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
-    noise = gumbel_noise((2, 3), seed=0, step=0, stream_name="gumbel/forward/x")
+    noise = gumbel_noise((2, 3), seed=0, step=0, stream_name="gumbel/p/forward/x")
     tau = 0.7
     found = Gumbel(Decay(start=tau))(draw(logits))
     for row in range(2):

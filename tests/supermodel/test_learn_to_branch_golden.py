@@ -130,7 +130,7 @@ def test_a_sampled_step_is_the_formula(straight_through: bool) -> None:
     theta = {task: logits.detach().clone().requires_grad_() for task, logits in zip(TASKS, model.policies, strict=True)}
     rows = []
     for task in TASKS:
-        noise = gumbel_noise((3, 3), seed=3, step=4, stream_name=f"gumbel/forward/{task}").float()
+        noise = gumbel_noise((3, 3), seed=3, step=4, stream_name=f"gumbel/search/forward/{task}").float()
         tau = 10.0 / (1 + ((10.0 / 0.7) ** 2 - 1) * 0.4) ** 0.5
         soft = torch.softmax((noise + torch.log_softmax(theta[task], -1)) / tau, -1)
         picked = F.one_hot(soft.argmax(-1), 3).float()

@@ -290,9 +290,12 @@ def test_the_shown_policy_is_the_learned_one(name: str, backbone: str, tmp_path:
         for unit, name_of_unit in enumerate(policy.units):
             count = len(method.space.entries[name_of_unit][task])
             # One option is certain, and has no logits.
-            expected = [1.0] if count == 1 else torch.softmax(next(rows)[:count], -1).tolist()
+            p = [1.0] if count == 1 else torch.softmax(next(rows)[:count], -1).tolist()
+            columns = [method.column(name_of_unit, task, option) for option in range(count)]
+            assert len(set(columns)) == count
+            expected = dict(zip(columns, p, strict=True))
             shown = policy.probabilities[unit, number].tolist()
-            assert shown == pytest.approx(expected + [0.0] * (len(policy.options) - count), abs=1e-6)
+            assert shown == pytest.approx([expected.get(i, 0.0) for i in range(len(policy.options))], abs=1e-6)
         assert next(rows, None) is None
 
 

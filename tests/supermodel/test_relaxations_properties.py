@@ -25,6 +25,7 @@ from trunkline.supermodel.choices import (
     Soft,
 )
 from trunkline.supermodel.curriculum import Curriculum
+from trunkline.supermodel.random_steps import RandomSteps
 from trunkline.supermodel.temperature import Decay, Linear
 
 pytestmark = pytest.mark.properties
@@ -38,16 +39,19 @@ WAYS: dict[str, Relaxation] = {
     "straight-through": Gumbel(Decay(), straight_through=True),
     "score": ScoreFunction(),
     "exploring": ScoreFunction(explore=0.5),
+    "random-steps": RandomSteps(0.5),
     "curriculum": Curriculum(Gumbel(Decay()), full=10),
 }
-HARD = ("argmax", "one-hot", "straight-through", "score", "exploring")
+HARD = ("argmax", "one-hot", "straight-through", "score", "exploring", "random-steps")
 MANY = 4000
 
 
-def draw_of(logits: Tensor, allowed: Tensor | None = None, *, step: int = 0, seed: int = 0) -> Draw:
+def draw_of(
+    logits: Tensor, allowed: Tensor | None = None, *, step: int = 0, seed: int = 0, phase: str = "search"
+) -> Draw:
     options = 2 if logits.shape[-1] == 1 else logits.shape[-1]
     allowed = torch.ones((len(logits), options), dtype=torch.bool) if allowed is None else allowed
-    return Draw(logits, allowed, Moment("search", "x", step=step, of=100), seed, "seg", "forward")
+    return Draw(logits, allowed, Moment(phase, "x", step=step, of=100), seed, "seg", "forward")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -81,13 +85,15 @@ def test_sure_logits_choose_their_option(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_draws_are_functions_of_moment_and_seed(way: str) -> None:
-    """So that a resumed run repeats it; another step, seed or stream draws other noise."""
+    """So that a resumed run repeats it; another step, seed, phase or stream draws other noise."""
     logits = torch.zeros((50, 3))
     relax = WAYS[way]
     first = relax(draw_of(logits, step=3, seed=1))
     assert torch.equal(first, relax(draw_of(logits, step=3, seed=1)))
     if way in ("gumbel", "straight-through", "score", "exploring"):
-        for other in (draw_of(logits, step=4, seed=1), draw_of(logits, step=3, seed=2)):
+        others = [draw_of(logits, step=4, seed=1), draw_of(logits, step=3, seed=2)]
+        others.append(draw_of(logits, step=3, seed=1, phase="search2"))  # whose steps begin at 0 again
+        for other in others:
             assert not torch.equal(first, relax(other))
 
 
@@ -171,8 +177,24 @@ def test_exploring_draws_are_uniform_in_part() -> None:
 
 def test_exploration_that_decays() -> None:
     way = ScoreFunction(explore=0.5, decays=True)
-    shares = [way.scalars(Moment("search", "x", step=step, of=10))["explore"] for step in range(3)]
-    assert shares == [0.5, 0.25, 0.125]
+    moments = [Moment("search", "x", step=7 + step, of=10, within=step) for step in range(3)]
+    assert [way.scalars(moment)["explore"] for moment in moments] == [0.5, 0.25, 0.125]
+
+
+def test_random_steps_draw_everything_or_nothing() -> None:
+    """In their share of the steps, the same for all groups; then every option that exists is as likely."""
+    allowed = torch.tensor([[True, True, False]]).expand(40, 3)
+    drawn, steps = [], 2000
+    for step in range(steps):
+        first = draw_of(torch.tensor([[9.0, -9.0, 0.0]]).expand(40, 3), allowed, step=step, phase="widths")
+        one, other = (RandomSteps(0.25)(draw) for draw in (first, replace(first, group="depth")))
+        whole = [bool((weights[:, 0] == 1).all()) for weights in (one, other)]
+        assert whole[0] == whole[1]  # forty draws are never all the first option
+        if not whole[0]:
+            assert not torch.equal(one, other)
+            drawn.append(one)
+    assert len(drawn) / steps == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(torch.cat(drawn).mean(0), torch.tensor([0.5, 0.5, 0.0]), rtol=0, atol=0.02)
 
 
 def test_straight_through_has_the_soft_gradient() -> None:
@@ -187,7 +209,7 @@ def test_straight_through_has_the_soft_gradient() -> None:
     assert float(grads[0].abs().sum()) > 0  # type: ignore[union-attr]  # backward ran
 
 
-@pytest.mark.parametrize("way", ["argmax", "one-hot", "score", "exploring", "average"])
+@pytest.mark.parametrize("way", ["argmax", "one-hot", "score", "exploring", "average", "random-steps"])
 def test_no_gradient_reaches_the_logits(way: str) -> None:
     logits = torch.zeros((2, 3), requires_grad=True)
     assert not WAYS[way](draw_of(logits)).requires_grad

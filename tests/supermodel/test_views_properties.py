@@ -17,7 +17,9 @@ from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.option import Option
+from trunkline.sharing.plan import View
 from trunkline.sharing.space import Space
+from trunkline.sharing.units import Unit
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.twins.twin import Twin
@@ -40,6 +42,37 @@ def test_views_are_left_out_where_impossible(name: str) -> None:
     widths = {unit: {option.channels for option in row["seg"]} for unit, row in space.entries.items()}
     assert widths["stem"] == {1.0}
     assert widths["a1" if name == "residual" else "expand0"] == {1.0, 0.5, 0.25}
+
+
+@pytest.mark.parametrize(
+    ("shares", "kept"),
+    [
+        ((0.5, 0.25), (0.5, 0.25)),
+        ((0.3, 0.25, 0.2), (0.25,)),  # 2.4, 2 and 1.6 of 8 channels
+        ((0.3, 0.99), (0.25, 1.0)),  # 7.92 of 8 are all of them
+        ((0.01, 0.02), (0.125,)),  # one channel at least
+    ],
+)
+def test_equal_widths_are_one_option(shares: tuple[float, ...], kept: tuple[float, ...]) -> None:
+    """What rounds to the same number of channels is one computation, and would have split its probability."""
+    backbone = Backbone(BACKBONES["residual"]())
+    views = [*(Option(channels=share) for share in shares), Option(1, channels=shares[0])]
+    space = Space.over(backbone, TASKS, "block", lambda unit, task: [Option(0)] if unit.name == "stem" else views)
+    assert space.entries["a1"]["seg"] == (*(Option(channels=share) for share in kept), Option(1, channels=kept[0]))
+
+
+def test_widths_of_tasks_meet() -> None:
+    """Two tasks that ask for other shares of the same channels run one computation, and are told so."""
+    backbone = Backbone(BACKBONES["residual"]())
+
+    def options(unit: Unit, task: int) -> list[Option]:
+        return [Option(channels=1.0 if unit.name == "stem" else (0.27, 0.23)[task])]
+
+    plan = Space.over(backbone, ("a", "b"), "block", options).plan({})
+    assert plan.choice("a1", "a") == plan.choice("a1", "b") == View(channels=0.25)
+    alone = Space.over(backbone, ("a",), "block", options).plan({})
+    costs = [executed_cost(one, backbone, {}).backbone for one in (plan, alone)]
+    assert (costs[0].macs, costs[0].parameters) == (costs[1].macs, costs[1].parameters)
 
 
 @pytest.mark.parametrize("tie", [True, False])

@@ -26,6 +26,7 @@ from runner_fakes import (
 )
 from torch import Tensor
 
+from trunkline.errors import InvalidConfig
 from trunkline.recipe import Moment, Move, Optimiser, Phase, Schedule, Turn
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.interrupt import Interrupted
@@ -113,6 +114,45 @@ def test_rates_are_logged_by_group(tmp_path: Path) -> None:
     assert rates[2] == rates[5] == {"weights.heads": 1e-3}
     assert rates[3] == rates[4] == {"weights": 0.05, "policy": 0.05}
     assert rates[6] == {"weights": 0.025, "policy": 0.05}
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_nesterov_looks_ahead(nesterov: bool) -> None:
+    """v ← 0.9·v + g; then p falls by the rate times v, or times g + 0.9·v."""
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    settings = Optimiser(kind="sgd", lr=0.1, momentum=0.9, nesterov=nesterov)
+    optimiser = NamedOptimiser(settings, {"p": parameter})
+    p, v = 1.0, 0.0
+    for _ in range(4):
+        optimiser.zero_grad()
+        parameter.square().sum().backward()
+        optimiser.step(0.1)
+        v = 0.9 * v + 2 * p
+        p -= 0.1 * (2 * p + 0.9 * v if nesterov else v)
+        assert float(parameter.detach()) == pytest.approx(p, rel=1e-5)
+
+
+@pytest.mark.abuse
+def test_nesterov_needs_a_momentum() -> None:
+    with pytest.raises(ValidationError, match="`nesterov` looks ahead by the momentum, which is 0"):
+        Optimiser(kind="sgd", momentum=0.0, nesterov=True)
+
+
+@pytest.mark.abuse
+def test_a_late_modes_typo_is_found_first(tmp_path: Path) -> None:
+    """Before any step, whichever turn has it; and a term is tried in the mode of its own turn."""
+    turns = (Turn(name="weights", steps=50), Turn(name="policy", mode="smaple"))
+    with pytest.raises(InvalidConfig, match=r"no mode smaple"):
+        run(tmp_path, train_phase(60, turns=turns))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_each_turn_runs_in_its_mode(tmp_path: Path) -> None:
+    """A policy has a gradient in turns that sample only."""
+    policy = Turn(name="policy", mode="sample", moves=(Move(group="policy", optimiser=ADAM),))
+    model = Tiny()
+    run(tmp_path, train_phase(2, turns=(Turn(name="weights"), policy), mode="argmax"), model=model)
+    assert all(float(p.detach().abs().sum()) > 0 for p in model.policy.values())
 
 
 @pytest.mark.parametrize("groups", [("weights", "weights"), ("weights", "weights.heads"), ("policy.a.b", "policy.a")])

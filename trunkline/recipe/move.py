@@ -28,6 +28,7 @@ class Optimiser(RecipeData):
         lr: Learning rate before the schedule.
         betas: Decay rates of Adam's two running averages; SGD ignores them.
         momentum: Of SGD; Adam ignores it.
+        nesterov: Whether SGD looks ahead by its momentum (DEN); Adam ignores it.
         weight_decay: L2 decay of every parameter in the group that has a gradient.
     """
 
@@ -35,7 +36,14 @@ class Optimiser(RecipeData):
     lr: Positive = 1e-3
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
     weight_decay: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _momentum_to_look_ahead(self) -> Self:
+        if self.nesterov and self.kind == "sgd" and not self.momentum:
+            raise ValueError("`nesterov` looks ahead by the momentum, which is 0")
+        return self
 
     def faster(self, factor: float) -> Self:
         """Return the same with ``factor`` times the learning rate.
@@ -50,10 +58,11 @@ class Schedule(RecipeData):
     """The factor on the learning rate, as a pure function of the step.
 
     Attributes:
-        kind: ``constant``; ``step``: times ``gamma`` after every ``size`` steps; ``poly``:
-            ``(1 - step / total) ** power``; ``cosine``: half a cosine from 1 to 0.
+        kind: ``constant``; ``step``: times ``gamma`` after every ``size`` steps; ``drops``: times ``gamma`` at each of
+            ``at``; ``poly``: ``(1 - step / total) ** power``; ``cosine``: half a cosine from 1 to 0.
         size: Steps between two decays; needed by, and only read by, ``step``.
-        gamma: Factor of one decay of ``step``.
+        at: Where ``drops`` are, as shares of all steps (DEN: at a half and at three quarters).
+        gamma: Factor of one decay of ``step`` or ``drops``.
         power: Exponent of ``poly``.
         floor: The factor never falls below this.
 
@@ -61,8 +70,9 @@ class Schedule(RecipeData):
     0.25
     """
 
-    kind: Literal["constant", "step", "poly", "cosine"] = "constant"
+    kind: Literal["constant", "step", "drops", "poly", "cosine"] = "constant"
     size: Count | None = None
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
     power: Positive = 0.9
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -76,7 +86,7 @@ class Schedule(RecipeData):
     @property
     def needs_total(self) -> bool:
         """Whether the factor depends on how many steps there will be."""
-        return self.kind in ("poly", "cosine")
+        return self.kind in ("drops", "poly", "cosine")
 
     def factor(self, step: int, total: int) -> float:
         """Return the factor at ``step`` (from 0) of ``total``."""
@@ -85,6 +95,8 @@ class Schedule(RecipeData):
         factor = 1.0
         if self.kind == "step" and self.size is not None:
             factor = self.gamma ** (step // self.size)
+        elif self.kind == "drops":
+            factor = self.gamma ** sum(done >= share for share in self.at)
         elif self.kind == "poly":
             factor = (1.0 - done) ** self.power
         elif self.kind == "cosine":

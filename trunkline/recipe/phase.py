@@ -56,6 +56,8 @@ class Turn(RecipeData):
         statistics: ``update``: running statistics follow the batches, as in ordinary training. ``hold``: batches are
             normalised by their own statistics, but the running ones stay (BMTAS while the policy learns).
         fresh: Whether its optimisers forget their state at the beginning of every visit (BMTAS).
+        mode: Mode of the model in its steps; the phase's if absent (DEN draws where it learns widths, and takes the
+            likeliest where it learns weights).
 
     >>> Turn(name="policy", steps=20, data=Part(share=(0.0, 0.2)), moves=(Move(group="policy"),)).joint
     True
@@ -69,6 +71,7 @@ class Turn(RecipeData):
     joint: bool = True
     statistics: Literal["update", "hold"] = "update"
     fresh: bool = False
+    mode: Name | None = None
 
     @model_validator(mode="after")
     def _groups_are_apart(self) -> Self:
@@ -120,7 +123,8 @@ class Phase(RecipeData):
 
     Attributes:
         name: Unique in a run; names checkpoints and log records.
-        mode: Handed to the model before each step: how a model with choices chooses; others ignore it.
+        mode: Handed to the model before each step of a turn without one of its own: how a model with choices chooses;
+            others ignore it.
         steps: Steps of all turns together.
         turns: What the phase walks through, again and again.
         loss_weights: Weights of the tasks' losses by name, in place of the run's own; what is not named keeps its own.
@@ -173,7 +177,7 @@ class Phase(RecipeData):
     def moment(self, step: int) -> Moment:
         """Return where step ``step`` (from 0) stands."""
         turn, within = self._visit(step)
-        return Moment(self.name, self.mode, turn.name, step, self.steps, step // self.cycle, within)
+        return Moment(self.name, turn.mode or self.mode, turn.name, step, self.steps, step // self.cycle, within)
 
     def evaluation(self, step: int) -> Moment:
         """Return the moment of an evaluation after ``step`` steps."""
@@ -203,6 +207,12 @@ class Phase(RecipeData):
         # fall in jumps, each five times as far.
         own, total = self.turn_steps(turn.name, step), self.turn_steps(turn.name)
         return {move.group: move.lr(own, total) for move in turn.moves}
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """All modes that the model is in, in steps and evaluations, each once."""
+        evaluated = () if self.eval_split is None else (self.eval_mode,)
+        return tuple(dict.fromkeys([*(turn.mode or self.mode for turn in self.turns), *evaluated]))
 
     @property
     def needs_total(self) -> bool:

@@ -19,6 +19,7 @@ from trunkline.sharing.option import Option, Options
 from trunkline.sharing.plan import Choice, SharingPlan, check_task_names
 from trunkline.sharing.plan_check import check_plan, make_plan
 from trunkline.sharing.units import Granularity, Unit
+from trunkline.sharing.view import ViewSpan
 from trunkline.text import quoted
 
 
@@ -91,7 +92,8 @@ class Space:
             tasks: Task names in output order.
             granularity: ``operator`` or ``block``.
             options: Gives what the task of a number may run at a unit. What the backbone does not allow there (a skip
-                of another shape, a view of a block without an inner map) is left out.
+                of another shape, a view of a block without an inner map) is left out. Views have the share that
+                they have in whole channels, so those that round to one number are one option.
             settings: ``tie``, ``batchnorm``, ``joins`` and ``chosen_by``.
 
         Raises:
@@ -206,9 +208,20 @@ class Space:
 
 def _legal(table: UnitTable, backbone: Backbone, index: int, options: Sequence[Option]) -> Options:
     allowed = [option for option in options if not option.skip or table.skips[index] is not None]
-    narrowed = any(option.channels != 1.0 for option in allowed)
     # Computed only where a view is offered, because most searches have none.
-    if narrowed and backbone.span(table.units[index]) is None:
-        allowed = [option for option in allowed if option.channels == 1.0]
+    if any(option.channels != 1.0 for option in allowed):
+        allowed = _views(allowed, backbone.span(table.units[index]))
     # Once each: two equal options would split the probability of one computation.
     return tuple(dict.fromkeys(allowed))
+
+
+def _views(options: Sequence[Option], span: ViewSpan | None) -> list[Option]:
+    """Return the options that a unit with this inner map has, those of as many channels with one share."""
+    found: list[Option] = []
+    for option in options:
+        if option.channels == 1.0:
+            found.append(option)
+        elif span is not None:
+            # What rounds to the same number of channels is one computation, and what rounds to all is the whole unit.
+            found.append(replace(option, channels=span.width(option.channels) / span.channels))
+    return found

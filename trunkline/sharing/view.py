@@ -67,9 +67,12 @@ def span_of(nodes: Sequence[ir.Node], outputs: Collection[ir.Value]) -> ViewSpan
         outputs: The backbone's feature maps, which heads read whole.
     """
     for index, node in enumerate(nodes):
-        if _is_dense(node) and not _reads_computed(node):
-            span = _span_from(node, nodes[index + 1 :], outputs)
-            return None if span is None else replace(span, behind=_behind(nodes, span.cuts))
+        if not _is_dense(node) or _reads_computed(node):
+            continue
+        # A shortcut that comes first in the file leads to no second convolution; the main path behind it may.
+        span = _span_from(node, nodes[index + 1 :], outputs)
+        if span is not None:
+            return replace(span, behind=_behind(nodes, span.cuts))
     return None
 
 

@@ -63,7 +63,8 @@ class Draw:
 
     def stream(self, kind: str) -> str:
         """Return the name of its random stream of a kind, such as ``gumbel``."""
-        return f"{kind}/{self.purpose}/{self.group}"
+        # With the phase, whose steps begin at 0 again: phases of one kind, one after the other, would repeat one noise.
+        return f"{kind}/{self.moment.phase}/{self.purpose}/{self.group}"
 
 
 class Relaxation(Protocol):
@@ -188,9 +189,10 @@ class ScoreFunction:
 
     Attributes:
         explore: Share of draws from the uniform distribution instead of π (ε-greedy).
-        decays: Whether that share is ``explore ** (step + 1)`` instead, as in DEN's release with 0.99.
+        decays: Whether that share is ``explore ** (step + 1)`` instead, as in DEN's release with 0.99; of the steps of
+            this visit of the turn, so that every visit explores anew.
 
-    >>> ScoreFunction(explore=0.5, decays=True).scalars(Moment("search", "draw", step=2))
+    >>> ScoreFunction(explore=0.5, decays=True).scalars(Moment("search", "draw", step=12, within=2))
     {'explore': 0.125}
     """
 
@@ -204,7 +206,7 @@ class ScoreFunction:
 
     @property
     def needs_total(self) -> bool:
-        """Never: the share that explores follows the step alone."""
+        """Never: the share that explores follows the steps that are done."""
         return False
 
     def __call__(self, draw: Draw) -> Tensor:
@@ -226,7 +228,7 @@ class ScoreFunction:
         return {"explore": self._share(moment)}
 
     def _share(self, moment: Moment) -> float:
-        return self.explore ** (moment.step + 1) if self.decays else self.explore
+        return self.explore ** (moment.within + 1) if self.decays else self.explore
 
 
 def gumbel_noise(shape: tuple[int, ...], *, seed: int, step: int, stream_name: str) -> Tensor:

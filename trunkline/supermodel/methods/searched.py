@@ -112,14 +112,20 @@ class SearchedMethod(Method[S_]):
         """Return the probability of every option, for pictures."""
         tasks, units = self.space.tasks, self.space.table.names
         learned = self._learned()
-        most = max(len(options) for row in self.space.entries.values() for options in row.values())
-        p = np.zeros((len(units), len(tasks), most))
+        p = np.zeros((len(units), len(tasks), len(self.option_names)))
+        most = 0
         for index, unit in enumerate(units):
             for number, task in enumerate(tasks):
                 # Where one option is all there is, nothing was learned: it is certain.
                 row = learned.get(ChoiceId(unit, task), np.ones(1))
-                p[index, number, : len(row)] = row
-        return Policy(self.option_names[:most], units, tasks, p)
+                columns = [self.column(unit, task, option) for option in range(len(self.space.entries[unit][task]))]
+                p[index, number, columns] = row[: len(columns)]
+                most = max(most, 1 + max(columns))
+        return Policy(self.option_names[:most], units, tasks, p[..., :most])
+
+    def column(self, unit: str, task: str, number: int) -> int:
+        """Return which of ``option_names`` an option of a task at a unit is: of this number, unless a method says."""
+        return number
 
     def _learned(self) -> dict[ChoiceId, NDArray[np.float64]]:
         found: dict[ChoiceId, NDArray[np.float64]] = {}

@@ -82,8 +82,7 @@ class Checkpointer:
         """Return whether a learning rate, or anything that the model does, depends on how many steps there will be."""
         phase = self.phase
         # Evaluations count: they decide which checkpoint is the best.
-        modes = [phase.mode] if phase.eval_split is None else [phase.mode, phase.eval_mode]
-        return phase.needs_total or any(self.model.needs_total(mode) for mode in modes)
+        return phase.needs_total or any(self.model.needs_total(mode) for mode in phase.modes)
 
 
 def load_model(model: Trainable, weights: Mapping[str, Tensor], place: str) -> None:

@@ -87,7 +87,7 @@ def _torch_optimiser(settings: Optimiser, groups: Sequence[list[nn.Parameter]]) 
     if settings.kind == "adam":
         # Not AdamW: the papers' code decays inside the gradient.
         return torch.optim.Adam(parameters, betas=settings.betas, **common)
-    return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+    return torch.optim.SGD(parameters, momentum=settings.momentum, nesterov=settings.nesterov, **common)
 
 
 class TurnOptimiser:

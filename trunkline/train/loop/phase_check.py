@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
-from trunkline.recipe import Phase
+from trunkline.recipe import Moment, Phase
 from trunkline.text import quoted
 from trunkline.train.loop.batch_feed import SplitData
 from trunkline.train.loop.evaluate import BestMetric
@@ -25,7 +26,7 @@ def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase:
     checks: list[Callable[[], object]] = [partial(_check_tasks, model, tasks)]
     checks += [partial(parameter_group, model, move.group) for turn in phase.turns for move in turn.moves]
     checks += [partial(data.source, turn.data) for turn in phase.turns]
-    checks += [partial(model.at, moment) for moment in (phase.moment(0), phase.evaluation(0))]
+    checks += [partial(model.at, moment) for moment in (*_first_moments(phase), phase.evaluation(0))]
     checks += [partial(_check_terms, model, tasks, phase), partial(_check_loss_weights, tasks, phase)]
     if phase.eval_split is not None:
         checks.append(partial(data.evaluation, phase.eval_split))
@@ -46,13 +47,17 @@ def check_phase(model: Trainable, tasks: Sequence[Task], data: SplitData, phase:
 def _check_terms(model: Trainable, tasks: Sequence[Task], phase: Phase) -> None:
     """Compute every turn's terms once, in its first step's mode: a late turn's would fail after hours."""
     losses = {task.name: torch.zeros(()) for task in tasks}
-    step = 0
-    for turn in phase.turns:
+    for turn, moment in zip(phase.turns, _first_moments(phase), strict=True):
         if turn.terms:
-            model.at(phase.moment(step))
+            model.at(moment)
             with torch.no_grad():
                 model.terms(tuple(turn.terms), losses)
-        step += turn.steps
+
+
+def _first_moments(phase: Phase) -> list[Moment]:
+    """Return the moment of each turn's first step: turns may have modes of their own."""
+    starts = itertools.accumulate((turn.steps for turn in phase.turns[:-1]), initial=0)
+    return [phase.moment(start) for start in starts]
 
 
 def _check_loss_weights(tasks: Sequence[Task], phase: Phase) -> None:
