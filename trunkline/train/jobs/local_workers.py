@@ -101,10 +101,17 @@ def _ended(running: Mapping[str, _Running]) -> list[str]:
 
 def _answer(ended: _Running) -> str:
     """Return why a job failed; one that was killed has not said it."""
-    with ended.answers, ended.process:
-        said = ended.answers.read()
+    said = ended.answers.read()
+    _wait_for(ended)
     # Something is said in any case; so where nothing was, the process did not come to its end.
     return str(pickle.loads(said)) if said else _of_exit(ended.process.returncode)  # noqa: S301  # our own process
+
+
+def _wait_for(ended: _Running) -> None:
+    # First of all: where its pipe is closed, a job that still runs takes this process for dead, and stops.
+    ended.process.wait()
+    with ended.answers, ended.process:
+        pass  # closes them
 
 
 def _of_exit(code: int) -> str:
@@ -119,8 +126,7 @@ def _stop(running: Mapping[str, _Running]) -> None:
         each.process.terminate()
     try:
         for each in running.values():
-            with each.answers, each.process:
-                pass
+            _wait_for(each)
     except KeyboardInterrupt:
         for each in running.values():
             each.process.kill()
