@@ -1,8 +1,8 @@
 """Trunkline: one backbone, several vision tasks, one deployable model.
 
 The verbs of the command line are functions: ``trunkline.inspect``, ``convert``, ``build``, ``methods``, ``run``,
-``demo``, ``doctor``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are also sub-packages, so
-these three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
+``compare``, ``demo``, ``doctor``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are also
+sub-packages, so these three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from trunkline.version import __version__
 if TYPE_CHECKING:
     from trunkline.ingest.read import read
     from trunkline.verbs.build import build
+    from trunkline.verbs.compare import compare
     from trunkline.verbs.convert import convert
     from trunkline.verbs.demo import demo
     from trunkline.verbs.doctor import doctor
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
     from trunkline.verbs.run import run
     from trunkline.verbs.search import search
 
-__all__ = ["__version__", "build", "convert", "demo", "doctor", "inspect", "methods", "read", "run", "search"]
+__all__ = [
+    "__version__",
+    "build",
+    "compare",
+    "convert",
+    "demo",
+    "doctor",
+    "inspect",
+    "methods",
+    "read",
+    "run",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:

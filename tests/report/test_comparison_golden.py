@@ -20,8 +20,8 @@ pytestmark = pytest.mark.golden
 
 
 def mean(value: float, margin: float | None = 0.5, seeds: int = 3) -> dict[str, Any]:
-    ends = [None, None] if margin is None else [value - margin, value + margin]
-    return {"mean": value, "interval": ends, "range": [value - 1, value + 1], "seeds": seeds}
+    low, high = (None, None) if margin is None else (value - margin, value + margin)
+    return {"mean": value, "low": low, "high": high, "least": value - 1, "most": value + 1, "seeds": seeds}
 
 
 def method(name: str, change: float, macs: float, ms: float, **others: Any) -> dict[str, Any]:

@@ -106,14 +106,14 @@ def _number(mean: Json | None, digits: int, mark: str = "", scale: float = 1.0) 
 def _metric(mean: Json | None) -> str:
     if mean is None or mean["mean"] is None:
         return NOT_KNOWN
-    low, high = mean["interval"]
+    low, high = mean["low"], mean["high"]
     return f"{mean['mean']:.4g}{_margin(low, high, '.2g')}"
 
 
 def _change(mean: Json | None) -> str:
     if mean is None or mean["mean"] is None:
         return NOT_KNOWN
-    low, high = mean["interval"]
+    low, high = mean["low"], mean["high"]
     return f"{mean['mean']:+.2f}{_margin(low, high, '.2f')}"
 
 

@@ -67,7 +67,7 @@ def marks_of(methods: Sequence[Json], key: str) -> list[Mark]:
         cost, change = method[key], method["delta"] and method["delta"]["mean"]
         if not cost or not change or cost["mean"] is None or change["mean"] is None:
             continue
-        low, high = cost["range"]
+        low, high = cost["least"], cost["most"]
         is_cut, steady = method["decided_by"] in CUTS, method["stable"] is not False
         found.append(Mark(method["method"], cost["mean"], (low, high), change["mean"], _ends(change), is_cut, steady))
     return found
@@ -133,7 +133,7 @@ def _draw_mark(axes: Axes, mark: Mark, number: int) -> None:
 
 def _ends(mean: Json) -> tuple[float, float]:
     """Return the interval of a mean; of one seed the mean itself."""
-    low, high = mean["interval"]
+    low, high = mean["low"], mean["high"]
     if low is None or high is None:
         return mean["mean"], mean["mean"]
     return low, high

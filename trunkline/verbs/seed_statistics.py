@@ -34,7 +34,7 @@ class Mean:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        ends = {"interval": [self.low, self.high], "range": [self.least, self.most]}
+        ends = {"low": self.low, "high": self.high, "least": self.least, "most": self.most}
         return {"mean": self.value, **ends, "seeds": self.seeds}
 
 
