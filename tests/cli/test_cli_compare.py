@@ -142,7 +142,7 @@ def test_other_settings_are_refused(finished: Finished, tmp_path: Path) -> None:
     """A comparison is of one pipeline; a variant's other option is refused by the runs that have begun with it."""
     changed = finished.pipeline.parent / "changed.toml"
     changed.write_text(finished.pipeline.read_text().replace("length = 16", "length = 12"))
-    refused(compared(changed, finished.out), "data.length", "changed")
+    refused(compared(changed, finished.out), "data.length", "is 12, but the run began with 16")
     changed.write_text(finished.pipeline.read_text().replace("regularization = 0.5", "regularization = 0.25"))
     said = compared(changed, finished.out, "--seeds", 1, "--quiet", methods=("fewer",))
     assert said.code == 3 and "fewer seed 3" in said.err and "regularization" in said.err, said.err
