@@ -60,4 +60,4 @@ def draw_edge_histogram(policy: Mapping[str, Any], path: Path) -> None:
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(f"How decided {sum(bottom)} edges are", fontsize=10, loc="left")
-        axes.legend(fontsize=7, frameon=False, loc="upper center")
+        drawn.legend(ncols=len(counts), fontsize=7, frameon=False, loc="outside lower left")

@@ -20,7 +20,7 @@ searching (S1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal
@@ -179,18 +179,19 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
 
     def policy(self) -> Policy:
         """Return the probability that each edge is kept; a column has no edge from itself: 0 for both options."""
-        tasks = self.space.tasks
-        edges: dict[str, dict[int, list[float]]] = {}
+        tasks, sites = self.space.tasks, self.sites()
+        edges: list[tuple[str, Read]] = []
+        for number, site in enumerate(sites):
+            edges += [(site, Read.column(source, task)) for source in self._sources(sites, number) for task in tasks]
+        probabilities = np.zeros((len(edges), len(tasks), 2))
+        joins = {join.join.name: join.join for join in self.space.joins}
         for name, p in self.model.probabilities().items():
             for choice, row in zip(self.model.groups_of_choices[name].choices, p.detach().tolist(), strict=True):
-                join = next(join.join for join in self.space.joins if join.join.name == choice.place)
-                edge = edges.setdefault(_edge_name(join, choice.read or 0), {})
-                edge[tasks.index(choice.task)] = row
-        probabilities = np.zeros((len(edges), len(tasks), 2))
-        for number, edge in enumerate(edges.values()):
-            for task, row in edge.items():
-                probabilities[number, task] = row
-        return Policy(("off", "on"), tuple(edges), tasks, probabilities)
+                join = joins[choice.place]
+                edge = join.site, join.reads[choice.read or 0]
+                probabilities[edges.index(edge), tasks.index(choice.task)] = row
+        names = tuple(f"{site} < {read.task}.{read.at}" for site, read in edges)
+        return Policy(("off", "on"), names, tasks, probabilities)
 
     @classmethod
     def free(cls) -> tuple[str, ...]:
@@ -200,25 +201,26 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
     def _projection(self, sites: Sequence[str], number: int, task: str) -> Join:
         site = sites[number]
         # The column's own map first: it is what no search drops.
-        reads = (Read.column(site, task), *self._edges(sites, number, task))
+        reads = [Read.column(site, task)]
+        for source in self._sources(sites, number):
+            reads += [Read.column(source, other) for other in self.setup.tasks if other != task]
         return Join(
             name=f"{site}.{task}",
             kind="project",
             settings=self.projection_settings(self._starts(len(reads) - 1), site),
             site=site,
             task=task,
-            reads=reads,
+            reads=tuple(reads),
             gives="site",
         )
 
-    def _edges(self, sites: Sequence[str], number: int, task: str) -> Iterator[Read]:
-        """Yield the reads of other columns, those of the nearest sites first."""
+    def _sources(self, sites: Sequence[str], number: int) -> list[str]:
+        """Return the sites from which edges lead to a site, the nearest first."""
         shapes = self.setup.backbone.shapes
         back = 1 if self.options.supernet == "nddr" else self.options.window
-        for source in reversed(sites[max(0, number - back + 1) : number + 1]):
-            # The paper's search space is inside one resolution, where maps can be put behind each other.
-            if shapes[source] == shapes[sites[number]]:
-                yield from (Read.column(source, other) for other in self.setup.tasks if other != task)
+        near = reversed(sites[max(0, number - back + 1) : number + 1])
+        # The paper's search space is inside one resolution, where maps can be put behind each other.
+        return [source for source in near if shapes[source] == shapes[sites[number]]]
 
     def _starts(self, edges: int) -> list[float]:
         own = self.options.alpha
@@ -238,8 +240,3 @@ def _relaxation(options: MTLNASOptions) -> Relaxation:
     # The release's temperature: from 1 to 0 with the square of what is left.
     soft: Relaxation = Gumbel(Polynomial(1.0, 2.0)) if options.relaxation == "stochastic" else Soft()
     return ByTurn({"weights": Gumbel(straight_through=True)}, soft) if options.hard_weights else soft
-
-
-def _edge_name(join: Join, read: int) -> str:
-    source = join.reads[read]
-    return f"{source.task}.{source.at} to {join.site}"
