@@ -35,6 +35,7 @@ DEGENERATE: Mapping[str, Mapping[str, Any]] = {
     "sluice": {"alpha": 1.0, "beta": 1.0},
     "nddr": {"alpha": 1.0, "normalise": False},  # its BatchNormalization alone divides by √(1 + ε)
     "mtan": {"mask_start": 100.0},
+    "mtl-nas": {"alpha": 1.0, "normalise": False},  # as NDDR-CNN, and no edge is decided for at the start
 }
 """Options with which a soft method is the single-task models, or the multi-task one, by method."""
 ONE_COLUMN = ("mtan",)
@@ -109,6 +110,14 @@ class ShakenWork:
             return {key: value.numpy() for key, value in twin(image(images), values).items()}
 
 
+@dataclass
+class StillWork(ShakenWork):
+    """Trains as ShakenWork does, but leaves a supermodel as it is."""
+
+    def fit(self, name: str, model: ChoiceModel, phases: Sequence[Phase]) -> Mapping[str, Mapping[str, float]]:
+        return {}
+
+
 def shaken_weights(lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -140,7 +149,10 @@ def hard(model: ChoiceModel, generator: torch.Generator, *, pinned: bool = True)
         drawn = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
         if pinned:
             drawn[0, 0] = 2
-        logits[name] = 1000.0 * torch.nn.functional.one_hot(drawn.argmax(-1), mask.shape[-1])
+        picked = drawn.argmax(-1)
+        # A read that is on or off has one logit.
+        rows = 2 * picked[:, None] - 1 if group.binary else torch.nn.functional.one_hot(picked, mask.shape[-1])
+        logits[name] = 1000.0 * rows
     model.set_policy(logits)
     model.at(Moment("test", "argmax"))
     return model.picks()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trunkline.recipe import Moment
+from trunkline.supermodel.by_turn import ByTurn
 from trunkline.supermodel.choices import (
     OFF,
     ON,
@@ -26,7 +27,7 @@ from trunkline.supermodel.choices import (
 )
 from trunkline.supermodel.curriculum import Curriculum
 from trunkline.supermodel.random_steps import RandomSteps
-from trunkline.supermodel.temperature import Decay, Linear
+from trunkline.supermodel.temperature import Decay, Linear, Polynomial
 
 pytestmark = pytest.mark.properties
 
@@ -41,6 +42,7 @@ WAYS: dict[str, Relaxation] = {
     "exploring": ScoreFunction(explore=0.5),
     "random-steps": RandomSteps(0.5),
     "curriculum": Curriculum(Gumbel(Decay()), full=10),
+    "by-turn": ByTurn({"weights": Average()}, Gumbel(Polynomial())),
 }
 HARD = ("argmax", "one-hot", "straight-through", "score", "exploring", "random-steps")
 MANY = 4000
@@ -105,7 +107,7 @@ def test_relaxations_say_what_needs_the_total(way: str) -> None:
     depends = not torch.equal(WAYS[way](draw), WAYS[way](longer))
     scalars_depend = WAYS[way].scalars(draw.moment) != WAYS[way].scalars(longer.moment)
     assert WAYS[way].needs_total is depends is scalars_depend
-    assert depends is (way == "gumbel")
+    assert depends is (way in ("gumbel", "by-turn"))
 
 
 @settings(max_examples=50, deadline=None)
@@ -123,6 +125,18 @@ def test_a_curriculum_opens_backwards(choices: int, full: int, cycle: int, force
     assert weights[: choices - number].argmax(-1).tolist() == [forced] * (choices - number)
     assert torch.equal(weights[: choices - number].sum(-1), weights[: choices - number].max(-1).values)
     assert torch.equal(weights[choices - number :], Soft()(draw)[choices - number :])
+
+
+def test_turns_choose_in_their_own_way() -> None:
+    """Each as its relaxation does; a hard one among them is refused, for it would run other cells."""
+    way = ByTurn({"weights": Average()}, Soft())
+    draw = draw_of(torch.randn((3, 2), dtype=torch.float64))
+    for turn, inner in (("weights", Average()), ("policy", Soft()), ("", Soft())):
+        now = replace(draw, moment=replace(draw.moment, turn=turn))
+        assert torch.equal(way(now), inner(now))
+    for turns, other in (({"weights": Argmax()}, Soft()), ({}, ScoreFunction())):
+        with pytest.raises(ValueError, match="all soft"):
+            ByTurn(turns, other)
 
 
 def test_a_constant_temperature_needs_no_total() -> None:
@@ -224,13 +238,15 @@ def test_a_gumbel_sample_sharpens_with_its_temperature() -> None:
 
 
 def test_temperatures_fall_as_published() -> None:
-    """AutoMTL's release: 5 by 0.965 every 500 steps; BMTAS: 5.0 to 0.1, linear."""
+    """AutoMTL's release: 5 by 0.965 every 500 steps; BMTAS: 5.0 to 0.1, linear; MTL-NAS: (1 − s/S)²."""
     steps = [Moment("search", "x", step=step, of=1001) for step in (0, 499, 500, 1000)]
     assert [Decay().at(moment) for moment in steps] == pytest.approx([5.0, 5.0, 5 * 0.965, 5 * 0.965**2])
     assert Linear().at(steps[0]) == 5.0
     ends = [Linear().at(Moment("search", "x", step=step, of=11)) for step in (0, 5, 10)]
     assert ends == sorted(ends, reverse=True)
     assert ends[-1] < 0.6
+    assert [Polynomial().at(Moment("search", "x", step=step, of=4)) for step in range(4)] == [1, 0.5625, 0.25, 0.0625]
+    assert Polynomial().at(Moment("search", "x", step=4, of=4)) > 0  # the release's is 0 there
 
 
 def test_a_warm_up_takes_own_options() -> None:

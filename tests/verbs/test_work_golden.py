@@ -21,12 +21,13 @@ from trunkline.sharing.option import Option
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
-from trunkline.supermodel.methods.base import Work
+from trunkline.supermodel.methods.base import Found, Work
 from trunkline.supermodel.methods.columns import columns_plan
 from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
 from trunkline.supermodel.methods.retrained import best_retrained
 from trunkline.train.loop.evaluate import BestMetric
 from trunkline.twins.twin import Twin
+from trunkline.verbs.train import train
 from trunkline.verbs.training import TrainedPlan
 from trunkline.verbs.work import PROBED, ProjectWork
 
@@ -179,6 +180,23 @@ def test_a_plan_without_phases_keeps_its_start(tmp_path: Path) -> None:
     assert set(again.weights) == set(trained.weights)
     assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
     assert again.reported == trained.reported and again.kept.steps == {}
+
+
+@pytest.mark.parametrize("start", [None, "search", "scratch"])
+def test_final_weights_are_for_who_starts_from_them(start: str | None, tmp_path: Path) -> None:
+    """A method's last weights are delivered as they are; a model from scratch is trained as every baseline is."""
+    project = project_in(tmp_path, start=start)
+    work = ProjectWork(project, quiet=True)
+    trained = work.train("first", shared(work))
+    last = {name: torch.from_numpy(content) + 1 for name, content in trained.weights.items()}
+    found = Found(trained.plan, start=lambda lowered: last, goes_on=True, phases=(), steps=2)
+    result = train(project, found, quiet=True)
+    goes_on = start != "scratch"
+    same = all(np.array_equal(result.weights[name], last[name].numpy()) for name in last)
+    steps = {"search": 2, "train": 0} if goes_on else {"search": 0, "train": 2}
+    assert same == goes_on
+    assert result.training["steps"] == steps and result.training["alike"] == (not goes_on)
+    assert (result.checkpoint is None) == goes_on
 
 
 @pytest.mark.parametrize("best_by", [None, "depth.rmse"])

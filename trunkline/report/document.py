@@ -11,6 +11,7 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write
+from trunkline.report.edge_histogram import draw_edge_histogram, has_edges
 from trunkline.report.loss_picture import draw_losses, read_records
 from trunkline.report.sharing_picture import draw_plan, draw_policy
 from trunkline.report.tables import Table, accuracy_table, cost_table, in_markdown, latency_table, parity_table
@@ -115,6 +116,9 @@ def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[
     if found["policy"]:
         with _from(run / "policy.json"):
             draw_policy(found["policy"], run / "policy.png")
+            if has_edges(found["policy"]):
+                draw_edge_histogram(found["policy"], run / "edges.png")
+                pictures["How decided the edges are"] = "edges.png"
         pictures["What the search learned"] = "policy.png"
     records: list[dict[str, Any]] = []
     for stage in ("search", "train"):

@@ -56,7 +56,7 @@ def draw_policy(policy: Mapping[str, Any], path: Path) -> None:
 
 
 def _option_colour(option: str, number: int, task: int) -> str:
-    known = {"shared": SHARED, "own": task_colour(task), "skip": SKIPPED}
+    known = {"shared": SHARED, "own": task_colour(task), "skip": SKIPPED, "off": SKIPPED, "on": task_colour(task)}
     if option in known:
         return known[option]
     # Of numbered instances the first is the backbone's own, as in a plan.

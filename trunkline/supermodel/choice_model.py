@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from trunkline.errors import InvalidConfig, did_you_mean
@@ -160,6 +161,16 @@ class ChoiceModel(ChoicePolicy):
             text = f"the plan is for {', '.join(tasks)}; the search was for {', '.join(self.tasks)}"
             raise InvalidConfig(text, advice="name the tasks in the order of the search, or train from scratch")
         return self.store.starts({name: self._kept_at(origin) for name, origin in lowered.origin.items()})
+
+    def load(self, lowered: Lowered, weights: Mapping[str, Tensor]) -> None:
+        """Start from weights of a plan's model, by its names: the inverse of :meth:`weights`. Others stay as they are.
+
+        Raises:
+            KeyError: The plan has weights that are not here.
+        """
+        with torch.no_grad():
+            for name, content in weights.items():
+                self.store.at(self._kept_at(lowered.origin[name])).copy_(content)
 
     def _option_weights(self, tasks: Sequence[str]) -> dict[ChoiceId, OptionWeights]:
         found: dict[ChoiceId, OptionWeights] = {}

@@ -15,6 +15,7 @@ from trunkline.graph.roles import is_parameter, size_of
 from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.space import Space
 from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
+from trunkline.supermodel.expected_reads import ExpectedReads
 from trunkline.supermodel.expected_tree import ExpectedTree
 from trunkline.supermodel.stored_work import stored_work
 from trunkline.supermodel.workload import keys_of, workload
@@ -22,7 +23,7 @@ from trunkline.text import quoted
 
 Counted = Literal["macs", "parameters", "milliseconds"]
 Executed = ExpectedCost | ExpectedTree
-CostTerm = Executed | ExpectedParameters
+CostTerm = Executed | ExpectedParameters | ExpectedReads
 
 EXECUTED: Mapping[str, type[Executed]] = {"task": ExpectedCost, "node": ExpectedTree}
 """What is executed, by who chooses."""
@@ -43,6 +44,8 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: P
         InvalidConfig: The table is missing or not for this backbone, there are too many tasks, or what an untied space
             stores does not follow from what it runs.
     """
+    if any(join.open == "each" for join in space.joins):
+        return _of_reads(space, heads, count)
     if count == "milliseconds":
         return _milliseconds(space, heads, table)
     costs = space.backbone.costs
@@ -61,6 +64,13 @@ def _executed(
     space: Space, heads: Mapping[str, Graph], costs: Mapping[str, float], skip_costs: Sequence[float]
 ) -> Executed:
     return EXECUTED[space.chosen_by](space, workload(space, heads), costs, skip_costs)
+
+
+def _of_reads(space: Space, heads: Mapping[str, Graph], count: Counted) -> ExpectedReads:
+    if count == "milliseconds":
+        text = "a cost table times the backbone's operators, and nothing that joins run"
+        raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')
+    return ExpectedReads(space, heads, count)
 
 
 def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -> CostTerm:

@@ -92,3 +92,27 @@ class SquareRoot:
         """Return the temperature."""
         falls_by = (self.start / self.end) ** 2 - 1
         return float(self.start / (1 + falls_by * moment.done) ** 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """A temperature that falls from ``start`` towards 0 with a power of what is left of the phase (MTL-NAS: 2).
+
+    It stops short of 0, which nothing can be divided by: the release reaches it in its last step.
+
+    >>> Polynomial().at(Moment("search", "sample", step=50, of=100))
+    0.25
+    """
+
+    start: float = 1.0
+    power: float = 2.0
+    floor: float = 1e-6
+
+    @property
+    def needs_total(self) -> bool:
+        """Whether it depends on how many steps there will be: always."""
+        return True
+
+    def at(self, moment: Moment) -> float:
+        """Return the temperature."""
+        return float(max(self.floor, self.start * (1.0 - moment.done) ** self.power))

@@ -103,14 +103,22 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
     goes_on = goes_on_from_search(project, found)
     if found.trained is not None and not goes_on:
         return _trained_already(project, found.trained)
-    # None is not the same as no phases: a method may end with weights that nothing is to move any more.
-    phases = (final_phase(project),) if found.phases is None else found.phases
+    phases = _phases_of(project, found, goes_on)
     start = found.start if goes_on else None
     recipe = Recipe(phases, start, found.terms, train_settings(project))
     trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0
     return _result(project, "model", TRAIN, trained, phases, searched=searched, alike=not goes_on)
+
+
+def _phases_of(project: Project, found: Found, goes_on: bool) -> tuple[Phase, ...]:
+    """Return the phases that train the found model."""
+    # None is not the same as no phases: a method may end with weights that nothing is to move any more. But a model
+    # that starts from scratch has none of them.
+    if found.phases is None or not (found.phases or goes_on):
+        return (final_phase(project),)
+    return found.phases
 
 
 def _trained_already(project: Project, trained: Trained) -> TrainResult:

@@ -14,28 +14,20 @@ With ``shortcut`` each task's head reads a projection of all its layers' results
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
 from pydantic import Field
 
-from trunkline.fragments.activation import Activation, activation_of
-from trunkline.recipe import Phase, Positive
 from trunkline.sharing.join import Join, Read
-from trunkline.supermodel.methods.columns import ColumnsMethod, ColumnsOptions, joint_phase
+from trunkline.supermodel.methods.projections import ProjectionsMethod, ProjectionsOptions
 
 
-class NDDROptions(ColumnsOptions):
+class NDDROptions(ProjectionsOptions):
     """What can be set about NDDR-CNN."""
 
     shortcut: bool = Field(False, description="heads read a projection of the results of all sites")
-    activation: Literal["match", "relu", "none"] = Field(
-        "match", description="what a projection ends in: what the block before it does, or ReLU, or nothing"
-    )
-    normalise: bool = Field(True, description="whether a projection has a BatchNormalization")
-    head_rate_factor: Positive = Field(1.0, description="how many times as fast as the columns the heads learn")
 
 
-class NDDR(ColumnsMethod[NDDROptions]):
+class NDDR(ProjectionsMethod[NDDROptions]):
     """Columns with projections between them; see the module's text."""
 
     name = "nddr"
@@ -54,15 +46,11 @@ class NDDR(ColumnsMethod[NDDROptions]):
             joins += [self._shortcut(sites, task) for task in tasks]
         return joins
 
-    def joint_phase(self, terms: Sequence[str]) -> Phase:
-        """Return the pipeline's phase, in which projections learn fast, and heads at a rate of their own."""
-        return joint_phase(self.setup, self.options.rate_factor, heads=self.options.head_rate_factor)
-
     def _projection(self, site: str, task: str) -> Join:
         return Join(
             name=f"{site}.{task}",
             kind="project",
-            settings=self._settings(self.starts(task), site),
+            settings=self.projection_settings(self.starts(task), site),
             site=site,
             task=task,
             # In one order for all columns, so that the file puts the maps behind each other once.
@@ -76,23 +64,9 @@ class NDDR(ColumnsMethod[NDDROptions]):
         return Join(
             name=f"shortcut.{task}",
             kind="project",
-            settings=self._settings([1.0, *[0.0] * len(earlier)], last),
+            settings=self.projection_settings([1.0, *[0.0] * len(earlier)], last),
             site=last,
             task=task,
             reads=tuple(Read.of(f"{site}.{task}") for site in (last, *earlier)),
             gives="tap",
         )
-
-    def _settings(self, starts: list[float], site: str) -> dict[str, Any]:
-        settings: dict[str, Any] = {"starts": starts}
-        activation = self._activation(site)
-        if activation is not None:
-            settings["activation"] = activation.to_json()
-        if not self.options.normalise:
-            settings["normalise"] = False
-        return settings
-
-    def _activation(self, site: str) -> Activation | None:
-        if self.options.activation == "match":
-            return activation_of(self.setup.backbone.values[site])
-        return Activation(op="Relu") if self.options.activation == "relu" else None
