@@ -38,7 +38,7 @@ from trunkline.sharing.space import Space
 from trunkline.sharing.units import Unit
 from trunkline.supermodel.choices import Gumbel, OneHot, Relaxation
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.temperature import Linear
 
 _SCALE, _OFFSET = 1, 2
@@ -102,7 +102,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
 
     def phases(self) -> Sequence[Phase]:
         """Return the warm-up, and the alternation of logits and weights."""
-        return [self._warm_up(), self._alternate()] if self.options.warm_up else [self._alternate()]
+        return after_warm_up(self.options.warm_up, self._warm_up, self._alternate())
 
     def _warm_up(self) -> Phase:
         # The paper updates weights task by task: one step for each task and batch.
@@ -118,7 +118,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
             steps=policy_steps,
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={COST: options.cost_weight} if options.cost_weight else {},
+            terms=self.cost_terms,
             # As in the release: logits that are tried out leave no mark on the network.
             statistics="hold",
             fresh=True,
