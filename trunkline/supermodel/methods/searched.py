@@ -19,7 +19,7 @@ from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Relaxation
-from trunkline.supermodel.cost_term import Counted, cost_term
+from trunkline.supermodel.cost_term import Counted, ExecutedKind, cost_term
 from trunkline.supermodel.decision import Sampling, choose
 from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Policy, Trained, Work
 
@@ -53,6 +53,7 @@ class SearchedModel(ChoiceModel):
         heads: A head per task.
         options: What the cost counts.
         modes: Relaxations of the method's own, by mode.
+        executed: The method's own formula of what is executed; the exact one if absent.
         settings: Other arguments of :class:`~trunkline.supermodel.choice_model.ChoiceModel`.
     """
 
@@ -62,10 +63,12 @@ class SearchedModel(ChoiceModel):
         heads: Mapping[str, Graph],
         options: SearchedOptions,
         modes: Mapping[str, Relaxation],
+        *,
+        executed: ExecutedKind | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(space, heads, modes, **settings)
-        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
+        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table, executed)
 
     def loss_terms(self) -> Mapping[str, LossTerm]:
         """Return what makes each term."""
