@@ -6,13 +6,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from trunkline.errors import InvalidConfig
 from trunkline.files.read import in_file
 from trunkline.sharing.pairings import other_pairing
 from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.plan_check import check_plan
 from trunkline.supermodel.methods.base import MethodOptions
-from trunkline.supermodel.methods.fixed import FixedMethod
+from trunkline.supermodel.methods.fixed import FixedMethod, plan_in
 
 
 class PlanFileOptions(MethodOptions):
@@ -40,11 +38,7 @@ class PlanFile(FixedMethod[PlanFileOptions]):
         Raises:
             InvalidConfig: It is for another backbone or for other tasks, or no other task could take a place in it.
         """
-        plan = SharingPlan.load(self.options.file)
-        check_plan(plan, self.setup.backbone)
-        if plan.tasks != self.setup.tasks:
-            text = f"the plan is for {', '.join(plan.tasks)}; the pipeline's tasks are {', '.join(self.setup.tasks)}"
-            raise InvalidConfig(text, place=str(self.options.file), advice="name the same tasks in the same order")
+        plan = plan_in(self.options.file, self.setup)
         if self.options.permutation is None:
             return plan
         with in_file(self.options.file):
