@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
 from trunkline.recipe import NotNegative, Phase
 from trunkline.sharing.open_join import ChoiceId
@@ -34,6 +35,9 @@ class SearchedOptions(MethodOptions):
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0: none")
     cost_table: Path | None = Field(None, description="milliseconds by operator, as `trunkline costs` writes them")
     loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
+    resolution: float = Field(
+        1.0, gt=0, le=1, description="share of the images' height and width at which the search sees them"
+    )
     sampling: Sampling = Field(Sampling(), description="how a plan is taken from what was learned, within which budget")
 
     @model_validator(mode="after")
@@ -118,7 +122,7 @@ class SearchedMethod(Method[S_]):
         # A task alone may have one option everywhere. Then no step is taken, for it would find no policy to move.
         phases = self.phases() if self.space.choices else ()
         if phases:
-            work.fit("search", self.model, phases)
+            work.fit("search", self.model, self._at_resolution(phases))
         return sum(phase.turn_steps("weights") for phase in phases)
 
     def found(self, plan: SharingPlan, steps: int, trained: Trained | None = None) -> Found:
@@ -129,6 +133,22 @@ class SearchedMethod(Method[S_]):
     def cost_terms(self) -> dict[str, float]:
         """The cost term with its weight, for the turns that move the policy; none where it weighs nothing."""
         return {COST: self.options.cost_weight} if self.options.cost_weight else {}
+
+    def _at_resolution(self, phases: Sequence[Phase]) -> Sequence[Phase]:
+        """Let the model run on smaller images, and return the phases that read such ones.
+
+        The plan, its costs and its budget are those at full size.
+
+        Raises:
+            InvalidConfig: The backbone cannot be read for this size, or is another one there.
+        """
+        resolution = self.options.resolution
+        if resolution == 1.0:
+            return phases
+        if self.setup.read_at is None:
+            raise InvalidConfig("the backbone is there at one size only", place="search.resolution")
+        self.model.run_on(*self.setup.read_at(resolution))
+        return [phase.model_copy(update={"resolution": resolution}) for phase in phases]
 
     def policy(self) -> Policy:
         """Return the probability of every option, for pictures."""
