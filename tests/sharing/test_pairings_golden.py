@@ -86,7 +86,7 @@ def test_joins_follow_their_columns() -> None:
     assert [read.task for read in moved.joins[0].reads] == ["seg", "normals"]
 
 
-@pytest.mark.parametrize("draw", range(6))
+@pytest.mark.parametrize("draw", range(16))
 def test_a_draw_is_another_tree_of_equal_cost(draw: int) -> None:
     backbone = Backbone(BACKBONES["residual"]())
     plan = tree(backbone)

@@ -109,10 +109,10 @@ def test_a_cost_out_of_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_no_task_skips_everything_on_the_way() -> None:
-    """However cheap a plan is asked for, every task runs something."""
-    setup = setup_for("residual")
+    """However cheap a plan is asked for, every task runs something: all skips together would cost 0.07."""
+    setup = setup_for("chain")
     for draw in range(6):
-        plan = drawn(setup, draw=draw, macs=0.25, tolerance=0.1)
+        plan = drawn(setup, draw=draw, macs=0.1, tolerance=0.04)
         for task in TASKS:
             assert any(row[task] != "skip" for row in plan.units.values())
 

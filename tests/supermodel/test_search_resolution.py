@@ -114,6 +114,17 @@ def test_every_search_may_be_at_a_share(name: str, tmp_path: Path) -> None:
             assert model(torch.zeros(1, 3, *[round(16 * resolution)] * 2)).keys() == set(TASKS)
 
 
+def test_a_plan_that_ran_before_runs_small_too() -> None:
+    """What was prepared for picks at full size is not what runs at another."""
+    setup = setup_of("taps")
+    model = method_for("bmtas", setup, None).model.eval()
+    hard(model, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, 18, 18))["depth"].shape[-2:] == (9, 9)
+        model.run_on(*read_at("taps", 0.5))
+        assert model(small("taps"))["depth"].shape[-2:] == (5, 5)
+
+
 def test_fixed_sizes_are_those_of_the_small_images() -> None:
     """A head that resizes to a size in the file cannot run on half of it, so it is made again."""
     setup = setup_of("taps")

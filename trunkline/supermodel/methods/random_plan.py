@@ -84,10 +84,11 @@ class Random(FixedMethod[RandomOptions]):
         rng = random.Random(f"{self.setup.seed}/{self.options.draw}")  # noqa: S311  # a plan is no secret
         wanted = self._wanted()
         if wanted is None:
-            picks = {choice: rng.randrange(space.option_count(choice)) for choice in space.choices}
+            drawn = {choice: rng.randrange(space.option_count(choice)) for choice in space.choices}
+            picks = _none_empty(space, drawn)
         else:
             picks = self._picks_for(wanted, space, rng)
-        return space.plan(_none_empty(space, picks), method=self.name, provenance={"draw": self.options.draw})
+        return space.plan(picks, method=self.name, provenance={"draw": self.options.draw})
 
     def _picks_for(self, wanted: float, space: Space, rng: random.Random) -> Picks:
         """Return picks of a plan whose executed MACs are a share of T backbones, within the tolerance.
