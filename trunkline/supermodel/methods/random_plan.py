@@ -128,7 +128,6 @@ class _Costs:
     """Executed MACs of picks, without lowering them: the expected cost of a policy that is certain."""
 
     def __init__(self, space: Space, heads: Mapping[str, Graph]) -> None:
-        self.space = space
         self._groups = groups_of(space)
         self._term = cost_term(space, heads, "macs")
 
