@@ -7,6 +7,7 @@ import torch
 from automtl_model import OWN, SHARED, AutoMTL, AutoMTLOptions
 from backbones import residual
 from plans import TASKS, light_heads
+from pydantic import ValidationError
 
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
@@ -149,3 +150,22 @@ def test_policy_names_options_units_and_tasks() -> None:
     assert p.shape == (len(content["units"]), len(TASKS), 3)
     torch.testing.assert_close(p.sum(-1), torch.ones(p.shape[:2]))
     assert (p[..., SHARED] > p[..., OWN]).all()
+
+
+def test_pre_training_may_be_left_out() -> None:
+    """Nothing of it is run then; the policy's training is the same."""
+    backbone = residual()
+    setup = Setup(Backbone(backbone), light_heads(backbone), TASKS, dict.fromkeys(TASKS, "depth"), 3, Phase(steps=4), 4)
+    whole, without = (Method(setup, AutoMTLOptions(steps=steps)).phases() for steps in ((5, 7), (0, 7)))
+    assert [(phase.name, phase.steps) for phase in whole] == [("pre", 5), ("policy", 7)]
+    assert list(without) == [whole[1]]
+    with pytest.raises(ValidationError, match="steps"):
+        AutoMTLOptions(steps=(0, 0))
+
+
+def test_without_the_regularisation_the_policy_pays_nothing() -> None:
+    """λ_reg = 0, as cost has no weight either."""
+    backbone = residual()
+    setup = Setup(Backbone(backbone), light_heads(backbone), TASKS, dict.fromkeys(TASKS, "depth"), 3, Phase(steps=4), 4)
+    turns = Method(setup, AutoMTLOptions(regularization=0.0)).phases()[1].turns
+    assert [sum(turn.terms.values()) for turn in turns] == [0.0, 0.0]

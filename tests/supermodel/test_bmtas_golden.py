@@ -25,6 +25,7 @@ from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling
+from trunkline.supermodel.expected_partitions import MAX_TASKS, ExpectedPartitions
 from trunkline.supermodel.methods.bmtas import plain_ends
 from trunkline.twins.twin import Twin
 
@@ -40,6 +41,15 @@ def blocks(count: int) -> Graph:
     for index in range(count):
         x = conv(b, x, f"block{index}", 3 + index, kernel=3)
         x = b.node("Relu", [x], name=f"relu{index}")
+    return b.finish([x])
+
+
+def blocks_of_one_width(count: int) -> Graph:
+    """A chain of blocks that cost the same."""
+    b = GraphBuilder("even blocks")
+    x = b.image("image", (3, 8, 8))
+    for index in range(count):
+        x = b.node("Relu", [conv(b, x, f"block{index}", 3, kernel=3)], name=f"relu{index}")
     return b.finish([x])
 
 
@@ -96,6 +106,107 @@ def test_expected_cost_is_the_brute_force_expectation(tasks: int, layers: int) -
     term = cost_term(space, {}, "macs")
     assert float(term.absolute(policy)) == pytest.approx(expected, rel=1e-10)
     assert sum(costs) * (1 - 1e-9) <= expected <= tasks * sum(costs) * (1 + 1e-9)
+
+
+def the_papers_recursion(p: NDArray[np.float64], costs: Sequence[float]) -> float:
+    """Eqs. 5 and 6 as they stand, by all choices of a block; what they leave over is all tasks apart."""
+    layers, tasks, options = p.shape
+    whole = frozenset({frozenset(range(tasks))})
+    apart = frozenset(frozenset({task}) for task in range(tasks))
+    before: dict[Partition, float] = {whole: 1.0}
+    total = 0.0
+    for layer in range(layers):
+        chosen: dict[Partition, float] = defaultdict(float)
+        for choices in itertools.product(range(options), repeat=tasks):
+            chosen[_refined(whole, choices)] += float(np.prod([p[layer, t, choices[t]] for t in range(tasks)]))
+        found: dict[Partition, float] = {}
+        for fine, q in chosen.items():
+            ancestors = [m for m in before if all(any(part <= group for group in m) for part in fine)]
+            found[fine] = q * sum(before[m] for m in ancestors)
+        found[apart] = 1 - sum(weight for partition, weight in found.items() if partition != apart)
+        total += costs[layer] * sum(len(partition) * weight for partition, weight in found.items())
+        before = found
+    return total
+
+
+def recursion_over(space: Space, count: str = "macs") -> torch.nn.Module:
+    return cost_term(space, {}, count, executed=ExpectedPartitions)  # type: ignore[arg-type]  # a word of three
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4])
+def test_recursion_is_the_papers(tasks: int, layers: int) -> None:
+    """Exact for two tasks and for the first block; for three tasks or more never less than what the tree costs."""
+    graph = blocks(layers)
+    space = space_over(graph, tasks)
+    p = np.random.default_rng(20 * tasks + layers).dirichlet(np.ones(tasks), size=(layers, tasks))
+    policy = {f"t{t}": torch.tensor(p[:, t]) for t in range(tasks)}
+    for count in ("macs", "parameters"):
+        costs = [float(getattr(cost, count)) for name, cost in node_costs(graph).items() if name.startswith("block")]
+        found = float(recursion_over(space, count).absolute(policy))
+        assert found == pytest.approx(the_papers_recursion(p, costs), rel=1e-10)
+        exact = over_partitions(p, costs)
+        if tasks <= 2 or layers == 1:
+            assert found == pytest.approx(exact, rel=1e-10)
+        else:
+            assert found > exact * (1 + 1e-3)
+
+
+def test_recursion_pays_for_what_is_not_split() -> None:
+    """One task of three parts in the first block, and all choose alike behind it: 2 + 2 + 2 blocks, not 2 + 3 + 3."""
+    p = np.zeros((3, 3, 3))
+    p[:, :, 0] = 1.0
+    p[0, 2] = (0.0, 1.0, 0.0)
+    assert brute_force(p, [1.0] * 3) == 6.0
+    assert the_papers_recursion(p, [1.0] * 3) == 8.0
+    space = space_over(blocks_of_one_width(3), 3)
+    policy = {f"t{t}": torch.tensor(p[:, t]) for t in range(3)}
+    assert float(recursion_over(space)(policy)) == pytest.approx(8 / 9)
+    assert float(cost_term(space, {}, "macs")(policy)) == pytest.approx(6 / 9)
+
+
+def test_uniform_choices_differ_by_six_parts() -> None:
+    """By hand: of two blocks and three tasks 223/81 of the second run where the tree has 217/81."""
+    space = space_over(blocks_of_one_width(2), 3)
+    policy = {f"t{t}": torch.full((2, 3), 1 / 3) for t in range(3)}
+    assert 6 * float(recursion_over(space)(policy)) == pytest.approx((171 + 223) / 81, rel=1e-6)
+    assert 6 * float(cost_term(space, {}, "macs")(policy)) == pytest.approx((171 + 217) / 81, rel=1e-6)
+
+
+def test_resource_loss_is_exact_unless_named() -> None:
+    """By its name a search pays the paper's; both are differentiable."""
+    setup = setup_for("chain")
+    found = {}
+    for resource in ("exact", "recursion"):
+        method = method_for("bmtas", setup, None, resource=resource)
+        generator = torch.Generator().manual_seed(3)
+        shapes = {task: group.shape for task, group in method.model.groups_of_choices.items()}
+        method.model.set_policy({task: torch.randn(shape, generator=generator) for task, shape in shapes.items()})
+        term = method.model.terms(["cost"], {})["cost"]
+        term.backward()
+        assert all(float(logits.grad.abs().max()) > 1e-4 for logits in method.model.policies)
+        found[resource] = float(term.detach())
+    assert method_for("bmtas", setup, None).options.resource == "exact"
+    assert found["recursion"] > found["exact"] + 0.005
+
+
+def test_recursion_has_right_gradients() -> None:
+    term = recursion_over(space_over(blocks(3), 3))
+    p = np.random.default_rng(0).dirichlet(np.ones(3), size=(3, 3))
+
+    def cost(table: torch.Tensor) -> torch.Tensor:
+        return term({f"t{t}": table[:, t] for t in range(3)})
+
+    assert torch.autograd.gradcheck(cost, torch.tensor(p, requires_grad=True))
+    certain = torch.eye(3, dtype=torch.float64).expand(3, 3, 3).clone().requires_grad_()
+    cost(certain).backward()
+    assert bool(certain.grad.isfinite().all())
+
+
+def test_recursion_over_many_tasks_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="at most 7 tasks, not 8") as caught:
+        recursion_over(space_over(blocks(1), MAX_TASKS + 1))
+    assert caught.value.problems[0].place == "search.resource"
 
 
 def test_uniform_choices_of_three_tasks() -> None:

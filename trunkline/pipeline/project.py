@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import InvalidConfig, Problem
+from trunkline.errors import InvalidConfig, InvalidModel, Problem
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files.write import atomic_write, json_bytes
 from trunkline.fragments.heads.make_head import make_head, need_taps
@@ -26,10 +26,12 @@ from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, Setup
 from trunkline.supermodel.methods.registry import baseline_named, method_named
-from trunkline.train.data.base import NORMALISATION, DataSets
+from trunkline.train.data.base import NORMALISATION, DataSets, TaskInfo
 from trunkline.train.data.inventory import Inventory
 from trunkline.train.data.record import DATA, inventory_of_run, record_of
 from trunkline.train.data.remarks import check_labels_suffice, remarks
+from trunkline.train.data.smaller import size_at
+from trunkline.train.labels.crop import Size
 from trunkline.train.loop.batch_feed import SplitData, split_data
 from trunkline.train.loop.device import Compute
 from trunkline.train.run_folder.run_folder import RunFolder, open_run
@@ -90,6 +92,9 @@ class Project:
                 place="input_size",
                 advice="leave it out, or set the size under [data]: a model is trained at the size it is built for",
             )
+        return self._backbone_for(size)
+
+    def _backbone_for(self, size: Size) -> Backbone:
         graph = read_backbone(
             self.config.backbone,
             features=self.config.features,
@@ -112,11 +117,31 @@ class Project:
         Raises:
             InvalidConfig: A head cannot be made, or predicts something else than its task needs.
         """
-        infos = {name: self.data.train.tasks[name] for name in self.tasks}
-        kinds, graph = self._head_kinds, self.backbone.graph
-        heads = {name: make_head(kinds[name], graph, infos[name].channels, self.limits) for name in self.tasks}
-        check_predictions(heads, kinds, infos)
+        heads = self._heads_on(self.backbone)
+        check_predictions(heads, self._head_kinds, self._infos)
         return heads
+
+    def _heads_on(self, backbone: Backbone) -> dict[str, Graph]:
+        kinds, infos = self._head_kinds, self._infos
+        return {name: make_head(kinds[name], backbone.graph, infos[name].channels, self.limits) for name in self.tasks}
+
+    @property
+    def _infos(self) -> dict[str, TaskInfo]:
+        return {name: self.data.train.tasks[name] for name in self.tasks}
+
+    def read_at(self, resolution: float) -> tuple[Backbone, dict[str, Graph]]:
+        """Return backbone and heads for images of a share of the data's height and width.
+
+        Raises:
+            InvalidConfig: They cannot be read for images as small as that.
+        """
+        size = size_at(self.data.train.size, resolution)
+        try:
+            backbone = self._backbone_for(size)
+            return backbone, self._heads_on(backbone)
+        except (InvalidModel, InvalidConfig) as error:
+            text = f"images of {size[0]} x {size[1]}: {error.problems[0].message}"
+            raise InvalidConfig(text, place="search.resolution", advice="take a larger share") from error
 
     @cached_property
     def losses(self) -> list[Task]:
@@ -172,6 +197,7 @@ class Project:
             seed=self.config.seed,
             phase=self.config.train.phase(self.eval_split),
             steps_an_epoch=math.ceil(len(self.data.train) / batch),  # the feed fills the last batch up
+            read_at=self.read_at,
         )
 
     @cached_property

@@ -128,6 +128,8 @@ class Phase(RecipeData):
         steps: Steps of all turns together.
         turns: What the phase walks through, again and again.
         loss_weights: Weights of the tasks' losses by name, in place of the run's own; what is not named keeps its own.
+        resolution: Share of the images' height and width at which the phase reads and judges them; below 1 the model
+            must have been made to run on such images (BMTAS searches on smaller ones than it trains on).
         reset_statistics: Whether running statistics start from mean 0 and variance 1 when the phase starts.
         clip_norm: Greatest L2 norm of the gradient of what a turn moves, in each component of the model by itself;
             None for no clipping.
@@ -150,6 +152,7 @@ class Phase(RecipeData):
     steps: Count
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)] = (Turn(),)
     loss_weights: dict[str, NotNegative] = Field(default_factory=dict)
+    resolution: float = Field(1.0, gt=0, le=1)
     reset_statistics: bool = False
     clip_norm: Positive | None = None
     log_every: Count = 10

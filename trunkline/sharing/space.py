@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
+from trunkline.graph.graph import shape_of
+from trunkline.graph.roles import is_parameter
 from trunkline.sharing.backbone import Backbone, UnitTable
 from trunkline.sharing.columns import Columns
 from trunkline.sharing.join_check import join_problems
@@ -131,6 +133,19 @@ class Space:
         joins = tuple(OpenJoin(join) for join in plan.joins)
         return cls(backbone, columns.table, plan.tasks, columns.entries, plan.tie, plan.batchnorm, joins)
 
+    def read_again(self, backbone: Backbone) -> Space:
+        """Return the same space over its backbone as it was read for another image size.
+
+        Raises:
+            InvalidConfig: It has other units, skips or weights at that size.
+        """
+        table = backbone.table(self.table.granularity)
+        if _at_any_size(table, backbone) != _at_any_size(self.table, self.backbone):
+            height, width = shape_of(backbone.graph.input)[2:]
+            text = f"{quoted(backbone.name)} has other units, skips or weights for images of {height} x {width}"
+            raise InvalidConfig(text, place="search.resolution", advice="take another size, or leave it out")
+        return replace(self, backbone=backbone, table=table)
+
     @property
     def choices(self) -> tuple[ChoiceId, ...]:
         """Everything that is open, unit by unit and task by task, then the joins'."""
@@ -204,6 +219,13 @@ class Space:
         if len(options) == 1:
             return options
         return (options[picks[ChoiceId(unit, task)]],)
+
+
+def _at_any_size(table: UnitTable, backbone: Backbone) -> object:
+    """Return what must not change with the image size, so that choices and weights mean the same."""
+    skips = [skip and (skip.kind, skip.weight_shape, skip.kept) for skip in table.skips]
+    shapes = {name: shape_of(value) for name, value in backbone.graph.initializers.items() if is_parameter(value)}
+    return [(unit.name, unit.nodes) for unit in table.units], skips, shapes
 
 
 def _legal(table: UnitTable, backbone: Backbone, index: int, options: Sequence[Option]) -> Options:

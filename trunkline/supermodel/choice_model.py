@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.fragments.taps import check_heads
 from trunkline.graph.graph import HEAD, JOIN, Graph, name_of
+from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join_check import fragments_of
 from trunkline.sharing.lowering.lower import Lowered
 from trunkline.sharing.lowering.walk import Walk
@@ -92,6 +93,23 @@ class ChoiceModel(ChoicePolicy):
         self.store.keep_cells(walk.numbering.cells, space, fragments, frozen or {})
         self._open_cells = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, mixing)
         self._fixed_cells: tuple[dict[ChoiceId, int], Cells] | None = None
+        self._run_space, self._run_heads = space, self.heads
+
+    def run_on(self, backbone: Backbone, heads: Mapping[str, Graph]) -> None:
+        """Run these graphs from now on: the same backbone and heads, read for images of another size.
+
+        Weights, choices and loss terms stay as they are, and so does the space, whose plans hold at any size.
+
+        Raises:
+            InvalidConfig: They have other units, skips or weights than at the size that the model was made for.
+        """
+        space = self.space.read_again(backbone)
+        joins = fragments_of(tuple(join.made_for for join in space.joins), backbone)
+        walk = Walk(space, heads, joins)
+        outputs = walk.run()
+        self.operators = Operators(backbone, _fragments(heads, joins)).train(self.training)
+        self._open_cells = Cells(walk.numbering, outputs, self.operators, space.table, _as_asked, self.mixing)
+        self._run_space, self._run_heads, self._fixed_cells = space, dict(heads), None
 
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions of ``tasks`` (default all) for images ``[N, C, H, W]``."""
@@ -186,12 +204,12 @@ class ChoiceModel(ChoicePolicy):
         """Return the cells of the plan that picks amount to."""
         # Only the last are kept: all batches of an evaluation, and of a warm-up, make the same picks.
         if self._fixed_cells is None or self._fixed_cells[0] != picks:
-            fixed = self.space.fixed(picks)
+            fixed = self._run_space.fixed(picks)
             joins = fragments_of(tuple(join.join for join in fixed.joins), fixed.backbone)
-            walk = Walk(fixed, self.heads, joins)
+            walk = Walk(fixed, self._run_heads, joins)
             outputs = walk.run()
             operators = self._operators_of(joins)
-            cells = Cells(walk.numbering, outputs, operators, self.space.table, self._kept_at, self.mixing)
+            cells = Cells(walk.numbering, outputs, operators, fixed.table, self._kept_at, self.mixing)
             self._fixed_cells = (picks, cells)
         return self._fixed_cells[1]
 
@@ -199,7 +217,7 @@ class ChoiceModel(ChoicePolicy):
         """Return operators that know these joins' fragments: one with reads left out has other nodes."""
         if all(join.open == "none" for join in self.space.joins):
             return self.operators
-        operators = Operators(self.space.backbone, _fragments(self.heads, joins))
+        operators = Operators(self._run_space.backbone, _fragments(self._run_heads, joins))
         self.fixed_operators = operators.train(self.training)  # registered, so that it follows `train` and `eval`
         return operators
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+
+from torch import nn
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.computed_weights import computes_weight, stored_inputs_of
@@ -18,18 +20,27 @@ from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
 from trunkline.supermodel.expected_reads import ExpectedReads
 from trunkline.supermodel.expected_tree import ExpectedTree
 from trunkline.supermodel.stored_work import stored_work
-from trunkline.supermodel.workload import keys_of, workload
+from trunkline.supermodel.workload import Workload, keys_of, workload
 from trunkline.text import quoted
 
 Counted = Literal["macs", "parameters", "milliseconds"]
 Executed = ExpectedCost | ExpectedTree
-CostTerm = Executed | ExpectedParameters | ExpectedReads
+NodeCosts = tuple[Mapping[str, float], Sequence[float]]
+"""What a node costs each time it runs, by name, and what each unit's skip costs a task."""
+ExecutedKind = Callable[[Space, Workload, Mapping[str, float], Sequence[float]], nn.Module]
+"""Makes the term of what is executed from a space, what there is to run of it, and :data:`NodeCosts`."""
 
 EXECUTED: Mapping[str, type[Executed]] = {"task": ExpectedCost, "node": ExpectedTree}
 """What is executed, by who chooses."""
 
 
-def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: Path | None = None) -> CostTerm:
+def cost_term(
+    space: Space,
+    heads: Mapping[str, Graph],
+    count: Counted,
+    table: Path | None = None,
+    executed: ExecutedKind | None = None,
+) -> nn.Module:
     """Return the expected cost of the model that a policy over ``space`` will be lowered to.
 
     See :class:`~trunkline.supermodel.expected_cost.ExpectedCost` for an example.
@@ -39,6 +50,7 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: P
         heads: By task; what no head reads is not run.
         count: What is counted.
         table: A cost table, for ``milliseconds``. It times operators; of a block, those in it are added up.
+        executed: Computes what is executed, where a method has a formula of its own; the exact one if absent.
 
     Raises:
         InvalidConfig: The table is missing or not for this backbone, there are too many tasks, or what an untied space
@@ -46,24 +58,23 @@ def cost_term(space: Space, heads: Mapping[str, Graph], count: Counted, table: P
     """
     if any(join.open == "each" for join in space.joins):
         return _of_reads(space, heads, count)
-    if count == "milliseconds":
-        return _milliseconds(space, heads, table)
-    costs = space.backbone.costs
-    if count == "parameters" and not space.tie:
-        return _untied_parameters(space, heads)
-    if count == "parameters":
+    if count == "parameters" and space.tie:
         # Not the sum over executions: two executions of a tied unit store its weights once.
-        alone = Cost.total(costs.values()).parameters
+        alone = Cost.total(space.backbone.costs.values()).parameters
         return ExpectedParameters(space, stored_work(space, heads), alone)
-    macs = {name: float(cost.macs) for name, cost in costs.items()}
-    skips = [0.0 if skip is None else float(skip.macs) for skip in space.table.skips]
-    return _executed(space, heads, macs, skips)
+    if count == "milliseconds":
+        costs, skip_costs = _milliseconds(space, table)
+    elif count == "parameters":
+        costs, skip_costs = _untied_parameters(space)
+    else:
+        costs, skip_costs = _macs(space)
+    made = executed or EXECUTED[space.chosen_by]
+    return made(space, workload(space, heads), costs, skip_costs)
 
 
-def _executed(
-    space: Space, heads: Mapping[str, Graph], costs: Mapping[str, float], skip_costs: Sequence[float]
-) -> Executed:
-    return EXECUTED[space.chosen_by](space, workload(space, heads), costs, skip_costs)
+def _macs(space: Space) -> NodeCosts:
+    macs = {name: float(cost.macs) for name, cost in space.backbone.costs.items()}
+    return macs, [0.0 if skip is None else float(skip.macs) for skip in space.table.skips]
 
 
 def _of_reads(space: Space, heads: Mapping[str, Graph], count: Counted) -> ExpectedReads:
@@ -73,18 +84,17 @@ def _of_reads(space: Space, heads: Mapping[str, Graph], count: Counted) -> Expec
     return ExpectedReads(space, heads, count)
 
 
-def _milliseconds(space: Space, heads: Mapping[str, Graph], path: Path | None) -> CostTerm:
+def _milliseconds(space: Space, path: Path | None) -> NodeCosts:
     if path is None:
         raise InvalidConfig('`cost = "milliseconds"` needs `cost_table`', place="search.cost_table")
     table = CostTable.load(path, space.backbone)
     if space.table.granularity == "operator":
-        skips = [table.units[name].skip_ms for name in space.table.names]
-        return _executed(space, heads, table.node_ms, skips)
+        return table.node_ms, [table.units[name].skip_ms for name in space.table.names]
     # A block takes as long as the operators in it; what stands in for a block is the identity, which takes no time.
-    return _executed(space, heads, table.node_ms, [0.0] * len(space.table.units))
+    return table.node_ms, [0.0] * len(space.table.units)
 
 
-def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
+def _untied_parameters(space: Space) -> NodeCosts:
     """Every execution of an untied space has weights of its own, so stored numbers follow executed nodes."""
     widths = {option.channels for option in itertools.chain(*keys_of(space))}
     if widths - {1.0}:
@@ -107,5 +117,4 @@ def _untied_parameters(space: Space, heads: Mapping[str, Graph]) -> CostTerm:
             if name not in counted:
                 sizes[name_of(node)] = sizes.get(name_of(node), 0.0) + size_of(value)
                 counted.add(name)
-    skips = [0.0] * len(space.table.units)
-    return _executed(space, heads, sizes, skips)
+    return sizes, [0.0] * len(space.table.units)

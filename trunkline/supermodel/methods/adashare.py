@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -42,7 +41,7 @@ from trunkline.supermodel.curriculum import Curriculum
 from trunkline.supermodel.decision import Sampling, choose_several
 from trunkline.supermodel.methods.base import Found, Setup, Work
 from trunkline.supermodel.methods.retrained import best_retrained
-from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.temperature import Decay
 from trunkline.text import quoted
 
@@ -72,7 +71,6 @@ class AdaShareOptions(SearchedOptions):
     sharing: NotNegative = Field(0.05, description="λ of the term that makes tasks decide alike")
     sparsity_form: Form = Field("release", description="whose formula it is: release, or paper")
     sharing_form: Form = Field("release", description="whose formula it is: release, or paper")
-    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost; 0 is the paper's")
     draws: Count = Field(8, description="policies that are drawn and trained; of several, the best is delivered")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task")
     warm_up_optimiser: Optimiser = Field(
@@ -160,17 +158,18 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
 
     def phases(self) -> Sequence[Phase]:
         """Return the warm-up, and the alternation of weights and policy."""
-        return [self._warm_up(), self._alternate()] if self.options.warm_up else [self._alternate()]
+        return after_warm_up(self.options.warm_up, self._warm_up, self._alternate())
 
     def find(self, work: Work) -> Found:
         """Search, draw policies, and train them."""
-        found = super().find(work)
+        steps = self.learn(work)
         options, policy = self.options, self.model.probabilities()
         plans = choose_several(self.space, self.setup.heads, policy, options.sampling, self.name, options.draws)
         if len(plans) == 1:
-            return found  # there is nothing to choose: it is trained as any other plan
+            # There is nothing to choose: it is trained as any other plan.
+            return self.found(next(iter(plans.values())), steps)
         plan, trained = best_retrained(work, plans)
-        return replace(found, plan=plan, trained=trained)
+        return self.found(plan, steps, trained)
 
     @classmethod
     def free(cls) -> tuple[str, ...]:
@@ -184,7 +183,7 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
     def _alternate(self) -> Phase:
         options, cut = self.options, self.options.policy_fraction
         policy_steps, weight_steps = self._turn_steps()
-        terms = {"sparsity": options.sparsity, "sharing": options.sharing, COST: options.cost_weight}
+        own = {"sparsity": options.sparsity, "sharing": options.sharing}
         weights = Turn(
             name="weights",
             steps=weight_steps,
@@ -197,7 +196,7 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
             steps=policy_steps,
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={name: weight for name, weight in terms.items() if weight},
+            terms={**{name: weight for name, weight in own.items() if weight}, **self.cost_terms},
             joint=options.joint,
         )
         # Weights first, so that a finished cycle is a finished visit of the policy, by which the curriculum goes.

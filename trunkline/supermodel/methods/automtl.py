@@ -14,7 +14,7 @@ plan is taken from the learned distribution and trained from scratch. The loss t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ from trunkline.supermodel.cell_steps import Mixing
 from trunkline.supermodel.choice_model import LossTerm
 from trunkline.supermodel.choices import Gumbel
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.temperature import Decay
 
 SHARED, OWN, SKIPPED = 0, 1, 2
@@ -46,11 +46,12 @@ class AutoMTLOptions(SearchedOptions):
     ('operator', 0.03)
     """
 
-    steps: tuple[Count, Count] = Field((500, 1_500), description="steps of pre-training and of policy training")
+    steps: tuple[Annotated[int, Field(ge=0)], Count] = Field(
+        (500, 1_500), description="steps of pre-training, 0 to leave it out, and of policy training"
+    )
     alternate: tuple[Count, Count] = Field((20, 60), description="policy steps, then weight steps, in one cycle")
     policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the policy")
     regularization: NotNegative = Field(1e-3, description="λ_reg of the paper's Eq. 3")
-    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost; 0 is the papers'")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task")
     pre_optimiser: Optimiser = Field(
         Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4), description="of the weights in pre-training"
@@ -127,7 +128,7 @@ class AutoMTL(SearchedMethod[AutoMTLOptions]):
 
     def phases(self) -> Sequence[Phase]:
         """Return pre-training, and the alternation of policy and weights."""
-        return [self._pre(), self._alternate()]
+        return after_warm_up(self.options.steps[0], self._pre, self._alternate())
 
     def _pre(self) -> Phase:
         options = self.options
@@ -138,16 +139,13 @@ class AutoMTL(SearchedMethod[AutoMTLOptions]):
     def _alternate(self) -> Phase:
         options, cut = self.options, self.options.policy_fraction
         # Only the policy pays: both terms depend on nothing else, and would only cost time where weights learn.
-        terms = {"regularization": options.regularization}
-        if options.cost_weight:
-            terms["cost"] = options.cost_weight
         # Disjoint parts, as in the paper: no policy is judged on samples that its weights were fitted to.
         policy = Turn(
             name="policy",
             steps=options.alternate[0],
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser, schedule=options.policy_schedule),),
-            terms=terms,
+            terms={"regularization": options.regularization, **self.cost_terms},
             joint=options.joint,
         )
         weights = Turn(

@@ -69,6 +69,7 @@ class Setup:
         seed: The run's: initial weights and noise are drawn from it.
         phase: How the pipeline trains a model whose sharing is decided: what ``[train]`` says.
         steps_an_epoch: Steps in which every training sample is read once.
+        read_at: Reads backbone and heads for images of a share of the height and width; None where it cannot.
     """
 
     backbone: Backbone
@@ -78,6 +79,7 @@ class Setup:
     seed: int
     phase: Phase
     steps_an_epoch: int
+    read_at: Callable[[float], tuple[Backbone, Mapping[str, Graph]]] | None = None
 
     def search_phase(self, name: str, mode: str, steps: int, turns: Sequence[Turn], **settings: Any) -> Phase:
         """Return a phase of a search that is evaluated, saved and clipped as the pipeline sets it."""

@@ -17,14 +17,14 @@ with weights of its own (``tie = false``), whatever number it chooses later.
 
 In the search the normalisation that a block ends in has no scale and offset of its own, so that instances compete at
 equal scale. Departures from paper and release: the resource loss is exact here, for any number of tasks (Eq. 6, and the
-release, count blocks as split more often than they are: 41.7 of them instead of 25.9 for five tasks of eighteen that
-share nearly all); the release adds it once for each task, so its λ counts T times; and its Adam for the weights is SGD
-here, as the paper has.
+release, count blocks as split more often than they are; ``resource = "recursion"`` is theirs); the release adds it once
+for each task, so its λ counts T times; and its Adam for the weights is SGD here, as the paper has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import onnx_ir as ir
 from pydantic import Field
@@ -37,8 +37,9 @@ from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.sharing.units import Unit
 from trunkline.supermodel.choices import Gumbel, OneHot, Relaxation
+from trunkline.supermodel.expected_partitions import ExpectedPartitions
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.temperature import Linear
 
 _SCALE, _OFFSET = 1, 2
@@ -59,6 +60,9 @@ class BMTASOptions(SearchedOptions):
     )
     policy_fraction: float = Field(0.2, gt=0, lt=1, description="share of the training data that trains the logits")
     cost_weight: NotNegative = Field(0.1, description="λ of the expected cost, as a share of T backbones; 0 for none")
+    resource: Literal["exact", "recursion"] = Field(
+        "exact", description="the expected cost: exact, or the paper's Eq. 6, which is too high for three tasks or more"
+    )
     policy_optimiser: Optimiser = Field(Optimiser(lr=1e-2, weight_decay=5e-5), description="of the logits")
     weight_optimiser: Optimiser = Field(
         Optimiser(kind="sgd", lr=5e-3, momentum=0.9, weight_decay=1e-4), description="of the weights"
@@ -77,7 +81,8 @@ class BMTASModel(SearchedModel):
         own = OneHot({task: number for number, task in enumerate(space.tasks)})
         modes: dict[str, Relaxation] = {"own": own, "sample": Gumbel(Linear(*options.temperature))}
         frozen = plain_ends(space) if options.plain_ends else {}
-        super().__init__(space, heads, options, modes, frozen=frozen, seed=seed)
+        executed = ExpectedPartitions if options.resource == "recursion" else None
+        super().__init__(space, heads, options, modes, executed=executed, frozen=frozen, seed=seed)
 
 
 class BMTAS(SearchedMethod[BMTASOptions]):
@@ -102,7 +107,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
 
     def phases(self) -> Sequence[Phase]:
         """Return the warm-up, and the alternation of logits and weights."""
-        return [self._warm_up(), self._alternate()] if self.options.warm_up else [self._alternate()]
+        return after_warm_up(self.options.warm_up, self._warm_up, self._alternate())
 
     def _warm_up(self) -> Phase:
         # The paper updates weights task by task: one step for each task and batch.
@@ -118,7 +123,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
             steps=policy_steps,
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={COST: options.cost_weight} if options.cost_weight else {},
+            terms=self.cost_terms,
             # As in the release: logits that are tried out leave no mark on the network.
             statistics="hold",
             fresh=True,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Work
+from trunkline.sharing.plan_check import check_plan
+from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Setup, Work
 
 O_ = TypeVar("O_", bound=MethodOptions)
 
@@ -33,3 +36,17 @@ class FixedMethod(Method[O_]):
     def find(self, work: Work) -> Found:
         """Return the plan; nothing is trained for it."""
         return Found(self.plan())
+
+
+def plan_in(path: Path, setup: Setup) -> SharingPlan:
+    """Return the plan of a file.
+
+    Raises:
+        InvalidConfig: It is for another backbone, or for other tasks.
+    """
+    plan = SharingPlan.load(path)
+    check_plan(plan, setup.backbone)
+    if plan.tasks != setup.tasks:
+        text = f"the plan is for {', '.join(plan.tasks)}; the pipeline's tasks are {', '.join(setup.tasks)}"
+        raise InvalidConfig(text, place=str(path), advice="name the same tasks in the same order")
+    return plan

@@ -28,12 +28,12 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from trunkline.recipe import Count, Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
+from trunkline.recipe import Count, Move, Optimiser, Phase, Positive, Schedule, Turn
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choices import Gumbel
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.temperature import SquareRoot
 
 
@@ -46,7 +46,6 @@ class LearnToBranchOptions(SearchedOptions):
 
     warm_up: int = Field(200, ge=0, description="steps in which every node reads the mean of all; 0 leaves it out")
     steps: Count = Field(2_000, description="steps of the search, in which weights and logits learn together")
-    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0 is theirs")
     optimiser: Optimiser = Field(Optimiser(), description="of weights and logits alike")
     schedule: Schedule = Field(Schedule(), description="of the rate of both")
     rate_factor: Positive = Field(1.0, description="how many times as fast as weights logits learn; 1 is LibMTL's")
@@ -79,7 +78,7 @@ class LearnToBranch(SearchedMethod[LearnToBranchOptions]):
 
     def phases(self) -> Sequence[Phase]:
         """Return the warm-up, and the search."""
-        return [self._warm_up(), self._search()] if self.options.warm_up else [self._search()]
+        return after_warm_up(self.options.warm_up, self._warm_up, self._search())
 
     def _warm_up(self) -> Phase:
         # At a constant rate: a schedule decays over the search.
@@ -93,11 +92,10 @@ class LearnToBranch(SearchedMethod[LearnToBranchOptions]):
             Move(group="weights", optimiser=options.optimiser, schedule=options.schedule),
             Move(group="policy", optimiser=faster, schedule=options.schedule),
         ]
-        terms = {COST: options.cost_weight} if options.cost_weight else {}
         return self.setup.search_phase(
             "search",
             "sample",
             options.steps,
-            [Turn(moves=tuple(moves), terms=terms)],
+            [Turn(moves=tuple(moves), terms=self.cost_terms)],
             loss_weights=self.setup.by_task(options.loss_weights),
         )

@@ -1,4 +1,4 @@
-"""``plan``: a sharing plan from a file, written by hand or found by another run."""
+"""``plan``: a sharing plan from a file, written by hand or found by another run; on request for other tasks' places."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from pathlib import Path
 
 from pydantic import Field
 
-from trunkline.errors import InvalidConfig
+from trunkline.files.read import in_file
+from trunkline.sharing.pairings import other_pairing
 from trunkline.sharing.plan import SharingPlan
-from trunkline.sharing.plan_check import check_plan
 from trunkline.supermodel.methods.base import MethodOptions
-from trunkline.supermodel.methods.fixed import FixedMethod
+from trunkline.supermodel.methods.fixed import FixedMethod, plan_in
 
 
 class PlanFileOptions(MethodOptions):
     """Which plan."""
 
     file: Path = Field(description="a plan, as `plan.json` of a run")
+    permutation: int | None = Field(
+        None, ge=0, description="number of a draw by which tasks change places in the plan; as the file says if absent"
+    )
 
 
 class PlanFile(FixedMethod[PlanFileOptions]):
@@ -33,11 +36,10 @@ class PlanFile(FixedMethod[PlanFileOptions]):
         """Return the plan of the file.
 
         Raises:
-            InvalidConfig: It is for another backbone, or for other tasks.
+            InvalidConfig: It is for another backbone or for other tasks, or no other task could take a place in it.
         """
-        plan = SharingPlan.load(self.options.file)
-        check_plan(plan, self.setup.backbone)
-        if plan.tasks != self.setup.tasks:
-            text = f"the plan is for {', '.join(plan.tasks)}; the pipeline's tasks are {', '.join(self.setup.tasks)}"
-            raise InvalidConfig(text, place=str(self.options.file), advice="name the same tasks in the same order")
-        return plan
+        plan = plan_in(self.options.file, self.setup)
+        if self.options.permutation is None:
+            return plan
+        with in_file(self.options.file):
+            return other_pairing(plan, f"{self.setup.seed}/{self.options.permutation}")

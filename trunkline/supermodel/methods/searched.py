@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph
 from trunkline.recipe import NotNegative, Phase
 from trunkline.sharing.open_join import ChoiceId
+from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Relaxation
-from trunkline.supermodel.cost_term import Counted, cost_term
+from trunkline.supermodel.cost_term import Counted, ExecutedKind, cost_term
 from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Policy, Work
+from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Policy, Trained, Work
 
 COST = "cost"
 """The loss term that every searched method has."""
@@ -30,8 +32,12 @@ class SearchedOptions(MethodOptions):
     """What can be set about every search."""
 
     cost: Counted = Field("macs", description="what the cost term counts")
-    cost_table: Path | None = Field(None, description="milliseconds by operator, in a file; see docs/automtl.md")
+    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0: none")
+    cost_table: Path | None = Field(None, description="milliseconds by operator, as `trunkline costs` writes them")
     loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
+    resolution: float = Field(
+        1.0, gt=0, le=1, description="share of the images' height and width at which the search sees them"
+    )
     sampling: Sampling = Field(Sampling(), description="how a plan is taken from what was learned, within which budget")
 
     @model_validator(mode="after")
@@ -51,6 +57,7 @@ class SearchedModel(ChoiceModel):
         heads: A head per task.
         options: What the cost counts.
         modes: Relaxations of the method's own, by mode.
+        executed: The method's own formula of what is executed; the exact one if absent.
         settings: Other arguments of :class:`~trunkline.supermodel.choice_model.ChoiceModel`.
     """
 
@@ -60,10 +67,12 @@ class SearchedModel(ChoiceModel):
         heads: Mapping[str, Graph],
         options: SearchedOptions,
         modes: Mapping[str, Relaxation],
+        *,
+        executed: ExecutedKind | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(space, heads, modes, **settings)
-        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
+        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table, executed)
 
     def loss_terms(self) -> Mapping[str, LossTerm]:
         """Return what makes each term."""
@@ -74,6 +83,11 @@ class SearchedModel(ChoiceModel):
         # Of the distribution, not of this step's sample: what is lowered is a new draw from it.
         cost: Tensor = self.expected_cost(self.probabilities())
         return cost.float()
+
+
+def after_warm_up(steps: int, warm_up: Callable[[], Phase], search: Phase) -> list[Phase]:
+    """Return a warm-up and the search behind it; the search alone where no steps are given to the warm-up."""
+    return [warm_up(), search] if steps else [search]
 
 
 S_ = TypeVar("S_", bound=SearchedOptions)
@@ -99,14 +113,42 @@ class SearchedMethod(Method[S_]):
 
     def find(self, work: Work) -> Found:
         """Search, and take a plan."""
+        steps = self.learn(work)
+        plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
+        return self.found(plan, steps)
+
+    def learn(self, work: Work) -> int:
+        """Run the search, and return the steps in which weights moved: those of the policy leave them alone."""
         # A task alone may have one option everywhere. Then no step is taken, for it would find no policy to move.
         phases = self.phases() if self.space.choices else ()
         if phases:
-            work.fit("search", self.model, phases)
-        plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
-        # Steps of the policy leave the weights alone.
-        moved = sum(phase.turn_steps("weights") for phase in phases)
-        return Found(plan, start=self.model.weights, policy=self.policy(), steps=moved)
+            work.fit("search", self.model, self._at_resolution(phases))
+        return sum(phase.turn_steps("weights") for phase in phases)
+
+    def found(self, plan: SharingPlan, steps: int, trained: Trained | None = None) -> Found:
+        """Return a plan that was taken from what was learned in so many steps, with its model if it is trained."""
+        return Found(plan, start=self.model.weights, policy=self.policy(), steps=steps, trained=trained)
+
+    @property
+    def cost_terms(self) -> dict[str, float]:
+        """The cost term with its weight, for the turns that move the policy; none where it weighs nothing."""
+        return {COST: self.options.cost_weight} if self.options.cost_weight else {}
+
+    def _at_resolution(self, phases: Sequence[Phase]) -> Sequence[Phase]:
+        """Let the model run on smaller images, and return the phases that read such ones.
+
+        The plan, its costs and its budget are those at full size.
+
+        Raises:
+            InvalidConfig: The backbone cannot be read for this size, or is another one there.
+        """
+        resolution = self.options.resolution
+        if resolution == 1.0:
+            return phases
+        if self.setup.read_at is None:
+            raise InvalidConfig("the backbone is there at one size only", place="search.resolution")
+        self.model.run_on(*self.setup.read_at(resolution))
+        return [phase.model_copy(update={"resolution": resolution}) for phase in phases]
 
     def policy(self) -> Policy:
         """Return the probability of every option, for pictures."""

@@ -15,6 +15,7 @@ from trunkline.recipe import Part
 from trunkline.text import quoted
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.batches import Batch, Batches, in_order
+from trunkline.train.data.smaller import smaller
 from trunkline.train.data.training_parts import batches_of
 
 
@@ -32,10 +33,24 @@ class SplitData:
     Attributes:
         training: Returns the endless batches of a part of the training samples; raises InvalidConfig.
         validation: By name of split, a function that returns every sample once, not augmented.
+        smaller: Returns the same at a share of the images' height and width; None where that cannot be had.
     """
 
     training: Callable[[Part], BatchSource]
     validation: Mapping[str, Callable[[], Iterable[Batch]]]
+    smaller: Callable[[float], SplitData] | None = None
+
+    def at(self, resolution: float) -> SplitData:
+        """Return the same samples at a share of their height and width.
+
+        Raises:
+            InvalidConfig: They cannot be had at another size.
+        """
+        if resolution == 1.0:
+            return self
+        if self.smaller is None:
+            raise InvalidConfig("the images are there at one size only", place="resolution")
+        return self.smaller(resolution)
 
     def source(self, part: Part) -> BatchSource:
         """Return the batches of a part of the training samples.
@@ -68,8 +83,12 @@ def split_data(datasets: DataSets, *, batch_size: int, seed: int, augment: bool 
     def training(part: Part) -> Batches:
         return batches_of(datasets.train, part, batch_size=batch_size, seed=seed, augment=augment)
 
+    def at_share(resolution: float) -> SplitData:
+        return split_data(smaller(datasets, resolution), batch_size=batch_size, seed=seed, augment=augment)
+
     evaluated = {name: split for name, split in datasets.parts.items() if name != "train"}
-    return SplitData(training, {name: partial(in_order, split, batch_size) for name, split in evaluated.items()})
+    validation = {name: partial(in_order, split, batch_size) for name, split in evaluated.items()}
+    return SplitData(training, validation, at_share)
 
 
 class PrefetchedBatches(Iterator[Batch]):

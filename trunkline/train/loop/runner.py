@@ -87,12 +87,13 @@ class Runner:
         compute: Compute | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.model, self.tasks, self.data, self.phase, self.folder = model, tuple(tasks), data, phase, folder
+        self.model, self.tasks, self.phase, self.folder = model, tuple(tasks), phase, folder
+        self.data = data.at(phase.resolution)
         self.seed = seed
         self.compute = compute or Compute()
         self.progress = progress or Silence()
         self._device = self.compute.resolve()
-        self._best_metric = check_phase(model, self.tasks, data, phase)
+        self._best_metric = check_phase(model, self.tasks, self.data, phase)
         self._stepper = Stepper(model, self.tasks, self.compute, phase.clip_norm, phase.loss_weights)
         self._throughput = Throughput()
 

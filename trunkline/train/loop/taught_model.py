@@ -1,12 +1,14 @@
 """A model that learns from a teacher beside its labels: the maps that its heads read are drawn to the teacher's.
 
-For task t with the maps f that its head reads, the teacher's maps g and one matrix A for each map, the term ``teacher`` is
+For task t with the maps f that its head reads, the teacher's maps g and one matrix A for each map, the term
+``teacher`` is
 
     Σ_t mean over maps and pixels of ‖ A f / ‖A f‖ − g / ‖g‖ ‖²,
 
 norms over the channels. A shared map cannot be what several teachers have for it; it has only to hold as much, so each
-task reads it through a matrix of its own, which starts as the identity and is left behind when the training is over. (The
-form is recalled from Li and Bilen, "Knowledge Distillation for Multi-task Learning", 2020; their text was not at hand.)
+task reads it through a matrix of its own, which starts as the identity and is left behind when the training is over.
+(The form is recalled from Li and Bilen, "Knowledge Distillation for Multi-task Learning", 2020; their text was not at
+hand.)
 """
 
 from __future__ import annotations
