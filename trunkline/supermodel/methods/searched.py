@@ -119,7 +119,7 @@ class SearchedMethod(Method[S_]):
                 # Where one option is all there is, nothing was learned: it is certain.
                 row = learned.get(ChoiceId(unit, task), np.ones(1))
                 p[index, number, : len(row)] = row
-        return Policy(self.option_names[:most], units, tasks, p)
+        return Policy(self.option_names[:most], units, tasks, p, self.space.chosen_by)
 
     def _learned(self) -> dict[ChoiceId, NDArray[np.float64]]:
         found: dict[ChoiceId, NDArray[np.float64]] = {}
