@@ -29,13 +29,13 @@ SHORTER = 5
 """How many times as short as by default searches are, and how many times as fast policies learn to make up for it."""
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "automtl": {"regularization": 0.05, "cost_weight": 0.1, "temperature": {"start": 5.0, "decay": 0.9, "every": 8}},
-    "learn-to-branch": {"rate_factor": 30.0},
+    "learn-to-branch": {"rate_factor": 30.0 * SHORTER},
     "adashare": {"draws": 1},
 }
 """What else differs from a method's own defaults; a method that is not here keeps them."""
-FOUND = ("shares.png", "joins.png", "policy.png", "tree.png", "sharing.png")
+FOUND = ("shares.png", "joins.png", "policy.png", "tree.png", "sharing.png", "correlation.png")
 """Pictures of a report that show what a method finds."""
-COLOURS = 128
+COLOURS = 256
 
 
 def drawn_methods() -> list[str]:

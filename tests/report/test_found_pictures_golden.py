@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trunkline.report.join_picture import Mark, Row, Wire, wiring_of
+from trunkline.report.join_picture import Mark, Row, Thread, wiring_of
 from trunkline.report.policy_picture import correlations, draw_correlation, policy_rows
 from trunkline.report.share_picture import panels_of
-from trunkline.report.sharing_picture import cells_of
+from trunkline.report.sharing_picture import tiles_of
 from trunkline.report.style import SHARED, SKIPPED, task_colour
 from trunkline.report.tree_picture import draw_tree, tree_of
 
@@ -30,7 +30,7 @@ def plan_of(rows: list[list[object]], *, tie: bool = True, **more: Any) -> Json:
 def colours(plan: Json) -> list[list[str]]:
     """Colours by unit."""
     found: dict[int, list[str]] = {}
-    for cell in cells_of(plan):
+    for cell in tiles_of(plan):
         assert cell.task == len(found.setdefault(cell.unit, []))
         found[cell.unit].append(cell.colour)
     return list(found.values())
@@ -50,7 +50,7 @@ def test_tree_keeps_the_first_task_s_trunk() -> None:
 
 def test_views_are_as_high_as_they_are_wide() -> None:
     """A task that runs a quarter of the channels has a quarter of a cell, in the colour of the instance."""
-    narrow = cells_of(plan_of([[0, {"instance": 0, "channels": 0.25}]]))
+    narrow = tiles_of(plan_of([[0, {"instance": 0, "channels": 0.25}]]))
     assert [(cell.colour, cell.part) for cell in narrow] == [(SHARED, 1.0), (SHARED, 0.25)]
 
 
@@ -68,7 +68,16 @@ def test_tree_has_an_edge_a_block() -> None:
         (2, 2.0, 2.0, ("b",)),
         (2, 0.5, 0.0, ("a",)),
         (2, 0.5, 1.0, ("c",)),
-    ] or sorted(edge.unit for edge in tree.edges) == [0, 1, 1, 2, 2, 2]
+    ]
+    assert tree.heads == (0.0, 1.0, 2.0)
+
+
+def test_heads_part_behind_the_last_block() -> None:
+    """Where tasks share it to the end."""
+    tree = tree_of(plan_of([[0, 0, 0]]))
+    assert tree is not None
+    assert tree.points == ((1, 1.0),)
+    assert tree.heads == (1.0, 1.0, 1.0)
 
 
 def test_single_tasks_part_at_the_image() -> None:
@@ -132,14 +141,14 @@ def column(at: str, task: str) -> Json:
     return {"at": at, "task": task}
 
 
-def test_columns_are_joined_by_wires() -> None:
+def test_columns_are_joined_by_threads() -> None:
     """A join stands behind its site in its column, and reads of others have their colours; left out ones are gone."""
     reads = column("s", "a"), column("s", "b"), column("r", "b")
     plan = plan_of([[0, 1], [0, 1]], joins=[join("j", "s", "a", *reads, left_out=[1])])
     drawn = wiring_of(plan, {"r": 1.0, "s": 2.0})
     assert drawn.rows == (Row("a", A, 0.0, 3.0), Row("b", B, 0.0, 3.0))
     assert drawn.marks == (Mark(2.45, 0),)
-    assert drawn.wires == (Wire((2.0, 0), (2.45, 0), A), Wire((1.0, 1), (2.45, 0), B))
+    assert drawn.threads == (Thread((2.0, 0), (2.45, 0), A), Thread((1.0, 1), (2.45, 0), B))
 
 
 def test_beside_a_shared_column_tasks_have_rows() -> None:
@@ -149,9 +158,9 @@ def test_beside_a_shared_column_tasks_have_rows() -> None:
         join("m2", "s", "a", column("s", "a"), {"join": "m1"}, gives="tap"),
     ]
     drawn = wiring_of(plan_of([[0, 0], [0, 0]], joins=joins), {"r": 1.0, "s": 2.0})
-    assert drawn.rows == (Row("a, b", SHARED, 0.0, 3.0), Row("a", A, 1.45, 3.0))
+    assert drawn.rows == (Row("all tasks", SHARED, 0.0, 3.0), Row("a", A, 1.45, 3.0))
     assert drawn.marks == (Mark(1.45, 1), Mark(2.45, 1))
-    assert drawn.wires[1:] == (Wire((2.0, 0), (2.45, 1), SHARED), Wire((1.45, 1), (2.45, 1), A))
+    assert drawn.threads[1:] == (Thread((2.0, 0), (2.45, 1), SHARED), Thread((1.45, 1), (2.45, 1), A))
 
 
 def test_joins_of_one_place_stand_apart() -> None:
@@ -172,7 +181,7 @@ def test_exchange_of_many_is_a_band(count: int, bands: int) -> None:
     units = {"u": {task: number for number, task in enumerate(tasks)}}
     drawn = wiring_of({"tasks": tasks, "units": units, "joins": joins}, {"s": 1.0, "r": 1.0})
     assert len(drawn.exchanges) == bands
-    assert len(drawn.wires) == count + (0 if bands else count**2)
+    assert len(drawn.threads) == count + (0 if bands else count**2)
 
 
 def test_shares_are_matrices_by_site() -> None:

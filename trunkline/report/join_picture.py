@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MANY = 5
-"""From so many columns on, wires of all to all cannot be followed."""
+"""From so many columns on, threads of all to all cannot be followed."""
 _BEHIND = 0.45
 """How far behind its site a join is drawn, in units: what it reads is then to be seen."""
 
@@ -45,7 +45,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class Thread:
     """What a join reads of a column or of another join.
 
     Attributes:
@@ -66,14 +66,14 @@ class Wiring:
     Attributes:
         rows: From above.
         marks: The joins.
-        wires: What they read.
+        threads: What they read.
         exchanges: Where each of many columns reads all of them: how many units come before. A band stands for the
-            wires, of which nobody could follow one.
+            threads, of which nobody could follow one.
     """
 
     rows: tuple[Row, ...]
     marks: tuple[Mark, ...]
-    wires: tuple[Wire, ...]
+    threads: tuple[Thread, ...]
     exchanges: tuple[float, ...] = ()
 
 
@@ -97,8 +97,8 @@ def draw_joins(plan: Mapping[str, Any], sites: Mapping[str, float], path: Path) 
             beside(axes, row.label, (0, y), -8)
         for x in wiring.exchanges:
             axes.fill_betweenx([0, len(wiring.rows) - 1], x, x + _BEHIND, color=SKIPPED, linewidth=0, zorder=0)
-        for wire in wiring.wires:
-            _connect(axes, wire)
+        for thread in wiring.threads:
+            _connect(axes, thread)
         for mark in wiring.marks:
             colour = wiring.rows[mark.y].colour
             axes.plot([mark.x], [mark.y], "o", color="white", markeredgecolor=colour, markeredgewidth=1.6, markersize=7)
@@ -135,9 +135,9 @@ class _Drawing:
         for join in self._joins:
             self._place(join)
         exchanged = self._exchanged()
-        wires = [self._wire(*pair) for pair in self._reads() if self._within(pair) not in exchanged]
+        threads = [self._thread(*pair) for pair in self._reads() if self._within(pair) not in exchanged]
         places = tuple(self._sites[site] for site in exchanged)
-        return Wiring(tuple(self._rows()), tuple(self._marks.values()), tuple(wires), places)
+        return Wiring(tuple(self._rows()), tuple(self._marks.values()), tuple(threads), places)
 
     def _reads(self) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         return [(join, read) for join in self._joins for read in _taken(join)]
@@ -174,20 +174,21 @@ class _Drawing:
             x += _BEHIND / 2
         self._marks[join["name"]] = Mark(x, y)
 
-    def _wire(self, join: Mapping[str, Any], read: Mapping[str, Any]) -> Wire:
+    def _thread(self, join: Mapping[str, Any], read: Mapping[str, Any]) -> Thread:
         end = self._marks[join["name"]]
         if read.get("join") is not None:
             start = self._marks[read["join"]]
-            return Wire((start.x, start.y), (end.x, end.y), self._colour(start.y))
+            return Thread((start.x, start.y), (end.x, end.y), self._colour(start.y))
         y = self._column_row[read["task"]]
-        return Wire((self._sites[read["at"]], y), (end.x, end.y), self._colour(y))
+        return Thread((self._sites[read["at"]], y), (end.x, end.y), self._colour(y))
 
     def _rows(self) -> list[Row]:
         # Room behind the last unit, or behind the last of several joins there: columns go on to their heads.
         end = max([self._units + 1.0, *(mark.x + _BEHIND for mark in self._marks.values())])
         found = []
         for tasks in self._columns:
-            found.append(Row(", ".join(tasks), self._colour(self._column_row[tasks[0]]), 0.0, end))
+            label = "all tasks" if len(tasks) == len(self._tasks) > 1 else ", ".join(tasks)
+            found.append(Row(label, self._colour(self._column_row[tasks[0]]), 0.0, end))
             for task in tasks:
                 row = self._own_row[task]
                 if row != self._column_row[task]:
@@ -210,8 +211,8 @@ def _taken(join: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [read for number, read in enumerate(join["reads"]) if number not in left_out]
 
 
-def _connect(axes: Axes, wire: Wire) -> None:
-    (x0, y0), (x1, y1) = wire.start, wire.end
-    axes.plot([x0, x1], [y0, y1], color=wire.colour, linewidth=1.1, alpha=0.9, zorder=2)
+def _connect(axes: Axes, thread: Thread) -> None:
+    (x0, y0), (x1, y1) = thread.start, thread.end
+    axes.plot([x0, x1], [y0, y1], color=thread.colour, linewidth=1.1, alpha=0.9, zorder=2)
     if y0 != y1:
-        axes.plot([x0], [y0], ".", color=wire.colour, markersize=5, zorder=2)
+        axes.plot([x0], [y0], ".", color=thread.colour, markersize=5, zorder=2)

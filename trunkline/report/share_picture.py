@@ -67,7 +67,7 @@ def draw_shares(plan: Mapping[str, Any], shares: Mapping[str, Mapping[str, float
         for number, axes in enumerate(all_axes):
             axes.set_visible(number < len(panels))
         entitle(drawn, f"How much each column, a row, goes on with of each map ({plan['method']})")
-        scale_beside(drawn, image, list(all_axes), "share of the map")
+        scale_beside(drawn, image, list(all_axes), "weight of the map")
 
 
 def _panel(group: Sequence[Mapping[str, Any]], shares: Mapping[str, Any], joins: Mapping[str, Any]) -> Panel:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Tile:
     """What a task runs at a unit, as it is drawn.
 
     Attributes:
@@ -32,35 +32,35 @@ class Cell:
     part: float = 1.0
 
 
-def cells_of(plan: Mapping[str, Any]) -> list[Cell]:
+def tiles_of(plan: Mapping[str, Any]) -> list[Tile]:
     """Return what to draw of a plan's JSON, unit by unit.
 
     >>> plan = {"tasks": ["a", "b", "c"], "units": {"conv1": {"a": 0, "b": 0, "c": "skip"}}, "tie": True}
-    >>> [cell.colour == SHARED for cell in cells_of(plan)]
+    >>> [tile.colour == SHARED for tile in tiles_of(plan)]
     [True, True, False]
     """
     units, tasks, tie = plan["units"], list(plan["tasks"]), plan.get("tie", True)
-    cells = []
+    tiles = []
     for number, (row, groups) in enumerate(zip(units.values(), sharing_groups(units, tasks, tie=tie), strict=True)):
         owners = _owners(row, groups, tasks[0], tie=tie)
         for index, task in enumerate(tasks):
             if task not in owners:
-                cells.append(Cell(number, index, SKIPPED))
+                tiles.append(Tile(number, index, SKIPPED))
                 continue
             owner, choice = owners[task], row[task]
             colour = SHARED if owner is None else task_colour(tasks.index(owner))
-            cells.append(Cell(number, index, colour, choice["channels"] if isinstance(choice, Mapping) else 1.0))
-    return cells
+            tiles.append(Tile(number, index, colour, choice["channels"] if isinstance(choice, Mapping) else 1.0))
+    return tiles
 
 
 def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
     """Draw a plan's JSON: one column a unit, one row a task, equal colours in a column share weights."""
     units, tasks = list(plan["units"]), list(plan["tasks"])
-    cells = cells_of(plan)
+    tiles = tiles_of(plan)
     with figure(width_of(len(units)), 1.9 + 0.34 * len(tasks), path) as drawn:
         axes = drawn.add_subplot()
-        for cell in cells:
-            _draw(axes, cell)
+        for tile in tiles:
+            _draw(axes, tile)
         axes.set_xlim(-0.6, len(units) - 0.4)
         # Downwards, so that the first task is the top row.
         axes.set_ylim(len(tasks) - 0.4, -0.6)
@@ -70,7 +70,7 @@ def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
         bare(axes)
         title = f"Who shares weights: in a column, one colour is one set ({plan['backbone']['name']}, {plan['method']})"
         entitle(drawn, title)
-        _explain(drawn, tasks, {cell.colour for cell in cells})
+        _explain(drawn, tasks, {tile.colour for tile in tiles})
 
 
 def _explain(drawn: Figure, tasks: Sequence[str], colours: Set[str]) -> None:
@@ -95,9 +95,9 @@ def _owners(row: Mapping[str, Any], groups: Groups, first: str, *, tie: bool) ->
     return owners
 
 
-def _draw(axes: Axes, cell: Cell) -> None:
+def _draw(axes: Axes, tile: Tile) -> None:
     from matplotlib.patches import Rectangle
 
     # A channel view is a bar as high as the share that it runs. The axis points downwards, so it hangs from below.
-    place = (cell.unit - 0.46, cell.task + 0.42)
-    axes.add_patch(Rectangle(place, 0.92, -0.84 * cell.part, color=cell.colour, linewidth=0))
+    place = (tile.unit - 0.46, tile.task + 0.42)
+    axes.add_patch(Rectangle(place, 0.92, -0.84 * tile.part, color=tile.colour, linewidth=0))

@@ -13,6 +13,9 @@ from trunkline.sharing.tree import Branch, branches_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_HEAD = 0.6
+"""How long a head is drawn, in units."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -41,11 +44,13 @@ class Tree:
         leaves: The tasks, from above.
         edges: An edge for each unit of each branch.
         points: Where tasks part: number of units before, height.
+        heads: The height of the last branch of each leaf, which its head reads.
     """
 
     leaves: tuple[str, ...]
     edges: tuple[Edge, ...]
     points: tuple[tuple[int, float], ...]
+    heads: tuple[float, ...]
 
 
 def tree_of(plan: Mapping[str, Any]) -> Tree | None:
@@ -71,7 +76,9 @@ def tree_of(plan: Mapping[str, Any]) -> Tree | None:
         for unit in range(branch.first, branch.end):
             start = before if unit == branch.first else height
             edges.append(Edge(unit, start, height, branch.tasks, unit in branch.skipped))
-    return Tree(tuple(leaves), tuple(edges), tuple(_points(branches, heights, leaves)))
+    last = {task: height for branch, height in zip(branches, heights, strict=True) for task in branch.tasks}
+    heads = tuple(last[task] for task in leaves)
+    return Tree(tuple(leaves), tuple(edges), tuple(_points(branches, heights, leaves)), heads)
 
 
 def draw_tree(plan: Mapping[str, Any], path: Path) -> bool:
@@ -85,11 +92,13 @@ def draw_tree(plan: Mapping[str, Any], path: Path) -> bool:
             _draw(axes, edge, tasks)
         for x, y in tree.points:
             axes.plot([x], [y], "o", color=INK, markersize=6, zorder=4)
-        for y, task in enumerate(tree.leaves):
-            axes.plot([len(units)], [y], "s", color=task_colour(tasks.index(task)), markersize=7, zorder=4)
-            beside(axes, task, (len(units), y), 8)
+        for y, (task, height) in enumerate(zip(tree.leaves, tree.heads, strict=True)):
+            colour, end = task_colour(tasks.index(task)), len(units) + _HEAD
+            axes.plot([len(units), end], [height, y], color=colour, linewidth=1.2)
+            axes.plot([end], [y], "s", color=colour, markersize=7, zorder=4)
+            beside(axes, task, (end, y), 8)
         beside(axes, "image", (0, _root(tree.leaves)), -8)
-        axes.set_xlim(-0.1, len(units) + 0.1)
+        axes.set_xlim(-0.1, len(units) + _HEAD + 0.1)
         axes.set_ylim(len(tasks) - 0.5, -0.5)
         axes.set_yticks([])
         name_units(axes, units, 0.5)
@@ -122,6 +131,9 @@ def _points(branches: Sequence[Branch], heights: Sequence[float], leaves: Sequen
     found = [(branch.first, heights[branch.parent]) for branch in branches if branch.parent is not None]
     if sum(branch.parent is None for branch in branches) > 1:
         found.append((0, _root(leaves)))
+    end = max(branch.end for branch in branches)
+    ends = zip(branches, heights, strict=True)
+    found += [(end, height) for branch, height in ends if branch.end == end and len(branch.tasks) > 1]
     return sorted(set(found))
 
 
