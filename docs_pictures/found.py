@@ -35,7 +35,9 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 """What else differs from a method's own defaults; a method that is not here keeps them."""
 FOUND = ("shares.png", "joins.png", "policy.png", "tree.png", "sharing.png", "correlation.png")
 """Pictures of a report that show what a method finds."""
-COLOURS = 256
+COLOURS = (256, 128, 64, 32)
+MOST_BYTES = 56_000
+"""Pages load many pictures; the first of the numbers of colours that keeps this is taken."""
 
 
 def drawn_methods() -> list[str]:
@@ -99,6 +101,9 @@ def stacked(pictures: list[Path]) -> bytes:
     for part in parts:
         whole.paste(part, (0, top))
         top += part.height
-    content = BytesIO()
-    whole.quantize(COLOURS, dither=Image.Dither.NONE).save(content, format="png", optimize=True)
+    for colours in COLOURS:
+        content = BytesIO()
+        whole.quantize(colours, dither=Image.Dither.NONE).save(content, format="png", optimize=True)
+        if content.tell() <= MOST_BYTES:
+            break
     return content.getvalue()

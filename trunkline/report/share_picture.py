@@ -16,7 +16,7 @@ from trunkline.report.style import INK, bare, entitle, figure, plain, scale_besi
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PAGE = 11.0
+_PAGE = 9.5
 """Inches; what has no place beside the others stands below them."""
 
 
