@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from trunkline.ingest.read import read
 from trunkline.report.join_picture import Mark, Row, Thread, wiring_of
 from trunkline.report.policy_picture import correlations, draw_correlation, policy_rows
 from trunkline.report.share_picture import panels_of
 from trunkline.report.sharing_picture import tiles_of
 from trunkline.report.style import SHARED, SKIPPED, task_colour
 from trunkline.report.tree_picture import draw_tree, tree_of
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.layouts import plan_of_layout
 
 pytestmark = pytest.mark.golden
 
@@ -78,6 +82,19 @@ def test_heads_part_behind_the_last_block() -> None:
     assert tree is not None
     assert tree.points == ((1, 1.0),)
     assert tree.heads == (1.0, 1.0, 1.0)
+
+
+def test_layouts_are_trees() -> None:
+    """Of TreeMTL, of a file or by hand: tasks are leaves, and every block of every group is an edge."""
+    backbone = Backbone(read("zoo:tiny"))
+    layout = [[["a", "b", "c"]]] * 3 + [[["b"], ["a", "c"]]] * 2 + [[["b"], ["a"], ["c"]]] * 2
+    plan = json.loads(plan_of_layout(backbone, ["a", "b", "c"], layout).to_json())
+    tree = tree_of(plan)
+    assert tree is not None
+    assert tree.leaves == ("a", "c", "b")
+    assert tree.points == ((3, 1.0), (5, 0.5))
+    for unit, groups in enumerate(layout):
+        assert sorted(list(edge.tasks) for edge in tree.edges if edge.unit == unit) == sorted(groups)
 
 
 def test_single_tasks_part_at_the_image() -> None:

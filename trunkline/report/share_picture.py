@@ -66,7 +66,7 @@ def draw_shares(plan: Mapping[str, Any], shares: Mapping[str, Mapping[str, float
             image = _draw(axes, panel, limit)
         for number, axes in enumerate(all_axes):
             axes.set_visible(number < len(panels))
-        entitle(drawn, f"How much each column, a row, goes on with of each map ({plan['method']})")
+        entitle(drawn, f"How much of each map (across) each task goes on with (down), {plan['method']}")
         scale_beside(drawn, image, list(all_axes), "weight of the map")
 
 
