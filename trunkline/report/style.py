@@ -81,7 +81,7 @@ def name_units(axes: Axes, units: Sequence[str], first: float = 0.0) -> None:
     """Write the units' names along the horizontal axis, the first one at ``first``; of very many, some."""
     step = -(-len(units) // MOST_NAMES) if units else 1
     shown = range(0, len(units), step)
-    names = [plain(_end_of(units[i], 24)) for i in shown]
+    names = [plain(_ends_of(units[i], 30)) for i in shown]
     axes.set_xticks([first + i for i in shown], names, rotation=90, fontsize=6, color=INK)
 
 
@@ -109,6 +109,7 @@ def scale_beside(drawn: Figure, image: Any, axes: Any, label: str) -> None:
     bar.outline.set_visible(False)
 
 
-def _end_of(name: str, limit: int) -> str:
-    # Names of layers differ at their ends.
-    return name if len(name) <= limit else "…" + name[-limit + 1 :]
+def _ends_of(name: str, limit: int) -> str:
+    # Names of layers differ at their ends, those of edges at both.
+    half = limit // 2
+    return name if len(name) <= limit else f"{name[: half - 1]}…{name[-half:]}"
