@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trunkline.report.style import SHARED, SKIPPED, bare, beside, entitle, figure, name_units, task_colour, width_of
+from trunkline.report.style import (
+    SHARED,
+    SKIPPED,
+    bare,
+    beside,
+    entitle,
+    figure,
+    height_of_names,
+    name_units,
+    task_colour,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +101,7 @@ def wiring_of(plan: Mapping[str, Any], sites: Mapping[str, float]) -> Wiring:
 def draw_joins(plan: Mapping[str, Any], sites: Mapping[str, float], path: Path) -> None:
     """Draw columns side by side, the image left and the heads right, and the joins between them."""
     units, wiring = list(plan["units"]), wiring_of(plan, sites)
-    with figure(width_of(len(units)), 1.8 + 0.5 * len(wiring.rows), path) as drawn:
+    with figure(width_of(len(units)), 0.5 + height_of_names(units) + 0.5 * len(wiring.rows), path) as drawn:
         axes = drawn.add_subplot()
         for y, row in enumerate(wiring.rows):
             axes.plot([row.start, row.end], [y, y], color=row.colour, linewidth=2.4, zorder=1)

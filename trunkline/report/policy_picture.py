@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.report.style import INK, SHADES, bare, entitle, figure, name_units, plain, scale_beside, width_of
+from trunkline.report.style import (
+    INK,
+    SHADES,
+    bare,
+    entitle,
+    figure,
+    height_of_names,
+    name_units,
+    plain,
+    scale_beside,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +57,7 @@ def draw_policy(policy: Mapping[str, Any], path: Path) -> None:
     """
     options, units = [plain(option, 16) for option in policy["options"]], list(policy["units"])
     panels = policy_rows(policy)
-    height = 1.7 + len(panels) * (0.1 + _ROW * max(2, len(options)))
+    height = 0.5 + height_of_names(units) + len(panels) * (0.1 + _ROW * max(2, len(options)))
     with figure(width_of(len(units)), height, path) as drawn:
         all_axes = drawn.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (task, rows) in zip(all_axes, panels.items(), strict=True):

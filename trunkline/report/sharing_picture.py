@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trunkline.report.style import SHARED, SKIPPED, bare, entitle, figure, name_units, plain, task_colour, width_of
+from trunkline.report.style import (
+    SHARED,
+    SKIPPED,
+    bare,
+    entitle,
+    figure,
+    height_of_names,
+    name_units,
+    plain,
+    task_colour,
+    width_of,
+)
 from trunkline.sharing.tree import Groups, instance_of, sharing_groups
 
 if TYPE_CHECKING:
@@ -57,7 +68,7 @@ def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
     """Draw a plan's JSON: one column a unit, one row a task, equal colours in a column share weights."""
     units, tasks = list(plan["units"]), list(plan["tasks"])
     tiles = tiles_of(plan)
-    with figure(width_of(len(units)), 1.9 + 0.34 * len(tasks), path) as drawn:
+    with figure(width_of(len(units)), 0.7 + height_of_names(units) + 0.34 * len(tasks), path) as drawn:
         axes = drawn.add_subplot()
         for tile in tiles:
             _draw(axes, tile)

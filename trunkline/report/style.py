@@ -34,7 +34,8 @@ TASKS = (
 SHADES = "cividis"
 """Of probabilities: light grows steadily, whatever colours a reader can tell apart."""
 MOST_NAMES = 60
-"""How many names of units can be read below each other's."""
+"""How many names of units can be read side by side."""
+_LONGEST_NAME = 30
 
 
 def task_colour(index: int) -> str:
@@ -77,11 +78,17 @@ def width_of(units: int) -> float:
     return max(6.4, min(22.0, 2.2 + 0.24 * units))
 
 
+def height_of_names(units: Sequence[str]) -> float:
+    """Return how many inches the units' names take below a picture, and what stands below them."""
+    longest = max((len(_ends_of(name, _LONGEST_NAME)) for name in units), default=0)
+    return 0.3 + 0.055 * longest
+
+
 def name_units(axes: Axes, units: Sequence[str], first: float = 0.0) -> None:
     """Write the units' names along the horizontal axis, the first one at ``first``; of very many, some."""
     step = -(-len(units) // MOST_NAMES) if units else 1
     shown = range(0, len(units), step)
-    names = [plain(_ends_of(units[i], 30)) for i in shown]
+    names = [plain(_ends_of(units[i], _LONGEST_NAME)) for i in shown]
     axes.set_xticks([first + i for i in shown], names, rotation=90, fontsize=6, color=INK)
 
 

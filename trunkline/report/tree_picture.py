@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trunkline.report.style import INK, SHARED, bare, beside, entitle, figure, name_units, task_colour, width_of
+from trunkline.report.style import (
+    INK,
+    SHARED,
+    bare,
+    beside,
+    entitle,
+    figure,
+    height_of_names,
+    name_units,
+    task_colour,
+    width_of,
+)
 from trunkline.sharing.tree import Branch, branches_of
 
 if TYPE_CHECKING:
@@ -86,7 +97,7 @@ def draw_tree(plan: Mapping[str, Any], path: Path) -> bool:
     tree, units, tasks = tree_of(plan), list(plan["units"]), list(plan["tasks"])
     if tree is None:
         return False
-    with figure(width_of(len(units)), 1.8 + 0.36 * len(tasks), path) as drawn:
+    with figure(width_of(len(units)), 0.5 + height_of_names(units) + 0.36 * len(tasks), path) as drawn:
         axes = drawn.add_subplot()
         for edge in tree.edges:
             _draw(axes, edge, tasks)
