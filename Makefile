@@ -11,7 +11,7 @@ ZOO_PACKAGES := torch torchvision timm pytorchcv segmentation-models-pytorch ult
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench bench-quick fuzz mutants conformance zoo zoo-check clean
+.PHONY: help demo test test-slow check format bench bench-quick fuzz mutants conformance pictures zoo zoo-check clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ fuzz: $(READY) ## Fuzz the readers for hours on two cores; start it again to go 
 mutants: $(READY) ## Plant small faults and report which no test notices (hours; start it again to go on).
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutation]'
 	$(BIN)/python -m mutation $(MUTANTS)
+
+pictures: $(READY) ## Draw what each method finds on generated scenes, for docs/img (some ten minutes).
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs_pictures
 
 zoo: $(READY) ## Write the packaged backbones anew from their tables.
 	$(BIN)/python -m trunkline.ingest.zoo.make

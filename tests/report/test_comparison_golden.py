@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trunkline.report.comparison import write_comparison
 from trunkline.report.comparison_csv import csv_of
 from trunkline.report.comparison_tables import accuracy_table, cost_table, effort_table, metrics_table
-from trunkline.report.front_picture import AXES, Mark, draw_front, front_of, marks_of
+from trunkline.report.front_picture import AXES, FrontMark, draw_front, front_of, marks_of
 
 pytestmark = pytest.mark.golden
 
@@ -141,9 +141,9 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9))
 def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
     """Against the definition, pair by pair; of equal ones one stands for all."""
-    marks = [Mark(f"{n}", cost, (cost, cost), gain, (gain, gain), False, True) for n, (cost, gain) in enumerate(pairs)]
+    marks = [FrontMark(f"{n}", cost, (cost, cost), gain, (gain, gain), False, True) for n, (cost, gain) in enumerate(pairs)]
 
-    def beats(other: Mark, mark: Mark) -> bool:
+    def beats(other: FrontMark, mark: FrontMark) -> bool:
         better = other.cost <= mark.cost and other.change >= mark.change
         return better and (other.cost, other.change) != (mark.cost, mark.change)
 

@@ -12,11 +12,15 @@ from typing import Any
 from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write
 from trunkline.report.edge_histogram import draw_edge_histogram, has_edges
+from trunkline.report.join_picture import draw_joins
 from trunkline.report.loss_picture import draw_losses, read_records
-from trunkline.report.sharing_picture import draw_plan, draw_policy
+from trunkline.report.policy_picture import draw_correlation, draw_policy
+from trunkline.report.share_picture import draw_shares
+from trunkline.report.sharing_picture import draw_plan
 from trunkline.report.tables import Table, accuracy_table, cost_table, in_markdown, latency_table, parity_table
 from trunkline.report.trade_off import Way, draw_trade_off, trade_off_table, ways
 from trunkline.report.training import how_trained
+from trunkline.report.tree_picture import draw_tree
 from trunkline.text import escaped
 
 PREDICTIONS = "predictions.png"
@@ -109,17 +113,8 @@ def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[
     if compared:
         draw_trade_off(compared, found["bench"], run / "trade_off.png")
         pictures["What sharing costs and saves"] = "trade_off.png"
-    if found["plan"]:
-        with _from(run / "plan.json"):
-            draw_plan(found["plan"], run / "sharing.png")
-        pictures["Who shares what"] = "sharing.png"
-    if found["policy"]:
-        with _from(run / "policy.json"):
-            draw_policy(found["policy"], run / "policy.png")
-            if has_edges(found["policy"]):
-                draw_edge_histogram(found["policy"], run / "edges.png")
-                pictures["How decided the edges are"] = "edges.png"
-        pictures["What the search learned"] = "policy.png"
+    pictures |= _sharing_pictures(run, found)
+    pictures |= _policy_pictures(run, found)
     records: list[dict[str, Any]] = []
     for stage in ("search", "train"):
         records += read_records(run / stage / "metrics.jsonl")
@@ -127,6 +122,45 @@ def _pictures(run: Path, found: Mapping[str, Any], compared: list[Way]) -> dict[
         pictures["Losses"] = "losses.png"
     if (run / PREDICTIONS).is_file():
         pictures["Predictions on test images"] = PREDICTIONS
+    return pictures
+
+
+def _sharing_pictures(run: Path, found: Mapping[str, Any]) -> dict[str, str]:
+    """Draw the plan: who shares what, as a tree where it is one, and its joins where it has some."""
+    plan, pictures = found["plan"], {}
+    if not plan:
+        return {}
+    with _from(run / "plan.json"):
+        draw_plan(plan, run / "sharing.png")
+        pictures["Who shares what"] = "sharing.png"
+        if draw_tree(plan, run / "tree.png"):
+            pictures["Where tasks part"] = "tree.png"
+    sites = (found["search"] or {}).get("sites")
+    if plan.get("joins") and sites:
+        with _from(run / "search.json"):
+            draw_joins(plan, sites, run / "joins.png")
+        pictures["Who reads what of whom"] = "joins.png"
+    shares = (found["train"] or {}).get("shares")
+    if shares:
+        with _from(run / "train.json"):
+            draw_shares(plan, shares, run / "shares.png")
+        pictures["How much columns take of each other"] = "shares.png"
+    return pictures
+
+
+def _policy_pictures(run: Path, found: Mapping[str, Any]) -> dict[str, str]:
+    """Draw what a search learned, and how alike tasks are by it."""
+    policy, pictures = found["policy"], {}
+    if not policy:
+        return {}
+    with _from(run / "policy.json"):
+        draw_policy(policy, run / "policy.png")
+        pictures["What the search learned"] = "policy.png"
+        if draw_correlation(policy, run / "correlation.png"):
+            pictures["How alike the tasks are"] = "correlation.png"
+        if has_edges(policy):
+            draw_edge_histogram(policy, run / "edges.png")
+            pictures["How decided the edges are"] = "edges.png"
     return pictures
 
 

@@ -38,7 +38,7 @@ AXES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FrontMark:
     """A way of sharing in the picture, as means over seeds.
 
     Attributes:
@@ -60,7 +60,7 @@ class Mark:
     steady: bool
 
 
-def marks_of(methods: Sequence[Json], key: str) -> list[Mark]:
+def marks_of(methods: Sequence[Json], key: str) -> list[FrontMark]:
     """Return what has both Δ and a cost."""
     found = []
     for method in methods:
@@ -69,19 +69,19 @@ def marks_of(methods: Sequence[Json], key: str) -> list[Mark]:
             continue
         low, high = cost["least"], cost["most"]
         is_cut, steady = method["decided_by"] in CUTS, method["stable"] is not False
-        found.append(Mark(method["method"], cost["mean"], (low, high), change["mean"], _ends(change), is_cut, steady))
+        found.append(FrontMark(method["method"], cost["mean"], (low, high), change["mean"], _ends(change), is_cut, steady))
     return found
 
 
-def front_of(marks: Sequence[Mark]) -> list[Mark]:
+def front_of(marks: Sequence[FrontMark]) -> list[FrontMark]:
     """Return the marks that no other one beats, or equals in one and beats in the other; the cheapest first.
 
-    >>> a = Mark("a", 1.0, (1.0, 1.0), -5.0, (-5.0, -5.0), False, True)
-    >>> b = Mark("b", 2.0, (2.0, 2.0), -6.0, (-6.0, -6.0), False, True)
+    >>> a = FrontMark("a", 1.0, (1.0, 1.0), -5.0, (-5.0, -5.0), False, True)
+    >>> b = FrontMark("b", 2.0, (2.0, 2.0), -6.0, (-6.0, -6.0), False, True)
     >>> [mark.name for mark in front_of([b, a])]
     ['a']
     """
-    best: list[Mark] = []
+    best: list[FrontMark] = []
     # Of those with equal cost the best comes first, so that the others do not reach the front.
     for mark in sorted(marks, key=lambda mark: (mark.cost, -mark.change)):
         if not best or mark.change > best[-1].change:
@@ -119,7 +119,7 @@ def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
     return True
 
 
-def _draw_mark(axes: Axes, mark: Mark, number: int) -> None:
+def _draw_mark(axes: Axes, mark: FrontMark, number: int) -> None:
     colour = SHARED if mark.is_cut else task_colour(number)
     axes.hlines(mark.change, *mark.cost_ends, color=colour, linewidth=0.8, zorder=2)
     axes.vlines(mark.cost, *mark.change_ends, color=colour, linewidth=0.8, zorder=2)

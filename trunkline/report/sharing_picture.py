@@ -1,123 +1,114 @@
-"""Pictures of a plan and of the policy that it came from."""
+"""A picture of a plan: who runs whose weights at every unit (AutoMTL's Fig. 3b)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trunkline.report.style import INK, SHARED, SKIPPED, figure, plain, task_colour
+from trunkline.report.style import (
+    SHARED,
+    SKIPPED,
+    bare,
+    entitle,
+    figure,
+    height_of_names,
+    name_units,
+    plain,
+    task_colour,
+    width_of,
+)
+from trunkline.sharing.tree import Groups, instance_of, sharing_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a task runs at a unit, as it is drawn.
+
+    Attributes:
+        unit: Number of the unit.
+        task: Number of the task.
+        colour: Its colour; equal ones at a unit are one set of weights.
+        part: The share of the unit's inner width that it runs.
+    """
+
+    unit: int
+    task: int
+    colour: str
+    part: float = 1.0
+
+
+def tiles_of(plan: Mapping[str, Any]) -> list[Tile]:
+    """Return what to draw of a plan's JSON, unit by unit.
+
+    >>> plan = {"tasks": ["a", "b", "c"], "units": {"conv1": {"a": 0, "b": 0, "c": "skip"}}, "tie": True}
+    >>> [tile.colour == SHARED for tile in tiles_of(plan)]
+    [True, True, False]
+    """
+    units, tasks, tie = plan["units"], list(plan["tasks"]), plan.get("tie", True)
+    tiles = []
+    for number, (row, groups) in enumerate(zip(units.values(), sharing_groups(units, tasks, tie=tie), strict=True)):
+        owners = _owners(row, groups, tasks[0], tie=tie)
+        for index, task in enumerate(tasks):
+            if task not in owners:
+                tiles.append(Tile(number, index, SKIPPED))
+                continue
+            owner, choice = owners[task], row[task]
+            colour = SHARED if owner is None else task_colour(tasks.index(owner))
+            tiles.append(Tile(number, index, colour, choice["channels"] if isinstance(choice, Mapping) else 1.0))
+    return tiles
 
 
 def draw_plan(plan: Mapping[str, Any], path: Path) -> None:
-    """Draw a plan's JSON: one column a unit, one row a task, equal colours share weights."""
+    """Draw a plan's JSON: one column a unit, one row a task, equal colours in a column share weights."""
+    units, tasks = list(plan["units"]), list(plan["tasks"])
+    tiles = tiles_of(plan)
+    with figure(width_of(len(units)), 0.7 + height_of_names(units) + 0.34 * len(tasks), path) as drawn:
+        axes = drawn.add_subplot()
+        for tile in tiles:
+            _draw(axes, tile)
+        axes.set_xlim(-0.6, len(units) - 0.4)
+        # Downwards, so that the first task is the top row.
+        axes.set_ylim(len(tasks) - 0.4, -0.6)
+        axes.set_yticks(range(len(tasks)), [plain(task, 20) for task in tasks], fontsize=8)
+        axes.set_xlabel(f"{plan.get('granularity', 'unit')}s, from the image on", fontsize=8)
+        name_units(axes, units)
+        bare(axes)
+        title = f"Who shares weights: in a column, one colour is one set ({plan['backbone']['name']}, {plan['method']})"
+        entitle(drawn, title)
+        _explain(drawn, tasks, {tile.colour for tile in tiles})
+
+
+def _explain(drawn: Figure, tasks: Sequence[str], colours: Set[str]) -> None:
+    """Write below the picture what its colours mean, of those that are in it."""
     from matplotlib.patches import Patch
 
-    units, tasks = list(plan["units"]), list(plan["tasks"])
-    with figure(_width(len(units)), 1.5 + 0.42 * len(tasks), path) as drawn:
-        axes = drawn.add_subplot()
-        for x, unit in enumerate(units):
-            _draw_unit(axes, x, [plan["units"][unit][task] for task in tasks])
-        _label(axes, units, tasks)
-        title = f"Sharing pattern of {plan['backbone']['name']} ({plan['method']})"
-        axes.set_title(plain(title, 90), fontsize=10, loc="left")
-        handles = [Patch(color=SHARED, label="shared"), Patch(color=SKIPPED, label="skip")]
-        handles += [Patch(color=task_colour(i), label=f"own: {plain(task)}") for i, task in enumerate(tasks)]
-        drawn.legend(handles=handles, ncols=len(handles), fontsize=7, frameon=False, loc="outside lower left")
+    meanings = {SHARED: "shared", SKIPPED: "skipped"}
+    meanings |= {task_colour(number): f"of {plain(task, 20)}" for number, task in enumerate(tasks)}
+    handles = [Patch(color=colour, label=meaning) for colour, meaning in meanings.items() if colour in colours]
+    columns = max(1, int(drawn.get_figwidth() / 1.5))
+    drawn.legend(handles=handles, ncols=columns, fontsize=7, frameon=False, loc="outside lower left")
 
 
-def draw_policy(policy: Mapping[str, Any], path: Path) -> None:
-    """Draw learned probabilities: one panel a task, one stacked bar a unit.
-
-    Args:
-        policy: ``{"options": […], "units": […], "tasks": […], "probabilities": [units][tasks][options]}``.
-        path: The PNG file to write.
-    """
-    options, units, tasks = list(policy["options"]), list(policy["units"]), list(policy["tasks"])
-    p = policy["probabilities"]
-    with figure(_width(len(units)), 0.9 + 1.15 * len(tasks), path) as drawn:
-        panels = drawn.subplots(len(tasks), 1, sharex=True, squeeze=False)[:, 0]
-        for t, (axes, task) in enumerate(zip(panels, tasks, strict=True)):
-            bottom = [0.0] * len(units)
-            for number, option in enumerate(options):
-                heights = [p[u][t][number] for u in range(len(units))]
-                colour = _option_colour(option, number, t)
-                axes.bar(range(len(units)), heights, 0.9, bottom=bottom, color=colour, label=option)
-                bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
-            axes.set_ylim(0, 1)
-            axes.set_yticks([0, 1])
-            axes.set_ylabel(plain(task, 16), fontsize=8)
-            _bare(axes)
-        panels[0].set_title(plain(f"Learned policy: {', '.join(options)}, from below", 90), fontsize=10, loc="left")
-        _unit_ticks(panels[-1], units)
+def _owners(row: Mapping[str, Any], groups: Groups, first: str, *, tie: bool) -> dict[str, str | None]:
+    """Return by task whose colour it has; ``None`` where it is the common one, no entry where it skips the unit."""
+    owners: dict[str, str | None] = {}
+    for group in groups:
+        # The trunk: instance 0, or, where numbers mean nothing because nothing is tied, what the first task shares.
+        is_trunk = instance_of(row[group[0]]) == 0 if tie else first in group
+        owner = None if len(group) > 1 and is_trunk else group[0]
+        owners |= dict.fromkeys(group, owner)
+    return owners
 
 
-def _option_colour(option: str, number: int, task: int) -> str:
-    known = {"shared": SHARED, "own": task_colour(task), "skip": SKIPPED, "off": SKIPPED, "on": task_colour(task)}
-    if option in known:
-        return known[option]
-    # Of numbered instances the first is the backbone's own, as in a plan.
-    return SHARED if number == 0 else task_colour(number)
-
-
-def _draw_unit(axes: Axes, x: int, choices: Sequence[object]) -> None:
-    """Draw the column of one unit: an instance, a view of one, or ``skip``, for each task."""
-    users: dict[object, list[int]] = {}
-    for y, choice in enumerate(choices):
-        users.setdefault(_instance(choice), []).append(y)
-    for y, choice in enumerate(choices):
-        instance = _instance(choice)
-        # A channel view is a bar as high as the share of the channels that it runs.
-        height = choice["channels"] if isinstance(choice, Mapping) else 1.0
-        _cell(axes, x, y, _colour(instance, users[instance]), height)
-
-
-def _instance(choice: object) -> object:
-    return choice["instance"] if isinstance(choice, Mapping) else choice
-
-
-def _width(units: int) -> float:
-    # Between what a title needs and what a page shows; beyond that, columns get narrower.
-    return max(6.0, min(22.0, 2.0 + 0.24 * units))
-
-
-def _colour(instance: object, users: Sequence[int]) -> str:
-    if instance == "skip":
-        return SKIPPED
-    if instance == 0:
-        return SHARED
-    # A group that shares an instance of its own gets another colour than its first task alone would have.
-    return task_colour(users[0] + 3) if len(users) > 1 else task_colour(users[0])
-
-
-def _cell(axes: Axes, x: int, y: int, colour: str, height: float) -> None:
+def _draw(axes: Axes, tile: Tile) -> None:
     from matplotlib.patches import Rectangle
 
-    # The axis points downwards, so a low bar hangs from the bottom of its row.
-    axes.add_patch(Rectangle((x - 0.46, y + 0.42), 0.92, -0.84 * height, color=colour, linewidth=0))
-
-
-def _label(axes: Axes, units: Sequence[str], tasks: Sequence[str]) -> None:
-    axes.set_xlim(-0.6, len(units) - 0.4)
-    # Downwards, so that the first task is the top row.
-    axes.set_ylim(len(tasks) - 0.4, -0.6)
-    axes.set_yticks(range(len(tasks)), [plain(task, 20) for task in tasks], fontsize=8)
-    _unit_ticks(axes, units)
-    _bare(axes)
-
-
-def _unit_ticks(axes: Axes, units: Sequence[str]) -> None:
-    # At most 60 names can be read.
-    count = len(units)
-    step = count // 60 + 1 if count > 60 else 1
-    shown = range(0, len(units), step)
-    axes.set_xticks(list(shown), [plain(units[i], 22) for i in shown], rotation=90, fontsize=6, color=INK)
-
-
-def _bare(axes: Axes) -> None:
-    axes.tick_params(length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    # A channel view is a bar as high as the share that it runs. The axis points downwards, so it hangs from below.
+    place = (tile.unit - 0.46, tile.task + 0.42)
+    axes.add_patch(Rectangle(place, 0.92, -0.84 * tile.part, color=tile.colour, linewidth=0))

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trunkline.files.write import atomic_write
 from trunkline.text import printable, shortened
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHARED = "#2f6f9f"
 SKIPPED = "#e4e4e4"
 INK = "#222222"
-TASKS = ("#d1495b", "#edae49", "#66a182", "#8d6a9f", "#3d8d9e", "#a0643c", "#7a7a7a", "#c08497")
+TASKS = (
+    "#ee8866",
+    "#882255",
+    "#aaaa00",
+    "#332288",
+    "#44aa99",
+    "#661100",
+    "#88ccee",
+    "#eedd88",
+    "#ee3377",
+    "#997700",
+)
+"""From Paul Tol's schemes, in an order in which the first ones differ most, for readers of any colour vision."""
+SHADES = "cividis"
+"""Of probabilities: light grows steadily, whatever colours a reader can tell apart."""
+MOST_NAMES = 60
+"""How many names of units can be read side by side."""
+_LONGEST_NAME = 30
 
 
 def task_colour(index: int) -> str:
@@ -45,3 +63,60 @@ def plain(text: str, limit: int = 40) -> str:
     """Return text that matplotlib draws as it is: no formulas, no control characters, no endless names."""
     # matplotlib takes text between dollars for a formula.
     return shortened(printable(text, "?").replace("$", r"\$"), limit)
+
+
+def entitle(drawn: Figure, title: str) -> None:
+    """Write the title above a whole picture, from its left edge on, as much of it as there is room for."""
+    # A letter of this size is about a twelfth of an inch wide.
+    room = int(12 * drawn.get_figwidth())
+    drawn.suptitle(plain(title, room), x=0.01, ha="left", fontsize=10)
+
+
+def width_of(units: int) -> float:
+    """Return how many inches a picture with a column a unit is wide."""
+    # Between what a title needs and what a page shows; beyond that, columns get narrower.
+    return max(6.4, min(22.0, 2.2 + 0.24 * units))
+
+
+def height_of_names(units: Sequence[str]) -> float:
+    """Return how many inches the units' names take below a picture, and what stands below them."""
+    longest = max((len(_ends_of(name, _LONGEST_NAME)) for name in units), default=0)
+    return 0.3 + 0.055 * longest
+
+
+def name_units(axes: Axes, units: Sequence[str], first: float = 0.0) -> None:
+    """Write the units' names along the horizontal axis, the first one at ``first``; of very many, some."""
+    step = -(-len(units) // MOST_NAMES) if units else 1
+    shown = range(0, len(units), step)
+    names = [plain(_ends_of(units[i], _LONGEST_NAME)) for i in shown]
+    axes.set_xticks([first + i for i in shown], names, rotation=90, fontsize=6, color=INK)
+
+
+def bare(axes: Axes) -> None:
+    """Take away ticks and frame."""
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def beside(axes: Axes, text: str, place: tuple[float, float], points: int) -> None:
+    """Write text so many points to the right of a place, or, where that is less than 0, to the left."""
+    side = "left" if points > 0 else "right"
+    axes.annotate(
+        plain(text, 20), place, (points, 0), textcoords="offset points", ha=side, va="center", fontsize=8, color=INK
+    )
+
+
+def scale_beside(drawn: Figure, image: Any, axes: Any, label: str) -> None:
+    """Draw what the shades of an image mean, to the right of ``axes``, as a bar of one width in every picture."""
+    aspect = max(6.0, drawn.get_figheight() / 0.22)
+    bar = drawn.colorbar(image, ax=axes, fraction=0.03, pad=0.01, aspect=aspect)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
+
+
+def _ends_of(name: str, limit: int) -> str:
+    # Names of layers differ at their ends, those of edges at both.
+    half = limit // 2
+    return name if len(name) <= limit else f"{name[: half - 1]}…{name[-half:]}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.pipeline.project import PLAN, POLICY, Project
+from trunkline.sharing.join_sites import join_sites
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Found
@@ -21,11 +22,13 @@ class SearchResult:
         found: The plan, and how the method wants it trained.
         path: The plan's file.
         cost: MACs and parameters of the plan's model, next to those of independent models.
+        sites: How many units come before each value at which columns are joined.
     """
 
     found: Found
     path: Path
     cost: ExecutedCost
+    sites: dict[str, float]
 
     @property
     def plan(self) -> SharingPlan:
@@ -44,6 +47,8 @@ class SearchResult:
             "backbone_macs_share": macs,
             "backbone_parameters_share": parameters,
             "parts": self.cost.to_json(),
+            "correlation": self.found.policy.correlation if self.found.policy else {},
+            "sites": self.sites,
         }
 
 
@@ -62,6 +67,6 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
     if found.policy is not None:
         project.write_json(POLICY, found.policy.to_json(found.plan.method))
     cost = executed_cost(found.plan, project.backbone, project.heads)
-    result = SearchResult(found, project.out / PLAN, cost)
+    result = SearchResult(found, project.out / PLAN, cost, join_sites(found.plan, project.backbone))
     project.write_json("search.json", result.to_json())
     return result

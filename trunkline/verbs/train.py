@@ -82,6 +82,7 @@ class TrainResult:
             "validation": self.kept.metrics,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "kept": kept,
+            "shares": self.trained.shares,
             **self.training,
         }
 

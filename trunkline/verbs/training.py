@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
+from trunkline.fragments.registry import join_kinds
 from trunkline.graph.graph import JOIN, Graph
 from trunkline.graph.owners import parts_of_weights
 from trunkline.pipeline.project import REPORTING, Project
@@ -75,6 +76,17 @@ class TrainedPlan:
     def metrics(self) -> Metrics:
         """By task and metric, on the samples that choose."""
         return self.kept.metrics
+
+    @property
+    def shares(self) -> dict[str, dict[int, float]]:
+        """How much of each of its reads a join's result has, by join and number, for kinds that weigh by numbers."""
+        stored: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        for name, origin in self.origin.items():
+            if isinstance(origin, FragmentWeight) and origin.part == JOIN:
+                stored.setdefault(origin.owner, {})[origin.name] = self.weights[name]
+        kinds = join_kinds()
+        found = {join.name: kinds[join.kind]().shares(stored.get(join.weights_of, {})) for join in self.plan.joins}
+        return {name: shares for name, shares in found.items() if shares}
 
     def start(self, lowered: Lowered) -> dict[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight but those of joins, by its names.

@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from trunkline.fragments.map_size import Size
@@ -59,6 +61,14 @@ class JoinKind(ABC):
         Raises:
             InvalidConfig: Values of these sizes cannot be joined so, or the settings do not fit them.
         """
+
+    def shares(self, weights: Mapping[str, NDArray[np.float32]]) -> dict[int, float]:
+        """Return how much of each read the result has, by its number, where a kind weighs reads by numbers.
+
+        Args:
+            weights: What is stored for such a join, by the fragment's names.
+        """
+        return {}
 
 
 def reading(name: str, inputs: Inputs) -> tuple[GraphBuilder, dict[int, ir.Value]]:

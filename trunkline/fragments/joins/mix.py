@@ -5,8 +5,11 @@ One weight a value (``per = "tensor"``), or one a value and channel (``per = "ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from trunkline.errors import InvalidConfig
@@ -61,3 +64,11 @@ class Mix(JoinKind):
             total = scaled if total is None else builder.node("Add", [total, scaled], name=f"add{number}")
         assert total is not None
         return builder.finish([total])
+
+    def shares(self, weights: Mapping[str, NDArray[np.float32]]) -> dict[int, float]:
+        """Return a_k, the mean over the channels where each has its own.
+
+        >>> Mix().shares({"weight0": np.float32([[[[0.5]], [[1.0]]]]), "weight2": np.float32([[[[0.25]]]])})
+        {0: 0.75, 2: 0.25}
+        """
+        return {int(name.removeprefix("weight")): float(weight.mean()) for name, weight in weights.items()}

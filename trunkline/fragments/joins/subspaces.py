@@ -6,10 +6,12 @@ reads k and their groups r. With the groups as channels that is a 1×1 convoluti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from trunkline.errors import InvalidConfig
@@ -76,6 +78,16 @@ class Subspaces(JoinKind):
         kernel = _behind_each_other(builder, squares, "kernel")
         x = builder.node("Conv", [x, kernel], name="conv", attributes=_ONE_BY_ONE)
         return builder.finish([_reshaped(builder, x, (channels, height, width), "map")])
+
+    def shares(self, weights: Mapping[str, NDArray[np.float32]]) -> dict[int, float]:
+        """Return the mean over s of Σ_r α_k[s, r]: what a map counts whose groups are alike.
+
+        >>> square = np.float32([[0.5, 0.25], [0.0, 0.25]])[:, :, None, None]
+        >>> Subspaces().shares({"weight1": square, "maps.shape": np.int64([0, 2])})
+        {1: 0.5}
+        """
+        squares = {name: weight for name, weight in weights.items() if name.startswith("weight")}
+        return {int(name.removeprefix("weight")): float(square.sum(1).mean()) for name, square in squares.items()}
 
 
 def _check(inputs: Inputs, settings: SubspacesSettings) -> None:

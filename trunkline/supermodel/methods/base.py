@@ -24,6 +24,7 @@ from trunkline.recipe import Phase, Turn
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.lower import Lowered
 from trunkline.sharing.plan import SharingPlan
+from trunkline.supermodel.task_policies import task_correlation, ways_of_tasks
 
 Start = Callable[[Lowered], Mapping[str, Tensor]]
 """Gives a lowered model the weights that it starts from, every one of them, by its names."""
@@ -105,13 +106,26 @@ class Policy:
         options: What the options are called, such as ``shared``.
         units: Names of the units, in order.
         tasks: Names of the tasks, in output order.
-        probabilities: Of each option, ``[units, T, options]``.
+        probabilities: Of each option, ``[units, T, options]``; zeros where a task has no option at a unit.
+        chosen_by: As in a :class:`~trunkline.sharing.space.Space`: where it is ``node``, rows are of nodes.
     """
 
     options: tuple[str, ...]
     units: tuple[str, ...]
     tasks: tuple[str, ...]
     probabilities: NDArray[np.float64]
+    chosen_by: Literal["task", "node"] = "task"
+
+    @property
+    def by_task(self) -> NDArray[np.float64]:
+        """The probability that each task runs each option, ``[units, T, options]``, whoever chooses."""
+        return ways_of_tasks(self.probabilities) if self.chosen_by == "node" else self.probabilities
+
+    @property
+    def correlation(self) -> dict[str, dict[str, float | None]]:
+        """The cosine of two tasks' policies, by task and task."""
+        rows = task_correlation(self.by_task)
+        return {task: dict(zip(self.tasks, row, strict=True)) for task, row in zip(self.tasks, rows, strict=True)}
 
     def to_json(self, method: str) -> dict[str, Any]:
         """Return plain JSON content."""
@@ -120,7 +134,10 @@ class Policy:
             "options": list(self.options),
             "units": list(self.units),
             "tasks": list(self.tasks),
+            "chosen_by": self.chosen_by,
             "probabilities": self.probabilities.tolist(),
+            "by_task": self.by_task.tolist(),
+            "correlation": self.correlation,
         }
 
 

@@ -163,7 +163,7 @@ class SearchedMethod(Method[S_]):
                 columns = [self.column(unit, task, option) for option in range(len(self.space.entries[unit][task]))]
                 p[index, number, columns] = row[: len(columns)]
                 most = max(most, 1 + max(columns))
-        return Policy(self.option_names[:most], units, tasks, p[..., :most])
+        return Policy(self.option_names[:most], units, tasks, p[..., :most], self.space.chosen_by)
 
     def column(self, unit: str, task: str, number: int) -> int:
         """Return which of ``option_names`` an option of a task at a unit is: of this number, unless a method says."""
