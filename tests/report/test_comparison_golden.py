@@ -141,7 +141,10 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9))
 def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
     """Against the definition, pair by pair; of equal ones one stands for all."""
-    marks = [FrontMark(f"{n}", cost, (cost, cost), gain, (gain, gain), False, True) for n, (cost, gain) in enumerate(pairs)]
+    marks = [
+        FrontMark(f"{number}", cost, (cost, cost), gain, (gain, gain), is_cut=False, steady=True)
+        for number, (cost, gain) in enumerate(pairs)
+    ]
 
     def beats(other: FrontMark, mark: FrontMark) -> bool:
         better = other.cost <= mark.cost and other.change >= mark.change

@@ -19,6 +19,7 @@ from trunkline.graph.graph import (
     TASKS_KEY,
     UNIT_KEY,
     Graph,
+    data_inputs_of,
     name_of,
 )
 
@@ -51,6 +52,25 @@ def settle_owners(model: ir.Model, metadata: Mapping[str, str]) -> None:
 def nodes_of_heads(graph: Graph) -> set[str]:
     """Return the names of the nodes that belong to a task's head."""
     return {name_of(node) for node in graph.nodes if node.metadata_props.get(PART_KEY) == HEAD}
+
+
+def maps_of_heads(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Return, by task of a multi-task model, the values that its head reads of the backbone, in the head's order.
+
+    A task without a head gives such a value itself.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for output in graph.outputs:
+        task = name_of(output)
+        own = [node for node in graph.nodes if _is_of_head(node, task)]
+        made = {name_of(value) for node in own for value in node.outputs}
+        read = [name_of(value) for node in own for value in data_inputs_of(node)]
+        found[task] = tuple(dict.fromkeys(name for name in read if name not in made)) if own else (task,)
+    return found
+
+
+def _is_of_head(node: ir.Node, task: str) -> bool:
+    return node.metadata_props.get(PART_KEY) == HEAD and node.metadata_props.get(TASKS_KEY) == task
 
 
 def parts_of_weights(graph: Graph) -> dict[str, str]:

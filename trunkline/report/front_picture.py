@@ -69,7 +69,8 @@ def marks_of(methods: Sequence[Json], key: str) -> list[FrontMark]:
             continue
         low, high = cost["least"], cost["most"]
         is_cut, steady = method["decided_by"] in CUTS, method["stable"] is not False
-        found.append(FrontMark(method["method"], cost["mean"], (low, high), change["mean"], _ends(change), is_cut, steady))
+        name, place, height = method["method"], cost["mean"], change["mean"]
+        found.append(FrontMark(name, place, (low, high), height, _ends(change), is_cut, steady))
     return found
 
 

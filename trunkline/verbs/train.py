@@ -106,7 +106,9 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
         return _trained_already(project, found.trained)
     phases = _phases_of(project, found, goes_on)
     start = found.start if goes_on else None
-    recipe = Recipe(phases, start, found.terms, train_settings(project))
+    teacher = found.teacher
+    assert teacher is None or isinstance(teacher, TrainedPlan)  # the work of a run trains nothing else
+    recipe = Recipe(phases, start, found.terms, teacher, train_settings(project))
     trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
 from trunkline.fragments.registry import join_kinds
-from trunkline.graph.graph import JOIN, Graph
-from trunkline.graph.owners import parts_of_weights
+from trunkline.graph.graph import JOIN, Graph, Shape, shapes_of
+from trunkline.graph.owners import maps_of_heads, parts_of_weights
 from trunkline.pipeline.project import REPORTING, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.lowering.lower import Lowered, lower
@@ -25,6 +25,7 @@ from trunkline.text import quoted
 from trunkline.train.loop.evaluate import RELATIVE, BestMetric, Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
 from trunkline.train.loop.runner import Runner
+from trunkline.train.loop.taught_model import TaughtModel
 from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.progress.progress import make_progress
 from trunkline.train.run_folder.run_folder import RunFolder
@@ -40,12 +41,14 @@ class Recipe:
         phases: The phases, one after the other; none if its weights are final.
         start: Gives the weights that it goes on from; if absent, it starts with the backbone's, and others are drawn.
         terms: Loss terms over its weights, by name.
+        teacher: A trained model whose maps it learns, where a phase has the term ``teacher``.
         settings: What must stay the same when a stage is resumed, besides plan and pipeline.
     """
 
     phases: Sequence[Phase]
     start: Start | None = None
     terms: Mapping[str, WeightTerm] = field(default_factory=dict)
+    teacher: TrainedPlan | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,6 +63,7 @@ class TrainedPlan:
         origin: Which weight of the backbone, a skip or a fragment each weight is, by ONNX name.
         kept: The checkpoints that the weights are from, and their metrics on the split that chooses.
         reported: Metrics on the split that reports.
+        losses: By task, the mean training loss of the last tenth of the steps that were logged; empty without any.
         score: How good the metrics of ``kept`` are in one number, as ``best_by`` ranks checkpoints, or by relative
             performance; NaN where nothing was evaluated.
     """
@@ -70,6 +74,7 @@ class TrainedPlan:
     origin: Mapping[str, Origin | Leading]
     kept: Kept
     reported: Metrics
+    losses: Mapping[str, float] = field(default_factory=dict)
     score: float = math.nan
 
     @property
@@ -134,14 +139,55 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
     if recipe.start is not None:
         # What a join adds between columns was not there before; it starts as its kind sets it.
         twin.load_weights(recipe.start(lowered), strict=not plan.joins)
-    folder, model = project.folder(folder_name), TaskModel(twin, parts_of_weights(lowered.graph), recipe.terms)
+    folder, model = project.folder(folder_name), _model(project, lowered, twin, recipe)
     runners = make_runners(project, model, recipe.phases, folder, quiet=quiet)
     with project.stage(folder_name, {**recipe.settings, "plan": plan.model_dump(mode="json")}):
         outcomes = [runner.run() for runner in runners]
         kept = keep_best(twin, outcomes[-1]) if outcomes else Kept({}, {}, {})
         reported = _reported(project, folder, model, tasks, kept)
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
-    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported, _score(project, tasks, kept))
+    losses, score = last_losses(folder.log.records()), _score(project, tasks, kept)
+    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported, losses, score)
+
+
+def last_losses(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return by task the mean loss over the last tenth of the logged steps of the last phase; empty without any.
+
+    >>> steps = [{"kind": "step", "phase": "post", "losses": {"depth": loss}} for loss in (9.0, 8.0, 2.0)]
+    >>> last_losses([*steps, {"kind": "evaluation", "phase": "post"}])
+    {'depth': 2.0}
+    """
+    steps = [record for record in records if record.get("kind") == "step"]
+    of_phase = [step for step in steps if step["phase"] == steps[-1]["phase"]]
+    found: dict[str, list[float]] = {}
+    for step in of_phase[-math.ceil(len(of_phase) / 10) :]:
+        for task, loss in step["losses"].items():
+            found.setdefault(task, []).append(loss)
+    return {task: math.fsum(losses) / len(losses) for task, losses in found.items()}
+
+
+def _model(project: Project, lowered: Lowered, twin: Twin, recipe: Recipe) -> TaskModel:
+    """Return the model that is trained: with its teacher, where it has one."""
+    parts, teacher = parts_of_weights(lowered.graph), recipe.teacher
+    if teacher is None:
+        return TaskModel(twin, parts, recipe.terms)
+    maps = maps_of_heads(lowered.graph)
+    shapes = shapes_of(lowered.graph)
+    return TaughtModel(
+        twin,
+        parts,
+        recipe.terms,
+        teacher=Twin(teacher.graph, weights=teacher.weights),
+        maps=maps,
+        taught=maps_of_heads(teacher.graph),
+        channels={task: [_channels(shapes[value]) for value in values] for task, values in maps.items()},
+    )
+
+
+def _channels(shape: Shape) -> int:
+    count = shape[1]
+    assert isinstance(count, int)  # only the batch is free in a Graph
+    return count
 
 
 def make_runners(

@@ -153,6 +153,8 @@ class Found:
         trained: The plan's model, where the work has trained it already, from scratch and as the pipeline says. It is
             delivered as it is, unless the pipeline wants one that goes on from ``start``.
         terms: Loss terms over the weights, for these phases.
+        teacher: A trained model of the same tasks and heads. The plan's model learns its maps by the term ``teacher``, in
+            the phases that name it; see :class:`~trunkline.train.loop.taught_model.TaughtModel`.
         policy: What was learned, for pictures.
         steps: Steps in which weights moved before; models that are trained in the same way have had none.
     """
@@ -162,6 +164,7 @@ class Found:
     goes_on: bool = False
     phases: tuple[Phase, ...] | None = None
     terms: Mapping[str, WeightTerm] = field(default_factory=dict)
+    teacher: Trained | None = None
     policy: Policy | None = None
     steps: int = 0
     trained: Trained | None = None
@@ -180,6 +183,10 @@ class Trained(Protocol):
 
         NaN where nothing was evaluated.
         """
+
+    @property
+    def losses(self) -> Mapping[str, float]:
+        """By task, the mean training loss of the last tenth of the steps that were logged; empty without any."""
 
     def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight, by the other's names.
