@@ -15,8 +15,9 @@ from method_work import method_for
 from torch import Tensor
 
 from trunkline.graph.builder import GraphBuilder
-from trunkline.graph.cost import node_costs
+from trunkline.graph.cost import Cost, node_costs
 from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.roles import is_parameter, size_of
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.cost_table import CostTable, NodeTime, UnitTime
@@ -77,11 +78,23 @@ def with_logits(method: Method[Any]) -> Mapping[str, Tensor]:
 def real_cost(plan: SharingPlan, backbone: Backbone, count: str, times: Mapping[str, float]) -> float:
     """What the lowered model runs or stores: an instance once, however many nodes read it."""
     graph = lower(plan, backbone, {}).graph
-    if count == "milliseconds":
-        return sum(times.get(name_of(node).partition("@")[0], 0.0) for node in graph.nodes)
+    costs = node_costs(graph)
     if count == "macs":
-        return float(sum(cost.macs for cost in node_costs(graph).values()))
-    return float(sum(math.prod(value.shape.numpy()) for value in graph.initializers.values()))
+        return float(sum(cost.macs for cost in costs.values()))
+    if count == "parameters":
+        return float(sum(size_of(value) for value in graph.initializers.values() if is_parameter(value)))
+    return sum(
+        times.get(name, 0.0) * _share(costs[name_of(node)], backbone.costs[name])
+        for node in graph.nodes
+        if (name := name_of(node).partition("@")[0]) in backbone.costs
+    )
+
+
+def _share(part: Cost, whole: Cost) -> float:
+    """The share of its time that a node takes in a view: as much as it multiplies, or else as much as it gives."""
+    if whole.macs:
+        return part.macs / whole.macs
+    return part.activation_bytes / whole.activation_bytes
 
 
 def expectation(method: Method[Any], count: str, times: Mapping[str, float]) -> float:
