@@ -198,6 +198,7 @@ class Project:
             phase=self.config.train.phase(self.eval_split),
             steps_an_epoch=math.ceil(len(self.data.train) / batch),  # the feed fills the last batch up
             read_at=self.read_at,
+            loss_weights={task.name: task.weight for task in self.losses},
         )
 
     @cached_property

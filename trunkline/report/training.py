@@ -29,6 +29,11 @@ def _part(part: Json) -> str:
 
 def _not_alike(model: Json) -> str:
     steps, name = model["steps"], in_markdown(model["name"])
+    if steps.get("teacher"):  # runs from before there were teachers have no such key
+        return (
+            f"**{name} was not trained alike**: beside its labels it learned from models that had been trained for "
+            f"{steps['teacher']} steps. No baseline has a teacher, so Δ is not due to sharing alone."
+        )
     return (
         f"**{name} was not trained alike**: it went on from the search, where {steps['search']} steps had moved its "
         f"weights before its own {steps['train']}. No baseline gets those, so Δ is not due to sharing alone."

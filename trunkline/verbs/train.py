@@ -24,6 +24,8 @@ from trunkline.train.tasks.relative import RelativePerformance, relative_perform
 from trunkline.verbs.search import search
 from trunkline.verbs.training import Recipe, TrainedPlan, newest, train_plan, train_settings
 
+_NOTHING_BEFORE = {"search": 0, "teacher": 0}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
@@ -112,7 +114,8 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
     trained = train_plan(project, TRAIN, found.plan, recipe, quiet=quiet)
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0
-    return _result(project, "model", TRAIN, trained, phases, searched=searched, alike=not goes_on)
+    steps = {"search": searched, "teacher": 0 if teacher is None else project.setup.phase.steps}
+    return _result(project, "model", TRAIN, trained, phases, before=steps, alike=not goes_on and teacher is None)
 
 
 def _phases_of(project: Project, found: Found, goes_on: bool) -> tuple[Phase, ...]:
@@ -127,7 +130,7 @@ def _phases_of(project: Project, found: Found, goes_on: bool) -> tuple[Phase, ..
 def _trained_already(project: Project, trained: Trained) -> TrainResult:
     """Return the model that a method has trained itself: from scratch, and as long as every baseline is."""
     assert isinstance(trained, TrainedPlan)  # the work of a run trains nothing else
-    return _result(project, "model", TRAIN, trained, (final_phase(project),), searched=0, alike=True)
+    return _result(project, "model", TRAIN, trained, (final_phase(project),))
 
 
 def goes_on_from_search(project: Project, found: Found) -> bool:
@@ -171,7 +174,7 @@ def train_baseline(project: Project, name: str, *, quiet: bool = False) -> Train
     folder, phases = f"{TRAIN}-{file_name(project, name)}", (final_phase(project),)
     recipe = Recipe(phases, settings=train_settings(project))
     trained = train_plan(project, folder, project.baseline(name), recipe, quiet=quiet)
-    return _result(project, name, folder, trained, phases, searched=0, alike=True)
+    return _result(project, name, folder, trained, phases)
 
 
 def file_name(project: Project, name: str) -> str:
@@ -218,14 +221,14 @@ def _result(
     trained: TrainedPlan,
     phases: tuple[Phase, ...],
     *,
-    searched: int,
-    alike: bool,
+    before: Mapping[str, int] = _NOTHING_BEFORE,
+    alike: bool = True,
 ) -> TrainResult:
     """Return a trained model with how it was trained, and write that down.
 
     A model that goes on from a search has had steps that no baseline gets. No number of further steps would make
     them the same, because a search's steps move other weights at other rates. So the result records it, and
-    Δ is marked.
+    Δ is marked. So it does where a teacher was trained ``before``, which shows the model more than its labels do.
     """
     choosing = project.eval_split
     training = {
@@ -234,7 +237,7 @@ def _result(
             "report": part_json(project.data, REPORTING),
         },
         "best_by": project.config.train.best_by,
-        "steps": {"search": searched, "train": sum(phase.steps for phase in phases)},
+        "steps": {**before, "train": sum(phase.steps for phase in phases)},
         "alike": alike,
     }
     result = TrainResult(name, trained, training)

@@ -71,6 +71,7 @@ class Setup:
         phase: How the pipeline trains a model whose sharing is decided: what ``[train]`` says.
         steps_an_epoch: Steps in which every training sample is read once.
         read_at: Reads backbone and heads for images of a share of the height and width; None where it cannot.
+        loss_weights: λ of each task in ``phase``; 1 where a task has none.
     """
 
     backbone: Backbone
@@ -81,6 +82,7 @@ class Setup:
     phase: Phase
     steps_an_epoch: int
     read_at: Callable[[float], tuple[Backbone, Mapping[str, Graph]]] | None = None
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
     def search_phase(self, name: str, mode: str, steps: int, turns: Sequence[Turn], **settings: Any) -> Phase:
         """Return a phase of a search that is evaluated, saved and clipped as the pipeline sets it."""
@@ -153,8 +155,8 @@ class Found:
         trained: The plan's model, where the work has trained it already, from scratch and as the pipeline says. It is
             delivered as it is, unless the pipeline wants one that goes on from ``start``.
         terms: Loss terms over the weights, for these phases.
-        teacher: A trained model of the same tasks and heads. The plan's model learns its maps by the term ``teacher``, in
-            the phases that name it; see :class:`~trunkline.train.loop.taught_model.TaughtModel`.
+        teacher: A trained model of the same tasks and heads. The plan's model learns its maps by the term
+            ``teacher``, in the phases that name it; see :class:`~trunkline.train.loop.taught_model.TaughtModel`.
         policy: What was learned, for pictures.
         steps: Steps in which weights moved before; models that are trained in the same way have had none.
     """

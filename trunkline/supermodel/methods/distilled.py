@@ -1,7 +1,8 @@
 """``distilled``: a trunk as long as a budget asks for, whose branches learn from single-task models. Ours.
 
-What a cut costs in accuracy is mostly not what its tasks could not share, but what they do not find together in the steps
-that they have: one loss outweighs the others, and each task must reach its map through a trunk that others pull at. So
+What a cut costs in accuracy is mostly not what its tasks could not share, but what they do not find together in the
+steps that they have: one loss outweighs the others, and each task must reach its map through a trunk that others pull
+at. So
 
 1. single-task models are trained as every baseline is; they are the measure of Δ anyway,
 2. a loss counts by how large it still is at their end: λ_t / L_t, so that equal parts of what remains weigh alike, as
@@ -30,6 +31,7 @@ from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Work
 from trunkline.supermodel.methods.fixed import plan_in
 
 TEACHER = "teacher"
+"""The loss term; see :mod:`trunkline.train.loop.taught_model`."""
 
 
 class DistilledOptions(MethodOptions):
@@ -69,10 +71,12 @@ class Distilled(Method[DistilledOptions]):
             InvalidConfig: The budget is too small, or the plan does not fit.
         """
         plan = self.plan()
+        # Trained like the baseline of this name, so that it is what Δ is against.
         teacher = work.train("single", independent(self.setup.backbone, self.setup.tasks))
         phase = taught_phase(self.setup.phase, self.options.weight)
         if self.options.balance:
-            phase = balanced_phase(phase, teacher.losses, self.setup.loss_weights)
+            weights = {task: self.setup.loss_weights.get(task, 1.0) for task in self.setup.tasks}
+            phase = balanced_phase(phase, teacher.losses, weights)
         return Found(plan, phases=(phase,), teacher=teacher)
 
     def plan(self) -> SharingPlan:
