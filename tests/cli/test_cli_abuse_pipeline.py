@@ -46,7 +46,7 @@ CONFIGS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ("batch_size = 2", "optimiser = { learning = 1 }"),
         ("train.optimiser.learning", "known keys: kind, lr, betas"),
     ),
-    "no steps": (("steps = [2, 4]", "steps = [0, 4]"), ("search.steps.0", "greater than or equal to 1")),
+    "no steps": (("steps = [2, 4]", "steps = [2, 0]"), ("search.steps.1", "greater than or equal to 1")),
     "no steps of train": (("steps = 4\n", "steps = 0\n"), ("train.steps", "greater than or equal to 1")),
     "one of two": (("steps = [2, 4]", "steps = [2]"), ("search.steps",)),
     "three of two": (("steps = [2, 4]", "steps = [2, 4, 4]"), ("search.steps",)),

@@ -381,7 +381,7 @@ def test_a_run_delivers_the_draw_as_trained(tmp_path: Path) -> None:
     plan = SharingPlan.load(out / "plan.json")
     scores = plan.provenance["scores"]
     assert plan.provenance["taken"] == int(max(scores, key=lambda seed: scores[seed]))
-    assert trained.json["alike"] and trained.json["steps"] == {"search": 0, "train": 4}
+    assert trained.json["alike"] and trained.json["steps"] == {"search": 0, "teacher": 0, "train": 4}
     assert f"search-plan{plan.provenance['taken']}-" in trained.json["checkpoint"]
     assert not (out / "train").exists()  # it is trained already
     assert exported.json["parity"]["passed"]

@@ -543,5 +543,5 @@ def test_a_run_of_three_tasks(selector: str, tmp_path: Path) -> None:
     search = f'method = "den"\nselector = "{selector}"\nwarm_up = 2\nsteps = 5\nalternate = [2, 1]\ncost_weight = 0.1'
     result, plan = run_three(tmp_path, search)
     assert plan["method"] == "den" and plan["tie"]
-    assert result["train"]["steps"] == {"search": 3, "train": 2}
+    assert result["train"]["steps"] == {"search": 3, "teacher": 0, "train": 2}
     assert not result["train"]["alike"]

@@ -735,6 +735,6 @@ def test_a_pipeline_of_three_tasks(tmp_path: Path) -> None:
     assert plan["method"] == "mtl-nas" and {join["kind"] for join in plan["joins"]} == {"project"}
     assert any(join.get("left_out") for join in plan["joins"])
     assert result["search"]["backbone_macs_share"] > 1
-    assert result["train"]["steps"] == {"search": 2 + 3, "train": 0} and not result["train"]["alike"]
+    assert result["train"]["steps"] == {"search": 2 + 3, "teacher": 0, "train": 0} and not result["train"]["alike"]
     shown = (tmp_path / "run/report.md").read_text()
     assert "edges.png" in shown and (tmp_path / "run/edges.png").read_bytes().startswith(b"\x89PNG")

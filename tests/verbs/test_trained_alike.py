@@ -272,10 +272,14 @@ def test_a_start_from_the_search_is_marked(tmp_path: Path, monkeypatch: pytest.M
     directions = {task.name: task.higher_is_better for task in project(tmp_path).losses}
     assert content["delta"]["model"] == relative_performance(content["train"]["metrics"], single, directions).to_json()
     assert content["train"]["alike"] is False
-    assert content["train"]["steps"] == {"search": 2 + 2, "train": 1}  # half of the policy's phase moves weights
+    assert content["train"]["steps"] == {
+        "search": 2 + 2,
+        "teacher": 0,
+        "train": 1,
+    }  # half of the policy's phase moves weights
     baseline = json.loads((tmp_path / "train-single-task.json").read_text())
     assert baseline["alike"] is True
-    assert baseline["steps"] == {"search": 0, "train": 1}
+    assert baseline["steps"] == {"search": 0, "teacher": 0, "train": 1}
     report = (tmp_path / "report.md").read_text()
     assert "(not alike)" in report
     assert "was not trained alike" in report and "4 steps" in report
@@ -325,6 +329,8 @@ def test_training_goes_by_what_was_found(tmp_path: Path) -> None:
         "backbone_macs_share": macs,
         "backbone_parameters_share": parameters,
         "parts": json.loads(json.dumps(found.cost.to_json())),
+        "correlation": found.found.policy.correlation if found.found.policy else None,
+        "sites": {},
     }
     with_own = train_in(given, quiet=True)
     assert with_own.plan == found.plan == SharingPlan.load(tmp_path / "plan.json")
@@ -351,7 +357,7 @@ def test_what_a_method_trained_is_delivered(tmp_path: Path) -> None:
     assert all(np.array_equal(delivered.weights[key], expected.weights[key]) for key in expected.weights)
     assert delivered.metrics == expected.metrics and delivered.kept.metrics == expected.kept.metrics
     assert delivered.training == expected.training and delivered.training["alike"]
-    assert json.loads((tmp_path / "own" / "train.json").read_text())["steps"] == {"search": 0, "train": 5}
+    assert json.loads((tmp_path / "own" / "train.json").read_text())["steps"] == {"search": 0, "teacher": 0, "train": 5}
 
 
 def test_the_search_is_gone_on_from_if_asked(tmp_path: Path) -> None:

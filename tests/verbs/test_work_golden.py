@@ -193,7 +193,7 @@ def test_final_weights_are_for_who_starts_from_them(start: str | None, tmp_path:
     result = train(project, found, quiet=True)
     goes_on = start != "scratch"
     same = all(np.array_equal(result.weights[name], last[name].numpy()) for name in last)
-    steps = {"search": 2, "train": 0} if goes_on else {"search": 0, "train": 2}
+    steps = {"search": 2, "teacher": 0, "train": 0} if goes_on else {"search": 0, "teacher": 0, "train": 2}
     assert same == goes_on
     assert result.training["steps"] == steps and result.training["alike"] == (not goes_on)
     assert (result.checkpoint is None) == goes_on
