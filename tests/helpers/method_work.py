@@ -99,7 +99,8 @@ class ShakenWork:
     ) -> TrainedPlan:
         lowered = lower(plan, self.setup.backbone, self.setup.heads)
         weights = shaken_weights(lowered, self.seed)
-        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, Kept({}, {}, {}), {}, score=0.0)
+        losses = {task: float(len(task)) for task in plan.tasks}
+        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, Kept({}, {}, {}), {}, losses, score=0.0)
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         return {name: job(self) for name, job in jobs.items()}

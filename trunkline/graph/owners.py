@@ -57,7 +57,8 @@ def nodes_of_heads(graph: Graph) -> set[str]:
 def maps_of_heads(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Return, by task of a multi-task model, the values that its head reads of the backbone, in the head's order.
 
-    A task without a head gives such a value itself.
+    A value is there as often as it is read: heads of one kind then give rows of one length, whatever the plans are.
+    Where a plan skips a block, two maps may be one value. A task without a head gives such a value itself.
     """
     found: dict[str, tuple[str, ...]] = {}
     for output in graph.outputs:
@@ -65,7 +66,7 @@ def maps_of_heads(graph: Graph) -> dict[str, tuple[str, ...]]:
         own = [node for node in graph.nodes if _is_of_head(node, task)]
         made = {name_of(value) for node in own for value in node.outputs}
         read = [name_of(value) for node in own for value in data_inputs_of(node)]
-        found[task] = tuple(dict.fromkeys(name for name in read if name not in made)) if own else (task,)
+        found[task] = tuple(name for name in read if name not in made) if own else (task,)
     return found
 
 

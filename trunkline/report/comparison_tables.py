@@ -63,7 +63,9 @@ def accuracy_table(content: Json) -> Table:
         "through random plans, at equal MACs. Over the best cut: above the best of those that execute no more.",
     ]
     if not all(method["alike"] for method in content["methods"]):
-        notes.append("Not alike: the model goes on from a search's weights or had a teacher: more than others had.")
+        notes.append(
+            "Not alike: the model goes on from a search's weights, had a teacher, or its method weighs the losses."
+        )
     return Table("What sharing costs", columns, tuple(rows), tuple(notes))
 
 

@@ -34,6 +34,12 @@ def _not_alike(model: Json) -> str:
             f"**{name} was not trained alike**: beside its labels it learned from models that had been trained for "
             f"{steps['teacher']} steps. No baseline has a teacher, so Δ is not due to sharing alone."
         )
+    if not steps["search"]:
+        weights = ", ".join(f"{in_markdown(task)} {weight:.3g}" for task, weight in model["loss_weights"].items())
+        return (
+            f"**{name} was not trained alike**: its method weighs the losses ({weights}); those of the baselines weigh "
+            f"what the pipeline says. So Δ is not due to sharing alone."
+        )
     return (
         f"**{name} was not trained alike**: it went on from the search, where {steps['search']} steps had moved its "
         f"weights before its own {steps['train']}. No baseline gets those, so Δ is not due to sharing alone."

@@ -115,7 +115,10 @@ def train(project: Project, found: Found, *, quiet: bool = False) -> TrainResult
     # Steps of a search whose weights are thrown away have not trained this model.
     searched = found.steps if goes_on else 0
     steps = {"search": searched, "teacher": 0 if teacher is None else project.setup.phase.steps}
-    return _result(project, "model", TRAIN, trained, phases, before=steps, alike=not goes_on and teacher is None)
+    usual = _loss_weights(project, project.setup.phase)
+    weighs_as_usual = all(_loss_weights(project, phase) == usual for phase in phases)
+    alike = not goes_on and teacher is None and weighs_as_usual
+    return _result(project, "model", TRAIN, trained, phases, before=steps, alike=alike)
 
 
 def _phases_of(project: Project, found: Found, goes_on: bool) -> tuple[Phase, ...]:
@@ -125,6 +128,11 @@ def _phases_of(project: Project, found: Found, goes_on: bool) -> tuple[Phase, ..
     if found.phases is None or not (found.phases or goes_on):
         return (final_phase(project),)
     return found.phases
+
+
+def _loss_weights(project: Project, phase: Phase) -> dict[str, float]:
+    """Return what the loss of each task weighs in a phase."""
+    return {task.name: phase.loss_weights.get(task.name, task.weight) for task in project.losses}
 
 
 def _trained_already(project: Project, trained: Trained) -> TrainResult:
@@ -228,7 +236,8 @@ def _result(
 
     A model that goes on from a search has had steps that no baseline gets. No number of further steps would make
     them the same, because a search's steps move other weights at other rates. So the result records it, and
-    Δ is marked. So it does where a teacher was trained ``before``, which shows the model more than its labels do.
+    Δ is marked. So it does where a teacher was trained ``before``, which shows the model more than its labels do, and
+    where the method weighs losses in its own way.
     """
     choosing = project.eval_split
     training = {
@@ -238,6 +247,7 @@ def _result(
         },
         "best_by": project.config.train.best_by,
         "steps": {**before, "train": sum(phase.steps for phase in phases)},
+        "loss_weights": _loss_weights(project, phases[-1]) if phases else {},
         "alike": alike,
     }
     result = TrainResult(name, trained, training)

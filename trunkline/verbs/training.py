@@ -13,8 +13,8 @@ from torch import Tensor
 
 from trunkline.errors import InvalidConfig, InvalidModel, Problem
 from trunkline.fragments.registry import join_kinds
-from trunkline.graph.graph import JOIN, Graph, Shape, shapes_of
-from trunkline.graph.owners import maps_of_heads, parts_of_weights
+from trunkline.graph.graph import JOIN, Graph
+from trunkline.graph.owners import parts_of_weights
 from trunkline.pipeline.project import REPORTING, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.lowering.lower import Lowered, lower
@@ -25,7 +25,7 @@ from trunkline.text import quoted
 from trunkline.train.loop.evaluate import RELATIVE, BestMetric, Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
 from trunkline.train.loop.runner import Runner
-from trunkline.train.loop.taught_model import TaughtModel
+from trunkline.train.loop.taught_model import TaughtModel, lessons_of
 from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.progress.progress import make_progress
 from trunkline.train.run_folder.run_folder import RunFolder
@@ -63,7 +63,7 @@ class TrainedPlan:
         origin: Which weight of the backbone, a skip or a fragment each weight is, by ONNX name.
         kept: The checkpoints that the weights are from, and their metrics on the split that chooses.
         reported: Metrics on the split that reports.
-        losses: By task, the mean training loss of the last tenth of the steps that were logged; empty without any.
+        losses: By task, the mean training loss of the last tenth of its steps that were logged; empty without any.
         score: How good the metrics of ``kept`` are in one number, as ``best_by`` ranks checkpoints, or by relative
             performance; NaN where nothing was evaluated.
     """
@@ -151,7 +151,9 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
 
 
 def last_losses(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Return by task the mean loss over the last tenth of the logged steps of the last phase; empty without any.
+    """Return by task the mean loss over the last tenth of its logged steps in the last phase; empty without any.
+
+    A step counts for the tasks that had a label in it.
 
     >>> steps = [{"kind": "step", "phase": "post", "losses": {"depth": loss}} for loss in (9.0, 8.0, 2.0)]
     >>> last_losses([*steps, {"kind": "evaluation", "phase": "post"}])
@@ -159,11 +161,15 @@ def last_losses(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """
     steps = [record for record in records if record.get("kind") == "step"]
     of_phase = [step for step in steps if step["phase"] == steps[-1]["phase"]]
-    found: dict[str, list[float]] = {}
-    for step in of_phase[-math.ceil(len(of_phase) / 10) :]:
+    by_task: dict[str, list[float]] = {}
+    for step in of_phase:
         for task, loss in step["losses"].items():
-            found.setdefault(task, []).append(loss)
-    return {task: math.fsum(losses) / len(losses) for task, losses in found.items()}
+            by_task.setdefault(task, []).append(loss)
+    found: dict[str, float] = {}
+    for task, losses in by_task.items():
+        last = losses[-math.ceil(len(losses) / 10) :]
+        found[task] = math.fsum(last) / len(last)
+    return found
 
 
 def _model(project: Project, lowered: Lowered, twin: Twin, recipe: Recipe) -> TaskModel:
@@ -171,23 +177,9 @@ def _model(project: Project, lowered: Lowered, twin: Twin, recipe: Recipe) -> Ta
     parts, teacher = parts_of_weights(lowered.graph), recipe.teacher
     if teacher is None:
         return TaskModel(twin, parts, recipe.terms)
-    maps = maps_of_heads(lowered.graph)
-    shapes = shapes_of(lowered.graph)
-    return TaughtModel(
-        twin,
-        parts,
-        recipe.terms,
-        teacher=Twin(teacher.graph, weights=teacher.weights),
-        maps=maps,
-        taught=maps_of_heads(teacher.graph),
-        channels={task: [_channels(shapes[value]) for value in values] for task, values in maps.items()},
-    )
-
-
-def _channels(shape: Shape) -> int:
-    count = shape[1]
-    assert isinstance(count, int)  # only the batch is free in a Graph
-    return count
+    lessons = lessons_of(lowered.graph, teacher.graph)
+    teaching = Twin(teacher.graph, weights=teacher.weights)
+    return TaughtModel(twin, parts, recipe.terms, teacher=teaching, lessons=lessons)
 
 
 def make_runners(

@@ -32,7 +32,7 @@ WeightTerm = Callable[[Mapping[str, Tensor]], Tensor]
 """A loss term over the weights of a model, by name: a differentiable scalar."""
 Metrics = Mapping[str, Mapping[str, float]]
 """By task and metric."""
-Kind = Literal["fixed", "searched", "soft"]
+Kind = Literal["fixed", "searched", "soft", "taught"]
 
 
 class MethodOptions(BaseModel):
@@ -188,7 +188,7 @@ class Trained(Protocol):
 
     @property
     def losses(self) -> Mapping[str, float]:
-        """By task, the mean training loss of the last tenth of the steps that were logged; empty without any."""
+        """By task, the mean training loss of the last tenth of its steps that were logged; empty without any."""
 
     def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight, by the other's names.
@@ -227,7 +227,7 @@ class Method(ABC, Generic[O_]):
     Attributes:
         name: What pipeline files call it.
         kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
-            joins between or beside them learn.
+            joins between or beside them learn; ``taught``: it decides without data, and its model learns from others.
         units: What its plans decide about: operators, or blocks.
         needs: What has to be trained for it, in words for people, as the next two are.
         decides: What it decides.

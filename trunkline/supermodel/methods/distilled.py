@@ -56,7 +56,7 @@ class Distilled(Method[DistilledOptions]):
     """Cut by a budget, taught by single-task models."""
 
     name = "distilled"
-    kind = "searched"
+    kind = "taught"
     units = "blocks"
     needs = "trained single-task models"
     decides = "where the trunk ends, and what each loss weighs"
@@ -70,17 +70,20 @@ class Distilled(Method[DistilledOptions]):
         Raises:
             InvalidConfig: The budget is too small, or the plan does not fit.
         """
-        plan = self.plan()
+        plan, phase, options = self.plan(), self.setup.phase, self.options
+        if not options.weight and not options.balance:
+            return Found(plan)
         # Trained like the baseline of this name, so that it is what Δ is against.
         teacher = work.train("single", independent(self.setup.backbone, self.setup.tasks))
-        phase = taught_phase(self.setup.phase, self.options.weight)
-        if self.options.balance:
+        if options.balance:
             weights = {task: self.setup.loss_weights.get(task, 1.0) for task in self.setup.tasks}
             phase = balanced_phase(phase, teacher.losses, weights)
-        return Found(plan, phases=(phase,), teacher=teacher)
+        if not options.weight:
+            return Found(plan, phases=(phase,))
+        return Found(plan, phases=(taught_phase(phase, options.weight),), teacher=teacher)
 
     def plan(self) -> SharingPlan:
-        """Return the plan of the file, of the block, or of the longest trunk that the budget does not need."""
+        """Return the plan of the file, of the block, or of the shortest trunk inside the budget."""
         options, setup = self.options, self.setup
         if options.file is not None:
             return self._named(plan_in(options.file, setup))
@@ -94,6 +97,8 @@ class Distilled(Method[DistilledOptions]):
     def _within_budget(self) -> SharingPlan:
         """Return the shortest trunk inside the budget: what need not be shared is not."""
         backbone, tasks = self.setup.backbone, self.setup.tasks
+        if len(tasks) == 1:  # there is nobody to share with, so no budget can ask for it
+            return independent(backbone, tasks)
         trunks = [share_until(backbone, tasks, block) for block in backbone.table("block").names[:-1]]
         least = math.inf
         for plan in [independent(backbone, tasks), *trunks, all_shared(backbone, tasks)]:
@@ -101,14 +106,16 @@ class Distilled(Method[DistilledOptions]):
             if share <= self.options.max_macs:
                 return plan
             least = min(least, share)
-        text = f"{self.options.max_macs:g} of the MACs is less than one trunk for all runs, {least:.3f}"
-        raise InvalidConfig(text, place="search.max_macs", advice="give more")
+        text = f"{self.options.max_macs:g} of the MACs is less than one trunk for all runs"
+        # Rounded up, so that what is advised is enough.
+        advice = f"give {math.ceil(1000 * least) / 1000:g} or more"
+        raise InvalidConfig(text, place="search.max_macs", advice=advice)
 
 
 def taught_phase(phase: Phase, weight: float) -> Phase:
     """Return a phase that has the term ``teacher``, with this weight."""
     turns = [turn.model_copy(update={"terms": {**turn.terms, TEACHER: weight}}) for turn in phase.turns]
-    return phase.model_copy(update={"turns": tuple(turns)}) if weight else phase
+    return phase.model_copy(update={"turns": tuple(turns)})
 
 
 def balanced_phase(phase: Phase, losses: Mapping[str, float], weights: Mapping[str, float]) -> Phase:
@@ -120,16 +127,16 @@ def balanced_phase(phase: Phase, losses: Mapping[str, float], weights: Mapping[s
         weights: λ_t, as the pipeline says.
 
     Raises:
-        InvalidConfig: A loss is not above 0, so that nothing can be divided by it.
+        InvalidConfig: A loss that counts is not above 0, or not known, so that nothing can be divided by it.
 
     >>> balanced_phase(Phase(steps=1), {"a": 0.5, "b": 1.5}, {"a": 1.0, "b": 1.0}).loss_weights
     {'a': 1.5, 'b': 0.5}
     """
-    without = [task for task in weights if not losses.get(task, 0.0) > 0]
+    without = [task for task, weight in weights.items() if weight and not losses.get(task, 0.0) > 0]
     if without:
-        text = f"the loss of {', '.join(without)} is not above 0 in training, so it cannot be balanced"
+        text = f"the loss of {', '.join(without)} ends at 0, or no step has one, so nothing can be divided by it"
         raise InvalidConfig(text, place="search.balance", advice="write `balance = false`")
-    relative = {task: weight / losses[task] for task, weight in weights.items()}
+    relative = {task: weight / losses[task] if weight else 0.0 for task, weight in weights.items()}
     total = math.fsum(relative.values())
     if not total:
         return phase

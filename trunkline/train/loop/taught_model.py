@@ -14,12 +14,15 @@ hand.)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trunkline.graph.graph import Graph, Shape, shapes_of
+from trunkline.graph.owners import maps_of_heads
 from trunkline.train.loop.trainable import TaskModel, WeightTerm
 from trunkline.twins.components import Component
 from trunkline.twins.twin import Twin
@@ -27,8 +30,44 @@ from trunkline.twins.twin import Twin
 TEACHER = "teacher"
 """Name of the loss term."""
 _ADAPTERS = "weights.adapters"
-Maps = Mapping[str, Sequence[str]]
-"""The values that each task's head reads, in the head's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A map that a task's head reads.
+
+    Attributes:
+        own: Its name in the model that learns.
+        theirs: Its name in the teacher.
+        channels: How many channels it has.
+    """
+
+    own: str
+    theirs: str
+    channels: int
+
+
+def lessons_of(graph: Graph, teacher: Graph) -> dict[str, tuple[Lesson, ...]]:
+    """Return what a multi-task model has to learn, by task.
+
+    Args:
+        graph: The model that learns.
+        teacher: A multi-task model that has each of its tasks, with the same heads.
+    """
+    taught, shapes = maps_of_heads(teacher), shapes_of(graph)
+    found: dict[str, tuple[Lesson, ...]] = {}
+    for task, maps in maps_of_heads(graph).items():
+        # A head may read a map several times, which makes it no more important.
+        pairs = dict.fromkeys(zip(maps, taught[task], strict=True))
+        found[task] = tuple(Lesson(own, theirs, _channels(shapes[own])) for own, theirs in pairs)
+    return found
+
+
+def _channels(shape: Shape) -> int:
+    count = shape[1]
+    assert isinstance(count, int)  # only the batch is free in a Graph
+    return count
+
 
 
 class TaughtModel(TaskModel):
@@ -39,9 +78,7 @@ class TaughtModel(TaskModel):
         parts: See :class:`TaskModel`.
         terms: Loss terms over the weights, by name.
         teacher: A trained model, which does not change.
-        maps: What heads read in ``twin``.
-        taught: What they read in ``teacher``.
-        channels: How many channels each of these maps has, by task.
+        lessons: What is learned for each task; see :func:`lessons_of`.
     """
 
     def __init__(
@@ -51,30 +88,28 @@ class TaughtModel(TaskModel):
         terms: Mapping[str, WeightTerm] | None = None,
         *,
         teacher: Twin,
-        maps: Maps,
-        taught: Maps,
-        channels: Mapping[str, Sequence[int]],
+        lessons: Mapping[str, Sequence[Lesson]],
     ) -> None:
         super().__init__(twin, parts, terms)
         self.teacher = teacher.requires_grad_(False).eval()
-        self._maps, self._taught = dict(maps), dict(taught)
+        self._lessons = dict(lessons)
         self.adapters = nn.ParameterDict()
-        for task, counts in channels.items():
-            for number, count in enumerate(counts):
-                self.adapters[_adapter(task, number)] = nn.Parameter(torch.eye(count))
+        for task, of_task in self._lessons.items():
+            for number, lesson in enumerate(of_task):
+                self.adapters[_adapter(task, number)] = nn.Parameter(torch.eye(lesson.channels))
         self._distances: dict[str, Tensor] = {}
 
     def forward(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the outputs of these tasks; in training, also note how far their maps are from the teacher's."""
         wanted = self.tasks if tasks is None else tuple(tasks)
+        self._distances = {}
         if not self.training:
             return super().forward(image, wanted)
-        own = [value for task in wanted for value in self._maps[task]]
-        theirs = [value for task in wanted for value in self._taught[task]]
-        values = self.twin(image, dict.fromkeys([*wanted, *own]))
+        lessons = [lesson for task in wanted for lesson in self._lessons[task]]
+        values = self.twin(image, tuple(dict.fromkeys([*wanted, *(lesson.own for lesson in lessons)])))
         with torch.no_grad():
-            lessons = self.teacher(image, dict.fromkeys(theirs))
-        self._distances = {task: self._distance(task, values, lessons) for task in wanted}
+            shown = self.teacher(image, tuple(dict.fromkeys(lesson.theirs for lesson in lessons)))
+        self._distances = {task: self._distance(task, values, shown) for task in wanted}
         return {task: values[task] for task in wanted}
 
     def train(self, mode: bool = True) -> TaughtModel:
@@ -97,8 +132,10 @@ class TaughtModel(TaskModel):
 
     def users(self) -> dict[str, frozenset[str]]:
         """Return, by parameter, the tasks that use it; a matrix is of one task."""
-        own = {_adapter(task, number): task for task, maps in self._maps.items() for number in range(len(maps))}
-        return {**super().users(), **{name: frozenset({task}) for name, task in own.items()}}
+        found = super().users()
+        for task, lessons in self._lessons.items():
+            found |= {_adapter(task, number): frozenset({task}) for number in range(len(lessons))}
+        return found
 
     def components(self) -> tuple[Component, ...]:
         """Return the parts of the model that have no weight in common, each with the matrices of its tasks."""
@@ -122,11 +159,11 @@ class TaughtModel(TaskModel):
         of_twin = {name: tensor for name, tensor in state_dict.items() if name not in self.adapters}
         return super().load_state_dict(of_twin, *args, **kwargs)
 
-    def _distance(self, task: str, values: Mapping[str, Tensor], lessons: Mapping[str, Tensor]) -> Tensor:
+    def _distance(self, task: str, values: Mapping[str, Tensor], shown: Mapping[str, Tensor]) -> Tensor:
         found = []
-        for number, (own, theirs) in enumerate(zip(self._maps[task], self._taught[task], strict=True)):
-            adapted = torch.einsum("dc,nc...->nd...", self.adapters[_adapter(task, number)], values[own])
-            found.append(apart(adapted.float(), lessons[theirs].float()))
+        for number, lesson in enumerate(self._lessons[task]):
+            adapted = torch.einsum("dc,nc...->nd...", self.adapters[_adapter(task, number)], values[lesson.own])
+            found.append(apart(adapted.float(), shown[lesson.theirs].float()))
         return torch.stack(found).mean()
 
 
