@@ -168,7 +168,13 @@ class TaughtModel(TaskModel):
 
 
 def apart(own: Tensor, theirs: Tensor) -> Tensor:
-    """Return the mean squared distance of two maps ``[N, C, …]`` whose channels have norm 1 at each pixel: 0 to 4."""
+    """Return the mean squared distance of two maps ``[N, C, …]`` whose channels have norm 1 at each pixel: 0 to 4.
+
+    Where all channels are 0, as behind a ReLU, they stay 0.
+
+    >>> float(apart(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, -5.0]])))
+    4.0
+    """
     difference = functional.normalize(own, dim=1) - functional.normalize(theirs, dim=1)
     return difference.square().sum(dim=1).mean()
 
