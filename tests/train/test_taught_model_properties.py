@@ -72,9 +72,9 @@ def taught(kind: str = "trunk", names: Sequence[str] = NAMES) -> TaughtModel:
 
 
 def taught_on_two_maps(head: Callable[[Graph, int], Graph]) -> TaughtModel:
-    """Task ``a`` reads both maps of a backbone, task ``b`` the last one."""
+    """Task ``a`` reads both maps of a backbone, task ``b`` the last one, several times."""
     network = Backbone(two_taps())
-    heads = {"a": head(network.graph, 2), "b": make_head("light", network.graph, 1)}
+    heads = {"a": head(network.graph, 2), "b": make_head("aspp", network.graph, 1)}
     first = network.table("block").names[0]
     own, teacher = share_until(network, ["a", "b"], first), independent(network, ["a", "b"])
     return taught_by(lower(own, network, heads).graph, lower(teacher, network, heads).graph)
@@ -99,6 +99,11 @@ def direction(vector: Sequence[float]) -> list[float]:
     """Of length 1; where everything is 0, as behind a ReLU, there is none."""
     length = sum(number**2 for number in vector) ** 0.5
     return [number / length if length else 0.0 for number in vector]
+
+
+def term(model: TaughtModel, *names: str) -> float:
+    """The term, where these tasks have a loss."""
+    return model.terms(TERM, losses(*names))["teacher"].item()
 
 
 def far_apart(own: np.ndarray, theirs: np.ndarray) -> float:
@@ -131,8 +136,8 @@ def term_by_loops(model: TaughtModel, image: torch.Tensor, names: Sequence[str])
     for task in names:
         found = []
         for number, lesson in enumerate(model._lessons[task]):
-            mine = adapted(model, task, number, own[lesson.own].numpy())
-            found.append(far_apart(mine, theirs[lesson.theirs].numpy()))
+            mine = adapted(model, task, number, own[lesson.own].float().numpy())
+            found.append(far_apart(mine, theirs[lesson.theirs].float().numpy()))
         total += sum(found) / len(found)
     return total
 
@@ -167,7 +172,7 @@ def test_term_is_that_of_loops(kind: str) -> None:
     shake_adapters(model)
     model.train()(image)
     expected = term_by_loops(model, image, NAMES)
-    assert float(model.terms(TERM, losses(*NAMES))["teacher"]) == pytest.approx(expected, rel=1e-4)
+    assert term(model, *NAMES) == pytest.approx(expected, rel=1e-4)
     assert expected > 0.1
 
 
@@ -181,7 +186,7 @@ def test_several_maps_count_by_mean(head: Callable[[Graph, int], Graph]) -> None
     assert sorted(matrices[f"teacher/a/{number}"] for number in range(2)) == [6, 8] and len(matrices) == 3
     shake_adapters(model)
     model.train()(image)
-    found = float(model.terms(TERM, losses("a", "b"))["teacher"])
+    found = term(model, "a", "b")
     assert found == pytest.approx(term_by_loops(model, image, ["a", "b"]), rel=1e-4)
 
 
@@ -203,7 +208,7 @@ def test_vectors_are_taught_as_maps() -> None:
     assert maps_of_heads(own) == {"a": ("a",), "b": ("b",)}
     shake_adapters(model)
     assert model.train()(image)["a"].shape == (3, 6)
-    found = float(model.terms(TERM, losses(*names))["teacher"])
+    found = term(model, *names)
     assert found == pytest.approx(term_by_loops(model, image, names), rel=1e-4)
 
 
@@ -232,13 +237,13 @@ def test_term_is_of_tasks_with_loss() -> None:
     """Of the last forward pass: the tasks that it computed, and of these the ones that have a loss."""
     model, image = taught("independent"), images()
     model.train()(image)
-    each = {task: float(model.terms(TERM, losses(task))["teacher"]) for task in NAMES}
+    each = {task: term(model, task) for task in NAMES}
     assert len(set(each.values())) == 3
-    both = float(model.terms(TERM, losses("segmentation", "normals"))["teacher"])
+    both = term(model, "segmentation", "normals")
     assert both == pytest.approx(each["segmentation"] + each["normals"])
-    assert float(model.terms(TERM, {})["teacher"]) == 0
+    assert term(model) == 0
     model(2 * image + 1, ["depth"])
-    alone = float(model.terms(TERM, losses(*NAMES))["teacher"])
+    alone = term(model, *NAMES)
     assert alone != pytest.approx(each["depth"]) and alone == pytest.approx(
         term_by_loops(model, 2 * image + 1, ["depth"]), rel=1e-4
     )
@@ -247,7 +252,7 @@ def test_term_is_of_tasks_with_loss() -> None:
 def test_a_term_needs_no_forward_pass() -> None:
     """Runners ask for it before the first step. What is not asked for is not there, and others are refused."""
     model = taught()
-    assert float(model.terms(TERM, losses(*NAMES))["teacher"]) == 0
+    assert term(model, *NAMES) == 0
     assert model.terms([], losses(*NAMES)) == {}
     with pytest.raises(InvalidConfig, match="adds no term"):
         model.terms(["cost", "teacher"], {})
@@ -257,14 +262,14 @@ def test_in_evaluation_nobody_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
     """The teacher does not run, and no distance is left from the steps before."""
     model, image = taught(), images()
     model.train()(image)
-    assert float(model.terms(TERM, losses(*NAMES))["teacher"]) > 0
+    assert term(model, *NAMES) > 0
 
     def never(*_: object) -> None:
         raise AssertionError("the teacher was asked")
 
     monkeypatch.setattr(model.teacher, "forward", never)
     model.eval()(image)
-    assert float(model.terms(TERM, losses(*NAMES))["teacher"]) == 0
+    assert term(model, *NAMES) == 0
     with pytest.raises(AssertionError, match="was asked"):
         model.train()(image)
 
@@ -432,20 +437,19 @@ def test_one_step_a_task_has_its_own_term() -> None:
 
 def test_bfloat16_teaches_as_float32() -> None:
     """Under autocast: maps of few digits, distances in float32, and gradients for every matrix."""
-    image = images()
-    terms = {}
+    image, found = images(), {}
     for precision in ("float32", "bfloat16"):
-        model = taught()
-        shake_adapters(model)
-        with Compute("cpu", precision).autocast():
+        model, compute = taught(), Compute("cpu", precision)
+        with compute.autocast():
             model.train()(image)
-        term = model.terms(TERM, losses(*NAMES))["teacher"]
-        assert term.dtype == torch.float32
-        term.backward()
+            expected = term_by_loops(model, image, NAMES)
+        teacher = model.terms(TERM, losses(*NAMES))["teacher"]
+        teacher.backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.adapters.values())
-        terms[precision] = float(term.detach())
-    assert terms["bfloat16"] != terms["float32"]
-    assert terms["bfloat16"] == pytest.approx(terms["float32"], rel=0.02)
+        assert teacher.dtype == torch.float32 and teacher.item() == pytest.approx(expected, rel=1e-5)
+        found[precision] = teacher.item()
+    assert found["bfloat16"] != found["float32"]
+    assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.02)
     before = taught()
     start = copied(before.state_dict())
     Training(before, compute=Compute("cpu", "bfloat16"))
