@@ -97,6 +97,14 @@ def test_without_a_head_the_output_is_read() -> None:
     assert set(maps["b"]) == {"high", "low"}
 
 
+def test_names_of_tasks_are_whole() -> None:
+    """One that is the beginning of another is not mistaken for it, whatever a backbone's layers are called."""
+    network = two_taps()
+    heads = {task: small_head(network, 1) for task in ("a", "ab")}
+    graph = lower(independent(network, ["a", "ab"]), network, heads).graph
+    assert maps_of_heads(graph) == {"a": ("high@a", "low@a"), "ab": ("high@ab", "low@ab")}
+
+
 def same_size() -> Graph:
     """Two maps of one shape, with a block between them that may be skipped."""
     b = GraphBuilder("same")

@@ -22,6 +22,7 @@ from trunkline.supermodel.methods.columns import columns_plan
 from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
 from trunkline.supermodel.methods.distilled import balanced_phase, taught_phase
 from trunkline.train.loop.interrupt import Interrupted
+from trunkline.train.loop.taught_model import TaughtModel
 from trunkline.train.progress.progress import Silence
 from trunkline.train.progress.step_report import StepReport
 from trunkline.train.run_folder.checkpoint_file import read_checkpoint
@@ -77,11 +78,11 @@ def steps(phase: str, *losses: dict[str, float]) -> list[dict[str, Any]]:
 
 def test_last_losses_are_of_a_tenth() -> None:
     """Of the last phase, rounded up to whole steps; evaluations count for nothing."""
-    records = steps("pre", *({"a": 100.0, "b": 100.0} for _ in range(5)))
+    records = steps("pre", *({"a": 100.0, "b": 100.0} for _ in range(15)))
     records += steps("post", *({"a": float(i), "b": 2.0 * i} for i in range(25)))
     records.insert(-2, {"kind": "evaluation", "phase": "post", "step": 23, "metrics": {}})
     assert last_losses(records) == {"a": 23.0, "b": 46.0}
-    assert last_losses(records[:5]) == {"a": 100.0, "b": 100.0}
+    assert last_losses(records[:15]) == {"a": 100.0, "b": 100.0}
     assert last_losses([]) == last_losses(records[-3:-2]) == {}
     assert last_losses(steps("post", {"a": 1.0}, {"a": 3.0})) == {"a": 3.0}
 
@@ -120,6 +121,24 @@ def test_a_teacher_changes_the_training(tmp_path: Path) -> None:
     stored = read_checkpoint(taught.checkpoint).model
     assert {name for name in stored if name.startswith("teacher/")} == {f"teacher/{task}/0" for task in TASKS}
     assert set(stored) - set(taught.weights) == {f"teacher/{task}/0" for task in TASKS}
+
+
+def test_the_trained_model_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the weights that were kept, not those that it began with."""
+    shown = []
+
+    class Watched(TaughtModel):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            shown.append({name: tensor.clone().numpy() for name, tensor in self.teacher.weights().items()})
+
+    given = project(tmp_path)
+    found = found_in(given)
+    monkeypatch.setattr("trunkline.verbs.training.TaughtModel", Watched)
+    train(given, found, quiet=True)
+    (weights,) = shown
+    assert set(weights) == set(found.teacher.weights)
+    assert all(np.array_equal(weights[name], weight) for name, weight in found.teacher.weights.items())
 
 
 class Stop(Silence):
