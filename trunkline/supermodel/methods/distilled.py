@@ -10,8 +10,8 @@ at. So
 3. the shared model learns, beside its labels, to have in its branches what the single-task models have there: see
    :mod:`trunkline.train.loop.taught_model`.
 
-Only training data are looked at. The model has as many steps as any other, from scratch; but its teachers' steps
-are behind it, so it is not trained alike.
+Only training data decide; with ``best_by``, teachers are chosen as every model is. The model has as many steps as any
+other, from scratch; but its teachers' steps are behind it, and its losses weigh by theirs, so it is not trained alike.
 """
 
 from __future__ import annotations

@@ -69,7 +69,6 @@ def _channels(shape: Shape) -> int:
     return count
 
 
-
 class TaughtModel(TaskModel):
     """A :class:`TaskModel` with a teacher that has the same heads.
 
