@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trunkline.report.comparison import write_comparison
 from trunkline.report.comparison_csv import csv_of
 from trunkline.report.comparison_tables import accuracy_table, cost_table, effort_table, metrics_table
-from trunkline.report.front_picture import AXES, FrontMark, draw_front, front_of, marks_of
+from trunkline.report.front_picture import AXES, FrontMark, draw_front, front_of, limits_of, marks_of
 
 pytestmark = pytest.mark.golden
 
@@ -136,6 +136,16 @@ def test_what_is_drawn() -> None:
 def test_nothing_to_draw(tmp_path: Path) -> None:
     assert not draw_front([CONTENT["methods"][0]], AXES["macs"], tmp_path / "a.png")  # type: ignore[index]
     assert not list(tmp_path.iterdir())
+
+
+@given(st.lists(st.floats(-10, 10), min_size=4, max_size=20), st.floats(1e3, 1e6))
+def test_an_outlier_is_drawn_at_the_edge(changes: list[float], far: float) -> None:
+    """All that is near stands where it is, with one outlier and without; the outlier lies outside."""
+    marks = [FrontMark("", 1.0, (1, 1), change, (0, 0), is_cut=False, steady=True) for change in changes]
+    low, high = limits_of(marks)
+    assert low >= min(changes) and high <= max(changes) and low <= sorted(changes)[len(changes) // 2] <= high
+    outlier = FrontMark("", 1.0, (1, 1), -far, (0, 0), is_cut=False, steady=True)
+    assert limits_of([*marks, outlier])[0] > -far
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9))
