@@ -39,6 +39,7 @@ def method(name: str, change: float, macs: float, ms: float, **others: Any) -> d
         "train_seconds": mean(4.0),
         "stable": True,
         "alike": True,
+        "left_out": [],
         "metrics": {"depth": {"rmse": mean(0.25)}, "seg": {"miou": None}},
         "delta": {"depth": mean(change), "seg": mean(change), "mean": mean(change)},
         "over_cuts": None,
@@ -55,7 +56,7 @@ CONTENT = {
     "rows": [{"method": "single-task", "seed": 0, "delta": {"mean": 0.0}}],
     "methods": [
         method("single-task", 0.0, 1.0, 9.0, delta=None),
-        method("multi-task", -8.0, 0.4, 3.0),
+        method("multi-task", -8.0, 0.4, 3.0, left_out=["depth.rmse"]),
         method("mine", 1.25, 0.6, 5.0, stable=False, alike=False, decided_by="automtl"),
     ],
 }
@@ -78,6 +79,13 @@ def test_what_sharing_costs() -> None:
     }
     assert table.rows[0][3:6] == ("–", "–", "–")
     assert any(note.startswith("Not alike") for note in table.notes)
+    assert any("Δ of multi-task is without depth.rmse" in note for note in table.notes)
+
+
+def test_a_task_without_delta_has_a_dash() -> None:
+    """Its metrics have no value; the others stand as they are."""
+    lost = method("lost", 1.0, 0.5, 2.0, delta={"depth": None, "seg": mean(1.0), "mean": mean(1.0)})
+    assert accuracy_table({**CONTENT, "methods": [lost]}).rows[0][3:6] == ("–", "+1.00 ± 0.50", "+1.00 ± 0.50")
 
 
 def test_what_sharing_saves() -> None:
