@@ -12,12 +12,17 @@ from typing import Any, NamedTuple
 import pytest
 from commands import Said, contents, ended, invoke, pipeline, refused, spawn
 from documented_json import check_keys, only_json
+from filelock import FileLock
 
 from trunkline.export.count import count_file
+from trunkline.limits import Limits
+from trunkline.pipeline.config import load_config
+from trunkline.pipeline.one_variant import with_variant
 from trunkline.report.comparison_csv import csv_of
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.jobs.local_workers import LocalWorkers
 from trunkline.train.tasks.relative import relative_performance
+from trunkline.verbs.compare_job import CompareJob
 
 pytestmark = pytest.mark.abuse
 
@@ -72,7 +77,7 @@ def test_a_row_for_every_run(finished: Finished) -> None:
 
 
 def folders(finished: Finished, row: Any) -> Path:
-    return finished.out / row["method"].replace(":", "-") / f"seed-{row['seed']}"
+    return finished.out / "runs" / row["method"].replace(":", "-") / f"seed-{row['seed']}"
 
 
 def test_a_rows_numbers_are_its_runs(finished: Finished) -> None:
@@ -85,13 +90,13 @@ def test_a_rows_numbers_are_its_runs(finished: Finished) -> None:
         assert row["metrics"] == json.loads((folder / "train.json").read_text())["metrics"]
         assert row["macs"] == count_file(folder / "model.onnx").macs
         assert row["delta"] == relative_performance(row["metrics"], alone[row["seed"]], directions).to_json()
-    config = json.loads((finished.out / "fewer/seed-3/search/config.json").read_text())
+    config = json.loads((finished.out / "runs/fewer/seed-3/search/config.json").read_text())
     assert config["search"]["regularization"] == 0.5
 
 
 def test_all_see_the_same_data_and_starts(finished: Finished) -> None:
     """The same samples; another seed, another result."""
-    records = {json.dumps(json.loads(path.read_text())) for path in finished.out.glob("*/seed-*/data.json")}
+    records = {json.dumps(json.loads(path.read_text())) for path in finished.out.glob("runs/*/seed-*/data.json")}
     assert len(records) == 1
     losses = [row["metrics"] for row in only_json(finished.said)["rows"] if row["method"] == "multi-task"]
     assert losses[0] != losses[1]
@@ -133,19 +138,66 @@ def test_the_tables_on_the_terminal(finished: Finished) -> None:
     assert "What sharing costs" in said.out and "share-until:2" in said.out and "compare.md" in said.out
 
 
+def test_so_far_while_another_is_at_work(finished: Finished) -> None:
+    """Which is when one wants to know; another comparison in the folder is refused meanwhile."""
+    with FileLock(finished.out / ".lock"):
+        assert compared(finished.pipeline, finished.out, "--seeds", 2, "--so-far").code == 0
+        refused(compared(finished.pipeline, finished.out, "--seeds", 2), "another process")
+
+
+def test_another_bench_trains_nothing(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How latency is measured decides nothing of a run: it is measured again, and that is all."""
+    changed = finished.pipeline.parent / "other_bench.toml"
+    changed.write_text(finished.pipeline.read_text().replace("samples = 11", "samples = 12"))
+    monkeypatch.setattr(LocalWorkers, "run", None)  # called, it would fail
+    assert compared(changed, finished.out, "--seeds", 2).code == 0
+
+
+def test_a_changed_file_is_another_run(tmp_path: Path) -> None:
+    """A layout is compared by what it says: another one in the same file is refused, not taken for the old one."""
+    layout = tmp_path / "layout.json"
+    layout.write_text(json.dumps([[["segmentation", "depth"]]] * 7))
+    variant = '[variants.mine]\nmethod = "layout"\nfile = "layout.json"\n\n[export]'
+    path = pipeline(tmp_path, ("[export]", variant))
+    run = CompareJob("mine", with_variant(config := load_config(path), config.variants["mine"], 0), tmp_path, Limits())
+    before = run.digest
+    layout.write_text(json.dumps([[["segmentation"], ["depth"]]] * 7))
+    assert run.digest != before
+
+
+def test_a_run_and_a_comparison_are_apart(finished: Finished, tmp_path: Path) -> None:
+    """Each would replace files of the other."""
+    refused(invoke("run", finished.pipeline, "--out", finished.out), "holds a comparison")
+    run = finished.out / "runs/multi-task/seed-3"
+    refused(compared(finished.pipeline, run), "holds a run")
+
+
+def test_all_failed(tmp_path: Path) -> None:
+    """The reasons are told, not only that nothing is done."""
+    path, out = file_of(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / "runs").write_text("in the way")
+    said = compared(path, out, "--seeds", 1, methods=("multi-task",))
+    assert said.code in (2, 3) and "runs" in said.err and "no run is done yet" not in said.err, said.err
+
+
 def test_so_far_needs_a_run(tmp_path: Path) -> None:
     said = compared(file_of(tmp_path), tmp_path / "out", "--so-far")
     refused(said, "no run is done yet", code=3)
 
 
 def test_other_settings_are_refused(finished: Finished, tmp_path: Path) -> None:
-    """A comparison is of one pipeline; a variant's other option is refused by the runs that have begun with it."""
+    """A comparison is of one pipeline; a variant's other option is refused too, before anything is trained."""
     changed = finished.pipeline.parent / "changed.toml"
     changed.write_text(finished.pipeline.read_text().replace("length = 16", "length = 12"))
     refused(compared(changed, finished.out), "data.length", "is 12, but the run began with 16")
     changed.write_text(finished.pipeline.read_text().replace("regularization = 0.5", "regularization = 0.25"))
-    said = compared(changed, finished.out, "--seeds", 1, "--quiet", methods=("fewer",))
-    assert said.code == 3 and "fewer seed 3" in said.err and "regularization" in said.err, said.err
+    before = contents(finished.out)
+    refused(
+        compared(changed, finished.out, methods=("fewer",)),
+        "fewer: search.regularization: is 0.25, but the run began with 0.5",
+    )
+    assert contents(finished.out) == before
 
 
 @pytest.mark.parametrize(
@@ -164,35 +216,37 @@ def test_other_settings_are_refused(finished: Finished, tmp_path: Path) -> None:
 def test_what_cannot_be_compared(tmp_path: Path, arguments: tuple[str, ...], fragments: tuple[str, ...]) -> None:
     """Refused before anything is trained, or written."""
     refused(invoke("compare", file_of(tmp_path), "--out", tmp_path / "out", *arguments), *fragments)
-    assert not list((tmp_path / "out").glob("*/seed-*"))
+    assert not list((tmp_path / "out").glob("runs/*/seed-*"))
 
 
 def test_a_kill_costs_one_run(tmp_path: Path) -> None:
     """A run that dies is named; the others are done and reported, and the next call does that one alone."""
     path, out = file_of(tmp_path), tmp_path / "out"
     process = spawn("compare", path, "--out", out, "--methods", "fewer,multi-task", "--seeds", 1, cwd=tmp_path)
-    log = out / "fewer/seed-3.log"
-    wait_for(lambda: log.exists() and "pre 1/" in log.read_text() or (out / "fewer/seed-3/search").exists())
+    log = out / "runs/fewer/seed-3.log"
+    wait_for(lambda: log.exists() and "pre 1/" in log.read_text() or (out / "runs/fewer/seed-3/search").exists())
     os.kill(child_of(process.pid), signal.SIGKILL)
     said = ended(process)
-    refused(said, "fewer seed 3: ended by SIGKILL", "call the command again", code=3)
+    assert said.code == 3 and "Traceback" not in said.err
+    assert "fewer seed 3: ended by SIGKILL" in said.err and "called again" in said.err
+    assert "What sharing costs" in said.out
     rows = (out / "compare.csv").read_text().splitlines()[1:]
     assert [row.partition(",")[0] for row in rows] == ["single-task", "multi-task"]
     again = invoke("compare", path, "--out", out, "--methods", "fewer,multi-task", "--seeds", 1)
     assert again.code == 0, again.err
     assert "1 of 3 runs to be done" in again.err
-    assert SharingPlan.load(out / "fewer/seed-3/plan.json").method == "automtl"
+    assert SharingPlan.load(out / "runs/fewer/seed-3/plan.json").method == "automtl"
 
 
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     """The run that was on saves; what was done stays done."""
     path, out = file_of(tmp_path), tmp_path / "out"
     process = spawn("compare", path, "--out", out, "--methods", "multi-task", "--seeds", 3, cwd=tmp_path)
-    wait_for((out / "single-task/seed-3/job.json").exists)
+    wait_for((out / "runs/single-task/seed-3/job.json").exists)
     process.send_signal(signal.SIGINT)
     said = ended(process)
     assert said.code == 130 and "Traceback" not in said.err, said.err
-    assert (out / "single-task/seed-3/job.json").exists()
+    assert (out / "runs/single-task/seed-3/job.json").exists()
 
 
 def child_of(pid: int) -> int:

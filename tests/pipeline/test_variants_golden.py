@@ -81,6 +81,13 @@ def test_one_run_has_no_baselines_and_its_own_seed() -> None:
     assert (run.search.method, run.seed, run.train.baselines, run.variants) == ("bmtas", 5, (), {})
 
 
+def test_a_start_is_for_those_that_end_with_weights() -> None:
+    """`start = "search"` for all does not ask single-task models to go on from a search."""
+    config = parse_config({**CONTENT, "train": {"start": "search"}})
+    starts = [with_variant(config, variant_named(config, name), 0).train.start for name in ("automtl", "single-task")]
+    assert starts == ["search", None]
+
+
 def test_variants_do_not_bind_a_run() -> None:
     """A run goes on after somebody wrote down what else could be compared."""
     without = {key: value for key, value in CONTENT.items() if key != "variants"}
@@ -96,6 +103,9 @@ def test_variants_do_not_bind_a_run() -> None:
         ({"bmtas": {"warm_up": -3}}, "variants.bmtas.warm_up", "greater than or equal"),
         ({"bmtas": {"train": {"step": 3}}}, "variants.bmtas.train.step", "unknown key"),
         ({"a/b": {"method": "bmtas"}}, "variants.a/b", "a name is made of"),
+        ({"..": {"method": "bmtas"}}, "variants...", "a name is made of"),
+        ({".lock": {"method": "bmtas"}}, "variants..lock", "a name is made of"),
+        ({"single-task": {"method": "multi-task"}}, "variants.single-task", "what Δ is against"),
         ({"bmtas": 3}, "variants.bmtas", "expected a table"),
         (3, "variants", "expected tables"),
     ],

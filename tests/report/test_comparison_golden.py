@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trunkline.report.comparison import write_comparison
 from trunkline.report.comparison_csv import csv_of
 from trunkline.report.comparison_tables import accuracy_table, cost_table, effort_table, metrics_table
-from trunkline.report.front_picture import AXES, FrontMark, draw_front, front_of, marks_of
+from trunkline.report.front_picture import AXES, FrontMark, draw_front, front_of, limits_of, marks_of
 
 pytestmark = pytest.mark.golden
 
@@ -39,6 +39,7 @@ def method(name: str, change: float, macs: float, ms: float, **others: Any) -> d
         "train_seconds": mean(4.0),
         "stable": True,
         "alike": True,
+        "left_out": [],
         "metrics": {"depth": {"rmse": mean(0.25)}, "seg": {"miou": None}},
         "delta": {"depth": mean(change), "seg": mean(change), "mean": mean(change)},
         "over_cuts": None,
@@ -55,7 +56,7 @@ CONTENT = {
     "rows": [{"method": "single-task", "seed": 0, "delta": {"mean": 0.0}}],
     "methods": [
         method("single-task", 0.0, 1.0, 9.0, delta=None),
-        method("multi-task", -8.0, 0.4, 3.0),
+        method("multi-task", -8.0, 0.4, 3.0, left_out=["depth.rmse"]),
         method("mine", 1.25, 0.6, 5.0, stable=False, alike=False, decided_by="automtl"),
     ],
 }
@@ -78,6 +79,13 @@ def test_what_sharing_costs() -> None:
     }
     assert table.rows[0][3:6] == ("–", "–", "–")
     assert any(note.startswith("Not alike") for note in table.notes)
+    assert any("Δ of multi-task is without depth.rmse" in note for note in table.notes)
+
+
+def test_a_task_without_delta_has_a_dash() -> None:
+    """Its metrics have no value; the others stand as they are."""
+    lost = method("lost", 1.0, 0.5, 2.0, delta={"depth": None, "seg": mean(1.0), "mean": mean(1.0)})
+    assert accuracy_table({**CONTENT, "methods": [lost]}).rows[0][3:6] == ("–", "+1.00 ± 0.50", "+1.00 ± 0.50")
 
 
 def test_what_sharing_saves() -> None:
@@ -136,6 +144,16 @@ def test_what_is_drawn() -> None:
 def test_nothing_to_draw(tmp_path: Path) -> None:
     assert not draw_front([CONTENT["methods"][0]], AXES["macs"], tmp_path / "a.png")  # type: ignore[index]
     assert not list(tmp_path.iterdir())
+
+
+@given(st.lists(st.floats(-10, 10), min_size=4, max_size=20), st.floats(1e3, 1e6))
+def test_an_outlier_is_drawn_at_the_edge(changes: list[float], far: float) -> None:
+    """All that is near stands where it is, with one outlier and without; the outlier lies outside."""
+    marks = [FrontMark("", 1.0, (1, 1), change, (0, 0), is_cut=False, steady=True) for change in changes]
+    low, high = limits_of(marks)
+    assert low >= min(changes) and high <= max(changes) and low <= sorted(changes)[len(changes) // 2] <= high
+    outlier = FrontMark("", 1.0, (1, 1), -far, (0, 0), is_cut=False, steady=True)
+    assert limits_of([*marks, outlier])[0] > -far
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9))

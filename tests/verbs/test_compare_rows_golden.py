@@ -59,9 +59,11 @@ LATENCIES = {
 }
 
 
+NAMES = list(dict.fromkeys(row["name"] for row in RECORDS))
+
+
 def summary() -> dict[str, Any]:
-    names = list(dict.fromkeys(row["name"] for row in RECORDS))
-    return {found["method"]: found for found in methods_of(rows_of(RECORDS, LATENCIES, DIRECTIONS), names)}
+    return {found["method"]: found for found in methods_of(rows_of(RECORDS, LATENCIES, DIRECTIONS), NAMES)}
 
 
 def test_delta_is_against_the_same_seed() -> None:
@@ -138,6 +140,36 @@ def test_a_metric_without_a_value() -> None:
     row = rows_of([RECORDS[0], lost], LATENCIES, DIRECTIONS)[1]
     assert row["left_out"] == ["depth.rmse"]
     assert methods_of([row], ["multi-task"])[0]["metrics"]["depth"]["rmse"] is None
+
+
+@pytest.mark.parametrize("seeds", [(0,), (1,), (0, 1)])
+def test_a_task_without_any_value(seeds: tuple[int, ...]) -> None:
+    """Δ of the task is not known in that seed, nor on average; all else is, whichever seed it is."""
+    lost = [record("multi-task", seed, 40, math.nan if seed in seeds else 1.2, 0.5) for seed in (0, 1)]
+    rows = rows_of([*RECORDS[:2], *lost], LATENCIES, DIRECTIONS)
+    for row in rows[2:]:
+        assert (row["delta"]["depth"] is None) is (row["seed"] in seeds)
+    found = methods_of(rows, ["single-task", "multi-task"])[1]
+    assert found["delta"]["depth"] is None and found["delta"]["seg"]["mean"] == pytest.approx(12.5)
+    assert found["left_out"] == ["depth.rmse"]
+
+
+def test_nothing_with_a_value() -> None:
+    """A model that gives nothing finite has no Δ at all, and is no cut that others are compared with."""
+    lost = record("multi-task", 0, 40, math.nan, math.nan)
+    found = {
+        each["method"]: each for each in methods_of(rows_of([RECORDS[0], lost, RECORDS[6]], {}, DIRECTIONS), NAMES)
+    }
+    assert found["multi-task"]["delta"]["mean"] is None and found["multi-task"]["over_best_cut"] is None
+    assert found["mine"]["over_best_cut"] is None and found["mine"]["over_cuts"] is None
+
+
+def test_the_best_cut_does_not_depend_on_the_order() -> None:
+    """A cut without Δ is none, wherever it stands."""
+    lost = record("share-until:1", 0, 45, math.nan, math.nan)
+    for records in ([RECORDS[0], lost, RECORDS[2], RECORDS[6]], [RECORDS[6], RECORDS[2], lost, RECORDS[0]]):
+        (found,) = methods_of(rows_of(records, {}, DIRECTIONS), ["mine"])
+        assert found["over_best_cut"]["cut"] == "multi-task"
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))

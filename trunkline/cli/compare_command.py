@@ -58,6 +58,7 @@ def compare_command(
     )
     if json:
         emit_json(compared.to_json())
+        compared.require_all()
         return 0
     # The last one has a column for every metric, too many for a terminal.
     for table in compared.report.tables[:-1]:
@@ -66,6 +67,7 @@ def compare_command(
     emit(f"rows    {compared.report.rows}")
     for picture in compared.report.pictures:
         emit(f"picture {picture}")
+    compared.require_all()
     return 0
 
 

@@ -20,8 +20,9 @@ def methods_command(
     if json:
         emit_json({"methods": [method.to_json() for method in found]})
     elif name is None:
-        rows = [[method.name, method.kind, method.units, method.decides, method.needs] for method in found]
-        emit_table("Methods", ["method", "kind", "units", "decides", "needs"], rows, left=5)
+        columns = ("name", "kind", "units", "decides", "needs", "yields")
+        rows = [[getattr(method, column) for column in columns] for method in found]
+        emit_table("Methods", columns, rows, left=len(columns))
         emit("\n`trunkline methods NAME` shows the options of one, which are keys of [search] in a pipeline file.")
     else:
         _show(found[0])

@@ -6,7 +6,7 @@ from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.kind_tables import SearchConfig, read_search
 from trunkline.pipeline.variants import Variant
-from trunkline.supermodel.methods.registry import baseline_named, methods
+from trunkline.supermodel.methods.registry import baseline_named, method_named, methods
 from trunkline.text import quoted
 
 
@@ -28,14 +28,18 @@ def variant_named(config: PipelineConfig, text: str) -> Variant:
         return Variant(search=config.search, train=config.train)
     if text in methods():
         return Variant(search=_with_defaults(text), train=config.train)
-    known = [*config.variants, *methods()]
+    known = list(dict.fromkeys([*config.variants, *methods()]))
     advice = did_you_mean(text, known) or f"variants and methods are {', '.join(known)}"
     raise InvalidConfig(f"there is no method and no variant {quoted(text)}", advice=advice)
 
 
 def with_variant(config: PipelineConfig, variant: Variant, seed: int) -> PipelineConfig:
     """Return the pipeline of one run of a comparison: alone, without baselines beside it."""
-    train = variant.train.model_copy(update={"baselines": ()})
+    changes: dict[str, object] = {"baselines": ()}
+    if not method_named(variant.search.method).leaves_weights:
+        # What [train] says of the start is for those that end with weights; these have none to go on from.
+        changes["start"] = None
+    train = variant.train.model_copy(update=changes)
     return config.model_copy(update={"search": variant.search, "train": train, "seed": seed, "variants": {}})
 
 

@@ -41,6 +41,7 @@ from trunkline.train.tasks.registry import make_task
 SEARCH, TRAIN, PLAN, POLICY, MODEL = "search", "train", "plan.json", "policy.json", "model.onnx"
 REPORTING = "test"
 """The part of the data that metrics are reported on."""
+COMPARISON = "compare.json"
 EXPORT, BENCH, RESULT = "export.json", "bench.json", "result.json"
 # Each stage compares by itself what it takes from these tables: another `[bench]` must not forbid to go on training.
 _STAGES = ("search", "train", "export", "bench")

@@ -9,6 +9,7 @@ line.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from trunkline.pipeline.preset import DEFAULT_METHOD, laid_over
 from trunkline.pipeline.tables import TrainConfig
 from trunkline.supermodel.methods.registry import methods
 
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REFERENCE = "single-task"
 
 
 class Variant(BaseModel):
@@ -70,9 +72,12 @@ def _read_variant(content: Mapping[str, Any], name: str, table: Any) -> Variant:
     if not isinstance(table, Mapping):
         advice = f"write a table `[{place}]`, with its keys below it"
         raise InvalidConfig("expected a table", place=place, advice=advice)
-    if not name or not _LETTERS.issuperset(name):
+    if not _NAME.fullmatch(name):
         # It names a folder, and a list of names is separated by commas.
-        raise InvalidConfig("a name is made of letters, digits, '.', '_' and '-'", place=place)
+        raise InvalidConfig("a name is made of letters, digits, '.', '_' and '-', a letter or digit first", place=place)
+    if name == _REFERENCE:
+        advice = "call it otherwise; keys of [train] itself are for all, single-task models too"
+        raise InvalidConfig("single-task models are what Δ is against", place=place, advice=advice)
     own = {key: value for key, value in table.items() if key != "train"}
     method = _method_of(name, own, place)
     search = laid_over(_said_of(content, method, name), {**own, "method": method})

@@ -45,7 +45,7 @@ def accuracy_table(content: Json) -> Table:
                 method["method"],
                 str(method["macs"]["seeds"]),
                 _number(method["macs_share"], 3),
-                *(_change(delta[task] if delta else None) for task in content["tasks"]),
+                *(_change(delta.get(task) if delta else None) for task in content["tasks"]),
                 _change(delta["mean"] if delta else None) + ("" if method["alike"] else " (not alike)"),
                 _change(method["over_cuts"]),
                 _change(method["over_best_cut"]),
@@ -62,6 +62,9 @@ def accuracy_table(content: Json) -> Table:
         "Over the cuts, over random: Δ mean above the line through single-task, multi-task and share-until models, or "
         "through random plans, at equal MACs. Over the best cut: above the best of those that execute no more.",
     ]
+    for method in content["methods"]:
+        if method["left_out"]:
+            notes.append(f"Δ of {method['method']} is without {', '.join(method['left_out'])}: no value, or 0 alone.")
     if not all(method["alike"] for method in content["methods"]):
         notes.append(
             "Not alike: the model goes on from a search's weights, had a teacher, or its method weighs the losses."
@@ -93,10 +96,12 @@ def effort_table(content: Json) -> Table:
         for method in content["methods"]
     ]
     columns = ("method", "search (s)", "training (s)", "search peak (MiB)")
-    note = (
-        "Means over seeds. The peak is that of the whole process, with its libraries; on a GPU what torch held there."
+    notes = (
+        "Means over seeds. Search: all that a method does before the last training of its model, with single-task "
+        "models and draws that it trains.",
+        "The peak is that of the whole process with its libraries; on a GPU, what torch held there.",
     )
-    return Table("What finding it took", columns, tuple(rows), (note,))
+    return Table("What finding it took", columns, tuple(rows), notes)
 
 
 def _number(mean: Json | None, digits: int, mark: str = "", scale: float = 1.0) -> str:

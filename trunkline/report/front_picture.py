@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trunkline.report.style import INK, SHARED, figure, plain, task_colour
 
 if TYPE_CHECKING:
@@ -90,12 +92,28 @@ def front_of(marks: Sequence[FrontMark]) -> list[FrontMark]:
     return best
 
 
+def limits_of(marks: Sequence[FrontMark]) -> tuple[float, float]:
+    """Return the lowest and the highest Δ that are drawn where they stand.
+
+    One model that learned nothing has a Δ of thousands of percent, beside which all others would be one point. So what
+    lies further outside the middle half of all than four times its width is drawn at the edge.
+
+    >>> marks = [FrontMark("", 1.0, (1, 1), change, (0, 0), False, True) for change in (-9000.0, -8.0, -4.0, -2.0, 0.0)]
+    >>> limits_of(marks)
+    (-32.0, 0.0)
+    """
+    changes = [mark.change for mark in marks]
+    low, high = np.quantile(changes, [0.25, 0.75])
+    reach = 4 * max(high - low, 1.0)
+    return max(min(changes), float(low - reach)), min(max(changes), float(high + reach))
+
+
 def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
     """Draw the picture; return whether there was something to draw.
 
     Each way of sharing is a number in a disc, with the interval of its Δ and the range of its cost; a legend says which
     is which. Hand-made cuts are joined by a thin line, the front by a thick one. A latency that was not steady is
-    hollow.
+    hollow. What lies far outside all others is a triangle at the edge, with its Δ in the legend.
     """
     marks = marks_of(methods, axis.key)
     if not marks:
@@ -108,27 +126,34 @@ def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
         axes.plot([mark.cost for mark in cuts], [mark.change for mark in cuts], color=SHARED, linewidth=0.8, zorder=1)
         front = front_of(marks)
         axes.plot([mark.cost for mark in front], [mark.change for mark in front], color=INK, linewidth=1.6, zorder=1)
+        limits = limits_of(marks)
         for number, mark in enumerate(marks, start=1):
-            _draw_mark(axes, mark, number)
+            _draw_mark(axes, mark, number, limits)
+        air = 0.08 * max(limits[1] - limits[0], 1.0)
+        axes.set_ylim(limits[0] - air, limits[1] + air)
         axes.set_xlabel(axis.label, fontsize=8)
         axes.set_ylabel("Δ mean against single-task, 95 % interval (%)", fontsize=8)
         axes.tick_params(labelsize=8)
-        axes.margins(x=0.06, y=0.08)
+        axes.margins(x=0.06)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(axis.title, fontsize=10, loc="left")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False, handlelength=1.2)
     return True
 
 
-def _draw_mark(axes: Axes, mark: FrontMark, number: int) -> None:
+def _draw_mark(axes: Axes, mark: FrontMark, number: int, limits: tuple[float, float]) -> None:
     colour = SHARED if mark.is_cut else task_colour(number)
-    axes.hlines(mark.change, *mark.cost_ends, color=colour, linewidth=0.8, zorder=2)
+    height = min(max(mark.change, limits[0]), limits[1])
+    axes.hlines(height, *mark.cost_ends, color=colour, linewidth=0.8, zorder=2)
     axes.vlines(mark.cost, *mark.change_ends, color=colour, linewidth=0.8, zorder=2)
     fill = colour if mark.steady else "white"
-    label = plain(f"{number}  {mark.name}")
-    axes.scatter([mark.cost], [mark.change], s=90, edgecolors=colour, facecolors=fill, zorder=3, label=label)
+    form, value = "o", ""
+    if height != mark.change:
+        form, value = ("v" if mark.change < height else "^"), f" ({mark.change:+,.0f} %)"
+    label = plain(f"{number}  {mark.name}{value}")
+    axes.scatter([mark.cost], [height], s=90, marker=form, edgecolors=colour, facecolors=fill, zorder=3, label=label)
     ink = "white" if mark.steady else colour
-    place = (mark.cost, mark.change)
+    place = (mark.cost, height)
     axes.annotate(str(number), place, ha="center", va="center", fontsize=6, color=ink, zorder=4)
 
 

@@ -12,9 +12,8 @@ from trunkline.files.write import json_ready
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.one_variant import variant_named, with_variant
-from trunkline.pipeline.project import MODEL, Project
+from trunkline.pipeline.project import COMPARISON, MODEL, Project
 from trunkline.report.comparison import ComparisonReport, write_comparison
-from trunkline.supermodel.methods.fixed import FixedMethod
 from trunkline.train.jobs.job import Job, Workers
 from trunkline.train.jobs.local_workers import LocalWorkers
 from trunkline.train.progress.job_progress import JobProgress
@@ -25,8 +24,10 @@ from trunkline.verbs.compare_job import CompareJob, Json
 from trunkline.verbs.compare_rows import methods_of, rows_of
 from trunkline.verbs.run import check_last_stages
 from trunkline.verbs.train import file_name
+from trunkline.verbs.whose_folder import refuse_run
 
-COMPARISON = "compare.json"
+RUNS = "runs"
+"""The folder of all runs, apart from what is written about them."""
 ONE_AT_A_TIME = LocalWorkers()
 Say = Callable[[str], None]
 ShowJobs = Callable[[int], JobProgress]
@@ -39,14 +40,21 @@ class Compared:
     Attributes:
         content: All numbers, as plain data; see ``docs/json.md``.
         report: The written tables and pictures.
+        failures: Why runs failed, by their names; the report is without them.
     """
 
     content: Json
     report: ComparisonReport
+    failures: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
-        return {**self.content, **self.report.to_json()}
+        return {**self.content, "failures": dict(self.failures), **self.report.to_json()}
+
+    def require_all(self) -> None:
+        """Raise WorkFailed where a run failed."""
+        if self.failures:
+            raise _failed(self.failures)
 
 
 def compare(
@@ -76,26 +84,31 @@ def compare(
         say: Called with a sentence when a stage begins.
 
     Raises:
-        InvalidConfig: A name stands for nothing, a method does not fit, or the folder holds another comparison.
-        WorkFailed: A run failed; the report of all others is written before.
+        InvalidConfig: A name stands for nothing, a method does not fit, or the folder holds another comparison or a
+            run.
+        WorkFailed: No run is done. Where only some failed, the result tells which.
         KeyboardInterrupt: Ctrl-C or SIGTERM; what runs has saved what it had.
     """
+    refuse_run(out)
     runs = _runs(config, methods, seeds, out, limits)
     project = _checked(runs, say)
+    if workers is None:
+        # Not opened: another process may be at work in the folder, which is when one wants to see how far it is.
+        return _reported(project, runs, out, {}, say)
     settings = {key: value for key, value in project.decisive.items() if key != "seed"}
-    with open_run(out, settings, seed=config.seed):
+    with open_run(out, {"comparison": True, **settings}, seed=config.seed):
         failures: Mapping[str, str] = {}
         waiting = [run for run in runs if run.record() is None]
-        if workers is not None and waiting:
+        if waiting:
             say(f"train: {len(waiting)} of {len(runs)} runs to be done")
             with show(len(waiting)) as progress:
-                failures = workers.run([_job(run, out) for run in waiting], progress)
-        compared = _reported(project, runs, out, say)
-    if failures:
-        advice = "what they saved is kept: call the command again and they go on"
-        problems = [Problem(text, name, advice) for name, text in failures.items()]
-        raise WorkFailed(problems)
-    return compared
+                failures = workers.run([_job(run) for run in waiting], progress)
+        return _reported(project, runs, out, failures, say)
+
+
+def _failed(failures: Mapping[str, str]) -> WorkFailed:
+    advice = "what it saved is kept: called again, the command tries again, and goes on from there"
+    return WorkFailed([Problem(text, name, advice) for name, text in failures.items()])
 
 
 def _runs(config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path, limits: Limits) -> list[CompareJob]:
@@ -112,11 +125,12 @@ def _runs(config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path,
         raise InvalidConfig("there is nothing to compare single-task models with", place="--methods", advice=advice)
     variants = {name: variant_named(config, name) for name in names}
     folders = _folders(config, names, out, limits)
-    return [
-        CompareJob(name, with_variant(config, variants[name], seed), out / folders[name] / f"seed-{seed}", limits)
-        for seed in range(config.seed, config.seed + seeds)
-        for name in names
-    ]
+    runs = []
+    for seed in range(config.seed, config.seed + seeds):
+        for name in names:
+            own = out / RUNS / folders[name] / f"seed-{seed}"
+            runs.append(CompareJob(name, with_variant(config, variants[name], seed), own, limits))
+    return runs
 
 
 def _folders(config: PipelineConfig, names: Sequence[str], out: Path, limits: Limits) -> dict[str, str]:
@@ -124,10 +138,11 @@ def _folders(config: PipelineConfig, names: Sequence[str], out: Path, limits: Li
     folders = {name: file_name(project, name) if ":" in name else name for name in names}
     taken: dict[str, str] = {}
     for name, folder in folders.items():
-        if folder in taken:
-            text = f"{name} and {taken[folder]} would have one folder, {folder}"
+        # On some disks names that differ in case alone are one.
+        other = taken.setdefault(folder.lower(), name)
+        if other != name:
+            text = f"{name} and {other} would have one folder, {folder}"
             raise InvalidConfig(text, place="--methods", advice="rename the variant, or leave one of them out")
-        taken[folder] = name
     return folders
 
 
@@ -143,25 +158,28 @@ def _checked(runs: Sequence[CompareJob], say: Say) -> Project:
     for run in runs:
         if run.config.seed == runs[0].config.seed:
             _check(first.with_config(run.config, run.out), run.name)
+    changes = [problem for run in runs for problem in run.changes()]
+    if changes:
+        raise InvalidConfig(changes)
     return first
 
 
 def _check(project: Project, name: str) -> None:
     try:
         check_last_stages(project)
-        method = project.method
-        if isinstance(method, FixedMethod):
-            method.plan()
     except InvalidConfig as error:
         problems = [replace(item, place=f"{name}: {item.place}" if item.place else name) for item in error.problems]
         raise InvalidConfig(problems) from error
 
 
-def _job(run: CompareJob, out: Path) -> Job:
-    return Job(f"{run.name} seed {run.config.seed}", run, out / f"{run.out.parent.name}/seed-{run.config.seed}.log")
+def _job(run: CompareJob) -> Job:
+    # Beside the folder, not in it: a run's folder may be deleted to do it again.
+    return Job(f"{run.name} seed {run.config.seed}", run, run.out.with_name(f"{run.out.name}.log"))
 
 
-def _reported(project: Project, runs: Sequence[CompareJob], out: Path, say: Say) -> Compared:
+def _reported(
+    project: Project, runs: Sequence[CompareJob], out: Path, failures: Mapping[str, str], say: Say
+) -> Compared:
     """Measure what is done, and write all that can be said of it.
 
     Raises:
@@ -169,6 +187,8 @@ def _reported(project: Project, runs: Sequence[CompareJob], out: Path, say: Say)
     """
     records = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in records if record is not None]
+    if failures and not done:
+        raise _failed(failures)
     if not done:
         raise WorkFailed("no run is done yet", place=str(out), advice="`trunkline compare` goes on with them")
     # The first of each structure stands for all: weights do not change how long a model takes.
@@ -193,4 +213,4 @@ def _reported(project: Project, runs: Sequence[CompareJob], out: Path, say: Say)
         }
     )
     whole.write_json(COMPARISON, content)
-    return Compared(content, write_comparison(content, out))
+    return Compared(content, write_comparison(content, out), failures)

@@ -12,8 +12,10 @@ from trunkline.files.write import atomic_write, json_bytes
 from trunkline.pipeline.project import BENCH, Project
 from trunkline.verbs.bench import SINGLE_TASK, bench_groups, settings_of, write_single_task
 
-AT_ONCE = 12
-"""Models that take turns in one measurement, besides the single-task ones: all of them are in memory then."""
+AT_ONCE_BYTES = 2**30
+"""Size of all files that take turns in one measurement, besides the single-task ones: they are in memory together."""
+PER_LIMIT = 12
+"""Models that the pipeline's `limit_s` is for; more have as much more time."""
 Json = Mapping[str, Any]
 
 
@@ -43,14 +45,32 @@ def _measured(project: Project, models: Mapping[str, Path]) -> list[dict[str, An
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     alone = write_single_task(project, folder)
-    names = list(models)
+    config = project.config.bench
     found = []
-    for first in range(0, max(1, len(names)), AT_ONCE):
-        groups = {SINGLE_TASK: alone, **{name: [models[name]] for name in names[first : first + AT_ONCE]}}
-        config = project.config.bench
-        result = bench_groups(groups, settings_of(config), runtime=config.runtime, limits=project.limits)
+    for names in in_turns({name: path.stat().st_size for name, path in models.items()}, AT_ONCE_BYTES):
+        groups = {SINGLE_TASK: alone, **{name: [models[name]] for name in names}}
+        limit_s = config.limit_s * max(1.0, len(names) / PER_LIMIT)
+        settings = settings_of(config.model_copy(update={"limit_s": limit_s}))
+        result = bench_groups(groups, settings, runtime=config.runtime, limits=project.limits)
         found.append(result.to_json())
     return found
+
+
+def in_turns(sizes: Mapping[str, int], most: int) -> list[list[str]]:
+    """Return names in groups whose sizes add up to at most ``most``, in order; one that is larger is alone.
+
+    >>> in_turns({"a": 2, "b": 2, "c": 5, "d": 1}, 4)
+    [['a', 'b'], ['c'], ['d']]
+    """
+    groups: list[list[str]] = [[]]
+    total = 0
+    for name, size in sizes.items():
+        if groups[-1] and total + size > most:
+            groups.append([])
+            total = 0
+        groups[-1].append(name)
+        total += size
+    return groups
 
 
 def _by_name(measurements: Sequence[Json]) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, Problem
 from trunkline.files.write import atomic_write, json_bytes
 from trunkline.graph.fingerprint import fingerprint
 from trunkline.limits import Limits
@@ -23,11 +23,13 @@ from trunkline.pipeline.run_identity import portable
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.lowering.paper_parameters import paper_parameters
+from trunkline.supermodel.methods.registry import method_named
+from trunkline.train.run_folder.changed_settings import changed_settings, flat
 from trunkline.verbs.export import export
 from trunkline.verbs.search import SearchResult, search
 from trunkline.verbs.train import TrainResult, train
 
-RECORD, SPENT = "job.json", "spent.json"
+RECORD, SPENT, SETTINGS = "job.json", "spent.json", "settings.json"
 Json = Mapping[str, Any]
 
 
@@ -48,24 +50,39 @@ class CompareJob:
     limits: Limits
 
     @property
+    def bound(self) -> dict[str, Any]:
+        """What the run may not change once it is begun, as plain JSON content; files count by what they hold."""
+        pipeline, search = portable(self.config), self.config.search
+        own = {key: value for key, value in pipeline.items() if key not in ("search", "export", "bench")}
+        decisive = method_named(search.method).decisive(search.options)
+        return {**own, "search": {"method": search.method, **decisive}}
+
+    @property
     def digest(self) -> str:
-        """Tells whether a record is of these settings. What files hold is compared by the stages themselves."""
-        return hashlib.sha256(json.dumps(portable(self.config), sort_keys=True).encode()).hexdigest()
+        """Tells whether a record is of these settings, with those that a run may change between two calls."""
+        free = self.config.search.options.model_dump(mode="json")
+        content = {**self.bound, "options": free, "export": self.config.export.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def changes(self) -> list[Problem]:
+        """Return what is set otherwise than when the run began; nothing where it has not begun."""
+        begun = _read(self.out / SETTINGS)
+        if begun is None:
+            return []
+        now = json.loads(json_bytes(self.bound))
+        advice = f"use another folder, or set it back to {self.out / SETTINGS}"
+        place = f"{self.name}: "
+        return changed_settings(flat(begun), flat(now), advice, prefix=place)
 
     def record(self) -> Json | None:
         """Return what the finished run came to; nothing where it is not finished, or was made with other settings."""
-        path = self.out / RECORD
-        if not path.is_file():
-            return None
-        try:
-            found = json.loads(path.read_bytes())
-        except ValueError as error:
-            advice = "delete the file; it is written again"
-            raise InvalidConfig(f"this is not JSON: {error}", place=str(path), advice=advice) from error
-        return found if isinstance(found, dict) and found.get("settings") == self.digest else None
+        found = _read(self.out / RECORD)
+        return found if found is not None and found.get("settings") == self.digest else None
 
     def __call__(self) -> None:
         """Do the run, going on where it stopped, and write its record."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.out / SETTINGS, json_bytes(self.bound, indent=2))
         project = Project(self.config, self.out, self.limits)
         for note in project.notes:
             sys.stderr.write(f"note: {note}\n")
@@ -132,12 +149,25 @@ def _spent(out: Path, stage: str, device: str) -> Iterator[None]:
 
 
 def _read_spent(out: Path) -> dict[str, Any]:
-    path = out / SPENT
+    return _read(out / SPENT) or {}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what a run has written down; nothing where it has not.
+
+    Raises:
+        InvalidConfig: It is no JSON object.
+    """
+    if not path.is_file():
+        return None
     try:
-        found = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError:
-        found = {}  # nothing is computed from it but what it says itself
-    return found if isinstance(found, dict) else {}
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        advice = "delete the file; it is written again"
+        raise InvalidConfig(f"this is not JSON: {error}", place=str(path), advice=advice) from error
+    if not isinstance(found, dict):
+        raise InvalidConfig("is not what Trunkline writes", place=str(path), advice="delete it; it is written again")
+    return found
 
 
 def _peak_bytes(device: str) -> int:

@@ -62,7 +62,8 @@ def _row(
         "paper_parameters_share": record["paper_parameters"] / max(1, record["independent_paper_parameters"]),
         **latency,
         "metrics": record["metrics"],
-        "delta": None if delta is None else delta.to_json(),
+        # Every task stands there: Δ of one whose metrics have no value is not known, and is not left out of sight.
+        "delta": None if delta is None else {**dict.fromkeys(directions), **delta.to_json()},
         "left_out": [] if delta is None else list(delta.left_out),
         "alike": record["alike"],
         "steps": record["steps"],
@@ -89,6 +90,7 @@ def _summary(own: Sequence[Json]) -> dict[str, Any]:
     }
     has_delta = all(row["delta"] is not None for row in own)
     found["delta"] = {key: _mean([row["delta"][key] for row in own]) for key in own[0]["delta"]} if has_delta else None
+    found["left_out"] = sorted({metric for row in own for metric in row["left_out"]})
     return found
 
 
@@ -110,10 +112,7 @@ def _over_line(own: Sequence[Json], rows: Sequence[Json], kinds: Sequence[str]) 
         points = [Point(other["macs"], other["delta"]["mean"]) for other in others if other["delta"] is not None]
         if row["delta"] is not None:
             differences.append(row["delta"]["mean"] - line_at(points, row["macs"]))
-    # A line that is missing for one seed says nothing about the mean of all.
-    if not differences or any(math.isnan(each) for each in differences):
-        return None
-    return mean_of(differences).to_json()
+    return _mean(differences) if differences else None
 
 
 def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] | None:
@@ -122,15 +121,20 @@ def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] 
     cuts: dict[str, dict[int, float]] = {}
     for row in rows:
         is_other_cut = row["decided_by"] in LINES["cuts"] and row["method"] != own[0]["method"]
-        if is_other_cut and row["macs"] <= most and row["delta"] is not None:
+        if is_other_cut and row["macs"] <= most and not math.isnan(_delta(row)):
             cuts.setdefault(row["method"], {})[row["seed"]] = row["delta"]["mean"]
     seeds = {row["seed"] for row in own}
     whole = {name: by_seed for name, by_seed in cuts.items() if by_seed.keys() >= seeds}
-    if not whole or any(row["delta"] is None for row in own):
+    if not whole:
         return None
     best = max(whole, key=lambda name: math.fsum(whole[name][seed] for seed in seeds))
-    differences = [row["delta"]["mean"] - whole[best][row["seed"]] for row in own]
-    return {"cut": best, **mean_of(differences).to_json()}
+    difference = _mean([_delta(row) - whole[best][row["seed"]] for row in own])
+    return None if difference is None else {"cut": best, **difference}
+
+
+def _delta(row: Json) -> float:
+    """Return the mean Δ of a row; NaN where there is none."""
+    return float(row["delta"]["mean"]) if row["delta"] is not None else math.nan
 
 
 def _is_single_task(record: Json) -> bool:
@@ -138,6 +142,6 @@ def _is_single_task(record: Json) -> bool:
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Return the mean of values over seeds; nothing where a seed has none."""
-    known = [value for value in values if value is not None]
+    """Return the mean of values over seeds; nothing where a seed has none: it says nothing about the mean of all."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
     return mean_of(known).to_json() if len(known) == len(values) else None

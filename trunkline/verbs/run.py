@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.bench.compare import Comparison
+from trunkline.errors import InvalidConfig
 from trunkline.export.exporter import ExportResult
 from trunkline.export.parity.session import require_onnxruntime
 from trunkline.limits import DEFAULT_LIMITS, Limits
@@ -20,6 +21,7 @@ from trunkline.verbs.bench import SINGLE_TASK, bench_run, runtime_named, setting
 from trunkline.verbs.export import export
 from trunkline.verbs.search import SearchResult, search
 from trunkline.verbs.train import TrainResult, final_phase, relative, train, train_baseline
+from trunkline.verbs.whose_folder import refuse_comparison
 
 Say = Callable[[str], None]
 
@@ -78,6 +80,7 @@ def run(
         WorkFailed: A stage failed; what earlier stages made is kept.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
+    refuse_comparison(out)
     project = Project(config, out, limits)
     check_last_stages(project)
     for note in project.notes:
@@ -111,6 +114,8 @@ def check_last_stages(project: Project) -> None:
         WorkFailed: The device, or the runtime that measures, is not there.
     """
     final_phase(project)
+    project.method.check()
+    _check_start(project)
     for name in project.config.train.baselines:
         project.baseline(name)
     project.compute.resolve()
@@ -118,6 +123,13 @@ def check_last_stages(project: Project) -> None:
     # Only running a model shows whether a provider works: onnxruntime lists CUDA also where its libraries are missing.
     runtime = runtime_named(project.config.bench.runtime)
     runtime.prepare(project.backbone.graph, settings_of(project.config.bench)).close()
+
+
+def _check_start(project: Project) -> None:
+    method = project.method
+    if project.config.train.start == "search" and not method.leaves_weights:
+        text = f"{method.name} ends with a plan, not with weights to go on from"
+        raise InvalidConfig(text, place="train.start", advice='leave it out, or write "scratch"')
 
 
 def _compare_with_baselines(

@@ -234,6 +234,7 @@ class Method(ABC, Generic[O_]):
         yields: What it comes to.
         source: The paper that it is from.
         trains_on: Whether its plans are trained in its own way, or go on from weights of its own.
+        leaves_weights: Whether there are weights to go on from behind a search.
         Options: What ``[search]`` may say.
 
     >>> from trunkline.sharing.layouts import share_until
@@ -259,6 +260,7 @@ class Method(ABC, Generic[O_]):
     yields: ClassVar[str] = "one plan"
     source: ClassVar[str]
     trains_on: ClassVar[bool] = False
+    leaves_weights: ClassVar[bool] = True
     Options: ClassVar[type[MethodOptions]] = MethodOptions
 
     def __init__(self, setup: Setup, options: O_) -> None:
@@ -271,6 +273,13 @@ class Method(ABC, Generic[O_]):
 
         Raises:
             InvalidConfig: The options do not fit, or no plan is inside a budget.
+        """
+
+    def check(self) -> None:  # most can say nothing before they have trained something
+        """Find out what can be found out without any work.
+
+        Raises:
+            InvalidConfig: The options do not fit; :meth:`find` would say it after hours.
         """
 
     @classmethod

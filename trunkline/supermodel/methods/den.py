@@ -33,7 +33,7 @@ from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.graph import Graph, shape_of
-from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Positive, Schedule, Turn
+from trunkline.recipe import Count, Move, Optimiser, Part, Phase, Positive, Schedule, Turn
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.option import Option
@@ -42,7 +42,7 @@ from trunkline.sharing.units import Unit
 from trunkline.supermodel.choice_model import LossTerm
 from trunkline.supermodel.choices import Gumbel, Relaxation, ScoreFunction
 from trunkline.supermodel.methods.base import Found, Setup, Work
-from trunkline.supermodel.methods.searched import COST, SearchedMethod, SearchedModel, SearchedOptions
+from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.random_steps import RandomSteps
 from trunkline.supermodel.temperature import Decay
 from trunkline.text import quoted
@@ -84,7 +84,6 @@ class DENOptions(SearchedOptions):
         None, ge=0, le=1, description="ε: step n of a stage draws evenly with ε^n; if absent, 0.99 of 4,693 steps"
     )
     temperature: Positive = Field(1.0, description="τ of the samples of gumbel")
-    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0 is theirs")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task, as theirs")
     weight_optimiser: Optimiser = Field(Optimiser(), description="of the weights")
     weight_schedule: Schedule = Field(Schedule(), description="of the weights' rate over the search")
@@ -188,7 +187,7 @@ class DEN(SearchedMethod[DENOptions]):
 
     def phases(self) -> Sequence[Phase]:
         """Return the estimator's training, and the stages of selector and weights."""
-        return [self._warm_up(), self._stages()] if self.options.warm_up else [self._stages()]
+        return after_warm_up(self.options.warm_up, self._warm_up, self._stages())
 
     def find(self, work: Work) -> Found:
         """Search, and take a plan that goes on from the weights of the search."""
@@ -232,14 +231,14 @@ class DEN(SearchedMethod[DENOptions]):
     def _stages(self) -> Phase:
         options, cut = self.options, self.options.policy_fraction
         selector_steps, weight_steps = options.alternate
-        terms = {REWARD if options.selector == "score" else USAGE: 1.0, COST: options.cost_weight}
+        learned = REWARD if options.selector == "score" else USAGE
         selector = Turn(
             name="policy",
             mode="select",
             steps=selector_steps,
             data=Part() if cut is None else Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={name: weight for name, weight in terms.items() if weight},
+            terms={learned: 1.0, **self.cost_terms},
             joint=options.joint,
             # Widths that are tried out leave no mark on the network.
             statistics="hold",

@@ -23,6 +23,7 @@ class FixedMethod(Method[O_]):
 
     kind: ClassVar[Kind] = "fixed"
     needs = "nothing: it decides without data"
+    leaves_weights = False
     argument: ClassVar[str] = ""
 
     @abstractmethod
@@ -32,6 +33,10 @@ class FixedMethod(Method[O_]):
         Raises:
             InvalidConfig: The options do not fit the backbone.
         """
+
+    def check(self) -> None:
+        """Make the plan."""
+        self.plan()
 
     def find(self, work: Work) -> Found:
         """Return the plan; nothing is trained for it."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from trunkline.train.jobs.job import Job, Show
@@ -41,6 +42,7 @@ class LocalWorkers:
         """Do all jobs; see :class:`~trunkline.train.jobs.job.Workers`."""
         waiting, running = list(jobs), dict[str, _Running]()
         failures: dict[str, str] = {}
+        logs = {job.name: job.log for job in jobs}
         try:
             while waiting or running:
                 while waiting and len(running) < self.count:
@@ -48,7 +50,7 @@ class LocalWorkers:
                     running[job.name] = self._begin(job)
                     show.begun(job.name)
                 for name in _ended(running):
-                    failure = _answer(running.pop(name))
+                    failure = _answer(running.pop(name), logs[name])
                     if failure:
                         failures[name] = failure
                     show.ended(name, failure)
@@ -99,12 +101,12 @@ def _ended(running: Mapping[str, _Running]) -> list[str]:
         return [key.data for key, _ in selector.select()]
 
 
-def _answer(ended: _Running) -> str:
+def _answer(ended: _Running, log: Path) -> str:
     """Return why a job failed; one that was killed has not said it."""
     said = ended.answers.read()
     _wait_for(ended)
     # Something is said in any case; so where nothing was, the process did not come to its end.
-    return str(pickle.loads(said)) if said else _of_exit(ended.process.returncode)  # noqa: S301  # our own process
+    return str(pickle.loads(said)) if said else _of_exit(ended.process.returncode, log)  # noqa: S301  # our own process
 
 
 def _wait_for(ended: _Running) -> None:
@@ -114,10 +116,10 @@ def _wait_for(ended: _Running) -> None:
         pass  # closes them
 
 
-def _of_exit(code: int) -> str:
+def _of_exit(code: int, log: Path) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}, without a word"
+    return f"ended with exit code {code}; more in {log}"
 
 
 def _stop(running: Mapping[str, _Running]) -> None:

@@ -33,5 +33,15 @@ def changed_settings(
     return problems
 
 
+def flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested content as dotted keys: ``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    if not isinstance(content, dict) or not content:
+        return {prefix.rstrip("."): content}
+    found: dict[str, Any] = {}
+    for name, item in content.items():
+        found |= flat(item, f"{prefix}{name}.")
+    return found
+
+
 def _shown(settings: Mapping[str, Any], key: str) -> str:
     return escaped(repr(settings.get(key)))

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write, json_bytes, write_error
-from trunkline.train.run_folder.changed_settings import changed_settings
+from trunkline.train.run_folder.changed_settings import changed_settings, flat
 from trunkline.train.run_folder.checkpoint_store import CheckpointStore
 from trunkline.train.run_folder.metrics_log import MetricsLog
 
@@ -115,7 +115,7 @@ def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
         atomic_write(path, data)
         return
     # Through JSON on both sides: a tuple of ours would differ from the list that was read.
-    old, new = _flat(_read_json(path)), _flat(json.loads(data))
+    old, new = flat(_read_json(path)), flat(json.loads(data))
     advice = f"use another run folder, or set it back to {folder / CONFIG}"
     problems = changed_settings(old, new, advice)
     if problems:
@@ -157,13 +157,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InvalidConfig("is not a JSON object", place=str(path), advice="use another run folder")
     return content
-
-
-def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested content as dotted keys: ``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    if not isinstance(content, dict) or not content:
-        return {prefix.rstrip("."): content}
-    flat: dict[str, Any] = {}
-    for name, item in content.items():
-        flat |= _flat(item, f"{prefix}{name}.")
-    return flat
