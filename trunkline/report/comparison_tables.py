@@ -66,7 +66,9 @@ def accuracy_table(content: Json) -> Table:
         if method["left_out"]:
             notes.append(f"Δ of {method['method']} is without {', '.join(method['left_out'])}: no value, or 0 alone.")
     if not all(method["alike"] for method in content["methods"]):
-        notes.append("Not alike: the model goes on from a search's weights or had a teacher: more than others had.")
+        notes.append(
+            "Not alike: the model goes on from a search's weights, had a teacher, or other steps than all others."
+        )
     return Table("What sharing costs", columns, tuple(rows), tuple(notes))
 
 
