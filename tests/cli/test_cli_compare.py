@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -179,6 +180,32 @@ def test_all_failed(tmp_path: Path) -> None:
     (out / "runs").write_text("in the way")
     said = compared(path, out, "--seeds", 1, methods=("multi-task",))
     assert said.code in (2, 3) and "runs" in said.err and "no run is done yet" not in said.err, said.err
+
+
+LIKE = """\
+[variants.like]
+method = "random"
+like = "found:fewer"
+tolerance = 1.0
+
+[variants.again]
+method = "plan"
+file = "found:like"
+
+[variants.fewer]"""
+
+
+def test_a_plan_that_another_finds(tmp_path: Path) -> None:
+    """Each seed has its own; the run waits until there is one, and what cannot be waited for is refused."""
+    path, out = file_of(tmp_path), tmp_path / "out"
+    path.write_text(path.read_text().replace("[variants.fewer]", LIKE))
+    refused(compared(path, out, methods=("like",)), "like: like: found:fewer", "name it too")
+    refused(compared(path, out, methods=("like", "fewer", "again")), "again: file: found:like rests on")
+    said = compared(path, out, "--seeds", 1, "--jobs", 2, "--quiet", methods=("like", "fewer"))
+    assert said.code == 0, said.err
+    bound = json.loads((out / "runs/like/seed-3/settings.json").read_text())
+    plan = (out / "runs/fewer/seed-3/plan.json").read_bytes()
+    assert bound["search"]["like"] == hashlib.sha256(plan).hexdigest()
 
 
 def test_so_far_needs_a_run(tmp_path: Path) -> None:

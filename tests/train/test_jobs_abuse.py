@@ -85,6 +85,22 @@ def test_a_job_has_its_threads_and_its_log(tmp_path: Path) -> None:
     assert lines[0] == "earlier" and sorted(lines[1:]) == ["word err", "word low", "word out"]
 
 
+def test_a_job_waits_for_others(tmp_path: Path) -> None:
+    """Though it comes first and there is room for both; where the other fails, it begins all the same."""
+    names = ("second", "first", "third", "fails")
+    work = {name: partial(job_work.leave, tmp_path / name) for name in names[:3]}
+    first, second, third, fails = [
+        Job(name, work.get(name, job_work.refuse), tmp_path / f"{name}.log", after)
+        for name, after in (("first", ()), ("second", ("first",)), ("third", ("fails", "elsewhere")), ("fails", ()))
+    ]
+    seen = Seen()
+    assert list(LocalWorkers(count=2).run([second, third, first, fails], seen)) == ["fails"]
+    assert seen.told.index(("second", "begun")) > seen.told.index(("first", "done"))
+    fall = next(number for number, (name, how) in enumerate(seen.told) if name == "fails" and how != "begun")
+    assert seen.told.index(("third", "begun")) > fall
+    assert (tmp_path / "third").exists()
+
+
 def waiting_process(folder: Path) -> subprocess.Popen[bytes]:
     """Start a process that waits for a long job, in a group of its own, as a shell does."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

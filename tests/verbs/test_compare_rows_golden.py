@@ -82,6 +82,14 @@ def test_without_its_single_task_models_a_run_has_no_delta() -> None:
     assert found["delta"] is None and found["over_cuts"] is None
 
 
+def test_other_steps_are_not_alike() -> None:
+    """A variant that is trained for longer is marked, and so is one that went on from a search."""
+    longer = {**record("multi-task", 0, 40, 1.2, 0.5), "steps": {"search": 0, "train": 8}}
+    goes_on = {**record("mine", 0, 40, 1.2, 0.5), "alike": False}
+    rows = rows_of([RECORDS[0], RECORDS[2], longer, goes_on], LATENCIES, DIRECTIONS)
+    assert [row["alike"] for row in rows] == [True, True, False, False]
+
+
 def test_a_rows_costs_and_latency() -> None:
     """The single-task row has the latency of one file a task; what was not measured has none."""
     rows = {(row["method"], row["seed"]): row for row in rows_of(RECORDS, LATENCIES, DIRECTIONS)}

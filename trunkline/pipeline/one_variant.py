@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.kind_tables import SearchConfig, read_search
 from trunkline.pipeline.variants import Variant
 from trunkline.supermodel.methods.registry import baseline_named, method_named, methods
 from trunkline.text import quoted
+
+_FOUND = "found:"
 
 
 def variant_named(config: PipelineConfig, text: str) -> Variant:
@@ -31,6 +36,24 @@ def variant_named(config: PipelineConfig, text: str) -> Variant:
     known = list(dict.fromkeys([*config.variants, *methods()]))
     advice = did_you_mean(text, known) or f"variants and methods are {', '.join(known)}"
     raise InvalidConfig(f"there is no method and no variant {quoted(text)}", advice=advice)
+
+
+def found_by(variant: Variant) -> dict[str, str]:
+    """Return by option the way of sharing whose plan stands for it: a file ``found:NAME`` is what NAME finds.
+
+    >>> from trunkline.pipeline.config import parse_config
+    >>> table = {"method": "plan", "file": "found:bmtas", "permutation": 0}
+    >>> found_by(parse_config({"variants": {"permuted": table}}).variants["permuted"])
+    {'file': 'bmtas'}
+    """
+    paths = variant.search.options.paths
+    return {key: path.name.removeprefix(_FOUND) for key, path in paths.items() if path.name.startswith(_FOUND)}
+
+
+def with_plans(variant: Variant, plans: Mapping[str, Path]) -> Variant:
+    """Return a variant with these files, by option."""
+    options = variant.search.options.model_copy(update=dict(plans))
+    return variant.model_copy(update={"search": variant.search.model_copy(update={"options": options})})
 
 
 def with_variant(config: PipelineConfig, variant: Variant, seed: int) -> PipelineConfig:

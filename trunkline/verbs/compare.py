@@ -11,8 +11,9 @@ from trunkline.errors import InvalidConfig, Problem, WorkFailed
 from trunkline.files.write import json_ready
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
-from trunkline.pipeline.one_variant import variant_named, with_variant
-from trunkline.pipeline.project import COMPARISON, MODEL, Project
+from trunkline.pipeline.one_variant import found_by, variant_named, with_plans, with_variant
+from trunkline.pipeline.project import COMPARISON, MODEL, PLAN, Project
+from trunkline.pipeline.variants import Variant
 from trunkline.report.comparison import ComparisonReport, write_comparison
 from trunkline.train.jobs.job import Job, Workers
 from trunkline.train.jobs.local_workers import LocalWorkers
@@ -20,7 +21,7 @@ from trunkline.train.progress.job_progress import JobProgress
 from trunkline.train.run_folder.run_folder import open_run
 from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.compare_bench import latencies_of
-from trunkline.verbs.compare_job import CompareJob, Json
+from trunkline.verbs.compare_job import CompareJob, Json, title_of
 from trunkline.verbs.compare_rows import methods_of, rows_of
 from trunkline.verbs.run import check_last_stages
 from trunkline.verbs.train import file_name
@@ -127,10 +128,26 @@ def _runs(config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path,
     folders = _folders(config, names, out, limits)
     runs = []
     for seed in range(config.seed, config.seed + seeds):
+        own = {name: out / RUNS / folder / f"seed-{seed}" for name, folder in folders.items()}
         for name in names:
-            own = out / RUNS / folders[name] / f"seed-{seed}"
-            runs.append(CompareJob(name, with_variant(config, variants[name], seed), own, limits))
+            needs = found_by(variants[name])
+            _require_compared(name, needs, variants)
+            variant = with_plans(variants[name], {key: own[other] / PLAN for key, other in needs.items()})
+            run = with_variant(config, variant, seed)
+            runs.append(CompareJob(name, run, own[name], limits, tuple(needs.values())))
     return runs
+
+
+def _require_compared(name: str, needs: Mapping[str, str], variants: Mapping[str, Variant]) -> None:
+    for key, other in needs.items():
+        place = f"{name}: {key}"
+        if other not in variants:
+            text = f"found:{other} is what {other} finds, which is not among the methods"
+            raise InvalidConfig(text, place=place, advice="name it too, in --methods")
+        # Otherwise two could wait for each other.
+        if found_by(variants[other]):
+            text = f"found:{other} rests on what another finds"
+            raise InvalidConfig(text, place=place, advice="name that one instead")
 
 
 def _folders(config: PipelineConfig, names: Sequence[str], out: Path, limits: Limits) -> dict[str, str]:
@@ -156,7 +173,8 @@ def _checked(runs: Sequence[CompareJob], say: Say) -> Project:
     for note in first.notes:
         say(f"note: {note}")
     for run in runs:
-        if run.config.seed == runs[0].config.seed:
+        # What rests on another run's plan cannot be tried before there is one.
+        if run.config.seed == runs[0].config.seed and not run.needs:
             _check(first.with_config(run.config, run.out), run.name)
     changes = [problem for run in runs for problem in run.changes()]
     if changes:
@@ -174,7 +192,8 @@ def _check(project: Project, name: str) -> None:
 
 def _job(run: CompareJob) -> Job:
     # Beside the folder, not in it: a run's folder may be deleted to do it again.
-    return Job(f"{run.name} seed {run.config.seed}", run, run.out.with_name(f"{run.out.name}.log"))
+    log = run.out.with_name(f"{run.out.name}.log")
+    return Job(run.title, run, log, tuple(title_of(name, run.config.seed) for name in run.needs))
 
 
 def _reported(

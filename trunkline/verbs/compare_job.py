@@ -42,12 +42,19 @@ class CompareJob:
         config: Its pipeline, with its seed.
         out: Its folder.
         limits: What model files may ask for.
+        needs: Names of the ways of sharing whose plans, found with the same seed, it reads.
     """
 
     name: str
     config: PipelineConfig
     out: Path
     limits: Limits
+    needs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return title_of(self.name, self.config.seed)
 
     @property
     def bound(self) -> dict[str, Any]:
@@ -108,6 +115,11 @@ class CompareJob:
             "spent": _read_spent(self.out),
         }
         atomic_write(self.out / RECORD, json_bytes(record, indent=2))
+
+
+def title_of(name: str, seed: int) -> str:
+    """Return what the run of a way of sharing is called in messages."""
+    return f"{name} seed {seed}"
 
 
 def _costs(project: Project, found: SearchResult, trained: TrainResult) -> dict[str, Any]:

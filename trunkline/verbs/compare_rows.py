@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trunkline.train.loop.evaluate import metrics_from_json
-from trunkline.train.tasks.relative import Table, relative_performance
+from trunkline.train.tasks.relative import relative_performance
 from trunkline.verbs.bench import MULTI_TASK, SINGLE_TASK
 from trunkline.verbs.reference_line import Point, line_at
 from trunkline.verbs.seed_statistics import mean_of
@@ -27,7 +27,7 @@ def rows_of(
         latencies: ``latency_ms``, ``interval_ms``, ``speed_up`` and ``stable`` by structure; empty where not measured.
         directions: Whether higher is better, by task and metric.
     """
-    alone = {record["seed"]: metrics_from_json(record["metrics"]) for record in records if _is_single_task(record)}
+    alone = {record["seed"]: record for record in records if _is_single_task(record)}
     return [_row(record, latencies, alone.get(record["seed"]), directions) for record in records]
 
 
@@ -42,11 +42,15 @@ def methods_of(rows: Sequence[Json], names: Sequence[str]) -> list[dict[str, Any
 
 
 def _row(
-    record: Json, latencies: Mapping[str, Json], alone: Table | None, directions: Mapping[str, Mapping[str, bool]]
+    record: Json, latencies: Mapping[str, Json], alone: Json | None, directions: Mapping[str, Mapping[str, bool]]
 ) -> dict[str, Any]:
-    metrics = metrics_from_json(record["metrics"])
     # One model a task is its own measure: what it is compared with has the same seed.
-    delta = None if alone is None else relative_performance(metrics, alone, directions)
+    delta = None
+    if alone is not None:
+        theirs = metrics_from_json(alone["metrics"])
+        delta = relative_performance(metrics_from_json(record["metrics"]), theirs, directions)
+    # A variant may be trained for other steps, to see what steps alone do.
+    has_their_steps = alone is None or record["steps"]["train"] == alone["steps"]["train"]
     unknown = dict.fromkeys(("latency_ms", "interval_ms", "speed_up", "stable"))
     latency = latencies.get(SINGLE_TASK if _is_single_task(record) else record["structure"], unknown)
     spent = record["spent"]
@@ -65,7 +69,7 @@ def _row(
         # Every task stands there: Δ of one whose metrics have no value is not known, and is not left out of sight.
         "delta": None if delta is None else {**dict.fromkeys(directions), **delta.to_json()},
         "left_out": [] if delta is None else list(delta.left_out),
-        "alike": record["alike"],
+        "alike": record["alike"] and has_their_steps,
         "steps": record["steps"],
         "search_seconds": spent["search"]["seconds"],
         "search_peak_bytes": spent["search"]["peak_bytes"],

@@ -6,7 +6,7 @@ was stopped goes on from what it has saved. So whatever happens, at most the job
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,11 +20,31 @@ class Job:
         name: What it is called in messages; no other job of its list is called so.
         work: Does it. It travels to another process, so it is a function of a module, or a ``partial`` of one.
         log: What the job prints is added to this file.
+        after: Names of jobs that have to end before this one begins, if they are in its list.
     """
 
     name: str
     work: Callable[[], None]
     log: Path
+    after: tuple[str, ...] = ()
+
+
+def take_ready(waiting: list[Job], running: Collection[str]) -> Job | None:
+    """Take out of ``waiting`` the first job that waits for none which has not ended, and return it.
+
+    Args:
+        waiting: Jobs that have not begun.
+        running: Names of jobs that have not ended.
+
+    >>> jobs = [Job("b", print, Path("b.log"), after=("a",)), Job("c", print, Path("c.log"))]
+    >>> [job and job.name for job in (take_ready(jobs, ["a"]), take_ready(jobs, ["a"]), take_ready(jobs, []))]
+    ['c', None, 'b']
+    """
+    open_names = {job.name for job in waiting}.union(running)
+    for number, job in enumerate(waiting):
+        if open_names.isdisjoint(job.after):
+            return waiting.pop(number)
+    return None
 
 
 class Show(Protocol):

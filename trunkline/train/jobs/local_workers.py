@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from trunkline.train.jobs.job import Job, Show
+from trunkline.train.jobs.job import Job, Show, take_ready
 
 _CHILD = "from trunkline.train.jobs.child import main; main()"
 
@@ -45,8 +45,7 @@ class LocalWorkers:
         logs = {job.name: job.log for job in jobs}
         try:
             while waiting or running:
-                while waiting and len(running) < self.count:
-                    job = waiting.pop(0)
+                while len(running) < self.count and (job := take_ready(waiting, running)) is not None:
                     running[job.name] = self._begin(job)
                     show.begun(job.name)
                 for name in _ended(running):

@@ -11,7 +11,7 @@ from typing import Any
 
 from trunkline.errors import WorkFailed
 from trunkline.train.jobs.child import failure_of
-from trunkline.train.jobs.job import Job, Show
+from trunkline.train.jobs.job import Job, Show, take_ready
 
 LOCAL = "local"
 """The address that starts a cluster on this machine."""
@@ -44,8 +44,7 @@ class RayWorkers:
         failures: dict[str, str] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < self.count:
-                    job = waiting.pop(0)
+                while len(running) < self.count and (job := take_ready(waiting, running.values())) is not None:
                     running[task.remote(job)] = job.name
                     show.begun(job.name)
                 ended, _ = ray.wait(list(running), num_returns=1)
