@@ -67,7 +67,7 @@ def accuracy_table(content: Json) -> Table:
             notes.append(f"Δ of {method['method']} is without {', '.join(method['left_out'])}: no value, or 0 alone.")
     if not all(method["alike"] for method in content["methods"]):
         notes.append(
-            "Not alike: it goes on from a search's weights, had a teacher or other steps, or its method weighs the losses."
+            "Not alike: it goes on from a search's weights, had a teacher or other steps, or its method weighs losses."
         )
     return Table("What sharing costs", columns, tuple(rows), tuple(notes))
 
