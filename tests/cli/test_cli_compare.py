@@ -28,7 +28,16 @@ from trunkline.verbs.compare_job import CompareJob
 pytestmark = pytest.mark.abuse
 
 METHODS = ("multi-task", "share-until:2", "fewer")
-VARIANT = '[variants.fewer]\nmethod = "automtl"\nregularization = 0.5\n\n[export]'
+VARIANT = """\
+[variants.fewer]
+method = "automtl"
+regularization = 0.5
+
+[variants.distilled-too-little]
+method = "distilled"
+max_macs = 0.1
+
+[export]"""
 
 
 class Finished(NamedTuple):
@@ -235,6 +244,7 @@ def test_other_settings_are_refused(finished: Finished, tmp_path: Path) -> None:
         (("--methods", "share-until:nowhere"), ("share-until:nowhere", "nowhere")),
         (("--methods", "layout"), ("layout", "file")),
         (("--methods", "single-task"), ("nothing to compare",)),
+        (("--methods", "distilled-too-little"), ("distilled-too-little", "max_macs", "or more")),
         (("--seeds", "0"), ("--seeds",)),
         (("--jobs", "0"), ("--jobs",)),
         (("--methods", "share-until:2,share-until:stage1_block2_conv1"), ("would have one folder",)),

@@ -62,7 +62,12 @@ class Distilled(Method[DistilledOptions]):
     decides = "where the trunk ends, and what each loss weighs"
     source = "ours; the distance of maps is recalled from Li and Bilen, 2020"
     trains_on = True
+    leaves_weights = False
     Options = DistilledOptions
+
+    def check(self) -> None:
+        """Make the plan."""
+        self.plan()
 
     def find(self, work: Work) -> Found:
         """Train single-task models, and let them teach the model of a plan.
