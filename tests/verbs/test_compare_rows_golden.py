@@ -141,6 +141,16 @@ def test_over_random_plans() -> None:
     assert found["random:1"]["over_random"] is None
 
 
+def test_a_cut_of_other_steps_is_no_point() -> None:
+    """A fully shared model that was trained for longer is far above the line; it does not lift the line."""
+    longer = {**record("longer", 0, 45, 0.5, 0.9, "multi-task"), "steps": {"search": 0, "train": 8}}
+    rows = rows_of([*RECORDS[:7:2], longer], LATENCIES, DIRECTIONS)
+    with_it = {each["method"]: each for each in methods_of(rows, [*NAMES, "longer"])}
+    without = {each["method"]: each for each in methods_of(rows[:-1], NAMES)}
+    assert with_it["mine"] == without["mine"]
+    assert with_it["longer"]["over_cuts"]["mean"] > 50
+
+
 def test_a_metric_without_a_value() -> None:
     """It was null in the record: its mean is not known, and Δ says that it is without it."""
     lost = record("multi-task", 0, 40, math.nan, 0.5)

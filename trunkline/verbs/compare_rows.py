@@ -107,12 +107,7 @@ def _over(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any]:
 def _over_line(own: Sequence[Json], rows: Sequence[Json], kinds: Sequence[str]) -> dict[str, Any] | None:
     differences = []
     for row in own:
-        # A random plan is no point of its own line: it would be compared with itself.
-        others = [
-            other
-            for other in rows
-            if other["decided_by"] in kinds and other["seed"] == row["seed"] and other["method"] != row["method"]
-        ]
+        others = [other for other in rows if other["seed"] == row["seed"] and _is_point(other, row, kinds)]
         points = [Point(other["macs"], other["delta"]["mean"]) for other in others if other["delta"] is not None]
         if row["delta"] is not None:
             differences.append(row["delta"]["mean"] - line_at(points, row["macs"]))
@@ -124,7 +119,7 @@ def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] 
     most = math.fsum(row["macs"] for row in own) / len(own)
     cuts: dict[str, dict[int, float]] = {}
     for row in rows:
-        is_other_cut = row["decided_by"] in LINES["cuts"] and row["method"] != own[0]["method"]
+        is_other_cut = _is_point(row, own[0], LINES["cuts"])
         if is_other_cut and row["macs"] <= most and not math.isnan(_delta(row)):
             cuts.setdefault(row["method"], {})[row["seed"]] = row["delta"]["mean"]
     seeds = {row["seed"] for row in own}
@@ -134,6 +129,12 @@ def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] 
     best = max(whole, key=lambda name: math.fsum(whole[name][seed] for seed in seeds))
     difference = _mean([_delta(row) - whole[best][row["seed"]] for row in own])
     return None if difference is None else {"cut": best, **difference}
+
+
+def _is_point(other: Json, row: Json, kinds: Sequence[str]) -> bool:
+    """Whether a row is one of a line that another row is compared with."""
+    # A row of its own line would be compared with itself, and one that had other steps shows what steps do.
+    return other["decided_by"] in kinds and other["method"] != row["method"] and bool(other["alike"])
 
 
 def _delta(row: Json) -> float:
