@@ -15,6 +15,7 @@ from commands import Said, contents, ended, invoke, pipeline, refused, spawn
 from documented_json import check_keys, only_json
 from filelock import FileLock
 
+from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
 from trunkline.limits import Limits
 from trunkline.pipeline.config import load_config
@@ -161,6 +162,16 @@ def test_another_bench_trains_nothing(finished: Finished, monkeypatch: pytest.Mo
     changed.write_text(finished.pipeline.read_text().replace("samples = 11", "samples = 12"))
     monkeypatch.setattr(LocalWorkers, "run", None)  # called, it would fail
     assert compared(changed, finished.out, "--seeds", 2).code == 0
+
+
+def test_a_plan_that_is_not_there_binds_nothing(tmp_path: Path) -> None:
+    """The run that was to find it has failed: the one that rests on it says so, and may go on when there is one."""
+    missing = '[variants.mine]\nmethod = "plan"\nfile = "missing.json"\n\n[export]'
+    config = load_config(pipeline(tmp_path, ("[export]", missing)))
+    run = CompareJob("mine", with_variant(config, config.variants["mine"], 0), tmp_path / "run", Limits())
+    with pytest.raises(InvalidConfig, match=r"missing\.json"):
+        run()
+    assert run.changes() == [] and not (tmp_path / "run/settings.json").exists()
 
 
 def test_a_changed_file_is_another_run(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CompareJob:
-    """A run to be done.
+    """A run to be done; called, it does it.
 
     Attributes:
         name: What the way of sharing is called in this comparison.
@@ -88,11 +88,13 @@ class CompareJob:
 
     def __call__(self) -> None:
         """Do the run, going on where it stopped, and write its record."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.out / SETTINGS, json_bytes(self.bound, indent=2))
         project = Project(self.config, self.out, self.limits)
         for note in project.notes:
             sys.stderr.write(f"note: {note}\n")
+        # Before the settings are written: a plan that another run has yet to find must not bind this one as "no file".
+        project.method.check()
+        self.out.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.out / SETTINGS, json_bytes(self.bound, indent=2))
         with _spent(self.out, "search", project.compute.device):
             found = search(project)
         with _spent(self.out, "train", project.compute.device):

@@ -13,18 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichBar
 
 from trunkline.text import printable
+from trunkline.train.progress.shown import Shown
 
 
-class JobProgress:
+class JobProgress(Shown):
     """Shows nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
     def begun(self, name: str) -> None:
         """Show nothing."""

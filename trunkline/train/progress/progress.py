@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBar
 
+from trunkline.train.progress.shown import Shown
 from trunkline.train.progress.step_report import StepReport
 
 
@@ -39,16 +40,8 @@ def make_progress(*, quiet: bool = False, stream: TextIO | None = None) -> Progr
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
-class Silence:
+class Silence(Shown):
     """Shows nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
     def step(self, report: StepReport) -> None:
         """Show nothing."""
