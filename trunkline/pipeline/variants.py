@@ -22,9 +22,9 @@ from trunkline.pipeline.kind_tables import SearchConfig, read_search
 from trunkline.pipeline.preset import DEFAULT_METHOD, laid_over
 from trunkline.pipeline.tables import TrainConfig
 from trunkline.supermodel.methods.registry import methods
+from trunkline.supermodel.methods.single_task import SingleTask
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_REFERENCE = "single-task"
 
 
 class Variant(BaseModel):
@@ -75,7 +75,7 @@ def _read_variant(content: Mapping[str, Any], name: str, table: Any) -> Variant:
     if not _NAME.fullmatch(name):
         # It names a folder, and a list of names is separated by commas.
         raise InvalidConfig("a name is made of letters, digits, '.', '_' and '-', a letter or digit first", place=place)
-    if name == _REFERENCE:
+    if name == SingleTask.name:
         advice = "call it otherwise; keys of [train] itself are for all, single-task models too"
         raise InvalidConfig("single-task models are what Δ is against", place=place, advice=advice)
     own = {key: value for key, value in table.items() if key != "train"}

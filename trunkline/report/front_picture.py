@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 CUTS = ("single-task", "multi-task", "share-until")
+"""Methods that share everything up to a point, made by hand: nothing, all, or what lies before a block."""
 
 
 @dataclass(frozen=True, slots=True)

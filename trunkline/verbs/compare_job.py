@@ -106,7 +106,6 @@ class CompareJob:
             "method": self.config.search.method,
             "seed": self.config.seed,
             "metrics": trained.metrics,
-            "validation": trained.kept.metrics,
             "alike": trained.training["alike"],
             "steps": trained.training["steps"],
             # Equal structures are measured once, whatever their weights.

@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trunkline.report.front_picture import CUTS
 from trunkline.train.loop.evaluate import metrics_from_json
 from trunkline.train.tasks.relative import relative_performance
-from trunkline.verbs.bench import MULTI_TASK, SINGLE_TASK
+from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.reference_line import Point, line_at
 from trunkline.verbs.seed_statistics import mean_of
 
 Json = Mapping[str, Any]
-LINES = {"cuts": (SINGLE_TASK, MULTI_TASK, "share-until"), "random": ("random",)}
+LINES = {"cuts": CUTS, "random": ("random",)}
 """What needs no search, by the name of the line through it: the methods that give its points."""
 
 
