@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from trunkline.train.jobs.job import Job, Show, take_ready
+from trunkline.train.jobs.job import Job, Show
+from trunkline.train.jobs.job_list import do_all
 
 _CHILD = "from trunkline.train.jobs.child import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A job's process, and the file in which it says how it ended: at its end when the process is gone."""
+    """A job's process, its log, and the file in which it says how it ended: at its end when the process is gone."""
 
     process: subprocess.Popen[bytes]
     answers: IO[bytes]
+    log: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +42,18 @@ class LocalWorkers:
 
     def run(self, jobs: Sequence[Job], show: Show) -> dict[str, str]:
         """Do all jobs; see :class:`~trunkline.train.jobs.job.Workers`."""
-        waiting, running = list(jobs), dict[str, _Running]()
-        failures: dict[str, str] = {}
-        logs = {job.name: job.log for job in jobs}
-        try:
-            while waiting or running:
-                while len(running) < self.count and (job := take_ready(waiting, running)) is not None:
-                    running[job.name] = self._begin(job)
-                    show.begun(job.name)
-                for name in _ended(running):
-                    failure = _answer(running.pop(name), logs[name])
-                    if failure:
-                        failures[name] = failure
-                    show.ended(name, failure)
-        finally:
-            _stop(running)
-        return failures
+        return do_all(_Processes(self.threads), jobs, self.count, show)
 
-    def _begin(self, job: Job) -> _Running:
+
+class _Processes:
+    """Jobs that run now, each in a process with so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._running: dict[str, _Running] = {}
+
+    def begin(self, job: Job) -> None:
+        """Start the job's process and hand the job over."""
         receiving, sending = os.pipe()
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
@@ -73,13 +69,33 @@ class LocalWorkers:
             )
         # Only the job's own end is left: when it dies, there is nothing more to read.
         os.close(sending)
+        self._running[job.name] = _Running(process, os.fdopen(receiving, "rb"), job.log)
         _send(process, job)
-        return _Running(process, os.fdopen(receiving, "rb"))
+
+    def ended(self) -> dict[str, str]:
+        """Wait until a job has ended, or said how it does."""
+        with selectors.DefaultSelector() as selector:
+            for name, each in self._running.items():
+                selector.register(each.answers, selectors.EVENT_READ, name)
+            names = [key.data for key, _ in selector.select()]
+        return {name: _answer(self._running.pop(name)) for name in names}
+
+    def stop(self) -> None:
+        """Ask what still runs to save and end, and wait for it; a second Ctrl-C ends it at once."""
+        for each in self._running.values():
+            each.process.terminate()
+        try:
+            for each in self._running.values():
+                _wait_for(each)
+        except KeyboardInterrupt:
+            for each in self._running.values():
+                each.process.kill()
+            raise
 
     def _environment(self) -> Mapping[str, str]:
         # torch reads the number of threads when it is imported; packages are found where this process finds them.
         paths = os.pathsep.join(path for path in sys.path if path)
-        return {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": paths}
+        return {**os.environ, "OMP_NUM_THREADS": str(self._threads), "PYTHONPATH": paths}
 
 
 def _send(process: subprocess.Popen[bytes], job: Job) -> None:
@@ -92,20 +108,12 @@ def _send(process: subprocess.Popen[bytes], job: Job) -> None:
         pass  # it is gone already; its answer, or the lack of one, is read where all others are
 
 
-def _ended(running: Mapping[str, _Running]) -> list[str]:
-    """Wait until a job has ended, or said how it does, and return the names of all that have."""
-    with selectors.DefaultSelector() as selector:
-        for name, each in running.items():
-            selector.register(each.answers, selectors.EVENT_READ, name)
-        return [key.data for key, _ in selector.select()]
-
-
-def _answer(ended: _Running, log: Path) -> str:
+def _answer(ended: _Running) -> str:
     """Return why a job failed; one that was killed has not said it."""
     said = ended.answers.read()
     _wait_for(ended)
     # Something is said in any case; so where nothing was, the process did not come to its end.
-    return str(pickle.loads(said)) if said else _of_exit(ended.process.returncode, log)  # noqa: S301  # our own process
+    return str(pickle.loads(said)) if said else _of_exit(ended.process.returncode, ended.log)  # noqa: S301  # our own process
 
 
 def _wait_for(ended: _Running) -> None:
@@ -119,16 +127,3 @@ def _of_exit(code: int, log: Path) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}; more in {log}"
-
-
-def _stop(running: Mapping[str, _Running]) -> None:
-    """Ask what still runs to save and end, and wait for it; a second Ctrl-C ends it at once."""
-    for each in running.values():
-        each.process.terminate()
-    try:
-        for each in running.values():
-            _wait_for(each)
-    except KeyboardInterrupt:
-        for each in running.values():
-            each.process.kill()
-        raise

@@ -11,7 +11,8 @@ from typing import Any
 
 from trunkline.errors import WorkFailed
 from trunkline.train.jobs.child import failure_of
-from trunkline.train.jobs.job import Job, Show, take_ready
+from trunkline.train.jobs.job import Job, Show
+from trunkline.train.jobs.job_list import do_all
 
 LOCAL = "local"
 """The address that starts a cluster on this machine."""
@@ -37,25 +38,35 @@ class RayWorkers:
         Raises:
             WorkFailed: Ray is not installed, or the cluster does not answer.
         """
-        ray = _connected(self.address)
+        return do_all(_Tasks(_connected(self.address), self.threads), jobs, self.count, show)
+
+
+class _Tasks:
+    """Jobs that run now, each a task of the cluster with so many cores."""
+
+    def __init__(self, ray: Any, threads: int) -> None:
+        self._ray = ray
         # Not tried again by Ray: a job that failed would fail again; one that was stopped goes on when the list does.
-        task = ray.remote(num_cpus=self.threads, max_retries=0)(_do)
-        waiting, running = list(jobs), dict[Any, str]()
-        failures: dict[str, str] = {}
-        try:
-            while waiting or running:
-                while len(running) < self.count and (job := take_ready(waiting, running.values())) is not None:
-                    running[task.remote(job)] = job.name
-                    show.begun(job.name)
-                ended, _ = ray.wait(list(running), num_returns=1)
-                name = running.pop(ended[0])
-                failure = _result(ray, ended[0])
-                if failure:
-                    failures[name] = failure
-                show.ended(name, failure)
-        finally:
-            _stop(ray, list(running))
-        return failures
+        self._task = ray.remote(num_cpus=threads, max_retries=0)(_do)
+        self._running: dict[Any, str] = {}
+
+    def begin(self, job: Job) -> None:
+        """Hand the job to the cluster."""
+        self._running[self._task.remote(job)] = job.name
+
+    def ended(self) -> dict[str, str]:
+        """Wait until a job has ended."""
+        references, _ = self._ray.wait(list(self._running), num_returns=1)
+        return {self._running.pop(each): _result(self._ray, each) for each in references}
+
+    def stop(self) -> None:
+        """Tell what still runs to save and end, as Ctrl-C would, and wait for it."""
+        running = list(self._running)
+        for reference in running:
+            self._ray.cancel(reference)
+        if running:
+            self._ray.wait(running, num_returns=len(running))
+        self._ray.shutdown()
 
 
 def _do(job: Job) -> str:
@@ -90,12 +101,3 @@ def _result(ray: Any, reference: Any) -> str:
     except ray.exceptions.RayError as error:
         # Ray gives a traceback, whose last line says what happened.
         return f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}"
-
-
-def _stop(ray: Any, running: Sequence[Any]) -> None:
-    """Tell what still runs to save and end, as Ctrl-C would, and wait for it."""
-    for reference in running:
-        ray.cancel(reference)
-    if running:
-        ray.wait(running, num_returns=len(running))
-    ray.shutdown()
