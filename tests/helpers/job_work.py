@@ -49,6 +49,7 @@ def wait_for_the_end(path: Path) -> None:
     try:
         time.sleep(60)
     except KeyboardInterrupt:
+        time.sleep(0.5)  # as long as a step may take; told to end a second time, it would not save
         path.write_text("saved")
         raise
 
