@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from cost_backbones import COSTLY  # noqa: E402
+from cost_backbones import COSTLY
+from open_joins import space_with
 
 from trunkline.bench.parts import part_of, skip_of
 from trunkline.bench.settings import Settings
@@ -106,6 +108,39 @@ def test_measured_table_fits_its_backbone(name: str, clock: FakeClock, session: 
     assert "fake 1.0" in table.device
     assert not result.unstable
     assert len(result.latencies) == len(runtime.parts)
+
+
+@pytest.mark.golden
+def test_joins_are_measured_with_all_reads_and_with_one(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
+    """Joins of three tasks at a site are one part; where nothing is open, nothing is measured."""
+    space = space_with("chain", "each", fragment="project")
+    runtime = FakeRuntime(session)
+    result = measure_units(space.backbone, QUICK, runtime, joins=space.joins, clock=clock)
+    table = result.table
+    check_table(table, space.backbone, space.joins)
+    names = [latency.name for latency in result.latencies if latency.name.startswith(("join ", "own "))]
+    assert names == ["join a.0", "own a.0", "join a.1", "own a.1"]
+    assert [*table.joins] == [f"{task}.{site}" for site in range(2) for task in "abc"]
+    # The kernel's parts are put together once: what is left are Concat and Conv, or Conv alone.
+    assert {(time.ms, time.own_ms, time.reads) for time in table.joins.values()} == {(4.0, 2.0, 3)}
+    closed = [replace(join, open="none") for join in space.joins]
+    assert not measure_units(space.backbone, QUICK, runtime, joins=closed, clock=clock).table.joins
+
+
+@pytest.mark.golden
+def test_a_join_is_as_steady_as_its_less_steady_time(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
+    space = space_with("chain", "each", fragment="project")
+
+    class Drifting(FakeRuntime):
+        def prepare(self, model: Graph, settings: Settings) -> object:
+            reads_one = model.name == "project" and len(model.model.graph.inputs) == 1
+            times = (2.0 + (count > 70) for count in range(10_000)) if reads_one else 2.0
+            return self.session(times)
+
+    settings = Settings(minimum_samples=100, minimum_seconds=0.0)
+    table = measure_units(space.backbone, settings, Drifting(session), joins=space.joins, clock=clock).table
+    assert all(time.stable for time in table.units.values())
+    assert not any(time.stable for time in table.joins.values())
 
 
 @pytest.mark.golden

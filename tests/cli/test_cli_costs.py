@@ -46,6 +46,28 @@ def test_a_search_pays_what_was_measured(tmp_path: Path) -> None:
     assert not Path("other/search").exists()
 
 
+def test_a_search_of_edges_pays_what_joins_take(tmp_path: Path) -> None:
+    """The pipeline names the table before there is one; without the joins' times it is refused before any step."""
+    search = '[search]\nmethod = "mtl-nas"\nsteps = 2\ncost_weight = 5.0\ncost = "milliseconds"\n'
+    path = pipeline(tmp_path, *ONE_STEP)
+    content = path.read_text()
+    before, _, rest = content.partition("[search]")
+    _, _, after = rest.partition("\n[")
+    path.write_text(f'{before}{search}cost_table = "costs.json"\n[{after}')
+    result = only_json(invoke("costs", path, "costs.json", "--json"))
+    check_keys("costs", result)
+    assert result["joins"] and all(join["reads"] > 1 for join in result["joins"].values())
+    said = invoke("costs", path, "costs.json")
+    assert "What each join takes" in said.out
+    assert invoke("search", path, "--out", "run", "--quiet").code == 0
+    table = json.loads(Path("costs.json").read_text())
+    gone = next(iter(table["joins"]))
+    del table["joins"][gone]
+    Path("costs.json").write_text(json.dumps(table))
+    refused(invoke("search", path, "--out", "other", "--quiet"), "costs.json: joins", f'join "{gone}" is missing')
+    assert not list(Path("other").rglob("*.safetensors"))
+
+
 def test_a_table_is_shown(tmp_path: Path) -> None:
     said = invoke("costs", pipeline(tmp_path), "costs.json")
     assert said.code == 0, said.err

@@ -27,7 +27,8 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
     """Yield the path of every leaf; of an empty or absent part, the path up to it."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from leaves(item, f"{path}.{key}" if path else key)
+            part = key.replace(".", "·")  # a name with a dot, as joins have, is one part of the path
+            yield from leaves(item, f"{path}.{part}" if path else part)
     elif isinstance(value, list) and value:
         for item in value:
             yield from leaves(item, path + "[]")

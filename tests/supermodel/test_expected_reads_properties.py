@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from backbones import conv
 from method_work import THREE
 from open_joins import model_of, space_with
 
 from trunkline.errors import InvalidConfig
+from trunkline.fragments.heads.make_head import make_head
+from trunkline.graph.builder import GraphBuilder
+from trunkline.graph.graph import shape_of
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.cost_table import CostTable, JoinTime, UnitTime
+from trunkline.sharing.join import Join, Read
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.option import Option
+from trunkline.sharing.plan import BackboneId
 from trunkline.sharing.space import Space
-from trunkline.supermodel import expected_reads
+from trunkline.supermodel import read_costs
 from trunkline.supermodel.choice_groups import groups_of
 from trunkline.supermodel.cost_term import cost_term
 
@@ -62,15 +71,95 @@ def test_open_reads_cost_by_their_probability() -> None:
     assert float(term(half)) == pytest.approx(0.5 * float(term(off)) + 0.5 * float(term(on)))
 
 
-def test_milliseconds_of_reads_are_refused() -> None:
-    """A cost table has the backbone's operators; joins are in none."""
-    with pytest.raises(InvalidConfig, match="nothing that joins run"):
-        cost_term(space_with("chain", "each"), {}, "milliseconds", Path("times.json"))
+def timed(space: Space, folder: Path, **changes: Any) -> Path:
+    """A table on which no two units or joins take equally long; ``changes`` are other entries of joins."""
+    names = [unit.name for unit in space.backbone.table("operator").units]
+    joins = {
+        open_join.join.name: JoinTime(ms=1.0 + number, own_ms=0.25 * number, reads=len(open_join.join.reads))
+        for number, open_join in enumerate(space.joins)
+    }
+    table = CostTable(
+        backbone=BackboneId(name=space.backbone.name, fingerprint=space.backbone.fingerprint),
+        input_size=shape_of(space.backbone.graph.input)[2:],
+        units={name: UnitTime(ms=1 + 0.5 * number) for number, name in enumerate(names)},
+        joins={**joins, **changes},
+    )
+    path = folder / "times.json"
+    table.save(path)
+    return path
+
+
+@pytest.mark.parametrize("fragment", ["project", "mix"])
+@pytest.mark.parametrize("name", ["chain", "residual"])
+def test_milliseconds_are_those_of_the_table(name: str, fragment: str, tmp_path: Path) -> None:
+    """Columns and joins of no other read; with all, what the table has; between them, reads of one size are equal."""
+    space = space_with(name, "each", fragment=fragment)
+    table = CostTable.load(timed(space, tmp_path), space.backbone, space.joins)
+    term = cost_term(space, {}, "milliseconds", tmp_path / "times.json")
+    columns = len(space.tasks) * sum(table.node_ms.values())
+    for seed in range(4):
+        picks, policy = certain(space, seed)
+        expected = columns
+        for join in space.joins:
+            time = table.joins[join.join.name]
+            on = sum(picks[choice] for choice in join.choices)
+            expected += time.own_ms + (time.ms - time.own_ms) * on / len(join.choices)
+        assert float(term.absolute(policy)) == pytest.approx(expected)
+        assert float(term(policy)) == pytest.approx(expected / columns)
+
+
+def test_what_no_head_reads_takes_no_time(tmp_path: Path) -> None:
+    """As in every other count: a lateral map is only there for heads of several maps."""
+    b = GraphBuilder("lateral")
+    trunk = conv(b, b.image("image", (3, 8, 8)), "stem", 4)
+    lateral = conv(b, trunk, "lateral", 4)
+    trunk = b.node("Relu", [conv(b, trunk, "deep", 4, stride=2)], name="deep_relu")
+    backbone = Backbone(b.finish([lateral, trunk]))
+    reads = (Read.column("deep_relu", "a"), Read.column("deep_relu", "b"))
+    settings = {"starts": [1.0, 0.0]}
+    join = Join(name="meet", kind="project", settings=settings, site="deep_relu", task="a", reads=reads)
+    joins = (OpenJoin(join, "each"),)
+    space = Space.over(backbone, ("a", "b"), "block", lambda unit, task: [Option(task)], joins=joins)
+    path = timed(space, tmp_path)
+    _, policy = certain(space, 0)
+    of_one_map, of_both = ({task: make_head(kind, backbone.graph, 2) for task in "ab"} for kind in ("light", "fpn"))
+    times = CostTable.load(path, backbone, joins).node_ms
+    for heads in ({}, of_one_map):
+        more = cost_term(space, of_both, "milliseconds", path).absolute(policy)
+        less = cost_term(space, heads, "milliseconds", path).absolute(policy)
+        assert float(more - less) == pytest.approx(2 * times["lateral"])
+
+
+def test_a_join_that_noise_made_cheaper_costs_nothing_more(tmp_path: Path) -> None:
+    """A negative cost would pay the search for every edge that it keeps."""
+    space = space_with("chain", "each", fragment="project")
+    name = space.joins[0].join.name
+    path = timed(space, tmp_path, **{name: JoinTime(ms=0.5, own_ms=0.75, reads=3)})
+    term = cost_term(space, {}, "milliseconds", path)
+    shapes = {group.name: (len(group.choices), 2) for group in groups_of(space)}
+    policy = {name: torch.full(shape, 0.5, requires_grad=True) for name, shape in shapes.items()}
+    gradients = torch.autograd.grad(term(policy), list(policy.values()))
+    assert all(float(gradient.min()) >= 0 for gradient in gradients)
+
+
+def test_tables_without_these_joins_are_refused(tmp_path: Path) -> None:
+    space = space_with("chain", "each", fragment="project")
+    first, second, *_ = (join.join.name for join in space.joins)
+    timed(space, tmp_path, **{first: JoinTime(ms=1, own_ms=1, reads=2)})
+    content = json.loads((tmp_path / "times.json").read_text())
+    del content["joins"][second]
+    (tmp_path / "times.json").write_text(json.dumps(content))
+    with pytest.raises(InvalidConfig) as error:
+        cost_term(space, {}, "milliseconds", tmp_path / "times.json")
+    assert f"times.json: joins.{first}.reads: was measured with 2 reads; here it may have 3" in str(error.value)
+    assert f'times.json: joins: join "{second}" is missing' in str(error.value)
+    with pytest.raises(InvalidConfig, match="needs `cost_table`"):
+        cost_term(space, {}, "milliseconds")
 
 
 def test_costs_that_are_no_sums_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     space = space_with("chain", "each")
-    monkeypatch.setattr(expected_reads, "_cost", lambda join, inputs, count: float(len(inputs) ** 2))
+    monkeypatch.setattr(read_costs, "_cost", lambda join, inputs, count: float(len(inputs) ** 2))
     with pytest.raises(InvalidConfig, match="no sum over what it reads") as error:
         cost_term(space, {}, "macs")
     assert error.value.problems[0].place == "joins.0"

@@ -167,7 +167,7 @@ def test_whoever_moves_the_policy_pays(name: str, tmp_path: Path) -> None:
         assert paid
 
 
-@pytest.mark.parametrize("name", SEARCHED)
+@pytest.mark.parametrize("name", (*SEARCHED, "mtl-nas"))
 def test_nothing_else_may_be_counted(name: str) -> None:
     """All of them have these options, with the same words and limits."""
     fields = methods()[name].Options.model_fields

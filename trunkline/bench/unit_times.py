@@ -1,20 +1,22 @@
-"""Measure what each unit of a backbone takes, for a search that is to save time.
+"""Measure what each unit of a backbone takes, and each join, for a search that is to save time.
 
 Every unit, with its normalisation folded as at export, every skip that runs something, and every product of two
-computed values becomes a small model. All of them take turns in each round, like any candidates of the bench, and what
-a model that does nothing takes is subtracted. Activations, pooling and additions between units are left out: a runtime
-fuses most of them into what comes before. Nor does a part run alone exactly as it does among others, so the sum of a
-table is not the latency of the model; it tells units apart.
+computed values becomes a small model. So does every join whose reads are to be chosen, with all of them and with the
+first alone; joins that are equal are measured once. All of them take turns in each round, like any candidates of the
+bench, and what a model that does nothing takes is subtracted. Activations, pooling and additions between units are left
+out: a runtime fuses most of them into what comes before. Nor does a part run alone exactly as it does among others, so
+the sum of a table is not the latency of the model; it tells units apart.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from trunkline.bench.candidate import Candidate
+from trunkline.bench.join_parts import JoinPart, join_parts
 from trunkline.bench.latency import Latency
 from trunkline.bench.parts import nothing, part_of, skip_of
 from trunkline.bench.protocol import Clock, Progress, measure
@@ -24,7 +26,8 @@ from trunkline.export.passes import optimise
 from trunkline.graph.cost import node_macs
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.cost_table import CostTable, NodeTime, UnitTime
+from trunkline.sharing.cost_table import CostTable, JoinTime, NodeTime, UnitTime
+from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.plan import BackboneId
 
 NOTHING = "nothing"
@@ -32,7 +35,7 @@ NOTHING = "nothing"
 
 _NOTHING = (NOTHING, "")
 _Key = tuple[str, str]
-"""What a part is, ``unit``, ``skip`` or ``node``, and the name it has in the table."""
+"""What a part is and its name: a ``unit``, ``skip``, ``node``, ``join``, or a join that reads its ``own`` column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def measure_units(
     settings: Settings,
     runtime: Runtime,
     *,
+    joins: Sequence[OpenJoin] = (),
     clock: Clock = time.perf_counter_ns,
     progress: Progress | None = None,
 ) -> UnitTimes:
@@ -67,6 +71,7 @@ def measure_units(
         backbone: At the image size that it will run at.
         settings: On what, and how long; ``batch`` must be 1.
         runtime: What runs the parts.
+        joins: Joins between columns of this backbone; those of which nothing is open are left out.
         clock: Returns nanoseconds.
         progress: Called after each round with the rounds done and the rounds planned.
 
@@ -76,7 +81,10 @@ def measure_units(
     if settings.batch != 1:
         raise ValueError("a table holds the time of one image")
     backbone = Backbone.of(backbone)
+    of_joins = join_parts(joins, backbone)
     parts = dict(_parts(backbone))
+    for part in of_joins:
+        parts |= {("join", part.name): part.whole, ("own", part.name): part.own}
     with ExitStack() as stack:
         candidates = []
         for (kind, name), graph in parts.items():
@@ -85,7 +93,7 @@ def measure_units(
             stack.callback(session.close)
             candidates.append(Candidate(f"{kind} {name}".strip(), (session,)))
         latencies = tuple(measure(candidates, settings, clock=clock, progress=progress))
-    return UnitTimes(_table(backbone, dict(zip(parts, latencies, strict=True))), latencies)
+    return UnitTimes(_table(backbone, of_joins, dict(zip(parts, latencies, strict=True))), latencies)
 
 
 def _parts(backbone: Backbone) -> Iterator[tuple[_Key, Graph]]:
@@ -103,7 +111,7 @@ def _parts(backbone: Backbone) -> Iterator[tuple[_Key, Graph]]:
             yield ("node", name_of(node)), part_of(graph, [name_of(node)], name_of(node))
 
 
-def _table(backbone: Backbone, found: dict[_Key, Latency]) -> CostTable:
+def _table(backbone: Backbone, of_joins: Sequence[JoinPart], found: dict[_Key, Latency]) -> CostTable:
     """Return the table of a search from the latencies of all parts, less that of the one that does nothing."""
     idle = found[_NOTHING]
     # Noise can make a tiny part quicker than nothing; rounded to a nanosecond, so that files stay readable.
@@ -111,17 +119,23 @@ def _table(backbone: Backbone, found: dict[_Key, Latency]) -> CostTable:
     height, width = shape_of(backbone.graph.input)[2:]
     assert height is not None and width is not None
     software = " ".join(idle.runtime.get(key, "") for key in ("runtime", "provider"))
-    units, nodes = {}, {}
+    units, nodes, joins = {}, {}, {}
     for (kind, name), latency in found.items():
         time_ms, is_stable = ms[kind, name], latency.stable
         if kind == "unit":
             units[name] = UnitTime(ms=time_ms, skip_ms=ms.get(("skip", name), 0.0), stable=is_stable)
         if kind == "node":
             nodes[name] = NodeTime(ms=time_ms, stable=is_stable)
+    for part in of_joins:
+        whole, own = ("join", part.name), ("own", part.name)
+        is_stable = found[whole].stable and found[own].stable
+        of_join = JoinTime(ms=ms[whole], own_ms=ms[own], reads=part.reads, stable=is_stable)
+        joins.update(dict.fromkeys(part.names, of_join))
     return CostTable(
         backbone=BackboneId(name=backbone.graph.name, fingerprint=backbone.fingerprint),
         input_size=(height, width),
         device=f"{idle.environment.cpu}; {software}; threads {idle.threads}",
         units=units,
         nodes=nodes,
+        joins=joins,
     )

@@ -1,4 +1,4 @@
-"""What each unit of a backbone takes on a device, in milliseconds: a small JSON file, measured or written by hand.
+"""What each unit of a backbone, and each join, takes on a device, in ms: a small JSON file, measured or by hand.
 
 Multiply-accumulates and parameters follow from the backbone. Time does not, so a search that is to save time is given
 a table for one backbone, one image size and one device. Its format is documented in ``docs/automtl.md``.
@@ -19,6 +19,7 @@ from trunkline.graph.cost import node_macs
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.file_entry import FileEntry
+from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.plan import BackboneId
 from trunkline.sharing.skip import Skip
 from trunkline.sharing.units import Unit
@@ -49,8 +50,20 @@ class UnitTime(NodeTime):
     skip_ms: Milliseconds = 0.0
 
 
+class JoinTime(NodeTime):
+    """How long one run of a join takes, with all that it may read.
+
+    Attributes:
+        own_ms: The same where it reads its column's own map alone.
+        reads: How many maps it may read, its own among them.
+    """
+
+    own_ms: Milliseconds
+    reads: Annotated[int, Field(ge=1)]
+
+
 class CostTable(FileEntry):
-    """Times of a backbone's units.
+    """Times of a backbone's units, and of joins between its columns.
 
     Attributes:
         format: Tells a cost table from Trunkline's other JSON files.
@@ -60,6 +73,7 @@ class CostTable(FileEntry):
         device: What it was measured on, in words.
         units: The time of every operator unit, by its name.
         nodes: Times of nodes of no unit, by name. Those that multiply two computed values must be there; any other may.
+        joins: Times of joins, by name; of those whose reads a search chooses, none may be missing.
 
     >>> table = CostTable(
     ...     backbone=BackboneId(name="net", fingerprint="12ab"),
@@ -78,6 +92,7 @@ class CostTable(FileEntry):
     device: str = ""
     units: dict[str, UnitTime]
     nodes: dict[str, NodeTime] = Field(default_factory=dict)
+    joins: dict[str, JoinTime] = Field(default_factory=dict)
 
     @property
     def node_ms(self) -> dict[str, float]:
@@ -90,8 +105,8 @@ class CostTable(FileEntry):
         atomic_write(path, (self.model_dump_json(indent=2) + "\n").encode())
 
     @classmethod
-    def load(cls, path: Path, backbone: Graph | Backbone) -> CostTable:
-        """Read a table and check that it is one of ``backbone``.
+    def load(cls, path: Path, backbone: Graph | Backbone, joins: Sequence[OpenJoin] = ()) -> CostTable:
+        """Read a table and check that it is one of ``backbone``, and has the ``joins`` whose reads are chosen.
 
         Raises:
             InvalidConfig: The file is no table, is for another backbone or image size, lacks units or names unknown
@@ -102,12 +117,12 @@ class CostTable(FileEntry):
         except ValidationError as error:
             raise InvalidConfig(problems_of(error, cls, str(path))) from error
         with in_file(path):
-            check_table(table, backbone)
+            check_table(table, backbone, joins)
         return table
 
 
-def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
-    """Check that a table fits a backbone.
+def check_table(table: CostTable, backbone: Graph | Backbone, joins: Sequence[OpenJoin] = ()) -> None:
+    """Check that a table fits a backbone, and joins between its columns.
 
     Raises:
         InvalidConfig: As :meth:`CostTable.load`.
@@ -119,6 +134,8 @@ def check_table(table: CostTable, backbone: Graph | Backbone) -> None:
         operators = backbone.table("operator")
         problems += _unit_problems(table, operators.units, operators.skips)
         problems += _node_problems(table, backbone.graph, operators.units)
+        # It may have more: another method's search, or none, may read the same table.
+        problems += _join_problems(table, [join for join in joins if join.choices])
     # The cost term is a share of the whole, and a share of nothing is no number.
     if not problems and not any(table.node_ms.values()):
         problems = [Problem("every time is 0: there is nothing to save", place="units")]
@@ -179,3 +196,13 @@ def _node_problems(table: CostTable, backbone: Graph, units: Sequence[Unit]) -> 
         if node_macs(node) and name_of(node) not in table.nodes:
             text = f"{node.op_type} {quoted(name_of(node))} is missing: it multiplies, and belongs to no unit"
             yield Problem(text, place="nodes")
+
+
+def _join_problems(table: CostTable, joins: Sequence[OpenJoin]) -> Iterator[Problem]:
+    advice = "measure it with `trunkline costs` and this pipeline: its joins follow from tasks and options"
+    for name, reads in ((join.join.name, len(join.join.reads)) for join in joins):
+        if name not in table.joins:
+            yield Problem(f"join {quoted(name)} is missing", "joins", advice)
+        elif table.joins[name].reads != reads:
+            text = f"was measured with {table.joins[name].reads} reads; here it may have {reads}"
+            yield Problem(text, f"joins.{name}.reads", advice)

@@ -17,8 +17,9 @@ from trunkline.graph.roles import is_parameter, size_of
 from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.space import Space
 from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
-from trunkline.supermodel.expected_reads import ExpectedReads
+from trunkline.supermodel.expected_reads import ExpectedReads, check_reads
 from trunkline.supermodel.expected_tree import ExpectedTree
+from trunkline.supermodel.read_costs import counted_reads, timed_reads
 from trunkline.supermodel.stored_work import stored_work
 from trunkline.supermodel.workload import Workload, keys_of, workload
 from trunkline.text import quoted
@@ -49,7 +50,7 @@ def cost_term(
         space: What is open.
         heads: By task; what no head reads is not run.
         count: What is counted.
-        table: A cost table, for ``milliseconds``. It times operators; of a block, those in it are added up.
+        table: A cost table, for ``milliseconds``. It times operators, and joins; of a block, operators are added up.
         executed: Computes what is executed, where a method has a formula of its own; the exact one if absent.
 
     Raises:
@@ -57,13 +58,13 @@ def cost_term(
             stores does not follow from what it runs.
     """
     if any(join.open == "each" for join in space.joins):
-        return _of_reads(space, heads, count)
+        return _of_reads(space, heads, count, table)
     if count == "parameters" and space.tie:
         # Not the sum over executions: two executions of a tied unit store its weights once.
         alone = Cost.total(space.backbone.costs.values()).parameters
         return ExpectedParameters(space, stored_work(space, heads), alone)
     if count == "milliseconds":
-        costs, skip_costs = _milliseconds(space, table)
+        costs, skip_costs = _milliseconds(space, _read(table, space))
     elif count == "parameters":
         costs, skip_costs = _untied_parameters(space)
     else:
@@ -77,17 +78,20 @@ def _macs(space: Space) -> NodeCosts:
     return macs, [0.0 if skip is None else float(skip.macs) for skip in space.table.skips]
 
 
-def _of_reads(space: Space, heads: Mapping[str, Graph], count: Counted) -> ExpectedReads:
+def _of_reads(space: Space, heads: Mapping[str, Graph], count: Counted, table: Path | None) -> ExpectedReads:
+    check_reads(space)
     if count == "milliseconds":
-        text = "a cost table times the backbone's operators, and nothing that joins run"
-        raise InvalidConfig(text, place="search.cost", advice='use `cost = "macs"`')
-    return ExpectedReads(space, heads, count)
+        return ExpectedReads(space, timed_reads(space, heads, _read(table, space)))
+    return ExpectedReads(space, counted_reads(space, heads, count))
 
 
-def _milliseconds(space: Space, path: Path | None) -> NodeCosts:
-    if path is None:
+def _read(table: Path | None, space: Space) -> CostTable:
+    if table is None:
         raise InvalidConfig('`cost = "milliseconds"` needs `cost_table`', place="search.cost_table")
-    table = CostTable.load(path, space.backbone)
+    return CostTable.load(table, space.backbone, space.joins)
+
+
+def _milliseconds(space: Space, table: CostTable) -> NodeCosts:
     if space.table.granularity == "operator":
         return table.node_ms, [table.units[name].skip_ms for name in space.table.names]
     # A block takes as long as the operators in it; what stands in for a block is the identity, which takes no time.

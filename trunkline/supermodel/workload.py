@@ -118,7 +118,7 @@ class Needs:
         for index, unit in enumerate(space.table.units):
             self.core.update(dict.fromkeys(unit.nodes, index))
         graph = space.backbone.graph
-        self._needs = [_needs(graph, heads.get(task)) for task in space.tasks]
+        self._needs = [needed_by(heads.get(task), graph) for task in space.tasks]
 
     def of(self, name: str) -> frozenset[int]:
         """Return the tasks that need a node."""
@@ -160,7 +160,8 @@ class Needs:
         return apart
 
 
-def _needs(backbone: Graph, head: Graph | None) -> set[str]:
+def needed_by(head: Graph | None, backbone: Graph) -> set[str]:
+    """Return the names of the nodes of a backbone that a head needs; without a head, those of the last feature map."""
     outputs: Sequence[ir.Value] = backbone.outputs
     taps = outputs[-1:] if head is None else [tap for _, tap in read_taps(head, outputs)]
     return {name_of(node) for node in needed_nodes(backbone, taps)}

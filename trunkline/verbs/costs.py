@@ -9,12 +9,15 @@ from trunkline.bench.protocol import Progress
 from trunkline.bench.unit_times import UnitTimes, measure_units
 from trunkline.errors import InvalidConfig
 from trunkline.pipeline.project import Project
+from trunkline.supermodel.methods.registry import method_named
 from trunkline.text import quoted
 from trunkline.verbs.bench import runtime_named, settings_of
 
 
 def costs(project: Project, path: Path, *, progress: Progress | None = None) -> UnitTimes:
     """Measure the pipeline's backbone with the settings of its table ``[bench]``, and write the cost table to ``path``.
+
+    Where the pipeline's method chooses what joins read, the joins are measured with it.
 
     Raises:
         InvalidConfig: ``[bench]`` asks for a runtime or batch with which no cost table is measured.
@@ -31,6 +34,9 @@ def costs(project: Project, path: Path, *, progress: Progress | None = None) -> 
     # So many parts are seldom all flat at once on a machine that does other things too.
     settings = replace(settings, warm_up_limit_seconds=min(settings.warm_up_limit_seconds, settings.limit_seconds))
     runtime = runtime_named(config.runtime, project.limits)
-    result = measure_units(project.backbone, settings, runtime, progress=progress)
+    # The method itself is not made: it may want the very table that is to be measured.
+    search = project.config.search
+    joins = method_named(search.method).open_joins(project.setup, search.options)
+    result = measure_units(project.backbone, settings, runtime, joins=joins, progress=progress)
     result.table.save(path)
     return result

@@ -60,6 +60,7 @@ def search(project: Project, *, quiet: bool = False) -> SearchResult:
         WorkFailed: A loss is not finite, or the disk is full; the last checkpoint is good.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
     """
+    project.method.check()
     found = project.method.find(ProjectWork(project, quiet))
     # A fixed method opens no stage, so nothing has made the folder yet.
     project.out.mkdir(parents=True, exist_ok=True)

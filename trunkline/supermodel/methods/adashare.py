@@ -196,7 +196,7 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
             steps=policy_steps,
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={**{name: weight for name, weight in own.items() if weight}, **self.cost_terms},
+            terms={**{name: weight for name, weight in own.items() if weight}, **self.options.cost_terms},
             joint=options.joint,
         )
         # Weights first, so that a finished cycle is a finished visit of the policy, by which the curriculum goes.

@@ -145,7 +145,7 @@ class AutoMTL(SearchedMethod[AutoMTLOptions]):
             steps=options.alternate[0],
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser, schedule=options.policy_schedule),),
-            terms={"regularization": options.regularization, **self.cost_terms},
+            terms={"regularization": options.regularization, **self.options.cost_terms},
             joint=options.joint,
         )
         weights = Turn(

@@ -23,6 +23,7 @@ from trunkline.graph.graph import Graph
 from trunkline.recipe import Phase, Turn
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.lowering.lower import Lowered
+from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.task_policies import task_correlation, ways_of_tasks
 
@@ -281,6 +282,14 @@ class Method(ABC, Generic[O_]):
         Raises:
             InvalidConfig: The options do not fit; :meth:`find` would say it after hours.
         """
+
+    @classmethod
+    def open_joins(cls, setup: Setup, options: O_) -> tuple[OpenJoin, ...]:
+        """Return the joins whose reads a search would choose, if it were begun: what a cost table has times of.
+
+        Such a table may be an option of the method, so none can be asked for here.
+        """
+        return ()
 
     @classmethod
     def decisive(cls, options: O_) -> dict[str, Any]:

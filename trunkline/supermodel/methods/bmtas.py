@@ -123,7 +123,7 @@ class BMTAS(SearchedMethod[BMTASOptions]):
             steps=policy_steps,
             data=Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms=self.cost_terms,
+            terms=self.options.cost_terms,
             # As in the release: logits that are tried out leave no mark on the network.
             statistics="hold",
             fresh=True,

@@ -238,7 +238,7 @@ class DEN(SearchedMethod[DENOptions]):
             steps=selector_steps,
             data=Part() if cut is None else Part(share=(0.0, cut)),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={learned: 1.0, **self.cost_terms},
+            terms={learned: 1.0, **self.options.cost_terms},
             joint=options.joint,
             # Widths that are tried out leave no mark on the network.
             statistics="hold",

@@ -96,6 +96,6 @@ class LearnToBranch(SearchedMethod[LearnToBranchOptions]):
             "search",
             "sample",
             options.steps,
-            [Turn(moves=tuple(moves), terms=self.cost_terms)],
+            [Turn(moves=tuple(moves), terms=self.options.cost_terms)],
             loss_weights=self.setup.by_task(options.loss_weights),
         )

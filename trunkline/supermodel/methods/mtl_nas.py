@@ -42,17 +42,17 @@ from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Gumbel, Relaxation, Soft
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.expected_reads import CountedOfReads
 from trunkline.supermodel.methods.base import Found, Policy, Setup, Trained, Work
 from trunkline.supermodel.methods.columns import columns_plan, start_of_own
+from trunkline.supermodel.methods.cost_options import COST, CostOptions
 from trunkline.supermodel.methods.projections import ProjectionsMethod, ProjectionsOptions
 from trunkline.supermodel.temperature import Polynomial
 
-ENTROPY, COST = "entropy", "cost"
-"""Names of the loss terms."""
+ENTROPY = "entropy"
+"""The loss term that drives every edge to be kept or dropped."""
 
 
-class MTLNASOptions(ProjectionsOptions):
+class MTLNASOptions(ProjectionsOptions, CostOptions):
     """What can be set about MTL-NAS.
 
     >>> MTLNASOptions().sampling.kind, MTLNASOptions(supernet="nddr").entropy
@@ -86,8 +86,6 @@ class MTLNASOptions(ProjectionsOptions):
     policy_optimiser: Optimiser = Field(
         Optimiser(lr=1e-2, betas=(0.5, 0.999), weight_decay=1e-3), description="of the logits"
     )
-    cost: CountedOfReads = Field("macs", description="what the cost term counts")
-    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0 is theirs")
     sampling: Sampling = Field(
         Sampling(), description="discretisation: argmax keeps edges with α > 0, draw samples them; within which budget"
     )
@@ -98,7 +96,7 @@ class MTLNASModel(ChoiceModel):
 
     def __init__(self, space: Space, heads: Mapping[str, Graph], options: MTLNASOptions, seed: int) -> None:
         super().__init__(space, heads, {"search": _relaxation(options)}, seed=seed)
-        self.expected_cost = cost_term(space, heads, options.cost)
+        self.expected_cost = cost_term(space, heads, options.cost, options.cost_table)
 
     def loss_terms(self) -> Mapping[str, LossTerm]:
         """Return what makes each term."""
@@ -143,6 +141,11 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
         """The supermodel."""
         return MTLNASModel(self.space, self.setup.heads, self.options, self.setup.seed)
 
+    def check(self) -> None:
+        """Read the cost table, which nothing asks for before the single-task models are trained."""
+        if self.options.cost_table is not None and self.space.choices:
+            cost_term(self.space, self.setup.heads, self.options.cost, self.options.cost_table)
+
     def find(self, work: Work) -> Found:
         """Train single-task models, search which edges to keep, and cut out the others."""
         setup = self.setup
@@ -163,12 +166,12 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
     def search_phase(self) -> Phase:
         """Return the search: a step of the logits, one of the weights, and so on."""
         options, cut = self.options, self.options.policy_fraction
-        terms = {ENTROPY: options.entropy, COST: options.cost_weight}
+        entropy = {ENTROPY: options.entropy} if options.entropy else {}
         policy = Turn(
             name="policy",
             data=Part(share=(0.0, cut), remix=options.remix),
             moves=(Move(group="policy", optimiser=options.policy_optimiser),),
-            terms={name: weight for name, weight in terms.items() if weight},
+            terms={**entropy, **options.cost_terms},
         )
         (joint,) = self.joint_phase(()).turns
         data = Part(share=(cut, 1.0), remix=options.remix)
@@ -192,6 +195,11 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
                 probabilities[edges.index(edge), tasks.index(choice.task)] = row
         names = tuple(f"{site} < {read.task}.{read.at}" for site, read in edges)
         return Policy(("off", "on"), names, tasks, probabilities)
+
+    @classmethod
+    def open_joins(cls, setup: Setup, options: MTLNASOptions) -> tuple[OpenJoin, ...]:
+        """Return the projections, with all edges that may lead to them."""
+        return cls(setup, options).space.joins
 
     @classmethod
     def free(cls) -> tuple[str, ...]:

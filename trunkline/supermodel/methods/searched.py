@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig
@@ -20,33 +19,20 @@ from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Relaxation
-from trunkline.supermodel.cost_term import Counted, ExecutedKind, cost_term
+from trunkline.supermodel.cost_term import ExecutedKind, cost_term
 from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Policy, Trained, Work
-
-COST = "cost"
-"""The loss term that every searched method has."""
+from trunkline.supermodel.methods.base import Found, Kind, Method, Policy, Trained, Work
+from trunkline.supermodel.methods.cost_options import COST, CostOptions
 
 
-class SearchedOptions(MethodOptions):
+class SearchedOptions(CostOptions):
     """What can be set about every search."""
 
-    cost: Counted = Field("macs", description="what the cost term counts")
-    cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0: none")
-    cost_table: Path | None = Field(None, description="milliseconds by operator, as `trunkline costs` writes them")
     loss_weights: dict[str, NotNegative] = Field({}, description="λ by task or kind, where the search's are others")
     resolution: float = Field(
         1.0, gt=0, le=1, description="share of the images' height and width at which the search sees them"
     )
     sampling: Sampling = Field(Sampling(), description="how a plan is taken from what was learned, within which budget")
-
-    @model_validator(mode="after")
-    def _table_where_needed(self) -> Self:
-        if self.cost == "milliseconds" and self.cost_table is None:
-            raise ValueError('`cost = "milliseconds"` needs `cost_table`, a file with the time of each unit')
-        if self.cost != "milliseconds" and self.cost_table is not None:
-            raise ValueError(f'`cost_table` is only read with `cost = "milliseconds"`, and cost is "{self.cost}"')
-        return self
 
 
 class SearchedModel(ChoiceModel):
@@ -128,11 +114,6 @@ class SearchedMethod(Method[S_]):
     def found(self, plan: SharingPlan, steps: int, trained: Trained | None = None) -> Found:
         """Return a plan that was taken from what was learned in so many steps, with its model if it is trained."""
         return Found(plan, start=self.model.weights, policy=self.policy(), steps=steps, trained=trained)
-
-    @property
-    def cost_terms(self) -> dict[str, float]:
-        """The cost term with its weight, for the turns that move the policy; none where it weighs nothing."""
-        return {COST: self.options.cost_weight} if self.options.cost_weight else {}
 
     def _at_resolution(self, phases: Sequence[Phase]) -> Sequence[Phase]:
         """Let the model run on smaller images, and return the phases that read such ones.
