@@ -27,7 +27,7 @@ from trunkline.export.exporter import export_model
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph, attribute, inputs_of, name_of
 from trunkline.pipeline.config import parse_config
-from trunkline.recipe import Moment, Optimiser
+from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
@@ -288,7 +288,7 @@ def test_the_reward_is_the_formula(form: str) -> None:
             continue
         p = torch.softmax(logits.detach().double(), -1).numpy()
         numbers = [picks[ChoiceId(block, task)] for block in ("a1", "b1")]
-        u = (8 * [1, 0.5, 0.25, 0][numbers[0]] + 12 * [1, 0.5, 0.25, 0][numbers[1]]) / 20
+        u = ([1, 0.5, 0.25, 0][numbers[0]] + [1, 0.5, 0.25, 0][numbers[1]]) / 2
         loss = float(losses[task]) / (late[task] if form == "relative" else 1.0)
         reward = (1 - u**2) / 4 + 1 - loss
         expected -= reward * sum(math.log(p[block, number]) for block, number in enumerate(numbers))
@@ -322,7 +322,7 @@ def test_usage_is_the_formula() -> None:
         assert (logits.grad is None) == (task == "depth")
         if task != "depth":
             p = torch.softmax(logits.detach().double(), -1).numpy()
-            u = sum(c / 20 * (p[row] @ [1, 0.5, 0.25, 0]) for row, c in enumerate((8, 12)))
+            u = sum(p[row] @ [1, 0.5, 0.25, 0] / 2 for row in range(2))
             expected -= (1 - u**2) / 5
     assert float(term.detach()) == pytest.approx(expected, rel=1e-5)
 
@@ -339,25 +339,25 @@ def test_gumbel_passes_gradients_to_widths() -> None:
     assert all(float(logits.grad.abs().sum()) > 0 for _, logits in logits_of(method))
 
 
-def test_blocks_count_by_inner_channels() -> None:
-    """Of those that are decided about; one that runs or does not counts by the channels it hands on."""
+def test_blocks_count_alike() -> None:
+    """As in the release: a mean over those that are decided about, however wide they are."""
     shares = channel_shares(made("mobile").space)
     found = {choice.place: row for choice, row in shares.items() if choice.task == "seg"}
-    assert found == {"expand0": pytest.approx([16 / 24, 8 / 24, 4 / 24, 0.0]), "left": pytest.approx([8 / 24, 0.0])}
+    assert found == {"expand0": [0.5, 0.25, 0.125, 0.0], "left": [0.5, 0.0]}
 
 
 def test_rewards_find_the_widths_that_pay() -> None:
     """Losses that only the width of one block moves: each task ends at the best of all sixteen plans of its own."""
-    method = made("residual", rho=2.0, policy_optimiser=Optimiser(lr=0.1))
+    method = made("residual", rho=2.0)
     needs = {"depth": {"a1": 1.0, "b1": 0.25}, "normals": {"a1": 0.0, "b1": 1.0}, "seg": {"a1": 0.0, "b1": 0.0}}
 
     def loss(picks: Mapping[ChoiceId, int], task: str) -> float:
         short = [max(0.0, needs[task][b] - share_of(method, picks, b, task)) for b in ("a1", "b1")]
         return 1.0 + 4.0 * sum(short)
 
-    model, search = method.model, replace_steps(method, 600)
-    adam = torch.optim.Adam(model.policies, lr=0.1)
-    for step in range(600):
+    model, search = method.model, replace_steps(method, 1_000)
+    adam = torch.optim.Adam(model.policies, lr=0.03)
+    for step in range(1_000):
         model.at(search.moment(step))
         picks = model.picks()
         adam.zero_grad()
@@ -392,7 +392,7 @@ def test_stages_are_the_releases() -> None:
 
 
 def test_the_preset_is_the_release() -> None:
-    """Ten stages, the last of which is the training, with rates that fall at a half and at three quarters."""
+    """Ten stages of the selector, nine of the weights and one more in training, with rates that fall twice."""
     config = parse_config({"preset": "den"})
     options, train = config.search.options, config.train
     assert isinstance(options, DENOptions)
@@ -400,6 +400,10 @@ def test_the_preset_is_the_release() -> None:
     assert options.steps == 10 * (selector + weights) - weights and train.steps == weights == 15_642
     rates = [options.weight_schedule.factor(step, 78_200) for step in (39_099, 39_100, 58_650)]
     assert rates == pytest.approx([1.0, 0.1, 0.01])
+    stages = options.steps - 10 * selector
+    assert options.stage_schedule is not None and stages == 9 * weights
+    at_stages = [options.stage_schedule.factor(number * weights, stages) for number in (0, 2, 3, 5, 6, 8)]
+    assert at_stages == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
     assert train.optimiser == options.weight_optimiser and train.optimiser.nesterov
     assert (options.rho, options.explore, options.reward, options.joint) == (10.0, 0.99, "release", False)
 
@@ -408,11 +412,13 @@ def test_exploration_is_the_releases() -> None:
     """0.99 to the power of the step in a stage of 4,693; a shorter stage explores as large a part of it, each anew."""
     release = made(alternate=(4693, 15642), steps=40_000)
     search = release.phases()[-1]
-    for step, within in ((0, 1), (10, 11), (4693 + 15642 + 10, 11)):
+    for step, within in ((0, 0), (10, 10), (4693 + 15642 + 10, 10)):
         assert release.model.at(search.moment(step))["explore"] == pytest.approx(0.99**within)
     short = made(alternate=(100, 50))
-    half = short.model.at(short.phases()[-1].moment(49))["explore"]
+    half = short.model.at(short.phases()[-1].moment(50))["explore"]
     assert half == pytest.approx(0.99 ** (4693 / 2), rel=1e-6)
+    never = made(explore=0.0)
+    assert {never.model.at(search.moment(step))["explore"] for step in (0, 1, 4693 + 15642)} == {0.0}
     assert isinstance(made(explore=0.5).model.modes["select"], ScoreFunction)
 
 

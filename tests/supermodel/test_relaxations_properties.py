@@ -184,7 +184,10 @@ def test_exploring_draws_are_uniform_in_part() -> None:
     """Half of the draws come from π, half from the options that exist, each as likely."""
     p = torch.tensor([0.9, 0.1, 0.0], dtype=torch.float64)
     allowed = torch.tensor([[True, True, False]]).expand(MANY, 3)
-    drawn = ScoreFunction(explore=0.5)(draw_of(torch.log(p).expand(MANY, 3), allowed))
+    way = ScoreFunction(explore=0.5)
+    wide = draw_of(torch.log(p).expand(MANY, 3), allowed)
+    seeds = [replace(wide, logits=wide.logits[:1], allowed=allowed[:1], seed=seed) for seed in range(MANY)]
+    drawn = torch.cat([way(draw) for draw in seeds])
     expected = torch.tensor([0.5 * 0.9 + 0.25, 0.5 * 0.1 + 0.25, 0.0], dtype=torch.float64)
     torch.testing.assert_close(drawn.mean(0), expected, rtol=0, atol=0.03)
 
@@ -192,7 +195,18 @@ def test_exploring_draws_are_uniform_in_part() -> None:
 def test_exploration_that_decays() -> None:
     way = ScoreFunction(explore=0.5, decays=True)
     moments = [Moment("search", "x", step=7 + step, of=10, within=step) for step in range(3)]
-    assert [way.scalars(moment)["explore"] for moment in moments] == [0.5, 0.25, 0.125]
+    assert [way.scalars(moment)["explore"] for moment in moments] == [1.0, 0.5, 0.25]
+
+
+def test_a_draw_explores_with_all_its_choices_or_none() -> None:
+    """As in DEN's release: at ε = ½ even draws of everything are as frequent as draws from π."""
+    sure = torch.tensor([50.0, 0.0]).expand(30, 2)
+    draw = draw_of(sure, torch.ones(30, 2, dtype=torch.bool))
+    firsts = [ScoreFunction(explore=0.5)(replace(draw, seed=seed))[:, 0].mean() for seed in range(200)]
+    whole = [float(first) for first in firsts if first == 1.0]
+    mixed = [float(first) for first in firsts if first != 1.0]
+    assert len(whole) + len(mixed) == 200 and 70 < len(mixed) < 130
+    assert sum(mixed) / len(mixed) == pytest.approx(0.5, abs=0.05)
 
 
 def test_random_steps_draw_everything_or_nothing() -> None:

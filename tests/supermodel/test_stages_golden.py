@@ -15,7 +15,7 @@ from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph
 from trunkline.ingest.read import read
 from trunkline.sharing.backbone import Backbone
-from trunkline.supermodel.methods.stages import find_stages, stages_ending_with
+from trunkline.supermodel.methods.stages import find_stages, stage_ends, stages_ending_with
 
 pytestmark = pytest.mark.golden
 
@@ -57,6 +57,30 @@ def test_stages_of_a_chain_end_before_pooling() -> None:
 def test_the_last_map_ends_a_stage() -> None:
     """It is what heads read, pooled or not. Where nothing of its size comes before, the mask is made of itself."""
     assert pairs(vgg(last_is_pooled=True))[2:] == [("c20_relu", "c21_relu"), ("pool2", "pool2")]
+
+
+def test_columns_meet_behind_the_poolings() -> None:
+    """Of a VGG, as in Cross-Stitch and NDDR-CNN; the third pooling is the third stage's, and no fourth."""
+    assert stage_ends(Backbone(vgg())) == ["pool0", "pool1", "c22_relu"]
+    assert stage_ends(Backbone(vgg(last_is_pooled=True))) == ["pool0", "pool1", "pool2"]
+    assert stage_ends(Backbone(vgg16())) == [f"pool{number}" for number in range(1, 6)]
+
+
+def vgg16() -> Graph:
+    """VGG16's convolutions, narrower: the fourth and the fifth stage are as wide as each other."""
+    b = GraphBuilder("vgg16")
+    x = b.image("image", (3, 64, 64))
+    for stage, (channels, count) in enumerate([(4, 2), (8, 2), (12, 3), (16, 3), (16, 3)], start=1):
+        for number in range(count):
+            x = unit(b, x, f"c{stage}{number}", channels)
+        x = pool(b, x, f"pool{stage}")
+    return b.finish([x])
+
+
+def test_columns_meet_behind_runs_of_inverted_bottlenecks() -> None:
+    """No widened map between two of them: the ends are those of MobileNetV2's own seven stages, and the last layer."""
+    ends = stage_ends(Backbone(read("zoo:mobilenetv2")))
+    assert ends == [after for _, after in pairs(read("zoo:mobilenetv2"))] and len(ends) == 8
 
 
 def test_stages_of_residual_networks() -> None:

@@ -188,12 +188,13 @@ class ScoreFunction:
     :meth:`~trunkline.supermodel.choice_model.ChoiceModel.log_likelihood`.
 
     Attributes:
-        explore: Share of draws from the uniform distribution instead of π (ε-greedy).
-        decays: Whether that share is ``explore ** (step + 1)`` instead, as in DEN's release with 0.99; of the steps of
-            this visit of the turn, so that every visit explores anew.
+        explore: Share of draws from the uniform distribution instead of π (ε-greedy). A draw is of all of a task's
+            choices: either all of them explore, or none.
+        decays: Whether that share is ``explore ** step`` instead, as in DEN's release with 0.99; of the steps of this
+            visit of the turn, so that every visit explores anew.
 
     >>> ScoreFunction(explore=0.5, decays=True).scalars(Moment("search", "draw", step=12, within=2))
-    {'explore': 0.125}
+    {'explore': 0.25}
     """
 
     explore: float = 0.0
@@ -214,11 +215,10 @@ class ScoreFunction:
         log_pi = torch.log_softmax(_masked(draw), dim=-1).detach()
         # log 1 = 0 and log 0 = -inf. It need not add up to 1: a constant moves no argmax.
         uniform = torch.log(draw.allowed.to(log_pi.dtype))
-        # A stream of its own: whether a row explores does not move what is drawn.
+        # A stream of its own: whether a draw explores does not move what is drawn.
         generator = _generator(draw.stream("explore"), draw.moment.step, draw.seed)
-        coin = torch.rand(log_pi.shape[:-1], generator=generator, dtype=torch.float64)
-        explored = (coin < self._share(draw.moment)).to(log_pi.device)
-        drawn_from = torch.where(explored.unsqueeze(-1), uniform, log_pi)
+        coin = float(torch.rand((), generator=generator, dtype=torch.float64))
+        drawn_from = uniform if coin < self._share(draw.moment) else log_pi
         # Gumbel-max: argmax(G + log π) is a draw from π, so a draw repeats with the seed as the relaxations do.
         drawn = (_noise(draw).to(drawn_from) + drawn_from).argmax(dim=-1)
         return one_hot(drawn, log_pi.shape[-1]).to(log_pi.dtype)
@@ -228,7 +228,8 @@ class ScoreFunction:
         return {"explore": self._share(moment)}
 
     def _share(self, moment: Moment) -> float:
-        return self.explore ** (moment.within + 1) if self.decays else self.explore
+        # 0 to the power of 0 is 1, but who wants no exploration wants none in the first step either.
+        return self.explore**moment.within if self.decays and self.explore else self.explore
 
 
 def gumbel_noise(shape: tuple[int, ...], *, seed: int, step: int, stream_name: str) -> Tensor:

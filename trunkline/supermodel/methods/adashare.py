@@ -76,6 +76,7 @@ class AdaShareOptions(SearchedOptions):
     warm_up_optimiser: Optimiser = Field(
         Optimiser(lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4), description="of the weights in the warm-up"
     )
+    warm_up_schedule: Schedule = Field(Schedule(), description="of the weights' rate in the warm-up")
     weight_optimiser: Optimiser = Field(
         Optimiser(kind="sgd", lr=1e-3, momentum=0.9, weight_decay=1e-4), description="of the weights in the search"
     )
@@ -177,7 +178,9 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
         return (*super().free(), "draws")
 
     def _warm_up(self) -> Phase:
-        turn = Turn(moves=(Move(optimiser=self.options.warm_up_optimiser),), joint=self.options.joint)
+        options = self.options
+        move = Move(optimiser=options.warm_up_optimiser, schedule=options.warm_up_schedule)
+        turn = Turn(moves=(move,), joint=options.joint)
         return self.setup.search_phase("warm-up", "run", self.options.warm_up, [turn])
 
     def _alternate(self) -> Phase:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
@@ -16,26 +15,12 @@ from trunkline.sharing.layouts import independent
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
 from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Setup, WeightTerm, Work
+from trunkline.supermodel.methods.stages import stage_ends
 
 
 def block_ends(backbone: Backbone) -> list[str]:
     """Return the values behind all blocks, in order."""
     return [unit.output for unit in backbone.table("block").units]
-
-
-def stage_ends(backbone: Backbone) -> list[str]:
-    """Return the values behind the stages: behind the last of each run of blocks whose outputs have one shape.
-
-    >>> from trunkline.ingest.read import read
-    >>> stage_ends(Backbone(read("zoo:tiny")))[-1] == block_ends(Backbone(read("zoo:tiny")))[-1]
-    True
-    """
-    ends = block_ends(backbone)
-    stages: list[str] = []
-    for value, following in itertools.pairwise(ends):
-        if backbone.shapes[value] != backbone.shapes[following]:
-            stages.append(value)
-    return [*stages, *ends[-1:]]
 
 
 def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:

@@ -9,8 +9,8 @@ Fewer channels are fewer computations: both convolutions are cut, and what is lo
 2. *Search*, in stages: first the selector learns, by trying widths out; then the weights, with the likeliest ones.
 3. The likeliest widths are the plan. Training it, from the weights of the search, is the last stage.
 
-The selector draws a width v_l for every block of a task and is told how good they were (REINFORCE). With the share
-u_t of all channels that the task uses, its loss L_t, and the loss ℓ_t that it has on the average of late:
+The selector draws a width v_l for every block of a task and is told how good they were (REINFORCE). With the mean
+over blocks u_t of the share of a block's channels that the task uses, its loss L_t, and ℓ_t, what that is of late:
 
     term = −Σ_t R_t · Σ_l log π_t,l(v_l),      R_t = (1 − u_t²)/ρ + 1 − L_t/ℓ_t
 
@@ -24,6 +24,7 @@ hand: what is said of it was read in the release.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -32,9 +33,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from trunkline.errors import InvalidConfig
-from trunkline.graph.graph import Graph, shape_of
+from trunkline.graph.graph import Graph
 from trunkline.recipe import Count, Move, Optimiser, Part, Phase, Positive, Schedule, Turn
-from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
@@ -81,12 +81,18 @@ class DENOptions(SearchedOptions):
         "relative", description="the loss in a reward: as a share of the task's late average, or as it is"
     )
     explore: float | None = Field(
-        None, ge=0, le=1, description="ε: step n of a stage draws evenly with ε^n; if absent, 0.99 of 4,693 steps"
+        None,
+        ge=0,
+        le=1,
+        description="ε: step n (from 0) of a stage draws evenly with ε^n; if absent, 0.99 of 4,693 steps",
     )
     temperature: Positive = Field(1.0, description="τ of the samples of gumbel")
     joint: bool = Field(True, description="one step on the summed loss; false: one step a task, as theirs")
     weight_optimiser: Optimiser = Field(Optimiser(), description="of the weights")
-    weight_schedule: Schedule = Field(Schedule(), description="of the weights' rate over the search")
+    weight_schedule: Schedule = Field(Schedule(), description="of the weights' rate in the warm-up")
+    stage_schedule: Schedule | None = Field(
+        None, description="of the weights' rate over all stages, from the start again; as in the warm-up if absent"
+    )
     policy_optimiser: Optimiser = Field(Optimiser(lr=1e-2), description="of the selector's logits")
 
     @field_validator("widths")
@@ -225,7 +231,7 @@ class DEN(SearchedMethod[DENOptions]):
         return ScoreFunction(0.99 ** (_RELEASE_SELECTOR_STEPS / options.alternate[0]), decays=True)
 
     def _warm_up(self) -> Phase:
-        turn = Turn(moves=(self._weights_move(),), joint=self.options.joint)
+        turn = Turn(moves=(self._weights_move(self.options.weight_schedule),), joint=self.options.joint)
         return self.setup.search_phase("estimator", "random", self.options.warm_up, [turn])
 
     def _stages(self) -> Phase:
@@ -247,34 +253,22 @@ class DEN(SearchedMethod[DENOptions]):
             name="weights",
             steps=weight_steps,
             data=Part() if cut is None else Part(share=(cut, 1.0)),
-            moves=(self._weights_move(),),
+            moves=(self._weights_move(options.stage_schedule or options.weight_schedule),),
             joint=options.joint,
         )
         # One phase, not one for each stage: a phase reads its samples from the first one on.
         turns, loss_weights = [selector, weights], self.setup.by_task(options.loss_weights)
         return self.setup.search_phase("search", "argmax", options.steps, turns, loss_weights=loss_weights)
 
-    def _weights_move(self) -> Move:
-        return Move(optimiser=self.options.weight_optimiser, schedule=self.options.weight_schedule)
+    def _weights_move(self, schedule: Schedule) -> Move:
+        return Move(optimiser=self.options.weight_optimiser, schedule=schedule)
 
 
 def channel_shares(space: Space) -> dict[ChoiceId, list[float]]:
-    """Return what each option of a choice uses of all channels that are decided about, as a share of 1.
-
-    A block counts by its inner channels; one without an inner map, which runs or does not, by those of its output.
-    """
+    """Return what each option of a choice adds to u: the mean over blocks of the share of its channels that runs."""
+    blocks = Counter(choice.task for choice in space.choices)
     found: dict[ChoiceId, list[float]] = {}
-    totals: dict[str, int] = dict.fromkeys(space.tasks, 0)
-    counts = {unit.name: _channels_of(unit, space.backbone) for unit in space.table.units}
     for choice in space.choices:
-        totals[choice.task] += counts[choice.place]
-    for choice in space.choices:
-        part = counts[choice.place] / totals[choice.task]
         options = space.entries[choice.place][choice.task]
-        found[choice] = [0.0 if option.skip else option.channels * part for option in options]
+        found[choice] = [0.0 if option.skip else option.channels / blocks[choice.task] for option in options]
     return found
-
-
-def _channels_of(unit: Unit, backbone: Backbone) -> int:
-    span = backbone.span(unit)
-    return span.channels if span is not None else int(shape_of(backbone.values[unit.output])[1] or 1)

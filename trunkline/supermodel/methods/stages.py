@@ -1,4 +1,4 @@
-"""The stages of a backbone, and the two maps of each that attention beside it reads: before its last block, and after.
+"""The stages of a backbone: where columns meet, and the maps that attention beside a column reads.
 
 1. Of a block counts the map that it hands on, or what it pools or resizes in the end: that leads to the next stage.
 2. A stage is a run of blocks whose maps have one shape.
@@ -24,6 +24,7 @@ from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import name_of, shape_of
 from trunkline.graph.maps.feature_map import Maps
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.units import Unit
 from trunkline.text import quoted, shape_text
 
 _LEADING_ON = frozenset({"AveragePool", "MaxPool", "Resize"})
@@ -31,15 +32,17 @@ _LEADING_ON = frozenset({"AveragePool", "MaxPool", "Resize"})
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Two maps of one size, ``[N, C, h, w]``, by their names in the backbone.
+    """Maps of a stage, ``[N, C, h, w]``, by their names in the backbone.
 
     Attributes:
-        before: What a mask is made of. Where nothing of this size comes before, it is ``after`` itself.
-        after: What is masked.
+        before: The map before the last block, of the size of ``after``. Where there is none, it is ``after`` itself.
+        after: The stage's map.
+        gives: What the next stage reads: ``after``, or what it was pooled or resized to.
     """
 
     before: str
     after: str
+    gives: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,13 @@ class _Block:
     Attributes:
         layers: Its layers up to the map, in order.
         map: What counts as its map.
-        is_map: Whether it is one.
+        gives: What it hands on.
+        is_map: Whether its map is one.
     """
 
     layers: tuple[ir.Node, ...]
     map: ir.Value
+    gives: ir.Value
     is_map: bool
 
     @property
@@ -88,6 +93,26 @@ def find_stages(backbone: Backbone) -> list[Stage]:
     return stages
 
 
+def stage_ends(backbone: Backbone) -> list[str]:
+    """Return what every stage hands on, by name and in order: where columns meet.
+
+    Raises:
+        InvalidConfig: The backbone does not end in a map.
+
+    >>> from trunkline.ingest.read import read
+    >>> stage_ends(Backbone(read("zoo:tiny")))
+    ['stage1_block2_relu2', 'stage2_block2_relu2', 'stage3_block2_relu2']
+    """
+    stages = find_stages(backbone)
+    # A last map that is only pooled is what the stage before it hands on, and no stage of its own.
+    last = backbone.graph.outputs[-1]
+    block = next(unit for unit in backbone.table("block").units if name_of(last) in _written(unit, backbone))
+    pooled = _before_leading_on(last, [backbone.nodes[name] for name in block.nodes])
+    if pooled is not last and len(stages) > 1 and backbone.shapes[stages[-2].after] == shape_of(pooled):
+        del stages[-2]
+    return [stage.gives for stage in stages]
+
+
 def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
     """Return the stages that end with these blocks, given by name or number, and a last one that ends as the backbone.
 
@@ -97,7 +122,7 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
 
     >>> from trunkline.ingest.read import read
     >>> stages_ending_with(Backbone(read("zoo:tiny")), ["2"])[0]
-    Stage(before='stage1_block1_relu2', after='stage1_block2_relu2')
+    Stage(before='stage1_block1_relu2', after='stage1_block2_relu2', gives='stage1_block2_relu2')
     """
     maps, table = Maps(backbone.graph), backbone.table("block")
     blocks = _blocks(backbone, maps)
@@ -118,25 +143,32 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
 
 
 def _stage(before: ir.Value | None, last: _Block) -> Stage:
-    return Stage(name_of(last.map if before is None else before), name_of(last.map))
+    return Stage(name_of(last.map if before is None else before), name_of(last.map), name_of(last.gives))
 
 
 def _blocks(backbone: Backbone, maps: Maps) -> list[_Block]:
     """Return the blocks up to the one that makes the last feature map, with the maps that count as theirs."""
     last = backbone.graph.outputs[-1]
     if len(shape_of(last)) != 4:
-        text = f"attention masks the last feature map [N, C, h, w], and {quoted(name_of(last))} is"
+        text = f"the last stage ends in the last feature map [N, C, h, w], and {quoted(name_of(last))} is"
         raise InvalidConfig(f"{text} {shape_text(shape_of(last))}", advice="cut the network at a map with --features")
     found: list[_Block] = []
     for unit in backbone.table("block").units:
         nodes = [backbone.nodes[name] for name in unit.nodes]
-        written = {name_of(value): value for node in nodes for value in node.outputs if value.name}
+        written = _written(unit, backbone)
         # What comes behind, such as a decoder towards finer maps, leads to no head that reads the last one alone.
         if name_of(last) in written:
-            return [*found, _Block(_layers_to(last, nodes), last, is_map=True)]
-        own = _before_leading_on(written[unit.output], nodes)
-        found.append(_Block(_layers_to(own, nodes), own, _is_map(own, maps)))
+            return [*found, _Block(_layers_to(last, nodes), last, last, is_map=True)]
+        given = written[unit.output]
+        own = _before_leading_on(given, nodes)
+        found.append(_Block(_layers_to(own, nodes), own, given, _is_map(own, maps)))
     raise AssertionError("every node that a feature map needs is in a block")
+
+
+def _written(unit: Unit, backbone: Backbone) -> dict[str, ir.Value]:
+    """Return the values of a block by name."""
+    nodes = (backbone.nodes[name] for name in unit.nodes)
+    return {name_of(value): value for node in nodes for value in node.outputs if value.name}
 
 
 def _layers_to(value: ir.Value, nodes: Sequence[ir.Node]) -> tuple[ir.Node, ...]:
