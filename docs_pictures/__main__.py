@@ -1,4 +1,4 @@
-"""``python -m docs_pictures``: run every method that finds something on generated scenes, and draw what it found.
+"""``python -m docs_pictures``: run every method on generated scenes, and draw what it found.
 
 Each gets ``docs/img/NAME.png``. Methods are those of the registry, so that a new one is drawn without a change here.
 """

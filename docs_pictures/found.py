@@ -13,6 +13,7 @@ from trunkline.files.write import atomic_write
 from trunkline.pipeline.config import parse_config
 from trunkline.pipeline.project import Project
 from trunkline.report.document import write_report
+from trunkline.supermodel.methods.base import Method
 from trunkline.supermodel.methods.registry import methods
 from trunkline.verbs.search import search
 from trunkline.verbs.train import train
@@ -31,6 +32,9 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "automtl": {"regularization": 0.05, "cost_weight": 0.1, "temperature": {"start": 5.0, "decay": 0.9, "every": 8}},
     "learn-to-branch": {"rate_factor": 30.0 * SHORTER},
     "adashare": {"draws": 1},
+    "share-until": {"block": "4"},
+    "layout": {"file": str(Path(__file__).with_name("layout.json"))},
+    "random": {"macs": 0.6},
 }
 """What else differs from a method's own defaults; a method that is not here keeps them."""
 FOUND = ("shares.png", "joins.png", "policy.png", "tree.png", "sharing.png", "correlation.png")
@@ -41,8 +45,12 @@ MOST_BYTES = 56_000
 
 
 def drawn_methods() -> list[str]:
-    """Return the methods that find something: all but those that only do what they are told."""
-    return [name for name, kind in methods().items() if kind.kind != "fixed"]
+    """Return the methods that need to be told no more than :data:`OPTIONS` says: all but one that reads any plan."""
+    return [name for name, kind in methods().items() if _required(kind) <= OPTIONS.get(name, {}).keys()]
+
+
+def _required(kind: type[Method[Any]]) -> set[str]:
+    return {key for key, field in kind.Options.model_fields.items() if field.is_required()}
 
 
 def short_options(name: str) -> dict[str, Any]:
