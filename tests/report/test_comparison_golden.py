@@ -69,7 +69,7 @@ def test_what_sharing_costs() -> None:
     assert cells == {
         "method": "mine",
         "seeds": "3",
-        "MACs, share": "0.600",
+        "MACs, share": "0.600 ± 0.500",
         "Δ depth (%)": "+1.25 ± 0.50",
         "Δ seg (%)": "+1.25 ± 0.50",
         "Δ mean (%)": "+1.25 ± 0.50 (not alike)",
@@ -92,14 +92,23 @@ def test_what_sharing_saves() -> None:
     """A latency that was not steady is marked, in all that rests on it."""
     table = cost_table(CONTENT)
     cells = dict(zip(table.columns, table.rows[2], strict=True))
-    assert (cells["MACs (M)"], cells["p50 (ms)"], cells["speed-up"]) == ("0.6", "5.00 ?", "0.50 ?")
+    assert (cells["MACs (M)"], cells["p50 (ms)"], cells["speed-up"]) == ("0.6", "5.00 ± 0.50 ?", "0.50 ± 0.50 ?")
     assert any(note.startswith("?") for note in table.notes)
     assert not any("?" in cell for cell in table.rows[1])
 
 
+def test_what_no_seed_moves_has_no_margin() -> None:
+    """Nor has what is less than the last digit, or one seed alone."""
+    cut = method("share-until:2", -1.0, 0.7, 5.0, macs_share=mean(0.7, 0.0), latency_ms=mean(5.0, 0.001))
+    cut["speed_up"] = mean(2.0, None, 1)
+    table = cost_table({**CONTENT, "methods": [cut]})
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (cells["MACs, share"], cells["p50 (ms)"], cells["speed-up"]) == ("0.700", "5.00", "2.00")
+
+
 def test_metrics_and_effort() -> None:
     assert metrics_table(CONTENT).rows[1] == ("multi-task", "0.25 ± 0.5", "–")
-    assert effort_table(CONTENT).rows[1] == ("multi-task", "61.2", "4.0", "3")
+    assert effort_table(CONTENT).rows[1] == ("multi-task", "61.2 ± 0.5", "4.0 ± 0.5", "3")
 
 
 def test_rows_for_other_programs() -> None:

@@ -29,7 +29,9 @@ def cost_table(content: Json) -> Table:
             )
         )
     columns = ("method", "MACs (M)", "MACs, share", "parameters, share", "by the papers' rule", "p50 (ms)", "speed-up")
-    notes = ["Means over seeds; shares are of one model a task. The papers' rule counts convolutions of the backbone."]
+    notes = [
+        f"Shares are of one model a task. The papers' rule counts convolutions of the backbone. {INTERVAL}",
+    ]
     if any(method["stable"] is False for method in content["methods"]):
         notes.append(f"{UNSTABLE} the latency was not steady.")
     return Table("What sharing saves", columns, tuple(rows), tuple(notes))
@@ -91,15 +93,15 @@ def effort_table(content: Json) -> Table:
             method["method"],
             _number(method["search_seconds"], 1),
             _number(method["train_seconds"], 1),
-            _mebibytes(method["search_peak_bytes"]),
+            _number(method["search_peak_bytes"], 0, scale=2**20),
         )
         for method in content["methods"]
     ]
     columns = ("method", "search (s)", "training (s)", "search peak (MiB)")
     notes = (
-        "Means over seeds. Search: all that a method does before the last training of its model, with single-task "
+        "Search: all that a method does before the last training of its model, with single-task "
         "models and draws that it trains.",
-        "The peak is that of the whole process with its libraries; on a GPU, what torch held there.",
+        f"The peak is that of the whole process with its libraries; on a GPU, what torch held there. {INTERVAL}",
     )
     return Table("What finding it took", columns, tuple(rows), notes)
 
@@ -107,7 +109,11 @@ def effort_table(content: Json) -> Table:
 def _number(mean: Json | None, digits: int, mark: str = "", scale: float = 1.0) -> str:
     if mean is None or mean["mean"] is None:
         return NOT_KNOWN
-    return f"{mean['mean'] / scale:,.{digits}f}{mark}"
+    low, high = mean["low"], mean["high"]
+    margin = "" if low is None else f"{(high - low) / scale / 2:,.{digits}f}"
+    # What no seed moves in these digits, as the MACs of a cut, has no margin that would say anything.
+    shown = f" ± {margin}" if margin.strip("0.") else ""
+    return f"{mean['mean'] / scale:,.{digits}f}{shown}{mark}"
 
 
 def _metric(mean: Json | None) -> str:
@@ -128,9 +134,3 @@ def _margin(low: float | None, high: float | None, form: str) -> str:
     if low is None or high is None:  # one seed alone has no interval
         return ""
     return f" ± {(high - low) / 2:{form}}"
-
-
-def _mebibytes(mean: Json | None) -> str:
-    if mean is None or mean["mean"] is None:
-        return NOT_KNOWN
-    return f"{mean['mean'] / 2**20:,.0f}"
