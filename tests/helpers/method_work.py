@@ -18,8 +18,9 @@ from trunkline.sharing.layouts import all_shared, independent
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.choice_model import ChoiceModel
-from trunkline.supermodel.methods.base import Method, MethodOptions, Setup, Start, Work
+from trunkline.supermodel.methods.base import Method, MethodOptions, Setup
 from trunkline.supermodel.methods.registry import method_named
+from trunkline.supermodel.work import Start, Work
 from trunkline.train.loop.kept import Kept
 from trunkline.twins.twin import Twin
 from trunkline.verbs.training import TrainedPlan

@@ -9,7 +9,8 @@ from method_work import TASKS, ShakenWork, image, method_for, setup_for, shaken_
 
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.lower import Lowered, lower
-from trunkline.supermodel.methods.base import Found, Setup
+from trunkline.supermodel.methods.base import Setup
+from trunkline.supermodel.work import Found
 from trunkline.twins.twin import Twin
 
 

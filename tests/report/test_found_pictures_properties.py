@@ -17,7 +17,7 @@ from trunkline.report.share_picture import draw_shares
 from trunkline.report.sharing_picture import draw_plan
 from trunkline.report.style import SHARED, SKIPPED, TASKS
 from trunkline.report.tree_picture import draw_tree
-from trunkline.supermodel.methods.base import Policy
+from trunkline.supermodel.learned_policy import Policy
 
 pytestmark = pytest.mark.properties
 

@@ -29,7 +29,7 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.decision import Sampling
 from trunkline.supermodel.methods.adashare import RUN, SKIPPED, AdaShare, AdaShareOptions
-from trunkline.supermodel.methods.base import Start, Work
+from trunkline.supermodel.work import Start, Work
 from trunkline.twins.twin import Twin
 from trunkline.verbs.training import TrainedPlan
 

@@ -18,8 +18,9 @@ from trunkline.recipe import Move, Optimiser, Part, Phase, Turn
 from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found, Setup
+from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.distilled import DistilledOptions, balanced_phase, taught_phase
+from trunkline.supermodel.work import Found
 
 pytestmark = pytest.mark.golden
 

@@ -37,8 +37,9 @@ from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.option import Option
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
-from trunkline.supermodel.methods.base import Found, Method, Setup
+from trunkline.supermodel.methods.base import Method, Setup
 from trunkline.supermodel.methods.registry import methods
+from trunkline.supermodel.work import Found
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.device import Compute
 from trunkline.train.loop.optimisers import TurnOptimiser

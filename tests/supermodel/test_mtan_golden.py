@@ -23,7 +23,8 @@ from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import FragmentWeight, Origin
-from trunkline.supermodel.methods.base import Found, Setup
+from trunkline.supermodel.methods.base import Setup
+from trunkline.supermodel.work import Found
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden

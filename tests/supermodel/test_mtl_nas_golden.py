@@ -645,13 +645,13 @@ def test_the_policy_names_edges() -> None:
     for choice, alpha in learned.items():
         join = joins[choice.place]
         read = join.reads[choice.read or 0]
-        row = policy.probabilities[policy.units.index(f"{join.site} < {read.task}.{read.at}"), TASKS.index(choice.task)]
+        row = policy.probabilities[policy.units.index(f"{read.task}.{read.at} > {join.site}"), TASKS.index(choice.task)]
         p = float(torch.sigmoid(alpha))
         assert row.tolist() == pytest.approx([1 - p, p], abs=1e-6)
         shown += 1
     assert (policy.probabilities.sum(-1) > 0).sum() == shown == len(method.space.choices)
     for number, name in enumerate(policy.units):
-        own = TASKS.index(name.partition(" < ")[2].partition(".")[0])
+        own = TASKS.index(name.partition(".")[0])
         assert not policy.probabilities[number, own].any()
 
 

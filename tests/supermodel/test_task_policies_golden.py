@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from trunkline.supermodel.methods.base import Policy
+from trunkline.supermodel.learned_policy import Policy
 from trunkline.supermodel.task_policies import task_correlation, ways_of_tasks
 
 pytestmark = pytest.mark.golden

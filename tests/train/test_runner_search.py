@@ -19,7 +19,8 @@ from trunkline.graph.graph import Graph
 from trunkline.recipe import Moment, Optimiser, Phase
 from trunkline.sharing.backbone import Backbone
 from trunkline.supermodel.methods.automtl import AutoMTL, AutoMTLModel, AutoMTLOptions
-from trunkline.supermodel.methods.base import Found, Metrics, Setup
+from trunkline.supermodel.methods.base import Setup
+from trunkline.supermodel.work import Found, Metrics
 from trunkline.train.data.base import DataSets
 from trunkline.train.data.sets.scenes import Scenes
 from trunkline.train.loop.batch_feed import split_data

@@ -17,10 +17,10 @@ from trunkline.pipeline.config import parse_config
 from trunkline.pipeline.project import Project
 from trunkline.report.training import how_trained
 from trunkline.sharing.layouts import independent, share_until
-from trunkline.supermodel.methods.base import Found
 from trunkline.supermodel.methods.columns import columns_plan
 from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
 from trunkline.supermodel.methods.distilled import balanced_phase, taught_phase
+from trunkline.supermodel.work import Found
 from trunkline.train.loop.interrupt import Interrupted
 from trunkline.train.loop.taught_model import TaughtModel
 from trunkline.train.progress.progress import Silence

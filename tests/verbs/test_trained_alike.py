@@ -20,7 +20,7 @@ from trunkline.recipe import Part
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import make_plan
-from trunkline.supermodel.methods.base import Found
+from trunkline.supermodel.work import Found
 from trunkline.train.loop.evaluate import evaluate
 from trunkline.train.loop.trainable import TaskModel
 from trunkline.train.tasks.relative import relative_performance

@@ -21,10 +21,10 @@ from trunkline.sharing.option import Option
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_model import ChoiceModel
-from trunkline.supermodel.methods.base import Found, Work
 from trunkline.supermodel.methods.columns import columns_plan
 from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
 from trunkline.supermodel.methods.retrained import best_retrained
+from trunkline.supermodel.work import Found, Work
 from trunkline.train.loop.evaluate import BestMetric
 from trunkline.twins.twin import Twin
 from trunkline.verbs.train import train

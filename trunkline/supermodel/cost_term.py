@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
-
 from trunkline.errors import InvalidConfig
 from trunkline.graph.computed_weights import computes_weight, stored_inputs_of
 from trunkline.graph.cost import Cost
@@ -18,6 +16,7 @@ from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.space import Space
 from trunkline.supermodel.expected_cost import ExpectedCost, ExpectedParameters
 from trunkline.supermodel.expected_reads import ExpectedReads, check_reads
+from trunkline.supermodel.expected_share import ExpectedShare
 from trunkline.supermodel.expected_tree import ExpectedTree
 from trunkline.supermodel.read_costs import counted_reads, timed_reads
 from trunkline.supermodel.stored_work import stored_work
@@ -28,7 +27,7 @@ Counted = Literal["macs", "parameters", "milliseconds"]
 Executed = ExpectedCost | ExpectedTree
 NodeCosts = tuple[Mapping[str, float], Sequence[float]]
 """What a node costs each time it runs, by name, and what each unit's skip costs a task."""
-ExecutedKind = Callable[[Space, Workload, Mapping[str, float], Sequence[float]], nn.Module]
+ExecutedKind = Callable[[Space, Workload, Mapping[str, float], Sequence[float]], ExpectedShare]
 """Makes the term of what is executed from a space, what there is to run of it, and :data:`NodeCosts`."""
 
 EXECUTED: Mapping[str, type[Executed]] = {"task": ExpectedCost, "node": ExpectedTree}
@@ -41,7 +40,7 @@ def cost_term(
     count: Counted,
     table: Path | None = None,
     executed: ExecutedKind | None = None,
-) -> nn.Module:
+) -> ExpectedShare:
     """Return the expected cost of the model that a policy over ``space`` will be lowered to.
 
     See :class:`~trunkline.supermodel.expected_cost.ExpectedCost` for an example.

@@ -34,10 +34,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.space import Space
+from trunkline.supermodel.expected_share import ExpectedShare
 from trunkline.supermodel.option_costs import option_costs
 from trunkline.supermodel.policy_table import PolicyTable, Probabilities
 from trunkline.supermodel.stored_work import Stored
@@ -47,7 +48,7 @@ MAX_TASKS = 12
 """The sums have 2^T − 1 terms a unit."""
 
 
-class ExpectedCost(nn.Module):
+class ExpectedCost(ExpectedShare):
     """Expected executed cost of the backbone, as a share of T independent backbones.
 
     Args:
@@ -76,18 +77,16 @@ class ExpectedCost(nn.Module):
     """
 
     def __init__(self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]) -> None:
-        super().__init__()
         tasks = work.tasks
         if tasks > MAX_TASKS:
             text = f"the expected cost is for at most {MAX_TASKS} tasks, not {tasks}"
             advice = "its work doubles with each task: name fewer, or count `parameters` where weights are tied"
             raise InvalidConfig(text, place="search.cost", advice=advice)
+        super().__init__(tasks * float(sum(costs.values())))
         self.table = PolicyTable(space)
         units = len(work.keys)
         others = _cost_by_run(work.others, costs)
         runs = [*work.units, *others]
-        # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
-        self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         subsets = _task_sets(tasks)
         signs = torch.tensor([[_sign(run, subset) for subset in subsets] for run in runs])
         # All in double precision: of 12 tasks, 4,095 terms of alternating sign nearly cancel.
@@ -109,10 +108,6 @@ class ExpectedCost(nn.Module):
     ancestor: Tensor
     sign: Tensor
     member: Tensor
-
-    def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T independent backbones."""
-        return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:
         """Return E in the unit of the costs."""
@@ -161,7 +156,7 @@ class ExpectedCost(nn.Module):
         return found
 
 
-class ExpectedParameters(nn.Module):
+class ExpectedParameters(ExpectedShare):
     """Expected number of parameters stored for the backbone of a tied space, as a share of T independent backbones.
 
     Args:
@@ -171,10 +166,9 @@ class ExpectedParameters(nn.Module):
     """
 
     def __init__(self, space: Space, parts: Sequence[Stored], alone: float) -> None:
-        super().__init__()
+        super().__init__(len(space.tasks) * alone)
         self.table = PolicyTable(space)
         _, tasks, keys = self.table.shape
-        self._scale = 1.0 / max(1.0, tasks * alone)
         width = max((len(part.uses) for part in parts), default=0)
         units = torch.zeros(len(parts), width, dtype=torch.int64)
         uses = torch.zeros(len(parts), width, tasks, keys, dtype=torch.float64)
@@ -194,10 +188,6 @@ class ExpectedParameters(nn.Module):
     uses: Tensor
     sizes: Tensor
     optional: Tensor
-
-    def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T independent backbones."""
-        return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:
         """Return E, a number of parameters."""

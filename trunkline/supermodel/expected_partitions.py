@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.space import Space
+from trunkline.supermodel.expected_share import ExpectedShare
 from trunkline.supermodel.policy_table import PolicyTable, Probabilities
 from trunkline.supermodel.workload import Workload
 
@@ -29,7 +30,7 @@ Groups = tuple[frozenset[int], ...]
 """A partition of the tasks."""
 
 
-class ExpectedPartitions(nn.Module):
+class ExpectedPartitions(ExpectedShare):
     """The paper's resource loss, as a share of T independent backbones.
 
     Args:
@@ -60,13 +61,12 @@ class ExpectedPartitions(nn.Module):
     """
 
     def __init__(self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]) -> None:
-        super().__init__()
         tasks = work.tasks
         if tasks > MAX_TASKS:
             text = f"the recursion over partitions is for at most {MAX_TASKS} tasks, not {tasks}"
             raise InvalidConfig(text, place="search.resource", advice='use `resource = "exact"`')
+        super().__init__(tasks * float(sum(costs.values())))
         self.table = PolicyTable(space)
-        self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         # The finest is the last: every other one has fewer groups.
         found = sorted(partitions(range(tasks)), key=len)
         groups = torch.tensor([[_groups_of(k, run.tasks) for k in found] for run in work.units], dtype=torch.float64)
@@ -89,10 +89,6 @@ class ExpectedPartitions(nn.Module):
     exactly: Tensor
     together: Tensor
     member: Tensor
-
-    def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T independent backbones."""
-        return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:
         """Return E in the unit of the costs."""

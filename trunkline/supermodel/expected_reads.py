@@ -13,11 +13,12 @@ other, and where no choice makes anything else superfluous: every join reads the
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trunkline.sharing.join import Read
 from trunkline.sharing.space import Space
 from trunkline.supermodel.choice_groups import groups_of
+from trunkline.supermodel.expected_share import ExpectedShare
 from trunkline.supermodel.policy_table import Probabilities
 from trunkline.supermodel.read_costs import ReadCosts
 from trunkline.text import quoted
@@ -26,7 +27,7 @@ ON = 1
 """The option of a read that is taken."""
 
 
-class ExpectedReads(nn.Module):
+class ExpectedReads(ExpectedShare):
     """Expected cost of columns and joins, as a share of T independent backbones.
 
     Args:
@@ -35,19 +36,13 @@ class ExpectedReads(nn.Module):
     """
 
     def __init__(self, space: Space, costs: ReadCosts) -> None:
-        super().__init__()
+        super().__init__(costs.independent)
         self._least = costs.least
-        # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
-        self._scale = 1.0 / max(1e-30, costs.independent)
         self._groups: list[str] = []
         for group in groups_of(space):
             content = torch.tensor([costs.reads[choice] for choice in group.choices], dtype=torch.float64)
             self.register_buffer(f"costs{len(self._groups)}", content, persistent=False)
             self._groups.append(group.name)
-
-    def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T independent backbones."""
-        return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:
         """Return E in the unit of the costs."""

@@ -23,10 +23,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.space import Space
+from trunkline.supermodel.expected_share import ExpectedShare
 from trunkline.supermodel.policy_table import PolicyTable, Probabilities
 from trunkline.supermodel.workload import Run, Workload
 
@@ -34,7 +35,7 @@ MAX_TASKS = 10
 """Of ten tasks, a million numbers a block; each task more makes it four times as many."""
 
 
-class ExpectedTree(nn.Module):
+class ExpectedTree(ExpectedShare):
     """Expected executed cost of the backbone, as a share of T independent backbones.
 
     Args:
@@ -63,27 +64,21 @@ class ExpectedTree(nn.Module):
     """
 
     def __init__(self, space: Space, work: Workload, costs: Mapping[str, float], skip_costs: Sequence[float]) -> None:
-        super().__init__()
         tasks = work.tasks
         if tasks > MAX_TASKS:
             text = f"the expected cost of a tree of nodes is for at most {MAX_TASKS} tasks, not {tasks}"
             raise InvalidConfig(text, place="search.cost", advice="name fewer tasks")
+        super().__init__(tasks * float(sum(costs.values())))
         self.table = PolicyTable(space)
         self._unit_costs = [float(sum(costs.get(name, 0.0) for name in run.nodes)) for run in work.units]
         # Blocks hold all that a head needs, so nothing lies between them.
         self._runs: Sequence[Run] = work.units
-        # A table of times may hold zeros only; the share of nothing is 0 then, not NaN.
-        self._scale = 1.0 / max(1e-30, tasks * float(sum(costs.values())))
         # Row A has 1 for the members of A; its number in binary says who they are, so that a vector over all sets can
         # be taken apart axis by axis, the first task's first.
         bits = [[float(number >> (tasks - 1 - task) & 1) for task in range(tasks)] for number in range(2**tasks)]
         self.register_buffer("member", torch.tensor(bits, dtype=torch.float64), persistent=False)
 
     member: Tensor
-
-    def forward(self, policy: Probabilities) -> Tensor:
-        """Return E as a share of T independent backbones."""
-        return self.absolute(policy) * self._scale
 
     def absolute(self, policy: Probabilities) -> Tensor:
         """Return E in the unit of the costs."""

@@ -10,7 +10,7 @@ from trunkline.pipeline.project import PLAN, POLICY, Project
 from trunkline.sharing.join_sites import join_sites
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, executed_cost
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found
+from trunkline.supermodel.work import Found
 from trunkline.verbs.work import ProjectWork
 
 

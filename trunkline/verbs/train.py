@@ -15,8 +15,8 @@ from trunkline.graph.graph import Graph
 from trunkline.pipeline.project import PLAN, REPORTING, TRAIN, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found, Trained
 from trunkline.supermodel.methods.registry import baseline_named
+from trunkline.supermodel.work import Found, Trained
 from trunkline.train.data.record import part_json
 from trunkline.train.loop.evaluate import BestMetric, Metrics
 from trunkline.train.loop.kept import Kept

@@ -20,7 +20,7 @@ from trunkline.recipe import Phase
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Start, WeightTerm
+from trunkline.supermodel.work import Start, WeightTerm
 from trunkline.text import quoted
 from trunkline.train.loop.evaluate import RELATIVE, BestMetric, Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best

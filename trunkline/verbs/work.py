@@ -18,7 +18,7 @@ from trunkline.files.write import atomic_write
 from trunkline.pipeline.project import SEARCH, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Start, Work
+from trunkline.supermodel.work import Start, Work
 from trunkline.train.data.batches import in_order
 from trunkline.train.data.training_parts import samples_of
 from trunkline.train.loop.evaluate import Metrics
@@ -45,7 +45,7 @@ class ProjectWork:
     job: str = ""
 
     def fit(self, name: str, model: Any, phases: Sequence[Phase]) -> Metrics:
-        """Train ``model`` in place; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        """Train ``model`` in place; see :class:`~trunkline.supermodel.work.Work`."""
         project, folder = self.project, self._folder(name)
         # Before the stage is opened, which writes settings: a phase that does not fit is refused here.
         runners = make_runners(project, model, phases, project.folder(folder), quiet=self.quiet)
@@ -59,20 +59,20 @@ class ProjectWork:
     def train(
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
-        """Train the model of a plan; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        """Train the model of a plan; see :class:`~trunkline.supermodel.work.Work`."""
         # None is not the same as no phases: without any, the model keeps the weights that it starts with.
         chosen = [self.project.setup.phase] if phases is None else list(phases)
         recipe = Recipe(chosen, start, settings={**self._settings(chosen), **train_settings(self.project)})
         return train_plan(self.project, self._folder(name), plan, recipe, quiet=self.quiet)
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
-        """Do jobs one after the other; see :class:`~trunkline.supermodel.methods.base.Work`."""
+        """Do jobs one after the other; see :class:`~trunkline.supermodel.work.Work`."""
         return {name: job(replace(self, job=f"{self.job}{name}-")) for name, job in jobs.items()}
 
     def probe(
         self, name: str, trained: TrainedPlan, values: Sequence[str], images: int
     ) -> dict[str, NDArray[np.float32]]:
-        """Return values of a trained model; see :class:`~trunkline.supermodel.methods.base.Work`.
+        """Return values of a trained model; see :class:`~trunkline.supermodel.work.Work`.
 
         Raises:
             InvalidConfig: There are no samples to choose by; or the stage was begun with other values or another plan.

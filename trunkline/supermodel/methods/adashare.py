@@ -39,10 +39,11 @@ from trunkline.supermodel.choice_model import LossTerm
 from trunkline.supermodel.choices import Gumbel, OneHot
 from trunkline.supermodel.curriculum import Curriculum
 from trunkline.supermodel.decision import Sampling, choose_several
-from trunkline.supermodel.methods.base import Found, Setup, Work
+from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.retrained import best_retrained
 from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.temperature import Decay
+from trunkline.supermodel.work import Found, Work
 from trunkline.text import quoted
 
 RUN, SKIPPED = 0, 1

@@ -14,8 +14,9 @@ from trunkline.sharing.join import Join
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
-from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Setup, WeightTerm, Work
+from trunkline.supermodel.methods.base import Kind, Method, MethodOptions, Setup
 from trunkline.supermodel.methods.stages import stage_ends
+from trunkline.supermodel.work import Found, WeightTerm, Work
 
 
 def block_ends(backbone: Backbone) -> list[str]:

@@ -41,10 +41,11 @@ from trunkline.sharing.space import Space
 from trunkline.sharing.units import Unit
 from trunkline.supermodel.choice_model import LossTerm
 from trunkline.supermodel.choices import Gumbel, Relaxation, ScoreFunction
-from trunkline.supermodel.methods.base import Found, Setup, Work
+from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.searched import SearchedMethod, SearchedModel, SearchedOptions, after_warm_up
 from trunkline.supermodel.random_steps import RandomSteps
 from trunkline.supermodel.temperature import Decay
+from trunkline.supermodel.work import Found, Work
 from trunkline.text import quoted
 
 REWARD, USAGE = "reward", "usage"

@@ -27,8 +27,9 @@ from trunkline.recipe import NotNegative, Phase
 from trunkline.sharing.layouts import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Work
+from trunkline.supermodel.methods.base import Method, MethodOptions
 from trunkline.supermodel.methods.fixed import plan_in
+from trunkline.supermodel.work import Found, Work
 
 TEACHER = "teacher"
 """The loss term; see :mod:`trunkline.train.loop.taught_model`."""

@@ -9,7 +9,8 @@ from typing import ClassVar, TypeVar
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
-from trunkline.supermodel.methods.base import Found, Kind, Method, MethodOptions, Setup, Work
+from trunkline.supermodel.methods.base import Kind, Method, MethodOptions, Setup
+from trunkline.supermodel.work import Found, Work
 
 O_ = TypeVar("O_", bound=MethodOptions)
 

@@ -22,9 +22,10 @@ from trunkline.fragments.layers import Rectifier
 from trunkline.fragments.map_size import Size, map_size
 from trunkline.sharing.join import Join, Read
 from trunkline.sharing.layouts import all_shared
-from trunkline.supermodel.methods.base import Found, Method, MethodOptions, Work
+from trunkline.supermodel.methods.base import Method, MethodOptions
 from trunkline.supermodel.methods.columns import joined_plan
 from trunkline.supermodel.methods.stages import Stage, find_stages, stages_ending_with
+from trunkline.supermodel.work import Found, Work
 
 QUARTER = 4
 """What the hidden channels are divided by beside networks of bottlenecks."""

@@ -42,11 +42,13 @@ from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Gumbel, Relaxation, Soft
 from trunkline.supermodel.cost_term import cost_term
 from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.methods.base import Found, Policy, Setup, Trained, Work
+from trunkline.supermodel.learned_policy import Policy
+from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.columns import columns_plan, start_of_own
 from trunkline.supermodel.methods.cost_options import COST, CostOptions
 from trunkline.supermodel.methods.projections import ProjectionsMethod, ProjectionsOptions
 from trunkline.supermodel.temperature import Polynomial
+from trunkline.supermodel.work import Found, Trained, Work
 
 ENTROPY = "entropy"
 """The loss term that drives every edge to be kept or dropped."""
@@ -193,7 +195,8 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
                 join = joins[choice.place]
                 edge = join.site, join.reads[choice.read or 0]
                 probabilities[edges.index(edge), tasks.index(choice.task)] = row
-        names = tuple(f"{site} < {read.task}.{read.at}" for site, read in edges)
+        # Long names lose their middle in pictures, so whose map it is comes first, and where it leads to last.
+        names = tuple(f"{read.task}.{read.at} > {site}" for site, read in edges)
         return Policy(("off", "on"), names, tasks, probabilities)
 
     @classmethod

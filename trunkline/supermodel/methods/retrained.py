@@ -9,7 +9,7 @@ from functools import partial
 
 from trunkline.errors import InvalidConfig
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Trained, Work
+from trunkline.supermodel.work import Trained, Work
 
 
 def best_retrained(work: Work, plans: Mapping[int, SharingPlan]) -> tuple[SharingPlan, Trained]:

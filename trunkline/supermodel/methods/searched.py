@@ -21,8 +21,10 @@ from trunkline.supermodel.choice_model import ChoiceModel, LossTerm
 from trunkline.supermodel.choices import Relaxation
 from trunkline.supermodel.cost_term import ExecutedKind, cost_term
 from trunkline.supermodel.decision import Sampling, choose
-from trunkline.supermodel.methods.base import Found, Kind, Method, Policy, Trained, Work
+from trunkline.supermodel.learned_policy import Policy
+from trunkline.supermodel.methods.base import Kind, Method
 from trunkline.supermodel.methods.cost_options import COST, CostOptions
+from trunkline.supermodel.work import Found, Trained, Work
 
 
 class SearchedOptions(CostOptions):

@@ -28,8 +28,8 @@ from trunkline.sharing.join import Join, Read
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import WeightTerm
 from trunkline.supermodel.methods.columns import ColumnsMethod, ColumnsOptions, joint_phase, start_of_own
+from trunkline.supermodel.work import WeightTerm
 
 ORTHOGONALITY = "orthogonality"
 """The loss term over weights."""
