@@ -133,12 +133,23 @@ def test_a_cut_is_compared_with_other_cuts() -> None:
 
 
 def test_over_random_plans() -> None:
-    """A line of its own, of the same seed's draws."""
-    draws = [record("random:1", 0, 40, 1.5, 0.5), record("random:2", 0, 60, 1.3, 0.5)]
-    rows = rows_of([RECORDS[0], *draws, RECORDS[6]], LATENCIES, DIRECTIONS)
-    found = {each["method"]: each for each in methods_of(rows, ["mine", "random:1"])}
-    assert found["mine"]["over_random"]["mean"] == pytest.approx(0 - (-25 - 15) / 2)
-    assert found["random:1"]["over_random"] is None
+    """The mean of those that execute as much with the same seed; another random plan counts nothing."""
+    draws = [record(f"like-{n}", 0, 50, error, 0.5, "random") for n, error in enumerate((1.5, 1.3))]
+    other = record("random:1", 0, 50, 0.1, 0.9, "random")
+    rows = rows_of([RECORDS[0], *draws, other, RECORDS[6]], LATENCIES, DIRECTIONS)
+    names = ["mine", "random:1", "like-0"]
+    found = {each["method"]: each for each in methods_of(rows, names, {"mine": ["like-0", "like-1"]})}
+    deltas = {row["method"]: row["delta"]["mean"] for row in rows}
+    expected = deltas["mine"] - (deltas["like-0"] + deltas["like-1"]) / 2
+    assert expected > 5 and found["mine"]["over_random"]["mean"] == pytest.approx(expected)
+    assert found["random:1"]["over_random"] is None and found["like-0"]["over_random"] is None
+
+
+def test_a_seed_without_its_random_plan_says_nothing() -> None:
+    """The mean would be of other seeds than the rest of the row."""
+    rows = rows_of([*RECORDS, record("like", 0, 50, 1.5, 0.5, "random")], LATENCIES, DIRECTIONS)
+    found = {each["method"]: each for each in methods_of(rows, NAMES, {"mine": ["like"]})}
+    assert found["mine"]["over_random"] is None
 
 
 def test_a_cut_of_other_steps_is_no_point() -> None:

@@ -61,8 +61,8 @@ def accuracy_table(content: Json) -> Table:
     )
     notes = [
         f"Δ is against single-task models of the same seed. {INTERVAL}",
-        "Over the cuts, over random: Δ mean above the line through single-task, multi-task and share-until models, or "
-        "through random plans, at equal MACs. Over the best cut: above the best of those that execute no more.",
+        "Over the cuts: Δ mean above the line through single-task, multi-task and share-until models, at equal MACs. "
+        "Over the best cut: above the best of those that execute no more. Over random: above random plans like it.",
     ]
     for method in content["methods"]:
         if method["left_out"]:

@@ -107,6 +107,16 @@ def compare(
         return _reported(project, runs, out, failures, say)
 
 
+def _chances(runs: Sequence[CompareJob]) -> dict[str, list[str]]:
+    """Return, by the name of a way of sharing, the random plans that were asked to execute as much as what it finds."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if run.config.search.method == "random":
+            for name in run.needs:
+                found.setdefault(name, []).append(run.name)
+    return found
+
+
 def _failed(failures: Mapping[str, str]) -> WorkFailed:
     advice = "what it saved is kept: called again, the command tries again, and goes on from there"
     return WorkFailed([Problem(text, name, advice) for name, text in failures.items()])
@@ -227,7 +237,7 @@ def _reported(
             "backbone": project.backbone.name,
             "runs": {"done": len(done), "all": len(runs)},
             "rows": rows,
-            "methods": methods_of(rows, names),
+            "methods": methods_of(rows, names, _chances(runs)),
             "directions": directions,
         }
     )

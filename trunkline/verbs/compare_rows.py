@@ -14,8 +14,6 @@ from trunkline.verbs.reference_line import Point, line_at
 from trunkline.verbs.seed_statistics import mean_of
 
 Json = Mapping[str, Any]
-LINES = {"cuts": CUTS, "random": ("random",)}
-"""What needs no search, by the name of the line through it: the methods that give its points."""
 
 
 def rows_of(
@@ -32,13 +30,26 @@ def rows_of(
     return [_row(record, latencies, alone.get(record["seed"]), directions) for record in records]
 
 
-def methods_of(rows: Sequence[Json], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the rows of each way of sharing say together, in the order of ``names``."""
+def methods_of(
+    rows: Sequence[Json], names: Sequence[str], chances: Mapping[str, Sequence[str]] | None = None
+) -> list[dict[str, Any]]:
+    """Return what the rows of each way of sharing say together, in the order of ``names``.
+
+    Args:
+        rows: Those of :func:`rows_of`.
+        names: Of the ways of sharing.
+        chances: For a way of sharing, those that share by chance and execute as much as it does with the same seed.
+    """
     found = []
     for name in names:
         own = [row for row in rows if row["method"] == name]
         if own:
-            found.append({"method": name, "decided_by": own[0]["decided_by"], **_summary(own), **_over(own, rows)})
+            over = {
+                "over_cuts": _over_line(own, rows),
+                "over_random": _over_chance(own, rows, (chances or {}).get(name, ())),
+                "over_best_cut": _over_best_cut(own, rows),
+            }
+            found.append({"method": name, "decided_by": own[0]["decided_by"], **_summary(own), **over})
     return found
 
 
@@ -99,20 +110,24 @@ def _summary(own: Sequence[Json]) -> dict[str, Any]:
     return found
 
 
-def _over(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any]:
-    """Return by how much Δ lies above what needs no search: above lines through it, and above the best cut."""
-    found = {f"over_{line}": _over_line(own, rows, kinds) for line, kinds in LINES.items()}
-    return {**found, "over_best_cut": _over_best_cut(own, rows)}
-
-
-def _over_line(own: Sequence[Json], rows: Sequence[Json], kinds: Sequence[str]) -> dict[str, Any] | None:
+def _over_line(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] | None:
+    """Return Δ above the line through the cuts, seed by seed."""
     differences = []
     for row in own:
-        others = [other for other in rows if other["seed"] == row["seed"] and _is_point(other, row, kinds)]
+        others = [other for other in rows if other["seed"] == row["seed"] and _is_cut(other, row)]
         points = [Point(other["macs"], other["delta"]["mean"]) for other in others if other["delta"] is not None]
         if row["delta"] is not None:
             differences.append(row["delta"]["mean"] - line_at(points, row["macs"]))
     return _mean(differences) if differences else None
+
+
+def _over_chance(own: Sequence[Json], rows: Sequence[Json], chances: Sequence[str]) -> dict[str, Any] | None:
+    """Return Δ above the mean of what shares by chance, seed by seed; nothing where a seed has none yet."""
+    differences = []
+    for row in own:
+        others = [_delta(other) for other in rows if other["method"] in chances and other["seed"] == row["seed"]]
+        differences.append(_delta(row) - math.fsum(others) / len(others) if others else math.nan)
+    return _mean(differences)
 
 
 def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] | None:
@@ -120,8 +135,7 @@ def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] 
     most = math.fsum(row["macs"] for row in own) / len(own)
     cuts: dict[str, dict[int, float]] = {}
     for row in rows:
-        is_other_cut = _is_point(row, own[0], LINES["cuts"])
-        if is_other_cut and row["macs"] <= most and not math.isnan(_delta(row)):
+        if _is_cut(row, own[0]) and row["macs"] <= most and not math.isnan(_delta(row)):
             cuts.setdefault(row["method"], {})[row["seed"]] = row["delta"]["mean"]
     seeds = {row["seed"] for row in own}
     whole = {name: by_seed for name, by_seed in cuts.items() if by_seed.keys() >= seeds}
@@ -132,10 +146,10 @@ def _over_best_cut(own: Sequence[Json], rows: Sequence[Json]) -> dict[str, Any] 
     return None if difference is None else {"cut": best, **difference}
 
 
-def _is_point(other: Json, row: Json, kinds: Sequence[str]) -> bool:
-    """Whether a row is one of a line that another row is compared with."""
-    # A row of its own line would be compared with itself, and one that had other steps shows what steps do.
-    return other["decided_by"] in kinds and other["method"] != row["method"] and bool(other["alike"])
+def _is_cut(other: Json, row: Json) -> bool:
+    """Whether a row is one of the cuts that another row is compared with."""
+    # A cut would be compared with itself, and one that had other steps shows what steps do.
+    return other["decided_by"] in CUTS and other["method"] != row["method"] and bool(other["alike"])
 
 
 def _delta(row: Json) -> float:

@@ -1,4 +1,4 @@
-"""Is a model better than what needs no search? Its Δ against a line through hand-made models, at equal MACs.
+"""Is a model better than what is made by hand? Its Δ against a line through hand-made models, at equal MACs.
 
 Models of different cost cannot be compared by Δ alone. So those that need no search, such as the cuts from "nothing is
 shared" to "everything is shared", are points of Δ over MACs, and a line through them says what their kind gives at any
