@@ -56,7 +56,7 @@ class AutoMTL(AutoMTLModel):
 
     def decide(self) -> SharingPlan:
         """Return the plan that AutoMTL would take."""
-        return choose(self.space, self.heads, self.probabilities(), self.options.sampling, "automtl")
+        return choose(self.space, self.heads, self.probabilities(), self.options.sampling, "automtl", 0)
 
     def weight_parameters(self) -> dict[str, torch.nn.Parameter]:
         """Return all parameters but the policy's."""

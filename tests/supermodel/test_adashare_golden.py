@@ -27,7 +27,7 @@ from trunkline.sharing.layouts import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.decision import Sampling
+from trunkline.supermodel.decision import Sampling, choose_several
 from trunkline.supermodel.methods.adashare import RUN, SKIPPED, AdaShare, AdaShareOptions
 from trunkline.supermodel.work import Start, Work
 from trunkline.twins.twin import Twin
@@ -302,16 +302,29 @@ class JudgingWork(ShakenWork):
         return replace(super().train(name, plan), score=self.scores[len(self.plans) - 1])
 
 
+def different_draws(method: AdaShare, count: int) -> Sampling:
+    """Draws of the policy that a shaken search ends with, of which no two are equal."""
+    ShakenWork(method.setup).fit("search", method.model, [])
+    policy = method.model.probabilities()
+    for seed in range(100):
+        sampling = Sampling(kind="draw", seed=seed)
+        if len(choose_several(method.space, {}, policy, sampling, "adashare", method.setup.seed, count)) == count:
+            return sampling
+    raise AssertionError("all of them hold equal ones")
+
+
 def test_the_best_draw_is_delivered() -> None:
     """By its score on the samples that choose; what was not judged is not taken."""
-    method = AdaShare(deep().setup, AdaShareOptions(draws=4))
+    method = AdaShare(deep().setup, AdaShareOptions(draws=4, sampling=different_draws(deep(), 4)))
     work = JudgingWork(method.setup, scores=[-3.0, -1.0, math.nan, -2.0])
     found = method.find(work)
     assert len(set(work.jobs)) == len(work.plans) == 4
     assert found.trained is not None and found.trained.plan == work.plans[1]
     assert found.plan.units == work.plans[1].units
-    assert found.plan.provenance["taken"] == 1
-    assert found.plan.provenance["scores"] == {"0": -3.0, "1": -1.0, "2": None, "3": -2.0}
+    first = method.options.sampling.seed
+    assert found.plan.provenance["taken"] == first + 1
+    scores = {str(first + number): score for number, score in enumerate((-3.0, -1.0, None, -2.0))}
+    assert found.plan.provenance["scores"] == scores
     assert found.phases is None and not found.goes_on
     assert json.loads(found.plan.to_json())["method"] == "adashare"
 
@@ -340,7 +353,7 @@ def test_one_draw_is_trained_by_the_pipeline() -> None:
 
 @pytest.mark.abuse
 def test_draws_that_nothing_judges() -> None:
-    method = made(draws=2)
+    method = made(draws=2, sampling=different_draws(made(), 2))
     with pytest.raises(InvalidConfig, match="none of the plans that were trained has a metric"):
         method.find(JudgingWork(method.setup, scores=[math.nan] * 2))
 

@@ -463,10 +463,16 @@ def test_another_plan_is_taken_without_a_search() -> None:
 def test_a_budget_bounds_the_edges() -> None:
     """The first draw inside it is taken; none is where columns alone are dearer."""
     setup = vgg_setup(TASKS)
-    whole = executed_cost(method_of(setup).columns, setup.backbone, setup.heads).relative[0]
-    method = method_of(setup, sampling=Sampling(kind="draw", max_macs=0.5 * (1 + whole)))
-    plan = method.find(ShakenWork(setup)).plan
-    assert 1 < executed_cost(plan, setup.backbone, setup.heads).relative[0] <= 0.5 * (1 + whole)
+    # A little less than what the policy keeps on the average: some of 64 draws do.
+    mean = method_of(setup).model
+    ShakenWork(setup).fit("search", mean, [])
+    most = float(mean.expected_cost(mean.probabilities()).detach()) - 0.01
+    plans = []
+    for seed in range(4):
+        method = method_of(setup, sampling=Sampling(kind="draw", seed=seed, max_macs=most))
+        plans.append(method.find(ShakenWork(setup)).plan)
+    shares = [executed_cost(plan, setup.backbone, setup.heads).relative[0] for plan in plans]
+    assert all(1 < share <= most for share in shares) and len(set(shares)) > 1
     with pytest.raises(InvalidConfig, match="inside the budget"):
         method_of(setup, sampling=Sampling(max_macs=1.0)).find(ShakenWork(setup))
 

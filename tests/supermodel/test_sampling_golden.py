@@ -49,7 +49,7 @@ def plan_from(
     """Take a plan from probabilities of shared, own and skip, ``[units, T, 3]``."""
     space = space_of(Backbone(backbone), tasks, AutoMTLOptions())
     policy = {task: torch.from_numpy(p[:, index].copy()) for index, task in enumerate(tasks)}
-    return choose(space, heads, policy, sampling, "test")
+    return choose(space, heads, policy, sampling, "test", 3)
 
 
 def decided(p: NDArray[np.float64], **sampling: object) -> SharingPlan:
@@ -174,7 +174,17 @@ def test_draws_follow_the_distribution_and_their_seed() -> None:
     for choice, share in ((0, 0.2), (1, 0.7), ("skip", 0.1)):
         assert drawn[choice] / 150 == pytest.approx(share, abs=0.1)
     assert decided(p, kind="draw", seed=7).units == plans[7].units
-    assert plans[7].provenance == {"sampling": {"kind": "draw", "seed": 7, "draws": 64}}
+    assert plans[7].provenance == {"sampling": {"kind": "draw", "seed": 7, "draws": 64}, "seed": 3}
+    assert "seed" not in decided(p).provenance  # nothing is drawn of what is likeliest
+
+
+def test_runs_of_other_seeds_draw_otherwise() -> None:
+    """With one policy and one number of a draw: what seeds say together rests on draws that are apart."""
+    p = distribution()
+    space = space_of(Backbone(chain()), TASKS, AutoMTLOptions())
+    policy = {task: torch.from_numpy(p[:, index].copy()) for index, task in enumerate(TASKS)}
+    drawn = [choose(space, {}, policy, Sampling(kind="draw"), "test", seed) for seed in range(8)]
+    assert len({str(plan.units) for plan in drawn}) > 6
 
 
 def test_several_draws_are_different_plans() -> None:
@@ -182,14 +192,14 @@ def test_several_draws_are_different_plans() -> None:
     p = distribution()
     space = space_of(Backbone(chain()), TASKS, AutoMTLOptions())
     policy = {task: torch.from_numpy(p[:, index].copy()) for index, task in enumerate(TASKS)}
-    found = choose_several(space, {}, policy, Sampling(kind="draw", seed=5), "test", 40)
+    found = choose_several(space, {}, policy, Sampling(kind="draw", seed=5), "test", 3, 40)
     expected: dict[int, SharingPlan] = {}
     for seed in range(5, 45):
         plan = decided(p, kind="draw", seed=seed)
         if plan.units not in [known.units for known in expected.values()]:
             expected[seed] = plan
     assert found == expected and 5 < len(found) < 40
-    assert list(choose_several(space, {}, policy, Sampling(), "test", 8)) == [0]
+    assert list(choose_several(space, {}, policy, Sampling(), "test", 3, 8)) == [0]
 
 
 def test_a_draw_tries_64_times() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Sampling(BaseModel):
     Attributes:
         kind: ``argmax``, ``draw`` (AutoMTL: one categorical draw per unit and task; the first of 64 that is inside the
             budget), or ``best`` of ``draws``.
-        seed: Of the draws, apart from the run's own, so that one search can be drawn from again.
+        seed: Of the draws, beside the run's own, so that one search can be drawn from again.
         draws: How many plans ``best`` compares; the most likely one inside the budget wins, of equals the first drawn.
         max_macs: Budget of executed backbone MACs, as a share of N independent backbones.
         max_parameters: Budget of backbone parameters, as a share of N independent backbones.
@@ -55,7 +55,7 @@ class Sampling(BaseModel):
 
 
 def choose(
-    space: Space, heads: Mapping[str, Graph], policy: Mapping[str, Tensor], sampling: Sampling, method: str
+    space: Space, heads: Mapping[str, Graph], policy: Mapping[str, Tensor], sampling: Sampling, method: str, seed: int
 ) -> SharingPlan:
     """Return a valid plan for a learned policy.
 
@@ -65,15 +65,18 @@ def choose(
         policy: Probabilities of options, ``[n, K]``, by group of choices.
         sampling: How a plan is taken from it.
         method: Whose plan it is.
+        seed: The run's, which draws too: searches of several seeds are independent to the end.
 
     Raises:
         InvalidConfig: No plan that was tried is valid and inside the budget; the message gives the cheapest seen.
     """
     groups = groups_of(space)
     rows = [policy[group.name].detach().double().cpu().numpy() for group in groups]
-    provenance = {"sampling": sampling.model_dump(exclude_none=True)}
+    provenance: dict[str, Any] = {"sampling": sampling.model_dump(exclude_none=True)}
+    if sampling.kind != "argmax":
+        provenance["seed"] = seed
     seen: list[tuple[float, float]] = []
-    for picked in _candidates(rows, sampling):
+    for picked in _candidates(rows, sampling, seed):
         picks: dict[ChoiceId, int] = {}
         for group, numbers in zip(groups, picked, strict=True):
             picks.update(zip(group.choices, numbers.tolist(), strict=True))
@@ -88,18 +91,24 @@ def choose(
 
 
 def choose_several(
-    space: Space, heads: Mapping[str, Graph], policy: Mapping[str, Tensor], sampling: Sampling, method: str, count: int
+    space: Space,
+    heads: Mapping[str, Graph],
+    policy: Mapping[str, Tensor],
+    sampling: Sampling,
+    method: str,
+    seed: int,
+    count: int,
 ) -> dict[int, SharingPlan]:
-    """Return the different plans among ``count``, taken with one seed after the other, by the first seed of each.
+    """Return the different plans among ``count``, taken with one ``sampling.seed`` after another, by the first of each.
 
     Raises:
         InvalidConfig: As :func:`choose`.
     """
     plans: dict[int, SharingPlan] = {}
-    for seed in range(sampling.seed, sampling.seed + count):
-        plan = choose(space, heads, policy, sampling.model_copy(update={"seed": seed}), method)
+    for number in range(sampling.seed, sampling.seed + count):
+        plan = choose(space, heads, policy, sampling.model_copy(update={"seed": number}), method, seed)
         if all(plan.units != known.units for known in plans.values()):
-            plans[seed] = plan
+            plans[number] = plan
     return plans
 
 
@@ -109,11 +118,11 @@ def _skips_everything(space: Space, picks: Mapping[ChoiceId, int]) -> bool:
     return len(runs_something) < len(space.tasks)
 
 
-def _candidates(rows: Sequence[Distribution], sampling: Sampling) -> list[list[Choices]]:
+def _candidates(rows: Sequence[Distribution], sampling: Sampling, seed: int) -> list[list[Choices]]:
     """Return picks, by group, in the order in which they are wanted: the first inside the budget is taken."""
     if sampling.kind == "argmax":
         return [[row.argmax(axis=-1) for row in rows]]
-    rng = np.random.default_rng(sampling.seed)
+    rng = np.random.default_rng([seed, sampling.seed])
     count = sampling.draws if sampling.kind == "best" else DRAWS_PER_TRY
     drawn = _draws(rows, count, rng)
     if sampling.kind == "draw":

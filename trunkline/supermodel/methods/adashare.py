@@ -165,8 +165,9 @@ class AdaShare(SearchedMethod[AdaShareOptions]):
     def find(self, work: Work) -> Found:
         """Search, draw policies, and train them."""
         steps = self.learn(work)
-        options, policy = self.options, self.model.probabilities()
-        plans = choose_several(self.space, self.setup.heads, policy, options.sampling, self.name, options.draws)
+        setup, options, policy = self.setup, self.options, self.model.probabilities()
+        sampling, draws = options.sampling, options.draws
+        plans = choose_several(self.space, setup.heads, policy, sampling, self.name, setup.seed, draws)
         if len(plans) == 1:
             # There is nothing to choose: it is trained as any other plan.
             return self.found(next(iter(plans.values())), steps)

@@ -156,7 +156,7 @@ class MTLNAS(ProjectionsMethod[MTLNASOptions]):
         self._go_on_from(work.train("single", independent(setup.backbone, setup.tasks)))
         phase = self.search_phase()
         work.fit("search", self.model, [phase])
-        plan = choose(self.space, setup.heads, self.model.probabilities(), self.options.sampling, self.name)
+        plan = choose(self.space, setup.heads, self.model.probabilities(), self.options.sampling, self.name, setup.seed)
         # Single-shot: the search's weights are the model's, and no phase follows.
         moved = setup.phase.steps + phase.turn_steps("weights")
         return Found(plan, start=self.model.weights, goes_on=True, phases=(), policy=self.policy(), steps=moved)

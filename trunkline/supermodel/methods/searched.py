@@ -102,7 +102,8 @@ class SearchedMethod(Method[S_]):
     def find(self, work: Work) -> Found:
         """Search, and take a plan."""
         steps = self.learn(work)
-        plan = choose(self.space, self.setup.heads, self.model.probabilities(), self.options.sampling, self.name)
+        setup, policy = self.setup, self.model.probabilities()
+        plan = choose(self.space, setup.heads, policy, self.options.sampling, self.name, setup.seed)
         return self.found(plan, steps)
 
     def learn(self, work: Work) -> int:
