@@ -226,6 +226,11 @@ def test_a_plan_that_another_finds(tmp_path: Path) -> None:
     bound = json.loads((out / "runs/like/seed-3/settings.json").read_text())
     plan = (out / "runs/fewer/seed-3/plan.json").read_bytes()
     assert bound["search"]["like"] == hashlib.sha256(plan).hexdigest()
+    content = json.loads((out / "compare.json").read_text())
+    delta = {row["method"]: row["delta"]["mean"] for row in content["rows"]}
+    over = {method["method"]: method["over_random"] for method in content["methods"]}
+    assert over["fewer"]["mean"] == pytest.approx(delta["fewer"] - delta["like"])
+    assert over["like"] is None and over["single-task"] is None
 
 
 def test_so_far_needs_a_run(tmp_path: Path) -> None:

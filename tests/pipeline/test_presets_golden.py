@@ -213,6 +213,24 @@ def test_an_inner_table_changes_what_it_names() -> None:
     assert (optimiser.lr, optimiser.betas, optimiser.weight_decay) == (0.02, (0.5, 0.999), 1e-4)
 
 
+def test_a_table_of_another_kind_takes_nothing_over() -> None:
+    """DEN's preset has SGD at 0.1 and drops: Adam at that rate, or steps by that factor, was asked for by nobody."""
+    search = {"weight_optimiser": {"kind": "adam"}, "stage_schedule": {"kind": "step", "size": 7}}
+    options = parse_config({"preset": "den", "search": search}).search.options.model_dump()
+    assert options["weight_optimiser"] == Optimiser().model_dump()
+    assert options["stage_schedule"] == Schedule(kind="step", size=7).model_dump()
+    same = parse_config({"preset": "den", "search": {"weight_optimiser": {"kind": "sgd", "lr": 0.5}}}).search.options
+    assert same.model_dump()["weight_optimiser"]["momentum"] == 0.9
+
+
+def test_presets_name_the_kinds_of_their_tables() -> None:
+    """A file's table of another kind can only be told from one that names its own."""
+    for text in presets().values():
+        for table in tomllib.loads(text).values():
+            for key, value in table.items() if isinstance(table, dict) else ():
+                assert not key.endswith(("optimiser", "schedule")) or "kind" in value
+
+
 def test_no_preset_is_the_small_one() -> None:
     content = {"data": {"kind": "scenes"}, "tasks": {"depth": {}}}
     assert parse_config(content).train == parse_config({**content, "preset": "small"}).train

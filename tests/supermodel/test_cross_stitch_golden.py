@@ -14,8 +14,7 @@ from trunkline.recipe import Move, Optimiser, Phase, Turn
 from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.columns import block_ends
-from trunkline.supermodel.methods.stages import stage_ends
+from trunkline.supermodel.methods.stages import block_ends, stage_ends
 from trunkline.supermodel.work import Found
 from trunkline.twins.twin import Twin
 

@@ -402,8 +402,9 @@ def test_the_preset_is_the_release() -> None:
     assert rates == pytest.approx([1.0, 0.1, 0.01])
     stages = options.steps - 10 * selector
     assert options.stage_schedule is not None and stages == 9 * weights
-    at_stages = [options.stage_schedule.factor(number * weights, stages) for number in (0, 2, 3, 5, 6, 8)]
-    assert at_stages == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
+    ends = [number * weights - before for number in (3, 6) for before in (1, 0)]
+    at_stages = [options.stage_schedule.factor(step, stages) for step in ends]
+    assert at_stages == pytest.approx([1.0, 0.1, 0.1, 0.01])
     assert train.optimiser == options.weight_optimiser and train.optimiser.nesterov
     assert (options.rho, options.explore, options.reward, options.joint) == (10.0, 0.99, "release", False)
 

@@ -130,6 +130,26 @@ def test_what_no_head_reads_takes_no_time(tmp_path: Path) -> None:
         assert float(more - less) == pytest.approx(2 * times["lateral"])
 
 
+def test_reads_share_what_they_add_by_their_channels(tmp_path: Path) -> None:
+    """Between what is measured, a read of twice as many channels takes twice as long."""
+    b = GraphBuilder("widths")
+    x = conv(b, b.image("image", (3, 8, 8)), "narrow", 4)
+    backbone = Backbone(b.finish([b.node("Relu", [conv(b, x, "wide", 8)], name="relu")]))
+    reads = (Read.column("relu", "a"), Read.column("relu", "b"), Read.column("narrow", "b"))
+    settings = {"starts": [1.0, 0.0, 0.0]}
+    join = Join(name="meet", kind="project", settings=settings, site="relu", task="a", reads=reads)
+    space = Space.over(
+        backbone, ("a", "b"), "block", lambda unit, task: [Option(task)], joins=(OpenJoin(join, "each"),)
+    )
+    term = cost_term(space, {}, "milliseconds", timed(space, tmp_path, meet=JoinTime(ms=4, own_ms=1, reads=3)))
+    (group,) = groups_of(space)
+    costs = []
+    for on in ([0, 0], [1, 0], [0, 1], [1, 1]):
+        policy = {group.name: torch.nn.functional.one_hot(torch.tensor(on), 2).double()}
+        costs.append(float(term.absolute(policy)))
+    assert [cost - costs[0] for cost in costs] == pytest.approx([0, 2, 1, 3])
+
+
 def test_a_join_that_noise_made_cheaper_costs_nothing_more(tmp_path: Path) -> None:
     """A negative cost would pay the search for every edge that it keeps."""
     space = space_with("chain", "each", fragment="project")

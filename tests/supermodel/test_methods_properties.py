@@ -37,6 +37,7 @@ from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.option import Option
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.space import Space
+from trunkline.supermodel.decision import Sampling
 from trunkline.supermodel.methods.base import Method, Setup
 from trunkline.supermodel.methods.registry import methods
 from trunkline.supermodel.work import Found
@@ -63,6 +64,14 @@ def found(
 ) -> tuple[Setup, Found]:
     setup = setup_for(backbone, tasks)
     return setup, method_for(name, setup, folder, **options).find(ShakenWork(setup))
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_plans_are_drawn_by_the_runs_seed(name: str, tmp_path: Path) -> None:
+    """Whatever a method learned, runs of several seeds draw apart."""
+    sampling = Sampling(kind="draw", seed=5)
+    _, result = found(name, "residual", tmp_path, sampling=sampling, **({"draws": 1} if name == "adashare" else {}))
+    assert result.plan.provenance["seed"] == 3 and result.plan.provenance["sampling"]["seed"] == 5
 
 
 def are_interchangeable(space: Space) -> bool:

@@ -32,9 +32,8 @@ from trunkline.sharing.origin import BackboneWeight, FragmentWeight
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.decision import Sampling
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.columns import block_ends
 from trunkline.supermodel.methods.mtl_nas import MTLNAS, MTLNASModel, MTLNASOptions
-from trunkline.supermodel.methods.stages import stage_ends
+from trunkline.supermodel.methods.stages import block_ends, stage_ends
 from trunkline.twins.twin import Twin
 
 pytestmark = pytest.mark.golden

@@ -24,9 +24,8 @@ from trunkline.sharing.layouts import independent
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.supermodel.methods.base import Setup
-from trunkline.supermodel.methods.columns import block_ends
 from trunkline.supermodel.methods.nddr import NDDR, NDDROptions
-from trunkline.supermodel.methods.stages import stage_ends
+from trunkline.supermodel.methods.stages import block_ends, stage_ends
 
 pytestmark = pytest.mark.golden
 

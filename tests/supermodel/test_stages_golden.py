@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 from backbones import BACKBONES, two_taps, unit
+from decoders import decoded, doubled, pyramid
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.builder import GraphBuilder
@@ -28,8 +28,9 @@ def pairs(graph: Graph, ends: Sequence[str] = ()) -> Pairs:
     return [(stage.before, stage.after) for stage in stages]
 
 
-def pool(b: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
-    attributes = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0] * 4, "dilations": [1, 1], "ceil_mode": 0}
+def pool(b: GraphBuilder, x: ir.Value, name: str, stride: int = 2) -> ir.Value:
+    pads = [0] * 4 if stride == 2 else [0, 0, 1, 1]
+    attributes = {"kernel_shape": [2, 2], "strides": [stride] * 2, "pads": pads, "dilations": [1, 1], "ceil_mode": 0}
     return b.node("MaxPool", [x], name=name, attributes=attributes)
 
 
@@ -63,17 +64,31 @@ def test_columns_meet_behind_the_poolings() -> None:
     """Of a VGG, as in Cross-Stitch and NDDR-CNN; the third pooling is the third stage's, and no fourth."""
     assert stage_ends(Backbone(vgg())) == ["pool0", "pool1", "c22_relu"]
     assert stage_ends(Backbone(vgg(last_is_pooled=True))) == ["pool0", "pool1", "pool2"]
-    assert stage_ends(Backbone(vgg16())) == [f"pool{number}" for number in range(1, 6)]
+    for dilated in (False, True):
+        assert stage_ends(Backbone(vgg16(dilated))) == [f"pool{number}" for number in range(1, 6)]
 
 
-def vgg16() -> Graph:
-    """VGG16's convolutions, narrower: the fourth and the fifth stage are as wide as each other."""
+def test_a_stage_before_a_last_layer_is_kept() -> None:
+    """It is as large as what the last layer pools, but another is between them."""
+    b = GraphBuilder("kept")
+    x = unit(b, b.image("image", (3, 32, 32)), "stem", 8, stride=2)
+    for name, channels in (("a0", 8), ("a1", 8), ("a2", 8), ("wide", 16), ("last", 8)):
+        x = unit(b, x, name, channels)
+    assert stage_ends(Backbone(b.finish([pool(b, x, "pool")]))) == ["a2_relu", "pool"]
+
+
+def vgg16(dilated: bool) -> Graph:
+    """VGG16's convolutions, narrower: the fourth and the fifth stage are as wide as each other.
+
+    Args:
+        dilated: Whether the last two poolings keep the size, as in DeepLab's, which NDDR-CNN trains.
+    """
     b = GraphBuilder("vgg16")
     x = b.image("image", (3, 64, 64))
     for stage, (channels, count) in enumerate([(4, 2), (8, 2), (12, 3), (16, 3), (16, 3)], start=1):
         for number in range(count):
             x = unit(b, x, f"c{stage}{number}", channels)
-        x = pool(b, x, f"pool{stage}")
+        x = pool(b, x, f"pool{stage}", 1 if dilated and stage > 3 else 2)
     return b.finish([x])
 
 
@@ -148,13 +163,6 @@ def test_only_maps_with_channels_first_count() -> None:
     assert pairs(channels_last()) == [("c0_relu", "c1_relu"), ("c3_relu", "c4_relu")]
 
 
-def doubled(b: GraphBuilder, x: ir.Value, name: str) -> ir.Value:
-    """A map repeated to twice its size."""
-    scales = b.tensor(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
-    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return b.node("Resize", [x, None, scales], name=name, attributes=attributes)
-
-
 def test_stages_of_a_decoder() -> None:
     """A resize leads to the next stage, as a pooling does. That is narrower, but finer, so no bottleneck."""
     b = GraphBuilder("decoder")
@@ -184,15 +192,6 @@ def test_the_last_layer_of_a_block_counts() -> None:
     assert pairs(graph) == [("r2_relu", "sum")]
 
 
-def decoded() -> Graph:
-    """An encoder, and a decoder that gives a finer map, made later than the last one."""
-    b = GraphBuilder("decoded")
-    x = unit(b, unit(b, b.image("image", (3, 16, 16)), "c0", 4, stride=2), "c1", 4)
-    coarse = unit(b, unit(b, x, "c2", 6, stride=2), "c3", 6)
-    fine = doubled(b, coarse, "up")
-    return b.finish([unit(b, fine, "fine", 4), coarse])
-
-
 def test_what_follows_the_last_map_is_no_stage() -> None:
     """Attention ends where the heads read, and a stage cannot be asked for behind it."""
     assert pairs(decoded()) == [("c0_relu", "c1_relu"), ("c2_relu", "c3_relu")]
@@ -202,12 +201,7 @@ def test_what_follows_the_last_map_is_no_stage() -> None:
 
 def test_layers_behind_the_last_map_count_not() -> None:
     """A pyramid goes on from it within the block: nothing of that is there when the stage ends."""
-    b = GraphBuilder("pyramid")
-    low = unit(b, unit(b, b.image("image", (3, 16, 16)), "c0", 4, stride=2), "c1", 4)
-    high = unit(b, unit(b, low, "c2", 6, stride=2), "c3", 6)
-    top = unit(b, unit(b, high, "t0", 4), "t1", 4)
-    fine = b.node("Add", [low, doubled(b, top, "up")], name="sum")
-    assert pairs(b.finish([unit(b, fine, "fine", 4), high])) == [("c0_relu", "c1_relu"), ("c2_relu", "c3_relu")]
+    assert pairs(pyramid()) == [("c0_relu", "c1_relu"), ("c2_relu", "c3_relu")]
 
 
 def test_stages_that_are_asked_for() -> None:

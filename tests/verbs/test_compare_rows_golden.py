@@ -145,6 +145,17 @@ def test_over_random_plans() -> None:
     assert found["random:1"]["over_random"] is None and found["like-0"]["over_random"] is None
 
 
+def test_random_plans_of_other_steps_count_not() -> None:
+    """One that was trained for longer is no chance at equal cost."""
+    like = record("like", 0, 50, 1.5, 0.5, "random")
+    longer = {**record("like-long", 0, 50, 0.1, 0.9, "random"), "steps": {"search": 0, "train": 40}}
+    rows = rows_of([RECORDS[0], like, longer, RECORDS[6]], LATENCIES, DIRECTIONS)
+    over = [
+        methods_of(rows, ["mine"], {"mine": names})[0]["over_random"] for names in (["like"], ["like", "like-long"])
+    ]
+    assert over[0] == over[1] is not None
+
+
 def test_a_seed_without_its_random_plan_says_nothing() -> None:
     """The mean would be of other seeds than the rest of the row."""
     rows = rows_of([*RECORDS, record("like", 0, 50, 1.5, 0.5, "random")], LATENCIES, DIRECTIONS)

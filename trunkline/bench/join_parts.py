@@ -41,10 +41,9 @@ def join_parts(joins: Sequence[OpenJoin], backbone: Backbone) -> list[JoinPart]:
     Raises:
         InvalidConfig: A fragment cannot be made.
     """
-    joins = [join for join in joins if join.choices]
     fragments = fragments_of(tuple(join.made_for for join in joins), backbone)
     found: dict[tuple[object, ...], JoinPart] = {}
-    for join in (each.join for each in joins):
+    for join in (each.join for each in joins if each.choices):
         whole = fragments[join.weights_of]
         sizes = [map_size(shape_of(value)) for value in whole.model.graph.inputs]
         # Tasks' columns are of one backbone, so what stands at one site usually differs in nothing but the tasks.

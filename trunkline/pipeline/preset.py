@@ -60,20 +60,28 @@ def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``below`` with what ``above`` says, key by key, in inner tables too.
+    """Return ``below`` with what ``above`` says, key by key, in inner tables too; but one of another kind is new.
 
     >>> laid_over({"steps": 1, "optimiser": {"lr": 1, "momentum": 0}}, {"optimiser": {"lr": 2}})
     {'steps': 1, 'optimiser': {'lr': 2, 'momentum': 0}}
+    >>> laid_over({"schedule": {"kind": "drops", "gamma": 0.1}}, {"schedule": {"kind": "step", "size": 7}})
+    {'schedule': {'kind': 'step', 'size': 7}}
     """
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
+        if isinstance(known, Mapping) and isinstance(value, Mapping) and not _is_of_another_kind(value, known):
             merged[key] = laid_over(known, value)
         else:
             # Also where one is a table and the other is not: the schema then shows the user what is in the file.
             merged[key] = value
     return merged
+
+
+def _is_of_another_kind(table: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    # Numbers of one kind of optimiser, schedule or data set mean something else to another. A table that names no
+    # kind has one that is not known here, so all that it says is kept.
+    return "kind" in table and "kind" in known and table["kind"] != known["kind"]
 
 
 def _method(table: Any, otherwise: str) -> str:

@@ -188,8 +188,8 @@ class ScoreFunction:
     :meth:`~trunkline.supermodel.choice_model.ChoiceModel.log_likelihood`.
 
     Attributes:
-        explore: Share of draws from the uniform distribution instead of π (ε-greedy). A draw is of all of a task's
-            choices: either all of them explore, or none.
+        explore: Share of draws from the uniform distribution instead of π (ε-greedy). A draw is of a group of choices,
+            such as a task's at all blocks: either all of them explore, or none.
         decays: Whether that share is ``explore ** step`` instead, as in DEN's release with 0.99; of the steps of this
             visit of the turn, so that every visit explores anew.
 

@@ -125,7 +125,8 @@ def _over_chance(own: Sequence[Json], rows: Sequence[Json], chances: Sequence[st
     """Return Δ above the mean of what shares by chance, seed by seed; nothing where a seed has none yet."""
     differences = []
     for row in own:
-        others = [_delta(other) for other in rows if other["method"] in chances and other["seed"] == row["seed"]]
+        same = [other for other in rows if other["seed"] == row["seed"] and bool(other["alike"])]
+        others = [_delta(other) for other in same if other["method"] in chances]
         differences.append(_delta(row) - math.fsum(others) / len(others) if others else math.nan)
     return _mean(differences)
 

@@ -15,13 +15,8 @@ from trunkline.sharing.layouts import independent
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
 from trunkline.supermodel.methods.base import Kind, Method, MethodOptions, Setup
-from trunkline.supermodel.methods.stages import stage_ends
+from trunkline.supermodel.methods.stages import block_ends, stage_ends
 from trunkline.supermodel.work import Found, WeightTerm, Work
-
-
-def block_ends(backbone: Backbone) -> list[str]:
-    """Return the values behind all blocks, in order."""
-    return [unit.output for unit in backbone.table("block").units]
 
 
 def columns_plan(setup: Setup, joins: list[Join], method: str) -> SharingPlan:
@@ -92,9 +87,8 @@ class ColumnsMethod(Method[C_]):
 
     def sites(self) -> list[str]:
         """Return the values at which columns may meet, in order."""
-        if self.options.sites == "stages":
-            return stage_ends(self.setup.backbone)
-        return block_ends(self.setup.backbone)
+        ends = stage_ends if self.options.sites == "stages" else block_ends
+        return ends(self.setup.backbone)
 
     def starts(self, task: str) -> list[float]:
         """Return what each column counts in a join of ``task`` at the start."""

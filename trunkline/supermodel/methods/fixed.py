@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -37,11 +38,16 @@ class FixedMethod(Method[O_]):
 
     def check(self) -> None:
         """Make the plan."""
-        self.plan()
+        _ = self._made
 
     def find(self, work: Work) -> Found:
         """Return the plan; nothing is trained for it."""
-        return Found(self.plan())
+        return Found(self._made)
+
+    @cached_property
+    def _made(self) -> SharingPlan:
+        """The plan, made once: thousands of draws may be behind it."""
+        return self.plan()
 
 
 def plan_in(path: Path, setup: Setup) -> SharingPlan:

@@ -188,8 +188,12 @@ def _alike(backbone: Backbone, sites: Sequence[str]) -> list[str]:
 
 
 def _weight_behind(backbone: Backbone, site: str) -> str | None:
-    """Return the name of the stored weight that makes the channels of a block's output, if there is one."""
-    unit = next(unit for unit in backbone.table("block").units if unit.output == site)
-    convolution = output_convolution([backbone.nodes[name] for name in unit.nodes], backbone.values[site])
+    """Return the name of the stored weight that makes the channels of a block's map, if there is one."""
+    value = backbone.values[site]
+    # A last feature map may lie inside a block, before what the block hands on.
+    maker = value.producer()
+    assert maker is not None
+    block = next(unit for unit in backbone.table("block").units if name_of(maker) in unit.nodes)
+    convolution = output_convolution([backbone.nodes[name] for name in block.nodes], value)
     weight = None if convolution is None else convolution.inputs[1]
     return name_of(weight) if weight is not None and weight.is_initializer() else None

@@ -1,7 +1,7 @@
 """The stages of a backbone: where columns meet, and the maps that attention beside a column reads.
 
 1. Of a block counts the map that it hands on, or what it pools or resizes in the end: that leads to the next stage.
-2. A stage is a run of blocks whose maps have one shape.
+2. A stage is a run of blocks whose maps have one shape. Behind a pooling another begins, also where it keeps the size.
 3. No stage is inside an inverted bottleneck: one or two single layers, the widening and the depthwise one, whose map
    is narrowed by what follows, no finer than it.
 4. Before is the map of the block before the last. Where a run has one block, it is what the last layer in it reads.
@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,21 +49,30 @@ class _Block:
     """A block on the way to the last feature map.
 
     Attributes:
+        number: Of the block.
         layers: Its layers up to the map, in order.
         map: What counts as its map.
         gives: What it hands on.
+        pooled: What it pools or resizes in the end; what it hands on where it does not.
         is_map: Whether its map is one.
     """
 
+    number: int
     layers: tuple[ir.Node, ...]
     map: ir.Value
     gives: ir.Value
+    pooled: ir.Value
     is_map: bool
 
     @property
     def size(self) -> Size:
         """Channels, rows and columns of its map."""
         return map_size(shape_of(self.map))
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it ends in a pooling or a resize."""
+        return self.pooled is not self.gives
 
 
 def find_stages(backbone: Backbone) -> list[Stage]:
@@ -80,17 +88,18 @@ def find_stages(backbone: Backbone) -> list[Stage]:
     stage2_block1_relu2 stage2_block2_relu2
     stage3_block1_relu2 stage3_block2_relu2
     """
-    maps = Maps(backbone.graph)
-    blocks = _blocks(backbone, maps)
-    runs = [list(run) for _, run in itertools.groupby(blocks, key=lambda block: block.is_map and block.size)]  # rule 2
-    runs = [run for run in runs if run[0].is_map]
-    stages = []
-    for number, run in enumerate(runs):
-        is_last = number == len(runs) - 1
-        before = _before(run, backbone, maps)
-        if is_last or (before is not None and not _is_inner(runs[number:])):  # rules 3 and 5
-            stages.append(_stage(before, run[-1]))
-    return stages
+    return [stage for stage, _ in _staged_runs(backbone)]
+
+
+def block_ends(backbone: Backbone) -> list[str]:
+    """Return what every block hands on, by name and in order, and in the end the last feature map.
+
+    What comes behind that, such as a decoder towards finer maps, is not run for a head that reads it alone.
+
+    Raises:
+        InvalidConfig: The backbone does not end in a map.
+    """
+    return [name_of(block.gives) for block in _blocks(backbone, Maps(backbone.graph))]
 
 
 def stage_ends(backbone: Backbone) -> list[str]:
@@ -103,14 +112,14 @@ def stage_ends(backbone: Backbone) -> list[str]:
     >>> stage_ends(Backbone(read("zoo:tiny")))
     ['stage1_block2_relu2', 'stage2_block2_relu2', 'stage3_block2_relu2']
     """
-    stages = find_stages(backbone)
-    # A last map that is only pooled is what the stage before it hands on, and no stage of its own.
-    last = backbone.graph.outputs[-1]
-    block = next(unit for unit in backbone.table("block").units if name_of(last) in _written(unit, backbone))
-    pooled = _before_leading_on(last, [backbone.nodes[name] for name in block.nodes])
-    if pooled is not last and len(stages) > 1 and backbone.shapes[stages[-2].after] == shape_of(pooled):
-        del stages[-2]
-    return [stage.gives for stage in stages]
+    found = _staged_runs(backbone)
+    if len(found) > 1:
+        (_, before), (_, (last, *_)) = found[-2:]
+        # A last map that is only pooled is what the stage before it hands on, and no stage of its own.
+        follows = before[-1].number == last.number - 1 and not before[-1].is_pooled
+        if follows and last.is_pooled and before[-1].size == map_size(shape_of(last.pooled)):
+            del found[-2]
+    return [stage.gives for stage, _ in found]
 
 
 def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
@@ -142,6 +151,37 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
     return stages
 
 
+def _staged_runs(backbone: Backbone) -> list[tuple[Stage, list[_Block]]]:
+    """Return the stages by the rules above, each with its blocks."""
+    maps = Maps(backbone.graph)
+    runs = [run for run in _runs(_blocks(backbone, maps)) if run[0].is_map]
+    found = []
+    for number, run in enumerate(runs):
+        is_last = number == len(runs) - 1
+        before = _before(run, backbone, maps)
+        if is_last or (before is not None and not _is_inner(runs[number:])):  # rules 3 and 5
+            found.append((_stage(before, run[-1]), run))
+    return found
+
+
+def _runs(blocks: Sequence[_Block]) -> list[list[_Block]]:
+    """Rule 2."""
+    runs: list[list[_Block]] = []
+    for block in blocks:
+        before = runs[-1][-1] if runs else None
+        goes_on = before is not None and not before.is_pooled and _alike(before, block)
+        if goes_on:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return runs
+
+
+def _alike(one: _Block, other: _Block) -> bool:
+    both_maps = one.is_map and other.is_map
+    return one.size == other.size if both_maps else one.is_map == other.is_map
+
+
 def _stage(before: ir.Value | None, last: _Block) -> Stage:
     return Stage(name_of(last.map if before is None else before), name_of(last.map), name_of(last.gives))
 
@@ -153,15 +193,16 @@ def _blocks(backbone: Backbone, maps: Maps) -> list[_Block]:
         text = f"the last stage ends in the last feature map [N, C, h, w], and {quoted(name_of(last))} is"
         raise InvalidConfig(f"{text} {shape_text(shape_of(last))}", advice="cut the network at a map with --features")
     found: list[_Block] = []
-    for unit in backbone.table("block").units:
+    for number, unit in enumerate(backbone.table("block").units):
         nodes = [backbone.nodes[name] for name in unit.nodes]
         written = _written(unit, backbone)
         # What comes behind, such as a decoder towards finer maps, leads to no head that reads the last one alone.
         if name_of(last) in written:
-            return [*found, _Block(_layers_to(last, nodes), last, last, is_map=True)]
+            pooled = _before_leading_on(last, nodes)
+            return [*found, _Block(number, _layers_to(last, nodes), last, last, pooled, is_map=True)]
         given = written[unit.output]
         own = _before_leading_on(given, nodes)
-        found.append(_Block(_layers_to(own, nodes), own, given, _is_map(own, maps)))
+        found.append(_Block(number, _layers_to(own, nodes), own, given, own, _is_map(own, maps)))
     raise AssertionError("every node that a feature map needs is in a block")
 
 
