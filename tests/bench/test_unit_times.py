@@ -128,7 +128,8 @@ def test_joins_are_measured_with_all_reads_and_with_one(clock: FakeClock, sessio
 
 
 @pytest.mark.golden
-def test_a_join_is_as_steady_as_its_less_steady_time(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
+def test_unsteady_joins(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
+    """A join is as steady as the less steady of its two times."""
     space = space_with("chain", "each", fragment="project")
 
     class Drifting(FakeRuntime):

@@ -74,8 +74,8 @@ def test_delta_is_against_the_same_seed() -> None:
     assert rows["single-task", 0]["delta"] == {"depth": 0.0, "seg": 0.0, "mean": 0.0}
 
 
-def test_without_its_single_task_models_a_run_has_no_delta() -> None:
-    """So a comparison that was stopped is not judged against another seed."""
+def test_no_delta_without_single_task() -> None:
+    """So a run of a comparison that was stopped is not judged against another seed's single-task models."""
     rows = rows_of(RECORDS[1:], LATENCIES, DIRECTIONS)
     assert [row["delta"] is None for row in rows if row["seed"] == 0] == [True, True, True]
     found = methods_of(rows, ["multi-task"])[0]

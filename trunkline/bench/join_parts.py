@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunkline.fragments.map_size import map_size
 from trunkline.fragments.registry import make_join
@@ -49,8 +49,7 @@ def join_parts(joins: Sequence[OpenJoin], backbone: Backbone) -> list[JoinPart]:
         # Tasks' columns are of one backbone, so what stands at one site usually differs in nothing but the tasks.
         alike = (join.kind, repr(sorted(join.settings.items())), tuple(sizes))
         if alike in found:
-            part = found[alike]
-            found[alike] = JoinPart((*part.names, join.name), part.reads, part.whole, part.own)
+            found[alike] = replace(found[alike], names=(*found[alike].names, join.name))
         else:
             own = make_join(join.kind, {0: sizes[0]}, join.settings)
             found[alike] = JoinPart((join.name,), len(join.reads), whole, own)

@@ -20,7 +20,7 @@ class CostOptions(MethodOptions):
 
     cost: Counted = Field("macs", description="what the cost term counts")
     cost_weight: NotNegative = Field(0.0, description="λ of the expected cost, as a share of T backbones; 0: none")
-    cost_table: Path | None = Field(None, description="milliseconds by operator, as `trunkline costs` writes them")
+    cost_table: Path | None = Field(None, description="milliseconds by operator and join, of `trunkline costs`")
 
     @property
     def cost_terms(self) -> dict[str, float]:
