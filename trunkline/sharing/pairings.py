@@ -10,7 +10,6 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from trunkline.errors import InvalidConfig
 from trunkline.sharing.join import Join
 from trunkline.sharing.option import Option
 from trunkline.sharing.plan import Choice, SharingPlan
@@ -39,25 +38,27 @@ def in_places(plan: SharingPlan, places: Mapping[str, str]) -> SharingPlan:
 def other_pairing(plan: SharingPlan, seed: str) -> SharingPlan:
     """Return the plan with its tasks at random places, such that others share than before.
 
+    Where all places are alike, as where all tasks share everything, there is no other pairing: it is the plan itself,
+    with every task at its own place. A search may come to such a plan, and then its pairing decides nothing.
+
     Args:
         plan: Of any kind.
         seed: Decides the places.
-
-    Raises:
-        InvalidConfig: Whoever takes whose place, the plan is the same, as where all tasks share everything.
     """
     same = _who_shares(plan)
     # If no swap of two tasks changes the plan, no permutation does: each is made of swaps.
     if all(_who_shares(in_places(plan, places)) == same for places in _swaps(plan.tasks)):
-        text = "all places in the plan are alike, so tasks that change places change nothing"
-        raise InvalidConfig(text, advice="leave `permutation` out, or take a plan in which not all tasks share alike")
+        return _noted(plan, {task: task for task in plan.tasks})
     rng = random.Random(seed)  # noqa: S311  # a plan is no secret
     while True:
         places = dict(zip(plan.tasks, rng.sample(plan.tasks, len(plan.tasks)), strict=True))
         found = in_places(plan, places)
         if _who_shares(found) != same:
-            provenance = {**plan.provenance, "places": places}
-            return found.model_copy(update={"provenance": provenance})
+            return _noted(found, places)
+
+
+def _noted(plan: SharingPlan, places: dict[str, str]) -> SharingPlan:
+    return plan.model_copy(update={"provenance": {**plan.provenance, "places": places}})
 
 
 def _in_column_of(join: Join, taker: Mapping[str, str]) -> Join:

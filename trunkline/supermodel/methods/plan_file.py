@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from trunkline.files.read import in_file
 from trunkline.sharing.pairings import other_pairing
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import MethodOptions
@@ -36,10 +35,9 @@ class PlanFile(FixedMethod[PlanFileOptions]):
         """Return the plan of the file.
 
         Raises:
-            InvalidConfig: It is for another backbone or for other tasks, or no other task could take a place in it.
+            InvalidConfig: It is for another backbone or for other tasks.
         """
         plan = plan_in(self.options.file, self.setup)
         if self.options.permutation is None:
             return plan
-        with in_file(self.options.file):
-            return other_pairing(plan, f"{self.setup.seed}/{self.options.permutation}")
+        return other_pairing(plan, f"{self.setup.seed}/{self.options.permutation}")

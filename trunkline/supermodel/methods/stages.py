@@ -17,16 +17,13 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig
-from trunkline.fragments.map_size import Size, map_size
-from trunkline.graph.blocks import is_layer
+from trunkline.fragments.map_size import map_size
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import name_of, shape_of
 from trunkline.graph.maps.feature_map import Maps
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.units import Unit
-from trunkline.text import quoted, shape_text
-
-_LEADING_ON = frozenset({"AveragePool", "MaxPool", "Resize"})
+from trunkline.supermodel.methods.block_maps import BlockMap, block_maps, is_map
+from trunkline.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +39,6 @@ class Stage:
     before: str
     after: str
     gives: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A block on the way to the last feature map.
-
-    Attributes:
-        number: Of the block.
-        layers: Its layers up to the map, in order.
-        map: What counts as its map.
-        gives: What it hands on.
-        pooled: What it pools or resizes in the end; what it hands on where it does not.
-        is_map: Whether its map is one.
-    """
-
-    number: int
-    layers: tuple[ir.Node, ...]
-    map: ir.Value
-    gives: ir.Value
-    pooled: ir.Value
-    is_map: bool
-
-    @property
-    def size(self) -> Size:
-        """Channels, rows and columns of its map."""
-        return map_size(shape_of(self.map))
-
-    @property
-    def is_pooled(self) -> bool:
-        """Whether it ends in a pooling or a resize."""
-        return self.pooled is not self.gives
 
 
 def find_stages(backbone: Backbone) -> list[Stage]:
@@ -99,7 +65,7 @@ def block_ends(backbone: Backbone) -> list[str]:
     Raises:
         InvalidConfig: The backbone does not end in a map.
     """
-    return [name_of(block.gives) for block in _blocks(backbone, Maps(backbone.graph))]
+    return [name_of(block.gives) for block in block_maps(backbone, Maps(backbone.graph))]
 
 
 def stage_ends(backbone: Backbone) -> list[str]:
@@ -134,7 +100,7 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
     Stage(before='stage1_block1_relu2', after='stage1_block2_relu2', gives='stage1_block2_relu2')
     """
     maps, table = Maps(backbone.graph), backbone.table("block")
-    blocks = _blocks(backbone, maps)
+    blocks = block_maps(backbone, maps)
     numbers = sorted({table.number(end) for end in ends} | {len(blocks) - 1})
     stages = []
     start = 0
@@ -151,10 +117,10 @@ def stages_ending_with(backbone: Backbone, ends: Sequence[str]) -> list[Stage]:
     return stages
 
 
-def _staged_runs(backbone: Backbone) -> list[tuple[Stage, list[_Block]]]:
+def _staged_runs(backbone: Backbone) -> list[tuple[Stage, list[BlockMap]]]:
     """Return the stages by the rules above, each with its blocks."""
     maps = Maps(backbone.graph)
-    runs = [run for run in _runs(_blocks(backbone, maps)) if run[0].is_map]
+    runs = [run for run in _runs(block_maps(backbone, maps)) if run[0].is_map]
     found = []
     for number, run in enumerate(runs):
         is_last = number == len(runs) - 1
@@ -164,9 +130,9 @@ def _staged_runs(backbone: Backbone) -> list[tuple[Stage, list[_Block]]]:
     return found
 
 
-def _runs(blocks: Sequence[_Block]) -> list[list[_Block]]:
+def _runs(blocks: Sequence[BlockMap]) -> list[list[BlockMap]]:
     """Rule 2."""
-    runs: list[list[_Block]] = []
+    runs: list[list[BlockMap]] = []
     for block in blocks:
         before = runs[-1][-1] if runs else None
         goes_on = before is not None and not before.is_pooled and _alike(before, block)
@@ -177,75 +143,33 @@ def _runs(blocks: Sequence[_Block]) -> list[list[_Block]]:
     return runs
 
 
-def _alike(one: _Block, other: _Block) -> bool:
+def _alike(one: BlockMap, other: BlockMap) -> bool:
     both_maps = one.is_map and other.is_map
     return one.size == other.size if both_maps else one.is_map == other.is_map
 
 
-def _stage(before: ir.Value | None, last: _Block) -> Stage:
+def _stage(before: ir.Value | None, last: BlockMap) -> Stage:
     return Stage(name_of(last.map if before is None else before), name_of(last.map), name_of(last.gives))
 
 
-def _blocks(backbone: Backbone, maps: Maps) -> list[_Block]:
-    """Return the blocks up to the one that makes the last feature map, with the maps that count as theirs."""
-    last = backbone.graph.outputs[-1]
-    if len(shape_of(last)) != 4:
-        text = f"the last stage ends in the last feature map [N, C, h, w], and {quoted(name_of(last))} is"
-        raise InvalidConfig(f"{text} {shape_text(shape_of(last))}", advice="cut the network at a map with --features")
-    found: list[_Block] = []
-    for number, unit in enumerate(backbone.table("block").units):
-        nodes = [backbone.nodes[name] for name in unit.nodes]
-        written = _written(unit, backbone)
-        # What comes behind, such as a decoder towards finer maps, leads to no head that reads the last one alone.
-        if name_of(last) in written:
-            pooled = _before_leading_on(last, nodes)
-            return [*found, _Block(number, _layers_to(last, nodes), last, last, pooled, is_map=True)]
-        given = written[unit.output]
-        own = _before_leading_on(given, nodes)
-        found.append(_Block(number, _layers_to(own, nodes), own, given, own, _is_map(own, maps)))
-    raise AssertionError("every node that a feature map needs is in a block")
-
-
-def _written(unit: Unit, backbone: Backbone) -> dict[str, ir.Value]:
-    """Return the values of a block by name."""
-    nodes = (backbone.nodes[name] for name in unit.nodes)
-    return {name_of(value): value for node in nodes for value in node.outputs if value.name}
-
-
-def _layers_to(value: ir.Value, nodes: Sequence[ir.Node]) -> tuple[ir.Node, ...]:
-    """Return the layers among ``nodes`` up to the one that makes ``value``: what is behind is not there yet."""
-    end = [node is value.producer() for node in nodes].index(True)
-    return tuple(node for node in nodes[: end + 1] if is_layer(node))
-
-
-def _before_leading_on(value: ir.Value, nodes: Sequence[ir.Node]) -> ir.Value:
-    """Rule 1."""
-    producer = value.producer()
-    if producer is None or producer.op_type not in _LEADING_ON:
-        return value
-    (source,) = image_inputs_of(producer)
-    # Where the block's layers lie on a side branch, what is pooled is the map of the block before.
-    return source if source.producer() in nodes else value
-
-
-def _before(blocks: Sequence[_Block], backbone: Backbone, maps: Maps) -> ir.Value | None:
+def _before(blocks: Sequence[BlockMap], backbone: Backbone, maps: Maps) -> ir.Value | None:
     """Return the last map before that of the last block and as large as it, if there is one: rule 4."""
     last = blocks[-1]
     for value in [*(block.map for block in blocks[-2:-1]), *_read_inside(last)]:
-        if value is backbone.graph.input or not _is_map(value, maps):
+        if value is backbone.graph.input or not is_map(value, maps):
             continue
         if map_size(shape_of(value))[1:] == last.size[1:]:
             return value
     return None
 
 
-def _read_inside(block: _Block) -> Iterator[ir.Value]:
+def _read_inside(block: BlockMap) -> Iterator[ir.Value]:
     """Yield what the layers of a block read, the last one's first."""
     for node in reversed(block.layers):
         yield from image_inputs_of(node)
 
 
-def _is_inner(runs: Sequence[Sequence[_Block]]) -> bool:
+def _is_inner(runs: Sequence[Sequence[BlockMap]]) -> bool:
     """Whether the first of these runs is what an inverted bottleneck has widened: rule 3."""
     first, *behind = runs
     channels, rows, columns = first[0].size
@@ -257,9 +181,3 @@ def _is_inner(runs: Sequence[Sequence[_Block]]) -> bool:
         if narrower != channels:
             return narrower < channels and size[0] <= rows and size[1] <= columns
     return False
-
-
-def _is_map(value: ir.Value, maps: Maps) -> bool:
-    """Whether a value is a map with its channels first, as far as its axes are known."""
-    found = maps.get(value)
-    return len(shape_of(value)) == 4 and (found is None or found.turn is None)
