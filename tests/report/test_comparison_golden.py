@@ -148,6 +148,7 @@ def test_what_is_drawn() -> None:
     assert [mark.is_cut for mark in marks] == [True, False]
     assert (marks[1].cost, marks[1].cost_ends, marks[1].change_ends) == (5.0, (4.0, 6.0), (0.75, 1.75))
     assert not marks[1].steady
+    assert [mark.alike for mark in marks] == [True, False]
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
@@ -182,3 +183,5 @@ def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
     assert {(mark.cost, mark.change) for mark in front} == unbeaten
     assert len(front) == len(unbeaten)
     assert [mark.cost for mark in front] == sorted(mark.cost for mark in front)
+    longer = FrontMark("longer", -1.0, (-1, -1), 99.0, (99.0, 99.0), is_cut=True, steady=True, alike=False)
+    assert front_of([longer, *marks]) == front

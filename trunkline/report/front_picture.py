@@ -52,6 +52,7 @@ class FrontMark:
         change_ends: Interval of ``change`` at 95 %.
         is_cut: Whether it is made by hand: everything up to a point is shared.
         steady: Whether its latency can be relied on.
+        alike: Whether its training was that of the others. Other steps, or a teacher, are not sharing.
     """
 
     name: str
@@ -61,6 +62,7 @@ class FrontMark:
     change_ends: tuple[float, float]
     is_cut: bool
     steady: bool
+    alike: bool = True
 
 
 def marks_of(methods: Sequence[Json], key: str) -> list[FrontMark]:
@@ -73,12 +75,15 @@ def marks_of(methods: Sequence[Json], key: str) -> list[FrontMark]:
         low, high = cost["least"], cost["most"]
         is_cut, steady = method["decided_by"] in CUTS, method["stable"] is not False
         name, place, height = method["method"], cost["mean"], change["mean"]
-        found.append(FrontMark(name, place, (low, high), height, _ends(change), is_cut, steady))
+        alike = bool(method["alike"])
+        found.append(FrontMark(name, place, (low, high), height, _ends(change), is_cut, steady, alike))
     return found
 
 
 def front_of(marks: Sequence[FrontMark]) -> list[FrontMark]:
     """Return the marks that no other one beats, or equals in one and beats in the other; the cheapest first.
+
+    What was trained in another way than the others is no part of it, and beats nothing.
 
     >>> a = FrontMark("a", 1.0, (1.0, 1.0), -5.0, (-5.0, -5.0), False, True)
     >>> b = FrontMark("b", 2.0, (2.0, 2.0), -6.0, (-6.0, -6.0), False, True)
@@ -87,10 +92,14 @@ def front_of(marks: Sequence[FrontMark]) -> list[FrontMark]:
     """
     best: list[FrontMark] = []
     # Of those with equal cost the best comes first, so that the others do not reach the front.
-    for mark in sorted(marks, key=lambda mark: (mark.cost, -mark.change)):
+    for mark in sorted(_alike(marks), key=lambda mark: (mark.cost, -mark.change)):
         if not best or mark.change > best[-1].change:
             best.append(mark)
     return best
+
+
+def _alike(marks: Sequence[FrontMark]) -> list[FrontMark]:
+    return [mark for mark in marks if mark.alike]
 
 
 def limits_of(marks: Sequence[FrontMark]) -> tuple[float, float]:
@@ -113,8 +122,9 @@ def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
     """Draw the picture; return whether there was something to draw.
 
     Each way of sharing is a number in a disc, with the interval of its Δ and the range of its cost; a legend says which
-    is which. Hand-made cuts are joined by a thin line, the front by a thick one. A latency that was not steady is
-    hollow. What lies far outside all others is a triangle at the edge, with its Δ in the legend.
+    is which. Hand-made cuts are joined by a thin line, the front by a thick one. What was not trained like the others
+    is a square, and on no line. A latency that was not steady is hollow. What lies far outside all others is a triangle
+    at the edge, with its Δ in the legend.
     """
     marks = marks_of(methods, axis.key)
     if not marks:
@@ -123,7 +133,7 @@ def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
     with figure(8.4, height, path) as drawn:
         axes = drawn.add_subplot()
         axes.axhline(0.0, color=INK, linewidth=0.6, linestyle=":")
-        cuts = sorted((mark for mark in marks if mark.is_cut), key=lambda mark: mark.cost)
+        cuts = sorted((mark for mark in _alike(marks) if mark.is_cut), key=lambda mark: mark.cost)
         axes.plot([mark.cost for mark in cuts], [mark.change for mark in cuts], color=SHARED, linewidth=0.8, zorder=1)
         front = front_of(marks)
         axes.plot([mark.cost for mark in front], [mark.change for mark in front], color=INK, linewidth=1.6, zorder=1)
@@ -138,7 +148,17 @@ def draw_front(methods: Sequence[Json], axis: FrontAxis, path: Path) -> bool:
         axes.margins(x=0.06)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(axis.title, fontsize=10, loc="left")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False, handlelength=1.2)
+        note = None if all(mark.alike for mark in marks) else "squares: not trained alike"
+        place = (1.0, 0.5)
+        axes.legend(
+            loc="center left",
+            bbox_to_anchor=place,
+            fontsize=7,
+            frameon=False,
+            handlelength=1.2,
+            title=note,
+            title_fontsize=7,
+        )
     return True
 
 
@@ -148,7 +168,7 @@ def _draw_mark(axes: Axes, mark: FrontMark, number: int, limits: tuple[float, fl
     axes.hlines(height, *mark.cost_ends, color=colour, linewidth=0.8, zorder=2)
     axes.vlines(mark.cost, *mark.change_ends, color=colour, linewidth=0.8, zorder=2)
     fill = colour if mark.steady else "white"
-    form, value = "o", ""
+    form, value = ("o" if mark.alike else "s"), ""
     if height != mark.change:
         form, value = ("v" if mark.change < height else "^"), f" ({mark.change:+,.0f} %)"
     label = plain(f"{number}  {mark.name}{value}")
