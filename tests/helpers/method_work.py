@@ -14,7 +14,7 @@ from plans import light_heads
 
 from trunkline.recipe import Moment, Phase
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.layouts.plans import all_shared, independent
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.choice_model import ChoiceModel
@@ -59,7 +59,7 @@ def columns_for(name: str, setup: Setup) -> SharingPlan:
 
 def options_for(name: str, setup: Setup, folder: Path) -> MethodOptions:
     """Options of a method, with what it needs."""
-    from trunkline.sharing.layouts import share_until
+    from trunkline.sharing.layouts.plans import share_until
 
     kind = method_named(name)
     needed: dict[str, Any] = {}

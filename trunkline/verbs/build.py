@@ -19,7 +19,8 @@ from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
+from trunkline.sharing.layouts.layout_file import load_layout
+from trunkline.sharing.layouts.plans import all_shared, independent, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
@@ -65,9 +66,9 @@ class Sharing:
                 check_plan(plan, backbone)
             return plan
         if self.layout is not None:
-            layout = load_layout(self.layout)
+            layout = load_layout(self.layout, tasks)
             with in_file(self.layout):
-                return plan_of_layout(backbone, tasks, layout)
+                return plan_of_layout(backbone, layout)
         if self.share_until is not None:
             return share_until(backbone, tasks, self.share_until)
         return all_shared(backbone, tasks) if self.all_shared else independent(backbone, tasks)

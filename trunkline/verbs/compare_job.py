@@ -20,7 +20,7 @@ from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
 from trunkline.pipeline.run_identity import portable
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.lowering.paper_parameters import paper_parameters
 from trunkline.supermodel.methods.registry import method_named

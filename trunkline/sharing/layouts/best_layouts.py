@@ -2,8 +2,8 @@
 
 A layout's cost is a sum over blocks and groups, c_l for each group of block l, for each budget its own c. Prices λ ≥ 0
 put costs into the score: L = score − Σ λ · cost. Whatever fits into budgets C has a score of at most L + Σ λ · C. So
-layouts are made in descending L, and when L + Σ λ · C falls below the k-th best score that fits, no other can be better.
-Prices only decide how many have to be made: those that make the bound on the best score smallest are taken.
+layouts are made in descending L, and when L + Σ λ · C falls below the k-th best score that fits, no other can be
+better. Prices only decide how many have to be made: those that make the bound on the best score smallest are taken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Blocks = list[list[int]]
 
 
 @dataclass(frozen=True)
-class Budget:
+class CostLimit:
     """The most that a layout may cost.
 
     Attributes:
@@ -64,7 +64,7 @@ class BestLayouts:
     proved: bool
 
 
-def best_layouts(pairs: Floats, budgets: Sequence[Budget], blocks: int, most: int) -> BestLayouts:
+def best_layouts(pairs: Floats, budgets: Sequence[CostLimit], blocks: int, most: int) -> BestLayouts:
     """Return the best layouts under all budgets.
 
     Args:
@@ -96,7 +96,7 @@ def best_layouts(pairs: Floats, budgets: Sequence[Budget], blocks: int, most: in
     return BestLayouts(found, bound, proved=made < MOST_MADE)
 
 
-def _prices(within: Floats, budgets: Sequence[Budget], blocks: int) -> list[float]:
+def _prices(within: Floats, budgets: Sequence[CostLimit], blocks: int) -> list[float]:
     """Return prices that make the bound on the best score small; with one budget, the smallest."""
     prices = [0.0] * len(budgets)
     # With several budgets the price of one depends on the others'. Any prices give a bound, so near is enough.
@@ -109,7 +109,7 @@ def _prices(within: Floats, budgets: Sequence[Budget], blocks: int) -> list[floa
     return prices
 
 
-def _price(within: Floats, budgets: Sequence[Budget], prices: Sequence[float], number: int, blocks: int) -> float:
+def _price(within: Floats, budgets: Sequence[CostLimit], prices: Sequence[float], number: int, blocks: int) -> float:
     """Return the price of one budget for which the bound is smallest, while the others' prices stay.
 
     As a function of it, the bound is the highest of many lines, one for each layout. Where the lowest line that rises
@@ -149,7 +149,7 @@ def _price(within: Floats, budgets: Sequence[Budget], prices: Sequence[float], n
     return max(price, 0.0)
 
 
-def _priced(within: Floats, budgets: Sequence[Budget], prices: Sequence[float], blocks: int) -> PartitionTable:
+def _priced(within: Floats, budgets: Sequence[CostLimit], prices: Sequence[float], blocks: int) -> PartitionTable:
     paid = np.zeros(blocks)
     for price, budget in zip(prices, budgets, strict=True):
         paid = paid + price * budget.costs

@@ -109,7 +109,7 @@ class RankedLayouts:
         if not members or block == self.blocks:
             return
         way = self._way(block, members, rank)
-        assert way is not None  # noqa: S101  # its value was asked for
+        assert way is not None  # its value was asked for
         blocks[block].append(way.group)
         self._write(block + 1, way.group, way.group_rank, blocks)
         self._write(block, members ^ way.group, way.rest_rank, blocks)

@@ -53,7 +53,7 @@ def lower(plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Gra
     Two tasks that share the first block; behind it, each has weights of its own:
 
     >>> from trunkline.ingest.read import read
-    >>> from trunkline.sharing.layouts import all_shared, share_until
+    >>> from trunkline.sharing.layouts.plans import all_shared, share_until
     >>> backbone = Backbone(read("zoo:tiny"))
     >>> lowered = lower(share_until(backbone, ["depth", "seg"], "conv1"), backbone, {})
     >>> [value.name for value in lowered.graph.outputs]

@@ -109,7 +109,7 @@ class Method(ABC, Generic[O_]):
         leaves_weights: Whether there are weights to go on from behind a search.
         Options: What ``[search]`` may say.
 
-    >>> from trunkline.sharing.layouts import share_until
+    >>> from trunkline.sharing.layouts.plans import share_until
     >>> class HalfOptions(MethodOptions):
     ...     block: str = "3"
     >>> class Half(Method[HalfOptions]):
