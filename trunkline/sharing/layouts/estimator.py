@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TaskEstimate:
     """What a task of a layout is expected to come to.
 
     Attributes:
@@ -74,13 +74,13 @@ class Estimator:
             return cls(table, _normalised(np.ones(len(table.tasks))), (note,))
         return cls(table, _normalised(np.maximum(raw, 0.0)))
 
-    def estimates(self, layout: Layout) -> dict[str, Estimate]:
+    def estimates(self, layout: Layout) -> dict[str, TaskEstimate]:
         """Return what each task is expected to come to."""
         values = self._values_of(layout)
         found = {}
         for task, row in zip(self.table.tasks, values, strict=True):
             error = float(row.std(ddof=1) / np.sqrt(len(row))) if len(row) > 1 else None
-            found[task] = Estimate(float(row.mean()), error)
+            found[task] = TaskEstimate(float(row.mean()), error)
         return found
 
     def score(self, layout: Layout) -> float:
@@ -89,18 +89,18 @@ class Estimator:
 
     def error(self, layout: Layout) -> float | None:
         """Return the standard error of the score, as if the tasks' were independent; ``None`` with two tasks."""
-        errors = [estimate.error for estimate in self.estimates(layout).values()]
-        if None in errors:
+        values = self._values_of(layout)
+        partners = values.shape[1]
+        if partners == 1:
             return None
-        return float(
-            np.sqrt(sum((weight * (error or 0.0)) ** 2 for weight, error in zip(self.weights, errors, strict=True)))
-        )
+        errors = self.weights * values.std(axis=1, ddof=1) / np.sqrt(partners)
+        return float(np.sqrt((errors**2).sum()))
 
     def pair_scores(self) -> Floats:
         """Return what every pair counts in a layout's score by where it parts: symmetric, ``[T, T, B + 1]``.
 
-        A score is the sum over pairs t < u of w_t · value(t beside u) + w_u · value(u beside t), over T − 1. So the best
-        layouts can be found without enumerating them.
+        A score is the sum over pairs t < u of w_t · value(t beside u) + w_u · value(u beside t), over T − 1. So the
+        best layouts can be found without enumerating them.
         """
         weighted = self.weights[:, None, None] * self.table.values / (len(self.table.tasks) - 1)
         both: Floats = weighted + weighted.transpose(1, 0, 2)

@@ -17,8 +17,8 @@ Partition = tuple[Group, ...]
 class Layout:
     """A tree: one partition of the tasks for each block, none of which joins what an earlier one has parted.
 
-    It is canonical: tasks stand in output order within a group, and groups by their first task. So two layouts are equal
-    if and only if they are the same tree, and a layout can be a key.
+    It is canonical: tasks stand in output order within a group, and groups by their first task. So two layouts are
+    equal if and only if they are the same tree, and a layout can be a key.
 
     Attributes:
         tasks: Task names, in output order.
@@ -78,7 +78,7 @@ class Layout:
         return Layout.of(pair, [[pair]] * until + [[[name] for name in pair]] * apart)
 
     def cut(self, block: int, moved: Collection[str]) -> Layout:
-        """Return the layout in which ``moved`` leave their group at ``block`` and everywhere behind it (Definition C.2).
+        """Return the layout in which ``moved`` leave their group at ``block`` and behind it (Definition C.2).
 
         Args:
             block: Number of a block from which on the partition is the same in every block, so an *available* one.

@@ -1,8 +1,8 @@
 """The best partition of every set of tasks, block by block: the recursion behind the exact search for layouts.
 
-A layout's score is a sum over pairs of tasks, of what a pair counts by the block in which it parts; its price is so much
-for every group of every block. Let V(l, S) be the best score minus price of the tasks S from block l on, given that
-they are together before it, and W_l(S) what the pairs of S count if all of them part at l. Then
+A layout's score is a sum over pairs of tasks, of what a pair counts by the block in which it parts; its price is so
+much for every group of every block. Let V(l, S) be the best score minus price of the tasks S from block l on, given
+that they are together before it, and W_l(S) what the pairs of S count if all of them part at l. Then
 
     V(l, S) = W_l(S) + max over partitions of S of  Σ_G  f_l(G),     f_l(G) = V(l+1, G) − price_l − W_l(G),
 

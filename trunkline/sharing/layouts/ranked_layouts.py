@@ -57,7 +57,7 @@ class RankedLayouts:
             rank += 1
 
     def _value(self, block: int, members: int, rank: int) -> float | None:
-        """Return what the ``rank``-th way counts to part tasks that are together before a block; None if there is none."""
+        """Return what the ``rank``-th way counts to part tasks that are together before a block, if there is one."""
         if not members or block == self.blocks:
             return 0.0 if rank == 0 else None
         if rank == 0:
@@ -109,7 +109,8 @@ class RankedLayouts:
         if not members or block == self.blocks:
             return
         way = self._way(block, members, rank)
-        assert way is not None  # its value was asked for
+        if way is None:
+            raise AssertionError("a way is written only after its value was asked for")
         blocks[block].append(way.group)
         self._write(block + 1, way.group, way.group_rank, blocks)
         self._write(block, members ^ way.group, way.rest_rank, blocks)

@@ -28,10 +28,11 @@ class TwoTaskTable:
 
     Attributes:
         tasks: Task names; their order decides the numbers of layouts.
-        values: Of task t beside u, parting at b, in percent against a single-task model: ``[T, T, B + 1]``. The diagonal
-            is 0.
+        values: Of task t beside u, parting at b, in percent against a single-task model: ``[T, T, B + 1]``. The
+            diagonal is 0.
 
-    >>> table = TwoTaskTable.of(["a", "b"], {("a", "b", 0): 0.0, ("a", "b", 1): 2.0, ("b", "a", 0): 0.0, ("b", "a", 1): 1})
+    >>> rows = {("a", "b", 0): 0.0, ("a", "b", 1): 2.0, ("b", "a", 0): 0.0, ("b", "a", 1): 1}
+    >>> table = TwoTaskTable.of(["a", "b"], rows)
     >>> table.blocks, table.series("a", "b")
     (1, (0.0, 2.0))
     """

@@ -19,7 +19,7 @@ class LayoutOptions(MethodOptions):
     file: Path = Field(description="a JSON list with one entry per block: the groups of tasks that share it")
 
 
-class Layout(FixedMethod[LayoutOptions]):
+class LayoutMethod(FixedMethod[LayoutOptions]):
     """A tree of blocks."""
 
     name = "layout"
