@@ -44,9 +44,14 @@ class CostLimit:
         """Return what a layout costs."""
         return float(sum(cost * len(groups) for cost, groups in zip(self.costs, blocks, strict=True)))
 
+    @property
+    def most(self) -> float:
+        """The limit, and what rounding may add to a sum."""
+        return self.limit * (1 + 1e-9) + 1e-12
+
     def holds(self, cost: float) -> bool:
-        """Whether a cost is within; what rounding adds to a sum does not count."""
-        return cost <= self.limit * (1 + 1e-9) + 1e-12
+        """Whether a cost is within."""
+        return cost <= self.most
 
 
 @dataclass(frozen=True)
