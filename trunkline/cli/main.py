@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "Search, train, export, measure and report, as a pipeline file says.",
     "search": "Learn which parts the tasks should share; ends with a plan.",
     "compare": "Train ways of sharing with several seeds each, measure all of them, and write one table.",
+    "recommend": "Recommend trees of blocks by a table of two-task models, without training any.",
     "methods": "List the methods that decide who shares what: what each needs, decides and yields.",
     "costs": "Measure what each unit of a backbone takes, for a search that pays in milliseconds.",
     "train": "Train the multi-task model of a plan.",

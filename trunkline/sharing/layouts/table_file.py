@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +63,7 @@ def save_table(table: TwoTaskTable, path: Path) -> None:
             if task != partner:
                 for point, value in enumerate(table.series(task, partner)):
                     writer.writerow([task, partner, point, repr(value)])
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
+    atomic_write(path, text.getvalue().encode())
 
 
 def _csv_rows(content: bytes) -> Iterator[tuple[str, str, str, str, str]]:
@@ -143,8 +142,3 @@ def _is_finite(text: str) -> bool:
 def _first(problems: list[Problem]) -> list[Problem]:
     more = len(problems) - MOST_PROBLEMS
     return problems if more <= 0 else [*problems[:MOST_PROBLEMS], Problem(f"and {more} more")]
-
-
-def names_instead(table: TwoTaskTable, names: Mapping[str, str]) -> TwoTaskTable:
-    """Return the table with other names for its tasks, such as those of a pipeline for the numbers of a sheet."""
-    return TwoTaskTable(tuple(names.get(task, task) for task in table.tasks), table.values)

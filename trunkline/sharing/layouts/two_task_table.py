@@ -68,6 +68,17 @@ class TwoTaskTable:
         """The number of blocks B."""
         return int(self.values.shape[2]) - 1
 
+    def renamed(self, tasks: Sequence[str]) -> TwoTaskTable:
+        """Return the table with other names for its tasks, in the same order.
+
+        Raises:
+            InvalidConfig: There are more names than tasks, or fewer.
+        """
+        if len(tasks) != len(self.tasks):
+            text = f"{len(tasks)} names, and the table has {len(self.tasks)} tasks: {', '.join(self.tasks)}"
+            raise InvalidConfig(text, place="tasks", advice="give one for each, in this order")
+        return TwoTaskTable(tuple(tasks), self.values)
+
     def series(self, task: str, partner: str) -> tuple[float, ...]:
         """Return what a task comes to beside a partner, for b = 0 … B."""
         found = self.values[self.tasks.index(task), self.tasks.index(partner)]

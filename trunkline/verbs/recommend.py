@@ -1,0 +1,295 @@
+"""``recommend``: the best trees of blocks for some tasks, from a table of two-task models, without training any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from trunkline.errors import InvalidConfig, Problem
+from trunkline.files.read import in_file
+from trunkline.graph.graph import Graph
+from trunkline.ingest.read import read
+from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
+from trunkline.report.layouts_picture import TreeMark, draw_layouts
+from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.cost_table import CostTable
+from trunkline.sharing.layouts.argument import arguments_for, in_words
+from trunkline.sharing.layouts.best_layouts import CostLimit
+from trunkline.sharing.layouts.coarse_blocks import (
+    CoarseBlocks,
+    expanded,
+    load_coarse_blocks,
+    merged_alike,
+    merged_costs,
+)
+from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing, weights_by_task
+from trunkline.sharing.layouts.front import score_cost_front
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.layout_file import load_layouts
+from trunkline.sharing.layouts.plans import plan_of_layout
+from trunkline.sharing.layouts.ranking import Ranking, Recommended, rank_layouts
+from trunkline.sharing.layouts.table_file import load_table
+from trunkline.sharing.layouts.two_task_table import TwoTaskTable
+from trunkline.sharing.plan import SharingPlan
+
+BYTES_A_NUMBER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutBudgets:
+    """The most that a layout may have; heads, which no layout shares, do not count.
+
+    Attributes:
+        models: Multiply-accumulates, as a number of backbones (the paper's budget).
+        macs: Multiply-accumulates for one image.
+        parameters: Numbers that train.
+        bytes: What these take as float32.
+        ms: Milliseconds for one image, by ``costs``.
+        costs: A cost table of the backbone.
+    """
+
+    models: float | None = None
+    macs: float | None = None
+    parameters: float | None = None
+    bytes: float | None = None
+    ms: float | None = None
+    costs: Path | None = None
+
+
+@dataclass(frozen=True)
+class MergedBackbone:
+    """A backbone in the blocks that the table is about.
+
+    Attributes:
+        backbone: The backbone.
+        blocks: Which of its blocks each of them holds.
+        costs: What one run of each costs, by ``macs``, ``parameters``, and ``ms`` where a cost table is given.
+    """
+
+    backbone: Backbone
+    blocks: CoarseBlocks
+    costs: Mapping[str, Sequence[float]]
+
+    @property
+    def names(self) -> list[str]:
+        """What the blocks are called: each by the first that it holds."""
+        names = self.backbone.table("block").names
+        return [names[run[0]] for run in self.blocks]
+
+    def cost(self, layout: Layout, kind: str) -> float:
+        """Return what a layout costs."""
+        return sum(cost * len(groups) for cost, groups in zip(self.costs[kind], layout.blocks, strict=True))
+
+    def change_percent(self, layout: Layout, kind: str) -> float:
+        """Return what a layout costs, against independent models, in percent: -50 is half."""
+        whole = sum(self.costs[kind]) * len(layout.tasks)
+        return 100 * (self.cost(layout, kind) / whole - 1) if whole else 0.0
+
+    def plan(self, layout: Layout) -> SharingPlan:
+        """Return the plan of a layout."""
+        return plan_of_layout(self.backbone, expanded(layout, self.blocks), method="treemtl")
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What was recommended.
+
+    Attributes:
+        merged: The backbone in the table's blocks.
+        estimator: By which layouts were scored.
+        ranking: The best layouts, or those that were given to be scored.
+    """
+
+    merged: MergedBackbone
+    estimator: Estimator
+    ranking: Ranking
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stable JSON form; see ``docs/json.md``."""
+        ranking = self.ranking
+        return {
+            "tasks": list(self.estimator.table.tasks),
+            "blocks": [{"name": name, "holds": list(run)} for name, run in self._named_blocks()],
+            "count": ranking.count,
+            "feasible": ranking.feasible,
+            "weights": dict(weights_by_task(self.estimator)),
+            "layouts": [self._entry(found) for found in ranking.layouts],
+            "proved": ranking.proved,
+            "bound": ranking.bound,
+            "notes": [*self.estimator.notes, *self.merged.backbone.graph.notes],
+        }
+
+    def explanation(self, found: Recommended) -> list[str]:
+        """Return lines that say which pairs of tasks argue for each branch, and which against it."""
+        return in_words(arguments_for(self.estimator, found.layout), self.merged.names)
+
+    def save_plans(self, folder: Path) -> list[Path]:
+        """Write the plan of each layout as ``plan-1.json``, ``plan-2.json`` … into a folder.
+
+        Raises:
+            InvalidConfig: The tasks' names are none that a model's outputs may have.
+        """
+        plans = [self.merged.plan(found.layout) for found in self.ranking.layouts]
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"plan-{number}.json" for number in range(1, len(plans) + 1)]
+        for plan, path in zip(plans, paths, strict=True):
+            plan.save(path)
+        return paths
+
+    def _named_blocks(self) -> Sequence[tuple[str, tuple[int, ...]]]:
+        return list(zip(self.merged.names, self.merged.blocks, strict=True))
+
+    def _entry(self, found: Recommended) -> dict[str, Any]:
+        merged, layout = self.merged, found.layout
+        estimates = self.estimator.estimates(layout)
+        return {
+            "index": found.index,
+            "layout": layout.as_lists(),
+            "score": found.score,
+            "score_error": self.estimator.error(layout),
+            "estimates": {task: estimate.percent for task, estimate in estimates.items()},
+            "estimate_errors": {task: estimate.error for task, estimate in estimates.items()},
+            **{kind: merged.cost(layout, kind) for kind in merged.costs},
+            **{f"{kind}_percent": merged.change_percent(layout, kind) for kind in merged.costs},
+        }
+
+
+def recommend(
+    table: Path | TwoTaskTable,
+    backbone: str | Path | Graph,
+    *,
+    blocks: int | Path | None = None,
+    budgets: LayoutBudgets | None = None,
+    top: int = 5,
+    tasks: Sequence[str] | None = None,
+    weighing: Weighing = "entropy",
+    rows: Rows = "release",
+    layouts: Path | None = None,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+    **reading: Unpack[ReadKeywords],
+) -> Recommendation:
+    """Rank the trees of a backbone's blocks by what models of two tasks have shown, under budgets.
+
+    Args:
+        table: A two-task table, as CSV or as a spreadsheet of TreeMTL's release.
+        backbone: Model file or ``zoo:NAME``, or a Graph.
+        blocks: A number: the backbone's blocks are merged into so many of similar MACs. A file: a JSON list of lists of
+            block numbers. ``None``: its own blocks.
+        budgets: All of them hold.
+        top: How many layouts are recommended.
+        tasks: Other names for the table's tasks, in its order.
+        weighing: How tasks weigh in a score.
+        rows: Which rows of the table decide the weights.
+        layouts: A file of layouts that are scored in place of recommending some.
+        options: How to read the backbone.
+        **reading: Options by name; see :class:`ReadOptions`.
+
+    Raises:
+        InvalidModel: The backbone cannot be read.
+        InvalidConfig: The table is wrong or has another number of blocks, or no layout fits into a budget.
+    """
+    if top < 1:
+        raise InvalidConfig(f"{top} layouts are asked for", place="top", advice="ask for at least one")
+    given = load_table(table) if isinstance(table, Path) else table
+    given = given if tasks is None else given.renamed(tasks)
+    found = Backbone(read(backbone, options=options.but(reading)))
+    budgets = budgets or LayoutBudgets()
+    merged = merged_backbone(found, blocks, budgets.costs)
+    if len(merged.blocks) != given.blocks:
+        text = f"the table is about {given.blocks} blocks, and the backbone has {len(merged.blocks)}"
+        advice = (
+            f"say with --blocks which of the backbone's blocks belong together, for example --blocks {given.blocks}"
+        )
+        raise InvalidConfig(text, place="blocks", advice=advice)
+    estimator = Estimator.of(given, weighing, rows)
+    if layouts is not None:
+        return Recommendation(merged, estimator, _scored(estimator, load_layouts(layouts, given.tasks), layouts))
+    return Recommendation(merged, estimator, rank_layouts(estimator, limits_of_budgets(budgets, merged), top))
+
+
+def merged_backbone(backbone: Backbone, blocks: int | Path | None, costs: Path | None = None) -> MergedBackbone:
+    """Return a backbone in merged blocks, with what they cost.
+
+    Raises:
+        InvalidConfig: There are fewer blocks than asked for, or a file does not fit.
+    """
+    units = backbone.table("block").units
+    macs = [float(unit.cost.macs) for unit in units]
+    if blocks is None:
+        runs: CoarseBlocks = tuple((number,) for number in range(len(units)))
+    elif isinstance(blocks, Path):
+        runs = load_coarse_blocks(blocks, len(units))
+    else:
+        runs = merged_alike(macs, blocks)
+    found = {
+        "macs": merged_costs(macs, runs),
+        "parameters": merged_costs([float(unit.cost.parameters) for unit in units], runs),
+    }
+    if costs is not None:
+        times = CostTable.load(costs, backbone).node_ms
+        found["ms"] = merged_costs([sum(times.get(node, 0.0) for node in unit.nodes) for unit in units], runs)
+    return MergedBackbone(backbone, runs, found)
+
+
+def limits_of_budgets(budgets: LayoutBudgets, merged: MergedBackbone) -> dict[str, CostLimit]:
+    """Return the limits that budgets set, by name.
+
+    Raises:
+        InvalidConfig: Milliseconds without a cost table, or a budget that is no amount.
+    """
+    if budgets.ms is not None and budgets.costs is None:
+        advice = "`trunkline costs` measures a table; give it with --costs"
+        raise InvalidConfig("milliseconds need a cost table of this backbone", place="budget of ms", advice=advice)
+    costs = {kind: np.asarray(values) for kind, values in merged.costs.items()}
+    given = {
+        "models": (budgets.models, costs["macs"] / max(1.0, costs["macs"].sum())),
+        "macs": (budgets.macs, costs["macs"]),
+        "parameters": (budgets.parameters, costs["parameters"]),
+        "bytes": (budgets.bytes, costs["parameters"] * BYTES_A_NUMBER),
+        "ms": (budgets.ms, costs.get("ms", costs["macs"])),
+    }
+    problems = [
+        Problem(f"{limit} is no amount", f"budget of {name}", advice="give a number above 0")
+        for name, (limit, _) in given.items()
+        if limit is not None and not 0 < limit < float("inf")
+    ]
+    if problems:
+        raise InvalidConfig(problems)
+    return {name: CostLimit(each, float(limit)) for name, (limit, each) in given.items() if limit is not None}
+
+
+def _scored(estimator: Estimator, layouts: Sequence[Layout], path: Path) -> Ranking:
+    blocks = estimator.table.blocks
+    with in_file(path):
+        problems = [
+            Problem(f"the layout has {len(layout.blocks)} entries, the table {blocks} blocks", f"layout {number}")
+            for number, layout in enumerate(layouts)
+            if len(layout.blocks) != blocks
+        ]
+        if problems:
+            raise InvalidConfig(problems)
+    found = [Recommended(layout, estimator.score(layout)) for layout in layouts]
+    ordered = tuple(sorted(found, key=lambda entry: -entry.score))
+    return Ranking(len(layouts), len(layouts), ordered, proved=True, bound=None)
+
+
+def draw_recommendation(found: Recommendation, path: Path) -> None:
+    """Draw the front of score against MACs, and the trees of the recommended layouts."""
+    merged, tasks = found.merged, found.estimator.table.tasks
+    whole = max(1.0, sum(merged.costs["macs"]) * len(tasks))
+    front = score_cost_front(found.estimator, np.asarray(merged.costs["macs"]))
+    marks = [
+        TreeMark(
+            name="" if entry.index is None else f"#{entry.index}",
+            blocks=entry.layout.blocks,
+            cost=merged.cost(entry.layout, "macs") / whole,
+            score=entry.score,
+            error=found.estimator.error(entry.layout),
+        )
+        for entry in found.ranking.layouts
+    ]
+    draw_layouts(marks, [(point.cost / whole, point.score) for point in front], tasks, path)
