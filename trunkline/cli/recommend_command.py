@@ -13,9 +13,10 @@ from trunkline.errors import InvalidConfig
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.sharing.layouts.drawing import drawn
 from trunkline.sharing.layouts.estimator import Rows, Weighing
+from trunkline.sharing.layouts.layout_budgets import LayoutBudgets
 from trunkline.sharing.layouts.ranking import Recommended
 from trunkline.text import quoted, with_thousands
-from trunkline.verbs.recommend import LayoutBudgets, Recommendation, draw_recommendation, recommend
+from trunkline.verbs.recommend import Recommendation, draw_recommendation, recommend
 
 
 def recommend_command(

@@ -62,10 +62,9 @@ def _draw_front(axes: Axes, marks: Sequence[TreeMark], front: Sequence[tuple[flo
         [cost for cost, _ in front], [score for _, score in front], color=INK, linewidth=1.2, marker=".", zorder=1
     )
     for number, mark in enumerate(marks):
-        colour = task_colour(number)
         if mark.error is not None:
-            axes.vlines(mark.cost, mark.score - mark.error, mark.score + mark.error, color=colour, linewidth=0.8)
-        axes.scatter([mark.cost], [mark.score], s=90, color=colour, zorder=3)
+            axes.vlines(mark.cost, mark.score - mark.error, mark.score + mark.error, color=SHARED, linewidth=0.8)
+        axes.scatter([mark.cost], [mark.score], s=90, color=SHARED, zorder=3)
         place = (mark.cost, mark.score)
         axes.annotate(str(number + 1), place, ha="center", va="center", fontsize=6, color="white", zorder=4)
     axes.set_xlabel("MACs, share of one backbone a task", fontsize=8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -16,82 +16,16 @@ from trunkline.ingest.read import read
 from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.report.layouts_picture import TreeMark, draw_layouts
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.layouts.argument import arguments_for, in_words
-from trunkline.sharing.layouts.best_layouts import CostLimit
-from trunkline.sharing.layouts.coarse_blocks import (
-    CoarseBlocks,
-    expanded,
-    load_coarse_blocks,
-    merged_alike,
-    merged_costs,
-)
 from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing, weights_by_task
 from trunkline.sharing.layouts.front import score_cost_front
 from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.layout_budgets import LayoutBudgets, limits_of_budgets
 from trunkline.sharing.layouts.layout_file import load_layouts
-from trunkline.sharing.layouts.plans import plan_of_layout
+from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, merged_backbone
 from trunkline.sharing.layouts.ranking import Ranking, Recommended, rank_layouts
 from trunkline.sharing.layouts.table_file import load_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
-from trunkline.sharing.plan import SharingPlan
-
-BYTES_A_NUMBER = 4
-
-
-@dataclass(frozen=True, slots=True)
-class LayoutBudgets:
-    """The most that a layout may have; heads, which no layout shares, do not count.
-
-    Attributes:
-        models: Multiply-accumulates, as a number of backbones (the paper's budget).
-        macs: Multiply-accumulates for one image.
-        parameters: Numbers that train.
-        bytes: What these take as float32.
-        ms: Milliseconds for one image, by ``costs``.
-        costs: A cost table of the backbone.
-    """
-
-    models: float | None = None
-    macs: float | None = None
-    parameters: float | None = None
-    bytes: float | None = None
-    ms: float | None = None
-    costs: Path | None = None
-
-
-@dataclass(frozen=True)
-class MergedBackbone:
-    """A backbone in the blocks that the table is about.
-
-    Attributes:
-        backbone: The backbone.
-        blocks: Which of its blocks each of them holds.
-        costs: What one run of each costs, by ``macs``, ``parameters``, and ``ms`` where a cost table is given.
-    """
-
-    backbone: Backbone
-    blocks: CoarseBlocks
-    costs: Mapping[str, Sequence[float]]
-
-    @property
-    def names(self) -> list[str]:
-        """What the blocks are called: each by the first that it holds."""
-        names = self.backbone.table("block").names
-        return [names[run[0]] for run in self.blocks]
-
-    def cost(self, layout: Layout, kind: str) -> float:
-        """Return what a layout costs."""
-        return sum(cost * len(groups) for cost, groups in zip(self.costs[kind], layout.blocks, strict=True))
-
-    def change_percent(self, layout: Layout, kind: str) -> float:
-        """Return what a layout costs, against independent models, in percent: -50 is half."""
-        whole = sum(self.costs[kind]) * len(layout.tasks)
-        return 100 * (self.cost(layout, kind) / whole - 1) if whole else 0.0
-
-    def plan(self, layout: Layout) -> SharingPlan:
-        """Return the plan of a layout."""
-        return plan_of_layout(self.backbone, expanded(layout, self.blocks), method="treemtl")
 
 
 @dataclass(frozen=True)
@@ -162,7 +96,7 @@ def recommend(
     table: Path | TwoTaskTable,
     backbone: str | Path | Graph,
     *,
-    blocks: int | Path | None = None,
+    blocks: MergedBy = None,
     budgets: LayoutBudgets | None = None,
     top: int = 5,
     tasks: Sequence[str] | None = None,
@@ -209,57 +143,6 @@ def recommend(
     if layouts is not None:
         return Recommendation(merged, estimator, _scored(estimator, load_layouts(layouts, given.tasks), layouts))
     return Recommendation(merged, estimator, rank_layouts(estimator, limits_of_budgets(budgets, merged), top))
-
-
-def merged_backbone(backbone: Backbone, blocks: int | Path | None, costs: Path | None = None) -> MergedBackbone:
-    """Return a backbone in merged blocks, with what they cost.
-
-    Raises:
-        InvalidConfig: There are fewer blocks than asked for, or a file does not fit.
-    """
-    units = backbone.table("block").units
-    macs = [float(unit.cost.macs) for unit in units]
-    if blocks is None:
-        runs: CoarseBlocks = tuple((number,) for number in range(len(units)))
-    elif isinstance(blocks, Path):
-        runs = load_coarse_blocks(blocks, len(units))
-    else:
-        runs = merged_alike(macs, blocks)
-    found = {
-        "macs": merged_costs(macs, runs),
-        "parameters": merged_costs([float(unit.cost.parameters) for unit in units], runs),
-    }
-    if costs is not None:
-        times = CostTable.load(costs, backbone).node_ms
-        found["ms"] = merged_costs([sum(times.get(node, 0.0) for node in unit.nodes) for unit in units], runs)
-    return MergedBackbone(backbone, runs, found)
-
-
-def limits_of_budgets(budgets: LayoutBudgets, merged: MergedBackbone) -> dict[str, CostLimit]:
-    """Return the limits that budgets set, by name.
-
-    Raises:
-        InvalidConfig: Milliseconds without a cost table, or a budget that is no amount.
-    """
-    if budgets.ms is not None and budgets.costs is None:
-        advice = "`trunkline costs` measures a table; give it with --costs"
-        raise InvalidConfig("milliseconds need a cost table of this backbone", place="budget of ms", advice=advice)
-    costs = {kind: np.asarray(values) for kind, values in merged.costs.items()}
-    given = {
-        "models": (budgets.models, costs["macs"] / max(1.0, costs["macs"].sum())),
-        "macs": (budgets.macs, costs["macs"]),
-        "parameters": (budgets.parameters, costs["parameters"]),
-        "bytes": (budgets.bytes, costs["parameters"] * BYTES_A_NUMBER),
-        "ms": (budgets.ms, costs.get("ms", costs["macs"])),
-    }
-    problems = [
-        Problem(f"{limit} is no amount", f"budget of {name}", advice="give a number above 0")
-        for name, (limit, _) in given.items()
-        if limit is not None and not 0 < limit < float("inf")
-    ]
-    if problems:
-        raise InvalidConfig(problems)
-    return {name: CostLimit(each, float(limit)) for name, (limit, each) in given.items() if limit is not None}
 
 
 def _scored(estimator: Estimator, layouts: Sequence[Layout], path: Path) -> Ranking:

@@ -147,5 +147,6 @@ def _mean_entropies(table: TwoTaskTable, first: int) -> Floats | None:
 
 
 def _normalised(raw: Sequence[float] | Floats) -> Floats:
-    values: Floats = np.asarray(raw, dtype=np.float64)
-    return values / values.sum()
+    values = np.asarray(raw, dtype=np.float64)
+    found: Floats = values / values.sum()
+    return found
