@@ -157,7 +157,9 @@ def test_plans_that_are_no_layouts() -> None:
     names = backbone.table("block").names
     assert layout_of_plan(plan.model_copy(update={"granularity": "operator"})) is None
     again: dict[str, Any] = {name: {"a": 0, "b": int(number == 1)} for number, name in enumerate(names)}
-    assert layout_of_plan(make_plan(backbone, ["a", "b"], again, granularity="block")) is None  # shared again at the end
+    assert (
+        layout_of_plan(make_plan(backbone, ["a", "b"], again, granularity="block")) is None
+    )  # shared again at the end
 
 
 def test_merging_blocks_alike() -> None:
@@ -172,7 +174,9 @@ def test_merging_blocks_alike() -> None:
         assert checked_blocks(found, 6) == found and len(found) == count
         every = [tuple(i for i in range(1, 6) if mask >> i & 1) for mask in range(0, 64, 2)]
         ways = [
-            [range(a, b) for a, b in zip((0, *cuts), (*cuts, 6), strict=True)] for cuts in every if len(cuts) == count - 1
+            [range(a, b) for a, b in zip((0, *cuts), (*cuts, 6), strict=True)]
+            for cuts in every
+            if len(cuts) == count - 1
         ]
         assert squares(found) == min(map(squares, ways))
     for count in (0, 7):
