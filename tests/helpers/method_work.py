@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,10 +99,15 @@ class ShakenWork:
     def train(
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
-        lowered = lower(plan, self.setup.backbone, self.setup.heads)
+        lowered = lower(plan, self.setup.backbone, {task: self.setup.heads[task] for task in plan.tasks})
         weights = shaken_weights(lowered, self.seed)
         losses = {task: float(len(task)) for task in plan.tasks}
-        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, Kept({}, {}, {}), {}, losses, score=0.0)
+        shared = [len(set(map(str, row.values()))) == 1 for row in plan.units.values()]
+        # Any number that follows from the plan and the task alone, whatever the order of the outputs.
+        metrics = {task: {"quality": 1.0 + _fraction(f"{sorted(plan.tasks)} {task} {shared}")} for task in plan.tasks}
+        directions = {task: {"quality": True} for task in plan.tasks}
+        kept = Kept({}, {}, metrics)
+        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, {}, losses, 0.0, directions)
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         return {name: job(self) for name, job in jobs.items()}
@@ -110,6 +116,10 @@ class ShakenWork:
         twin = Twin(trained.graph, weights=trained.weights).eval()
         with torch.no_grad():
             return {key: value.numpy() for key, value in twin(image(images), values).items()}
+
+
+def _fraction(text: str) -> float:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
 @dataclass

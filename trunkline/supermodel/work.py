@@ -70,6 +70,12 @@ class Trained(Protocol):
     def losses(self) -> Mapping[str, float]:
         """By task, the mean training loss of the last tenth of its steps that were logged; empty without any."""
 
+    def change_against(self, single: Trained) -> Mapping[str, float]:
+        """Return by how many percent it is better than single-task models, by task, on the samples that choose.
+
+        A task for which no metric can be compared is left out.
+        """
+
     def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight, by the other's names.
 

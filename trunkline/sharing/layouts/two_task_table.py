@@ -79,6 +79,11 @@ class TwoTaskTable:
             raise InvalidConfig(text, place="tasks", advice="give one for each, in this order")
         return TwoTaskTable(tuple(tasks), self.values)
 
+    def in_order(self, tasks: Sequence[str]) -> TwoTaskTable:
+        """Return the table with its tasks in another order."""
+        places = [self.tasks.index(task) for task in tasks]
+        return TwoTaskTable(tuple(tasks), self.values[np.ix_(places, places)])
+
     def series(self, task: str, partner: str) -> tuple[float, ...]:
         """Return what a task comes to beside a partner, for b = 0 … B."""
         found = self.values[self.tasks.index(task), self.tasks.index(partner)]
