@@ -7,15 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from trunkline.cli.blocks_argument import Blocks, blocks_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
 from trunkline.cli.options import Allow, InputSize, Json, features_of, limits_of
-from trunkline.errors import InvalidConfig
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.sharing.layouts.drawing import drawn
 from trunkline.sharing.layouts.estimator import Rows, Weighing
 from trunkline.sharing.layouts.layout_budgets import LayoutBudgets
 from trunkline.sharing.layouts.ranking import Recommended
-from trunkline.text import quoted, with_thousands
+from trunkline.text import with_thousands
 from trunkline.verbs.recommend import Recommendation, draw_recommendation, recommend
 
 
@@ -24,7 +24,7 @@ def recommend_command(
     *,
     backbone: Annotated[str, Parameter(help="Prototxt or ONNX file, or zoo:NAME for a packaged backbone.")],
     input_size: InputSize = None,
-    blocks: Annotated[str | None, Parameter(help="Merge blocks: into so many, or as a JSON file says.")] = None,
+    blocks: Blocks = None,
     tasks: Annotated[str | None, Parameter(help="Other names for the table's tasks, in its order: a,b,c.")] = None,
     budget_models: Annotated[float | None, Parameter(help="Most MACs, as a number of backbones.")] = None,
     budget_macs: Annotated[float | None, Parameter(help="Most MACs of an image, without heads.")] = None,
@@ -49,7 +49,7 @@ def recommend_command(
     found = recommend(
         table,
         backbone,
-        blocks=_blocks_of(blocks),
+        blocks=blocks_of(blocks),
         budgets=budgets,
         top=top,
         tasks=None if tasks is None else features_of(tasks),
@@ -74,18 +74,6 @@ def recommend_command(
     if plot is not None:
         emit(f"picture {plot}")
     return 0
-
-
-def _blocks_of(text: str | None) -> int | Path | None:
-    if text is None:
-        return None
-    if text.isdecimal():
-        return int(text)
-    path = Path(text)
-    if not path.exists():
-        text = f"--blocks {quoted(text[:60])} is no number, and no such file exists"
-        raise InvalidConfig(text, advice="give a number, or a JSON file such as [[0], [1, 2, 3], [4]]")
-    return path
 
 
 def _show(found: Recommendation, *, explain: bool) -> None:

@@ -140,17 +140,7 @@ def build(
         InvalidModel: The backbone cannot be read, or the weights do not fit it.
         InvalidConfig: The plan, layout or head does not fit it.
     """
-    options = options.but(reading)
-    heads: dict[str, Graph] = {}
-    if head == "none":
-        graph = _one_output(read(backbone, options=options))
-    else:
-        taps = need_taps([head], options.limits)
-        graph = read_backbone(backbone, taps=taps, options=options)
-        if not taps:
-            # The last output: features are the finest first, and a head of one map reads the coarsest.
-            graph = _one_output(graph, last=True)
-        heads = {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
+    graph, heads = backbone_with_heads(backbone, tasks, head, options.but(reading))
     found = Backbone(graph)
     plan = sharing.resolve(found, list(tasks))
     lowered = lower(plan, found, heads).graph
@@ -159,6 +149,25 @@ def build(
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
     cost = cost_of_lowered(lowered, found, heads, len(plan.tasks))
     return BuildResult(path, plan, cost, count_file(path).nodes, lowered.notes)
+
+
+def backbone_with_heads(
+    backbone: str | Path | Graph, tasks: Mapping[str, int], head: str | Path | Graph, options: ReadOptions
+) -> tuple[Graph, dict[str, Graph]]:
+    """Return a backbone and a head for each task; with ``none``, the backbone alone.
+
+    Raises:
+        InvalidModel: The backbone cannot be read.
+        InvalidConfig: The head does not fit it.
+    """
+    if head == "none":
+        return _one_output(read(backbone, options=options)), {}
+    taps = need_taps([head], options.limits)
+    graph = read_backbone(backbone, taps=taps, options=options)
+    if not taps:
+        # The last output: features are the finest first, and a head of one map reads the coarsest.
+        graph = _one_output(graph, last=True)
+    return graph, {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
 
 
 def _one_output(graph: Graph, *, last: bool = False) -> Graph:
