@@ -100,5 +100,10 @@ class Work(Protocol):
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         """Do several jobs, each in a folder of its name."""
 
-    def probe(self, name: str, trained: Any, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
-        """Return values of a :class:`Trained` model for the first images that choose, ``[images, …]`` by name."""
+    def probe(
+        self, name: str, trained: Any, values: Sequence[str], images: int, pooled: int | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return values of a :class:`Trained` model for the first images that choose, ``[images, …]`` by name.
+
+        Maps ``[images, C, h, w]`` are averaged to at most ``pooled`` rows and columns, where that is given.
+        """

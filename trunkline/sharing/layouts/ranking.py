@@ -69,7 +69,7 @@ def rank_layouts(estimator: Estimator, limits: Limits, most: int) -> Ranking:
     [(1, 0.0), (2, -1.0)]
     """
     tasks, blocks = estimator.table.tasks, estimator.table.blocks
-    _check_limits(limits)
+    check_limits(limits)
     if count_layouts(len(tasks), blocks) <= MOST_LAYOUTS:
         return _of_all(estimator, enumerate_layouts(tasks, blocks), limits, most)
     if len(tasks) > MOST_TASKS:
@@ -106,7 +106,8 @@ def _of_many(estimator: Estimator, limits: Limits, most: int) -> Ranking:
     return Ranking(count_layouts(len(tasks), blocks), None, found, best.proved, bound)
 
 
-def _check_limits(limits: Limits) -> None:
+def check_limits(limits: Limits) -> None:
+    """Raise InvalidConfig where not even one model for all tasks is within a limit."""
     problems = []
     for name, limit in limits.items():
         least = float(limit.costs.sum())

@@ -16,25 +16,20 @@ from pathlib import Path
 from pydantic import Field
 
 from trunkline.errors import InvalidConfig
-from trunkline.recipe import Count, Positive
+from trunkline.recipe import Count
 from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing, weights_by_task
-from trunkline.sharing.layouts.layout import Layout
-from trunkline.sharing.layouts.layout_budgets import LayoutBudgets, limits_of_budgets
-from trunkline.sharing.layouts.merged_backbone import MergedBackbone, merged_backbone
+from trunkline.sharing.layouts.merged_backbone import MergedBackbone
 from trunkline.sharing.layouts.pair_plans import Pair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.layouts.ranking import Ranking, rank_layouts
 from trunkline.sharing.layouts.table_file import load_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Method, MethodOptions, Setup
+from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions
 from trunkline.supermodel.work import Found, Trained, Work
 
-DEFAULT_BLOCKS = 5
-"""The paper's B, for either of its backbones."""
 
-
-class TreeMTLOptions(MethodOptions):
+class TreeMTLOptions(TreeOptions):
     """What is searched, within which budget.
 
     >>> TreeMTLOptions(max_models=2.0).weighing
@@ -42,43 +37,27 @@ class TreeMTLOptions(MethodOptions):
     """
 
     table: Path | None = Field(None, description="a two-task table (CSV, xlsx), instead of training every pair")
-    blocks: Count | tuple[tuple[int, ...], ...] | None = Field(
-        None, description="merge the backbone's blocks into so many of similar MACs, or as these lists say; 5 at most"
-    )
-    max_models: Positive | None = Field(None, description="most MACs, as a number of backbones (the paper's budget)")
-    max_parameters: Positive | None = Field(None, description="most parameters of the backbones")
-    max_ms: Positive | None = Field(None, description="most milliseconds, by `cost_table`")
-    cost_table: Path | None = Field(None, description="milliseconds by operator, of `trunkline costs`")
     weighing: Weighing = Field("entropy", description="how tasks weigh: entropy (the release), paper (Eq. 1), uniform")
     rows: Rows = Field("release", description="whose rows of the table decide the weights: release, or paper")
     rank: Count = Field(1, description="which of the ranked layouts is taken: 1 is the best")
 
 
-class TreeMTL(Method[TreeMTLOptions]):
+class TreeMTL(TreeMethod[TreeMTLOptions]):
     """Trees ranked by pairs."""
 
     name = "treemtl"
-    kind = "ranked"
-    units = "blocks"
     needs = "single-task models, and a model for every two tasks and number of shared blocks; or a table of them"
-    decides = "which tasks are together in each block"
     source = "Zhang, Liu, Guan: A Tree-Structured Multi-Task Model Recommender (AutoML 2022)"
-    leaves_weights = False
     Options = TreeMTLOptions
-
-    def __init__(self, setup: Setup, options: TreeMTLOptions) -> None:
-        super().__init__(setup, options)
-        self.merged = self._merged()
 
     def check(self) -> None:
         """Find out whether a table fits, and whether there are samples to judge pairs by."""
-        if self._is_alone:
+        if self.is_alone:
             return
         if self.options.table is not None:
             self.rank(self._table_of_file(self.options.table))
-        elif self.setup.phase.eval_split is None:
-            advice = "set `val_fraction` above 0 under [data], or give a `table`"
-            raise InvalidConfig("no samples are held out to judge pairs of tasks by", place="search", advice=advice)
+        else:
+            self.require_judging()
 
     def find(self, work: Work) -> Found:
         """Measure the table, unless there is one, rank all trees by it, and take one.
@@ -86,8 +65,8 @@ class TreeMTL(Method[TreeMTLOptions]):
         Raises:
             InvalidConfig: No tree is within the budget, or a table does not fit.
         """
-        if self._is_alone:
-            return Found(self.merged.plan(Layout.all_shared(self.setup.tasks, len(self.merged.blocks))))
+        if self.is_alone:
+            return Found(self.alone())
         path = self.options.table
         table = self.measured(work) if path is None else self._table_of_file(path)
         return Found(self.plan(table))
@@ -97,8 +76,7 @@ class TreeMTL(Method[TreeMTLOptions]):
         backbone, tasks = self.setup.backbone, self.setup.tasks
         single = work.train("single", independent(backbone, tasks))
         pairs = pairs_of(tasks, self.merged)
-        jobs = {pair.name: partial(_trained_pair, self.merged, pair) for pair in pairs}
-        trained = work.each(jobs)
+        trained = work.each({pair.name: partial(_trained_pair, self.merged, pair) for pair in pairs})
         return table_of_pairs(tasks, {pair: trained[pair.name].change_against(single) for pair in pairs})
 
     def rank(self, table: TwoTaskTable) -> tuple[Estimator, Ranking]:
@@ -108,11 +86,8 @@ class TreeMTL(Method[TreeMTLOptions]):
             InvalidConfig: None is within the budget, or fewer than the option ``rank`` says.
         """
         options = self.options
-        budgets = LayoutBudgets(
-            models=options.max_models, parameters=options.max_parameters, ms=options.max_ms, costs=options.cost_table
-        )
         estimator = Estimator.of(table, options.weighing, options.rows)
-        ranking = rank_layouts(estimator, limits_of_budgets(budgets, self.merged), options.rank)
+        ranking = rank_layouts(estimator, self.limits, options.rank)
         if len(ranking.layouts) < options.rank:
             text = f"only {len(ranking.layouts)} layouts are within the budget"
             raise InvalidConfig(text, place="search.rank", advice="take a smaller number")
@@ -128,27 +103,14 @@ class TreeMTL(Method[TreeMTLOptions]):
             "estimates": {task: each.percent for task, each in estimator.estimates(taken.layout).items()},
             "weights": dict(weights_by_task(estimator)),
             "proved": ranking.proved,
-            "blocks": [list(run) for run in self.merged.blocks],
             "table": {t: {u: list(table.series(t, u)) for u in table.tasks if u != t} for t in table.tasks},
         }
-        plan = self.merged.plan(taken.layout)
-        return plan.model_copy(update={"provenance": {**plan.provenance, **said}})
+        return self.plan_of(taken.layout, said)
 
     @classmethod
     def free(cls) -> tuple[str, ...]:
         """What is done with a measured table may change after it was."""
-        return ("max_models", "max_parameters", "max_ms", "cost_table", "weighing", "rows", "rank")
-
-    @property
-    def _is_alone(self) -> bool:
-        """Whether there is one task, which has nobody to share with."""
-        return len(self.setup.tasks) == 1
-
-    def _merged(self) -> MergedBackbone:
-        blocks, backbone = self.options.blocks, self.setup.backbone
-        if blocks is None:
-            blocks = min(DEFAULT_BLOCKS, len(backbone.table("block").units))
-        return merged_backbone(backbone, blocks, self.options.cost_table)
+        return (*super().free(), "weighing", "rows", "rank")
 
     def _table_of_file(self, path: Path) -> TwoTaskTable:
         table, tasks = load_table(path), self.setup.tasks
