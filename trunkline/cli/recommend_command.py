@@ -38,6 +38,8 @@ def recommend_command(
     ] = "entropy",
     rows: Annotated[Rows, Parameter(help="Whose rows of the table the weights come from.")] = "release",
     layout: Annotated[Path | None, Parameter(help="Score the layouts of a JSON file in place of recommending.")] = None,
+    random: Annotated[int, Parameter(help="Draw so many others by chance, to judge the estimates by.")] = 0,
+    seed: Annotated[int, Parameter(help="Of that draw.")] = 0,
     explain: Annotated[bool, Parameter(negative="", help="Say which pairs of tasks argue for each branch.")] = False,
     plot: Annotated[Path | None, Parameter(help="PNG to draw: front and trees.")] = None,
     save_plan: Annotated[Path | None, Parameter(help="Folder for the plan of each layout.")] = None,
@@ -56,6 +58,8 @@ def recommend_command(
         weighing=weights,
         rows=rows,
         layouts=layout,
+        random=random,
+        seed=seed,
         options=ReadOptions(parse_size(input_size), limits=limits_of(allow)),
     )
     content = found.to_json()

@@ -113,6 +113,8 @@ class CompareJob:
             "parity": exported.parity.passed,
             "file_bytes": exported.file_bytes,
             **_costs(project, found, trained),
+            # What a method expected of the plan before any model of it was trained.
+            "estimate": trained.plan.provenance.get("estimates"),
             "spent": _read_spent(self.out),
         }
         atomic_write(self.out / RECORD, json_bytes(record, indent=2))

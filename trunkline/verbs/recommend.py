@@ -23,9 +23,10 @@ from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.layout_budgets import LayoutBudgets, limits_of_budgets
 from trunkline.sharing.layouts.layout_file import load_layouts
 from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, merged_backbone
-from trunkline.sharing.layouts.ranking import Ranking, Recommended, rank_layouts
+from trunkline.sharing.layouts.ranking import Ranking, Recommended, draw_layouts_within, rank_layouts, said_of
 from trunkline.sharing.layouts.table_file import load_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
+from trunkline.sharing.plan import SharingPlan
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Recommendation:
         merged: The backbone in the table's blocks.
         estimator: By which layouts were scored.
         ranking: The best layouts, or those that were given to be scored.
+        drawn: Others, drawn by chance among those within the budgets.
     """
 
     merged: MergedBackbone
     estimator: Estimator
     ranking: Ranking
+    drawn: tuple[Recommended, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
@@ -52,6 +55,7 @@ class Recommendation:
             "feasible": ranking.feasible,
             "weights": dict(weights_by_task(self.estimator)),
             "layouts": [self._entry(found) for found in ranking.layouts],
+            "random": [self._entry(found) for found in self.drawn],
             "proved": ranking.proved,
             "bound": ranking.bound,
             "notes": [*self.estimator.notes, *self.merged.backbone.graph.notes],
@@ -62,17 +66,25 @@ class Recommendation:
         return in_words(arguments_for(self.estimator, found.layout), self.merged.names)
 
     def save_plans(self, folder: Path) -> list[Path]:
-        """Write the plan of each layout as ``plan-1.json``, ``plan-2.json`` … into a folder.
+        """Write the plan of each layout as ``plan-1.json``, ``plan-2.json`` … into a folder, and of drawn ones.
+
+        What was estimated of it stands in its provenance, so that a comparison can judge it.
 
         Raises:
             InvalidConfig: The tasks' names are none that a model's outputs may have.
         """
-        plans = [self.merged.plan(found.layout) for found in self.ranking.layouts]
+        named = {f"plan-{number}.json": found for number, found in enumerate(self.ranking.layouts, start=1)}
+        named |= {f"random-{number}.json": found for number, found in enumerate(self.drawn, start=1)}
+        plans = {name: self._plan(found) for name, found in named.items()}
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"plan-{number}.json" for number in range(1, len(plans) + 1)]
-        for plan, path in zip(plans, paths, strict=True):
-            plan.save(path)
-        return paths
+        for name, plan in plans.items():
+            plan.save(folder / name)
+        return [folder / name for name in plans]
+
+    def _plan(self, found: Recommended) -> SharingPlan:
+        plan = self.merged.plan(found.layout)
+        provenance = {**plan.provenance, **said_of(self.estimator, found)}
+        return plan.model_copy(update={"provenance": provenance})
 
     def _named_blocks(self) -> Sequence[tuple[str, tuple[int, ...]]]:
         return list(zip(self.merged.names, self.merged.blocks, strict=True))
@@ -103,6 +115,8 @@ def recommend(
     weighing: Weighing = "entropy",
     rows: Rows = "release",
     layouts: Path | None = None,
+    random: int = 0,
+    seed: int = 0,
     options: ReadOptions = AS_THE_FILE_SAYS,
     **reading: Unpack[ReadKeywords],
 ) -> Recommendation:
@@ -119,6 +133,8 @@ def recommend(
         weighing: How tasks weigh in a score.
         rows: Which rows of the table decide the weights.
         layouts: A file of layouts that are scored in place of recommending some.
+        random: How many others are drawn by chance among those within the budgets, to judge the estimates by.
+        seed: Of that draw.
         options: How to read the backbone.
         **reading: Options by name; see :class:`ReadOptions`.
 
@@ -142,7 +158,9 @@ def recommend(
     estimator = Estimator.of(given, weighing, rows)
     if layouts is not None:
         return Recommendation(merged, estimator, _scored(estimator, load_layouts(layouts, given.tasks), layouts))
-    return Recommendation(merged, estimator, rank_layouts(estimator, limits_of_budgets(budgets, merged), top))
+    limits = limits_of_budgets(budgets, merged)
+    ranking = rank_layouts(estimator, limits, top)
+    return Recommendation(merged, estimator, ranking, draw_layouts_within(estimator, limits, random, seed, ranking))
 
 
 def _scored(estimator: Estimator, layouts: Sequence[Layout], path: Path) -> Ranking:

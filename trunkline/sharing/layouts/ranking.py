@@ -12,7 +12,7 @@ from trunkline.errors import InvalidConfig, Problem
 from trunkline.sharing.layouts.best_layouts import MOST_TASKS, CostLimit, best_layouts
 from trunkline.sharing.layouts.counting import count_layouts
 from trunkline.sharing.layouts.enumeration import MOST_LAYOUTS, Enumeration, enumerate_layouts, named
-from trunkline.sharing.layouts.estimator import Estimator
+from trunkline.sharing.layouts.estimator import Estimator, weights_by_task
 from trunkline.sharing.layouts.layout import Layout
 
 Limits = Mapping[str, CostLimit]
@@ -53,6 +53,16 @@ class Ranking:
     bound: float | None
 
 
+def said_of(estimator: Estimator, found: Recommended) -> dict[str, object]:
+    """Return what a layout was chosen by, as plain data for the provenance of its plan."""
+    return {
+        "index": found.index,
+        "score": found.score,
+        "estimates": {task: each.percent for task, each in estimator.estimates(found.layout).items()},
+        "weights": dict(weights_by_task(estimator)),
+    }
+
+
 def rank_layouts(estimator: Estimator, limits: Limits, most: int) -> Ranking:
     """Return the ``most`` best layouts under all limits, exactly.
 
@@ -76,6 +86,29 @@ def rank_layouts(estimator: Estimator, limits: Limits, most: int) -> Ranking:
         text = f"{len(tasks)} tasks, and layouts are ranked for {MOST_TASKS} at most"
         raise InvalidConfig(text, place="table", advice="leave some out, or recommend for groups of them")
     return _of_many(estimator, limits, most)
+
+
+def draw_layouts_within(
+    estimator: Estimator, limits: Limits, count: int, seed: int, besides: Ranking
+) -> tuple[Recommended, ...]:
+    """Return layouts that are drawn evenly among those within the limits that are not ranked already.
+
+    Raises:
+        InvalidConfig: There are fewer, or too many layouts to draw from evenly.
+    """
+    if not count:
+        return ()
+    tasks, blocks = estimator.table.tasks, estimator.table.blocks
+    layouts = enumerate_layouts(tasks, blocks)
+    taken = {found.index for found in besides.layouts}
+    free = [int(number) for number in np.flatnonzero(fitting(layouts, limits)) if int(number) not in taken]
+    if len(free) < count:
+        text = f"{count} layouts are to be drawn, and {len(free)} are left within the budgets"
+        raise InvalidConfig(text, place="random", advice="ask for fewer, or raise a budget")
+    drawn = np.random.default_rng(seed).permutation(len(free))[:count]
+    scores = estimator.scores(layouts.branching_points())
+    numbers = [free[place] for place in drawn]
+    return tuple(Recommended(layouts.layout(number), float(scores[number]), number) for number in numbers)
 
 
 def fitting(enumeration: Enumeration, limits: Limits) -> NDArray[np.bool_]:

@@ -17,11 +17,11 @@ from pydantic import Field
 
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Count
-from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing, weights_by_task
+from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing
 from trunkline.sharing.layouts.merged_backbone import MergedBackbone
 from trunkline.sharing.layouts.pair_plans import Pair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.plans import independent
-from trunkline.sharing.layouts.ranking import Ranking, rank_layouts
+from trunkline.sharing.layouts.ranking import Ranking, rank_layouts, said_of
 from trunkline.sharing.layouts.table_file import load_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
 from trunkline.sharing.plan import SharingPlan
@@ -98,10 +98,7 @@ class TreeMTL(TreeMethod[TreeMTLOptions]):
         estimator, ranking = self.rank(table)
         taken = ranking.layouts[-1]
         said = {
-            "index": taken.index,
-            "score": taken.score,
-            "estimates": {task: each.percent for task, each in estimator.estimates(taken.layout).items()},
-            "weights": dict(weights_by_task(estimator)),
+            **said_of(estimator, taken),
             "proved": ranking.proved,
             "table": {t: {u: list(table.series(t, u)) for u in table.tasks if u != t} for t in table.tasks},
         }
