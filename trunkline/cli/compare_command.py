@@ -25,11 +25,18 @@ Seeds = Annotated[int, Parameter(name="--seeds", help="Seeds to train each with:
 SoFar = Annotated[bool, Parameter(name="--so-far", negative="", help="Train nothing; report the runs that are done.")]
 
 
+Plans = Annotated[
+    Path | None,
+    Parameter(name="--plans", help="Compare the plans (JSON) of this folder too, as `recommend` saves them."),
+]
+
+
 def compare_command(
     pipeline: Pipeline,
     *,
     out: Out,
     methods: Methods = None,
+    plans: Plans = None,
     seeds: Seeds = 3,
     jobs: Jobs = 1,
     ray: Ray = None,
@@ -42,7 +49,7 @@ def compare_command(
     compared = compare(
         load_config(pipeline),
         out,
-        methods=_names(methods),
+        methods=[*_names(methods), *_plans_in(plans)],
         seeds=seeds,
         workers=None if so_far else workers_of(jobs, ray),
         limits=limits_of(allow),
@@ -74,3 +81,18 @@ def _names(text: str | None) -> list[str]:
     if not all(names):
         raise InvalidConfig("--methods holds an empty name", advice="for example automtl,multi-task,share-until:2")
     return names
+
+
+def _plans_in(folder: Path | None) -> list[str]:
+    """Return the plans of a folder as names of methods, in order.
+
+    Raises:
+        InvalidConfig: It holds none.
+    """
+    if folder is None:
+        return []
+    found = sorted(folder.glob("*.json"))
+    if not found:
+        text = "holds no plan" if folder.is_dir() else "is no folder"
+        raise InvalidConfig(text, place=str(folder), advice="`trunkline recommend --save-plan` writes plans into one")
+    return [f"plan:{path}" for path in found]
