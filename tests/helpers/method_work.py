@@ -116,6 +116,12 @@ class ShakenWork:
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         return {name: job(self) for name, job in jobs.items()}
 
+    def judge(self, name: str, trained: TrainedPlan, images: int) -> dict[str, np.ndarray]:
+        """Losses that follow from the task and the image alone."""
+        return {
+            task: np.array([_fraction(f"{task} {number}") for number in range(images)]) for task in trained.plan.tasks
+        }
+
     def probe(
         self, name: str, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None = None
     ) -> dict[str, np.ndarray]:

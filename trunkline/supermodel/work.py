@@ -100,6 +100,12 @@ class Work(Protocol):
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         """Do several jobs, each in a folder of its name."""
 
+    def judge(self, name: str, trained: Any, images: int) -> dict[str, NDArray[np.float64]]:
+        """Return the loss of a :class:`Trained` model on each of the first images that choose, ``[images]`` by task.
+
+        NaN where an image has no label for a task.
+        """
+
     def probe(
         self, name: str, trained: Any, values: Sequence[str], images: int, pooled: int | None = None
     ) -> dict[str, NDArray[np.float32]]:

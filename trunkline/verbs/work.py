@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,6 +92,40 @@ class ProjectWork:
             if not path.is_file():
                 atomic_write(path, save(self._values(trained, values, images, pooled)))
             return _loaded(path)
+
+    def judge(self, name: str, trained: TrainedPlan, images: int) -> dict[str, NDArray[np.float64]]:
+        """Return losses of a trained model, image by image; see :class:`~trunkline.supermodel.work.Work`.
+
+        Raises:
+            InvalidConfig: There are no samples to choose by.
+        """
+        if self.project.data.val is None:
+            text = f"{name}: no samples are held out to look at"
+            raise InvalidConfig(text, place="data", advice="set `val_fraction` above 0 under [data]")
+        folder = self._folder(name)
+        plan = trained.plan.model_dump(mode="json")
+        settings = {"plan": plan, "kept": dict(trained.kept.steps), "images": images}
+        path = self.project.out / folder / PROBED
+        with self.project.stage(folder, settings):
+            if not path.is_file():
+                atomic_write(path, save(self._losses(trained, images)))
+            return {task: losses.astype(np.float64) for task, losses in _loaded(path).items()}
+
+    def _losses(self, trained: TrainedPlan, images: int) -> dict[str, NDArray[np.float64]]:
+        chosen = self.project.data.val
+        assert chosen is not None
+        twin = Twin(trained.graph, weights=trained.weights).eval()
+        tasks = [task for task in self.project.losses if task.name in trained.plan.tasks]
+        found: dict[str, list[float]] = {task.name: [] for task in tasks}
+        with torch.no_grad():
+            # One at a time: a loss is a mean over what counts in a batch.
+            for batch in in_order(chosen, 1, list(range(min(images, len(chosen))))):
+                outputs = twin(batch.image)
+                for task in tasks:
+                    known = batch.has_label(task.name)
+                    loss = float(task.loss(outputs[task.name], batch.labels[task.name])) if known else math.nan
+                    found[task.name].append(loss)
+        return {task: np.array(losses, dtype=np.float64) for task, losses in found.items()}
 
     def _values(
         self, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None

@@ -96,7 +96,7 @@ def _followed(tasks: Sequence[str], affinities: Floats, limits: Mapping[str, Cos
     for block in reversed(range(len(affinities))):
         found = []
         for state in states:
-            for groups in _merged(state.blocks[0] if state.blocks else apart):
+            for groups in merged_groups(state.blocks[0] if state.blocks else apart):
                 more = [float(budget.costs[block]) * (len(groups) - 1) for budget in budgets]
                 spent = tuple(before + extra for before, extra in zip(state.spent, more, strict=True))
                 if all(budget.holds(cost) for budget, cost in zip(budgets, spent, strict=True)):
@@ -110,13 +110,13 @@ def _followed(tasks: Sequence[str], affinities: Floats, limits: Mapping[str, Cos
     return LeastDissimilar(layout, best.cost, None, proved=False)
 
 
-def _merged(groups: Masks) -> list[Masks]:
+def merged_groups(groups: Masks) -> list[Masks]:
     """Return all partitions whose groups are unions of these, those themselves among them."""
     if not groups:
         return [()]
     first, *others = groups
     found = []
-    for partition in _merged(tuple(others)):
+    for partition in merged_groups(tuple(others)):
         found.append((first, *partition))
         for place, group in enumerate(partition):
             found.append((*partition[:place], first | group, *partition[place + 1 :]))
