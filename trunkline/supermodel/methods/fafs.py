@@ -37,11 +37,7 @@ class FAFSOptions(TreeOptions):
     """How dear branches are."""
 
     alpha: NotNegative = Field(10.0, description="α: what a difference counts, against 1 for a branch at the end")
-        10.0, description="α: what a difference of tasks counts, against 1 for a branch at the end"
-    )
-    images: int = Field(500, ge=2, description="how many of the images that choose are looked at, if there are so many")
-        500, ge=2, description="how many of the images that choose are looked at; fewer where fewer are"
-    )
+    images: int = Field(500, ge=2, description="how many images that choose are looked at; fewer where fewer are")
 
 
 class FAFS(TreeMethod[FAFSOptions]):
