@@ -203,7 +203,7 @@ def test_words() -> None:
     assert in_words(arguments_for(estimator, layout), ["stem", "top"]) == [
         "before top: a | b, c  (+0.50 against never parting)",
         "  a and b: for it, +1.00",
-        "  a and c: against it, -0.50; alone they would part never (+0.50)",
+        "  a and c: against it, -0.50; alone they would never part (+0.50)",
     ]
     shared = Layout.all_shared(["a", "b", "c"], 2)
     assert "share everything" in in_words(arguments_for(estimator, shared), ["stem", "top"])[0]

@@ -91,7 +91,7 @@ def in_words(arguments: Sequence[BranchArgument], blocks: Sequence[str]) -> list
         lines.append(f"before {blocks[branch.block]}: {parts}  ({branch.gain:+.2f} against never parting)")
         for pair in branch.pairs:
             side = "for it" if pair.gain > 0 else "against it" if pair.gain < 0 else "indifferent"
-            there = "never" if pair.best_point == len(blocks) else f"before {blocks[pair.best_point]}"
-            wish = "" if pair.loss == 0 else f"; alone they would part {there} ({pair.loss:+.2f})"
+            there = "never part" if pair.best_point == len(blocks) else f"part before {blocks[pair.best_point]}"
+            wish = "" if pair.loss == 0 else f"; alone they would {there} ({pair.loss:+.2f})"
             lines.append(f"  {' and '.join(pair.tasks)}: {side}, {pair.gain:+.2f}{wish}")
     return lines
