@@ -15,7 +15,7 @@ from bench_suite.models import RESNET, TINY, backbone, light_heads, task_names
 from bench_suite.result import Result, Target, speed_up
 from trunkline.export.formats.onnx_model import finished
 from trunkline.graph.graph import Graph
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from bench_suite.result import Result, Target
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.graph.blocks import find_blocks
 from trunkline.ingest import zoo
-from trunkline.sharing.layouts import share_until
+from trunkline.sharing.layouts.plans import share_until
 from trunkline.sharing.lowering.lower import lower
 
 TWIN = Target(2.5, at_most=True)

@@ -22,7 +22,7 @@ from trunkline.graph.graph import Graph
 from trunkline.graph.verify import verify
 from trunkline.ingest import zoo
 from trunkline.ingest.read import read
-from trunkline.sharing.layouts import share_until
+from trunkline.sharing.layouts.plans import share_until
 from trunkline.sharing.lowering.lower import lower
 
 LINEAR = Target(1.5, at_most=True)

@@ -22,7 +22,7 @@ from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.weights import completed, with_weights
 from trunkline.graph.graph import Graph
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.units import find_units
 from trunkline.verbs.bench import bench_groups

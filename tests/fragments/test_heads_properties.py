@@ -22,7 +22,7 @@ from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.verify import verify
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.skip import skips_of

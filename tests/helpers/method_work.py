@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +14,11 @@ from backbones import BACKBONES, small_head, two_taps
 from plans import light_heads
 
 from trunkline.recipe import Moment, Phase
+from trunkline.seeds import seed_of
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.layouts.plans import all_shared, independent
 from trunkline.sharing.lowering.lower import Lowered, lower
+from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.choice_model import ChoiceModel
 from trunkline.supermodel.methods.base import Method, MethodOptions, Setup
@@ -59,7 +62,7 @@ def columns_for(name: str, setup: Setup) -> SharingPlan:
 
 def options_for(name: str, setup: Setup, folder: Path) -> MethodOptions:
     """Options of a method, with what it needs."""
-    from trunkline.sharing.layouts import share_until
+    from trunkline.sharing.layouts.plans import share_until
 
     kind = method_named(name)
     needed: dict[str, Any] = {}
@@ -71,6 +74,8 @@ def options_for(name: str, setup: Setup, folder: Path) -> MethodOptions:
         groups = [[[first, *others]], *[[group for group in ([first], others) if group]] * (depth - 1)]
         needed = {"file": folder / "layout.json"}
         (folder / "layout.json").write_text(str(groups).replace("'", '"'))
+    if name == "what-to-share":
+        needed = {"max_models": max(1.0, len(setup.tasks) - 0.5), "images": 12}
     if name == "plan":
         needed = {"file": folder / "plan.json"}
         share_until(setup.backbone, setup.tasks, "0").save(folder / "plan.json")
@@ -98,18 +103,35 @@ class ShakenWork:
     def train(
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
-        lowered = lower(plan, self.setup.backbone, self.setup.heads)
+        lowered = lower(plan, self.setup.backbone, {task: self.setup.heads[task] for task in plan.tasks})
         weights = shaken_weights(lowered, self.seed)
         losses = {task: float(len(task)) for task in plan.tasks}
-        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, Kept({}, {}, {}), {}, losses, score=0.0)
+        shared = [len(set(map(str, row.values()))) == 1 for row in plan.units.values()]
+        # Any number that follows from the plan and the task alone, whatever the order of the outputs.
+        metrics = {task: {"quality": 1.0 + _fraction(f"{sorted(plan.tasks)} {task} {shared}")} for task in plan.tasks}
+        directions = {task: {"quality": True} for task in plan.tasks}
+        kept = Kept({}, {}, metrics)
+        return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, {}, losses, 0.0, directions)
 
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         return {name: job(self) for name, job in jobs.items()}
 
-    def probe(self, name: str, trained: TrainedPlan, values: Sequence[str], images: int) -> dict[str, np.ndarray]:
+    def judge(self, name: str, trained: TrainedPlan, images: int) -> dict[str, np.ndarray]:
+        """Losses that follow from the task and the image alone."""
+        return {
+            task: np.array([_fraction(f"{task} {number}") for number in range(images)]) for task in trained.plan.tasks
+        }
+
+    def probe(
+        self, name: str, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None = None
+    ) -> dict[str, np.ndarray]:
         twin = Twin(trained.graph, weights=trained.weights).eval()
         with torch.no_grad():
             return {key: value.numpy() for key, value in twin(image(images), values).items()}
+
+
+def _fraction(text: str) -> float:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
 @dataclass
@@ -121,11 +143,16 @@ class StillWork(ShakenWork):
 
 
 def shaken_weights(lowered: Lowered, seed: int = 0) -> dict[str, np.ndarray]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: (tensor + 0.05 * torch.rand(tensor.shape, generator=generator)).numpy()
-        for name, tensor in Twin(lowered.graph, seed=2).weights().items()
-    }
+    """Weights that follow from what they are, whatever the order of the tasks."""
+    found = {}
+    for name, tensor in Twin(lowered.graph, seed=2).weights().items():
+        origin = lowered.origin[name]
+        # Where every column has its own, the number of the instance is that of the task.
+        if isinstance(origin, BackboneWeight) and origin.column:
+            origin = replace(origin, instance=0)
+        generator = torch.Generator().manual_seed(seed_of(repr(origin), seed) % 2**63)
+        found[name] = (tensor + 0.05 * torch.rand(tensor.shape, generator=generator)).numpy()
+    return found
 
 
 def method_for(name: str, setup: Setup, folder: Path, **options: Any) -> Method[Any]:

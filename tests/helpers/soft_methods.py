@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from method_work import TASKS, ShakenWork, image, method_for, setup_for, shaken_weights
 
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.work import Found

@@ -17,7 +17,8 @@ from trunkline.report.sharing_picture import tiles_of
 from trunkline.report.style import SHARED, SKIPPED, task_colour
 from trunkline.report.tree_picture import draw_tree, tree_of
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import plan_of_layout
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.plans import plan_of_layout
 
 pytestmark = pytest.mark.golden
 
@@ -88,7 +89,7 @@ def test_layouts_are_trees() -> None:
     """Of TreeMTL, of a file or by hand: tasks are leaves, and every block of every group is an edge."""
     backbone = Backbone(read("zoo:tiny"))
     layout = [[["a", "b", "c"]]] * 3 + [[["b"], ["a", "c"]]] * 2 + [[["b"], ["a"], ["c"]]] * 2
-    plan = json.loads(plan_of_layout(backbone, ["a", "b", "c"], layout).to_json())
+    plan = json.loads(plan_of_layout(backbone, Layout.of(["a", "b", "c"], layout)).to_json())
     tree = tree_of(plan)
     assert tree is not None
     assert tree.leaves == ("a", "c", "b")

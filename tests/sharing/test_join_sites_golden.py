@@ -8,7 +8,7 @@ from trunkline.ingest.read import read
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
 from trunkline.sharing.join_sites import join_sites
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.plan import SharingPlan
 
 pytestmark = pytest.mark.golden

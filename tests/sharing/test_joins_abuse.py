@@ -17,7 +17,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.option import Option

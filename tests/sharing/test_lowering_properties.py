@@ -21,7 +21,8 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.cost import graph_cost, node_costs
 from trunkline.graph.graph import TASKS_KEY, name_of
-from trunkline.sharing.layouts import all_shared, independent, plan_of_layout, share_until
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.plans import all_shared, independent, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import cost_of_lowered
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.skip import skips_of
@@ -165,7 +166,7 @@ def test_tree_layout_and_its_untied_weights() -> None:
     """Two tasks part at block 1; whoever parted has its own weights from there on, whatever number it holds."""
     backbone = BACKBONES["residual"]()
     layout = [[["depth", "normals", "seg"]], [["depth", "seg"], ["normals"]], [["depth"], ["seg"], ["normals"]]]
-    plan = plan_of_layout(backbone, TASKS, layout)
+    plan = plan_of_layout(backbone, Layout.of(TASKS, layout))
     assert plan.granularity == "block"
     lowered = lower(plan, backbone, {}).graph
     blocks = find_units(backbone, "block")

@@ -16,7 +16,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import Graph
 from trunkline.graph.owners import maps_of_heads
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import FragmentWeight
 from trunkline.sharing.plan import SharingPlan

@@ -18,7 +18,7 @@ from trunkline.graph.features import cut_graph
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import HEAD, Graph, name_of, shape_of
 from trunkline.ingest.read import read
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, SkipWeight

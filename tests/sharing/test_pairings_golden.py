@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import all_shared, independent, plan_of_layout
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.plans import all_shared, independent, plan_of_layout
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.pairings import in_places, other_pairing
@@ -33,7 +34,7 @@ def tree(backbone: Backbone) -> SharingPlan:
     """Depth leaves the others behind the first block, and normals and seg part at the last."""
     last = len(backbone.table("block").units) - 1
     pairs = [[["depth"], ["normals", "seg"]]] * (last - 1)
-    return plan_of_layout(backbone, TASKS, [[list(TASKS)], *pairs, [[task] for task in TASKS]])
+    return plan_of_layout(backbone, Layout.of(TASKS, [[list(TASKS)], *pairs, [[task] for task in TASKS]]))
 
 
 def outputs(plan: SharingPlan, backbone: Backbone) -> Mapping[str, torch.Tensor]:

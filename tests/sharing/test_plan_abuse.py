@@ -11,7 +11,9 @@ from plans import TASKS, random_plan
 
 from trunkline.errors import InvalidConfig
 from trunkline.graph.fingerprint import fingerprint
-from trunkline.sharing.layouts import all_shared, load_layout, plan_of_layout, share_until
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.layout_file import load_layout
+from trunkline.sharing.layouts.plans import all_shared, plan_of_layout, share_until
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
@@ -135,12 +137,12 @@ def test_layouts_must_refine_partitions(tmp_path: Path) -> None:
         ([whole] * (depth - 1) + [[*apart, []]], "each task once"),
     ):
         with pytest.raises(InvalidConfig, match=message):
-            plan_of_layout(backbone, TASKS, layout)
+            plan_of_layout(backbone, Layout.of(TASKS, layout))
     for content in ("", "{}", "[1]", '[["a"]]', "[[[1]]]"):
         path = tmp_path / "layout.json"
         path.write_text(content)
         with pytest.raises(InvalidConfig, match=r"layout\.json"):
-            load_layout(path)
+            load_layout(path, TASKS)
 
 
 def test_unknown_block_is_guessed() -> None:

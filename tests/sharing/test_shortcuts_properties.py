@@ -19,7 +19,7 @@ from trunkline.graph.graph import INSTANCE_KEY, PART_KEY, TASKS_KEY, Graph, name
 from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.lowering.numbering import BackboneNode

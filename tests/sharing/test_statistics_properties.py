@@ -16,7 +16,7 @@ from trunkline.fragments.layers import batch_norm
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import HEAD, Graph, name_of
 from trunkline.graph.roles import STATISTICS
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.lowering.numbering import BackboneNode
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight

@@ -15,7 +15,8 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph, name_of
 from trunkline.graph.roles import role_of
-from trunkline.sharing.layouts import plan_of_layout
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.plans import plan_of_layout
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.sharing.plan import SharingPlan
@@ -86,7 +87,7 @@ def merged_again() -> tuple[Graph, SharingPlan]:
     """Two tasks part at the first block and hold one instance again behind it."""
     backbone = BACKBONES["residual"]()
     apart, blocks = [["depth"], ["normals", "seg"]], find_units(backbone, "block")
-    plan = plan_of_layout(backbone, TASKS, [apart] * len(blocks))
+    plan = plan_of_layout(backbone, Layout.of(TASKS, [apart] * len(blocks)))
     return backbone, plan.model_copy(update={"units": {**plan.units, "b1": dict.fromkeys(TASKS, 0)}})
 
 

@@ -23,7 +23,7 @@ from trunkline.export.count import count_file
 from trunkline.graph.builder import GraphBuilder
 from trunkline.recipe import Moment, Phase
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan

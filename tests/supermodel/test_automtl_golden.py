@@ -16,7 +16,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.roles import is_parameter
 from trunkline.recipe import Moment
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.supermodel.choices import Argmax, Average, Draw, Gumbel, gumbel_noise

@@ -11,7 +11,7 @@ from method_work import TASKS, THREE, ShakenWork, image, method_for, setup_for, 
 
 from trunkline.graph.graph import shape_of
 from trunkline.recipe import Move, Optimiser, Phase, Turn
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.supermodel.methods.base import Setup
 from trunkline.supermodel.methods.stages import block_ends, stage_ends

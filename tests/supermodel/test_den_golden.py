@@ -29,7 +29,7 @@ from trunkline.graph.graph import Graph, attribute, inputs_of, name_of
 from trunkline.pipeline.config import parse_config
 from trunkline.recipe import Moment
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.open_join import ChoiceId

@@ -15,7 +15,7 @@ from three_tasks import THREE_TASKS, run_three
 
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Move, Optimiser, Part, Phase, Turn
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Setup

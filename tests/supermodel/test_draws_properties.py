@@ -12,7 +12,7 @@ from plans import TASKS, light_heads, random_plan
 from torch import Tensor
 
 from trunkline.graph.graph import TASKS_KEY, Graph, array_of
-from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.layouts.plans import all_shared, independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight, Origin
 from trunkline.sharing.plan import SharingPlan

@@ -17,7 +17,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.pipeline.config import parse_config
 from trunkline.recipe import Moment, Optimiser, Phase, Schedule
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.layouts.plans import all_shared, independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.open_join import ChoiceId
 from trunkline.sharing.plan import SharingPlan

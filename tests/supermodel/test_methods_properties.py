@@ -30,7 +30,7 @@ from trunkline.graph.graph import INSTANCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name
 from trunkline.graph.roles import STATISTICS
 from trunkline.recipe import Moment, Move, Optimiser, Turn
 from trunkline.seeds import seed_of
-from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.layouts.plans import all_shared, independent
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.open_join import ChoiceId

@@ -14,7 +14,7 @@ from trunkline.graph.cost import graph_cost
 from trunkline.ingest.backbone import read_backbone
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Setup

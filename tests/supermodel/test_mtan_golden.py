@@ -19,7 +19,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.export.exporter import export_model
 from trunkline.graph.graph import shape_of
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import FragmentWeight, Origin

@@ -11,7 +11,7 @@ from method_work import TASKS, method_for, setup_for
 from pydantic import ValidationError
 
 from trunkline.errors import InvalidConfig
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods import random_plan

@@ -22,7 +22,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import INSTANCE_KEY
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Read
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.supermodel.methods.base import Setup

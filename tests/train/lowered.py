@@ -10,7 +10,7 @@ from trunkline.fragments.heads.make_head import make_head
 from trunkline.ingest.backbone import read_backbone
 from trunkline.recipe import Phase
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.data.base import DataSets

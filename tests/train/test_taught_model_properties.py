@@ -22,7 +22,7 @@ from trunkline.graph.graph import Graph
 from trunkline.graph.owners import maps_of_heads, parts_of_weights
 from trunkline.recipe import Move, Optimiser, Part, Phase, Turn
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.lower import lower
 from trunkline.train.data.batches import Batch
 from trunkline.train.data.sets.scenes.dataset import INFO

@@ -11,7 +11,7 @@ from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.fillers import Filler
 from trunkline.graph.graph import Graph
 from trunkline.graph.verify import verify
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.twins.twin import Twin
 

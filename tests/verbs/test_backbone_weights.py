@@ -20,7 +20,7 @@ from trunkline.graph.roles import role_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.origin import BackboneWeight
 from trunkline.twins.twin import Twin

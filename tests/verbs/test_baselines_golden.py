@@ -13,7 +13,7 @@ from trunkline.export.count import count_file
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.lowering.lower import lower
 from trunkline.verbs import bench as bench_verb

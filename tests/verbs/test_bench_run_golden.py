@@ -25,7 +25,7 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.limits import Limits
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
-from trunkline.sharing.layouts import share_until
+from trunkline.sharing.layouts.plans import share_until
 from trunkline.sharing.lowering.lower import lower
 from trunkline.verbs.bench import bench, bench_run
 

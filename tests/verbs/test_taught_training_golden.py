@@ -16,7 +16,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.pipeline.config import parse_config
 from trunkline.pipeline.project import Project
 from trunkline.report.training import how_trained
-from trunkline.sharing.layouts import independent, share_until
+from trunkline.sharing.layouts.plans import independent, share_until
 from trunkline.supermodel.methods.columns import columns_plan
 from trunkline.supermodel.methods.cross_stitch import CrossStitch, CrossStitchOptions
 from trunkline.supermodel.methods.distilled import balanced_phase, taught_phase

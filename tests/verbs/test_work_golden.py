@@ -15,7 +15,7 @@ from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.pipeline.config import parse_config
 from trunkline.pipeline.project import Project
 from trunkline.recipe import Move, Phase, Turn
-from trunkline.sharing.layouts import all_shared, independent
+from trunkline.sharing.layouts.plans import all_shared, independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.option import Option
 from trunkline.sharing.origin import BackboneWeight

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit, emit_json, say
+from trunkline.cli.jobs import Jobs, Ray, workers_of
 from trunkline.cli.options import Allow, Json, Pipeline, Quiet, limits_of
 from trunkline.cli.results import show_table
 from trunkline.errors import InvalidConfig
 from trunkline.pipeline.config import load_config
-from trunkline.train.jobs.job import Workers
-from trunkline.train.jobs.local_workers import LocalWorkers
-from trunkline.train.jobs.ray_workers import RayWorkers
 from trunkline.train.progress.job_progress import make_job_progress
 from trunkline.verbs.compare import compare
 
@@ -25,11 +22,13 @@ Methods = Annotated[
     Parameter(name="--methods", help="What to compare, as NAME,NAME,…: methods and [variants]; default all variants."),
 ]
 Seeds = Annotated[int, Parameter(name="--seeds", help="Seeds to train each with: the pipeline's, and those after it.")]
-Jobs = Annotated[int, Parameter(name="--jobs", help="Runs at a time, each in a process of its own.")]
-Ray = Annotated[
-    str | None, Parameter(name="--ray", help="Do the runs on this Ray cluster, as auto or ray://HOST:PORT.")
-]
 SoFar = Annotated[bool, Parameter(name="--so-far", negative="", help="Train nothing; report the runs that are done.")]
+
+
+Plans = Annotated[
+    Path | None,
+    Parameter(name="--plans", help="Compare the plans (JSON) of this folder too, as `recommend` saves them."),
+]
 
 
 def compare_command(
@@ -37,6 +36,7 @@ def compare_command(
     *,
     out: Out,
     methods: Methods = None,
+    plans: Plans = None,
     seeds: Seeds = 3,
     jobs: Jobs = 1,
     ray: Ray = None,
@@ -49,9 +49,9 @@ def compare_command(
     compared = compare(
         load_config(pipeline),
         out,
-        methods=_names(methods),
+        methods=[*_names(methods), *_plans_in(plans)],
         seeds=seeds,
-        workers=None if so_far else _workers(jobs, ray),
+        workers=None if so_far else workers_of(jobs, ray),
         limits=limits_of(allow),
         show=lambda count: make_job_progress(count, quiet=quiet),
         say=say,
@@ -83,14 +83,16 @@ def _names(text: str | None) -> list[str]:
     return names
 
 
-def _workers(jobs: int, ray: str | None) -> Workers:
-    """Return what does the runs; each gets its part of the cores, or as many threads as OMP_NUM_THREADS says.
+def _plans_in(folder: Path | None) -> list[str]:
+    """Return the plans of a folder as names of methods, in order.
 
     Raises:
-        InvalidConfig: There is to be less than one run at a time.
+        InvalidConfig: It holds none.
     """
-    if jobs < 1:
-        raise InvalidConfig(f"{jobs} runs at a time", place="--jobs", advice="give a whole number from 1 on")
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(said) if said.isdigit() and int(said) else max(1, (os.cpu_count() or 1) // jobs)
-    return LocalWorkers(jobs, threads) if ray is None else RayWorkers(ray, jobs, threads)
+    if folder is None:
+        return []
+    found = sorted(folder.glob("*.json"))
+    if not found:
+        text = "holds no plan" if folder.is_dir() else "is no folder"
+        raise InvalidConfig(text, place=str(folder), advice="`trunkline recommend --save-plan` writes plans into one")
+    return [f"plan:{path}" for path in found]

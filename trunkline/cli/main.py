@@ -31,6 +31,9 @@ COMMANDS = {
     "run": "Search, train, export, measure and report, as a pipeline file says.",
     "search": "Learn which parts the tasks should share; ends with a plan.",
     "compare": "Train ways of sharing with several seeds each, measure all of them, and write one table.",
+    "recommend": "Recommend trees of blocks by a table of two-task models, without training any.",
+    "two-task": "Train every two tasks at every branching point, and write the table that `recommend` ranks trees by.",
+    "sweep": "Measure what each branching point costs on this device, from N models to one, without training any.",
     "methods": "List the methods that decide who shares what: what each needs, decides and yields.",
     "costs": "Measure what each unit of a backbone takes, for a search that pays in milliseconds.",
     "train": "Train the multi-task model of a plan.",
@@ -52,7 +55,8 @@ app = App(
 )
 # Given as a path, a command is imported only when it is run: most of them import torch, which takes seconds.
 for _name, _help in COMMANDS.items():
-    app.command(f"trunkline.cli.{_name}_command:{_name}_command", name=_name, help=_help)
+    _module = _name.replace("-", "_")
+    app.command(f"trunkline.cli.{_module}_command:{_module}_command", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -74,6 +74,28 @@ def accuracy_table(content: Json) -> Table:
     return Table("What sharing costs", columns, tuple(rows), tuple(notes))
 
 
+def judged_table(content: Json) -> Table | None:
+    """Return how well estimates agree with measurements; nothing where no plan had one."""
+    judged = content.get("judged")
+    if not judged:
+        return None
+    rows = []
+    for key, found in judged.items():
+        rows.append((key, str(found["n"]), _correlation(found["pearson"]), _correlation(found["spearman"])))
+    notes = (
+        "Estimates that plans were chosen by, before any was trained, against Δ of the trained models; n is the number "
+        "of plans. In brackets the 95 % interval.",
+    )
+    return Table("How good the estimates were", ("Δ", "n", "Pearson", "Spearman"), tuple(rows), notes)
+
+
+def _correlation(found: Json) -> str:
+    if found["value"] is None:
+        return NOT_KNOWN
+    ends = "" if found["low"] is None else f" [{found['low']:+.2f}, {found['high']:+.2f}]"
+    return f"{found['value']:+.2f}{ends}"
+
+
 def metrics_table(content: Json) -> Table:
     """Return the mean of every metric on the split that reports."""
     first = content["methods"][0]["metrics"]

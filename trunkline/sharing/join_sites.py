@@ -17,7 +17,7 @@ def join_sites(plan: SharingPlan, backbone: Backbone) -> dict[str, float]:
 
     >>> from trunkline.ingest.read import read
     >>> from trunkline.sharing.join import Join, Read
-    >>> from trunkline.sharing.layouts import independent
+    >>> from trunkline.sharing.layouts.plans import independent
     >>> backbone = Backbone(read("zoo:tiny"))
     >>> site = backbone.table("block").units[1].output
     >>> join = Join(name="mix", kind="mix", site=site, task="a", reads=(Read.column(site, "b"),))

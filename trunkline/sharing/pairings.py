@@ -23,9 +23,10 @@ def in_places(plan: SharingPlan, places: Mapping[str, str]) -> SharingPlan:
         places: By task, whose place it takes; every place is taken once.
 
     >>> from trunkline.ingest.read import read
-    >>> from trunkline.sharing.layouts import plan_of_layout
-    >>> layout = [[["a", "b"], ["c"]]] * 7
-    >>> plan = plan_of_layout(read("zoo:tiny"), ["a", "b", "c"], layout)
+    >>> from trunkline.sharing.layouts.layout import Layout
+    >>> from trunkline.sharing.layouts.plans import plan_of_layout
+    >>> layout = Layout.of(["a", "b", "c"], [[["a", "b"], ["c"]]] * 7)
+    >>> plan = plan_of_layout(read("zoo:tiny"), layout)
     >>> in_places(plan, {"a": "c", "b": "b", "c": "a"}).units["conv1"]
     {'a': 1, 'b': 0, 'c': 0}
     """

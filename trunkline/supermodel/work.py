@@ -70,6 +70,12 @@ class Trained(Protocol):
     def losses(self) -> Mapping[str, float]:
         """By task, the mean training loss of the last tenth of its steps that were logged; empty without any."""
 
+    def change_against(self, single: Trained) -> Mapping[str, float]:
+        """Return by how many percent it is better than single-task models, by task, on the samples that choose.
+
+        A task for which no metric can be compared is left out.
+        """
+
     def start(self, lowered: Lowered) -> Mapping[str, Tensor]:
         """Return what another plan's model takes over from this one: every weight, by the other's names.
 
@@ -94,5 +100,16 @@ class Work(Protocol):
     def each(self, jobs: Mapping[str, Callable[[Work], T]]) -> dict[str, T]:
         """Do several jobs, each in a folder of its name."""
 
-    def probe(self, name: str, trained: Any, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
-        """Return values of a :class:`Trained` model for the first images that choose, ``[images, …]`` by name."""
+    def judge(self, name: str, trained: Any, images: int) -> dict[str, NDArray[np.float64]]:
+        """Return the loss of a :class:`Trained` model on each of the first images that choose, ``[images]`` by task.
+
+        NaN where an image has no label for a task.
+        """
+
+    def probe(
+        self, name: str, trained: Any, values: Sequence[str], images: int, pooled: int | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return values of a :class:`Trained` model for the first images that choose, ``[images, …]`` by name.
+
+        Maps ``[images, C, h, w]`` are averaged to at most ``pooled`` rows and columns, where that is given.
+        """

@@ -16,7 +16,7 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.project import BENCH, Project
 from trunkline.pipeline.tables import BenchConfig
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.verbs.train import file_name
 

@@ -19,7 +19,8 @@ from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.sharing.backbone import Backbone
-from trunkline.sharing.layouts import all_shared, independent, load_layout, plan_of_layout, share_until
+from trunkline.sharing.layouts.layout_file import load_layout
+from trunkline.sharing.layouts.plans import all_shared, independent, plan_of_layout, share_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
@@ -65,9 +66,9 @@ class Sharing:
                 check_plan(plan, backbone)
             return plan
         if self.layout is not None:
-            layout = load_layout(self.layout)
+            layout = load_layout(self.layout, tasks)
             with in_file(self.layout):
-                return plan_of_layout(backbone, tasks, layout)
+                return plan_of_layout(backbone, layout)
         if self.share_until is not None:
             return share_until(backbone, tasks, self.share_until)
         return all_shared(backbone, tasks) if self.all_shared else independent(backbone, tasks)
@@ -139,17 +140,7 @@ def build(
         InvalidModel: The backbone cannot be read, or the weights do not fit it.
         InvalidConfig: The plan, layout or head does not fit it.
     """
-    options = options.but(reading)
-    heads: dict[str, Graph] = {}
-    if head == "none":
-        graph = _one_output(read(backbone, options=options))
-    else:
-        taps = need_taps([head], options.limits)
-        graph = read_backbone(backbone, taps=taps, options=options)
-        if not taps:
-            # The last output: features are the finest first, and a head of one map reads the coarsest.
-            graph = _one_output(graph, last=True)
-        heads = {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
+    graph, heads = backbone_with_heads(backbone, tasks, head, options.but(reading))
     found = Backbone(graph)
     plan = sharing.resolve(found, list(tasks))
     lowered = lower(plan, found, heads).graph
@@ -158,6 +149,25 @@ def build(
     path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
     cost = cost_of_lowered(lowered, found, heads, len(plan.tasks))
     return BuildResult(path, plan, cost, count_file(path).nodes, lowered.notes)
+
+
+def backbone_with_heads(
+    backbone: str | Path | Graph, tasks: Mapping[str, int], head: str | Path | Graph, options: ReadOptions
+) -> tuple[Graph, dict[str, Graph]]:
+    """Return a backbone and a head for each task; with ``none``, the backbone alone.
+
+    Raises:
+        InvalidModel: The backbone cannot be read.
+        InvalidConfig: The head does not fit it.
+    """
+    if head == "none":
+        return _one_output(read(backbone, options=options)), {}
+    taps = need_taps([head], options.limits)
+    graph = read_backbone(backbone, taps=taps, options=options)
+    if not taps:
+        # The last output: features are the finest first, and a head of one map reads the coarsest.
+        graph = _one_output(graph, last=True)
+    return graph, {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
 
 
 def _one_output(graph: Graph, *, last: bool = False) -> Graph:

@@ -22,7 +22,7 @@ from trunkline.train.run_folder.run_folder import open_run
 from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.compare_bench import latencies_of
 from trunkline.verbs.compare_job import CompareJob, Json, title_of
-from trunkline.verbs.compare_rows import methods_of, rows_of
+from trunkline.verbs.compare_rows import judged_estimates, methods_of, rows_of
 from trunkline.verbs.run import check_last_stages
 from trunkline.verbs.train import file_name
 from trunkline.verbs.whose_folder import refuse_run
@@ -239,6 +239,7 @@ def _reported(
             "rows": rows,
             "methods": methods_of(rows, names, _chances(runs)),
             "directions": directions,
+            "judged": judged_estimates(rows),
         }
     )
     whole.write_json(COMPARISON, content)

@@ -20,7 +20,7 @@ from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
 from trunkline.pipeline.run_identity import portable
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.lowering.paper_parameters import paper_parameters
 from trunkline.supermodel.methods.registry import method_named
@@ -73,7 +73,7 @@ class CompareJob:
 
     def changes(self) -> list[Problem]:
         """Return what is set otherwise than when the run began; nothing where it has not begun."""
-        begun = _read(self.out / SETTINGS)
+        begun = read_json(self.out / SETTINGS)
         if begun is None:
             return []
         now = json.loads(json_bytes(self.bound))
@@ -83,7 +83,7 @@ class CompareJob:
 
     def record(self) -> Json | None:
         """Return what the finished run came to; nothing where it is not finished, or was made with other settings."""
-        found = _read(self.out / RECORD)
+        found = read_json(self.out / RECORD)
         return found if found is not None and found.get("settings") == self.digest else None
 
     def __call__(self) -> None:
@@ -113,6 +113,8 @@ class CompareJob:
             "parity": exported.parity.passed,
             "file_bytes": exported.file_bytes,
             **_costs(project, found, trained),
+            # What a method expected of the plan before any model of it was trained.
+            "estimate": trained.plan.provenance.get("estimates"),
             "spent": _read_spent(self.out),
         }
         atomic_write(self.out / RECORD, json_bytes(record, indent=2))
@@ -162,10 +164,10 @@ def _spent(out: Path, stage: str, device: str) -> Iterator[None]:
 
 
 def _read_spent(out: Path) -> dict[str, Any]:
-    return _read(out / SPENT) or {}
+    return read_json(out / SPENT) or {}
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """Return what a run has written down; nothing where it has not.
 
     Raises:

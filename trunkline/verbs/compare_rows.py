@@ -9,11 +9,14 @@ from typing import Any
 from trunkline.report.front_picture import CUTS
 from trunkline.train.loop.evaluate import metrics_from_json
 from trunkline.train.tasks.relative import relative_performance
+from trunkline.verbs.agreement import agreement_of
 from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.reference_line import Point, line_at
 from trunkline.verbs.seed_statistics import mean_of
 
 Json = Mapping[str, Any]
+FEWEST_JUDGED = 2
+"""Plans with estimates, without which nothing is said of these."""
 
 
 def rows_of(
@@ -53,6 +56,33 @@ def methods_of(
     return found
 
 
+def judged_estimates(rows: Sequence[Json]) -> dict[str, Any]:
+    """Return how well estimates that plans were chosen by agree with what their models came to.
+
+    By task, and on the mean of the tasks. Of a plan that several seeds trained the mean counts. Nothing is judged by
+    fewer than two plans.
+    """
+    measured: dict[str, list[Json]] = {}
+    for row in rows:
+        if row["estimate"] and row["delta"] and not any(row["delta"].get(task) is None for task in row["estimate"]):
+            measured.setdefault(row["method"], []).append(row)
+    if len(measured) < FEWEST_JUDGED:
+        return {}
+    tasks = list(next(iter(measured.values()))[0]["estimate"])
+    pairs = {task: [_estimated_and_measured(own, [task]) for own in measured.values()] for task in tasks}
+    pairs["mean"] = [_estimated_and_measured(own, tasks) for own in measured.values()]
+    return {key: agreement_of(*zip(*found, strict=True)).to_json() for key, found in pairs.items()}
+
+
+def _estimated_and_measured(rows: Sequence[Json], tasks: Sequence[str]) -> tuple[float, float]:
+    """Return the mean over tasks of what was expected of a plan, and of what its models came to."""
+    estimated, measured = (
+        math.fsum(row[key][task] for row in rows for task in tasks) / (len(rows) * len(tasks))
+        for key in ("estimate", "delta")
+    )
+    return estimated, measured
+
+
 def _row(
     record: Json, latencies: Mapping[str, Json], alone: Json | None, directions: Mapping[str, Mapping[str, bool]]
 ) -> dict[str, Any]:
@@ -83,6 +113,7 @@ def _row(
         "left_out": [] if delta is None else list(delta.left_out),
         "alike": record["alike"] and has_their_steps,
         "steps": record["steps"],
+        "estimate": record.get("estimate"),
         "search_seconds": spent["search"]["seconds"],
         "search_peak_bytes": spent["search"]["peak_bytes"],
         "train_seconds": spent["train"]["seconds"],

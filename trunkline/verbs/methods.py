@@ -13,7 +13,7 @@ from trunkline.supermodel.methods.base import Method
 from trunkline.supermodel.methods.registry import method_named
 from trunkline.supermodel.methods.registry import methods as all_methods
 
-_KINDS = ("fixed", "searched", "soft", "taught")
+_KINDS = ("fixed", "ranked", "searched", "soft", "taught")
 """In the order in which a user meets them."""
 
 
@@ -42,7 +42,7 @@ class MethodFacts:
 
     Attributes:
         name: What a pipeline file calls it.
-        kind: ``fixed``, ``searched``, ``soft`` or ``taught``.
+        kind: ``fixed``, ``ranked``, ``searched``, ``soft`` or ``taught``.
         units: What its plans decide about.
         needs: What is trained for it.
         decides: What it decides, for each unit or task.

@@ -20,7 +20,7 @@ from trunkline.recipe import Phase
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight, FragmentWeight, Leading, Origin
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.work import Start, WeightTerm
+from trunkline.supermodel.work import Start, Trained, WeightTerm
 from trunkline.text import quoted
 from trunkline.train.loop.evaluate import RELATIVE, BestMetric, Metrics, evaluate, metrics_from_json
 from trunkline.train.loop.kept import Kept, keep_best
@@ -30,6 +30,7 @@ from trunkline.train.loop.trainable import TaskModel, Trainable
 from trunkline.train.progress.progress import make_progress
 from trunkline.train.run_folder.run_folder import RunFolder
 from trunkline.train.tasks.base import Task
+from trunkline.train.tasks.relative import relative_performance
 from trunkline.twins.twin import Twin
 
 
@@ -66,6 +67,7 @@ class TrainedPlan:
         losses: By task, the mean training loss of the last tenth of its steps that were logged; empty without any.
         score: How good the metrics of ``kept`` are in one number, as ``best_by`` ranks checkpoints, or by relative
             performance; NaN where nothing was evaluated.
+        directions: By task, the metrics that count, and whether higher is better.
     """
 
     plan: SharingPlan
@@ -76,6 +78,12 @@ class TrainedPlan:
     reported: Metrics
     losses: Mapping[str, float] = field(default_factory=dict)
     score: float = math.nan
+    directions: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+
+    def change_against(self, single: Trained) -> dict[str, float]:
+        """Return the relative performance against single-task models, by task, on the samples that choose."""
+        counted = {task: self.directions.get(task, {}) for task in self.plan.tasks}
+        return relative_performance(self.metrics, single.metrics, counted).by_task
 
     @property
     def metrics(self) -> Metrics:
@@ -147,7 +155,8 @@ def train_plan(project: Project, folder_name: str, plan: SharingPlan, recipe: Re
         reported = _reported(project, folder, model, tasks, kept)
     weights = {key: tensor.detach().cpu().numpy() for key, tensor in twin.weights().items()}
     losses, score = last_losses(folder.log.records()), _score(project, tasks, kept)
-    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported, losses, score)
+    directions = {task.name: task.higher_is_better for task in tasks}
+    return TrainedPlan(plan, lowered.graph, weights, lowered.origin, kept, reported, losses, score, directions)
 
 
 def last_losses(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:

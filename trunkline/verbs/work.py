@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
+from torch import Tensor
 
 from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write
@@ -70,7 +72,7 @@ class ProjectWork:
         return {name: job(replace(self, job=f"{self.job}{name}-")) for name, job in jobs.items()}
 
     def probe(
-        self, name: str, trained: TrainedPlan, values: Sequence[str], images: int
+        self, name: str, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None = None
     ) -> dict[str, NDArray[np.float32]]:
         """Return values of a trained model; see :class:`~trunkline.supermodel.work.Work`.
 
@@ -84,13 +86,50 @@ class ProjectWork:
         folder = self._folder(name)
         plan = trained.plan.model_dump(mode="json")
         settings = {"plan": plan, "kept": dict(trained.kept.steps), "values": list(values), "images": images}
+        settings |= {} if pooled is None else {"pooled": pooled}
         path = self.project.out / folder / PROBED
         with self.project.stage(folder, settings):
             if not path.is_file():
-                atomic_write(path, save(self._values(trained, values, images)))
+                atomic_write(path, save(self._values(trained, values, images, pooled)))
             return _loaded(path)
 
-    def _values(self, trained: TrainedPlan, values: Sequence[str], images: int) -> dict[str, NDArray[np.float32]]:
+    def judge(self, name: str, trained: TrainedPlan, images: int) -> dict[str, NDArray[np.float64]]:
+        """Return losses of a trained model, image by image; see :class:`~trunkline.supermodel.work.Work`.
+
+        Raises:
+            InvalidConfig: There are no samples to choose by.
+        """
+        if self.project.data.val is None:
+            text = f"{name}: no samples are held out to look at"
+            raise InvalidConfig(text, place="data", advice="set `val_fraction` above 0 under [data]")
+        folder = self._folder(name)
+        plan = trained.plan.model_dump(mode="json")
+        settings = {"plan": plan, "kept": dict(trained.kept.steps), "images": images}
+        path = self.project.out / folder / PROBED
+        with self.project.stage(folder, settings):
+            if not path.is_file():
+                atomic_write(path, save(self._losses(trained, images)))
+            return {task: losses.astype(np.float64) for task, losses in _loaded(path).items()}
+
+    def _losses(self, trained: TrainedPlan, images: int) -> dict[str, NDArray[np.float64]]:
+        chosen = self.project.data.val
+        assert chosen is not None
+        twin = Twin(trained.graph, weights=trained.weights).eval()
+        tasks = [task for task in self.project.losses if task.name in trained.plan.tasks]
+        found: dict[str, list[float]] = {task.name: [] for task in tasks}
+        with torch.no_grad():
+            # One at a time: a loss is a mean over what counts in a batch.
+            for batch in in_order(chosen, 1, list(range(min(images, len(chosen))))):
+                outputs = twin(batch.image)
+                for task in tasks:
+                    known = batch.has_label(task.name)
+                    loss = float(task.loss(outputs[task.name], batch.labels[task.name])) if known else math.nan
+                    found[task.name].append(loss)
+        return {task: np.array(losses, dtype=np.float64) for task, losses in found.items()}
+
+    def _values(
+        self, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None
+    ) -> dict[str, NDArray[np.float32]]:
         chosen = self.project.data.val
         assert chosen is not None
         twin = Twin(trained.graph, weights=trained.weights).eval()
@@ -99,7 +138,7 @@ class ProjectWork:
         with torch.no_grad():
             for batch in in_order(chosen, self.project.config.train.batch_size, indices):
                 for value, content in twin(batch.image, values).items():
-                    found[value].append(content.numpy())
+                    found[value].append(_pooled(content, pooled).numpy())
         return {value: np.ascontiguousarray(np.concatenate(parts)) for value, parts in found.items()}
 
     def _record_parts(self, folder: str, phases: Sequence[Phase]) -> None:
@@ -136,6 +175,14 @@ class ProjectWork:
             "clip_norm": self.project.config.train.clip_norm,
             "loss_weights": {task.name: task.weight for task in self.project.losses},
         }
+
+
+def _pooled(content: Tensor, size: int | None) -> Tensor:
+    """Return maps ``[N, C, h, w]`` averaged to at most so many rows and columns; anything else as it is."""
+    if size is None or content.ndim != 4:
+        return content
+    rows, columns = content.shape[2:]
+    return torch.nn.functional.adaptive_avg_pool2d(content, (min(rows, size), min(columns, size)))
 
 
 def _loaded(path: Path) -> dict[str, NDArray[np.float32]]:

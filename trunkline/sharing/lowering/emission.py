@@ -54,6 +54,10 @@ class Emission:
         """Origin of each parameter and running statistic that was written, by its name in the Graph."""
         return self._weights.origin
 
+    def names(self, values: Mapping[str, Ref]) -> dict[str, str]:
+        """Return what those of some values that were written are called in the Graph, by what they were called."""
+        return {name: name_of(self._values[ref]) for name, ref in values.items() if ref in self._values}
+
     def graph(self, numbering: Numbering, outputs: Mapping[str, Ref]) -> Graph:
         """Return the Graph of the cells that ``outputs`` need."""
         self._outputs = dict(outputs)

@@ -11,7 +11,7 @@ of a node, and ``origin`` the source of a weight.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trunkline.fragments.taps import check_heads
 from trunkline.graph.graph import HEAD, JOIN, Graph
@@ -32,10 +32,13 @@ class Lowered:
     Attributes:
         graph: The model; its outputs are named after the tasks, in the plan's order.
         origin: Where each parameter and each running statistic of the Graph comes from, by its name there.
+        columns: What the Graph calls a value of the backbone in the column of a task, by task and the backbone's name.
+            What a task skips, or no head needs, is not there.
     """
 
     graph: Graph
     origin: Mapping[str, Origin | Leading]
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def lower(plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Graph]) -> Lowered:
@@ -53,7 +56,7 @@ def lower(plan: SharingPlan, backbone: Graph | Backbone, heads: Mapping[str, Gra
     Two tasks that share the first block; behind it, each has weights of its own:
 
     >>> from trunkline.ingest.read import read
-    >>> from trunkline.sharing.layouts import all_shared, share_until
+    >>> from trunkline.sharing.layouts.plans import all_shared, share_until
     >>> backbone = Backbone(read("zoo:tiny"))
     >>> lowered = lower(share_until(backbone, ["depth", "seg"], "conv1"), backbone, {})
     >>> [value.name for value in lowered.graph.outputs]
@@ -75,4 +78,5 @@ def lower_space(space: Space, heads: Mapping[str, Graph]) -> Lowered:
     fragments |= {(JOIN, owner): made for owner, made in joins.items()}
     emission = Emission(space.backbone, space.table, fragments)
     graph = verify(emission.graph(walk.numbering, outputs))
-    return Lowered(graph, emission.origin)
+    columns = {task: emission.names(values) for task, values in walk.columns.items()}
+    return Lowered(graph, emission.origin, columns)

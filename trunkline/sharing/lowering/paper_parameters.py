@@ -16,7 +16,7 @@ def paper_parameters(lowered: Lowered) -> int:
     """Return the number of weights that the papers' rule counts in a multi-task model.
 
     >>> from trunkline.ingest.read import read
-    >>> from trunkline.sharing.layouts import all_shared, independent
+    >>> from trunkline.sharing.layouts.plans import all_shared, independent
     >>> from trunkline.sharing.lowering.lower import lower
     >>> tiny = read("zoo:tiny")
     >>> one = paper_parameters(lower(all_shared(tiny, ["a", "b"]), tiny, {}))

@@ -58,6 +58,11 @@ class Walk:
         for join in space.joins:
             self._joins.setdefault(join.join.site, []).append(join)
 
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Ref]]:
+        """The values of every task's column, by their names in the backbone, as far as the walk has come."""
+        return self._columns
+
     def run(self) -> dict[str, Ref]:
         """Return the value that is each task's output."""
         self._run_joins(name_of(self._backbone.input))

@@ -22,7 +22,7 @@ from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.open_join import OpenJoin
 from trunkline.supermodel.work import Found, Work
 
-Kind = Literal["fixed", "searched", "soft", "taught"]
+Kind = Literal["fixed", "ranked", "searched", "soft", "taught"]
 
 
 class MethodOptions(BaseModel):
@@ -98,8 +98,9 @@ class Method(ABC, Generic[O_]):
 
     Attributes:
         name: What pipeline files call it.
-        kind: ``fixed``: it decides without data; ``searched``: it learns who shares what; ``soft``: columns stay, and
-            joins between or beside them learn; ``taught``: it decides without data, and its model learns from others.
+        kind: ``fixed``: it decides without data; ``ranked``: it ranks plans by what models of one or two tasks show;
+            ``searched``: it learns who shares what; ``soft``: columns stay, and joins between or beside them learn;
+            ``taught``: it decides without data, and its model learns from others.
         units: What its plans decide about: operators, or blocks.
         needs: What has to be trained for it, in words for people, as the next two are.
         decides: What it decides.
@@ -109,7 +110,7 @@ class Method(ABC, Generic[O_]):
         leaves_weights: Whether there are weights to go on from behind a search.
         Options: What ``[search]`` may say.
 
-    >>> from trunkline.sharing.layouts import share_until
+    >>> from trunkline.sharing.layouts.plans import share_until
     >>> class HalfOptions(MethodOptions):
     ...     block: str = "3"
     >>> class Half(Method[HalfOptions]):

@@ -11,7 +11,7 @@ from pydantic import Field
 from trunkline.recipe import Phase, Positive
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.join import Join
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
 from trunkline.supermodel.methods.base import Kind, Method, MethodOptions, Setup

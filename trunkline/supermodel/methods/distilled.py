@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import NotNegative, Phase
-from trunkline.sharing.layouts import all_shared, independent, share_until
+from trunkline.sharing.layouts.plans import all_shared, independent, share_until
 from trunkline.sharing.lowering.executed_cost import executed_cost
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, MethodOptions

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from trunkline.sharing.layouts import load_layout, plan_of_layout
+from trunkline.sharing.layouts.layout_file import load_layout
+from trunkline.sharing.layouts.plans import plan_of_layout
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod
@@ -18,7 +19,7 @@ class LayoutOptions(MethodOptions):
     file: Path = Field(description="a JSON list with one entry per block: the groups of tasks that share it")
 
 
-class Layout(FixedMethod[LayoutOptions]):
+class LayoutMethod(FixedMethod[LayoutOptions]):
     """A tree of blocks."""
 
     name = "layout"
@@ -30,4 +31,4 @@ class Layout(FixedMethod[LayoutOptions]):
 
     def plan(self) -> SharingPlan:
         """Return the plan of the layout."""
-        return plan_of_layout(self.setup.backbone, self.setup.tasks, load_layout(self.options.file))
+        return plan_of_layout(self.setup.backbone, load_layout(self.options.file, self.setup.tasks))

@@ -21,7 +21,7 @@ from trunkline.fragments.joins.refine import Form
 from trunkline.fragments.layers import Rectifier
 from trunkline.fragments.map_size import Size, map_size
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.supermodel.methods.base import Method, MethodOptions
 from trunkline.supermodel.methods.columns import joined_plan
 from trunkline.supermodel.methods.stages import Stage, find_stages, stages_ending_with

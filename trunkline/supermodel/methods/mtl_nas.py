@@ -33,7 +33,7 @@ from torch import Tensor
 from trunkline.graph.graph import Graph
 from trunkline.recipe import Count, Move, NotNegative, Optimiser, Part, Phase, Turn
 from trunkline.sharing.join import Join, Read
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.open_join import OpenJoin
 from trunkline.sharing.space import Space

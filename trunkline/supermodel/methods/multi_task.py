@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.sharing.layouts import all_shared
+from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod

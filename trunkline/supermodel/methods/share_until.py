@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from trunkline.sharing.layouts import share_until
+from trunkline.sharing.layouts.plans import share_until
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod

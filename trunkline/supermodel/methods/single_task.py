@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.sharing.layouts import independent
+from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import MethodOptions
 from trunkline.supermodel.methods.fixed import FixedMethod

@@ -1,0 +1,128 @@
+"""`trunkline two-task` as a user meets it: a table by jobs, of which a kill costs one; and the method that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from commands import contents, ended, invoke, pipeline, refused, spawn
+from documented_json import check_keys, only_json
+
+from trunkline.sharing.layouts.table_file import load_table
+from trunkline.sharing.plan import SharingPlan
+
+pytestmark = pytest.mark.abuse
+SEARCH = ("[search]\nsteps = [2, 4]\nalternate = [1, 1]\n", '[search]\nmethod = "treemtl"\nblocks = 2\n')
+
+
+def test_a_table_is_measured_and_used(tmp_path: Path) -> None:
+    """The method with the table takes what `recommend` recommends, and so does the method that measures it itself."""
+    path, out = pipeline(tmp_path, SEARCH), tmp_path / "pairs"
+    found = only_json(invoke("two-task", path, "--out", out, "--json"))
+    check_keys("two-task", found)
+    table = load_table(out / "two_task.csv")
+    assert (table.tasks, table.blocks) == (("segmentation", "depth"), 2)
+    assert {
+        row["branch_point"]: row["relative_performance_percent"] for row in found["rows"] if row["task"] == "depth"
+    } == dict(enumerate(table.series("depth", "segmentation")))
+    assert table.series("depth", "segmentation")[0] == 0 and any(table.series("depth", "segmentation")[1:])
+    before = contents(out)
+    again = invoke("two-task", path, "--out", out)
+    assert again.code == 0 and "to be done" not in again.err
+    assert contents(out) == before
+
+    ranked = only_json(
+        invoke(
+            "recommend",
+            out / "two_task.csv",
+            "--backbone",
+            "zoo:tiny",
+            "--blocks",
+            2,
+            "--input-size",
+            "32,48",
+            "--json",
+        )
+    )
+    with_table = pipeline(tmp_path, (SEARCH[0], SEARCH[1] + 'table = "pairs/two_task.csv"\n'), name="with_table.toml")
+    assert invoke("search", with_table, "--out", tmp_path / "quick", "--quiet").code == 0
+    plan = SharingPlan.load(tmp_path / "quick/plan.json")
+    assert plan.method == "treemtl" and plan.provenance["index"] == ranked["layouts"][0]["index"]
+    assert invoke("search", path, "--out", tmp_path / "whole", "--quiet").code == 0
+    whole = SharingPlan.load(tmp_path / "whole/plan.json")
+    assert whole.units == plan.units and whole.provenance["table"] == plan.provenance["table"]
+
+
+def test_a_kill_costs_one_job(tmp_path: Path) -> None:
+    path, out = pipeline(tmp_path, SEARCH), tmp_path / "pairs"
+    process = spawn("two-task", path, "--out", out, cwd=tmp_path)
+    log = out / "pairs/segmentation+depth-1/seed-3.log"
+    wait_for(log.exists)
+    os.kill(child_of(process.pid), signal.SIGKILL)
+    said = ended(process)
+    assert said.code == 3 and "Traceback" not in said.err
+    assert "segmentation+depth-1 seed 3: ended by SIGKILL" in said.err and "called again" in said.err
+    assert not (out / "two_task.csv").exists()
+    done = json.loads((out / "pairs/segmentation+depth-2/seed-3/pair.json").read_text())
+    again = invoke("two-task", path, "--out", out)
+    assert again.code == 0 and "1 of 3 models to be done" in again.err
+    assert json.loads((out / "pairs/segmentation+depth-2/seed-3/pair.json").read_text()) == done
+
+
+def wait_for(happened: object, seconds: float = 90.0) -> None:
+    assert callable(happened)
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def child_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = [int(child) for child in children if b"jobs.child" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ((), "pairs are trained for the method treemtl"),
+        ((SEARCH[0], SEARCH[1] + 'table = "x.csv"\n'), "names a table"),
+        ((SEARCH[0], '[search]\nmethod = "treemtl"\nblocks = 9\n'), "cannot be merged into 9"),
+        ((SEARCH[0], '[search]\nmethod = "treemtl"\nblocks = [[0], [2]]\n'), "each once and in order"),
+    ],
+)
+def test_pipelines_without_pairs_are_refused(tmp_path: Path, changes: tuple[str, str], fragment: str) -> None:
+    path = pipeline(tmp_path, *([changes] if changes else []))
+    refused(invoke("two-task", path, "--out", tmp_path / "out"), fragment)
+
+
+@pytest.mark.parametrize(
+    ("table", "fragment"),
+    [
+        ("segmentation,normals", "the table is about segmentation, normals, and the tasks are segmentation, depth"),
+        ("segmentation,depth", "the table is about 1 blocks, and the backbone has 2"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused_before_any_work(tmp_path: Path, table: str, fragment: str) -> None:
+    a, b = table.split(",")
+    rows = [f"{t},{u},{point},{point}" for t, u in ((a, b), (b, a)) for point in (0, 1)]
+    (tmp_path / "t.csv").write_text("\n".join(["task,partner,branch_point,relative_performance_percent", *rows]))
+    path = pipeline(tmp_path, (SEARCH[0], SEARCH[1] + 'table = "t.csv"\n'))
+    refused(invoke("search", path, "--out", tmp_path / "out"), fragment)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_to_share_needs_a_budget(tmp_path: Path) -> None:
+    path = pipeline(tmp_path, (SEARCH[0], '[search]\nmethod = "what-to-share"\n'))
+    refused(invoke("search", path, "--out", tmp_path / "out"), "without a budget the best tree shares nothing")
+    path = pipeline(tmp_path, (SEARCH[0], '[search]\nmethod = "what-to-share"\nmax_models = 1.5\nblocks = 3\n'))
+    said = invoke("search", path, "--out", tmp_path / "out", "--quiet")
+    assert said.code == 0, said.err
+    plan = SharingPlan.load(tmp_path / "out/plan.json")
+    assert plan.provenance["proved"] and len(plan.provenance["affinities"]) == 3
