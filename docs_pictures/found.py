@@ -35,6 +35,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "share-until": {"block": "4"},
     "layout": {"file": str(Path(__file__).with_name("layout.json"))},
     "random": {"macs": 0.6},
+    "treemtl": {"max_models": 2.0},
+    "what-to-share": {"max_models": 2.0},
 }
 """What else differs from a method's own defaults; a method that is not here keeps them."""
 FOUND = ("shares.png", "joins.png", "policy.png", "tree.png", "sharing.png", "correlation.png")

@@ -14,7 +14,7 @@ from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
 from trunkline.pipeline.run_identity import portable
-from trunkline.sharing.layouts.pair_plans import Pair
+from trunkline.sharing.layouts.pair_plans import TaskPair
 from trunkline.sharing.layouts.plans import independent
 from trunkline.supermodel.methods.treemtl import TreeMTL
 from trunkline.verbs.compare_job import read_json
@@ -40,7 +40,7 @@ class PairJob:
     config: PipelineConfig
     out: Path
     limits: Limits
-    pair: Pair | None = None
+    pair: TaskPair | None = None
 
     @property
     def title(self) -> str:

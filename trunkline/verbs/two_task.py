@@ -12,7 +12,7 @@ from trunkline.errors import InvalidConfig, Problem, WorkFailed
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
-from trunkline.sharing.layouts.pair_plans import Pair, pairs_of, table_of_pairs
+from trunkline.sharing.layouts.pair_plans import TaskPair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.table_file import save_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
 from trunkline.supermodel.methods.treemtl import TreeMTL
@@ -146,10 +146,10 @@ def _method_of(project: Project) -> TreeMTL:
 
 
 def _jobs(
-    config: PipelineConfig, out: Path, limits: Limits, seed: int, pairs: Sequence[Pair]
-) -> dict[Pair | None, PairJob]:
+    config: PipelineConfig, out: Path, limits: Limits, seed: int, pairs: Sequence[TaskPair]
+) -> dict[TaskPair | None, PairJob]:
     own = config.model_copy(update={"seed": seed})
-    named: dict[Pair | None, str] = {None: SINGLE, **{pair: pair.name for pair in pairs}}
+    named: dict[TaskPair | None, str] = {None: SINGLE, **{pair: pair.name for pair in pairs}}
     return {pair: PairJob(own, out / RUNS / name / f"seed-{seed}", limits, pair) for pair, name in named.items()}
 
 
@@ -165,7 +165,7 @@ def _require_none(failures: Mapping[str, str]) -> None:
 
 
 def _table_of(
-    tasks: Sequence[str], jobs: Mapping[Pair | None, PairJob], directions: Mapping[str, Mapping[str, bool]]
+    tasks: Sequence[str], jobs: Mapping[TaskPair | None, PairJob], directions: Mapping[str, Mapping[str, bool]]
 ) -> TwoTaskTable:
     single = jobs[None].metrics() or {}
     changes = {}

@@ -29,7 +29,7 @@ def task_affinities(errors: Floats) -> Floats:
 
     An image without a label for a task is left out of its mean, and of all of its pairs.
 
-    >>> task_affinities(np.array([[1.0, 2.0, 9.0, 8.0], [5.0, 1.0, 7.0, 8.0]]))
+    >>> task_affinities(np.array([[1.0, 2.0, 9.0, 8.0], [6.0, 1.0, 7.0, 8.0]]))
     array([[1.  , 0.75],
            [0.75, 1.  ]])
     """

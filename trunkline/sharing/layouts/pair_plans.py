@@ -16,10 +16,10 @@ Changes = Mapping[str, float]
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Pair:
+class TaskPair:
     """Two tasks, and how many blocks they share: at least one.
 
-    >>> Pair("depth", "seg", 2).name
+    >>> TaskPair("depth", "seg", 2).name
     'depth+seg-2'
     """
 
@@ -37,16 +37,16 @@ class Pair:
         return shared_until([self.task, self.other], self.shared, depth)
 
 
-def pairs_of(tasks: Sequence[str], merged: MergedBackbone) -> list[Pair]:
+def pairs_of(tasks: Sequence[str], merged: MergedBackbone) -> list[TaskPair]:
     """Return all models that are trained for a table, but for the single-task models, which all pairs have in common.
 
     These are T(T-1)/2 · B, of B blocks.
     """
     depth = len(merged.blocks)
-    return [Pair(*pair, shared) for pair in combinations(tasks, 2) for shared in range(1, depth + 1)]
+    return [TaskPair(*pair, shared) for pair in combinations(tasks, 2) for shared in range(1, depth + 1)]
 
 
-def table_of_pairs(tasks: Sequence[str], found: Mapping[Pair, Changes]) -> TwoTaskTable:
+def table_of_pairs(tasks: Sequence[str], found: Mapping[TaskPair, Changes]) -> TwoTaskTable:
     """Return the table of what pairs came to, against single-task models.
 
     Raises:

@@ -19,7 +19,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.recipe import Count
 from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing
 from trunkline.sharing.layouts.merged_backbone import MergedBackbone
-from trunkline.sharing.layouts.pair_plans import Pair, pairs_of, table_of_pairs
+from trunkline.sharing.layouts.pair_plans import TaskPair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.layouts.ranking import Ranking, rank_layouts, said_of
 from trunkline.sharing.layouts.table_file import load_table
@@ -120,5 +120,5 @@ class TreeMTL(TreeMethod[TreeMTLOptions]):
         return table.in_order(tasks)
 
 
-def _trained_pair(merged: MergedBackbone, pair: Pair, work: Work) -> Trained:
+def _trained_pair(merged: MergedBackbone, pair: TaskPair, work: Work) -> Trained:
     return work.train("pair", merged.plan(pair.layout(len(merged.blocks))))
