@@ -103,7 +103,9 @@ class ShakenWork:
     def train(
         self, name: str, plan: SharingPlan, *, start: Start | None = None, phases: Sequence[Phase] | None = None
     ) -> TrainedPlan:
-        lowered = lower(plan, self.setup.backbone, {task: self.setup.heads[task] for task in plan.tasks})
+        lowered = lower(
+            plan, self.setup.backbone, {task: head for task, head in self.setup.heads.items() if task in plan.tasks}
+        )
         weights = shaken_weights(lowered, self.seed)
         losses = {task: float(len(task)) for task in plan.tasks}
         shared = [len(set(map(str, row.values()))) == 1 for row in plan.units.values()]

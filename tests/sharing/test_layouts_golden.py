@@ -220,5 +220,5 @@ def test_files_of_layouts(tmp_path: Path) -> None:
     path.write_text(str([one.as_lists(), other.as_lists()]).replace("'", '"'))
     assert load_layouts(path, ["a", "b"]) == [one, other]
     path.write_text("[]")
-    with pytest.raises(InvalidConfig, match="without blocks"):
+    with pytest.raises(InvalidConfig, match="0 entries"):
         load_layouts(path, ["a", "b"])

@@ -114,7 +114,7 @@ def _canonical(groups: Sequence[Sequence[str]], order: dict[str, int]) -> Partit
 
 def _problems_of(tasks: Sequence[str], blocks: Sequence[Sequence[Sequence[str]]]) -> list[Problem]:
     if not blocks:
-        return [Problem("a layout without blocks", "layout", advice="it has one entry for each block")]
+        return [Problem("the layout has 0 entries", "layout", advice="it has one for each block")]
     repeated = sorted({task for task in tasks if list(tasks).count(task) > 1})
     if repeated:
         return [Problem(f"task {quoted(repeated[0])} is named more than once", "layout")]
