@@ -109,7 +109,8 @@ def test_pipelines_without_pairs_are_refused(tmp_path: Path, changes: tuple[str,
         ("segmentation,depth", "the table is about 1 blocks, and the backbone has 2"),
     ],
 )
-def test_tables_that_do_not_fit_are_refused_before_any_work(tmp_path: Path, table: str, fragment: str) -> None:
+def test_tables_that_do_not_fit(tmp_path: Path, table: str, fragment: str) -> None:
+    """They are refused before any work."""
     a, b = table.split(",")
     rows = [f"{t},{u},{point},{point}" for t, u in ((a, b), (b, a)) for point in (0, 1)]
     (tmp_path / "t.csv").write_text("\n".join(["task,partner,branch_point,relative_performance_percent", *rows]))

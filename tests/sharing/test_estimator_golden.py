@@ -97,7 +97,8 @@ def table_of(series: tuple[float, ...]) -> TwoTaskTable:
         ((0.0, 0.0, 0.0, 1.0, 0.0, 0.0), "at its end"),  # entropy 1 for both: nothing is left to share out
     ],
 )
-def test_where_the_entropy_says_nothing_tasks_weigh_alike(series: tuple[float, ...], note: str) -> None:
+def test_equal_weights(series: tuple[float, ...], note: str) -> None:
+    """Where the entropy says nothing, tasks weigh alike."""
     estimator = Estimator.of(table_of(series))
     assert list(estimator.weights) == [0.5, 0.5]
     assert note in estimator.notes[0]

@@ -111,7 +111,8 @@ def test_layouts_are_canonical() -> None:
         one.blocks = ()  # type: ignore[misc]
 
 
-def test_cuts_of_a_layout_are_layouts_and_others_are_refused() -> None:
+def test_cuts() -> None:
+    """Cuts of a layout are layouts; others are refused."""
     shared = Layout.all_shared(["a", "b", "c", "d"], 4)
     tree = shared.cut(2, ["c", "d"])
     assert tree.blocks[1:3] == ((("a", "b", "c", "d"),), (("a", "b"), ("c", "d")))

@@ -57,7 +57,8 @@ def test_flat_features_are_like_nothing() -> None:
     assert affinity(flat, dissimilarities(features(0, 5))) == 0.0
 
 
-def test_tasks_that_do_not_run_a_block_differ_from_nobody() -> None:
+def test_blocks_that_do_not_run() -> None:
+    """A task that does not run a block differs from nobody there."""
     seen = {"a": [features(0), features(1)], "b": [features(2), None], "c": [features(0), features(3)]}
     found = block_affinities(seen, ["a", "b", "c"])
     assert found.shape == (2, 3, 3) and np.array_equal(found, found.transpose(0, 2, 1))
@@ -65,7 +66,8 @@ def test_tasks_that_do_not_run_a_block_differ_from_nobody() -> None:
     assert list(found[1, 1]) == [1.0, 1.0, 1.0] and found[1, 0, 2] < 1
 
 
-def test_a_group_costs_its_worst_pair_and_a_block_the_mean() -> None:
+def test_costs_of_partitions() -> None:
+    """A group costs its worst pair, a block the mean of its groups."""
     affinities = np.array([[1.0, 0.9, 0.5], [0.9, 1.0, 0.2], [0.5, 0.2, 1.0]])
     assert partition_cost((0b111,), affinities) == pytest.approx(0.8)
     assert partition_cost((0b011, 0b100), affinities) == pytest.approx(0.05)

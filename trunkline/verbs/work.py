@@ -21,6 +21,7 @@ from trunkline.pipeline.project import SEARCH, Project
 from trunkline.recipe import Phase
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.work import Start, Work
+from trunkline.train.data.base import DataSet
 from trunkline.train.data.batches import in_order
 from trunkline.train.data.training_parts import samples_of
 from trunkline.train.loop.evaluate import Metrics
@@ -28,6 +29,8 @@ from trunkline.twins.twin import Twin
 from trunkline.verbs.training import Recipe, TrainedPlan, make_runners, train_plan, train_settings
 
 T = TypeVar("T")
+Arrays = dict[str, NDArray[Any]]
+"""What was found in a trained model, by name."""
 PROBED = "values.safetensors"
 """What a probe found, in the folder of its stage."""
 
@@ -79,19 +82,12 @@ class ProjectWork:
         Raises:
             InvalidConfig: There are no samples to choose by; or the stage was begun with other values or another plan.
         """
-        # Never the samples that report: what a method decides by them, it could not be judged by.
-        if self.project.data.val is None:
-            text = f"{name}: no samples are held out to look at"
-            raise InvalidConfig(text, place="data", advice="set `val_fraction` above 0 under [data]")
-        folder = self._folder(name)
-        plan = trained.plan.model_dump(mode="json")
-        settings = {"plan": plan, "kept": dict(trained.kept.steps), "values": list(values), "images": images}
+        settings: dict[str, Any] = {"values": list(values), "images": images}
+        # Not where it is not asked for: a stage that was begun before there was such a setting goes on.
         settings |= {} if pooled is None else {"pooled": pooled}
-        path = self.project.out / folder / PROBED
-        with self.project.stage(folder, settings):
-            if not path.is_file():
-                atomic_write(path, save(self._values(trained, values, images, pooled)))
-            return _loaded(path)
+        return self._looked(
+            name, trained, settings, lambda chosen: self._values(chosen, trained, values, images, pooled)
+        )
 
     def judge(self, name: str, trained: TrainedPlan, images: int) -> dict[str, NDArray[np.float64]]:
         """Return losses of a trained model, image by image; see :class:`~trunkline.supermodel.work.Work`.
@@ -99,21 +95,27 @@ class ProjectWork:
         Raises:
             InvalidConfig: There are no samples to choose by.
         """
-        if self.project.data.val is None:
+        found = self._looked(name, trained, {"images": images}, lambda chosen: self._losses(chosen, trained, images))
+        return {task: losses.astype(np.float64) for task, losses in found.items()}
+
+    def _looked(
+        self, name: str, trained: TrainedPlan, settings: Mapping[str, Any], look: Callable[[DataSet], Arrays]
+    ) -> Arrays:
+        """Return what a stage has found in a trained model by the samples that choose, looking only the first time."""
+        # Never the samples that report: what a method decides by them, it could not be judged by.
+        chosen = self.project.data.val
+        if chosen is None:
             text = f"{name}: no samples are held out to look at"
             raise InvalidConfig(text, place="data", advice="set `val_fraction` above 0 under [data]")
         folder = self._folder(name)
-        plan = trained.plan.model_dump(mode="json")
-        settings = {"plan": plan, "kept": dict(trained.kept.steps), "images": images}
+        model = {"plan": trained.plan.model_dump(mode="json"), "kept": dict(trained.kept.steps)}
         path = self.project.out / folder / PROBED
-        with self.project.stage(folder, settings):
+        with self.project.stage(folder, {**model, **settings}):
             if not path.is_file():
-                atomic_write(path, save(self._losses(trained, images)))
-            return {task: losses.astype(np.float64) for task, losses in _loaded(path).items()}
+                atomic_write(path, save(dict(look(chosen))))
+            return _loaded(path)
 
-    def _losses(self, trained: TrainedPlan, images: int) -> dict[str, NDArray[np.float64]]:
-        chosen = self.project.data.val
-        assert chosen is not None
+    def _losses(self, chosen: DataSet, trained: TrainedPlan, images: int) -> Arrays:
         twin = Twin(trained.graph, weights=trained.weights).eval()
         tasks = [task for task in self.project.losses if task.name in trained.plan.tasks]
         found: dict[str, list[float]] = {task.name: [] for task in tasks}
@@ -128,10 +130,8 @@ class ProjectWork:
         return {task: np.array(losses, dtype=np.float64) for task, losses in found.items()}
 
     def _values(
-        self, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None
-    ) -> dict[str, NDArray[np.float32]]:
-        chosen = self.project.data.val
-        assert chosen is not None
+        self, chosen: DataSet, trained: TrainedPlan, values: Sequence[str], images: int, pooled: int | None
+    ) -> Arrays:
         twin = Twin(trained.graph, weights=trained.weights).eval()
         indices = list(range(min(images, len(chosen))))
         found: dict[str, list[NDArray[np.float32]]] = {value: [] for value in values}
@@ -185,7 +185,7 @@ def _pooled(content: Tensor, size: int | None) -> Tensor:
     return torch.nn.functional.adaptive_avg_pool2d(content, (min(rows, size), min(columns, size)))
 
 
-def _loaded(path: Path) -> dict[str, NDArray[np.float32]]:
+def _loaded(path: Path) -> Arrays:
     try:
         return load_file(path)
     except SafetensorError as error:

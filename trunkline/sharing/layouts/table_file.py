@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,19 @@ def load_table(path: Path) -> TwoTaskTable:
         content = read_own(path, "two-task table")
         rows = sheet_rows(content) if path.suffix.lower() == ".xlsx" else _csv_rows(content)
         return _table_of([TableRow(*row) for row in rows])
+
+
+def load_table_of(path: Path, tasks: Sequence[str]) -> TwoTaskTable:
+    """Read a table of these tasks, in whatever order it has them; return it in theirs.
+
+    Raises:
+        InvalidConfig: As :func:`load_table`, or it is about other tasks.
+    """
+    table = load_table(path)
+    if set(table.tasks) != set(tasks):
+        text = f"the table is about {', '.join(table.tasks)}, and the tasks are {', '.join(tasks)}"
+        raise InvalidConfig(text, place=str(path), advice="name its tasks as the pipeline does")
+    return table.in_order(tasks)
 
 
 def save_table(table: TwoTaskTable, path: Path) -> None:

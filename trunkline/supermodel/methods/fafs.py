@@ -25,7 +25,7 @@ from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.least_dissimilar import MOST_TASKS
 from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.layouts.ranking import check_limits
-from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions
+from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions, require_judging
 from trunkline.supermodel.work import Found, Work
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ class FAFS(TreeMethod[FAFSOptions]):
         """Find out whether there are images to look at, and few enough tasks."""
         if self.is_alone:
             return
-        self.require_judging()
+        require_judging(self.setup)
         check_limits(self.limits)
         if len(self.setup.tasks) > MOST_TASKS:
             text = f"{len(self.setup.tasks)} tasks, and branches are grouped for {MOST_TASKS} at most"

@@ -23,14 +23,15 @@ from torch import Tensor
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Count
 from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.pair_plans import TaskPair, table_of_pairs
 from trunkline.sharing.layouts.plans import all_shared, independent, plan_of_layout
-from trunkline.sharing.layouts.table_file import load_table
+from trunkline.sharing.layouts.table_file import load_table_of
 from trunkline.sharing.layouts.task_groups import Network, Performance, TaskGroups, best_groups, performance_of_pairs
-from trunkline.sharing.layouts.two_task_table import TwoTaskTable
 from trunkline.sharing.lowering.lower import Lowered, lower
 from trunkline.sharing.origin import BackboneWeight, Leading, Origin
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, MethodOptions
+from trunkline.supermodel.methods.trees import require_judging
 from trunkline.supermodel.work import Found, Trained, Work
 
 
@@ -66,10 +67,9 @@ class TaskGrouping(Method[TaskGroupingOptions]):
         if len(self.setup.tasks) == 1:
             return
         if self.options.table is not None:
-            self._table_of_file(self.options.table)
-        elif self.setup.phase.eval_split is None:
-            advice = "set `val_fraction` above 0 under [data], or give a `table`"
-            raise InvalidConfig("no samples are held out to judge groups by", place="search", advice=advice)
+            load_table_of(self.options.table, self.setup.tasks)
+        else:
+            require_judging(self.setup)
 
     def find(self, work: Work) -> Found:
         """Measure groups, take the best few, and train them."""
@@ -88,7 +88,7 @@ class TaskGrouping(Method[TaskGroupingOptions]):
     def _performance(self, work: Work) -> Performance:
         path, tasks = self.options.table, self.setup.tasks
         if path is not None:
-            return performance_of_pairs(self._table_of_file(path))
+            return performance_of_pairs(load_table_of(path, tasks))
         sizes = [2] if self.options.groups == "pairs" else range(2, len(tasks) + 1)
         groups = [group for size in sizes for group in combinations(tasks, size)]
         single = self._train(tasks, work, "single", apart=True, steps=self.options.steps)
@@ -96,7 +96,8 @@ class TaskGrouping(Method[TaskGroupingOptions]):
         trained = work.each({"+".join(group): partial(self._train, group, steps=steps) for group in groups})
         changes = {group: trained["+".join(group)].change_against(single) for group in groups}
         if self.options.groups == "pairs":
-            return performance_of_pairs(_table_of(tasks, changes))
+            pairs = {TaskPair(*pair, 1): changes[pair] for pair in combinations(tasks, 2)}
+            return performance_of_pairs(table_of_pairs(tasks, pairs))
         alone = {1 << number: [0.0] * len(tasks) for number in range(len(tasks))}
         measured = {
             _bits(group, tasks): [_known(each, task, group) for task in tasks] for group, each in changes.items()
@@ -129,13 +130,6 @@ class TaskGrouping(Method[TaskGroupingOptions]):
             found |= {_in_column(origin, network.served[0]): weights[name] for name, origin in own.origin.items()}
         return {name: found[_in_column(origin, first)] for name, origin in lowered.origin.items()}
 
-    def _table_of_file(self, path: Path) -> TwoTaskTable:
-        table, tasks = load_table(path), self.setup.tasks
-        if set(table.tasks) != set(tasks):
-            text = f"the table is about {', '.join(table.tasks)}, and the tasks are {', '.join(tasks)}"
-            raise InvalidConfig(text, place=str(path), advice="name its tasks as the pipeline does")
-        return table.in_order(tasks)
-
     @classmethod
     def free(cls) -> tuple[str, ...]:
         """How many networks are taken may change after groups were measured."""
@@ -152,16 +146,6 @@ def _in_column(origin: Origin | Leading, column: str | Mapping[str, str]) -> Ori
 
 def _job(network: Network) -> str:
     return "network-" + "+".join(network.trained)
-
-
-def _table_of(tasks: Sequence[str], changes: Mapping[tuple[str, ...], Mapping[str, float]]) -> TwoTaskTable:
-    """Return a table of one block: two tasks share nothing, or everything."""
-    rows = {(task, other, 0): 0.0 for task in tasks for other in tasks if task != other}
-    for (task, other), each in changes.items():
-        for one, partner in ((task, other), (other, task)):
-            if one in each:
-                rows[one, partner, 1] = each[one]
-    return TwoTaskTable.of(tasks, rows)
 
 
 def _bits(group: Sequence[str], tasks: Sequence[str]) -> int:

@@ -22,10 +22,10 @@ from trunkline.sharing.layouts.merged_backbone import MergedBackbone
 from trunkline.sharing.layouts.pair_plans import TaskPair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.layouts.ranking import Ranking, rank_layouts, said_of
-from trunkline.sharing.layouts.table_file import load_table
+from trunkline.sharing.layouts.table_file import load_table_of
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions
+from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions, require_judging
 from trunkline.supermodel.work import Found, Trained, Work
 
 
@@ -57,7 +57,7 @@ class TreeMTL(TreeMethod[TreeMTLOptions]):
         if self.options.table is not None:
             self.rank(self._table_of_file(self.options.table))
         else:
-            self.require_judging()
+            require_judging(self.setup)
 
     def find(self, work: Work) -> Found:
         """Measure the table, unless there is one, rank all trees by it, and take one.
@@ -110,14 +110,11 @@ class TreeMTL(TreeMethod[TreeMTLOptions]):
         return (*super().free(), "weighing", "rows", "rank")
 
     def _table_of_file(self, path: Path) -> TwoTaskTable:
-        table, tasks = load_table(path), self.setup.tasks
-        if set(table.tasks) != set(tasks):
-            text = f"the table is about {', '.join(table.tasks)}, and the tasks are {', '.join(tasks)}"
-            raise InvalidConfig(text, place=str(path), advice="name its tasks as the pipeline does")
+        table = load_table_of(path, self.setup.tasks)
         if table.blocks != len(self.merged.blocks):
             text = f"the table is about {table.blocks} blocks, and the backbone has {len(self.merged.blocks)}"
             raise InvalidConfig(text, place=str(path), advice="say with `blocks` which of them belong together")
-        return table.in_order(tasks)
+        return table
 
 
 def _trained_pair(merged: MergedBackbone, pair: TaskPair, work: Work) -> Trained:

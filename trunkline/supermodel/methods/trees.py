@@ -33,6 +33,13 @@ class TreeOptions(MethodOptions):
     cost_table: Path | None = Field(None, description="milliseconds by operator, of `trunkline costs`")
 
 
+def require_judging(setup: Setup) -> None:
+    """Raise InvalidConfig where no samples are held out by which models could be judged."""
+    if setup.phase.eval_split is None:
+        advice = "set `val_fraction` above 0 under [data]"
+        raise InvalidConfig("no samples are held out to judge tasks by", place="search", advice=advice)
+
+
 O_ = TypeVar("O_", bound=TreeOptions)
 
 
@@ -72,12 +79,6 @@ class TreeMethod(Method[O_], Generic[O_]):
             models=options.max_models, parameters=options.max_parameters, ms=options.max_ms, costs=options.cost_table
         )
         return limits_of_budgets(budgets, self.merged)
-
-    def require_judging(self) -> None:
-        """Raise InvalidConfig where no samples are held out to look at."""
-        if self.setup.phase.eval_split is None:
-            advice = "set `val_fraction` above 0 under [data]"
-            raise InvalidConfig("no samples are held out to judge tasks by", place="search", advice=advice)
 
     def alone(self) -> SharingPlan:
         """Return the plan of one task."""

@@ -22,7 +22,7 @@ from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.layouts.ranking import check_limits
 from trunkline.sharing.layouts.representation import block_affinities
 from trunkline.sharing.lowering.lower import lower
-from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions
+from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions, require_judging
 from trunkline.supermodel.work import Found, Trained, Work
 
 Features = NDArray[np.float32]
@@ -47,7 +47,7 @@ class WhatToShare(TreeMethod[WhatToShareOptions]):
         """Find out whether there is a budget that something fits into, and images to look at."""
         if self.is_alone:
             return
-        self.require_judging()
+        require_judging(self.setup)
         limits = self.limits
         if not limits:
             text = "without a budget the best tree shares nothing: only what is shared can differ"
