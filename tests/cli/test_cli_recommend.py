@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from commands import ROOT, invoke
+from commands import ROOT, invoke, pipeline, refused
 from documented_json import check_keys, only_json
 
 from trunkline.graph.blocks import find_blocks
+from trunkline.graph.branching_rule import Branching
 from trunkline.ingest.read import read
 from trunkline.sharing.layouts.plans import layout_of_plan
 from trunkline.sharing.plan import SharingPlan
@@ -143,6 +144,9 @@ def test_the_terminal_shows_trees_and_reasons(table: Path, tmp_path: Path) -> No
         (("--blocks", 3, "--budget-models", 0.5), "no layout fits into models of 0.5"),
         (("--blocks", 3, "--budget-models", -1), "is no amount"),
         (("--blocks", 3, "--budget-ms", 3), "need a cost table"),
+        (("--blocks", 3, "--blocks-by", "ms"), "take as many milliseconds need a cost table"),
+        (("--blocks", 3, "--branch-after", "conv9"), 'there is no value or node "conv9"'),
+        (("--blocks", 3, "--branch-after", "a,,b"), "holds an empty name"),
         (("--blocks", 3, "--top", 0), "0 layouts are asked for"),
         (("--blocks", 3, "--tasks", "x,y"), "2 names, and the table has 3 tasks"),
         (("--blocks", 3, "--random", 30), "30 layouts are to be drawn, and 17 are left"),
@@ -152,6 +156,38 @@ def test_wrong_questions_are_refused(table: Path, arguments: tuple[object, ...],
     said = invoke("recommend", table, "--backbone", "zoo:tiny", *arguments)
     assert said.code == 2 and not said.out
     assert message in said.err and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("by", ["macs", "parameters", "ms"])
+def test_blocks_are_merged_by_any_cost(table: Path, tmp_path: Path, by: str) -> None:
+    """Of all ways to make three runs, the one whose costs have the smallest sum of squares."""
+    costs = tmp_path / "costs.json"
+    write_costs(costs)
+    found = recommended(table, "--blocks-by", by, "--costs", costs)
+    blocks = find_blocks(read("zoo:tiny"))
+    each = [getattr(block.cost, "macs" if by == "macs" else "parameters") for block in blocks]
+    if by == "ms":  # the table has the times of operators alone: no normalisation
+        units = json.loads(costs.read_text())["units"]
+        each = [sum(units[node]["ms"] for node in block.nodes if node in units) for block in blocks]
+    ways = [((0, a), (a, b), (b, len(each))) for a in range(1, len(each)) for b in range(a + 1, len(each))]
+    best = min(ways, key=lambda runs: sum(sum(each[start:end]) ** 2 for start, end in runs))
+    assert [block["holds"] for block in found["blocks"]] == [list(range(start, end)) for start, end in best]
+
+
+def test_trees_part_where_the_user_says(table: Path, tmp_path: Path) -> None:
+    """A plan of blocks that were merged the other way is built of the same blocks, and of no others."""
+    rule = ("--branch-merge", "next", "--no-branch-after", "stage2_block1_add")
+    found = recommended(table, *rule, "--top", 1, "--save-plan", tmp_path)
+    assert sum(len(block["holds"]) for block in found["blocks"]) == 6
+    build = ("build", "zoo:tiny", tmp_path / "m.onnx", "--tasks", "a,b,c", "--plan", *found["plans"], "--head", "none")
+    assert only_json(invoke(*build, *rule, "--json"))["macs"]["executed"] == found["layouts"][0]["macs"]
+    said = invoke(*build)
+    assert said.code == 2 and "the plan is for other blocks: merged with the next" in said.err
+    inspected = only_json(invoke("inspect", "zoo:tiny", *rule, "--branch-after", "conv1_bn", "--json"))
+    check_keys("inspect", inspected)
+    assert len(inspected["blocks"]) == 7 and inspected["blocks"][0]["output"] == "conv1"
+    assert inspected["blocks"][1]["nodes"] == ["conv1_bn"]
+    assert {"conv1", "conv1_bn", "conv1_relu"} <= set(inspected["candidates"])
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="TreeMTL's measured table is not in the repository")
@@ -194,3 +230,18 @@ def test_sweep_prints_what_is_documented(tmp_path: Path) -> None:
 def test_wrong_sweeps_are_refused(arguments: tuple[object, ...], message: str) -> None:
     said = invoke("sweep", "zoo:tiny", *arguments)
     assert said.code == 2 and message in said.err and "Traceback" not in said.err
+
+
+def test_pipeline_says_where_tasks_part(tmp_path: Path) -> None:
+    search = ("[search]\nsteps = [2, 4]\nalternate = [1, 1]\n", '[search]\nmethod = "share-until"\nblock = "conv1"\n')
+    rule = ("[data]\n", '[branching]\nmerge = "next"\nnot_after = ["stage2_block1_add"]\n\n[data]\n')
+    path, out = pipeline(tmp_path, search, rule), tmp_path / "out"
+    for command in ("search", "train"):
+        assert invoke(command, path, "--out", out, "--quiet").code == 0
+    plan = SharingPlan.load(out / "plan.json")
+    assert plan.backbone.branching == Branching("next", not_after=("stage2_block1_add",)) and len(plan.units) == 6
+    # What was trained was another model.
+    refused(invoke("train", pipeline(tmp_path, search), "--out", out), "the plan is for other blocks")
+    for wrong, said in (('merge = "both"', "branching.merge"), ('after = ["conv9"]', 'no value or node "conv9"')):
+        path = pipeline(tmp_path, search, ("[data]\n", f"[branching]\n{wrong}\n\n[data]\n"), name="wrong.toml")
+        refused(invoke("search", path, "--out", tmp_path / "other"), said)

@@ -25,9 +25,9 @@ from method_work import (
 )
 
 from trunkline.export.exporter import export_model
-from trunkline.graph.blocks import needed_nodes
 from trunkline.graph.graph import INSTANCE_KEY, TASKS_KEY, UNIT_KEY, Graph, name_of
 from trunkline.graph.roles import STATISTICS
+from trunkline.graph.segments import needed_nodes
 from trunkline.recipe import Moment, Move, Optimiser, Turn
 from trunkline.seeds import seed_of
 from trunkline.sharing.layouts.plans import all_shared, independent

@@ -8,11 +8,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.errors import InvalidConfig
+from trunkline.sharing.layouts.merged_backbone import MergedCost
 from trunkline.text import quoted
 
 Blocks = Annotated[
     str | None,
-    Parameter(name="--blocks", help="Merge blocks: into so many of similar MACs, or as a JSON file lists them."),
+    Parameter(name="--blocks", help="Merge blocks: into so many of similar cost, or as a JSON file lists them."),
+]
+BlocksBy = Annotated[
+    MergedCost, Parameter(name="--blocks-by", help="What a number of merged blocks is to have alike; ms needs --costs.")
 ]
 
 

@@ -11,13 +11,17 @@ from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
 from trunkline.cli.options import (
     Allow,
     AllowMissing,
+    BranchAfter,
+    BranchMerge,
     Features,
     Fold,
     InputSize,
     Json,
     Model,
+    NoBranchAfter,
     Out,
     Weights,
+    branching_of,
     features_of,
     limits_of,
 )
@@ -43,13 +47,18 @@ def build_command(
     allow_missing: AllowMissing = False,
     input_size: InputSize = None,
     features: Features = None,
+    branch_merge: BranchMerge = "previous",
+    branch_after: BranchAfter = None,
+    no_branch_after: NoBranchAfter = None,
     fold: Fold = False,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Write the multi-task model of a plan or layout, without training it."""
     sharing = Sharing(plan, layout, share_until, all_shared, independent)
-    options = ReadOptions(parse_size(input_size), features_of(features), weights, allow_missing, limits_of(allow))
+    branching = branching_of(branch_merge, branch_after, no_branch_after)
+    size, ends = parse_size(input_size), features_of(features)
+    options = ReadOptions(size, ends, weights, allow_missing, limits_of(allow), branching)
     result = build(backbone, out, tasks=parse_tasks(tasks), sharing=sharing, head=head, fold=fold, options=options)
     # On stderr, also with --json: stdout is one JSON document.
     for note in result.notes:

@@ -8,7 +8,20 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
-from trunkline.cli.options import Allow, Features, InputSize, Json, Model, Weights, features_of, limits_of
+from trunkline.cli.options import (
+    Allow,
+    BranchAfter,
+    BranchMerge,
+    Features,
+    InputSize,
+    Json,
+    Model,
+    NoBranchAfter,
+    Weights,
+    branching_of,
+    features_of,
+    limits_of,
+)
 from trunkline.files.write import atomic_write
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.text import shape_text, with_thousands
@@ -21,12 +34,17 @@ def inspect_command(
     weights: Weights = None,
     input_size: InputSize = None,
     features: Features = None,
+    branch_merge: BranchMerge = "previous",
+    branch_after: BranchAfter = None,
+    no_branch_after: NoBranchAfter = None,
     graph: Annotated[Path | None, Parameter(help="Draw the blocks and branching points into this SVG file.")] = None,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Show what a model holds and costs, where it branches, and what is wrong with it."""
-    options = ReadOptions(parse_size(input_size), features_of(features), weights, limits=limits_of(allow))
+    branching = branching_of(branch_merge, branch_after, no_branch_after)
+    size, ends = parse_size(input_size), features_of(features)
+    options = ReadOptions(size, ends, weights, limits=limits_of(allow), branching=branching)
     result = inspect(model, options=options)
     if graph is not None:
         atomic_write(graph, result.to_svg().encode())

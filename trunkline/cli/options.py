@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.graph.branching_rule import Branching, MergeDirection
 from trunkline.limits import Limits
 from trunkline.text import quoted
 
@@ -40,6 +41,16 @@ Features = Annotated[
     str | None,
     Parameter(name="--features", help="End the network at these values or nodes, as NAME,NAME,…"),
 ]
+BranchMerge = Annotated[
+    MergeDirection,
+    Parameter(name="--branch-merge", help="Which neighbour takes in what has no layers between two branching points."),
+]
+BranchAfter = Annotated[
+    str | None, Parameter(name="--branch-after", help="Tasks may part after these values or nodes too: NAME,NAME,…")
+]
+NoBranchAfter = Annotated[
+    str | None, Parameter(name="--no-branch-after", help="Tasks may not part after these values or nodes.")
+]
 Allow = Annotated[
     list[str] | None,
     Parameter(
@@ -51,6 +62,15 @@ Allow = Annotated[
 ]
 
 
+def branching_of(merge: MergeDirection, after: str | None, not_after: str | None) -> Branching:
+    """Return where tasks may part.
+
+    Raises:
+        InvalidConfig: A name is empty.
+    """
+    return Branching(merge, names_of(after, "--branch-after"), names_of(not_after, "--no-branch-after"))
+
+
 def features_of(text: str | None) -> tuple[str, ...]:
     """Return the names that ``--features`` lists, without repetitions.
 
@@ -60,11 +80,20 @@ def features_of(text: str | None) -> tuple[str, ...]:
     >>> features_of("layer1, layer4")
     ('layer1', 'layer4')
     """
+    return names_of(text, "--features")
+
+
+def names_of(text: str | None, option: str) -> tuple[str, ...]:
+    """Return the names that an option lists, without repetitions.
+
+    Raises:
+        InvalidConfig: A name is empty.
+    """
     if text is None:
         return ()
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise InvalidConfig(f"--features {quoted(text[:60])} holds an empty name", advice="for example layer1,layer4")
+        raise InvalidConfig(f"{option} {quoted(text[:60])} holds an empty name", advice="for example layer1,layer4")
     return tuple(dict.fromkeys(names))
 
 

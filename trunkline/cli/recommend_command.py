@@ -7,9 +7,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.cli.blocks_argument import Blocks, blocks_of
+from trunkline.cli.blocks_argument import Blocks, BlocksBy, blocks_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
-from trunkline.cli.options import Allow, InputSize, Json, features_of, limits_of
+from trunkline.cli.options import (
+    Allow,
+    BranchAfter,
+    BranchMerge,
+    InputSize,
+    Json,
+    NoBranchAfter,
+    branching_of,
+    features_of,
+    limits_of,
+)
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.sharing.layouts.drawing import drawn
 from trunkline.sharing.layouts.estimator import Rows, Weighing
@@ -25,6 +35,10 @@ def recommend_command(
     backbone: Annotated[str, Parameter(help="Prototxt or ONNX file, or zoo:NAME for a packaged backbone.")],
     input_size: InputSize = None,
     blocks: Blocks = None,
+    blocks_by: BlocksBy = "macs",
+    branch_merge: BranchMerge = "previous",
+    branch_after: BranchAfter = None,
+    no_branch_after: NoBranchAfter = None,
     tasks: Annotated[str | None, Parameter(help="Other names for the table's tasks, in its order: a,b,c.")] = None,
     budget_models: Annotated[float | None, Parameter(help="Most MACs, as a number of backbones.")] = None,
     budget_macs: Annotated[float | None, Parameter(help="Most MACs of an image, without heads.")] = None,
@@ -47,11 +61,13 @@ def recommend_command(
     json: Json = False,
 ) -> int:
     """Recommend trees of blocks by a table of two-task models, without training any."""
+    branching = branching_of(branch_merge, branch_after, no_branch_after)
     budgets = LayoutBudgets(budget_models, budget_macs, budget_parameters, budget_bytes, budget_ms, costs)
     found = recommend(
         table,
         backbone,
         blocks=blocks_of(blocks),
+        blocks_by=blocks_by,
         budgets=budgets,
         top=top,
         tasks=None if tasks is None else features_of(tasks),
@@ -60,7 +76,7 @@ def recommend_command(
         layouts=layout,
         random=random,
         seed=seed,
-        options=ReadOptions(parse_size(input_size), limits=limits_of(allow)),
+        options=ReadOptions(parse_size(input_size), limits=limits_of(allow), branching=branching),
     )
     content = found.to_json()
     for note in content["notes"]:

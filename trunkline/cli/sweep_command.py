@@ -8,9 +8,21 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from trunkline.bench.settings import Settings
-from trunkline.cli.blocks_argument import Blocks, blocks_of
+from trunkline.cli.blocks_argument import Blocks, BlocksBy, blocks_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
-from trunkline.cli.options import Allow, Features, InputSize, Json, Model, features_of, limits_of
+from trunkline.cli.options import (
+    Allow,
+    BranchAfter,
+    BranchMerge,
+    Features,
+    InputSize,
+    Json,
+    Model,
+    NoBranchAfter,
+    branching_of,
+    features_of,
+    limits_of,
+)
 from trunkline.cli.tasks_argument import parse_tasks
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.report.tables import UNSTABLE
@@ -23,6 +35,8 @@ def sweep_command(
     *,
     tasks: Annotated[str, Parameter(help="Tasks in output order, as name[:channels],…")],
     blocks: Blocks = None,
+    blocks_by: BlocksBy = "macs",
+    costs: Annotated[Path | None, Parameter(help="Cost table of the backbone, for --blocks-by ms.")] = None,
     head: Annotated[str, Parameter(help="light, aspp, linear, deeplabv3plus, fpn, none, or a model file.")] = "light",
     runtime: Annotated[Literal["onnxruntime", "torch"], Parameter(help="What runs them.")] = "onnxruntime",
     provider: Annotated[Literal["cpu", "cuda", "tensorrt"], Parameter(help="Read back; never replaced.")] = "cpu",
@@ -31,18 +45,25 @@ def sweep_command(
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
     input_size: InputSize = None,
     features: Features = None,
+    branch_merge: BranchMerge = "previous",
+    branch_after: BranchAfter = None,
+    no_branch_after: NoBranchAfter = None,
     plot: Annotated[Path | None, Parameter(help="PNG to draw: latency and MACs by how much is shared.")] = None,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Measure what each branching point costs on this device, from N models to one, without training any."""
     settings = Settings(provider=provider, threads=threads, minimum_samples=samples, limit_seconds=limit)
-    options = ReadOptions(parse_size(input_size), features_of(features), limits=limits_of(allow))
+    branching = branching_of(branch_merge, branch_after, no_branch_after)
+    size, ends = parse_size(input_size), features_of(features)
+    options = ReadOptions(size, ends, limits=limits_of(allow), branching=branching)
     result = sweep(
         backbone,
         parse_tasks(tasks),
         settings,
         blocks=blocks_of(blocks),
+        blocks_by=blocks_by,
+        costs=costs,
         head=head,
         runtime=runtime,
         options=options,

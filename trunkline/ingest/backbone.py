@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Unpack
 
 from trunkline.errors import InvalidModel
+from trunkline.graph.branching import with_branching
+from trunkline.graph.branching_rule import DEFAULT_BRANCHING
 from trunkline.graph.features import choose, cut_graph, finest_first, with_note
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.graph.input_size import pixels_of
@@ -38,15 +40,16 @@ def read_backbone(
     Raises:
         InvalidModel: The file cannot be read, or has no such feature maps; or the weights do not fit.
         UnsupportedOp: It holds operators that are not supported before the features.
+        InvalidConfig: Tasks cannot part where ``branching`` says.
     """
     options = options.but(reading)
-    network = replace(options, weights=None)
+    # The weights and the branching points are those of the backbone, not of what follows it.
+    network = replace(options, weights=None, branching=DEFAULT_BRANCHING)
     backbone = finest_first(read(path, options=network)) if options.features else _found(path, taps, network)
-    if options.weights is None:
-        return backbone
-    backbone = apply_weights(backbone, options.weights, limits=options.limits, allow_missing=options.allow_missing)
-    require_finite(backbone)
-    return backbone
+    if options.weights is not None:
+        backbone = apply_weights(backbone, options.weights, limits=options.limits, allow_missing=options.allow_missing)
+        require_finite(backbone)
+    return backbone if options.branching.is_default else with_branching(backbone, options.branching)
 
 
 def _found(path: str | Path | Graph, taps: bool, options: ReadOptions) -> Graph:

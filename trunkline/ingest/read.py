@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from trunkline.collector import collector_paused
 from trunkline.errors import InvalidModel
 from trunkline.files.read import in_file, read_bytes
+from trunkline.graph.branching import with_branching
 from trunkline.graph.budget_check import check_budget
 from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, shape_of
@@ -47,11 +48,13 @@ def read(
         example: Only for a module: an image batch ``[N, C, H, W]`` of the size to read it for.
         readable_only: Leave out what cannot be read at the end of an ONNX file, if no weights lie there.
         options: How to read the network.
-        **reading: Options by name: ``input_size``, ``features``, ``weights``, ``allow_missing``, ``limits``.
+        **reading: Options by name: ``input_size``, ``features``, ``weights``, ``allow_missing``, ``limits``,
+            ``branching``.
 
     Raises:
         InvalidModel: It cannot be read, is in no format that is supported, or breaks a rule.
         UnsupportedOp: It holds operators or layers that are not supported.
+        InvalidConfig: Tasks cannot part where ``branching`` says.
     """
     options = options.but(reading)
     if isinstance(path, str | Path):
@@ -60,11 +63,11 @@ def read(
         graph = path if isinstance(path, Graph) else _of_module(path, example, options.limits)
         _refuse_other_size(graph, options.input_size)
         graph = verify(cut_graph(graph, options.features)) if options.features else graph
-    if options.weights is None:
-        return graph
-    from trunkline.ingest.weight_files import apply_weights
+    if options.weights is not None:
+        from trunkline.ingest.weight_files import apply_weights
 
-    return apply_weights(graph, options.weights, limits=options.limits, allow_missing=options.allow_missing)
+        graph = apply_weights(graph, options.weights, limits=options.limits, allow_missing=options.allow_missing)
+    return graph if options.branching.is_default else with_branching(graph, options.branching)
 
 
 def _of_file(path: str | Path, options: ReadOptions, *, readable_only: bool) -> Graph:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from trunkline.graph.branching_rule import DEFAULT_BRANCHING, Branching
 from trunkline.graph.input_size import InputSize
 from trunkline.limits import DEFAULT_LIMITS, Limits
 
@@ -25,6 +26,7 @@ class ReadOptions:
         allow_missing: With ``weights``: what that file lacks starts as the network sets it, with a note, instead of
             being an error.
         limits: What the files may ask for.
+        branching: Where tasks may part.
     """
 
     input_size: InputSize | None = None
@@ -32,6 +34,7 @@ class ReadOptions:
     weights: str | Path | None = None
     allow_missing: bool = False
     limits: Limits = DEFAULT_LIMITS
+    branching: Branching = DEFAULT_BRANCHING
 
     def but(self, reading: ReadKeywords) -> ReadOptions:
         """Return these options with others in their place; limits of None are the defaults."""
@@ -49,6 +52,7 @@ class ReadKeywords(TypedDict, total=False):
     weights: str | Path | None
     allow_missing: bool
     limits: Limits | None
+    branching: Branching
 
 
 AS_THE_FILE_SAYS = ReadOptions()

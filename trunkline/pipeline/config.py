@@ -20,6 +20,7 @@ from trunkline.pipeline.moved import refuse_moved_keys
 from trunkline.pipeline.preset import with_preset
 from trunkline.pipeline.tables import (
     BenchConfig,
+    BranchingConfig,
     Count,
     ExportConfig,
     TaskConfig,
@@ -42,6 +43,7 @@ class PipelineConfig(ConfigTable):
             every copy of it start from.
         allow_missing: What ``backbone_weights`` lacks starts as the backbone says, instead of being an error.
         features: Names of the feature maps that the heads read; found if none are named.
+        branching: Where tasks may part.
         head: Default head of every task.
         seed: Decides everything random: initial weights, batches, augmentation, generated data.
         device: Where the run trains: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -68,6 +70,7 @@ class PipelineConfig(ConfigTable):
     allow_missing: bool = False
     input_size: tuple[Count, Count] | None = None
     features: tuple[str, ...] = ()
+    branching: BranchingConfig = BranchingConfig()
     head: str = "light"
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "cpu"

@@ -79,6 +79,7 @@ class OpenedPipeline:
         graph = read_backbone(
             self.config.backbone,
             features=self.config.features,
+            branching=self.config.branching.rule,
             taps=need_taps(self._head_kinds.values(), self.limits),
             input_size=size,
             limits=self.limits,

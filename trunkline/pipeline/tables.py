@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from trunkline.errors import InvalidConfig
+from trunkline.graph.branching_rule import Branching, MergeDirection
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
 from trunkline.supermodel.methods.registry import baseline_named
 from trunkline.train.data.config import ConfigTable
@@ -14,6 +15,25 @@ from trunkline.train.data.config import ConfigTable
 Count = Annotated[int, Field(ge=1)]
 POST = "post"
 """The phase that trains a model whose sharing is decided."""
+
+
+class BranchingConfig(ConfigTable):
+    """``[branching]``: where tasks may part; see :class:`trunkline.graph.branching.Branching`.
+
+    Attributes:
+        merge: Which neighbour takes in what has no layers: ``previous`` or ``next``.
+        after: Values or nodes after which tasks may part too.
+        not_after: Values or nodes after which they may not.
+    """
+
+    merge: MergeDirection = "previous"
+    after: tuple[str, ...] = ()
+    not_after: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> Branching:
+        """The rule that the table describes."""
+        return Branching(self.merge, self.after, self.not_after)
 
 
 class TaskConfig(ConfigTable):

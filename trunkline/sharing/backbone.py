@@ -9,10 +9,10 @@ from functools import cached_property
 import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig, did_you_mean
-from trunkline.graph.blocks import needed_nodes
 from trunkline.graph.cost import Cost, node_costs
 from trunkline.graph.fingerprint import fingerprint
 from trunkline.graph.graph import Graph, Shape, name_of, shapes_of
+from trunkline.graph.segments import needed_nodes
 from trunkline.sharing.skip import Skip, skips_of
 from trunkline.sharing.units import Granularity, Unit, find_units, unit_of_nodes
 from trunkline.sharing.view import ViewSpan, span_of

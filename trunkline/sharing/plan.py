@@ -16,6 +16,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 from trunkline.errors import InvalidConfig, Problem, problems_of
 from trunkline.files.read import in_file, read_own
 from trunkline.files.write import atomic_write
+from trunkline.graph.branching_rule import Branching
 from trunkline.sharing.file_entry import FileEntry
 from trunkline.sharing.join import Join
 from trunkline.sharing.units import Granularity
@@ -73,10 +74,12 @@ class BackboneId(FileEntry):
     Attributes:
         name: The Graph's name, for people; nothing is compared with it.
         fingerprint: SHA-256 of the Graph's structure, see :mod:`trunkline.graph.fingerprint`.
+        branching: Of a plan about blocks: the rule they were cut by, where it is not the default one.
     """
 
     name: str
     fingerprint: str
+    branching: Branching | None = None
 
 
 class SharingPlan(FileEntry):

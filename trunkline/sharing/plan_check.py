@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem, did_you_mean
+from trunkline.graph.branching import branching_of
+from trunkline.graph.branching_rule import DEFAULT_BRANCHING, Branching
 from trunkline.graph.graph import Graph
 from trunkline.sharing.backbone import Backbone, UnitTable
 from trunkline.sharing.columns import Columns
@@ -38,8 +40,9 @@ def make_plan(
     ('tiny', 0, 1)
     """
     backbone = Backbone.of(backbone)
+    rule = _branching_of(backbone, settings.get("granularity"))
     plan = SharingPlan(
-        backbone=BackboneId(name=backbone.name, fingerprint=backbone.fingerprint),
+        backbone=BackboneId(name=backbone.name, fingerprint=backbone.fingerprint, branching=rule),
         tasks=tuple(tasks),
         units={unit: dict(row) for unit, row in choices.items()},
         **settings,
@@ -61,6 +64,14 @@ def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
             f"the plan is for another backbone: {quoted(plan.backbone.name)} is not this {quoted(backbone.name)}",
             advice="make the plan again for this backbone, or pass the file that it was made for",
         )
+    rule = _branching_of(backbone, plan.granularity)
+    if plan.backbone.branching != rule:
+        theirs, ours = ((each or DEFAULT_BRANCHING).in_words for each in (plan.backbone.branching, rule))
+        raise InvalidConfig(
+            f"the plan is for other blocks: {theirs}; those of this backbone are {ours}",
+            place="backbone.branching",
+            advice="read the backbone with the branching that the plan was made for, or make the plan again",
+        )
     table = backbone.table(plan.granularity)
     # Choices can be looked up only where every unit and task is there, so names come first.
     problems = list(_name_problems(plan, table)) or [*_skip_problems(plan, table), *_view_problems(plan, backbone)]
@@ -70,6 +81,14 @@ def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
         problems = list(join_problems(Columns.of_plan(plan, backbone), joins))
     if problems:
         raise InvalidConfig(problems)
+
+
+def _branching_of(backbone: Backbone, granularity: object) -> Branching | None:
+    """Return the rule of a backbone's blocks where a plan depends on it; nothing for the default one."""
+    if granularity != "block":
+        return None
+    rule = branching_of(backbone.graph)
+    return None if rule.is_default else rule
 
 
 def _name_problems(plan: SharingPlan, table: UnitTable) -> Iterator[Problem]:

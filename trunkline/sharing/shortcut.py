@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from trunkline.graph.blocks import is_layer
 from trunkline.graph.computed_weights import computes_weight, image_inputs_of
 from trunkline.graph.graph import Shape, name_of, shape_of
+from trunkline.graph.layers import is_layer
 
 _LINEAR = frozenset(
     {"Add", "AveragePool", "BatchNormalization", "Concat", "Conv", "Div", "Identity", "Mul", "Pad", "Slice", "Sub"}

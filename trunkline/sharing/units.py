@@ -15,10 +15,11 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from trunkline.graph.blocks import find_blocks, is_layer
+from trunkline.graph.blocks import find_blocks
 from trunkline.graph.computed_weights import computation_of, has_parameters, image_inputs_of
 from trunkline.graph.cost import Cost, node_costs
 from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.layers import is_layer
 
 Granularity = Literal["operator", "block"]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.fragments.taps import read_taps
-from trunkline.graph.blocks import needed_nodes
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.graph import Graph, name_of
+from trunkline.graph.segments import needed_nodes
 from trunkline.sharing.option import Option
 from trunkline.sharing.space import Space
 from trunkline.sharing.units import units_before

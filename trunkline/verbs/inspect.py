@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from trunkline.graph.blocks import Block, find_blocks
+from trunkline.graph.branching import branching_candidates
 from trunkline.graph.cost import Cost, graph_cost
 from trunkline.graph.features import lost_text
 from trunkline.graph.graph import Graph, Shape, is_weight, name_of, shape_of
@@ -71,6 +72,7 @@ class Inspection:
         stored: How many of its numbers train.
         features: The map that a head would read if none were named; empty where there is none.
         pyramid: The maps that a head of several would read, the finest first.
+        candidates: Names of the values at which it could be cut: a rule says which of them are branching points.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Inspection:
     stored: StoredCounts = StoredCounts()
     features: tuple[InspectedMap, ...] = ()
     pyramid: tuple[InspectedMap, ...] = ()
+    candidates: tuple[str, ...] = ()
 
     @property
     def branching_points(self) -> int:
@@ -108,6 +111,7 @@ class Inspection:
             "outputs": _shapes_json(self.outputs),
             "problems": list(self.problems),
             "branching_points": self.branching_points,
+            "candidates": list(self.candidates),
             "stored": asdict(self.stored),
             "features": [_map_json(found) for found in self.features],
             "pyramid": [_map_json(found) for found in self.pyramid],
@@ -154,6 +158,7 @@ def inspect_graph(graph: Graph) -> Inspection:
         stored=_stored(graph),
         features=_shown(single),
         pyramid=_shown(several),
+        candidates=tuple(branching_candidates(graph)),
     )
 
 

@@ -14,9 +14,10 @@ from trunkline.limits import Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
 from trunkline.pipeline.run_identity import portable
+from trunkline.sharing.layouts.coarse_blocks import CoarseBlocks
+from trunkline.sharing.layouts.merged_backbone import merged_backbone
 from trunkline.sharing.layouts.pair_plans import TaskPair
 from trunkline.sharing.layouts.plans import independent
-from trunkline.supermodel.methods.treemtl import TreeMTL
 from trunkline.verbs.compare_job import read_json
 from trunkline.verbs.work import ProjectWork
 
@@ -34,12 +35,14 @@ class PairJob:
         config: The pipeline, with the seed.
         out: Its folder.
         limits: What model files may ask for.
+        blocks: Which of the backbone's blocks are merged.
         pair: The two tasks; ``None`` for single-task models.
     """
 
     config: PipelineConfig
     out: Path
     limits: Limits
+    blocks: CoarseBlocks
     pair: TaskPair | None = None
 
     @property
@@ -53,8 +56,9 @@ class PairJob:
         content = {
             key: value for key, value in portable(self.config).items() if key not in ("search", "export", "bench")
         }
-        blocks = self.config.search.options.model_dump(mode="json", include={"blocks"})
-        return hashlib.sha256(json.dumps({**content, **blocks}, sort_keys=True).encode()).hexdigest()
+        # The blocks themselves: by what they were merged may have changed, a cost table for one.
+        content["blocks"] = self.blocks
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def metrics(self) -> Metrics | None:
         """Return what the finished training came to on the samples that choose; nothing where it is not finished."""
@@ -67,13 +71,10 @@ class PairJob:
     def __call__(self) -> None:
         """Do the training, going on where it stopped, and write its record."""
         project = Project(self.config, self.out, self.limits)
-        method = project.method
-        if not isinstance(method, TreeMTL):
-            raise AssertionError("only a pipeline of this method has pairs")
         if self.pair is None:
             plan = independent(project.backbone, project.tasks)
         else:
-            plan = method.merged.plan(self.pair.layout(len(method.merged.blocks)))
+            plan = merged_backbone(project.backbone, self.blocks).plan(self.pair.layout(len(self.blocks)))
         trained = ProjectWork(project, quiet=True).train(SINGLE if self.pair is None else "pair", plan)
         record: dict[str, Any] = {"settings": self.digest, "metrics": trained.metrics}
         atomic_write(self.out / RECORD, json_bytes(record, indent=2))

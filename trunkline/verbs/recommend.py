@@ -22,7 +22,7 @@ from trunkline.sharing.layouts.front import score_cost_front
 from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.layout_budgets import LayoutBudgets, limits_of_budgets
 from trunkline.sharing.layouts.layout_file import load_layouts
-from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, merged_backbone
+from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, MergedCost, merged_backbone
 from trunkline.sharing.layouts.ranking import Ranking, Recommended, draw_layouts_within, rank_layouts, said_of
 from trunkline.sharing.layouts.table_file import load_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
@@ -109,6 +109,7 @@ def recommend(
     backbone: str | Path | Graph,
     *,
     blocks: MergedBy = None,
+    blocks_by: MergedCost = "macs",
     budgets: LayoutBudgets | None = None,
     top: int = 5,
     tasks: Sequence[str] | None = None,
@@ -125,8 +126,9 @@ def recommend(
     Args:
         table: A two-task table, as CSV or as a spreadsheet of TreeMTL's release.
         backbone: Model file or ``zoo:NAME``, or a Graph.
-        blocks: A number: the backbone's blocks are merged into so many of similar MACs. A file: a JSON list of lists of
+        blocks: A number: the backbone's blocks are merged into so many of similar cost. A file: a JSON list of lists of
             block numbers. ``None``: its own blocks.
+        blocks_by: What these are to have alike.
         budgets: All of them hold.
         top: How many layouts are recommended.
         tasks: Other names for the table's tasks, in its order.
@@ -148,7 +150,7 @@ def recommend(
     given = given if tasks is None else given.renamed(tasks)
     found = Backbone(read(backbone, options=options.but(reading)))
     budgets = budgets or LayoutBudgets()
-    merged = merged_backbone(found, blocks, budgets.costs)
+    merged = merged_backbone(found, blocks, budgets.costs, blocks_by)
     if len(merged.blocks) != given.blocks:
         text = f"the table is about {given.blocks} blocks, and the backbone has {len(merged.blocks)}"
         advice = (

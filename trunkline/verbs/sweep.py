@@ -19,7 +19,7 @@ from trunkline.report.sweep_picture import SweepMark, draw_sweep
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts.coarse_blocks import expanded
 from trunkline.sharing.layouts.layout import Layout
-from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, merged_backbone
+from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, MergedCost, merged_backbone
 from trunkline.sharing.layouts.plans import all_shared, plan_of_layout, shared_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
@@ -117,6 +117,8 @@ def sweep(
     settings: Settings,
     *,
     blocks: MergedBy = None,
+    blocks_by: MergedCost = "macs",
+    costs: Path | None = None,
     head: str | Path | Graph = "light",
     runtime: str = "onnxruntime",
     options: ReadOptions = AS_THE_FILE_SAYS,
@@ -130,6 +132,8 @@ def sweep(
         tasks: Output channels by task, in output order.
         settings: How it is measured.
         blocks: Which blocks are swept together; each by itself if absent.
+        blocks_by: What a number of them is to have alike.
+        costs: A cost table of the backbone, for blocks that take as long as each other.
         head: The head of every task, as for ``build``.
         runtime: What runs the models.
         options: How to read the backbone.
@@ -143,17 +147,17 @@ def sweep(
     """
     options = options.but(reading)
     graph, heads = backbone_with_heads(backbone, tasks, head, options)
-    merged, names = merged_backbone(Backbone(graph), blocks), list(tasks)
+    merged, names = merged_backbone(Backbone(graph), blocks, costs, blocks_by), list(tasks)
     depth = len(merged.blocks)
     lowered = [_lowered(shared_until(names, shared, depth), merged, heads) for shared in range(depth + 1)]
-    costs = [cost_of_lowered(model, merged.backbone, heads, len(names)) for model in lowered]
+    executed = [cost_of_lowered(model, merged.backbone, heads, len(names)) for model in lowered]
     with tempfile.TemporaryDirectory() as folder:
         groups = {SINGLE_TASK: _written_apart(merged, names, heads, Path(folder))}
         for shared, model in enumerate(lowered[1:], start=1):
             # Without `reuse`: copies of the backbone have equal weights here, and would be merged into one.
             groups[_name(shared)] = [write_onnx(model, Path(folder) / f"until-{shared}.onnx", fold=True, reuse=False)]
         compared = bench_groups(groups, settings, runtime=runtime, limits=options.limits, progress=progress)
-    points = tuple(_point(shared, merged, cost, compared) for shared, cost in enumerate(costs))
+    points = tuple(_point(shared, merged, cost, compared) for shared, cost in enumerate(executed))
     return Sweep(tuple(names), points, compared, graph.notes)
 
 

@@ -12,6 +12,7 @@ from trunkline.errors import InvalidConfig, Problem, WorkFailed
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
+from trunkline.sharing.layouts.coarse_blocks import CoarseBlocks
 from trunkline.sharing.layouts.pair_plans import TaskPair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.table_file import save_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
@@ -103,7 +104,8 @@ def two_task(
     if seeds < 1:
         raise InvalidConfig(f"{seeds} seeds", place="--seeds", advice="give a whole number from 1 on")
     pairs = pairs_of(project.tasks, method.merged)
-    jobs = {seed: _jobs(config, out, limits, seed, pairs) for seed in range(config.seed, config.seed + seeds)}
+    blocks = method.merged.blocks
+    jobs = {seed: _jobs(config, out, limits, blocks, seed, pairs) for seed in range(config.seed, config.seed + seeds)}
     settings = {key: value for key, value in project.decisive.items() if key != "seed"}
     with open_run(out, {"pairs": True, **settings}, seed=config.seed):
         waiting = [job for of_seed in jobs.values() for job in of_seed.values() if job.metrics() is None]
@@ -146,11 +148,13 @@ def _method_of(project: Project) -> TreeMTL:
 
 
 def _jobs(
-    config: PipelineConfig, out: Path, limits: Limits, seed: int, pairs: Sequence[TaskPair]
+    config: PipelineConfig, out: Path, limits: Limits, blocks: CoarseBlocks, seed: int, pairs: Sequence[TaskPair]
 ) -> dict[TaskPair | None, PairJob]:
     own = config.model_copy(update={"seed": seed})
     named: dict[TaskPair | None, str] = {None: SINGLE, **{pair: pair.name for pair in pairs}}
-    return {pair: PairJob(own, out / RUNS / name / f"seed-{seed}", limits, pair) for pair, name in named.items()}
+    return {
+        pair: PairJob(own, out / RUNS / name / f"seed-{seed}", limits, blocks, pair) for pair, name in named.items()
+    }
 
 
 def _job(job: PairJob) -> Job:

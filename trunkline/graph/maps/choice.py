@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from trunkline.graph.blocks import branching_points, is_layer
 from trunkline.graph.graph import name_of
+from trunkline.graph.layers import is_layer
 from trunkline.graph.maps.class_map import before_classifier
 from trunkline.graph.maps.ends import Ends, ends_of, settled
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
@@ -17,6 +17,7 @@ from trunkline.graph.maps.narrowed import before_narrowing
 from trunkline.graph.maps.reach import ancestors, depths_of, reached
 from trunkline.graph.maps.trunk import trunk_of
 from trunkline.graph.maps.widened import before_widening
+from trunkline.graph.segments import branching_points
 
 STRIDES = (4, 8, 16, 32)
 

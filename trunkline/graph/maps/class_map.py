@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from trunkline.graph.blocks import is_layer, is_pointwise
 from trunkline.graph.graph import attribute, name_of
+from trunkline.graph.layers import is_layer, is_pointwise
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.reach import descendants
 from trunkline.text import quoted

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from trunkline.graph.axes.axis import SAME, is_channels, is_known, is_only
-from trunkline.graph.blocks import is_layer
 from trunkline.graph.computed_weights import has_parameters, image_inputs_of
+from trunkline.graph.layers import is_layer
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.reach import ancestors
 

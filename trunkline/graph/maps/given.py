@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trunkline.graph.blocks import is_pointwise
 from trunkline.graph.computed_weights import has_parameters, image_inputs_of
+from trunkline.graph.layers import is_pointwise
 from trunkline.graph.maps.ends import settled
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.maps.trunk import trunk_of

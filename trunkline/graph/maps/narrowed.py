@@ -10,9 +10,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from trunkline.graph.axes.follow import FUNCTIONS
-from trunkline.graph.blocks import is_pointwise
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import attribute
+from trunkline.graph.layers import is_pointwise
 from trunkline.graph.maps.feature_map import FeatureMap, Maps
 from trunkline.graph.walks import before, first_readers
 

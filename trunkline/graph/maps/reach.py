@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from trunkline.graph.blocks import is_layer
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import Graph
+from trunkline.graph.layers import is_layer
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from trunkline.errors import InvalidConfig
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.cost_table import CostTable
 from trunkline.sharing.layouts.coarse_blocks import (
@@ -21,7 +23,9 @@ from trunkline.sharing.layouts.plans import plan_of_layout
 from trunkline.sharing.plan import SharingPlan
 
 MergedBy = int | Path | Sequence[Sequence[int]] | None
-"""So many blocks of similar MACs; a file that lists them; the lists; or a backbone's own blocks."""
+"""So many blocks of similar cost; a file that lists them; the lists; or a backbone's own blocks."""
+MergedCost = Literal["macs", "parameters", "ms"]
+"""What blocks of similar cost have alike."""
 
 
 @dataclass(frozen=True)
@@ -58,27 +62,38 @@ class MergedBackbone:
         return plan_of_layout(self.backbone, expanded(layout, self.blocks), method="treemtl")
 
 
-def merged_backbone(backbone: Backbone, blocks: MergedBy, costs: Path | None = None) -> MergedBackbone:
+def merged_backbone(
+    backbone: Backbone, blocks: MergedBy, costs: Path | None = None, by: MergedCost = "macs"
+) -> MergedBackbone:
     """Return a backbone in merged blocks, with what they cost.
 
+    Args:
+        backbone: The backbone.
+        blocks: How they are merged.
+        costs: A cost table of it.
+        by: What a number of blocks is to have alike.
+
     Raises:
-        InvalidConfig: There are fewer blocks than asked for, or a file does not fit.
+        InvalidConfig: There are fewer blocks than asked for, a file does not fit, or blocks are to take as many
+            milliseconds without a cost table.
     """
     units = backbone.table("block").units
-    macs = [float(unit.cost.macs) for unit in units]
+    each = {
+        "macs": [float(unit.cost.macs) for unit in units],
+        "parameters": [float(unit.cost.parameters) for unit in units],
+    }
+    if costs is not None:
+        times = CostTable.load(costs, backbone).node_ms
+        each["ms"] = [sum(times.get(node, 0.0) for node in unit.nodes) for unit in units]
+    if by not in each:
+        advice = "`trunkline costs` measures a table of this backbone"
+        raise InvalidConfig("blocks that take as many milliseconds need a cost table", place="blocks", advice=advice)
     if blocks is None:
         runs: CoarseBlocks = tuple((number,) for number in range(len(units)))
     elif isinstance(blocks, Path):
         runs = load_coarse_blocks(blocks, len(units))
     elif isinstance(blocks, int):
-        runs = merged_alike(macs, blocks)
+        runs = merged_alike(each[by], blocks)
     else:
         runs = checked_blocks(blocks, len(units))
-    found = {
-        "macs": merged_costs(macs, runs),
-        "parameters": merged_costs([float(unit.cost.parameters) for unit in units], runs),
-    }
-    if costs is not None:
-        times = CostTable.load(costs, backbone).node_ms
-        found["ms"] = merged_costs([sum(times.get(node, 0.0) for node in unit.nodes) for unit in units], runs)
-    return MergedBackbone(backbone, runs, found)
+    return MergedBackbone(backbone, runs, {kind: merged_costs(values, runs) for kind, values in each.items()})

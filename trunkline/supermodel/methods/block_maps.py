@@ -12,9 +12,9 @@ import onnx_ir as ir
 
 from trunkline.errors import InvalidConfig
 from trunkline.fragments.map_size import Size, map_size
-from trunkline.graph.blocks import is_layer
 from trunkline.graph.computed_weights import image_inputs_of
 from trunkline.graph.graph import name_of, shape_of
+from trunkline.graph.layers import is_layer
 from trunkline.graph.maps.feature_map import Maps
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.units import Unit

@@ -13,7 +13,7 @@ from trunkline.recipe import Count, Positive
 from trunkline.sharing.layouts.best_layouts import CostLimit
 from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.layout_budgets import LayoutBudgets, limits_of_budgets
-from trunkline.sharing.layouts.merged_backbone import MergedBackbone, merged_backbone
+from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedCost, merged_backbone
 from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import Method, MethodOptions, Setup
 
@@ -25,8 +25,9 @@ class TreeOptions(MethodOptions):
     """Of which blocks a tree is, and what it may cost."""
 
     blocks: Count | tuple[tuple[int, ...], ...] | None = Field(
-        None, description="merge the backbone's blocks into so many of similar MACs, or as these lists say; 5 at most"
+        None, description="merge the backbone's blocks into so many of similar cost, or as these lists say; 5 at most"
     )
+    blocks_by: MergedCost = Field("macs", description="what merged blocks are to have alike: macs, parameters, ms")
     max_models: Positive | None = Field(None, description="most MACs, as a number of backbones (TreeMTL's budget)")
     max_parameters: Positive | None = Field(None, description="most parameters of the backbones")
     max_ms: Positive | None = Field(None, description="most milliseconds, by `cost_table`")
@@ -60,7 +61,7 @@ class TreeMethod(Method[O_], Generic[O_]):
         blocks, backbone = options.blocks, setup.backbone
         if blocks is None:
             blocks = min(DEFAULT_BLOCKS, len(backbone.table("block").units))
-        self.merged: MergedBackbone = merged_backbone(backbone, blocks, options.cost_table)
+        self.merged: MergedBackbone = merged_backbone(backbone, blocks, options.cost_table, options.blocks_by)
 
     @property
     def is_alone(self) -> bool:
