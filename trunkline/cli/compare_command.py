@@ -46,10 +46,11 @@ def compare_command(
     json: Json = False,
 ) -> int:
     """Train ways of sharing with several seeds each, measure all of them, and write one table."""
+    config = load_config(pipeline)
     compared = compare(
-        load_config(pipeline),
+        config,
         out,
-        methods=[*_names(methods), *_plans_in(plans)],
+        methods=[*(_names(methods) or config.variants), *_plans_in(plans)],
         seeds=seeds,
         workers=None if so_far else workers_of(jobs, ray),
         limits=limits_of(allow),

@@ -9,7 +9,14 @@ from typing import Any
 
 from trunkline.files.write import atomic_write
 from trunkline.report.comparison_csv import csv_of
-from trunkline.report.comparison_tables import accuracy_table, cost_table, effort_table, judged_table, metrics_table
+from trunkline.report.comparison_tables import (
+    accuracy_table,
+    cost_table,
+    effort_table,
+    judged_table,
+    metrics_table,
+    rankings_table,
+)
 from trunkline.report.front_picture import AXES, draw_front
 from trunkline.report.tables import Table, in_markdown
 
@@ -49,9 +56,9 @@ def write_comparison(content: Json, folder: Path) -> ComparisonReport:
     Raises:
         WorkFailed: The disk is full.
     """
-    judged = judged_table(content)
+    judged = [table for table in (judged_table(content), rankings_table(content)) if table is not None]
     others = (cost_table(content), effort_table(content), metrics_table(content))
-    tables = (accuracy_table(content), *([] if judged is None else [judged]), *others)
+    tables = (accuracy_table(content), *judged, *others)
     pictures = {}
     for key, axis in AXES.items():
         name = f"delta_{key}.png"

@@ -89,8 +89,26 @@ def judged_table(content: Json) -> Table | None:
     return Table("How good the estimates were", ("Δ", "n", "Pearson", "Spearman"), tuple(rows), notes)
 
 
-def _correlation(found: Json) -> str:
-    if found["value"] is None:
+def rankings_table(content: Json) -> Table | None:
+    """Return how good each way to rank trees is; nothing where no method ranked any, or too few were trained."""
+    rankings = content.get("rankings")
+    if not rankings:
+        return None
+    rows = []
+    for found in rankings:
+        cells = [_correlation(found[kind]) for kind in ("pearson", "spearman", "at_equal_macs")]
+        rows.append((found["by"], *cells, found["first"] or "any", f"{found['first_delta']:+.2f}"))
+    notes = (
+        f"Each ranking is held against the mean Δ of the same {rankings[0]['n']} trees. In brackets the 95 % interval; "
+        "of chance, where 95 % of orders lie. At equal MACs: Spearman's, beyond what MACs explain.",
+        "Its first: the tree that it ranks first of these, and what that came to; by chance it is any of them.",
+    )
+    columns = ("ranked by", "Pearson", "Spearman", "at equal MACs", "its first", "Δ mean (%)")
+    return Table("How good rankings of trees were", columns, tuple(rows), notes)
+
+
+def _correlation(found: Json | None) -> str:
+    if found is None or found["value"] is None:
         return NOT_KNOWN
     ends = "" if found["low"] is None else f" [{found['low']:+.2f}, {found['high']:+.2f}]"
     return f"{found['value']:+.2f}{ends}"

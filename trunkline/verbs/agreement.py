@@ -14,6 +14,8 @@ from trunkline.verbs.seed_statistics import CONFIDENCE
 
 FEWEST = 4
 """With fewer pairs a correlation has no interval."""
+SMALLEST = 1e-9
+"""Less than this is a rounding error of what is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,21 @@ def agreement_of(estimated: Sequence[float], measured: Sequence[float]) -> Agree
     ranks = _pearson(list(rankdata(estimated)), list(rankdata(measured)))
     count = len(estimated)
     return Agreement(count, _interval(pearson, count, 1.0), _interval(ranks, count, 1 + ranks**2 / 2))
+
+
+def agreement_at_equal(estimated: Sequence[float], measured: Sequence[float], given: Sequence[float]) -> Correlation:
+    """Return the partial correlation of ranks: how well both agree beyond what ``given`` explains.
+
+    Its interval is that of ranks with one pair less: a partial correlation loses a degree of freedom. NaN where one of
+    the two follows from ``given`` alone.
+    """
+    ranks = [list(rankdata(values)) for values in (estimated, measured, given)]
+    both, ours, theirs = _pearson(ranks[0], ranks[1]), _pearson(ranks[0], ranks[2]), _pearson(ranks[1], ranks[2])
+    left = (1 - ours**2) * (1 - theirs**2)
+    if math.isnan(left) or left < SMALLEST:
+        return Correlation(math.nan, math.nan, math.nan)
+    value = max(-1.0, min(1.0, (both - ours * theirs) / math.sqrt(left)))
+    return _interval(value, len(estimated) - 1, 1 + value**2 / 2)
 
 
 def _pearson(one: Sequence[float], other: Sequence[float]) -> float:

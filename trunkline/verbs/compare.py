@@ -15,6 +15,7 @@ from trunkline.pipeline.one_variant import found_by, variant_named, with_plans, 
 from trunkline.pipeline.project import COMPARISON, MODEL, PLAN, Project
 from trunkline.pipeline.variants import Variant
 from trunkline.report.comparison import ComparisonReport, write_comparison
+from trunkline.sharing.plan import SharingPlan
 from trunkline.train.jobs.job import Job, Workers
 from trunkline.train.jobs.local_workers import LocalWorkers
 from trunkline.train.progress.job_progress import JobProgress
@@ -23,6 +24,7 @@ from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.compare_bench import latencies_of
 from trunkline.verbs.compare_job import CompareJob, Json, title_of
 from trunkline.verbs.compare_rows import judged_estimates, methods_of, rows_of
+from trunkline.verbs.plan_rankings import rankings_of
 from trunkline.verbs.run import check_last_stages
 from trunkline.verbs.train import file_name
 from trunkline.verbs.whose_folder import refuse_run
@@ -231,6 +233,7 @@ def _reported(
     directions = {task.name: task.higher_is_better for task in project.losses}
     rows = rows_of([record for _, record in done], latencies, directions)
     names = list(dict.fromkeys(run.name for run in runs))
+    plans = {(run.name, run.config.seed): SharingPlan.load(run.out / PLAN) for run, _ in done}
     content = json_ready(
         {
             "tasks": list(project.tasks),
@@ -240,6 +243,7 @@ def _reported(
             "methods": methods_of(rows, names, _chances(runs)),
             "directions": directions,
             "judged": judged_estimates(rows),
+            "rankings": rankings_of(rows, plans),
         }
     )
     whole.write_json(COMPARISON, content)

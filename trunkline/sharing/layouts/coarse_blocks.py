@@ -107,6 +107,16 @@ def expanded(layout: Layout, blocks: CoarseBlocks) -> Layout:
     return Layout(layout.tasks, tuple(groups for groups, run in levels for _ in run))
 
 
+def condensed(layout: Layout, blocks: CoarseBlocks) -> Layout | None:
+    """Return a layout of a backbone's own blocks as one of merged blocks; ``None`` if tasks part inside of one.
+
+    >>> condensed(Layout.all_shared(["a", "b"], 3).cut(2, ["b"]), ((0, 1), (2,))).blocks
+    ((('a', 'b'),), (('a',), ('b',)))
+    """
+    found = Layout(layout.tasks, tuple(layout.blocks[run[0]] for run in blocks))
+    return found if expanded(found, blocks) == layout else None
+
+
 def merged_costs(costs: Sequence[float], blocks: CoarseBlocks) -> list[float]:
     """Return what merged blocks cost."""
     return [sum(costs[number] for number in run) for run in blocks]

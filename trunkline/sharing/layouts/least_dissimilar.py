@@ -64,6 +64,13 @@ def least_dissimilar(tasks: Sequence[str], affinities: Floats, limits: Mapping[s
     return _followed(tasks, affinities, limits)
 
 
+def dissimilarity(layout: Layout, affinities: Floats) -> float:
+    """Return what the groups of a tree differ, summed over its blocks; ``affinities`` are ``[B, T, T]``."""
+    number = {task: place for place, task in enumerate(layout.tasks)}
+    masks = [tuple(sum(1 << number[task] for task in group) for group in groups) for groups in layout.blocks]
+    return sum(partition_cost(groups, block) for groups, block in zip(masks, affinities, strict=True))
+
+
 def _of_all(tasks: Sequence[str], affinities: Floats, limits: Mapping[str, CostLimit]) -> LeastDissimilar:
     layouts = enumerate_layouts(tasks, len(affinities))
     by_partition = np.array([[partition_cost(groups, block) for groups in layouts.partitions] for block in affinities])

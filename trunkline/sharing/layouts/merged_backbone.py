@@ -58,8 +58,10 @@ class MergedBackbone:
         return 100 * (self.cost(layout, kind) / whole - 1) if whole else 0.0
 
     def plan(self, layout: Layout) -> SharingPlan:
-        """Return the plan of a layout."""
-        return plan_of_layout(self.backbone, expanded(layout, self.blocks), method="treemtl")
+        """Return the plan of a layout, whose provenance says which blocks were merged."""
+        plan = plan_of_layout(self.backbone, expanded(layout, self.blocks), method="treemtl")
+        blocks = [list(run) for run in self.blocks]
+        return plan.model_copy(update={"provenance": {**plan.provenance, "blocks": blocks}})
 
 
 def merged_backbone(

@@ -55,11 +55,13 @@ class Ranking:
 
 def said_of(estimator: Estimator, found: Recommended) -> dict[str, object]:
     """Return what a layout was chosen by, as plain data for the provenance of its plan."""
+    table = estimator.table
     return {
         "index": found.index,
         "score": found.score,
         "estimates": {task: each.percent for task, each in estimator.estimates(found.layout).items()},
         "weights": dict(weights_by_task(estimator)),
+        "table": {t: {u: list(table.series(t, u)) for u in table.tasks if u != t} for t in table.tasks},
     }
 
 

@@ -19,9 +19,13 @@ from pydantic import BaseModel, ConfigDict
 from trunkline.graph.graph import Graph
 from trunkline.recipe import Phase, Turn
 from trunkline.sharing.backbone import Backbone
+from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.open_join import OpenJoin
+from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.work import Found, Work
 
+LayoutScorer = Callable[[Layout], float | None]
+"""Scores a tree of the backbone's own blocks: the higher, the better; ``None`` where it cannot."""
 Kind = Literal["fixed", "ranked", "searched", "soft", "taught"]
 
 
@@ -162,6 +166,15 @@ class Method(ABC, Generic[O_]):
         Such a table may be an option of the method, so none can be asked for here.
         """
         return ()
+
+    @classmethod
+    def scorer(cls, plan: SharingPlan) -> LayoutScorer | None:
+        """Return what scores any tree by what a plan of this method was chosen by, from the plan's provenance alone.
+
+        A comparison asks it about other plans, to see how good such scores are. ``None`` where a plan says nothing of
+        others.
+        """
+        return None
 
     @classmethod
     def decisive(cls, options: O_) -> dict[str, Any]:

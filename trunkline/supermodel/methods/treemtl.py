@@ -10,14 +10,17 @@ judge them on those that report.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Count
 from trunkline.sharing.layouts.estimator import Estimator, Rows, Weighing
+from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.merged_backbone import MergedBackbone
 from trunkline.sharing.layouts.pair_plans import TaskPair, pairs_of, table_of_pairs
 from trunkline.sharing.layouts.plans import independent
@@ -97,12 +100,22 @@ class TreeMTL(TreeMethod[TreeMTLOptions]):
         """Return the plan of the layout that is taken, whose provenance says what it was chosen by."""
         estimator, ranking = self.rank(table)
         taken = ranking.layouts[-1]
-        said = {
-            **said_of(estimator, taken),
-            "proved": ranking.proved,
-            "table": {t: {u: list(table.series(t, u)) for u in table.tasks if u != t} for t in table.tasks},
+        return self.plan_of(taken.layout, {**said_of(estimator, taken), "proved": ranking.proved})
+
+    @classmethod
+    def coarse_scorer(cls, plan: SharingPlan) -> Callable[[Layout], float] | None:
+        """Score trees by the table and the weights that a plan was chosen by."""
+        series, weights = plan.provenance.get("table"), plan.provenance.get("weights")
+        if series is None or weights is None:  # one task, which has no partner
+            return None
+        rows = {
+            (task, partner, point): value
+            for task, partners in series.items()
+            for partner, values in partners.items()
+            for point, value in enumerate(values)
         }
-        return self.plan_of(taken.layout, said)
+        table = TwoTaskTable.of(plan.tasks, rows)
+        return Estimator(table, np.array([weights[task] for task in plan.tasks])).score
 
     @classmethod
     def free(cls) -> tuple[str, ...]:

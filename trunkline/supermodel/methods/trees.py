@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -11,11 +11,12 @@ from pydantic import Field
 from trunkline.errors import InvalidConfig
 from trunkline.recipe import Count, Positive
 from trunkline.sharing.layouts.best_layouts import CostLimit
+from trunkline.sharing.layouts.coarse_blocks import condensed
 from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.layout_budgets import LayoutBudgets, limits_of_budgets
 from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedCost, merged_backbone
 from trunkline.sharing.plan import SharingPlan
-from trunkline.supermodel.methods.base import Method, MethodOptions, Setup
+from trunkline.supermodel.methods.base import LayoutScorer, Method, MethodOptions, Setup
 
 DEFAULT_BLOCKS = 5
 """TreeMTL's B, for either of its backbones."""
@@ -88,9 +89,27 @@ class TreeMethod(Method[O_], Generic[O_]):
     def plan_of(self, layout: Layout, said: Mapping[str, object]) -> SharingPlan:
         """Return the plan of a layout, with what it was chosen by."""
         plan = self.merged.plan(layout)
-        blocks = [list(run) for run in self.merged.blocks]
-        provenance = {**plan.provenance, **said, "blocks": blocks}
+        provenance = {**plan.provenance, **said}
         return plan.model_copy(update={"method": self.name, "provenance": provenance})
+
+    @classmethod
+    def scorer(cls, plan: SharingPlan) -> LayoutScorer | None:
+        """Score trees of the blocks that the plan's tree is made of; others are not what was decided about."""
+        score, runs = cls.coarse_scorer(plan), plan.provenance.get("blocks")
+        if score is None or runs is None:
+            return None
+        blocks = tuple(map(tuple, runs))
+
+        def scored(layout: Layout) -> float | None:
+            coarse = condensed(layout, blocks)
+            return None if coarse is None else score(coarse)
+
+        return scored
+
+    @classmethod
+    def coarse_scorer(cls, plan: SharingPlan) -> Callable[[Layout], float] | None:
+        """Return what scores trees of merged blocks by what a plan was chosen by; see :meth:`Method.scorer`."""
+        return None
 
     @classmethod
     def free(cls) -> tuple[str, ...]:

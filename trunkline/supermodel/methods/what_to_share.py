@@ -10,18 +10,20 @@ See :mod:`trunkline.sharing.layouts.representation` for the formulas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from trunkline.errors import InvalidConfig
-from trunkline.sharing.layouts.least_dissimilar import least_dissimilar
+from trunkline.sharing.layouts.layout import Layout
+from trunkline.sharing.layouts.least_dissimilar import dissimilarity, least_dissimilar
 from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.layouts.ranking import check_limits
 from trunkline.sharing.layouts.representation import block_affinities
 from trunkline.sharing.lowering.lower import lower
+from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.trees import TreeMethod, TreeOptions, require_judging
 from trunkline.supermodel.work import Found, Trained, Work
 
@@ -85,6 +87,15 @@ class WhatToShare(TreeMethod[WhatToShareOptions]):
             return np.asarray(found[names[task][end]], np.float64) if end in names[task] else None
 
         return {task: [seen(task, end) for end in ends] for task in setup.tasks}
+
+    @classmethod
+    def coarse_scorer(cls, plan: SharingPlan) -> Callable[[Layout], float] | None:
+        """Score trees by how alike the tasks are that a plan was chosen by."""
+        affinities = plan.provenance.get("affinities")
+        if affinities is None:
+            return None
+        blocks = np.array(affinities)
+        return lambda layout: -dissimilarity(layout, blocks)
 
     @classmethod
     def free(cls) -> tuple[str, ...]:
