@@ -15,6 +15,7 @@ from trunkline.files.write import atomic_write, json_bytes
 
 BENCHMARKS = (
     "cli_start",
+    "layout_ranking",
     "compile_supermodel",
     "compile_export",
     "saved_memory",

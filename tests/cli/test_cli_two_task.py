@@ -34,6 +34,11 @@ def test_a_table_is_measured_and_used(tmp_path: Path) -> None:
     again = invoke("two-task", path, "--out", out)
     assert again.code == 0 and "to be done" not in again.err
     assert contents(out) == before
+    # Said at once, not by each of its models.
+    changed = invoke("two-task", pipeline(tmp_path, SEARCH, ("steps = 4\n", "steps = 5\n")), "--out", out)
+    refused(changed, "train.steps")
+    assert contents(out) == before and changed.err.count("train.steps") == 1
+    path = pipeline(tmp_path, SEARCH)
 
     ranked = only_json(
         invoke(

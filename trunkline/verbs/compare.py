@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import InvalidConfig, Problem, WorkFailed
+from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.files.write import json_ready
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
@@ -17,13 +17,13 @@ from trunkline.pipeline.variants import Variant
 from trunkline.report.comparison import ComparisonReport, write_comparison
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.jobs.job import Job, Workers
-from trunkline.train.jobs.local_workers import LocalWorkers
 from trunkline.train.progress.job_progress import JobProgress
 from trunkline.train.run_folder.run_folder import open_run
 from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.compare_bench import latencies_of
 from trunkline.verbs.compare_job import CompareJob, Json, title_of
 from trunkline.verbs.compare_rows import judged_estimates, methods_of, rows_of
+from trunkline.verbs.many_jobs import ONE_AT_A_TIME, Say, ShowJobs, failed
 from trunkline.verbs.plan_rankings import rankings_of
 from trunkline.verbs.run import check_last_stages
 from trunkline.verbs.train import file_name
@@ -31,9 +31,6 @@ from trunkline.verbs.whose_folder import refuse_run
 
 RUNS = "runs"
 """The folder of all runs, apart from what is written about them."""
-ONE_AT_A_TIME = LocalWorkers()
-Say = Callable[[str], None]
-ShowJobs = Callable[[int], JobProgress]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class Compared:
     def require_all(self) -> None:
         """Raise WorkFailed where a run failed."""
         if self.failures:
-            raise _failed(self.failures)
+            raise failed(self.failures)
 
 
 def compare(
@@ -117,11 +114,6 @@ def _chances(runs: Sequence[CompareJob]) -> dict[str, list[str]]:
             for name in run.needs:
                 found.setdefault(name, []).append(run.name)
     return found
-
-
-def _failed(failures: Mapping[str, str]) -> WorkFailed:
-    advice = "what it saved is kept: called again, the command tries again, and goes on from there"
-    return WorkFailed([Problem(text, name, advice) for name, text in failures.items()])
 
 
 def _runs(config: PipelineConfig, methods: Sequence[str], seeds: int, out: Path, limits: Limits) -> list[CompareJob]:
@@ -219,7 +211,7 @@ def _reported(
     records = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in records if record is not None]
     if failures and not done:
-        raise _failed(failures)
+        raise failed(failures)
     if not done:
         raise WorkFailed("no run is done yet", place=str(out), advice="`trunkline compare` goes on with them")
     # The first of each structure stands for all: weights do not change how long a model takes.

@@ -51,14 +51,18 @@ class PairJob:
         return f"{SINGLE if self.pair is None else self.pair.name} seed {self.config.seed}"
 
     @property
-    def digest(self) -> str:
-        """Tells whether a record is of these settings: all of the pipeline but what is done with a trained model."""
+    def bound(self) -> dict[str, Any]:
+        """What the training may not change once it is begun: the pipeline but for what is done with a trained model."""
         content = {
             key: value for key, value in portable(self.config).items() if key not in ("search", "export", "bench")
         }
         # The blocks themselves: by what they were merged may have changed, a cost table for one.
-        content["blocks"] = self.blocks
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return {**content, "blocks": [list(run) for run in self.blocks]}
+
+    @property
+    def digest(self) -> str:
+        """Tells whether a record is of these settings."""
+        return hashlib.sha256(json.dumps(self.bound, sort_keys=True).encode()).hexdigest()
 
     def metrics(self) -> Metrics | None:
         """Return what the finished training came to on the samples that choose; nothing where it is not finished."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import InvalidConfig, Problem, WorkFailed
+from trunkline.errors import InvalidConfig
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import Project
@@ -18,18 +18,15 @@ from trunkline.sharing.layouts.table_file import save_table
 from trunkline.sharing.layouts.two_task_table import TwoTaskTable
 from trunkline.supermodel.methods.treemtl import TreeMTL
 from trunkline.train.jobs.job import Job, Workers
-from trunkline.train.jobs.local_workers import LocalWorkers
 from trunkline.train.progress.job_progress import JobProgress
 from trunkline.train.run_folder.run_folder import open_run
 from trunkline.train.tasks.relative import relative_performance
+from trunkline.verbs.many_jobs import ONE_AT_A_TIME, Say, ShowJobs, failed
 from trunkline.verbs.pair_job import SINGLE, PairJob
 from trunkline.verbs.whose_folder import refuse_comparison, refuse_run
 
 TABLE = "two_task.csv"
 RUNS = "pairs"
-ONE_AT_A_TIME = LocalWorkers()
-Say = Callable[[str], None]
-ShowJobs = Callable[[int], JobProgress]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +103,17 @@ def two_task(
     pairs = pairs_of(project.tasks, method.merged)
     blocks = method.merged.blocks
     jobs = {seed: _jobs(config, out, limits, blocks, seed, pairs) for seed in range(config.seed, config.seed + seeds)}
-    settings = {key: value for key, value in project.decisive.items() if key != "seed"}
+    # What any job is bound to is checked here, at once, and not job by job.
+    bound = {**jobs[config.seed][None].bound, **project.decisive}
+    settings = {key: value for key, value in bound.items() if key != "seed"}
     with open_run(out, {"pairs": True, **settings}, seed=config.seed):
         waiting = [job for of_seed in jobs.values() for job in of_seed.values() if job.metrics() is None]
         if waiting:
             say(f"train: {len(waiting)} of {seeds * (len(pairs) + 1)} models to be done")
             with show(len(waiting)) as progress:
                 failures = workers.run([_job(job) for job in waiting], progress)
-            _require_none(failures)
+            if failures:
+                raise failed(failures)
         directions = {task.name: task.higher_is_better for task in project.losses}
         found = {seed: _table_of(project.tasks, of_seed, directions) for seed, of_seed in jobs.items()}
         table = mean_table(list(found.values()))
@@ -160,12 +160,6 @@ def _jobs(
 def _job(job: PairJob) -> Job:
     # Beside the folder, not in it: a training's folder may be deleted to do it again.
     return Job(job.title, job, job.out.with_name(f"{job.out.name}.log"))
-
-
-def _require_none(failures: Mapping[str, str]) -> None:
-    if failures:
-        advice = "what the others came to is kept: called again, the command tries again"
-        raise WorkFailed([Problem(text, name, advice) for name, text in failures.items()])
 
 
 def _table_of(
