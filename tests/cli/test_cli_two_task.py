@@ -132,3 +132,27 @@ def test_what_to_share_needs_a_budget(tmp_path: Path) -> None:
     assert said.code == 0, said.err
     plan = SharingPlan.load(tmp_path / "out/plan.json")
     assert plan.provenance["proved"] and len(plan.provenance["affinities"]) == 3
+
+
+def test_recommended_plans_are_judged(tmp_path: Path) -> None:
+    """Estimates and rankings of saved plans, against what their models come to, beside the pipeline's own variants."""
+    pairs = (("segmentation", "depth"), ("depth", "segmentation"))
+    rows = [f"{task},{other},{point},{-point * point}" for task, other in pairs for point in range(6)]
+    table, plans = tmp_path / "table.csv", tmp_path / "plans"
+    table.write_text("\n".join(["task,partner,branch_point,relative_performance_percent", *rows]))
+    saved = ("--top", 4, "--save-plan", plans, "--input-size", "32,48", "--json")
+    found = only_json(invoke("recommend", table, "--backbone", "zoo:tiny", "--blocks", 5, *saved))
+    steps, variant = ("steps = 4\n", "steps = 1\n"), ("[export]\n", "[variants.multi-task]\n\n[export]\n")
+    path, out = pipeline(tmp_path, SEARCH, steps, variant), tmp_path / "out"
+    said = invoke("compare", path, "--plans", plans, "--seeds", 1, "--jobs", 2, "--out", out, "--quiet", "--json")
+    content = only_json(said)
+    check_keys("compare", content)
+    by_name = {row["method"]: row for row in content["rows"]}
+    assert list(by_name) == ["single-task", "multi-task", *(f"plan:{plans / f'plan-{n}.json'}" for n in range(1, 5))]
+    assert {key: judged["n"] for key, judged in content["judged"].items()} == {"segmentation": 4, "depth": 4, "mean": 4}
+    # Of the four plans the best shares nothing, so its Δ says nothing; `multi-task` makes four.
+    assert [ranking["by"] for ranking in content["rankings"]] == ["treemtl", "more MACs", "chance", "hindsight"]
+    scores = {tree["name"]: tree["score"] for tree in content["rankings"][0]["trees"]}
+    assert len(scores) == 4 and scores["multi-task"] == -25
+    assert [scores[f"plan:{path}"] for path in found["plans"][1:]] == [each["score"] for each in found["layouts"][1:]]
+    assert str(out / "rankings.png") in content["pictures"] and "How good rankings" in (out / "compare.md").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import combinations, permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.stats import rankdata, spearmanr
 from trunkline.files.write import json_ready
 from trunkline.ingest.read import read
 from trunkline.report.comparison_tables import rankings_table
+from trunkline.report.ranking_picture import draw_rankings
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts.coarse_blocks import condensed, expanded
 from trunkline.sharing.layouts.enumeration import enumerate_layouts
@@ -223,6 +225,18 @@ def test_condensed_undoes_expanded() -> None:
     for number in range(len(layouts)):
         assert condensed(expanded(layouts.layout(number), BLOCKS), BLOCKS) == layouts.layout(number)
     assert condensed(Layout.all_shared(TASKS, 7).cut(1, ["a"]), BLOCKS) is None
+
+
+def test_the_picture_has_a_panel_for_each(compared: Comparison, tmp_path: Path) -> None:
+    rankings = json_ready(rankings_of(compared.rows, compared.plans))
+    path = tmp_path / "rankings.png"
+    assert draw_rankings(rankings, path)
+    drawn = path.read_bytes()
+    assert drawn.startswith(b"\x89PNG") and draw_rankings(rankings, path) and path.read_bytes() == drawn
+    # Another score moves a mark.
+    rankings[0]["trees"][0]["score"] += 1
+    assert draw_rankings(rankings, path) and path.read_bytes() != drawn
+    assert not draw_rankings(rankings[-2:], tmp_path / "none.png") and not (tmp_path / "none.png").exists()
 
 
 def test_the_table_shows_them(compared: Comparison) -> None:

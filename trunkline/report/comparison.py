@@ -18,10 +18,11 @@ from trunkline.report.comparison_tables import (
     rankings_table,
 )
 from trunkline.report.front_picture import AXES, draw_front
+from trunkline.report.ranking_picture import draw_rankings
 from trunkline.report.tables import Table, in_markdown
 
 Json = Mapping[str, Any]
-REPORT, ROWS = "compare.md", "compare.csv"
+REPORT, ROWS, RANKINGS = "compare.md", "compare.csv", "rankings.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ def write_comparison(content: Json, folder: Path) -> ComparisonReport:
         name = f"delta_{key}.png"
         if draw_front(content["methods"], axis, folder / name):
             pictures[axis.title] = name
+    if draw_rankings(content.get("rankings", []), folder / RANKINGS):
+        pictures["Scores of trees against what they came to"] = RANKINGS
     atomic_write(folder / ROWS, csv_of(content["rows"]).encode())
     path = folder / REPORT
     atomic_write(path, _document(content, tables, pictures).encode())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trunkline.report.style import INK, SHARED, figure, plain, task_colour
+from trunkline.report.style import INK, SHARED, figure, plain, short, task_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,7 +171,7 @@ def _draw_mark(axes: Axes, mark: FrontMark, number: int, limits: tuple[float, fl
     form, value = ("o" if mark.alike else "s"), ""
     if height != mark.change:
         form, value = ("v" if mark.change < height else "^"), f" ({mark.change:+,.0f} %)"
-    label = plain(f"{number}  {mark.name}{value}")
+    label = plain(f"{number}  {short(mark.name)}{value}")
     axes.scatter([mark.cost], [height], s=90, marker=form, edgecolors=colour, facecolors=fill, zorder=3, label=label)
     ink = "white" if mark.steady else colour
     place = (mark.cost, height)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from trunkline.files.write import atomic_write
@@ -63,6 +63,15 @@ def plain(text: str, limit: int = 40) -> str:
     """Return text that matplotlib draws as it is: no formulas, no control characters, no endless names."""
     # matplotlib takes text between dollars for a formula.
     return shortened(printable(text, "?").replace("$", r"\$"), limit)
+
+
+def short(name: str) -> str:
+    """Return what a way of sharing is called in a picture: a plan's file without its folder.
+
+    >>> short("plan:runs/plans/random-3.json"), short("share-until:2")
+    ('random-3', 'share-until:2')
+    """
+    return PurePath(name).stem if name.startswith("plan:") else name
 
 
 def entitle(drawn: Figure, title: str) -> None:

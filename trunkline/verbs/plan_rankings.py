@@ -20,7 +20,6 @@ from trunkline.sharing.plan import SharingPlan
 from trunkline.supermodel.methods.base import LayoutScorer
 from trunkline.supermodel.methods.registry import methods
 from trunkline.verbs.agreement import agreement_at_equal, agreement_of
-from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.seed_statistics import CONFIDENCE
 
 Json = Mapping[str, Any]
@@ -85,6 +84,10 @@ def _ranking(
         "at_equal_macs": agreement_at_equal(scores, measured, macs).to_json(),
         "first": names[first],
         "first_delta": measured[first],
+        "trees": [
+            {"name": name, "score": score, "delta": delta}
+            for name, score, delta in zip(names, scores, measured, strict=True)
+        ],
     }
 
 
@@ -94,24 +97,27 @@ def chance_of(measured: Sequence[float]) -> dict[str, Any]:
     margin = min(1.0, float(ndtri((1 + CONFIDENCE) / 2)) / math.sqrt(len(measured) - 1))
     none = {"value": 0.0, "low": -margin, "high": margin}
     said = {"by": CHANCE, "n": len(measured), "pearson": none, "spearman": none, "at_equal_macs": none}
-    return {**said, "first": None, "first_delta": _mean(measured)}
+    return {**said, "first": None, "first_delta": _mean(measured), "trees": []}
 
 
 def _hindsight(names: Sequence[str], measured: Sequence[float]) -> dict[str, Any]:
     best = max(range(len(names)), key=lambda place: measured[place])
     unknown = dict.fromkeys(("pearson", "spearman", "at_equal_macs"))
-    return {"by": HINDSIGHT, "n": len(names), **unknown, "first": names[best], "first_delta": measured[best]}
+    said = {"by": HINDSIGHT, "n": len(names), **unknown}
+    return {**said, "first": names[best], "first_delta": measured[best], "trees": []}
 
 
 def _trees(rows: Sequence[Json], plans: Mapping[tuple[str, int], SharingPlan]) -> dict[str, list[TrainedTree]]:
-    """Return the trees that were trained alike, by way of sharing; single-task models are what Δ is against."""
+    """Return the trees that were trained alike, by way of sharing; what shares nothing is what Δ is against."""
     found: dict[str, list[TrainedTree]] = {}
     for row in rows:
         name, seed = row["method"], row["seed"]
         delta = None if row["delta"] is None else row["delta"]["mean"]
         plan = plans.get((name, seed))
         layout = None if plan is None else layout_of_plan(plan)
-        if name != SINGLE_TASK and row["alike"] and layout is not None and delta is not None and not math.isnan(delta):
+        if layout is None or delta is None or math.isnan(delta):
+            continue
+        if row["alike"] and layout != Layout.independent(layout.tasks, len(layout.blocks)):
             found.setdefault(name, []).append(TrainedTree(name, seed, layout, row["macs"], delta))
     return found
 
