@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trunkline.report.style import short
 from trunkline.report.tables import UNSTABLE, Table
 
 Json = Mapping[str, Any]
@@ -19,7 +20,7 @@ def cost_table(content: Json) -> Table:
         mark = f" {UNSTABLE}" if method["stable"] is False else ""
         rows.append(
             (
-                method["method"],
+                short(method["method"]),
                 _number(method["macs"], 1, scale=1e6),
                 _number(method["macs_share"], 3),
                 _number(method["parameters_share"], 3),
@@ -44,7 +45,7 @@ def accuracy_table(content: Json) -> Table:
         delta = method["delta"]
         rows.append(
             (
-                method["method"],
+                short(method["method"]),
                 str(method["macs"]["seeds"]),
                 _number(method["macs_share"], 3),
                 *(_change(delta.get(task) if delta else None) for task in content["tasks"]),
@@ -66,7 +67,8 @@ def accuracy_table(content: Json) -> Table:
     ]
     for method in content["methods"]:
         if method["left_out"]:
-            notes.append(f"Δ of {method['method']} is without {', '.join(method['left_out'])}: no value, or 0 alone.")
+            name, left = short(method["method"]), ", ".join(method["left_out"])
+            notes.append(f"Δ of {name} is without {left}: no value, or 0 alone.")
     if not all(method["alike"] for method in content["methods"]):
         notes.append(
             "Not alike: it goes on from a search's weights, had a teacher or other steps, or its method weighs losses."
@@ -97,7 +99,7 @@ def rankings_table(content: Json) -> Table | None:
     rows = []
     for found in rankings:
         cells = [_correlation(found[kind]) for kind in ("pearson", "spearman", "at_equal_macs")]
-        rows.append((found["by"], *cells, found["first"] or "any", f"{found['first_delta']:+.2f}"))
+        rows.append((found["by"], *cells, short(found["first"] or "any"), f"{found['first_delta']:+.2f}"))
     notes = (
         f"Each ranking is held against the mean Δ of the same {rankings[0]['n']} trees. In brackets the 95 % interval; "
         "of chance, where 95 % of orders lie. At equal MACs: Spearman's, beyond what MACs explain.",
@@ -121,7 +123,7 @@ def metrics_table(content: Json) -> Table:
     rows = []
     for method in content["methods"]:
         cells = [_metric(method["metrics"].get(task, {}).get(metric)) for task, metric in keys]
-        rows.append((method["method"], *cells))
+        rows.append((short(method["method"]), *cells))
     columns = ("method", *(f"{task} {metric}" for task, metric in keys))
     return Table("Every metric, mean over seeds", columns, tuple(rows), (INTERVAL,))
 
@@ -130,7 +132,7 @@ def effort_table(content: Json) -> Table:
     """Return the time and memory that each way of sharing took."""
     rows = [
         (
-            method["method"],
+            short(method["method"]),
             _number(method["search_seconds"], 1),
             _number(method["train_seconds"], 1),
             _number(method["search_peak_bytes"], 0, scale=2**20),
