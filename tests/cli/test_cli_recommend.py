@@ -122,6 +122,8 @@ def test_given_layouts_are_scored(table: Path, tmp_path: Path) -> None:
     found = recommended(table, "--layout", path)["layouts"]
     assert sorted(entry["score"] for entry in found) == pytest.approx(sorted(free[i]["score"] for i in (3, 0, 7)))
     assert [entry["score"] for entry in found] == sorted((entry["score"] for entry in found), reverse=True)
+    said = invoke("recommend", table, "--backbone", "zoo:tiny", "--blocks", 3, "--layout", path)
+    assert said.code == 0 and "proved" not in said.out  # nothing is recommended
 
 
 def test_the_terminal_shows_trees_and_reasons(table: Path, tmp_path: Path) -> None:
@@ -131,6 +133,7 @@ def test_the_terminal_shows_trees_and_reasons(table: Path, tmp_path: Path) -> No
     )
     assert said.code == 0, said.err
     assert "22 layouts of 3 tasks and 3 blocks" in said.out and "─" in said.out
+    assert "proved optimal: no other layout scores more than" in said.out
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -113,8 +113,17 @@ def _show(found: Recommendation, *, explain: bool) -> None:
         emit(drawn(entry.layout))
         for line in found.explanation(entry) if explain else ():
             emit(line)
+    if not found.are_given:
+        emit(f"\n{_proof(found)}")
+
+
+def _proof(found: Recommendation) -> str:
+    """Return whether the layouts are known to be the best, and how far others could be."""
+    ranking = found.ranking
+    bound = "" if ranking.bound is None else f"{ranking.bound:+.3f} %"
     if not ranking.proved:
-        emit(f"\nnot proved to be the best: another layout could reach {ranking.bound:+.3f} %")
+        return f"not proved optimal: another layout could reach {bound}"
+    return f"proved optimal: no other layout scores more than {bound}" if bound else "proved optimal: there is no other"
 
 
 def _row(found: Recommendation, entry: Recommended, kinds: list[str]) -> list[str]:

@@ -38,12 +38,14 @@ class Recommendation:
         estimator: By which layouts were scored.
         ranking: The best layouts, or those that were given to be scored.
         drawn: Others, drawn by chance among those within the budgets.
+        are_given: Whether the layouts were given to be scored, so that nothing is recommended.
     """
 
     merged: MergedBackbone
     estimator: Estimator
     ranking: Ranking
     drawn: tuple[Recommended, ...] = ()
+    are_given: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
@@ -159,7 +161,8 @@ def recommend(
         raise InvalidConfig(text, place="blocks", advice=advice)
     estimator = Estimator.of(given, weighing, rows)
     if layouts is not None:
-        return Recommendation(merged, estimator, _scored(estimator, load_layouts(layouts, given.tasks), layouts))
+        scored = _scored(estimator, load_layouts(layouts, given.tasks), layouts)
+        return Recommendation(merged, estimator, scored, are_given=True)
     limits = limits_of_budgets(budgets, merged)
     ranking = rank_layouts(estimator, limits, top)
     return Recommendation(merged, estimator, ranking, draw_layouts_within(estimator, limits, random, seed, ranking))
