@@ -13,7 +13,7 @@ from trunkline.supermodel.methods.registry import baseline_named
 from trunkline.train.data.config import ConfigTable
 
 Count = Annotated[int, Field(ge=1)]
-Precision = Literal["float16", "int8"]
+Precision = Literal["float16", "bfloat16", "int8"]
 """What a file may compute in besides float32."""
 INT8: Precision = "int8"
 POST = "post"

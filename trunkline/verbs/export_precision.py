@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.export.exporter import ExportResult
+from trunkline.export.precision.emulated import write_emulated
+from trunkline.export.precision.half import HALF
 from trunkline.export.precision.half_file import export_half
 from trunkline.export.precision.int8 import Int8Settings, Ranges, find_ranges
 from trunkline.export.precision.int8_file import export_int8, quantised_parts
@@ -140,7 +142,13 @@ class _Made:
     def _judged(
         self, precision: Precision, result: ExportResult, apart: tuple[str, ...], kept: KeptParts | None = None
     ) -> PrecisionFile:
-        metrics = self.reported(result.path)
+        with tempfile.TemporaryDirectory() as folder:
+            path = result.path
+            if precision in HALF:
+                # A processor's kernels would not round where the file says so, or not run it.
+                path = Path(folder) / path.name
+                write_emulated(result.path, path)
+            metrics = self.reported(path)
         change = relative_performance(metrics, self.baseline, self.directions)
         return PrecisionFile(precision, result, metrics, change, apart, kept)
 

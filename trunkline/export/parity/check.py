@@ -15,7 +15,7 @@ from trunkline.export.parity.reference import Array, Reference
 from trunkline.export.parity.runtime_precision import disturbances, limited_nodes
 from trunkline.export.parity.session import Model, require_onnxruntime, run_file
 from trunkline.export.parity.tally import OutputParity, Tally
-from trunkline.export.parity.tolerance import FULL, MARGIN, Errors, judged_type, measure
+from trunkline.export.parity.tolerance import FULL, MARGIN, ROUNDING, Errors, judged_type, measure
 from trunkline.export.weights import Weights
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.spinning import spin_only_when_quiet
@@ -63,7 +63,7 @@ class ParityReport:
         # Exposing every value keeps the runtime from fusing nodes, so a wrong fusion cannot be found this way.
         failed = [Problem(_row(output)) for output in self.outputs if not output.passed]
         where = "every exposed value agrees: the runtime's own fusion of nodes is wrong"
-        if self.precision != FULL:
+        if self.precision in ROUNDING:
             where = f"every node by itself is as exact as {self.precision} lets it be: together they are not"
         headline = f"{len(failed)} of {len(self.outputs)} outputs do not compute what the trained twin computes"
         raise ParityFailure([Problem(headline), *failed, Problem(str(self.divergence or where))])

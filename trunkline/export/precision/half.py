@@ -20,6 +20,8 @@ from trunkline.graph.passes.editor import Editor
 
 HALF = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
 """Element types by name of the precision."""
+OPSETS = {"float16": OPSET, "bfloat16": 22}
+"""The first opset at which convolutions have the type."""
 LARGEST = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895e38}
 """The largest number of each type."""
 NUMPY = {ir.DataType.FLOAT16: np.float16, ir.DataType.BFLOAT16: ml_dtypes.bfloat16}
@@ -35,21 +37,23 @@ class LowerFloat:
     Attributes:
         to: ``FLOAT16`` or ``BFLOAT16``.
         islands: Names of nodes that stay in float32.
+        opset: Of the graph: it says which operators have the type.
     """
 
     to: ir.DataType
     islands: frozenset[str] = frozenset()
+    opset: int = OPSET
 
     def __call__(self, graph: ir.Graph) -> int:
         """Lower ``graph`` in place, and return how many nodes compute in half precision now."""
-        return _Lowering(graph, self.to, self.islands).run()
+        return _Lowering(graph, self).run()
 
 
 class _Lowering:
-    def __init__(self, graph: ir.Graph, to: ir.DataType, islands: frozenset[str]) -> None:
-        self.graph, self.to = graph, to
+    def __init__(self, graph: ir.Graph, options: LowerFloat) -> None:
+        self.graph, self.to, self.opset = graph, options.to, options.opset
         self.edit = Editor(graph)
-        self.lowered = {node for node in graph if name_of(node) not in islands and self._can(node)}
+        self.lowered = {node for node in graph if name_of(node) not in options.islands and self._can(node)}
         self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def run(self) -> int:
@@ -59,7 +63,7 @@ class _Lowering:
                 self._feed(node, index)
         for node in self.lowered:
             for index, value in enumerate(node.outputs):
-                if _is_half(node, index, self.to, "output"):
+                if self._is_half(node, index, "output"):
                     # Another type object: that of a copied graph may be shared with the first.
                     value.type = ir.TensorType(self.to)
         for place, value in enumerate(outputs):
@@ -71,9 +75,9 @@ class _Lowering:
     def _can(self, node: ir.Node) -> bool:
         """Whether an operator reads and writes half precision, and its weights fit."""
         floats = list(_float_inputs(node))
-        if not any(_is_half(node, index, self.to, "input") for index in floats):
+        if not any(self._is_half(node, index, "input") for index in floats):
             return False
-        if not _is_half(node, 0, self.to, "output"):
+        if not self._is_half(node, 0, "output"):
             return False
         stored = [node.inputs[index] for index in floats]
         return all(
@@ -85,11 +89,11 @@ class _Lowering:
         """Give an input the type that its node reads now."""
         value = node.inputs[index]
         assert value is not None
-        wanted = self.to if node in self.lowered and _is_half(node, index, self.to, "input") else ir.DataType.FLOAT
+        wanted = self.to if node in self.lowered and self._is_half(node, index, "input") else ir.DataType.FLOAT
         producer = value.producer()
         written = (
             self.to
-            if producer in self.lowered and _is_half(producer, value.index() or 0, self.to, "output")
+            if producer in self.lowered and self._is_half(producer, value.index() or 0, "output")
             else ir.DataType.FLOAT
         )
         if wanted != written:
@@ -129,6 +133,10 @@ class _Lowering:
         made.name = name
         self.graph.outputs[place] = made
 
+    def _is_half(self, node: ir.Node, index: int, side: str) -> bool:
+        """Whether an input or output of a node may be in half precision."""
+        return self.to.name.lower() in _types(node.op_type, index, side, self.opset)
+
     def _remove_unread(self) -> None:
         for name, value in list(self.graph.initializers.items()):
             if not value.uses() and not value.is_graph_output():
@@ -141,15 +149,10 @@ def _float_inputs(node: ir.Node) -> Iterator[int]:
             yield index
 
 
-def _is_half(node: ir.Node, index: int, dtype: ir.DataType, side: str) -> bool:
-    """Whether an input or output of an operator may be of a half type, by ONNX's own schema."""
-    return dtype.name.lower() in _types(node.op_type, index, side)
-
-
 @cache
-def _types(op: str, index: int, side: str) -> frozenset[str]:
-    """Return the element types that an operator's input or output may have."""
-    schema = onnx.defs.get_schema(op, OPSET, "")
+def _types(op: str, index: int, side: str, opset: int) -> frozenset[str]:
+    """Return the element types that an operator's input or output may have, by ONNX's own schema."""
+    schema = onnx.defs.get_schema(op, opset, "")
     formal = schema.inputs if side == "input" else schema.outputs
     # The last one may stand for any number, as those of Concat.
     text = formal[min(index, len(formal) - 1)].type_str

@@ -15,6 +15,7 @@ import logging
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +115,9 @@ def find_ranges(model: Path, images: Iterable[Image], settings: Int8Settings) ->
     }
     options: dict[str, Any] = {"symmetric": False}
     options |= {"percentile": settings.percentile} if settings.ranges == "percentile" else {}
+    feeds = _Feeds(_input_of(model), images)
+    if not feeds.any_left():
+        raise InvalidConfig("there are no images to find ranges by", place="export.calibration_images")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         calibrator = create_calibrator(
             model,
@@ -122,10 +126,7 @@ def find_ranges(model: Path, images: Iterable[Image], settings: Int8Settings) ->
             calibrate_method=methods[settings.ranges],
             extra_options=options,
         )
-        feeds = _Feeds(_input_of(model), images)
         calibrator.collect_data(feeds)
-        if not feeds.count:
-            raise InvalidConfig("there are no images to find ranges by", place="export.calibration")
         try:
             found = calibrator.compute_data()
         except ValueError as error:
@@ -138,14 +139,17 @@ class _Feeds:
 
     def __init__(self, name: str, images: Iterable[Image]) -> None:
         self._name, self._images = name, iter(images)
-        self.count = 0
+
+    def any_left(self) -> bool:
+        """Whether there is an image; it is not lost by this."""
+        first = next(self._images, None)
+        if first is not None:
+            self._images = chain([first], self._images)
+        return first is not None
 
     def get_next(self) -> dict[str, Image] | None:
         image = next(self._images, None)
-        if image is None:
-            return None
-        self.count += 1
-        return {self._name: image}
+        return None if image is None else {self._name: image}
 
 
 def _input_of(model: Path) -> str:
