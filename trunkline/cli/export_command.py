@@ -13,9 +13,11 @@ from trunkline.cli.options import Allow, Json, Pipeline, Quiet, RunFolder, limit
 from trunkline.cli.results import show_table
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
-from trunkline.report.tables import parity_table
+from trunkline.pipeline.tables import Precision
+from trunkline.report.tables import parity_table, precision_table
 from trunkline.text import with_thousands
 from trunkline.verbs.export import export
+from trunkline.verbs.export_precision import export_precisions
 from trunkline.verbs.train import train_in
 
 
@@ -25,19 +27,30 @@ def export_command(
     out: RunFolder,
     model: Annotated[Path | None, Parameter(help="File to write; model.onnx in the run's folder if absent.")] = None,
     plan: Annotated[Path | None, Parameter(help="Sharing plan; the run's own if absent.")] = None,
+    precision: Annotated[
+        list[Precision] | None,
+        Parameter(name="--precision", negative="", help="Another precision to write too; repeatable."),
+    ] = None,
     allow: Allow = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
     project = Project(load_config(pipeline), out, limits_of(allow))
-    result = export(project, train_in(project, plan, quiet=quiet), model)
+    trained = train_in(project, plan, quiet=quiet)
+    result = export(project, trained, model)
     say_not_folded(result)
+    wanted = dict.fromkeys([*project.config.export.precisions, *(precision or ())])
+    others = export_precisions(project, trained, result, list(wanted)) if wanted else None
     # The table is made of the same content that --json prints, and a report reads from the run's folder.
     content = result.to_json()
     if json:
-        emit_json(content)
+        emit_json(content if others is None else {**content, "precisions": others.to_json()})
         return 0
     show_table(parity_table(content))
     emit(f"model   {result.path}: {result.nodes} nodes, {with_thousands(result.file_bytes)} bytes")
+    if others is not None:
+        show_table(precision_table(others.to_json()))
+        for file in others.files:
+            emit(f"model   {file.result.path}: {file.precision}, {with_thousands(file.result.file_bytes)} bytes")
     return 0

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "Train ways of sharing with several seeds each, measure all of them, and write one table.",
     "recommend": "Recommend trees of blocks by a table of two-task models, without training any.",
     "two-task": "Train every two tasks at every branching point, and write the table that `recommend` ranks trees by.",
+    "bundle": "Write a folder with the model, a manifest, predict.py and bench.py, for a machine without Trunkline.",
     "sweep": "Measure what each branching point costs on this device, from N models to one, without training any.",
     "methods": "List the methods that decide who shares what: what each needs, decides and yields.",
     "costs": "Measure what each unit of a backbone takes, for a search that pays in milliseconds.",

@@ -13,6 +13,9 @@ from trunkline.supermodel.methods.registry import baseline_named
 from trunkline.train.data.config import ConfigTable
 
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float16", "bfloat16", "int8"]
+"""What a file may compute in besides float32."""
+INT8: Precision = "int8"
 POST = "post"
 """The phase that trains a model whose sharing is decided."""
 
@@ -116,10 +119,24 @@ class ExportConfig(ConfigTable):
     Attributes:
         fold: Whether BatchNormalization is folded into convolutions, and computed weights are stored.
         parity_inputs: Number of random inputs on which the file must compute what the trained model does.
+        precisions: Other precisions to write too, each a file of its own beside the float32 one.
+        calibration_images: Training images by which ``int8`` finds ranges.
+        ranges: How: ``minmax``, ``entropy`` or ``percentile``.
+        percentile: Of ``percentile``: how much of what is seen lies within, in percent.
+        activations: ``unsigned`` for processors, ``signed`` for TensorRT.
+        max_drop: What a task's metrics may lose in ``int8``, in percent; what costs more stays in float32.
+        keep: Parts that stay in float32: units of the backbone, or ``head of TASK``.
     """
 
     fold: bool = True
     parity_inputs: Count = 32
+    precisions: tuple[Precision, ...] = ()
+    calibration_images: Count = 200
+    ranges: Literal["minmax", "entropy", "percentile"] = "minmax"
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    activations: Literal["unsigned", "signed"] = "unsigned"
+    max_drop: NotNegative = 1.0
+    keep: tuple[str, ...] = ()
 
 
 class BenchConfig(ConfigTable):

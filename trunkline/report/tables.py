@@ -158,6 +158,32 @@ def parity_table(export: Json) -> Table:
     return Table("Parity of the exported file", columns, tuple(rows))
 
 
+def precision_table(precisions: Json) -> Table:
+    """Return what each precision costs the tasks, next to the float32 file."""
+    first = precisions["float32"]
+    tasks = list(first["metrics"])
+    rows = [("float32", *("" for _ in tasks), "", "", _megabytes(first["file_bytes"]))]
+    for file in precisions["files"]:
+        worst = max(file["parity"]["outputs"], key=lambda output: output["max_rel"])
+        changes = (_percent(file["change"].get(task)) for task in tasks)
+        left = ", ".join(file["in_float32"]) or "nothing"
+        rows.append((file["precision"], *changes, f"{worst['max_rel']:.1e}", left, _megabytes(file["file_bytes"])))
+    columns = ("precision", *(f"{task} (%)" for task in tasks), "largest error", "stays in float32", "MB")
+    notes = (
+        "Changes of the tasks' metrics are against the float32 file, on the split that reports. The error is that of "
+        "parity, as a part of the output: of int8 against the same file without fused kernels.",
+    )
+    return Table("Precisions", columns, tuple(rows), notes)
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
+
+
 def _cost_row(name: str, mine: Json, theirs: Json) -> tuple[str, ...]:
     row = [name]
     for key, unit in (("macs", 1e6), ("parameters", 1e3)):

@@ -19,6 +19,7 @@ from trunkline.report.predictions_picture import draw_predictions
 from trunkline.twins.twin import Twin
 from trunkline.verbs.bench import SINGLE_TASK, bench_run, runtime_named, settings_of
 from trunkline.verbs.export import export
+from trunkline.verbs.export_precision import export_precisions
 from trunkline.verbs.search import SearchResult, search
 from trunkline.verbs.train import TrainResult, final_phase, relative, train, train_baseline
 from trunkline.verbs.whose_folder import refuse_comparison
@@ -94,6 +95,9 @@ def run(
     deltas = _compare_with_baselines(project, trained, quiet=quiet, say=say)
     say("export: writing and proving the ONNX file")
     exported = export(project, trained)
+    if config.export.precisions:
+        say(f"export: {', '.join(config.export.precisions)}, each judged by its tasks' metrics")
+        export_precisions(project, trained, exported, config.export.precisions)
     # The twin draws what the file computes: parity was proved a line ago.
     twin = Twin(trained.graph, weights=trained.weights)
     draw_predictions(twin, project.data.test, project.losses, out / PREDICTIONS)

@@ -15,7 +15,7 @@ from trunkline.export.parity.reference import Array, Reference
 from trunkline.export.parity.runtime_precision import disturbances, limited_nodes
 from trunkline.export.parity.session import Model, require_onnxruntime, run_file
 from trunkline.export.parity.tally import OutputParity, Tally
-from trunkline.export.parity.tolerance import MARGIN, Errors, measure
+from trunkline.export.parity.tolerance import FULL, MARGIN, ROUNDING, Errors, judged_type, measure
 from trunkline.export.weights import Weights
 from trunkline.graph.graph import Graph, shape_of
 from trunkline.spinning import spin_only_when_quiet
@@ -32,12 +32,14 @@ class ParityReport:
         inputs: Number of input batches compared.
         seed: Seed of the inputs.
         divergence: The first node that is wrong, where parity failed and it was found.
+        precision: What the file computes in.
     """
 
     outputs: tuple[OutputParity, ...]
     inputs: int
     seed: int = 0
     divergence: Divergence | None = None
+    precision: str = FULL
 
     @property
     def passed(self) -> bool:
@@ -61,13 +63,21 @@ class ParityReport:
         # Exposing every value keeps the runtime from fusing nodes, so a wrong fusion cannot be found this way.
         failed = [Problem(_row(output)) for output in self.outputs if not output.passed]
         where = "every exposed value agrees: the runtime's own fusion of nodes is wrong"
+        if self.precision in ROUNDING:
+            where = f"every node by itself is as exact as {self.precision} lets it be: together they are not"
         headline = f"{len(failed)} of {len(self.outputs)} outputs do not compute what the trained twin computes"
         raise ParityFailure([Problem(headline), *failed, Problem(str(self.divergence or where))])
 
 
 @spin_only_when_quiet()
 def check_parity(
-    model: Model, reference: Graph | Twin, *, weights: Weights | None = None, inputs: int = 32, seed: int = 0
+    model: Model,
+    reference: Graph | Twin,
+    *,
+    weights: Weights | None = None,
+    inputs: int = 32,
+    seed: int = 0,
+    precision: str = FULL,
 ) -> ParityReport:
     """Compare an ONNX file in onnxruntime (CPU) with the twin it was made from.
 
@@ -77,6 +87,7 @@ def check_parity(
         weights: Trained weights by ONNX name, for a Graph.
         inputs: Number of seeded input batches; see :mod:`trunkline.export.parity.probes`.
         seed: Their seed.
+        precision: What the file computes in; its floor is allowed of every float output.
 
     Raises:
         InvalidConfig: There are no inputs to compare.
@@ -86,18 +97,24 @@ def check_parity(
         raise InvalidConfig(f"parity needs at least 1 input, not {inputs}", place="parity.inputs", advice="32 is usual")
     # Before the twin is made, which takes longer than to find this out.
     require_onnxruntime()
-    trial = _Trial(model, reference, weights, [*probes(inputs, _image_shape(reference), seed=seed)])
+    trial = _Trial(model, reference, weights, [*probes(inputs, _image_shape(reference), seed=seed)], precision)
     verdicts = tuple(trial.verdicts())
-    return ParityReport(verdicts, inputs, seed, trial.divergence(verdicts))
+    return ParityReport(verdicts, inputs, seed, trial.divergence(verdicts), precision)
 
 
 class _Trial:
     """One model against its twin, on all probes."""
 
     def __init__(
-        self, model: Model, reference: Graph | Twin, weights: Weights | None, batches: Sequence[Probe]
+        self,
+        model: Model,
+        reference: Graph | Twin,
+        weights: Weights | None,
+        batches: Sequence[Probe],
+        precision: str = FULL,
     ) -> None:
         self._model = model
+        self._precision = precision
         self._batches = batches
         self._located: dict[int, Divergence | None] = {}
         runs = run_file(model, batches)
@@ -134,7 +151,8 @@ class _Trial:
         truth = self._truth.double(probe.image)
         for name, double in truth.items():
             if name in found:
-                self._tally.add(name, probe, measure(found[name], double), str(found[name].dtype))
+                dtype = judged_type(str(found[name].dtype), self._precision)
+                self._tally.add(name, probe, measure(found[name], double), dtype)
             else:
                 self._tally.add(name, probe, Errors(fault="the exported model has no such output"), "")
         if is_new:
@@ -170,7 +188,7 @@ class _Trial:
     def _locate(self, probe: Probe) -> Divergence | None:
         # Outputs may share their worst probe, and a search runs the model once in the runtime and twice in torch.
         if probe.index not in self._located:
-            self._located[probe.index] = locate(self._model, self._truth, probe.image)
+            self._located[probe.index] = locate(self._model, self._truth, probe.image, self._precision)
         return self._located[probe.index]
 
 

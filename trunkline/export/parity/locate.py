@@ -18,7 +18,7 @@ from trunkline.errors import ParityFailure
 from trunkline.export.parity.reference import Array, Reference
 from trunkline.export.parity.runtime_precision import operator_error
 from trunkline.export.parity.session import Model, ParitySession
-from trunkline.export.parity.tolerance import measure, with_torch
+from trunkline.export.parity.tolerance import FULL, judged_type, measure, with_torch
 from trunkline.graph.graph import SOURCE_KEY
 from trunkline.text import escaped, quoted
 
@@ -46,7 +46,7 @@ class Divergence:
         return f"the first wrong value is {quoted(self.value)}, of {self.op} {quoted(self.node)}{place}: {self.reason}"
 
 
-def locate(model: Model, reference: Reference, image: Array) -> Divergence | None:
+def locate(model: Model, reference: Reference, image: Array, precision: str = FULL) -> Divergence | None:
     """Return the first node that is wrong on what the model itself fed it, or None if every exposed one is right.
 
     Exposing values keeps the runtime from fusing nodes, so None also means: only the fused form can be wrong.
@@ -58,7 +58,7 @@ def locate(model: Model, reference: Reference, image: Array) -> Divergence | Non
     for node in proto.graph.node[:count]:
         for name in node.output:
             # Values that only the file has (merged, folded, added by a pass) cannot be judged.
-            if name in double and (reason := _reason(node, name, values, single[name], double[name])):
+            if name in double and (reason := _reason(node, name, values, single[name], double[name], precision)):
                 return _divergence(node, name, reason)
     # All that ran is right, but the next node does not run: then that one is the fault.
     if count < len(proto.graph.node):
@@ -84,9 +84,12 @@ def _own_results(reference: Reference, image: Array, values: Mapping[str, Array]
     return results
 
 
-def _reason(node: onnx.NodeProto, name: str, values: Mapping[str, Array], single: Array, double: Array) -> str:
+def _reason(
+    node: onnx.NodeProto, name: str, values: Mapping[str, Array], single: Array, double: Array, precision: str
+) -> str:
     found = values[name]
-    errors, dtype = with_torch(measure(found, double), single, double), str(found.dtype)
+    dtype = judged_type(str(found.dtype), precision)
+    errors = with_torch(measure(found, double), single, double)
     errors = replace(errors, runtime_error=float(operator_error(node, values, double).max()))
     if errors.passed(dtype):
         return ""

@@ -43,16 +43,19 @@ class ParitySession:
     Args:
         model: Path or bytes.
         folder: Where the external data of a model given as bytes lies.
+        fuse: Whether the runtime may replace nodes by others, as it does when it delivers.
 
     Raises:
         ParityFailure: onnxruntime refuses the model.
     """
 
-    def __init__(self, model: Model, *, folder: Path | None = None) -> None:
+    def __init__(self, model: Model, *, folder: Path | None = None, fuse: bool = True) -> None:
         runtime = require_onnxruntime()
         options = runtime.SessionOptions()
         # Errors only: what matters is raised, and warnings would be printed into the user's terminal.
         options.log_severity_level = 3
+        if not fuse:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # Spinning threads of the runtime would take the cores from the twin, which computes in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A model given as bytes has no path that its external data could lie beside.

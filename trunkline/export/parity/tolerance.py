@@ -1,8 +1,9 @@
 """How far an exported model may be from the truth.
 
 The truth is the float64 twin. A float32 twin misses it by rounding, and how much depends on the network: so its own
-error is the yardstick, with a margin for another order of summation, and a floor for lucky zeros. Some operators of the
-runtime are less exact than torch's; what they add is known by operator, see
+error is the yardstick, with a margin for another order of summation, and a floor for lucky zeros. A file in half
+precision rounds as often, each time by so many times more: its yardstick is so many times that error. Some operators of
+the runtime are less exact than torch's; what they add is known by operator, see
 :mod:`trunkline.export.parity.runtime_precision`.
 """
 
@@ -29,6 +30,25 @@ have no floor.
 """
 
 
+ROUNDING: Mapping[str, float] = {"float16": 2.0**13, "bfloat16": 2.0**16}
+"""How many times larger a rounding is than one of float32."""
+HALF_MARGIN = 2.0
+"""A file in half precision may be this many times worse than its roundings explain; networks were at 0.3 to 0.6."""
+FULL = "float32"
+"""The precision of a file that says nothing else."""
+
+
+def judged_type(dtype: str, precision: str = FULL) -> str:
+    """Return the element type whose floor holds for a value of a file of some precision.
+
+    A half-precision file gives its outputs back in float32, which makes them no better.
+
+    >>> judged_type("float32", "float16"), judged_type("int64", "float16"), judged_type("float32")
+    ('float16', 'int64', 'float32')
+    """
+    return precision if dtype == FULL else dtype
+
+
 @dataclass(frozen=True, slots=True)
 class Errors:
     """Distances from the float64 twin, for one value on one input, or the largest of several.
@@ -53,7 +73,8 @@ class Errors:
         >>> Errors(torch_error=1e-6, scale=2.0).allowed("float32")
         3e-05
         """
-        return MARGIN * self.torch_error + FLOOR.get(dtype, 0.0) * self.scale + self.runtime_error
+        margin = HALF_MARGIN * ROUNDING[dtype] if dtype in ROUNDING else MARGIN
+        return margin * self.torch_error + FLOOR.get(dtype, 0.0) * self.scale + self.runtime_error
 
     def passed(self, dtype: str) -> bool:
         """Whether the exported model is as good as it must be."""

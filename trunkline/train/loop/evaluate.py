@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.spinning import spin_only_when_quiet
 from trunkline.text import quoted
 from trunkline.train.data.batches import Batch
 from trunkline.train.loop.device import Compute
-from trunkline.train.loop.trainable import Trainable
 from trunkline.train.tasks.base import Task
 
 Metrics = dict[str, dict[str, float]]
@@ -25,9 +25,19 @@ _SMALLEST_METRIC = 1e-6
 """Metrics below count as this: one that is still 0 must be the worst there is, but not outweigh all others."""
 
 
+class Evaluable(Protocol):
+    """What gives predictions: a model in training, or a file that is delivered."""
+
+    def train(self, mode: bool) -> object:
+        """Go into training mode, or into that of evaluation."""
+
+    def __call__(self, image: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return ``[N, K, h, w]`` by task from ``[N, C, H, W]``."""
+
+
 @spin_only_when_quiet()
 def evaluate(
-    model: Trainable, tasks: Sequence[Task], batches: Iterable[Batch], compute: Compute | None = None
+    model: Evaluable, tasks: Sequence[Task], batches: Iterable[Batch], compute: Compute | None = None
 ) -> Metrics:
     """Return every task's metrics, pooled over all batches.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -125,6 +125,14 @@ class Task(ABC):
     def predict_for(self, output: Tensor, size: Size) -> Tensor:
         """Return the prediction at this height and width, for pictures."""
         return self.predict(output.float())
+
+    @property
+    def drawing(self) -> Mapping[str, Any]:
+        """How a program that knows nothing of tasks draws an output of the model; see ``docs/bundle.md``.
+
+        By default a map is shown in grey, from 0 to 1; a kind whose outputs mean something else says so.
+        """
+        return {"draw": "ramp", "low": 0.0, "high": 1.0, "colours": [[0, 0, 0], [255, 255, 255]]}
 
     @abstractmethod
     def picture(self, array: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,11 @@ class Classification(Task):
     def predict(self, output: Tensor) -> Tensor:
         """Return the class numbers ``[N]``."""
         return output.argmax(1)
+
+    @property
+    def drawing(self) -> Mapping[str, Any]:
+        """The class with the greatest logit is named."""
+        return {"draw": "label"}
 
     def picture(self, array: np.ndarray) -> np.ndarray:
         """Show a class number as the one colour ``[1, 1, 3]`` of its class; an ignored image is black."""

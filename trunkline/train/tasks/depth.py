@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from trunkline.train.labels.label_kind import LabelArray, MapLabel
 from trunkline.train.tasks.map_task import MapTask
-from trunkline.train.tasks.pictures import heat_colours
+from trunkline.train.tasks.pictures import HEAT, heat_colours
 from trunkline.train.tasks.resize import masked_sum
 from trunkline.train.tasks.summed_metric import SummedMetric
 
@@ -60,6 +61,12 @@ class Depth(MapTask):
     def predict(self, output: Tensor) -> Tensor:
         """Return depths; a negative output is depth 0."""
         return output.clamp(min=0)
+
+    @property
+    def drawing(self) -> Mapping[str, Any]:
+        """Near is bright, and what is as far as ``picture_metres`` dark; no depth is black."""
+        far = max(self.picture_metres, _SMALLEST_DEPTH_METRES)
+        return {"draw": "ramp", "low": far, "high": 0.0, "nothing_to": 0.0, "colours": HEAT}
 
     def picture(self, array: np.ndarray) -> np.ndarray:
         """Colour ``[1, H, W]`` depths from near (bright) to far (dark); invalid pixels are black."""

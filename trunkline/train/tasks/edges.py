@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -73,6 +73,11 @@ class Edges(MapTask):
     def predict(self, output: Tensor) -> Tensor:
         """Return edge strengths in [0, 1]."""
         return output.sigmoid() if self.objective == "bce" else output.clamp(0, 1)
+
+    @property
+    def drawing(self) -> Mapping[str, Any]:
+        """White on black; a logit becomes a strength first."""
+        return {**super().drawing, "sigmoid": self.objective == "bce"}
 
     def picture(self, array: np.ndarray) -> np.ndarray:
         """Show ``[1, H, W]`` strengths, white on black; ignored pixels are grey."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -75,6 +75,12 @@ class Normals(MapTask):
     def predict(self, output: Tensor) -> Tensor:
         """Return unit vectors."""
         return _unit(output)
+
+    @property
+    def drawing(self) -> Mapping[str, Any]:
+        """Red, green and blue are the unit vector's coordinates."""
+        scale, middle = (255.0, 0.0) if self.space == "paper" else (127.5, 127.5)
+        return {"draw": "directions", "scale": scale, "middle": middle}
 
     def picture(self, array: np.ndarray) -> np.ndarray:
         """Show ``[3, H, W]`` vectors as red, green and blue; invalid pixels are black."""

@@ -26,6 +26,9 @@ _HEAT_STOPS = np.array(
     np.float64,
 )
 
+HEAT = _HEAT_STOPS.astype(int).tolist()
+"""The stops as lists of red, green and blue."""
+
 
 @functools.cache
 def class_colours(classes: int) -> np.ndarray:

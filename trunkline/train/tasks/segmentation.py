@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,11 @@ class Segmentation(MapTask):
     def predict(self, output: Tensor) -> Tensor:
         """Return the class numbers ``[N, h, w]``."""
         return output.argmax(1)
+
+    @property
+    def drawing(self) -> Mapping[str, Any]:
+        """The class with the greatest logit has its colour."""
+        return {"draw": "classes", "colours": class_colours(self.channels)[: self.channels].tolist()}
 
     def picture(self, array: np.ndarray) -> np.ndarray:
         """Colour class numbers ``[H, W]``, or logits ``[K, H, W]``; ignored pixels are black."""
