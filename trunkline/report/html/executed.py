@@ -157,9 +157,7 @@ def _ordered(tasks: Sequence[str], parts: Sequence[ExecutedPart]) -> tuple[str, 
     return tuple(order)
 
 
-def _arrows(
-    graph: Graph, places: Mapping[str, _Place], numbers: Mapping[_Place, int]
-) -> tuple[tuple[int, int], ...]:
+def _arrows(graph: Graph, places: Mapping[str, _Place], numbers: Mapping[_Place, int]) -> tuple[tuple[int, int], ...]:
     made = {name_of(value): numbers[places[name_of(node)]] for node in graph.nodes for value in node.outputs}
     found: dict[tuple[int, int], None] = {}
     for node in graph.nodes:

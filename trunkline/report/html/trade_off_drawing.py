@@ -12,7 +12,7 @@ from trunkline.report.html.svg import drawing, element, mark
 from trunkline.report.style import SHARED, TASKS, short
 from trunkline.report.tables import UNSTABLE, Table
 
-_WIDTH, _HEIGHT = 860, 460
+_WIDTH, _HEIGHT = 1000, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 30, 16, 52
 _FOUND = TASKS[0]
 _FEW = 10
@@ -130,7 +130,7 @@ def _tip(number: int, point: FrontMark, axis: str, count: int) -> str:
     change = f"Δ {point.change:+.2f} %" + (f" [{low:+.2f}, {high:+.2f}]" if low != high else "")
     notes = [] if point.alike else ["not trained alike"]
     notes += [] if point.steady else ["latency not steady"]
-    return "; ".join([name, f"{point.cost:.3g} {axis}", change, *notes])
+    return "; ".join([name, f"{axis}: {point.cost:.3g}", change, *notes])
 
 
 def _text(marks: Sequence[FrontMark], front: Sequence[FrontMark], axis: str) -> str:

@@ -1,8 +1,8 @@
 """A run is a folder that one process at a time may use.
 
 * ``config.json``: all settings that decide the result.
-* ``sessions.json``: for each start, the process's command, the seed, the versions of the libraries that compute, and the
-  platform.
+* ``sessions.json``: for each start, the process's command, the seed, the versions of the libraries that compute, and
+  the platform.
 * ``metrics.jsonl``: see :mod:`trunkline.train.run_folder.metrics_log`.
 * ``checkpoints/``: see :mod:`trunkline.train.run_folder.checkpoint_store`.
 * ``result.json``: the result, once there is one.
