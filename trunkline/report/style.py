@@ -45,7 +45,7 @@ def task_colour(index: int) -> str:
 
 @contextmanager
 def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
-    """Give a figure of ``width`` × ``height`` inches and write it to ``path`` as PNG, or as its end says, atomically."""
+    """Give a figure of ``width`` × ``height`` inches and write it to ``path``, atomically: PNG, or as its end says."""
     # Without pyplot: that would look for a display, and keep every figure.
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg

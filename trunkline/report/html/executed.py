@@ -22,7 +22,7 @@ from trunkline.graph.graph import (
     name_of,
 )
 
-_HEADS, _JOINS, _FIRST = "heads", "joins", "before the first unit"
+_HEADS, _JOINS, _FIRST = "heads", "joins after ", "before the first unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,70 +73,77 @@ def executed_of(graph: Graph) -> Executed | None:
         return None
     places = _places(graph)
     rows = _rows(graph, places)
-    keys = list(dict.fromkeys(places.values()))
-    numbers = {key: number for number, key in enumerate(keys)}
-    members: list[list[ir.Node]] = [[] for _ in keys]
+    members: dict[_Place, list[ir.Node]] = {}
     for node in graph.nodes:
-        members[numbers[places[name_of(node)]]].append(node)
+        members.setdefault(places[name_of(node)], []).append(node)
     costs = _costs(graph)
     parts = tuple(
         ExecutedPart(
-            rows.index(unit),
-            tuple(task for task in tasks if task in users),
-            ", ".join(sorted({node.metadata_props.get(INSTANCE_KEY, "") for node in nodes} - {""})),
+            rows.index(place.row),
+            tuple(task for task in tasks if task in place.tasks),
+            place.instance,
             Counter(node.op_type for node in nodes),
             None if costs is None else sum(costs[name_of(node)] for node in nodes),
         )
-        for (unit, users), nodes in zip(keys, members, strict=True)
+        for place, nodes in members.items()
     )
+    numbers = {place: number for number, place in enumerate(members)}
     return Executed(_ordered(tasks, parts), rows, parts, _arrows(graph, places, numbers))
 
 
-_Place = tuple[str, frozenset[str]]
-"""The row and the tasks of a node."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """To which part a node belongs: nodes of equal places are one part."""
+
+    row: str
+    tasks: frozenset[str]
+    instance: str
 
 
 def _places(graph: Graph) -> dict[str, _Place]:
     """Return where each node stands: an activation or a sum stands with the unit that it follows."""
     found: dict[str, _Place] = {}
-    made: dict[str, str] = {}
+    made: dict[str, _Place] = {}
     order: dict[str, int] = {}
     for node in graph.nodes:
         users = frozenset(node.metadata_props[TASKS_KEY].split(","))
-        before = [found[made[name]][0] for name in map(name_of, data_inputs_of(node)) if name in made]
-        # Of several units that come before, the latest: behind a shortcut a sum ends its block.
-        latest = max(before, key=lambda unit: order[unit], default=_FIRST)
-        row = _row_of(node) or latest
+        before = [made[name] for name in map(name_of, data_inputs_of(node)) if name in made]
+        # Of several that come before, the latest: behind a shortcut a sum ends its block.
+        latest = max(before, key=lambda place: order[place.row], default=_Place(_FIRST, users, ""))
+        row = _row_of(node, latest.row)
+        is_same = latest.row == row and latest.tasks == users
+        instance = node.metadata_props.get(INSTANCE_KEY) or (latest.instance if is_same else "")
         order.setdefault(row, len(order))
-        found[name_of(node)] = (row, users)
-        made |= {name_of(value): name_of(node) for value in node.outputs}
+        found[name_of(node)] = _Place(row, users, instance)
+        made |= {name_of(value): found[name_of(node)] for value in node.outputs}
     return found
 
 
-def _row_of(node: ir.Node) -> str:
+def _row_of(node: ir.Node, before: str) -> str:
     part = node.metadata_props.get(PART_KEY)
-    if part in (HEAD, JOIN):
-        # Joins stand between units: each site would be a row, so they are one, behind the units.
-        return _HEADS if part == HEAD else _JOINS
-    return node.metadata_props.get(UNIT_KEY, "")
+    if part == HEAD:
+        return _HEADS
+    if part == JOIN:
+        return before if before.startswith(_JOINS) else f"{_JOINS}{before}"
+    return node.metadata_props.get(UNIT_KEY) or before
 
 
 def _rows(graph: Graph, places: Mapping[str, _Place]) -> tuple[str, ...]:
     """Return the rows, so that each comes behind those that it is read from, as far as they are units."""
     before: dict[str, set[str]] = {}
-    made = {name_of(value): places[name_of(node)][0] for node in graph.nodes for value in node.outputs}
+    made = {name_of(value): places[name_of(node)].row for node in graph.nodes for value in node.outputs}
     for node in graph.nodes:
-        row = places[name_of(node)][0]
+        row = places[name_of(node)].row
         read = {made[name] for name in map(name_of, data_inputs_of(node)) if name in made} - {row}
         before.setdefault(row, set()).update(read)
     ordered: list[str] = []
-    waiting = [row for row in before if row not in (_HEADS, _JOINS)]
+    waiting = [row for row in before if row != _HEADS]
     while waiting:
         # One whose predecessors are all there; where units read each other in a circle, the first that is left.
-        ready = next((row for row in waiting if before[row] - {_JOINS} <= set(ordered)), waiting[0])
+        ready = next((row for row in waiting if before[row] <= set(ordered)), waiting[0])
         ordered.append(ready)
         waiting.remove(ready)
-    return (*ordered, *(row for row in (_JOINS, _HEADS) if row in before))
+    return (*ordered, _HEADS) if _HEADS in before else tuple(ordered)
 
 
 def _costs(graph: Graph) -> dict[str, int] | None:

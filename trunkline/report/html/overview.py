@@ -8,8 +8,8 @@ from trunkline.report.html.page import Chapter, Model
 from trunkline.report.tables import UNSTABLE, Table
 
 _COLUMNS = (
-    *("model", "from", "format", "Δ mean (%)", "p50 (ms)", "speed-up"),
-    *("MACs, share", "file (MB)", "runs on"),
+    *("model", "Δ mean (%)", "p50 (ms)", "speed-up", "MACs, share", "file (MB)"),
+    *("format", "runs on", "from"),
 )
 
 
@@ -21,7 +21,7 @@ def overview(chapters: Sequence[Chapter]) -> Table | None:
     rows = [_row(title, model) for title, model in models]
     kept = [place for place in range(len(_COLUMNS)) if place == 0 or any(row[place] != "–" for row in rows)]
     if len(chapters) == 1:  # there is nothing to tell apart
-        kept.remove(1)
+        kept.remove(len(_COLUMNS) - 1)
     shown = tuple(tuple(row[place] for place in kept) for row in rows)
     notes = _notes([model for _, model in models], chapters)
     columns = tuple(_COLUMNS[place] for place in kept)
@@ -34,21 +34,22 @@ def _row(title: str, model: Model) -> tuple[str, ...]:
     share = "–" if model.macs_share is None else f"{model.macs_share:.3f}"
     return (
         model.name,
-        title,
-        model.form,
         _change(model),
         "–" if model.latency_ms is None else f"{model.latency_ms:.2f}{_interval(model)}{mark}",
         "–" if model.speed_up is None else f"{model.speed_up:.2f}{mark}",
         share,
         size,
+        model.form,
         model.where,
+        title,
     )
 
 
 def _change(model: Model) -> str:
     if model.change is None:
         return "–"
-    ends = "" if model.change_ends is None else f" ± {(model.change_ends[1] - model.change_ends[0]) / 2:.2f}"
+    low, high = model.change_ends or (0.0, 0.0)
+    ends = f" ± {(high - low) / 2:.2f}" if high > low else ""
     return f"{model.change:+.2f}{ends}" + ("" if model.alike else " (not alike)")
 
 
@@ -63,7 +64,7 @@ def _notes(models: Sequence[Model], chapters: Sequence[Chapter]) -> list[str]:
     notes = []
     if any(model.change is not None for model in models):
         notes.append("Δ: mean change over metrics, in percent, against single-task models; more is better.")
-    if any(not model.alike for model in models):
+    if any(not model.alike and model.change is not None for model in models):
         notes.append("Not alike: it was trained in another way than the others, so its Δ is not due to sharing alone.")
     if any(model.latency_ms is not None for model in models):
         notes.append("p50: median latency of one image, and its 99 % interval.")

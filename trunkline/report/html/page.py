@@ -114,10 +114,12 @@ class Section:
     Attributes:
         title: The heading.
         parts: What it shows; a section without any is left out.
+        side_by_side: Whether small parts stand beside each other.
     """
 
     title: str
     parts: tuple[Part, ...]
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def _accuracy(files: RunFiles) -> Iterator[str]:
             yield (
                 "That is one training with one seed; how far Δ moves from seed to seed, a comparison over seeds tells."
             )
-    if not train["alike"]:
+    if delta is not None and not train["alike"]:
         yield "It was not trained like its baselines, so Δ is not due to sharing alone; below is what differed."
 
 

@@ -32,8 +32,9 @@ def trade_off_drawing(title: str, marks: Sequence[FrontMark], axis: str) -> Draw
     shapes = [*_axes(scale, axis), *_front(scale, front)]
     # The cheapest first, so that arrow keys walk from left to right.
     in_order = sorted(numbered, key=lambda pair: pair[1].cost)
+    labelled = _labelled(scale, numbered, front)
     for place, (number, point) in enumerate(in_order):
-        text = short(point.name) if len(marks) <= _FEW else str(number)
+        text = (short(point.name) if len(marks) <= _FEW else str(number)) if number in labelled else ""
         shapes.append(mark(_tip(number, point, axis, len(marks)), _point(scale, point, text), first=place == 0))
     label = f"{title}: {len(marks)} points; arrow keys walk through them"
     legend = [Legend(SHARED, "cut by hand, or nothing or everything shared"), Legend(_FOUND, "found by a method")]
@@ -122,6 +123,21 @@ def _point(scale: _Scale, point: FrontMark, text: str) -> Iterator[Markup]:
     is_near = x > _WIDTH - 150
     side, shift = ("end", -10) if is_near else ("start", 10)
     yield element("text", text, x=x + shift, y=y - 7, class_="small", text_anchor=side)
+
+
+def _labelled(
+    scale: _Scale, numbered: Sequence[tuple[int, FrontMark]], front: Sequence[FrontMark]
+) -> dict[int, tuple[float, float]]:
+    """Return which points have their label beside them: those whose label would stand on no other, the front first."""
+    if len(numbered) <= _FEW:
+        return {number: (0.0, 0.0) for number, _ in numbered}
+    on_front = {id(point) for point in front}
+    placed: dict[int, tuple[float, float]] = {}
+    for number, point in sorted(numbered, key=lambda pair: id(pair[1]) not in on_front):
+        x, y = scale.x(point.cost), scale.y(point.change)
+        if all(abs(x - other) > 18 or abs(y - height) > 11 for other, height in placed.values()):
+            placed[number] = (x, y)
+    return placed
 
 
 def _tip(number: int, point: FrontMark, axis: str, count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,11 +55,11 @@ def _chapter(content: Json, path: Path, title: str) -> Chapter:
     sections = (
         Section("What sharing saves and costs", tuple(_trade_offs(content))),
         Section("Figures", tuple(_tables(content))),
-        Section("Layouts of what lies on the front", tuple(_layouts(content, path))),
+        Section("Layouts of what lies on the front", tuple(_layouts(content, path)), side_by_side=True),
         Section("How good rankings of trees were", tuple(_rankings(content))),
         Section("How this was made", tuple(_origin(path))),
     )
-    models = tuple(_model(method) for method in content["methods"])
+    models = tuple(_model(method, content["rows"]) for method in content["methods"])
     facts = {"backbone": content["backbone"], "tasks": ", ".join(content["tasks"])}
     device = _device(path)
     facts |= {"measured on": device} if device else {}
@@ -143,10 +143,11 @@ def _folder_of(name: str) -> str:
 
 
 def _origin(path: Path) -> list[Part]:
-    return origin_parts(path, ("",), "`trunkline compare PIPELINE.toml --out FOLDER` makes such a folder.")
+    return origin_parts(path, ("",), "Such a folder is made by: trunkline compare PIPELINE.toml --out FOLDER")
 
 
-def _model(method: Json) -> Model:
+def _model(method: Json, rows: Sequence[Json]) -> Model:
+    sizes = [row["file_bytes"] for row in rows if row["method"] == method["method"] and row["file_bytes"]]
     change = method["delta"] and method["delta"]["mean"]
     ends = (change["low"], change["high"]) if change and change["low"] is not None else None
     return Model(
@@ -159,6 +160,7 @@ def _model(method: Json) -> Model:
         stable=method["stable"] is not False,
         speed_up=_mean(method["speed_up"]),
         macs_share=_mean(method["macs_share"]),
+        file_bytes=round(sum(sizes) / len(sizes)) if sizes else None,
     )
 
 

@@ -113,7 +113,7 @@ def _predictions(files: RunFiles) -> tuple[Part, ...]:
 
 def _origin(files: RunFiles) -> tuple[Part, ...]:
     baselines = sorted(path.name for path in files.folder.glob("train-*") if path.is_dir())
-    advice = "`trunkline run PIPELINE.toml --out FOLDER` makes such a folder."
+    advice = "Such a folder is made by: trunkline run PIPELINE.toml --out FOLDER"
     parts = origin_parts(files.folder, [*_STAGES, *baselines], advice)
     trained = files.trained()
     return (Prose(tuple(_without_markup(line) for line in trained)), *parts) if trained else tuple(parts)
