@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -26,17 +27,8 @@ _TEMPLATES = files("trunkline.report.html") / "templates"
 
 def render(template: str, **content: Any) -> str:
     """Return a template of the folder ``templates`` with content filled in."""
-    environment = Environment(
-        loader=FunctionLoader(_text_of),
-        autoescape=True,
-        finalize=shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"sortable": sortable, "anchor": anchor, "uri": uri}
     style, script = (Markup(_text_of(name)) for name in ("style.css", "script.js"))  # noqa: S704  # our own
-    found = environment.get_template(template)
+    found = _environment().get_template(template)
     return found.render(**content, style=style, script=script, policy=policy_of(style, script))
 
 
@@ -74,6 +66,20 @@ def anchor(title: str, number: int) -> str:
     """
     words = "".join(char if char.isascii() and char.isalnum() else " " for char in title.lower()).split()
     return "-".join([f"s{number}", *words[:6]])
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_text_of),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"sortable": sortable, "anchor": anchor, "uri": uri}
+    return environment
 
 
 def _hash(text: str) -> str:

@@ -23,11 +23,12 @@ def models_of_run(files: RunFiles) -> tuple[Model, ...]:
     changes = {way.name: (way.change, way.alike) for way in files.compared}
     with in_form(files.folder / "train*.json"):
         trained = {str(model["name"]): bool(model["alike"]) for model in files.models}
-    deltas = files.found["delta"] or {}
+    with in_form(files.folder / "delta.json"):
+        deltas = {name: delta.get("mean") for name, delta in (files.found["delta"] or {}).items()}
     rows = []
     for name in dict.fromkeys([*measured, *trained]):
         row = measured.get(name) or Model(name)
-        change, alike = changes.get(name, (deltas.get(name, {}).get("mean"), trained.get(name, True)))
+        change, alike = changes.get(name, (deltas.get(name), trained.get(name, True)))
         size, form = row.file_bytes or _bytes_of(files, name), row.form if row.form != "–" else "ONNX, fp32"
         rows.append(
             Model(
@@ -90,7 +91,8 @@ def _bytes_of(files: RunFiles, name: str) -> int | None:
     """Return the size of a model's files; ``None`` where they are not there."""
     export = files.found["export"]
     if name == FOUND:
-        return export.get("file_bytes") if export else None
+        with in_form(files.folder / "export.json"):
+            return int(export["file_bytes"]) if export else None
     bench = files.folder / "bench"
     if name == SINGLE_TASK:
         # One file a task, as independent models are deployed.
