@@ -102,8 +102,9 @@ def test_tab_leads_through_the_page(page: Page) -> None:
     page.press("Enter")
     assert page.run("location.hash") == "#main"
     page.press("Tab")
-    outline = page.run("getComputedStyle(document.activeElement).outlineStyle")
-    assert page.run("document.activeElement.closest('main') !== null") and outline == "solid"
+    assert page.run("document.activeElement.closest('main') !== null")
+    outline = page.run("(s => [s.outlineStyle, parseFloat(s.outlineWidth)])(getComputedStyle(document.activeElement))")
+    assert outline[0] == "solid" and outline[1] >= 2
 
 
 def test_colours_have_contrast(page: Page) -> None:

@@ -45,7 +45,7 @@ def settlings_of(records: Iterable[Mapping[str, Any]]) -> list[Settling]:
     >>> found.moments, found.probabilities.tolist(), found.undecided.round(2).tolist()
     ((('p', 0), ('p', 1)), [[0.5, 0.75]], [1.0, 0.81])
     """
-    policies = [record for record in records if record.get("kind") == "policy"]
+    policies = _from_first_move([record for record in records if record.get("kind") == "policy"])
     if not policies:
         return []
     moments = tuple((str(record["phase"]), int(record["step"])) for record in policies)
@@ -113,6 +113,12 @@ def _name_moments(axes: Any, moments: Sequence[tuple[str, int]]) -> None:
     names = [f"{plain(moments[i][0], 12)} {moments[i][1]}" if i in starts else str(moments[i][1]) for i in shown]
     axes.set_xticks(shown, names, rotation=90, fontsize=6)
     axes.set_xlabel("step of the phase", fontsize=8)
+
+
+def _from_first_move(policies: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the records from the last one on in which nothing had moved: a warm-up trains weights alone."""
+    moved = next((i for i, each in enumerate(policies) if each["probabilities"] != policies[0]["probabilities"]), None)
+    return policies if moved is None else policies[moved - 1 :]
 
 
 def _is_in_all(policies: Sequence[Mapping[str, Any]], group: str, name: str) -> bool:
