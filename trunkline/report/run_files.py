@@ -87,7 +87,7 @@ def in_form(path: Path) -> Iterator[None]:
     try:
         yield
     # What it takes to find that out: a missing key, a list or None for an object, text for a number.
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
         what = escaped(f"{type(error).__name__}: {error}")
         advice = "run the stage again; it goes on from its checkpoint"
         raise InvalidConfig(f"is not what Trunkline writes ({what})", place=str(path), advice=advice) from error

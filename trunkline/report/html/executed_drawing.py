@@ -92,7 +92,7 @@ def text_of(executed: Executed) -> str:
     shared = sum(part.macs or 0 for part in executed.parts if len(part.tasks) > 1)
     whole = sum(known)
     if len(known) == len(executed.parts) and whole:
-        text += f" {100 * shared / whole:.0f} % of the executed MACs are in parts that several tasks share."
+        text += f" {100 * shared / whole:.0f} % of the executed MACs are in parts that several tasks need."
     return text
 
 

@@ -39,9 +39,9 @@ def shown(value: Any) -> Any:
     'conv\\x1b[31m\\u202e'
     """
     # Our own markup stands for itself; whatever comes from a file was escaped where it was put into it.
-    if not isinstance(value, str) or isinstance(value, Markup):
+    if isinstance(value, Markup):
         return value
-    return printable(shortened(value, LONGEST_TEXT))
+    return printable(shortened(str(value), LONGEST_TEXT))
 
 
 def uri(content: str) -> Markup:

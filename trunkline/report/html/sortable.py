@@ -60,12 +60,18 @@ def sortable(table: Table) -> SortableTable:
     >>> [column.numeric for column in found.columns], [row[1].value for row in found.rows]
     ([False, True], [1024.5, None])
     """
-    rows = tuple(tuple(SortableCell(text, number_in(text)) for text in row) for row in table.rows)
+    rows = tuple(tuple(_cell(text) for text in row) for row in table.rows)
     columns = tuple(
-        SortableColumn(name, _is_numeric([row[place] for row in rows if place < len(row)]))
+        SortableColumn(str(name), _is_numeric([row[place] for row in rows if place < len(row)]))
         for place, name in enumerate(table.columns)
     )
     return SortableTable(table.title, columns, rows, table.notes)
+
+
+def _cell(content: object) -> SortableCell:
+    # Names come from JSON files, which may hold a number there.
+    text = str(content)
+    return SortableCell(text, number_in(text))
 
 
 def number_in(text: str) -> float | None:

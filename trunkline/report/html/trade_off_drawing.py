@@ -75,10 +75,14 @@ class _Scale:
 
 
 def _ticks(low: float, high: float) -> list[float]:
+    import numpy as np
     from matplotlib.ticker import MaxNLocator
 
     air = 0.04 * max(high - low, 1e-3 * max(abs(high), abs(low), 1.0))
-    found = MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]).tick_values(low - air, high + air)
+    with np.errstate(all="ignore"):
+        found = MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]).tick_values(low - air, high + air)
+    if len(found) < 2 or not np.isfinite(found).all():
+        raise ValueError(f"{low} to {high} cannot be drawn")
     return [float(value) for value in found]
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trunkline.errors import InvalidConfig, Problem, WorkFailed
 from trunkline.files.staging import why_no_file
 from trunkline.files.write import atomic_write
@@ -14,6 +16,7 @@ from trunkline.report.html.overview import overview
 from trunkline.report.html.page import Chapter, Figures, Section
 from trunkline.report.html.render import render
 from trunkline.report.html.sources.base import Source
+from trunkline.report.run_files import in_form
 from trunkline.report.tables import Table
 from trunkline.scan import kinds_in
 from trunkline.version import __version__
@@ -59,8 +62,7 @@ def write_html(sources: Sequence[Path], out: Path, command: str = "") -> HtmlRep
         raise InvalidConfig(f"{out} {found}", place="--out", advice="give the path of a file in a folder that exists")
     kinds = _kinds_of(sources)
     titles = _titles(sources)
-    chapters = [kind.read(path, title) for kind, path, title in zip(kinds, sources, titles, strict=True)]
-    chapters = [_without_empty(chapter) for chapter in chapters]
+    chapters = [_chapter(kind, path, title) for kind, path, title in zip(kinds, sources, titles, strict=True)]
     table = overview(chapters)
     content = render(
         "page.html", chapters=chapters, overview=table, command=command, version=__version__, title=_title(titles)
@@ -73,6 +75,13 @@ def write_html(sources: Sequence[Path], out: Path, command: str = "") -> HtmlRep
     tables = [part.table for part in parts if isinstance(part, Figures) and not part.folded]
     summary = {chapter.title: chapter.summary for chapter in chapters}
     return HtmlReport(out, len(content), (*([table] if table else []), *tables), summary)
+
+
+def _chapter(kind: type[Source], path: Path, title: str) -> Chapter:
+    # Each file is named where it is read; this is for what only shows when two of them do not fit each other.
+    # A number that nothing can be computed with, as 1e308, is an error too, not a warning.
+    with in_form(path), np.errstate(over="raise"):
+        return _without_empty(kind.read(path, title))
 
 
 def _kinds_of(sources: Sequence[Path]) -> list[type[Source]]:

@@ -48,7 +48,7 @@ class RunFolderSource(Source):
             Section("Who shares what", _sharing(files)),
             Section("What is executed", _executed(path)),
             Section("What the search learned", _policy(files)),
-            Section("Training", tuple(curve_parts(_records(path)))),
+            Section("Training", _curves(path)),
             Section("Predictions", _predictions(files)),
             Section("How this was made", _origin(files)),
         )
@@ -58,12 +58,13 @@ class RunFolderSource(Source):
 def _trade_off(files: RunFiles) -> tuple[Part, ...]:
     if not files.compared:
         return ()
-    marks = []
-    for way in files.compared:
-        p50, is_cut, steady = way.latency["p50_ms"], way.name != FOUND, bool(way.latency["stable"])
-        ends = (way.change, way.change)
-        marks.append(FrontMark(way.name, p50, way.interval_ms, way.change, ends, is_cut, steady, way.alike))
-    drawn = trade_off_drawing("Accuracy against latency", marks, "latency, median (ms)")
+    with in_form(files.folder / "bench.json"):
+        marks = []
+        for way in files.compared:
+            p50, is_cut, steady = way.latency["p50_ms"], way.name != FOUND, bool(way.latency["stable"])
+            ends = (way.change, way.change)
+            marks.append(FrontMark(way.name, p50, way.interval_ms, way.change, ends, is_cut, steady, way.alike))
+        drawn = trade_off_drawing("Accuracy against latency", marks, "latency, median (ms)")
     return (drawn,) if drawn else ()
 
 
@@ -101,8 +102,12 @@ def _policy(files: RunFiles) -> tuple[Part, ...]:
     return (*parts, alike) if alike else tuple(parts)
 
 
-def _records(folder: Path) -> list[dict[str, Any]]:
-    return [record for stage in _STAGES for record in read_records(folder / stage / "metrics.jsonl")]
+def _curves(folder: Path) -> tuple[Part, ...]:
+    with in_form(folder / "*" / "metrics.jsonl"):
+        records: list[dict[str, Any]] = []
+        for stage in _STAGES:
+            records += read_records(folder / stage / "metrics.jsonl")
+        return tuple(curve_parts(records))
 
 
 def _predictions(files: RunFiles) -> tuple[Part, ...]:
@@ -130,7 +135,10 @@ def _facts(files: RunFiles) -> dict[str, str]:
     plan, bench = files.found["plan"], files.found["bench"]
     facts: dict[str, str] = {}
     if plan:
-        facts |= {"backbone": plan["backbone"]["name"], "method": plan["method"], "tasks": ", ".join(plan["tasks"])}
+        with in_form(files.folder / "plan.json"):
+            tasks = ", ".join(plan["tasks"])
+            facts |= {"backbone": str(plan["backbone"]["name"]), "method": str(plan["method"]), "tasks": tasks}
     if bench:
-        facts["measured on"] = device_of(bench)
+        with in_form(files.folder / "bench.json"):
+            facts["measured on"] = device_of(bench)
     return facts
