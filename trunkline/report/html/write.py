@@ -15,7 +15,7 @@ from trunkline.files.write import atomic_write
 from trunkline.report.html.overview import overview
 from trunkline.report.html.page import Chapter, Figures, Section
 from trunkline.report.html.render import render
-from trunkline.report.html.sources.base import Source
+from trunkline.report.html.sources.base import ReportSource
 from trunkline.report.run_files import in_form
 from trunkline.report.tables import Table
 from trunkline.scan import kinds_in
@@ -77,16 +77,16 @@ def write_html(sources: Sequence[Path], out: Path, command: str = "") -> HtmlRep
     return HtmlReport(out, len(content), (*([table] if table else []), *tables), summary)
 
 
-def _chapter(kind: type[Source], path: Path, title: str) -> Chapter:
+def _chapter(kind: type[ReportSource], path: Path, title: str) -> Chapter:
     # Each file is named where it is read; this is for what only shows when two of them do not fit each other.
     # A number that nothing can be computed with, as 1e308, is an error too, not a warning.
     with in_form(path), np.errstate(over="raise"):
         return _without_empty(kind.read(path, title))
 
 
-def _kinds_of(sources: Sequence[Path]) -> list[type[Source]]:
+def _kinds_of(sources: Sequence[Path]) -> list[type[ReportSource]]:
     """Return what each of the sources is; refuses all at once that are nothing."""
-    kinds = kinds_in("trunkline.report.html.sources", Source)  # type: ignore[type-abstract]  # only its subclasses are made
+    kinds = kinds_in("trunkline.report.html.sources", ReportSource)  # type: ignore[type-abstract]  # only its subclasses are made
     found, problems = [], []
     for path in sources:
         fitting = [kind for kind in kinds.values() if kind.takes(path)]

@@ -9,7 +9,7 @@ from typing import ClassVar
 from trunkline.report.html.page import Chapter
 
 
-class Source(ABC):
+class ReportSource(ABC):
     """A kind of thing that a report can be made of.
 
     Attributes:

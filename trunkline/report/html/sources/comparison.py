@@ -21,7 +21,7 @@ from trunkline.report.html.origin_parts import origin_parts
 from trunkline.report.html.page import Chapter, Figures, Model, Part, Picture, Section
 from trunkline.report.html.run_models import device_of
 from trunkline.report.html.sharing_parts import plan_picture
-from trunkline.report.html.sources.base import Source
+from trunkline.report.html.sources.base import ReportSource
 from trunkline.report.html.trade_off_drawing import trade_off_drawing
 from trunkline.report.ranking_picture import draw_rankings
 from trunkline.report.run_files import in_form, json_if_any
@@ -32,7 +32,7 @@ _CONTENT = "compare.json"
 _MOST_LAYOUTS = 6
 
 
-class ComparisonSource(Source):
+class ComparisonSource(ReportSource):
     """A comparison: every way of sharing as a mean over seeds."""
 
     name: ClassVar[str] = "comparison"

@@ -13,14 +13,14 @@ from trunkline.errors import InvalidConfig
 from trunkline.files.read import read_own
 from trunkline.report.html.page import Chapter, Figures, Listing, Model, Part, Section
 from trunkline.report.html.run_models import device_of, models_of_bench
-from trunkline.report.html.sources.base import Source
+from trunkline.report.html.sources.base import ReportSource
 from trunkline.report.run_files import in_form
 from trunkline.report.tables import UNSTABLE, Table
 
 Json = Mapping[str, Any]
 
 
-class MeasurementSource(Source):
+class MeasurementSource(ReportSource):
     """A measurement that was made elsewhere."""
 
     name: ClassVar[str] = "measurement"

@@ -15,7 +15,7 @@ from trunkline.report.html.policy_parts import correlation_part, policy_parts, s
 from trunkline.report.html.run_models import device_of, models_of_run
 from trunkline.report.html.run_summary import run_summary
 from trunkline.report.html.sharing_parts import sharing_parts
-from trunkline.report.html.sources.base import Source
+from trunkline.report.html.sources.base import ReportSource
 from trunkline.report.html.trade_off_drawing import trade_off_drawing
 from trunkline.report.html.training_parts import curve_parts, predictions_part
 from trunkline.report.loss_picture import read_records
@@ -26,7 +26,7 @@ _MODEL = "model.onnx"
 _STAGES = ("search", "train")
 
 
-class RunFolderSource(Source):
+class RunFolderSource(ReportSource):
     """A run: what it found, trained, exported and measured."""
 
     name: ClassVar[str] = "run"
