@@ -134,3 +134,54 @@ def write_stage(folder: Path, tasks: Sequence[str], name: str) -> None:
     (folder / "config.json").write_text(json.dumps({"backbone": name}))
     session = {"started": "2026-01-01", "command": f"trunkline run {name}", "seed": 0, "versions": {"python": "3"}}
     (folder / "sessions.json").write_text(json.dumps({"sessions": [session, session]}))
+
+
+def reported_comparison(folder: Path, *, names: Sequence[str] = ("single-task", "multi-task", "mine")) -> Path:
+    """Write the folder of a comparison in which each way of sharing is cheaper and worse than the one before."""
+    folder.mkdir(parents=True)
+    methods = [summary(name, 0.0 - i, 1.0 - i / 4, 9.0 - 2 * i) for i, name in enumerate(names)]
+    content = {
+        "backbone": "net",
+        "tasks": ["depth"],
+        "runs": {"done": 5, "all": 6},
+        "rows": [{"method": name, "seed": seed, "file_bytes": 1_000_000} for name in names for seed in range(2)],
+        "methods": methods,
+        "judged": {"mean": {"n": 3, "pearson": mean(0.5), "spearman": None}},
+        "rankings": [],
+    }
+    content["judged"]["mean"]["pearson"]["value"] = 0.5
+    (folder / "compare.json").write_text(json.dumps(content))
+    plan = {"backbone": {"name": "net"}, "method": "m", "tasks": ["depth", "seg"]}
+    for number, name in enumerate(names):
+        run = folder / "runs" / name.replace(":", "-") / "seed-0"
+        run.mkdir(parents=True)
+        units = {f"conv{i}": {"depth": 0, "seg": number} for i in range(2)}
+        (run / "plan.json").write_text(json.dumps({**plan, "units": units}))
+    return folder
+
+
+def mean(value: float, margin: float = 0.5) -> dict[str, Any]:
+    """A mean over seeds."""
+    return {"mean": value, "low": value - margin, "high": value + margin, "least": value, "most": value, "seeds": 2}
+
+
+def summary(name: str, change: float, macs: float, ms: float) -> dict[str, Any]:
+    """The summary of a way of sharing, as `compare` gives it."""
+    counted = ("parameters", "parameters_share", "paper_parameters", "paper_parameters_share", "speed_up")
+    return {
+        "method": name,
+        "decided_by": name.partition(":")[0],
+        "macs": mean(macs * 1e6),
+        "macs_share": mean(macs),
+        "latency_ms": mean(ms),
+        **{key: mean(0.5) for key in counted},
+        **{key: mean(2.0) for key in ("search_seconds", "search_peak_bytes", "train_seconds")},
+        "stable": True,
+        "alike": name != "mine",
+        "left_out": [],
+        "metrics": {"depth": {"rmse": mean(0.25)}},
+        "delta": {"depth": mean(change), "mean": mean(change)},
+        "over_cuts": None,
+        "over_best_cut": None,
+        "over_random": None,
+    }

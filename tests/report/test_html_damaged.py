@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reported_run import reported_run
+from reported_run import reported_comparison, reported_run
 
 from trunkline.errors import TrunklineError
 from trunkline.report.html import data_uri, policy_parts, sharing_parts, training_parts
+from trunkline.report.html.sources import comparison
 from trunkline.report.html.write import write_html
 
 pytestmark = pytest.mark.abuse
@@ -26,9 +27,10 @@ OTHERS: list[Any] = [None, True, -1, 0, 1e308, float("nan"), "", "<b>", [], [[]]
 
 
 @cache
-def whole() -> tuple[Path, tuple[str, ...]]:
-    """A run that nobody changes, and its JSON files."""
-    run = reported_run(Path(tempfile.mkdtemp(prefix="trunkline-")) / "run")
+def whole(kind: str) -> tuple[Path, tuple[str, ...]]:
+    """A run or comparison that nobody changes, and its JSON files."""
+    make = {"run": reported_run, "comparison": reported_comparison}[kind]
+    run = make(Path(tempfile.mkdtemp(prefix="trunkline-")) / "run")
     return run, tuple(sorted(str(path.relative_to(run)) for path in run.rglob("*.json*")))
 
 
@@ -68,21 +70,22 @@ def without_pictures(draw: Any) -> str:
 @pytest.mark.parametrize(
     ("examples", "drawn"),
     [
-        (60, False),
+        (40, False),
         pytest.param(2000, False, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
         pytest.param(100, True, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
-def test_a_page_or_an_error(examples: int, drawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["run", "comparison"])
+def test_a_page_or_an_error(kind: str, examples: int, drawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time, so most of the examples leave it out."""
     if not drawn:
-        for module in (data_uri, policy_parts, sharing_parts, training_parts):
+        for module in (data_uri, policy_parts, sharing_parts, training_parts, comparison):
             monkeypatch.setattr(module, "drawn_uri", without_pictures)
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
-        run, names = whole()
+        run, names = whole(kind)
         name = data.draw(st.sampled_from(names))
         content = damaged((run / name).read_text(), data)
         with tempfile.TemporaryDirectory() as folder:

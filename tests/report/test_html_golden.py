@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from reported_run import exported, measured, reported_run
+from reported_run import exported, measured, reported_comparison, reported_run
 
 from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.report.html import write as writing
@@ -158,6 +158,41 @@ def test_a_measurement_of_elsewhere_needs_names_and_medians(tmp_path: Path) -> N
     assert "1 model measured on a device that is not named." in written.summary["board.json"]
 
 
+def test_a_comparison_says_what_is_best_and_what_is_cheapest(tmp_path: Path) -> None:
+    """With intervals, and without what was not trained like the others; the plans of the front are drawn."""
+    folder = reported_comparison(tmp_path / "compared", names=("single-task", "share-until:2", "multi-task", "mine"))
+    written = write_html([folder], tmp_path / "report.html")
+    said = " ".join(written.summary["compared"])
+    assert "4 ways of sharing the backbone net between 1 tasks, with up to 2 seeds each: 5 of 6 runs are done." in said
+    assert "most accurate way that was trained like the others is single-task, with Δ +0.0 %" in said
+    assert "The cheapest on the front is multi-task, with Δ -2.0 % (95 % interval -2.5 to -1.5) at 50 % of" in said
+    assert "The fastest takes 5.00 ms an image (median): multi-task." in said
+    assert "1 were not trained like the others" in said
+    page = Outline(written.path)
+    drawn = [heading for heading in page.headings if heading.endswith(", seed-0")]
+    assert drawn == ["multi-task, seed-0", "share-until:2, seed-0", "single-task, seed-0"]
+    cells = dict(zip(written.tables[0].columns, written.tables[0].rows[3], strict=True))
+    assert cells["Δ mean (%)"] == "-3.00 ± 0.50 (not alike)"
+    assert (cells["p50 (ms)"], cells["file (MB)"]) == ("3.00", "1.00")
+
+
+def test_recommended_layouts_are_drawn(tmp_path: Path) -> None:
+    """Trees with their scores, in words too; nothing of it was measured, so the first table has nothing of it."""
+    entry = {"index": 4, "score": 1.25, "score_error": None, "estimates": {"a": 2.0, "b": 0.5}, "macs_percent": -25.0}
+    entry |= {"parameters_percent": -20.0, "layout": [[["a", "b"]], [["a"], ["b"]]]}
+    content = {"tasks": ["a", "b"], "blocks": [{"name": "conv1"}, {"name": "conv2"}], "count": 3, "feasible": 2}
+    content |= {"layouts": [entry], "proved": True, "explanations": [["before conv2: a | b"]]}
+    (tmp_path / "layouts.json").write_text(json.dumps(content))
+    written = write_html([tmp_path / "layouts.json"], tmp_path / "report.html")
+    said = " ".join(written.summary["layouts.json"])
+    assert "2 tasks can share 2 blocks in 3 ways, of which 2 are within the budgets." in said
+    assert "come to +1.25 % against single-task models and changes the MACs of their backbones by -25 %." in said
+    text = written.path.read_text(encoding="utf-8")
+    assert "from conv1 on a, b; from conv2 on a | b" in text
+    assert "before conv2: a | b" in text
+    assert "All models" not in text
+
+
 def test_titles_tell_sources_apart(tmp_path: Path) -> None:
     """The folder of a seed says whose it is; equal names get their folders' before them."""
     paths = [tmp_path / name for name in ("x/seed-0", "y/seed-0", "one/run", "two/run", "alone")]
@@ -200,8 +235,11 @@ def test_a_page_that_would_be_too_large_is_refused(tmp_path: Path, monkeypatch: 
     ("content", "message"),
     [
         ("{", "this is not JSON"),
-        ("[1]", "it has no list of models"),
-        ('{"models": 3}', "it has no list of models"),
+        ("[1]", "no report can be made of this"),
+        ('{"points": []}', "no report can be made of this"),
+        ('{"models": 3}', "is not what Trunkline writes"),
+        ('{"measurements": [3]}', "is not what Trunkline writes"),
+        ('{"layouts": [3]}', "is not what Trunkline writes"),
         ('{"models": [{"name": "a"}]}', "is not what Trunkline writes"),
         ('{"models": [{"name": "a", "p50_ms": "fast"}]}', "is not what Trunkline writes"),
         ('{"models": [{"name": "a", "p50_ms": 1, "p50_ci_ms": [1]}]}', "is not what Trunkline writes"),

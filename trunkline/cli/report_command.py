@@ -15,7 +15,9 @@ from trunkline.errors import InvalidConfig
 
 Sources = Annotated[
     Path,
-    Parameter(help="The run's folder; with --out several, of runs and comparisons, and JSON files of measurements."),
+    Parameter(
+        help="The run's folder; with --out several, also of comparisons, and JSON files of measurements and layouts."
+    ),
 ]
 Page = Annotated[
     Path | None, Parameter(name="--out", help="Write one HTML page that opens offline, instead of files in the folder.")

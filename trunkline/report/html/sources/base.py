@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from trunkline.errors import InvalidConfig
+from trunkline.files.read import read_own
 from trunkline.report.html.page import Chapter
 
 
@@ -33,3 +37,18 @@ class ReportSource(ABC):
         Raises:
             InvalidConfig: It is not what Trunkline writes.
         """
+
+
+def content_of(path: Path) -> Mapping[str, Any]:
+    """Return the JSON object in a file; an empty one where there is no file, or its JSON is no object.
+
+    Raises:
+        InvalidConfig: The file is not JSON, or too large.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(read_own(path, "a result"))
+    except ValueError as error:
+        raise InvalidConfig(f"this is not JSON: {error}", place=str(path)) from error
+    return content if isinstance(content, Mapping) else {}

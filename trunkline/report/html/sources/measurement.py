@@ -1,4 +1,4 @@
-"""A JSON file of a measurement, made anywhere: what `bench --json` prints, or the `bench.json` of a run.
+"""A JSON file of a measurement, made anywhere: of `bench --json`, of `sweep --json`, or the `bench.json` of a run.
 
 Only ``models[].name`` and ``models[].p50_ms`` must be there, so that a small program on another device can write it.
 """
@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from trunkline.errors import InvalidConfig
-from trunkline.files.read import read_own
 from trunkline.report.html.page import Chapter, Figures, Listing, Model, Part, Section
 from trunkline.report.html.run_models import device_of, models_of_bench
-from trunkline.report.html.sources.base import ReportSource
+from trunkline.report.html.sources.base import ReportSource, content_of
 from trunkline.report.run_files import in_form
 from trunkline.report.tables import UNSTABLE, Table
 
 Json = Mapping[str, Any]
+_KEYS = {"models", "measurements", "bench"}
 
 
 class MeasurementSource(ReportSource):
@@ -28,30 +27,22 @@ class MeasurementSource(ReportSource):
 
     @classmethod
     def takes(cls, path: Path) -> bool:
-        """Return whether it is a file."""
-        return path.is_file()
+        """Return whether it is a file with models, or with measurements of some."""
+        return not content_of(path).keys().isdisjoint(_KEYS)
 
     @classmethod
     def read(cls, path: Path, title: str) -> Chapter:
         """Return the chapter of a measurement."""
-        measurements = _measurements(path)
+        content = content_of(path)
         with in_form(path):
-            return _chapter(measurements, path, title)
+            return _chapter(_measurements(content), path, title)
 
 
-def _measurements(path: Path) -> list[Json]:
-    """Return the measurements of a file: it is one, or has several as ``measurements``."""
-    import json
-
-    try:
-        content = json.loads(read_own(path, "a measurement"))
-    except ValueError as error:
-        raise InvalidConfig(f"this is not JSON: {error}", place=str(path)) from error
-    found = content.get("measurements", [content]) if isinstance(content, dict) else []
-    if not found or not all(isinstance(each, dict) and isinstance(each.get("models"), list) for each in found):
-        text = "this is no measurement: it has no list of models"
-        raise InvalidConfig(text, place=str(path), advice="give a file that `trunkline bench --json` printed")
-    return found
+def _measurements(content: Json) -> list[Json]:
+    """Return the measurements of a file: it is one, has one as ``bench``, or several as ``measurements``."""
+    if "measurements" in content:
+        return list(content["measurements"])
+    return [content.get("bench", content)]
 
 
 def _chapter(measurements: Sequence[Json], path: Path, title: str) -> Chapter:
