@@ -44,6 +44,21 @@ def test_what_is_executed_is_what_was_exported(finished: Finished) -> None:
             assert set(part.tasks) <= who
 
 
+def test_the_last_policy_logged_is_the_one_that_was_learned(finished: Finished) -> None:
+    """To the four digits of the log; choices without alternatives are not in it."""
+    records = map(json.loads, (finished.out / "search" / "metrics.jsonl").read_text().splitlines())
+    *_, last = [record for record in records if record["kind"] == "policy"]
+    policy = json.loads((finished.out / "policy.json").read_text())
+    seen = 0
+    for unit, rows in zip(policy["units"], policy["probabilities"], strict=True):
+        for task, row in zip(policy["tasks"], rows, strict=True):
+            known = sorted(p for p in row if p > 0)
+            if len(known) > 1:
+                assert sorted(last["probabilities"][task][unit]) == pytest.approx(known, abs=1e-4)
+                seen += 1
+    assert seen == sum(len(choices) for choices in last["probabilities"].values()) > 10
+
+
 def test_runs_and_measurements_on_one_page(finished: Finished, tmp_path: Path) -> None:
     """What was measured elsewhere stands beside a run in the first table; people get the summary."""
     (tmp_path / "board.json").write_text(json.dumps({"models": [{"name": "on the board", "p50_ms": 41.5}]}))
