@@ -70,7 +70,7 @@ def without_pictures(draw: Any) -> str:
 @pytest.mark.parametrize(
     ("examples", "drawn"),
     [
-        (40, False),
+        (25, False),
         pytest.param(2000, False, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
         pytest.param(100, True, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
