@@ -9,6 +9,7 @@ from trunkline.report.run_files import RunFiles, in_form
 from trunkline.report.trade_off import FOUND, SINGLE_TASK
 
 Json = Mapping[str, Any]
+_FAILED = "FAILED parity"
 
 
 def run_summary(files: RunFiles) -> tuple[str, ...]:
@@ -19,7 +20,8 @@ def run_summary(files: RunFiles) -> tuple[str, ...]:
         if files.found[name]:
             with in_form(files.folder / f"{name}.json"):
                 said += tell(files)
-    return tuple(said)
+    # A file that is wrong is what a reader must know before all else.
+    return tuple(sorted(said, key=lambda sentence: _FAILED not in sentence))
 
 
 def _model(files: RunFiles) -> Iterator[str]:
@@ -90,7 +92,7 @@ def _file(files: RunFiles) -> Iterator[str]:
             f"from the trained model in float64 by at most {most:.1e} of their largest magnitude."
         )
     else:
-        yield f"The exported file of {size} FAILED parity: it does not compute what was trained. Do not deploy it."
+        yield f"The exported file of {size} {_FAILED}: it does not compute what was trained. Do not deploy it."
 
 
 def _listed(names: list[str]) -> str:
