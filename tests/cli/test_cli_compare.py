@@ -315,3 +315,18 @@ def wait_for(ready: Any) -> None:
     while not ready():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
+
+
+def test_a_page_about_a_comparison(finished: Finished, tmp_path: Path) -> None:
+    """Beside one of its runs; every way of sharing is in the first table, with what lies on the front drawn."""
+    run = finished.out / "runs" / "fewer" / f"seed-{load_config(finished.pipeline).seed}"
+    before = contents(finished.out)
+    said = invoke("report", finished.out, run, "--out", tmp_path / "report.html", "--json")
+    table = only_json(said)["tables"][0]
+    names = [row[0] for row in table["rows"]]
+    assert names == ["single-task", *METHODS, "model"]
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for what in ("Accuracy against latency", "Accuracy against work", "Layouts of what lies on the front"):
+        assert what in text
+    assert f"fewer/{run.name}" in text
+    assert contents(finished.out) == before

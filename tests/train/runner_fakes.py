@@ -55,6 +55,9 @@ class Tiny(nn.Module):
         alone = {name: task for task in self.tasks for name in self.state_dict() if f".{task}" in name}
         return {name: frozenset([alone[name]] if name in alone else self.tasks) for name in self.state_dict()}
 
+    def option_probabilities(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
+        return {task: {"conv": torch.softmax(p, 0).tolist()} for task, p in self.policy.items()}
+
     def statistics(self) -> Mapping[str, Tensor]:
         return {name: tensor for name, tensor in self.named_buffers() if name.startswith("norm.")}
 

@@ -448,3 +448,17 @@ def test_a_step_moves_by_its_rate(kind: str) -> None:
     parameter.grad = torch.ones(3)
     optimiser.step(0.03)
     torch.testing.assert_close(parameter.detach(), torch.full((3,), -0.03), rtol=1e-4, atol=0)
+
+
+def test_the_policy_is_logged_over_a_phase(tmp_path: Path) -> None:
+    """Often enough to see it move, at the last step too, and not at every step of a long phase."""
+    model = Tiny()
+    run(tmp_path, search_phase(99), model=model)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    policies = [record for record in records if record["kind"] == "policy"]
+    assert [record["step"] for record in policies] == list(range(3, 100, 3))
+    assert all(record["phase"] == "policy" for record in policies)
+    last = policies[-1]["probabilities"]
+    assert last == {task: {"conv": row} for task, row in ((t, last[t]["conv"]) for t in ("depth", "edges"))}
+    assert policies[0]["probabilities"] != last
+    assert last == model.option_probabilities()

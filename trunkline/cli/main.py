@@ -40,7 +40,7 @@ COMMANDS = {
     "train": "Train the multi-task model of a plan.",
     "export": "Export a trained run to ONNX, parity checked.",
     "bench": "Measure the latency of models, interleaved.",
-    "report": "Write a run's report: tables and pictures.",
+    "report": "Write a run's report: tables and pictures, or one page to be shown.",
     "demo": "Do all of it on generated scenes, in minutes, on a CPU.",
 }
 

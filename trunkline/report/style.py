@@ -45,8 +45,9 @@ def task_colour(index: int) -> str:
 
 @contextmanager
 def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
-    """Give a figure of ``width`` × ``height`` inches and write it to ``path`` as PNG, atomically."""
+    """Give a figure of ``width`` × ``height`` inches and write it to ``path``, atomically: PNG, or as its end says."""
     # Without pyplot: that would look for a display, and keep every figure.
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,8 +55,12 @@ def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
     FigureCanvasAgg(drawn)
     yield drawn
     content = BytesIO()
-    # No software stamp: equal runs give equal pictures.
-    drawn.savefig(content, format="png", dpi=120, metadata={"Software": None})
+    # No stamp of software or time, and no ids by chance: equal runs give equal pictures.
+    if path.suffix == ".svg":
+        with rc_context({"svg.hashsalt": "trunkline"}):
+            drawn.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    else:
+        drawn.savefig(content, format="png", dpi=120, metadata={"Software": None})
     atomic_write(path, content.getvalue())
 
 

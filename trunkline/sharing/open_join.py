@@ -25,6 +25,11 @@ class ChoiceId:
     read: int | None = None
     of: Literal["unit", "join"] = "unit"
 
+    @property
+    def label(self) -> str:
+        """What it is called in a log, among the choices of its task."""
+        return self.place if self.read is None else f"{self.place}[{self.read}]"
+
 
 @dataclass(frozen=True, slots=True)
 class OpenJoin:

@@ -84,6 +84,18 @@ class ChoicePolicy(nn.Module):
         """Return the learned distribution π by group, ``[n, K]``."""
         return {name: Soft()(self._draw(name)) for name in self.groups_of_choices}
 
+    def option_probabilities(self) -> dict[str, dict[str, list[float]]]:
+        """Return π by group and choice, rounded to what a picture can show; only options that exist are there."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for name, p in self.probabilities().items():
+            group = self.groups_of_choices[name]
+            rows = p.detach().double().cpu().tolist()
+            found[name] = {
+                choice.label: [round(value, 4) for value, there in zip(row, allowed, strict=True) if there]
+                for choice, row, allowed in zip(group.choices, rows, group.allowed, strict=True)
+            }
+        return found
+
     def log_likelihood(self, groups: Iterable[str] | None = None) -> Tensor:
         """Return Σ log π of the options that the coming passes take: what REINFORCE differentiates.
 

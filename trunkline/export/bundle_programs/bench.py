@@ -92,7 +92,7 @@ def main():
         feeds.append(feed)
     samples = measure(session, feeds, options.seconds)
     median, low, high = interval(samples, 0.5)
-    row = {"name": manifest["name"], "precision": manifest["model"]["precision"]}
+    row = {"name": manifest["name"], "format": f"ONNX, {manifest['model']['precision']}"}
     row |= {"p50_ms": median, "p50_ci_ms": [low, high]}
     for share, needed in ((0.9, 64), (0.99, 662)):
         enough = len(samples) >= needed

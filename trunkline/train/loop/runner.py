@@ -35,6 +35,9 @@ from trunkline.train.progress.step_report import StepReport, Throughput
 from trunkline.train.run_folder.run_folder import RunFolder
 from trunkline.train.tasks.base import Task
 
+POLICY_RECORDS = 32
+"""About how often a phase writes the policy down: enough to see it settle, too few to make a log large."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -168,7 +171,17 @@ class Runner:
         self.progress.step(report)
         if report.step % phase.log_every == 0 or report.step == phase.steps:
             self.folder.log.append(report.record())
+        self._log_policy(report.step)
         return replace(state, step=step + 1)
+
+    def _log_policy(self, step: int) -> None:
+        """Write down how probable options are by now, some times in a phase: how a search settled is read from it."""
+        phase = self.phase
+        if step % max(1, phase.steps // POLICY_RECORDS) and step != phase.steps:
+            return
+        if probabilities := self.model.option_probabilities():
+            record = {"kind": "policy", "phase": phase.name, "step": step, "probabilities": probabilities}
+            self.folder.log.append(record)
 
     def _let_learn(self, optimiser: TurnOptimiser) -> None:
         """Make all but the parameters that a turn moves constant in this step: autograd then skips their gradients."""

@@ -73,6 +73,9 @@ class Trainable(Protocol):
             InvalidConfig: There is no such term.
         """
 
+    def option_probabilities(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
+        """Return how probable each option of what is open is now, by group and choice; empty where nothing is open."""
+
     def statistics(self) -> Mapping[str, Tensor]:
         """Return all running statistics by name: the tensors themselves, not copies."""
 
@@ -177,6 +180,10 @@ class TaskModel(nn.Module):
         # Called at every step: weights are collected only where a term reads them.
         weights: dict[str, Tensor] = dict(self.twin.trainable()) if names else {}
         return {name: self._terms[name](weights) for name in names}
+
+    def option_probabilities(self) -> dict[str, dict[str, list[float]]]:
+        """Return nothing: sharing is fixed."""
+        return {}
 
     def statistics(self) -> dict[str, Tensor]:
         """Return all running statistics by name: the tensors themselves, not copies."""

@@ -1,8 +1,9 @@
 """``metrics.jsonl``: one JSON object a line, one line a logged step or evaluation.
 
-Records have ``kind`` ("step" or "evaluation"), ``phase`` and ``step`` (steps completed). Steps further hold ``turn``,
-``losses`` (of that step's batch, by task), ``terms``, ``lr``, ``images_per_s`` and what the model reports, such as
-``temperature``; evaluations hold ``split`` and ``metrics``.
+Records have ``kind`` ("step", "evaluation" or "policy"), ``phase`` and ``step`` (steps completed). Steps further hold
+``turn``, ``losses`` (of that step's batch, by task), ``terms``, ``lr``, ``images_per_s`` and what the model reports,
+such as ``temperature``; evaluations hold ``split`` and ``metrics``; policies hold ``probabilities``, of the options of
+every open choice, by group and choice.
 """
 
 from __future__ import annotations

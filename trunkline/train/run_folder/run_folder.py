@@ -1,7 +1,8 @@
 """A run is a folder that one process at a time may use.
 
 * ``config.json``: all settings that decide the result.
-* ``sessions.json``: for each start, the seed, the versions of the libraries that compute, and the platform.
+* ``sessions.json``: for each start, the process's command, the seed, the versions of the libraries that compute, and
+  the platform.
 * ``metrics.jsonl``: see :mod:`trunkline.train.run_folder.metrics_log`.
 * ``checkpoints/``: see :mod:`trunkline.train.run_folder.checkpoint_store`.
 * ``result.json``: the result, once there is one.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,6 +133,7 @@ def _add_session(folder: Path, seed: int) -> None:
         raise InvalidConfig("is not what Trunkline writes: it has no list of sessions", place=str(path), advice=advice)
     session = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": seed,
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),

@@ -1,0 +1,1 @@
+"""A report as one HTML file that opens offline, for people who have neither Trunkline nor the run."""

@@ -1,0 +1,1 @@
+"""What a report can be made of, one kind a file, found by scanning."""
