@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.fill import fill
 from trunkline.bench.runtimes.inputs import Array, Declared, FedInput, Feeds, make_feeds
+from trunkline.bench.runtimes.start_up import StartUp
 from trunkline.bench.settings import Settings
-from trunkline.errors import InvalidModel, Problem, WorkFailed
+from trunkline.errors import InvalidModel, Problem, WorkFailed, first_line
 from trunkline.graph.graph import Graph
 
 _PROVIDERS = {
@@ -48,7 +50,14 @@ class OrtSession:
     """A loaded model with all inputs and outputs bound to memory of its device beforehand."""
 
     def __init__(
-        self, ort: ModuleType, session: Any, settings: Settings, inputs: tuple[FedInput, ...], feeds: Feeds, place: str
+        self,
+        ort: ModuleType,
+        session: Any,
+        settings: Settings,
+        inputs: tuple[FedInput, ...],
+        feeds: Feeds,
+        place: str,
+        start_up: StartUp,
     ) -> None:
         self._ort, self._session, self._place = ort, session, place
         self.inputs = inputs
@@ -60,9 +69,20 @@ class OrtSession:
         self.region = f"one run of the session, inputs and outputs bound in {where}, until the outputs are complete"
         # A binding does not keep the host arrays behind its values alive.
         self._held: list[Any] = []
-        self._bindings = [self._bind(feed) for feed in feeds]
+        with start_up.part():
+            first = session.run(None, feeds[0])
+        self.start_up_ms = start_up.ms
+        self._bindings = [
+            self._bind(feeds[0], first),
+            *(self._bind(feed, session.run(None, feed)) for feed in feeds[1:]),
+        ]
         self._binding = self._bindings[0]
         self.run()
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        """Unknown: onnxruntime does not say what its arena has taken."""
+        return None
 
     def feed(self, index: int) -> None:
         """Choose one of the bound inputs."""
@@ -96,10 +116,9 @@ class OrtSession:
         self._binding = self._session = None
         self._held.clear()
 
-    def _bind(self, feed: dict[str, Array]) -> Any:
-        """Bind one set of inputs, and outputs of the shapes that one run of it gives."""
+    def _bind(self, feed: dict[str, Array], results: list[Any]) -> Any:
+        """Bind one set of inputs, and outputs of the shapes that a run of it has given."""
         # Outputs whose shapes depend on numbers, as a detector's, are only known from a run.
-        results = self._session.run(None, feed)
         binding = self._session.io_binding()
         for name, array in feed.items():
             binding.bind_ortvalue_input(name, self._hold(array))
@@ -117,21 +136,26 @@ class OrtSession:
         return value
 
 
-class OrtRuntime:
+class OrtRuntime(Runtime):
     """Runs ONNX files, and Graphs, with ONNX Runtime."""
+
+    name = "onnxruntime"
+    providers = ("cpu", "cuda", "tensorrt")
+    needs = "onnxruntime; onnxruntime-gpu for cuda and tensorrt"
 
     def prepare(self, model: Path | Graph, settings: Settings) -> OrtSession:
         """Load a model on ``settings.provider``; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
-        ort = _import(settings.provider)
+        self.require_provider(settings.provider)
+        ort, start_up = _import(settings.provider), StartUp()
         place = model.name if isinstance(model, Graph) else str(model)
         _require_provider(ort, settings.provider)
-        with _translated(ort, place, settings, "load"):
+        with _translated(ort, place, settings, "load"), start_up.part():
             session = _load(ort, model, settings)
         _require_loaded(session, settings.provider, place)
         inputs = fill(_declared(session, place), settings, place=place)
         feeds = make_feeds(inputs, settings, place=place)
         with _translated(ort, place, settings, "run"):
-            return OrtSession(ort, session, settings, inputs, feeds, place)
+            return OrtSession(ort, session, settings, inputs, feeds, place, start_up)
 
 
 def _import(provider: str) -> ModuleType:
@@ -211,19 +235,14 @@ def _translated(ort: ModuleType, place: str, settings: Settings, action: str) ->
     try:
         yield
     except files as error:
-        text = f"onnxruntime cannot {action} it: {_first_line(error)}"
+        text = f"onnxruntime cannot {action} it: {first_line(error)}"
         raise InvalidModel(text, place=place, advice=_ADVICE_SIZE if sized else "") from error
     except work as error:
         raise WorkFailed(
-            f'onnxruntime cannot {action} it on "{settings.provider}": {_first_line(error)}',
+            f'onnxruntime cannot {action} it on "{settings.provider}": {first_line(error)}',
             place=place,
             advice=_ADVICE_SIZE if sized else _ADVICE[settings.provider],
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _serialised(graph: Graph) -> bytes:
