@@ -23,7 +23,7 @@ from trunkline.export.engine import build as engine_build
 from trunkline.export.engine.build import Engine, engine_for
 from trunkline.export.engine.key import EngineKey, GpuFacts, gpu_here, hash_model
 from trunkline.export.engine.options import EngineOptions
-from trunkline.export.engine.span import Span
+from trunkline.export.engine.size_range import SizeRange
 from trunkline.export.engine.tensorrt_module import require_tensorrt
 from trunkline.export.formats.onnx_model import write_onnx
 
@@ -65,7 +65,7 @@ def shapes_of(model: Path) -> tuple[str, tuple[int, ...]]:
 @pytest.mark.golden
 def test_how_tensorrt_is_asked(trt: FakeTensorRT, model: Path) -> None:
     """One strongly typed network, no TF32, a profile from the smallest batch to the largest, a timing cache."""
-    engine = engine_for(model, EngineOptions(Span(1, 4, 8)))
+    engine = engine_for(model, EngineOptions(SizeRange(1, 4, 8)))
     name, rest = shapes_of(model)
     assert trt.calls == [
         ("create_network", 2),
@@ -111,7 +111,7 @@ def test_an_engine_is_built_once(trt: FakeTensorRT, model: Path) -> None:
     again = engine_for(model)
     assert (again.path, again.plan, again.built_s) == (first.path, first.plan, None)
     assert len(trt.calls) == calls
-    other = engine_for(model, EngineOptions(Span(1, 2, 2)))
+    other = engine_for(model, EngineOptions(SizeRange(1, 2, 2)))
     assert other.path != first.path
     # What one build has timed, the next need not time.
     assert ("create_timing_cache", b"times") in trt.calls[calls:]
@@ -121,7 +121,7 @@ def test_an_engine_is_built_once(trt: FakeTensorRT, model: Path) -> None:
 def test_times_of_another_device_are_measured_anew(trt: FakeTensorRT, model: Path) -> None:
     engine_for(model)
     trt.takes_cache = False
-    engine_for(model, EngineOptions(Span(1, 2, 2)))
+    engine_for(model, EngineOptions(SizeRange(1, 2, 2)))
     assert [call[1] for call in trt.calls if call[0] == "create_timing_cache"] == [b"", b"times", b""]
 
 
@@ -134,9 +134,9 @@ def test_the_key_covers_every_dependency(model: Path) -> None:
         EngineKey.of(model, "11.4", replace(H200, **{part: "x"}), options) for part in ("name", "driver", "capability")
     ]
     changes: list[dict[str, Any]] = [
-        {"batch": Span(1, 2, 2)},
-        {"batch": Span(1, 1, 2)},
-        {"sizes": {"width": Span(1, 2, 3)}},
+        {"batch": SizeRange(1, 2, 2)},
+        {"batch": SizeRange(1, 1, 2)},
+        {"sizes": {"width": SizeRange(1, 2, 3)}},
         {"workspace_bytes": 1},
         {"version_compatible": True},
         {"hardware": "ampere-plus"},
@@ -220,7 +220,7 @@ def test_a_manifest_that_was_edited_is_refused(built: Engine, model: Path, part:
 @pytest.mark.abuse
 def test_an_engine_under_another_name_is_refused(built: Engine, trt: FakeTensorRT, model: Path) -> None:
     """Ours, and for another case: the message says for which."""
-    other = engine_for(model, EngineOptions(Span(1, 2, 2)))
+    other = engine_for(model, EngineOptions(SizeRange(1, 2, 2)))
     other.path.replace(built.path)
     manifest(other).replace(manifest(built))
     with pytest.raises(InvalidModel, match=r"built for another case: options\.batch 1,2,2 instead of 1,1,1"):
@@ -279,8 +279,8 @@ def free(path: Path) -> Path:
 
 @pytest.mark.golden
 def test_ranges_of_free_sizes(trt: FakeTensorRT, tmp_path: Path) -> None:
-    sizes = {"height": Span(32, 64, 128), "x:3": Span(64, 64, 64), "z:1": Span(1, 2, 3)}
-    engine_for(free(tmp_path / "free.onnx"), EngineOptions(Span(2, 2, 4), sizes))
+    sizes = {"height": SizeRange(32, 64, 128), "x:3": SizeRange(64, 64, 64), "z:1": SizeRange(1, 2, 3)}
+    engine_for(free(tmp_path / "free.onnx"), EngineOptions(SizeRange(2, 2, 4), sizes))
     profile = next(call[1] for call in trt.calls if call[0] == "profile")
     assert profile == {
         "x": ((2, 3, 32, 64), (2, 3, 64, 64), (4, 3, 128, 64)),
@@ -290,7 +290,7 @@ def test_ranges_of_free_sizes(trt: FakeTensorRT, tmp_path: Path) -> None:
 
 @pytest.mark.abuse
 def test_sizes_that_are_missing_or_meant_for_nothing(trt: FakeTensorRT, tmp_path: Path) -> None:
-    sizes = {"heigth": Span(), "x:1": Span(3, 3, 3)}
+    sizes = {"heigth": SizeRange(), "x:1": SizeRange(3, 3, 3)}
     with pytest.raises(InvalidConfig) as caught:
         engine_for(free(tmp_path / "free.onnx"), EngineOptions(sizes=sizes))
     text = str(caught.value)
@@ -303,7 +303,7 @@ def test_sizes_that_are_missing_or_meant_for_nothing(trt: FakeTensorRT, tmp_path
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (2, 1, 3), (1, 3, 2)])
 def test_impossible_ranges_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(InvalidConfig, match="no range of sizes"):
-        Span(*sizes)
+        SizeRange(*sizes)
 
 
 @pytest.mark.abuse

@@ -20,7 +20,7 @@ from trunkline.errors import InvalidConfig, WorkFailed
 from trunkline.export.engine.build import build_plan
 from trunkline.export.engine.options import EngineOptions
 from trunkline.export.engine.rtx import compile_check
-from trunkline.export.engine.span import Span
+from trunkline.export.engine.size_range import SizeRange
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.fragments.heads.make_head import head_kinds, make_head
 from trunkline.ingest.read import read
@@ -31,7 +31,7 @@ from trunkline.supermodel.methods.registry import methods
 needs_rtx = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed"
 )
-OPTIONS = EngineOptions(Span(1, 2, 4))
+OPTIONS = EngineOptions(SizeRange(1, 2, 4))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
 @needs_rtx
 def test_unknown_sizes_are_asked_for(shared: Path) -> None:
     with pytest.raises(InvalidConfig, match='no input has a free axis "width"'):
-        compile_check(shared, EngineOptions(sizes={"width": Span()}))
+        compile_check(shared, EngineOptions(sizes={"width": SizeRange()}))
 
 
 @pytest.mark.golden
@@ -99,7 +99,7 @@ def test_the_builder_calls_what_there_is(shared: Path) -> None:
     """All but what TensorRT-RTX has left out of TensorRT: its levels of hardware, and its timing cache is empty."""
     import tensorrt_rtx
 
-    options = EngineOptions(Span(1, 2, 4), workspace_bytes=2**28, level=2)
+    options = EngineOptions(SizeRange(1, 2, 4), workspace_bytes=2**28, level=2)
     plan = build_plan(tensorrt_rtx, shared, options, shared.with_name("timing.cache"))
     assert len(plan) > 1000
     assert shared.with_name("timing.cache").is_file()

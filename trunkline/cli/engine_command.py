@@ -12,7 +12,7 @@ from trunkline.cli.console import emit, emit_json
 from trunkline.cli.options import Json, number_of
 from trunkline.errors import InvalidConfig
 from trunkline.export.engine.options import EngineOptions, Hardware
-from trunkline.export.engine.span import Span
+from trunkline.export.engine.size_range import SizeRange
 from trunkline.text import quoted, with_thousands
 from trunkline.verbs.engine import EngineResult, engine
 
@@ -43,7 +43,7 @@ def engine_command(
 ) -> int:
     """Build a TensorRT engine of an ONNX file, or check without a GPU that it could be built."""
     options = EngineOptions(
-        batch=Span.read(batch, "--batch"),
+        batch=SizeRange.read(batch, "--batch"),
         sizes=_sizes(size),
         workspace_bytes=_bytes(workspace),
         version_compatible=version_compatible,
@@ -59,8 +59,8 @@ def engine_command(
     return REFUSED if result.check is not None and not result.check.accepted else 0
 
 
-def _sizes(given: Sequence[str] | None) -> dict[str, Span]:
-    sizes: dict[str, Span] = {}
+def _sizes(given: Sequence[str] | None) -> dict[str, SizeRange]:
+    sizes: dict[str, SizeRange] = {}
     for entry in given or ():
         # At the last equals sign: ONNX allows any name for an axis.
         name, _, span = (part.strip() for part in entry.rpartition("="))
@@ -69,7 +69,7 @@ def _sizes(given: Sequence[str] | None) -> dict[str, Span]:
             raise InvalidConfig(f"{quoted(entry[:60])} is not NAME=LEAST,BEST,MOST", place="--size", advice=advice)
         if name in sizes:
             raise InvalidConfig(f"{quoted(name)} has two ranges", place="--size", advice="give it once")
-        sizes[name] = Span.read(span, f"--size {name}")
+        sizes[name] = SizeRange.read(span, f"--size {name}")
     return sizes
 
 

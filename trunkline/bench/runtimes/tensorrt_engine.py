@@ -23,7 +23,7 @@ from trunkline.bench.settings import Settings
 from trunkline.errors import WorkFailed
 from trunkline.export.engine.build import Engine, engine_for
 from trunkline.export.engine.options import EngineOptions
-from trunkline.export.engine.span import Span
+from trunkline.export.engine.size_range import SizeRange
 from trunkline.export.engine.tensorrt_module import Log, require_tensorrt
 from trunkline.graph.graph import Graph
 
@@ -164,12 +164,12 @@ class TensorRtRuntime(Runtime):
 def _options(inputs: tuple[FedInput, ...], settings: Settings) -> EngineOptions:
     """Return options for the sizes that are fed, and no others: a range may cost speed."""
     sizes = {
-        one.declared.numbered(axis): Span(size, size, size)
+        one.declared.numbered(axis): SizeRange(size, size, size)
         for one in inputs
         for axis, size in enumerate(one.shape)
         if one.declared.sizes[axis] is None and axis > 0
     }
-    return EngineOptions(Span(settings.batch, settings.batch, settings.batch), sizes)
+    return EngineOptions(SizeRange(settings.batch, settings.batch, settings.batch), sizes)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig, Problem, WorkFailed, did_you_mean
 from trunkline.export.engine.options import EngineOptions
-from trunkline.export.engine.span import Span
+from trunkline.export.engine.size_range import SizeRange
 from trunkline.export.engine.tensorrt_module import Log
 from trunkline.text import escaped
 
@@ -52,15 +52,15 @@ def profile_of(builder: Any, network: Any, options: EngineOptions) -> Any:
         spans = []
         for axis, size in enumerate(value.shape):
             names = [name for name in (value.get_dimension_name(axis), f"{value.name}:{axis}") if name]
-            span = Span(size, size, size) if size != _FREE else _given(axis, names, options)
+            span = SizeRange(size, size, size) if size != _FREE else _given(axis, names, options)
             if size == _FREE:
                 known.update(names)
             if span is None:
                 problems.append(_unsized(value.name, axis, names[0]))
-            elif axis == 0 and size != _FREE and options.batch != span != Span():
+            elif axis == 0 and size != _FREE and options.batch != span != SizeRange():
                 text = f'input "{value.name}": its batch is fixed to {size}, not {options.batch}'
                 problems.append(Problem(text, "--batch", "export it with a free batch axis, or leave --batch out"))
-            spans.append(span or Span())
+            spans.append(span or SizeRange())
         profile.set_shape(
             value.name,
             *(tuple(getattr(span, end) for span in spans) for end in ("least", "best", "most")),
@@ -71,7 +71,7 @@ def profile_of(builder: Any, network: Any, options: EngineOptions) -> Any:
     return profile
 
 
-def _given(axis: int, names: list[str], options: EngineOptions) -> Span | None:
+def _given(axis: int, names: list[str], options: EngineOptions) -> SizeRange | None:
     sizes = [options.sizes[name] for name in names if name in options.sizes]
     return sizes[0] if sizes else options.batch if axis == 0 else None
 

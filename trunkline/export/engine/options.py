@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from trunkline.errors import InvalidConfig
-from trunkline.export.engine.span import Span
+from trunkline.export.engine.size_range import SizeRange
 
 Hardware = Literal["same", "same-compute-capability", "ampere-plus"]
 """On which GPUs an engine runs: the model it was built on, all of its compute capability, or all from Ampere on."""
@@ -37,8 +37,8 @@ class EngineOptions:
         InvalidConfig: A number is out of its range.
     """
 
-    batch: Span = field(default_factory=Span)
-    sizes: Mapping[str, Span] = field(default_factory=dict)
+    batch: SizeRange = field(default_factory=SizeRange)
+    sizes: Mapping[str, SizeRange] = field(default_factory=dict)
     workspace_bytes: int | None = None
     version_compatible: bool = False
     hardware: Hardware = "same"

@@ -12,7 +12,7 @@ _FORM = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SizeRange:
     """Sizes from ``least`` to ``most``, tuned for ``best``.
 
     Raises:
@@ -35,13 +35,13 @@ class Span:
         return f"{self.least},{self.best},{self.most}"
 
     @classmethod
-    def read(cls, text: str, option: str) -> Span:
+    def read(cls, text: str, option: str) -> SizeRange:
         """Return what ``8``, ``1,8`` or ``1,4,8`` gives: one size, a range tuned for its largest, or all three.
 
         Raises:
             InvalidConfig: It is none of these.
 
-        >>> str(Span.read("1,8", "--batch"))
+        >>> str(SizeRange.read("1,8", "--batch"))
         '1,8,8'
         """
         parts = text.replace(" ", "")
