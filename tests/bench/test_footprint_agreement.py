@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from commands import invoke, refused
@@ -85,9 +86,12 @@ def test_a_footprint_that_cannot_be_taken(tmp_path: Path) -> None:
 
 @pytest.mark.golden
 def test_external_weights_count(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"x" * 10)
-    (tmp_path / "m.onnx.data").write_bytes(b"x" * 90)
-    assert file_bytes([tmp_path / "m.onnx"]) == 100
+    proto = onnx.load(model(tmp_path / "m.onnx"))
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    sizes = [(tmp_path / name).stat().st_size for name in ("m.onnx", "weights.bin")]
+    assert file_bytes([tmp_path / "m.onnx"]) == sum(sizes)
+    (tmp_path / "net.prototxt").write_text("name: 'n'")
+    assert file_bytes([tmp_path / "net.prototxt"]) is None
 
 
 @pytest.mark.properties

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 import pytest
 from commands import invoke, refused
@@ -158,10 +159,45 @@ def test_the_key_covers_every_dependency(model: Path) -> None:
 
 @pytest.mark.properties
 def test_weights_beside_a_file_are_in_its_key(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"model")
-    without = hash_model(tmp_path / "m.onnx")
-    (tmp_path / "m.onnx.data").write_bytes(b"weights")
-    assert hash_model(tmp_path / "m.onnx") != without
+    external(tmp_path)
+    before = hash_model(tmp_path / "m.onnx")
+    content = bytearray((tmp_path / "w.bin").read_bytes())
+    content[5] ^= 1
+    (tmp_path / "w.bin").write_bytes(content)
+    assert hash_model(tmp_path / "m.onnx") != before
+
+
+def external(folder: Path) -> Path:
+    """A model whose weights are in ``w.bin``."""
+    make = onnx.helper
+    x = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, 8, 8])
+    y = make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+    graph = make.make_graph([make.make_node("Conv", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    proto = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=8)
+    onnx.save(proto, folder / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    return folder / "m.onnx"
+
+
+@pytest.mark.abuse
+@pytest.mark.parametrize("how", ["gone", "link", "hard link", "up", "absolute"])
+def test_weights_from_elsewhere_are_refused(trt: FakeTensorRT, tmp_path: Path, how: str) -> None:
+    """TensorRT's parser follows a link; an engine would carry what it points to."""
+    (tmp_path / "inside").mkdir()
+    model, weights, secret = external(tmp_path / "inside"), tmp_path / "inside" / "w.bin", tmp_path / "secret.bin"
+    weights.rename(secret)
+    if how == "link":
+        weights.symlink_to(secret)
+    if how == "hard link":
+        weights.hardlink_to(secret)
+    if how in ("up", "absolute"):
+        proto = onnx.load(model, load_external_data=False)
+        entries = {entry.key: entry for entry in proto.graph.initializer[0].external_data}
+        entries["location"].value = "../secret.bin" if how == "up" else str(secret)
+        model.write_bytes(proto.SerializeToString())
+    said = {"gone": "is not there", "link": "is a link", "hard link": "several names"}.get(how, "outside its folder")
+    refused(invoke("engine", model), "m.onnx: its data file", said)
+    assert not trt.calls
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from trunkline.bench.runtimes.registry import runtimes
 from trunkline.errors import InvalidConfig
 from trunkline.text import quoted
 
 _BATCHES = re.compile(r"[0-9]{1,6}(,[0-9]{1,6})*", re.ASCII)
 
-# The names are not written here: runtimes are found by scanning, which an unknown name is answered with.
-RUNTIME_HELP = "What runs them: onnxruntime, openvino, tensorrt, torch, torch-compile, cuda-graph."
+RUNTIME_HELP = f"What runs them: {', '.join(runtimes())}."
 Provider = Annotated[
     Literal["cpu", "cuda", "tensorrt"] | None,
     Parameter(name="--provider", help="Read back, never replaced; default the runtime's own."),

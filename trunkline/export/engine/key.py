@@ -12,6 +12,7 @@ from typing import Any
 
 from trunkline.errors import WorkFailed
 from trunkline.export.engine.options import EngineOptions
+from trunkline.ingest.onnx_file.data_files import data_files
 
 _QUERY = ("nvidia-smi", "--id=0", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader")
 
@@ -81,13 +82,15 @@ class EngineKey:
 
 
 def hash_model(path: Path) -> str:
-    """Return the SHA-256 of a model and of the weights beside it."""
+    """Return the SHA-256 of a model and of the weights beside it.
+
+    Raises:
+        InvalidModel: It is no ONNX file, or its weights lie elsewhere.
+    """
     digest = hashlib.sha256()
-    # Large weights lie in a second file (see formats/onnx_model.py); a missing model still raises here.
-    for file in (path, Path(f"{path}.data")):
-        if file == path or file.exists():
-            with file.open("rb") as handle:
-                digest.update(hashlib.file_digest(handle, "sha256").digest())
+    for file in (path, *data_files(path)):
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
     return digest.hexdigest()
 
 

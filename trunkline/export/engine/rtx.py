@@ -11,6 +11,7 @@ from trunkline.errors import InvalidModel, WorkFailed, first_line
 from trunkline.export.engine.network import parsed, profile_of
 from trunkline.export.engine.options import EngineOptions
 from trunkline.export.engine.tensorrt_module import Log
+from trunkline.ingest.onnx_file.data_files import data_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,15 @@ def compile_check(model: str | Path, options: EngineOptions | None = None) -> Co
 
     Raises:
         InvalidConfig: A free axis has no range, or a range is for none.
-        InvalidModel: There is no such file.
+        InvalidModel: There is no such file, it is no ONNX file, or its weights lie elsewhere.
         WorkFailed: TensorRT-RTX is not installed.
     """
     path = Path(model).absolute()
     if not path.is_file():
         raise InvalidModel("there is no such file", place=str(model))
     trt = require_rtx()
+    # Its parser would follow a link to any file.
+    data_files(path)
     log, version = Log(trt), str(trt.__version__)
     builder = trt.Builder(log.logger)
     try:
