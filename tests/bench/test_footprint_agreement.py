@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from documented_json import check_keys, only_json
 
 from trunkline.bench.agreement import difference
 from trunkline.bench.footprint import file_bytes
-from trunkline.bench.footprint_process import measure_footprint
+from trunkline.bench.footprint_process import footprint_here, measure_footprint
 from trunkline.bench.memory import forget_peak, peak_bytes, resident_bytes
 from trunkline.bench.runtimes.registry import runtime_class
 from trunkline.bench.settings import Settings
@@ -165,6 +167,41 @@ def test_other_outputs_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def GRAPH() -> object:
     builder = GraphBuilder("g")
     return builder.finish([builder.node("Relu", [builder.image("image", (3, 8, 8))], name="relu")])
+
+
+PROTOTXT = """\
+name: "n"
+input: "data"
+input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 } }
+"""
+
+
+@pytest.mark.golden
+def test_what_onnxruntime_cannot_run_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(PROTOTXT)
+    said = invoke("bench", tmp_path / "net.prototxt", "--runtime", "torch", *QUICK, "--json")
+    row = only_json(said)["models"][0]
+    assert (row["agrees"], row["difference"], row["file_bytes"]) == (None, None, None)
+    assert "note: torch: outputs of net are not compared" in said.err
+
+
+@pytest.mark.golden
+def test_sizes_reach_the_other_process(tmp_path: Path) -> None:
+    """As JSON, which has no tuples."""
+    make = onnx.helper
+    x = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, "H", "W"])
+    y = make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = make.make_graph([make.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    proto = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=8)
+    onnx.save(proto, tmp_path / "free.onnx")
+    settings = Settings(batch=4, input_size=(512, 512), axes={"W": 512})
+    request = {"models": [str(tmp_path / "free.onnx")], "runtime": "onnxruntime", "settings": settings.to_json()}
+    found = footprint_here(json.loads(json.dumps({**request, "limits": asdict(DEFAULT_LIMITS)})))
+    # An input and an output, each of which is bound too.
+    if found["peak_memory_bytes"] is not None:
+        assert found["peak_memory_bytes"] > 2 * 4 * 4 * 3 * 512 * 512
 
 
 @pytest.mark.abuse

@@ -14,6 +14,7 @@ from trunkline.bench.candidate import Candidate
 from trunkline.bench.runtimes.inputs import Array
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME, runtime_class
 from trunkline.bench.settings import Settings
+from trunkline.errors import TrunklineError
 from trunkline.graph.graph import Graph
 from trunkline.limits import DEFAULT_LIMITS, Limits
 
@@ -53,17 +54,17 @@ def difference_from(
 ) -> float | None:
     """Return the largest difference of a candidate's outputs from the reference, relative to the largest value.
 
-    It is infinite where outputs differ in number or shape, and ``None`` for models that are no files.
+    It is infinite where outputs differ in number or shape, and ``None`` where there is no reference: models that are
+    no files, or files that onnxruntime cannot run, such as prototxts.
     """
-    if any(isinstance(model, Graph) for model in models):
+    try:
+        expected = [reference.of(model) for model in models if isinstance(model, Path)]
+    except TrunklineError:
         return None
-    found = _run(candidate, settings)
-    largest = 0.0
-    for model, outputs in zip(models, found, strict=True):
-        assert isinstance(model, Path)
-        for mine, theirs in zip(outputs, reference.of(model), strict=True):
-            largest = max(largest, difference(mine, theirs))
-    return largest
+    if len(expected) < len(models):
+        return None
+    pairs = zip(_run(candidate, settings), expected, strict=True)
+    return max(difference(*each) for outputs in pairs for each in zip(*outputs, strict=True))
 
 
 def difference(mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> float:

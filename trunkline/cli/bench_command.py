@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from trunkline.bench.compare import Comparison
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
@@ -63,6 +64,8 @@ def bench_command(
         limits=limits_of(allow),
     )
     measurements = (result, *result.further)
+    for one in measurements:
+        _say_not_compared(one)
     if json:
         emit_json(result.to_json())
     else:
@@ -74,3 +77,11 @@ def bench_command(
         say("too noisy to say: see the reasons above, quiet the machine, or measure longer")
         return TOO_NOISY
     return 0
+
+
+def _say_not_compared(one: Comparison) -> None:
+    """Print on stderr whose outputs nobody has checked."""
+    is_reference = (one.runtime, one.settings.provider) == (DEFAULT_RUNTIME, "cpu")
+    names = [latency.name for latency in one.latencies if latency.name not in one.differences]
+    if names and not is_reference:
+        say(f"note: {one.runtime}: outputs of {', '.join(names)} are not compared: {DEFAULT_RUNTIME} cannot run them")

@@ -34,7 +34,8 @@ def bench_runtimes(
     Args:
         models: Each a file, or several joined by ``+``.
         settings: How; its ``batch`` is for where ``batches`` is empty, and its ``provider`` is replaced.
-        runtimes: Names of runtimes. Outputs of all but onnxruntime on the CPU are compared with onnxruntime's there.
+        runtimes: Names of runtimes. Outputs of all but onnxruntime on the CPU are compared with onnxruntime's there,
+            where that can run the files.
         provider: What they run on; each runtime's own where not given.
         batches: Images a run.
         footprint: Measure start-up and memory too, at the first batch size.
