@@ -1,9 +1,9 @@
 """Trunkline: one backbone, several vision tasks, one deployable model.
 
 The verbs of the command line are functions: ``trunkline.inspect``, ``convert``, ``build``, ``methods``, ``run``,
-``compare``, ``demo``, ``doctor``, ``engine``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are
-also sub-packages, so these three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is
-used.
+``compare``, ``demo``, ``doctor``, ``engine``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench``
+are also sub-packages, so these three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it
+is used.
 """
 
 from __future__ import annotations

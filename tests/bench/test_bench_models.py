@@ -183,7 +183,19 @@ def test_provider_that_falls_back() -> None:
     fallen_back = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
     with pytest.raises(WorkFailed, match="asked for, and the session runs on CPUExecutionProvider"):
         ort_runtime._require_loaded(fallen_back, "cuda", "m.onnx")
+    with pytest.raises(WorkFailed, match="needs TensorRT 10"):
+        ort_runtime._require_loaded(fallen_back, "tensorrt", "m.onnx")
     ort_runtime._require_loaded(fallen_back, "cpu", "m.onnx")
+
+
+@pytest.mark.golden
+def test_cuda_libraries_are_loaded_for_a_gpu_only() -> None:
+    calls: list[str] = []
+    ort = SimpleNamespace(preload_dlls=lambda: calls.append("loaded"))
+    ort_runtime.preload(ort, "cpu")
+    assert not calls
+    ort_runtime.preload(ort, "cuda")
+    assert calls == ["loaded"]
 
 
 @pytest.mark.abuse

@@ -92,6 +92,7 @@ RUNS_HERE = (
 
 
 @pytest.mark.parity
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inductor's own imports
 @pytest.mark.parametrize("is_file", [True, False])
 @pytest.mark.parametrize("name", RUNS_HERE)
 def test_all_runtimes_compute_the_same(name: str, is_file: bool, file: Path) -> None:

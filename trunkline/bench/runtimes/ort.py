@@ -38,6 +38,11 @@ _TYPES = {
 _SILENT = 4
 
 _ADVICE_SIZE = "the sizes given may not fit each other or the network; many want multiples of 32"
+_ADVICE_MISSING = {
+    "cuda": "check the driver and the CUDA libraries; `trunkline doctor` says what is missing",
+    # onnxruntime-gpu 1.31 links libnvinfer.so.10.
+    "tensorrt": "onnxruntime-gpu needs TensorRT 10; where TensorRT is newer, measure with --runtime tensorrt",
+}
 _ADVICE_DEVICE = "every node must run on the provider asked for; measure on cpu, or replace the node"
 _ADVICE = {
     "cpu": "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators",
@@ -182,9 +187,16 @@ def _load(ort: ModuleType, model: Path | Graph, settings: Settings) -> Any:
     content = _serialised(model) if isinstance(model, Graph) else str(model)
     # The binding prints its fall-backs; what it did is read back instead.
     with contextlib.redirect_stdout(io.StringIO()):
+        preload(ort, settings.provider)
         return ort.InferenceSession(
             content, _options(ort, settings), providers=[_PROVIDERS[settings.provider]], enable_fallback=0
         )
+
+
+def preload(ort: ModuleType, provider: str) -> None:
+    """Load the CUDA libraries that a CUDA build of torch brings, which onnxruntime does not look for by itself."""
+    if provider != "cpu" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
 
 
 def _options(ort: ModuleType, settings: Settings) -> Any:
@@ -209,7 +221,7 @@ def _require_loaded(session: Any, provider: str, place: str) -> None:
     raise WorkFailed(
         f'provider "{provider}" was asked for, and the session runs on {", ".join(loaded) or "nothing"}',
         place=place,
-        advice="check the driver and the CUDA libraries; `trunkline doctor` says what is missing",
+        advice=_ADVICE_MISSING.get(provider, "`trunkline doctor` says what is missing"),
     )
 
 
