@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
@@ -41,8 +42,8 @@ def trt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTensorR
     monkeypatch.setattr(engine_build, "gpu_here", lambda: GpuFacts("H200", "600", "9.0"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(tensorrt_engine, "_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(tensorrt_engine, "_stream", lambda device: 0)
-    monkeypatch.setattr(tensorrt_engine, "_wait", lambda device: None)
+    stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: fake.calls.append(("synchronised",)))
+    monkeypatch.setattr(tensorrt_engine, "_stream", lambda device: stream)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return fake
 
@@ -68,9 +69,15 @@ def test_an_engine_is_fed_and_read(trt: FakeTensorRT, tmp_path: Path, is_file: b
     assert session.device_memory_bytes > 1000 + outputs
     assert session.describe()["runtime"] == "tensorrt 11.4.0.106"
     assert (session.provider, session.describe()["provider"]) == ("cuda", "H200")
+    # Every run is waited for: the first one, and the three above.
+    assert trt.names().count("synchronised") == 4
     profile = next(call[1] for call in trt.calls if call[0] == "profile")
     assert set(profile["image"]) == {(2, 3, 8, 8)}
     session.close()
+
+
+def no_such_type() -> None:
+    raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
 
 
 @pytest.mark.abuse
@@ -90,6 +97,10 @@ def test_what_does_not_load_or_run_is_an_error(
     monkeypatch.setattr(FakeContext, "set_input_shape", lambda self, name, shape: True)
     monkeypatch.setattr(FakeContext, "get_tensor_shape", lambda self, name: (-1, 4))
     with pytest.raises(WorkFailed, match="a size that only a run tells"):
+        runtime_class("tensorrt")().prepare(network(), SETTINGS)
+    monkeypatch.setattr(FakeContext, "get_tensor_shape", lambda self, name: (2, 4))
+    monkeypatch.setattr(FakeTensorRT, "nptype", lambda self, dtype: no_such_type())
+    with pytest.raises(WorkFailed, match='output "seg" has a type that numpy lacks'):
         runtime_class("tensorrt")().prepare(network(), SETTINGS)
 
 

@@ -20,7 +20,7 @@ from trunkline.bench.runtimes.onnx_inputs import declared_inputs, model_bytes
 from trunkline.bench.runtimes.start_up import StartUp
 from trunkline.bench.runtimes.torch_session import require_device
 from trunkline.bench.settings import Settings
-from trunkline.errors import WorkFailed
+from trunkline.errors import WorkFailed, first_line
 from trunkline.export.engine.build import Engine, engine_for
 from trunkline.export.engine.options import EngineOptions
 from trunkline.export.engine.size_range import SizeRange
@@ -85,9 +85,9 @@ class EngineSession:
 
     def run(self) -> None:
         """Run once and wait for the device."""
-        if not self._context.execute_async_v3(self._stream):
+        if not self._context.execute_async_v3(int(self._stream.cuda_stream)):
             raise WorkFailed("TensorRT's context did not run", place=self._place)
-        _wait(self._device)
+        self._stream.synchronize()
 
     def outputs(self) -> dict[str, Array]:
         """Return copies of the last outputs by name."""
@@ -124,13 +124,22 @@ class EngineSession:
             if self._engine.get_tensor_mode(name) != modes.OUTPUT:
                 continue
             shape = tuple(self._context.get_tensor_shape(name))
-            dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+            dtype = self._dtype_of(name)
             if min(shape, default=0) < 0:
                 text = f'output "{name}" has a size that only a run tells, which the bench does not measure'
                 raise WorkFailed(text, place=self._place, advice="measure it with --runtime onnxruntime")
             results[name] = self._torch.from_numpy(np.zeros(shape, dtype)).to(self._device)
             self._context.set_tensor_address(name, results[name].data_ptr())
         return results
+
+    def _dtype_of(self, name: str) -> np.dtype[Any]:
+        try:
+            dtype: np.dtype[Any] = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+        except TypeError as error:
+            text = f'output "{name}" has a type that numpy lacks: {first_line(error)}'
+            advice = "export it with outputs in float32"
+            raise WorkFailed(text, place=self._place, advice=advice) from error
+        return dtype
 
 
 class TensorRtRuntime(Runtime):
@@ -189,14 +198,11 @@ def _device() -> torch.device:
     return torch.device("cuda")
 
 
-def _stream(device: torch.device) -> int:
+def _stream(device: torch.device) -> Any:
+    """Return a stream of the engine's own, on a device that has done all that was asked of it before."""
     import torch  # slow to load
 
-    # On torch's own stream: its copies of the inputs are then done before the engine reads them.
-    return int(torch.cuda.current_stream(device).cuda_stream)
-
-
-def _wait(device: torch.device) -> None:
-    import torch  # slow to load
-
+    # The inputs were copied on another stream.
     torch.cuda.synchronize(device)
+    # On the default stream TensorRT waits for the device once more in every run.
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no types here

@@ -22,7 +22,7 @@ from trunkline.export.engine.key import EngineKey
 FORMAT, VERSION = "trunkline-engine", 1
 _KEY_BYTES = 32
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_ADVICE = "an engine is code; build it here instead: trunkline engine MODEL.onnx"
+_ADVICE = "an engine is code, so it is not run; delete it, and it is built here again"
 
 
 def manifest_of(engine: Path) -> Path:
