@@ -115,6 +115,17 @@ def test_all_runtimes_compute_the_same(name: str, is_file: bool, file: Path) -> 
 
 
 @pytest.mark.golden
+def test_torch_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default its convolutions are in TF32 on a GPU; what a user has set is restored."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    session = runtime_class("torch")().prepare(network(), QUICK)
+    assert not cudnn.allow_tf32 and not matmul.allow_tf32
+    session.close()
+    assert cudnn.allow_tf32
+
+
+@pytest.mark.golden
 def test_openvino_tells_what_it_does(file: Path) -> None:
     pytest.importorskip("openvino")
     session = runtime_class("openvino")().prepare(file, QUICK)

@@ -108,11 +108,15 @@ class OrtSession:
 
     def describe(self) -> Mapping[str, str]:
         """Return version and options."""
+        name = _PROVIDERS[self.provider]
+        # As read back; the CPU's has none.
+        options = self._session.get_provider_options().get(name, {})
         return {
             "runtime": f"onnxruntime {self._ort.__version__}",
-            "provider": _PROVIDERS[self.provider],
+            "provider": name,
             "graph optimisation": "all",
             "execution": "sequential",
+            **{f"provider option {key}": options[key] for key in ("use_tf32",) if key in options},
         }
 
     def close(self) -> None:
@@ -189,8 +193,13 @@ def _load(ort: ModuleType, model: Path | Graph, settings: Settings) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         preload(ort, settings.provider)
         return ort.InferenceSession(
-            content, _options(ort, settings), providers=[_PROVIDERS[settings.provider]], enable_fallback=0
+            content, _options(ort, settings), providers=[_provider(settings.provider)], enable_fallback=0
         )
+
+
+def _provider(provider: str) -> str | tuple[str, dict[str, str]]:
+    # Otherwise convolutions would round float32 to 10 bits of mantissa, and be compared with those that do not.
+    return (_PROVIDERS[provider], {"use_tf32": "0"}) if provider == "cuda" else _PROVIDERS[provider]
 
 
 def preload(ort: ModuleType, provider: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,12 +32,14 @@ class OpenedTwin:
         inputs: What it is fed with.
         images: Its inputs ``[N, C, H, W]``, on the device.
         start_up: What reading it took so far.
+        restore: Gives torch back the settings that it had.
     """
 
     twin: torch.nn.Module
     inputs: tuple[FedInput, ...]
     images: list[torch.Tensor]
     start_up: StartUp
+    restore: Callable[[], None]
 
 
 def open_twin(model: Path | Graph, settings: Settings, limits: Limits) -> OpenedTwin:
@@ -58,6 +60,8 @@ def open_twin(model: Path | Graph, settings: Settings, limits: Limits) -> Opened
             advice="give --input-size H,W instead, or measure with --runtime onnxruntime",
         )
     start_up, device = StartUp(), torch.device(settings.provider)
+    # Before anything is compiled or recorded for the GPU.
+    restore = float32_only()
     with start_up.part():
         graph = model if isinstance(model, Graph) else _read(model, settings, limits)
         twin = _twin(graph).eval().to(device)
@@ -65,7 +69,25 @@ def open_twin(model: Path | Graph, settings: Settings, limits: Limits) -> Opened
     inputs = fill([declared], settings, place=graph.name)
     feeds = make_feeds(inputs, settings, place=graph.name)
     images = [torch.from_numpy(feed[declared.name]).to(device) for feed in feeds]
-    return OpenedTwin(twin, inputs, images, start_up)
+    return OpenedTwin(twin, inputs, images, start_up, restore)
+
+
+def float32_only() -> Callable[[], None]:
+    """Switch TF32 off on a GPU, and return what restores what was there.
+
+    By default torch's convolutions round float32 to 10 bits of mantissa there, and no other runtime is measured so.
+    """
+    import torch  # slow to load
+
+    places: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+
+    def set_to(values: Sequence[bool]) -> None:
+        for place, value in zip(places, values, strict=True):
+            place.allow_tf32 = value
+
+    set_to([False, False])
+    return lambda: set_to(before)
 
 
 def require_device(provider: str, *, has_gpu: bool) -> None:
@@ -94,7 +116,7 @@ class TorchSession:
     def __init__(self, forward: Forward, opened: OpenedTwin, settings: Settings, execution: str) -> None:
         import torch  # slow to load
 
-        self._torch, self._forward, self._images = torch, forward, opened.images
+        self._torch, self._forward, self._images, self._restore = torch, forward, opened.images, opened.restore
         self._execution = execution
         self.inputs = opened.inputs
         self._image = opened.images[0]
@@ -144,8 +166,9 @@ class TorchSession:
         }
 
     def close(self) -> None:
-        """Let go of results and restore torch's thread count."""
+        """Let go of results and restore torch's settings and thread count."""
         self._results = {}
+        self._restore()
         self._torch.set_num_threads(self._threads_before)
 
 
