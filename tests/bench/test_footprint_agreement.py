@@ -169,6 +169,13 @@ def GRAPH() -> object:
     return builder.finish([builder.node("Relu", [builder.image("image", (3, 8, 8))], name="relu")])
 
 
+@pytest.mark.abuse
+def test_a_sweep_on_what_there_is_not() -> None:
+    sweep = ("sweep", "zoo:tiny", "--tasks", "a,b")
+    refused(invoke(*sweep, "--runtime", "openvno"), "bench.runtime", "openvino")
+    refused(invoke(*sweep, "--runtime", "openvino", "--provider", "cuda"), "bench.provider", "runs on cpu")
+
+
 PROTOTXT = """\
 name: "n"
 input: "data"

@@ -166,6 +166,14 @@ def test_openvino_elsewhere_is_refused(devices: list[str], threads: int, says: s
 
 
 @pytest.mark.abuse
+def test_threads_that_there_are_not(file: Path) -> None:
+    """OpenVINO would take fewer, without a word."""
+    pytest.importorskip("openvino")
+    with pytest.raises(WorkFailed, match=r"two\.onnx: OpenVINO: 4096 threads were asked for, and it uses"):
+        runtime_class("openvino")().prepare(file, replace(QUICK, threads=4096))
+
+
+@pytest.mark.abuse
 def test_openvino_that_is_not_installed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(WorkFailed, match=r"pip install 'trunkline\[openvino\]'"):
