@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from commands import ROOT
 
 from trunkline.bench.runtimes import cuda_graph, torch_compiled
 from trunkline.bench.runtimes.base import TimedSession
@@ -58,9 +59,11 @@ def answers(session: TimedSession, index: int) -> dict[str, np.ndarray]:
 @pytest.mark.golden
 def test_every_file_is_a_runtime() -> None:
     assert {"cuda-graph", "onnxruntime", "openvino", "torch", "torch-compile"} <= set(runtimes())
+    page = (ROOT / "docs" / "runtimes.md").read_text()
     for name, kind in runtimes().items():
         assert kind.name == name and kind.needs
         assert set(kind.providers) <= {"cpu", "cuda", "tensorrt"}
+        assert f"| `{name}` | {', '.join(kind.providers)} |" in page
     with pytest.raises(InvalidConfig, match='bench.runtime: there is no runtime "openvno".*\n.*"openvino"'):
         runtime_class("openvno")
 
@@ -148,6 +151,33 @@ def test_openvino_in_a_lower_precision_is_refused(file: Path, hint: str) -> None
         pytest.skip(f"this processor does not compute in {hint}")
     with pytest.raises(WorkFailed, match="float32 was asked for, and nodes run in"):
         require_asked_for(compiled, QUICK, "two.onnx")
+    # A processor without float16 takes bfloat16 where float16 is asked for.
+    mine, other = ("float16", "bfloat16") if "f16" in kinds else ("bfloat16", "float16")
+    require_asked_for(compiled, replace(QUICK, precision=mine), "two.onnx")
+    with pytest.raises(WorkFailed, match=f"{other} was asked for"):
+        require_asked_for(compiled, replace(QUICK, precision=other), "two.onnx")
+
+
+@pytest.mark.abuse
+def test_a_precision_that_no_node_has_is_refused(file: Path) -> None:
+    """As where a processor lacks it: OpenVINO then computes in float32, without a word."""
+    ov = pytest.importorskip("openvino")
+    from trunkline.bench.runtimes.openvino import require_asked_for
+
+    compiled = ov.Core().compile_model(
+        str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    )
+    require_asked_for(compiled, QUICK, "two.onnx")
+    with pytest.raises(WorkFailed, match="bfloat16 was asked for, and no node runs in it"):
+        require_asked_for(compiled, replace(QUICK, precision="bfloat16"), "two.onnx")
+
+
+@pytest.mark.abuse
+def test_precisions_of_others_are_refused(file: Path) -> None:
+    with pytest.raises(InvalidConfig, match=r'runtime "torch" computes in float32, not in bfloat16'):
+        runtime_class("torch")().prepare(file, replace(QUICK, precision="bfloat16"))
+    with pytest.raises(InvalidConfig, match="bench.precision"):
+        replace(QUICK, precision="bf16")
 
 
 @pytest.mark.abuse

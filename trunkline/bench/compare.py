@@ -134,7 +134,11 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether all outputs that were compared with onnxruntime's are its own, but for rounding."""
-        return all(difference <= AGREES_WITHIN for difference in self.differences.values())
+        return all(difference <= self._tolerance for difference in self.differences.values())
+
+    @property
+    def _tolerance(self) -> float:
+        return AGREES_WITHIN[self.settings.precision]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; each of ``further`` has the same keys but ``environment`` and ``further``."""
@@ -164,7 +168,7 @@ class Comparison:
         row["images_per_s"] = self.settings.batch * _MS_PER_S / latency.p50_ms
         row |= self.footprints.get(latency.name, UNKNOWN_FOOTPRINT).to_json()
         difference = self.differences.get(latency.name)
-        row |= {"difference": difference, "agrees": None if difference is None else difference <= AGREES_WITHIN}
+        row |= {"difference": difference, "agrees": None if difference is None else difference <= self._tolerance}
         row |= macs.to_json() if macs else dict.fromkeys(("macs", "backbone_macs", "head_macs"))
         return row | (bound.to_json() if bound else dict.fromkeys(("macs_ratio", "bound_ms", "time_over_bound")))
 

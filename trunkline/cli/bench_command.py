@@ -13,7 +13,7 @@ from trunkline.cli.axes import Axes, axes_of
 from trunkline.cli.console import emit_json, parse_size, say
 from trunkline.cli.options import Allow, Json, limits_of
 from trunkline.cli.results import show_comparison
-from trunkline.cli.runtime_argument import RUNTIME_HELP, Provider, batches_of
+from trunkline.cli.runtime_argument import RUNTIME_HELP, Precision, Provider, batches_of
 from trunkline.verbs.bench_runtimes import bench_runtimes
 
 TOO_NOISY = 4
@@ -27,6 +27,7 @@ def bench_command(
         list[str] | None, Parameter(negative="", help=f"{RUNTIME_HELP} Repeatable; default onnxruntime.")
     ] = None,
     provider: Provider = None,
+    precision: Precision = "float32",
     threads: Annotated[int, Parameter(help="Threads inside one operator.")] = 1,
     spinning: Annotated[bool, Parameter(help="Let idle threads burn cycles while they wait.")] = False,
     batch: Annotated[int, Parameter(help="Images a run.")] = 1,
@@ -48,6 +49,7 @@ def bench_command(
         batch=batch,
         input_size=parse_size(input_size),
         axes=axes_of(axis),
+        precision=precision,
         threads=threads,
         spinning=spinning,
         seed=seed,

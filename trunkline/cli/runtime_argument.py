@@ -18,6 +18,10 @@ Provider = Annotated[
     Literal["cpu", "cuda", "tensorrt"] | None,
     Parameter(name="--provider", help="Read back, never replaced; default the runtime's own."),
 ]
+Precision = Annotated[
+    Literal["float32", "bfloat16", "float16"],
+    Parameter(name="--precision", help="What float32 may be computed in; openvino has all. Read back node by node."),
+]
 
 
 def batches_of(text: str | None) -> tuple[int, ...]:

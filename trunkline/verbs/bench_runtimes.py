@@ -57,7 +57,7 @@ def bench_runtimes(
     kinds = [runtime_class(name) for name in runtimes]
     # All of them before the first is measured: a mistake in the last would else be told after minutes.
     for kind in kinds:
-        kind.require_provider(provider or kind.providers[0])
+        kind.require(replace(settings, provider=provider or kind.providers[0]))
     found: list[Comparison] = []
     for batch in batches:
         at_batch = replace(settings, batch=batch)

@@ -64,11 +64,13 @@ class Runtime(ABC):
     Attributes:
         name: What ``--runtime`` calls it.
         providers: What it can run on; the first is taken where nothing is asked for.
+        precisions: What it can compute a file's float32 in.
         needs: What must be installed for it, in words.
     """
 
     name: ClassVar[str]
     providers: ClassVar[tuple[str, ...]]
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
     needs: ClassVar[str]
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -86,6 +88,21 @@ class Runtime(ABC):
             InvalidModel: The model cannot be loaded or its inputs cannot be made.
             WorkFailed: The runtime or its provider is not available, or the model cannot run on it.
         """
+
+    @classmethod
+    def require(cls, settings: Settings) -> None:
+        """Refuse a provider or a precision that this runtime does not have.
+
+        Raises:
+            InvalidConfig: It has others.
+        """
+        cls.require_provider(settings.provider)
+        if settings.precision not in cls.precisions:
+            raise InvalidConfig(
+                f"runtime {quoted(cls.name)} computes in {' or '.join(cls.precisions)}, not in {settings.precision}",
+                place="bench.precision",
+                advice="leave it out: other precisions are written into the file",
+            )
 
     @classmethod
     def require_provider(cls, provider: str) -> None:

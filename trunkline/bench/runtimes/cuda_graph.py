@@ -88,7 +88,7 @@ class CudaGraphRuntime(Runtime):
 
     def prepare(self, model: Path | Graph, settings: Settings) -> GraphSession:
         """Record the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
-        self.require_provider(settings.provider)
+        self.require(settings)
         opened = open_twin(model, settings, self._limits)
         with opened.start_up.part():
             recorded = _record(opened.twin, opened.images[0])

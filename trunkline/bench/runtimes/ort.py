@@ -154,7 +154,7 @@ class OrtRuntime(Runtime):
 
     def prepare(self, model: Path | Graph, settings: Settings) -> OrtSession:
         """Load a model on ``settings.provider``; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
-        self.require_provider(settings.provider)
+        self.require(settings)
         ort, start_up = _import(settings.provider), StartUp()
         place = model.name if isinstance(model, Graph) else str(model)
         _require_provider(ort, settings.provider)

@@ -156,7 +156,7 @@ class TensorRtRuntime(Runtime):
         """
         import torch  # slow to load
 
-        self.require_provider(settings.provider)
+        self.require(settings)
         trt = require_tensorrt()
         require_device(settings.provider, has_gpu=torch.cuda.is_available())
         place, content = model.name if isinstance(model, Graph) else str(model), model_bytes(model)

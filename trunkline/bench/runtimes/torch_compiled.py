@@ -81,7 +81,7 @@ class CompiledRuntime(Runtime):
 
     def prepare(self, model: Path | Graph, settings: Settings) -> CompiledSession:
         """Compile the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
-        self.require_provider(settings.provider)
+        self.require(settings)
         opened = open_twin(model, settings, self._limits)
         place = model.name if isinstance(model, Graph) else str(model)
         compiler = WatchedCompiler(_inductor())

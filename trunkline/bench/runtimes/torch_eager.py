@@ -24,6 +24,6 @@ class TorchRuntime(Runtime):
             InvalidConfig: The provider is ``tensorrt``, or axes are given: Trunkline reads the file, and reads images.
             WorkFailed: torch finds no GPU.
         """
-        self.require_provider(settings.provider)
+        self.require(settings)
         opened = open_twin(model, settings, self._limits)
         return TorchSession(opened.twin, opened, settings, "eager")
