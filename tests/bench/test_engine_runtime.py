@@ -14,8 +14,9 @@ import pytest
 import torch
 from fake_tensorrt import FakeContext, FakeTensorRT
 
+from trunkline.bench.footprint_process import footprint_here
 from trunkline.bench.runtimes import tensorrt_engine
-from trunkline.bench.runtimes.registry import runtime_class
+from trunkline.bench.runtimes.registry import runtime_class, runtimes
 from trunkline.bench.settings import Settings
 from trunkline.errors import WorkFailed
 from trunkline.export.engine import build as engine_build
@@ -102,6 +103,16 @@ def test_what_does_not_load_or_run_is_an_error(
     monkeypatch.setattr(FakeTensorRT, "nptype", lambda self, dtype: no_such_type())
     with pytest.raises(WorkFailed, match='output "seg" has a type that numpy lacks'):
         runtime_class("tensorrt")().prepare(network(), SETTINGS)
+
+
+@pytest.mark.golden
+def test_device_memory_of_several_models(trt: FakeTensorRT, tmp_path: Path) -> None:
+    """Engines each have their own, and add up; torch tells that of the process, once."""
+    ir.save(network().model, tmp_path / "two.onnx")
+    request = {"runtime": "tensorrt", "settings": replace(SETTINGS, input_size=None).to_json(), "limits": {}}
+    one, two = (footprint_here({**request, "models": [str(tmp_path / "two.onnx")] * count}) for count in (1, 2))
+    assert one["device_memory_bytes"] and two["device_memory_bytes"] == 2 * one["device_memory_bytes"]
+    assert [name for name, kind in runtimes().items() if kind.one_allocator] == ["cuda-graph", "torch", "torch-compile"]
 
 
 @pytest.mark.abuse

@@ -89,10 +89,11 @@ def footprint_here(request: Mapping[str, Any]) -> dict[str, float | int | None]:
             session.outputs()
     peak = peak_bytes()
     on_device = [size for size in (session.device_memory_bytes for session in sessions) if size is not None]
+    together = max if runtime.one_allocator else sum
     return {
         "start_up_ms": sum(session.start_up_ms for session in sessions),
         "peak_memory_bytes": max(0, peak - before) if can_reset and peak is not None and before is not None else None,
-        "device_memory_bytes": max(on_device) if on_device else None,
+        "device_memory_bytes": together(on_device) if on_device else None,
     }
 
 

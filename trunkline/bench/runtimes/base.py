@@ -66,12 +66,14 @@ class Runtime(ABC):
         providers: What it can run on; the first is taken where nothing is asked for.
         precisions: What it can compute a file's float32 in.
         needs: What must be installed for it, in words.
+        one_allocator: Whether its sessions tell the device memory of the whole process, and not each its own.
     """
 
     name: ClassVar[str]
     providers: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     needs: ClassVar[str]
+    one_allocator: ClassVar[bool] = False
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         """Keep what a file may ask for where Trunkline reads it itself."""

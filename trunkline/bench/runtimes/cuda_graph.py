@@ -85,6 +85,7 @@ class CudaGraphRuntime(Runtime):
     name = "cuda-graph"
     providers = ("cuda",)
     needs = "a CUDA build of torch, and an NVIDIA GPU"
+    one_allocator = True
 
     def prepare(self, model: Path | Graph, settings: Settings) -> GraphSession:
         """Record the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`."""

@@ -78,6 +78,7 @@ class CompiledRuntime(Runtime):
     name = "torch-compile"
     providers = ("cpu", "cuda")
     needs = "a C++ compiler on cpu; a CUDA build of torch, with triton, for cuda"
+    one_allocator = True
 
     def prepare(self, model: Path | Graph, settings: Settings) -> CompiledSession:
         """Compile the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`."""

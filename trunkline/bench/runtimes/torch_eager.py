@@ -16,6 +16,7 @@ class TorchRuntime(Runtime):
     name = "torch"
     providers = ("cpu", "cuda")
     needs = "nothing more; a CUDA build of torch for cuda"
+    one_allocator = True
 
     def prepare(self, model: Path | Graph, settings: Settings) -> TorchSession:
         """Build the twin of a Graph; see :class:`~trunkline.bench.runtimes.base.Runtime`.
