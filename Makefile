@@ -11,14 +11,14 @@ ZOO_PACKAGES := torch torchvision timm pytorchcv segmentation-models-pytorch ult
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=random
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench bench-quick fuzz mutants conformance pictures zoo zoo-check clean
+.PHONY: help demo test test-slow check format bench bench-quick fuzz mutants conformance pictures zoo zoo-check rtx-check clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev,openvino]'
 	touch $(READY)
 
 demo: $(READY) ## The whole line on generated scenes, in about three minutes on two cores.
@@ -72,6 +72,10 @@ $(ZOO_READY): pyproject.toml zoo_check/constraints.txt
 
 zoo-check: $(READY) $(ZOO_READY) ## Export and read hundreds of real architectures, write docs/zoo.md (hours, 30 GB).
 	OMP_NUM_THREADS=1 $(BIN)/python -m zoo_check
+
+rtx-check: $(READY) ## Ask TensorRT-RTX whether it takes what every head and method writes (95 MB, a minute; no GPU).
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rtx]'
+	$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 tests/export/test_engine_rtx.py
 
 clean: ## Remove what the targets made.
 	rm -rf $(VENV) $(ZOO_VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

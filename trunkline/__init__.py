@@ -1,8 +1,9 @@
 """Trunkline: one backbone, several vision tasks, one deployable model.
 
 The verbs of the command line are functions: ``trunkline.inspect``, ``convert``, ``build``, ``methods``, ``run``,
-``compare``, ``demo``, ``doctor``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench`` are also
-sub-packages, so these three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it is used.
+``compare``, ``demo``, ``doctor``, ``engine``, and ``trunkline.read`` for a Graph. ``train``, ``export`` and ``bench``
+are also sub-packages, so these three verbs are imported from :mod:`trunkline.verbs`. Nothing heavy is imported until it
+is used.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from trunkline.verbs.convert import convert
     from trunkline.verbs.demo import demo
     from trunkline.verbs.doctor import doctor
+    from trunkline.verbs.engine import engine
     from trunkline.verbs.inspect import inspect
     from trunkline.verbs.methods import methods
     from trunkline.verbs.run import run
@@ -31,6 +33,7 @@ __all__ = [
     "convert",
     "demo",
     "doctor",
+    "engine",
     "inspect",
     "methods",
     "read",

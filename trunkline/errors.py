@@ -95,6 +95,16 @@ class ParityFailure(WorkFailed):
     """An exported model does not compute what its trained twin computes."""
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of a library's message, or the error's kind where it has none.
+
+    >>> first_line(ValueError("no such thing\n  in a.cpp"))
+    'no such thing'
+    """
+    text = str(error).strip()
+    return escaped(text.splitlines()[0], 400) if text else type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean "…"?`` for the closest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -23,6 +23,7 @@ from trunkline.bench.models import bench_files, count_macs, names_of, open_candi
 from trunkline.bench.runtimes import ort as ort_runtime
 from trunkline.bench.runtimes import torch_eager
 from trunkline.bench.runtimes.inputs import Declared, FedInput, make_feeds
+from trunkline.bench.runtimes.torch_session import require_device
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidConfig, InvalidModel, TrunklineError, WorkFailed
 from trunkline.graph.builder import GraphBuilder
@@ -157,8 +158,8 @@ def test_models_that_fail_or_vary(
 @pytest.mark.properties
 def test_importing_the_bench_loads_no_runtime() -> None:
     code = (
-        "import sys, trunkline.bench.models, trunkline.bench.runtimes.ort, trunkline.bench.runtimes.torch_eager;"
-        "print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
+        "import sys, trunkline.bench.models; from trunkline.bench.runtimes.registry import runtimes; runtimes();"
+        "print(sorted({'torch', 'onnxruntime', 'openvino', 'tensorrt'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
@@ -182,7 +183,19 @@ def test_provider_that_falls_back() -> None:
     fallen_back = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
     with pytest.raises(WorkFailed, match="asked for, and the session runs on CPUExecutionProvider"):
         ort_runtime._require_loaded(fallen_back, "cuda", "m.onnx")
+    with pytest.raises(WorkFailed, match="needs TensorRT 10"):
+        ort_runtime._require_loaded(fallen_back, "tensorrt", "m.onnx")
     ort_runtime._require_loaded(fallen_back, "cpu", "m.onnx")
+
+
+@pytest.mark.golden
+def test_cuda_libraries_are_loaded_for_a_gpu_only() -> None:
+    calls: list[str] = []
+    ort = SimpleNamespace(preload_dlls=lambda: calls.append("loaded"))
+    ort_runtime.preload(ort, "cpu")
+    assert not calls
+    ort_runtime.preload(ort, "cuda")
+    assert calls == ["loaded"]
 
 
 @pytest.mark.abuse
@@ -291,7 +304,7 @@ def test_eager_torch_agrees_with_onnxruntime() -> None:
 @pytest.mark.abuse
 def test_torch_without_a_gpu() -> None:
     with pytest.raises(WorkFailed, match="torch finds no GPU"):
-        torch_eager._require_device(False, "cuda")
+        require_device("cuda", has_gpu=False)
     with pytest.raises(InvalidConfig, match="not on tensorrt"):
-        torch_eager._require_device(True, "tensorrt")
-    torch_eager._require_device(False, "cpu")
+        torch_eager.TorchRuntime().prepare(_graph(), replace(QUICK, provider="tensorrt"))
+    require_device("cpu", has_gpu=False)

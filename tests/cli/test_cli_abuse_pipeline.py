@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,24 @@ def test_a_missing_provider_is_found_early(tmp_path: Path) -> None:
     """Before the training, not when the bench begins."""
     path = pipeline(tmp_path, ("[bench]", '[bench]\nprovider = "tensorrt"'))
     refused(invoke("run", path, "--out", "run"), "TensorrtExecutionProvider", code=3)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments", "code"),
+    [
+        ('runtime = "openvin"', ("bench.runtime", 'did you mean "openvino"?'), 2),
+        ('runtime = "cuda-graph"', ("bench.provider", "runs on cuda, not on cpu"), 2),
+        ('runtime = "openvino"\nprovider = "tensorrt"', ("bench.provider", "runs on cpu"), 2),
+        ('runtime = "tensorrt"\nprovider = "cuda"', ("TensorRT is not installed",), 3),
+    ],
+)
+def test_a_runtime_that_is_not_there(tmp_path: Path, text: str, fragments: tuple[str, ...], code: int) -> None:
+    """A name that is none, hardware that is not its own, a package that is missing: before the training."""
+    if code == 3 and importlib.util.find_spec("tensorrt"):
+        pytest.skip("TensorRT is installed here")
+    path = pipeline(tmp_path, ("[bench]", f"[bench]\n{text}"))
+    refused(invoke("run", path, "--out", "run"), *fragments, code=code)
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -138,7 +138,7 @@ def test_eager_torch_takes_the_size_too() -> None:
     assert model["inputs"][0]["shape"] == [1, 3, 32, 48]
     assert model["macs"] > 0
     asked = invoke("bench", UNET, "--axis", "H=32", "--runtime", "torch", *QUICK)
-    refused(asked, "--axis: eager torch", "--input-size H,W")
+    refused(asked, "--axis: torch runs", "--input-size H,W")
 
 
 def refused_sizes(*options: object) -> Said:

@@ -242,7 +242,7 @@ def test_pipeline_says_where_tasks_part(tmp_path: Path) -> None:
     for command in ("search", "train"):
         assert invoke(command, path, "--out", out, "--quiet").code == 0
     plan = SharingPlan.load(out / "plan.json")
-    assert plan.backbone.branching == Branching("next", not_after=("stage2_block1_add",)) and len(plan.units) == 6
+    assert plan.branching == Branching("next", not_after=("stage2_block1_add",)) and len(plan.units) == 6
     # What was trained was another model.
     refused(invoke("train", pipeline(tmp_path, search), "--out", out), "the plan is for other blocks")
     for wrong, said in (('merge = "both"', "branching.merge"), ('after = ["conv9"]', 'no value or node "conv9"')):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
 from trunkline.bench.runtimes.base import TimedSession
 from trunkline.bench.runtimes.inputs import Array, FedInput
 from trunkline.errors import WorkFailed
@@ -44,11 +45,16 @@ class Candidate:
         name: Its name in the report.
         sessions: What is run, in this order; N independent single-task models are one candidate of N sessions.
         macs: Executed work, where it could be counted.
+        footprint: What it takes of disk, memory and time to start, as far as that was measured.
+        difference: Largest difference of its outputs from onnxruntime's on the CPU, relative to the largest value of
+            each; infinite where shapes differ, ``None`` where they were not compared.
     """
 
     name: str
     sessions: tuple[TimedSession, ...]
     macs: Macs | None = None
+    footprint: Footprint = UNKNOWN_FOOTPRINT
+    difference: float | None = None
 
     def __post_init__(self) -> None:
         if not self.sessions:

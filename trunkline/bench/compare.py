@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from trunkline.bench.agreement import AGREES_WITHIN
 from trunkline.bench.candidate import Candidate, Macs
 from trunkline.bench.environment import Environment
+from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
 from trunkline.bench.latency import Latency
 from trunkline.bench.protocol import Progress, measure
+from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.bench.statistics import Verdict, paired_ratio, verdict
+
+_MS_PER_S = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,10 @@ class Comparison:
         bounds: Bounds by name, where the work of both is known.
         settings: How it was measured.
         environment: The machine and the software it was measured on.
+        footprints: Disk, memory and start-up by name.
+        differences: How far outputs are from onnxruntime's, by name, where they were compared.
+        runtime: Name of what ran them.
+        further: The same models on other runtimes and at other batch sizes, each a measurement of its own.
     """
 
     latencies: tuple[Latency, ...]
@@ -112,20 +121,43 @@ class Comparison:
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     environment: Environment = field(default_factory=Environment)
+    footprints: Mapping[str, Footprint] = field(default_factory=dict)
+    differences: Mapping[str, float] = field(default_factory=dict)
+    runtime: str = DEFAULT_RUNTIME
+    further: tuple[Comparison, ...] = ()
 
     @property
     def stable(self) -> bool:
         """Whether every latency is steady; where not, a strict caller refuses the numbers."""
         return all(latency.stable for latency in self.latencies)
 
+    @property
+    def agrees(self) -> bool:
+        """Whether all outputs that were compared with onnxruntime's are its own, but for rounding."""
+        return all(difference <= self._tolerance for difference in self.differences.values())
+
+    @property
+    def _tolerance(self) -> float:
+        return AGREES_WITHIN[self.settings.precision]
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: ``models``, ``ratios``, ``stable``, ``settings`` and ``environment``."""
+        """Return plain data; each of ``further`` has the same keys but ``environment`` and ``further``."""
+        # All were measured on one machine, so it is written once.
+        others = [{**one.measured_json(), "runtime": one.runtime} for one in self.further]
+        return {
+            **self.measured_json(),
+            "runtime": self.runtime,
+            "environment": self.environment.to_json(),
+            "further": others,
+        }
+
+    def measured_json(self) -> dict[str, Any]:
+        """Return what was measured, without where."""
         return {
             "models": [self._model(latency) for latency in self.latencies],
             "ratios": [ratio.to_json() for ratio in self.ratios],
             "stable": self.stable,
             "settings": self.settings.to_json(),
-            "environment": self.environment.to_json(),
         }
 
     def _model(self, latency: Latency) -> dict[str, Any]:
@@ -133,6 +165,10 @@ class Comparison:
         row = {key: value for key, value in latency.to_json().items() if key != "environment"}
         macs, bound = self.macs.get(latency.name), self.bounds.get(latency.name)
         # A row has all keys, with None for what is not known: readers then need not test for them.
+        row["images_per_s"] = self.settings.batch * _MS_PER_S / latency.p50_ms
+        row |= self.footprints.get(latency.name, UNKNOWN_FOOTPRINT).to_json()
+        difference = self.differences.get(latency.name)
+        row |= {"difference": difference, "agrees": None if difference is None else difference <= self._tolerance}
         row |= macs.to_json() if macs else dict.fromkeys(("macs", "backbone_macs", "head_macs"))
         return row | (bound.to_json() if bound else dict.fromkeys(("macs_ratio", "bound_ms", "time_over_bound")))
 
@@ -161,13 +197,21 @@ def compare(
 
 
 def bench(
-    candidates: Sequence[Candidate], settings: Settings | None = None, *, progress: Progress | None = None
+    candidates: Sequence[Candidate],
+    settings: Settings | None = None,
+    *,
+    runtime: str = DEFAULT_RUNTIME,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Measure candidates and compare them with the first; see :func:`~trunkline.bench.protocol.measure`."""
     settings = settings or Settings()
     latencies = measure(candidates, settings, progress=progress)
     macs = {candidate.name: candidate.macs for candidate in candidates if candidate.macs is not None}
-    return compare(latencies, macs, settings=settings)
+    footprints = {candidate.name: candidate.footprint for candidate in candidates}
+    found = {candidate.name: candidate.difference for candidate in candidates}
+    differences = {name: difference for name, difference in found.items() if difference is not None}
+    compared = compare(latencies, macs, settings=settings)
+    return replace(compared, footprints=footprints, differences=differences, runtime=runtime)
 
 
 def _ratio(first: Latency, other: Latency) -> Ratio:

@@ -14,7 +14,7 @@ from typing import Any
 
 from trunkline.spinning import wait_policy
 
-_PACKAGES = ("trunkline", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch")
+_PACKAGES = ("trunkline", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch")
 _GPU_QUERY = ("--query-gpu=name,driver_version", "--format=csv,noheader")
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from trunkline.bench.agreement import ReferenceOutputs, difference_from
 from trunkline.bench.candidate import Candidate, Macs
 from trunkline.bench.compare import Comparison, bench
+from trunkline.bench.footprint import Footprint, file_bytes
+from trunkline.bench.footprint_process import measure_footprint
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.inputs import filled_size
@@ -26,6 +30,8 @@ def bench_files(
     *,
     runtime: Runtime | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    reference: ReferenceOutputs | None = None,
+    footprint: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure model files against the first.
@@ -35,6 +41,8 @@ def bench_files(
         settings: Batch, image size, provider, threads and how long to measure.
         runtime: What loads the files; ONNX Runtime where not given.
         limits: What a file may ask for to have its MACs counted.
+        reference: What outputs are compared with; they are not where it is not given.
+        footprint: Measure start-up and memory too, each candidate in a process of its own.
         progress: Called after each round with the rounds done and the rounds planned.
 
     Raises:
@@ -45,13 +53,21 @@ def bench_files(
     settings = settings or Settings()
     groups = [split_group(path) for path in paths]
     _require_files(groups)
+    runtime = runtime or _onnxruntime()
     with ExitStack() as stack:
         candidates = [
             open_candidate(name, group, settings, runtime=runtime, limits=limits, stack=stack)
             for name, group in zip(names_of(groups), groups, strict=True)
         ]
         _require_meant(settings, candidates)
-        return bench(candidates, settings, progress=progress)
+        for number, group in enumerate(groups):
+            if reference is not None:
+                found = difference_from(reference, candidates[number], group, settings)
+                candidates[number] = replace(candidates[number], difference=found)
+            if footprint:
+                taken = measure_footprint(group, runtime.name, settings, limits)
+                candidates[number] = replace(candidates[number], footprint=taken)
+        return bench(candidates, settings, runtime=runtime.name, progress=progress)
 
 
 def open_candidate(
@@ -81,7 +97,7 @@ def open_candidate(
         stack.callback(session.close)
         sessions.append(session)
         counts.append(count_macs(model, limits, filled_size(session.inputs) or settings.input_size))
-    return Candidate(name, tuple(sessions), _sum(counts))
+    return Candidate(name, tuple(sessions), _sum(counts), Footprint(file_bytes(models)))
 
 
 def count_macs(model: Path | Graph, limits: Limits = DEFAULT_LIMITS, size: InputSize | None = None) -> Macs | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from trunkline.errors import InvalidConfig, Problem, did_you_mean
 from trunkline.graph.input_size import InputSize
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Settings:
         input_size: Height and width, or channels, height and width, of images whose size the file leaves open.
         axes: Sizes of other free axes, by name, or by ``INPUT:INDEX`` for one that has none.
         provider: ``cpu``, ``cuda`` or ``tensorrt``.
+        precision: What a file's float32 may be computed in. What a file itself has in less stays as it is.
         threads: Threads inside one operator; the bench never lets a runtime choose.
         spinning: Whether idle threads burn cycles while they wait. Off: it flatters whoever runs last.
         inputs: Number of different random inputs, used in turn, so that no cache can answer.
@@ -39,6 +41,7 @@ class Settings:
     input_size: InputSize | None = None
     axes: Mapping[str, int] = field(default_factory=dict)
     provider: str = "cpu"
+    precision: str = "float32"
     threads: int = 1
     spinning: bool = False
     inputs: int = 4
@@ -51,7 +54,8 @@ class Settings:
     output_tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        problems = [*self._numbers_at_fault(), *self._provider_at_fault()]
+        problems = [*self._numbers_at_fault(), *_choice_at_fault("provider", self.provider, PROVIDERS)]
+        problems += _choice_at_fault("precision", self.precision, PRECISIONS)
         if problems:
             raise InvalidConfig(problems)
 
@@ -74,8 +78,9 @@ class Settings:
             if not value >= bound
         ]
 
-    def _provider_at_fault(self) -> list[Problem]:
-        if self.provider in PROVIDERS:
-            return []
-        advice = did_you_mean(self.provider, PROVIDERS) or f"use one of {', '.join(PROVIDERS)}"
-        return [Problem(f'unknown provider "{self.provider}"', place="bench.provider", advice=advice)]
+
+def _choice_at_fault(key: str, value: str, known: Sequence[str]) -> list[Problem]:
+    if value in known:
+        return []
+    advice = did_you_mean(value, known) or f"use one of {', '.join(known)}"
+    return [Problem(f'unknown {key} "{value}"', place=f"bench.{key}", advice=advice)]

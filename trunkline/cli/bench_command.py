@@ -1,35 +1,46 @@
-"""Arguments of ``trunkline bench``, and its exit code 4 for a measurement that is too noisy."""
+"""Arguments of ``trunkline bench``, and its exit code 4 for a measurement that says nothing."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from trunkline.bench.compare import Comparison
+from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
 from trunkline.cli.console import emit_json, parse_size, say
 from trunkline.cli.options import Allow, Json, limits_of
 from trunkline.cli.results import show_comparison
-from trunkline.verbs.bench import bench
+from trunkline.cli.runtime_argument import RUNTIME_HELP, Precision, Provider, batches_of
+from trunkline.verbs.bench_runtimes import bench_runtimes
 
 TOO_NOISY = 4
-"""Exit code with ``--strict``; 2 and 3 mean that the input or the work failed, and here neither did."""
+"""Exit code with ``--strict``: numbers that say nothing; 2 and 3 mean that the input or the work failed, and here
+neither did."""
 
 
 def bench_command(
     *models: Annotated[str, Parameter(help="ONNX files; A.onnx+B.onnx run one after another as one candidate.")],
-    runtime: Annotated[Literal["onnxruntime", "torch"], Parameter(help="What runs them.")] = "onnxruntime",
-    provider: Annotated[Literal["cpu", "cuda", "tensorrt"], Parameter(help="Read back; never replaced.")] = "cpu",
+    runtime: Annotated[
+        list[str] | None, Parameter(negative="", help=f"{RUNTIME_HELP} Repeatable; default onnxruntime.")
+    ] = None,
+    provider: Provider = None,
+    precision: Precision = "float32",
     threads: Annotated[int, Parameter(help="Threads inside one operator.")] = 1,
     spinning: Annotated[bool, Parameter(help="Let idle threads burn cycles while they wait.")] = False,
     batch: Annotated[int, Parameter(help="Images a run.")] = 1,
+    batch_sizes: Annotated[str | None, Parameter(help="Measure throughput at each of these, as 1,2,4,8.")] = None,
+    footprint: Annotated[
+        bool, Parameter(negative="", help="Measure start-up and peak memory too, each model in a process of its own.")
+    ] = False,
     input_size: Annotated[str | None, Parameter(help="Image size, H,W or C,H,W, where a file leaves it open.")] = None,
     axis: Axes = None,
     samples: Annotated[int, Parameter(help="Rounds at least; p90 needs 64, p99 needs 662.")] = 100,
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
-    strict: Annotated[bool, Parameter(negative="", help="Exit with 4 if the measurement is too noisy.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help="Exit with 4 if it is too noisy, or outputs differ.")] = False,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
@@ -38,19 +49,41 @@ def bench_command(
         batch=batch,
         input_size=parse_size(input_size),
         axes=axes_of(axis),
-        provider=provider,
+        precision=precision,
         threads=threads,
         spinning=spinning,
         seed=seed,
         minimum_samples=samples,
         limit_seconds=limit,
     )
-    result = bench(models, settings, runtime=runtime, limits=limits_of(allow))
+    result = bench_runtimes(
+        models,
+        settings,
+        runtimes=runtime or (DEFAULT_RUNTIME,),
+        provider=provider,
+        batches=batches_of(batch_sizes),
+        footprint=footprint,
+        limits=limits_of(allow),
+    )
+    measurements = (result, *result.further)
+    for one in measurements:
+        _say_not_compared(one)
     if json:
         emit_json(result.to_json())
     else:
         show_comparison(result)
-    if strict and not result.stable:
+    if strict and not all(one.agrees for one in measurements):
+        say("outputs differ from onnxruntime's: see above; a time of other numbers cannot be compared")
+        return TOO_NOISY
+    if strict and not all(one.stable for one in measurements):
         say("too noisy to say: see the reasons above, quiet the machine, or measure longer")
         return TOO_NOISY
     return 0
+
+
+def _say_not_compared(one: Comparison) -> None:
+    """Print on stderr whose outputs nobody has checked."""
+    is_reference = (one.runtime, one.settings.provider) == (DEFAULT_RUNTIME, "cpu")
+    names = [latency.name for latency in one.latencies if latency.name not in one.differences]
+    if names and not is_reference:
+        say(f"note: {one.runtime}: outputs of {', '.join(names)} are not compared: {DEFAULT_RUNTIME} cannot run them")

@@ -39,6 +39,7 @@ COMMANDS = {
     "costs": "Measure what each unit of a backbone takes, for a search that pays in milliseconds.",
     "train": "Train the multi-task model of a plan.",
     "export": "Export a trained run to ONNX, parity checked.",
+    "engine": "Build a TensorRT engine of an ONNX file, or check without a GPU that it could be built.",
     "bench": "Measure the latency of models, interleaved.",
     "report": "Write a run's report: tables and pictures, or one page to be shown.",
     "demo": "Do all of it on generated scenes, in minutes, on a CPU.",

@@ -111,7 +111,7 @@ def limits_of(allow: Sequence[str] | None) -> Limits:
     problems: list[Problem] = []
     for entry in allow or ():
         name, _, text = entry.partition("=")
-        value = _number(text)
+        value = number_of(text)
         if name not in _NAMES:
             advice = did_you_mean(name, _NAMES) or f"limits are {', '.join(_NAMES)}"
             problems.append(Problem(f"there is no limit {quoted(name[:40])}", "--allow", advice))
@@ -125,7 +125,7 @@ def limits_of(allow: Sequence[str] | None) -> Limits:
     return Limits(**raised)
 
 
-def _number(text: str) -> int | None:
+def number_of(text: str) -> int | None:
     """Return the whole number that a text gives, such as ``2e9`` or ``8GiB``; ``None`` where it is no number."""
     found = _VALUE.fullmatch(text.strip().replace("_", "").replace(",", ""))
     if found is None:

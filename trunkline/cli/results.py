@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from trunkline.bench.compare import Comparison
 from trunkline.cli.console import emit, emit_table, say
+from trunkline.files.write import json_ready
 from trunkline.pipeline.project import Project
 from trunkline.report.document import Report
+from trunkline.report.runtime_tables import tables_of
 from trunkline.report.tables import Table, latency_table
 from trunkline.text import shape_text
 from trunkline.verbs.bench import FOUND
@@ -18,9 +20,9 @@ def say_notes(project: Project) -> None:
         say(f"note: {note}")
 
 
-def show_table(table: Table) -> None:
-    """Print one table of a report."""
-    emit_table(table.title, table.columns, table.rows)
+def show_table(table: Table, *, left: int = 1) -> None:
+    """Print one table of a report, whose first ``left`` columns are names."""
+    emit_table(table.title, table.columns, table.rows, left=left)
     for note in table.notes:
         emit(note)
     emit("")
@@ -47,8 +49,13 @@ def show_run(result: RunResult) -> None:
 
 def show_comparison(comparison: Comparison) -> None:
     """Print a measurement and whatever makes it doubtful."""
-    show_table(latency_table(comparison.to_json()))
-    emit(f"timed: {comparison.latencies[0].region}")
+    content = json_ready(comparison.to_json())
+    if len({one.runtime for one in (comparison, *comparison.further)}) == 1:
+        show_table(latency_table(content))
+    for table in tables_of(content):
+        show_table(table, left=2)
+    for region in dict.fromkeys(one.latencies[0].region for one in (comparison, *comparison.further)):
+        emit(f"timed: {region}")
     # Sizes that the user chose decide the latency, and a model may have several inputs that they are for.
     if comparison.settings.input_size or comparison.settings.axes:
         for latency in comparison.latencies:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME, runtime_class
 from trunkline.bench.settings import Settings
 from trunkline.cli.blocks_argument import Blocks, BlocksBy, blocks_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
@@ -23,6 +24,7 @@ from trunkline.cli.options import (
     features_of,
     limits_of,
 )
+from trunkline.cli.runtime_argument import RUNTIME_HELP, Provider
 from trunkline.cli.tasks_argument import parse_tasks
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.report.tables import UNSTABLE
@@ -38,8 +40,8 @@ def sweep_command(
     blocks_by: BlocksBy = "macs",
     costs: Annotated[Path | None, Parameter(help="Cost table of the backbone, for --blocks-by ms.")] = None,
     head: Annotated[str, Parameter(help="light, aspp, linear, deeplabv3plus, fpn, none, or a model file.")] = "light",
-    runtime: Annotated[Literal["onnxruntime", "torch"], Parameter(help="What runs them.")] = "onnxruntime",
-    provider: Annotated[Literal["cpu", "cuda", "tensorrt"], Parameter(help="Read back; never replaced.")] = "cpu",
+    runtime: Annotated[str, Parameter(help=RUNTIME_HELP)] = DEFAULT_RUNTIME,
+    provider: Provider = None,
     threads: Annotated[int, Parameter(help="Threads inside one operator.")] = 1,
     samples: Annotated[int, Parameter(help="Rounds at least; p90 needs 64, p99 needs 662.")] = 100,
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
@@ -53,7 +55,8 @@ def sweep_command(
     json: Json = False,
 ) -> int:
     """Measure what each branching point costs on this device, from N models to one, without training any."""
-    settings = Settings(provider=provider, threads=threads, minimum_samples=samples, limit_seconds=limit)
+    runs_on = provider or runtime_class(runtime).providers[0]
+    settings = Settings(provider=runs_on, threads=threads, minimum_samples=samples, limit_seconds=limit)
     branching = branching_of(branch_merge, branch_after, no_branch_after)
     size, ends = parse_size(input_size), features_of(features)
     options = ReadOptions(size, ends, limits=limits_of(allow), branching=branching)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME, runtime_class
 from trunkline.errors import InvalidConfig
 from trunkline.graph.branching_rule import Branching, MergeDirection
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
@@ -53,13 +56,20 @@ class TaskConfig(ConfigTable):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-def _baseline(name: str) -> str:
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """Turn our error into the kind that pydantic locates."""
     try:
-        baseline_named(name)
+        yield
     except InvalidConfig as error:
         # pydantic passes on one text only, so the advice goes into it.
         first = error.problems[0]
         raise ValueError(f"{first.message}; {first.advice}" if first.advice else first.message) from error
+
+
+def _baseline(name: str) -> str:
+    with _as_value_error():
+        baseline_named(name)
     return name
 
 
@@ -143,8 +153,8 @@ class BenchConfig(ConfigTable):
     """``[bench]``: how latency is measured; :class:`trunkline.bench.settings.Settings` says more.
 
     Attributes:
-        runtime: What runs the models.
-        provider: Hardware that onnxruntime uses; there is no silent fall-back to another.
+        runtime: What runs the models; docs/runtimes.md lists them.
+        provider: Hardware that it uses; there is no silent fall-back to another.
         threads: Threads inside one operator.
         batch: Images in one run of a model.
         spinning: Whether idle threads burn cycles while they wait.
@@ -152,10 +162,27 @@ class BenchConfig(ConfigTable):
         limit_s: Seconds after which no further round begins.
     """
 
-    runtime: Literal["onnxruntime", "torch"] = "onnxruntime"
-    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    runtime: str = DEFAULT_RUNTIME
+    # The default too is checked: not every runtime has a CPU.
+    provider: Annotated[Literal["cpu", "cuda", "tensorrt"], Field(validate_default=True)] = "cpu"
     threads: Count = 1
     batch: Count = 1
     spinning: bool = False
     samples: Annotated[int, Field(ge=11)] = 100  # a median needs 11, as statistics.minimum_samples computes
     limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+
+    @field_validator("runtime")
+    @classmethod
+    def _is_one(cls, name: str) -> str:
+        with _as_value_error():
+            runtime_class(name)
+        return name
+
+    @field_validator("provider")
+    @classmethod
+    def _is_of_the_runtime(cls, provider: str, found: ValidationInfo) -> str:
+        # A runtime that is none is a problem of its own.
+        if "runtime" in found.data:
+            with _as_value_error():
+                runtime_class(found.data["runtime"]).require_provider(provider)
+        return provider

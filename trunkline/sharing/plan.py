@@ -74,12 +74,10 @@ class BackboneId(FileEntry):
     Attributes:
         name: The Graph's name, for people; nothing is compared with it.
         fingerprint: SHA-256 of the Graph's structure, see :mod:`trunkline.graph.fingerprint`.
-        branching: Of a plan about blocks: the rule they were cut by, where it is not the default one.
     """
 
     name: str
     fingerprint: str
-    branching: Branching | None = None
 
 
 class SharingPlan(FileEntry):
@@ -98,6 +96,7 @@ class SharingPlan(FileEntry):
             are cloned there (trees).
         batchnorm: ``tied`` normalisation takes its unit's instance; ``task`` gives each task its own,
             as in AutoMTL's release, which leaves nothing to reuse after the first layer.
+        branching: Of a plan about blocks: the rule they were cut by, where it is not the default one.
         units: Unit name → task name → instance, ``skip``, or a view.
         joins: Fragments between the columns, in an order in which each reads only what came before.
         method: Name of the method that made the plan.
@@ -123,6 +122,7 @@ class SharingPlan(FileEntry):
     granularity: Granularity = "operator"
     tie: bool = True
     batchnorm: Literal["tied", "task"] = "tied"
+    branching: Branching | None = None
     units: dict[str, dict[str, Choice]]
     joins: tuple[Join, ...] = ()
     method: str = "manual"

@@ -42,7 +42,8 @@ def make_plan(
     backbone = Backbone.of(backbone)
     rule = _branching_of(backbone, settings.get("granularity"))
     plan = SharingPlan(
-        backbone=BackboneId(name=backbone.name, fingerprint=backbone.fingerprint, branching=rule),
+        backbone=BackboneId(name=backbone.name, fingerprint=backbone.fingerprint),
+        branching=rule,
         tasks=tuple(tasks),
         units={unit: dict(row) for unit, row in choices.items()},
         **settings,
@@ -65,11 +66,11 @@ def check_plan(plan: SharingPlan, backbone: Graph | Backbone) -> None:
             advice="make the plan again for this backbone, or pass the file that it was made for",
         )
     rule = _branching_of(backbone, plan.granularity)
-    if plan.backbone.branching != rule:
-        theirs, ours = ((each or DEFAULT_BRANCHING).in_words for each in (plan.backbone.branching, rule))
+    if plan.branching != rule:
+        theirs, ours = ((each or DEFAULT_BRANCHING).in_words for each in (plan.branching, rule))
         raise InvalidConfig(
             f"the plan is for other blocks: {theirs}; those of this backbone are {ours}",
-            place="backbone.branching",
+            place="branching",
             advice="read the backbone with the branching that the plan was made for, or make the plan again",
         )
     table = backbone.table(plan.granularity)

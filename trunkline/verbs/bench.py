@@ -11,6 +11,7 @@ from trunkline.bench.compare import bench as compare_candidates
 from trunkline.bench.models import bench_files, open_candidate
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
+from trunkline.bench.runtimes.registry import runtime_class
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.limits import DEFAULT_LIMITS, Limits
@@ -129,15 +130,13 @@ def bench_groups(
             open_candidate(name, files, settings, runtime=runtime_named(runtime, limits), limits=limits, stack=stack)
             for name, files in groups.items()
         ]
-        return compare_candidates(candidates, settings, progress=progress)
+        return compare_candidates(candidates, settings, runtime=runtime, progress=progress)
 
 
 def runtime_named(name: str, limits: Limits = DEFAULT_LIMITS) -> Runtime:
-    """Return the runtime that loads models."""
-    if name == "torch":
-        from trunkline.bench.runtimes.torch_eager import TorchRuntime
+    """Return the runtime that loads models.
 
-        return TorchRuntime(limits)
-    from trunkline.bench.runtimes.ort import OrtRuntime
-
-    return OrtRuntime()
+    Raises:
+        InvalidConfig: There is none of this name.
+    """
+    return runtime_class(name)(limits)

@@ -61,6 +61,8 @@ def doctor() -> Diagnosis:
         _onnxruntime(),
         _gpu(),
         _optional("tensorrt", "pip install 'trunkline[gpu]' (NVIDIA's index serves the libraries)"),
+        _optional("tensorrt-rtx", "pip install 'trunkline[rtx]', to check without a GPU that TensorRT takes a file"),
+        _optional("openvino", "pip install 'trunkline[openvino]', for `bench --runtime openvino`"),
         _optional("onnx2torch", "pip install 'trunkline[onnx2torch]', for operators without a twin of ours"),
     ]
     return Diagnosis(tuple(findings))

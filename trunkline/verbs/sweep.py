@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from trunkline.bench.compare import Comparison
 from trunkline.bench.latency import Latency
 from trunkline.bench.protocol import Progress
+from trunkline.bench.runtimes.registry import runtime_class
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.graph.graph import Graph
@@ -146,6 +147,8 @@ def sweep(
         WorkFailed: The runtime or provider is not there; there is no silent fall-back.
     """
     options = options.but(reading)
+    # Before any model is written.
+    runtime_class(runtime).require_provider(settings.provider)
     graph, heads = backbone_with_heads(backbone, tasks, head, options)
     merged, names = merged_backbone(Backbone(graph), blocks, costs, blocks_by), list(tasks)
     depth = len(merged.blocks)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.fill import fill
 from trunkline.bench.runtimes.inputs import Array, Declared, FedInput, Feeds, make_feeds
+from trunkline.bench.runtimes.start_up import StartUp
 from trunkline.bench.settings import Settings
-from trunkline.errors import InvalidModel, Problem, WorkFailed
+from trunkline.errors import InvalidModel, Problem, WorkFailed, first_line
 from trunkline.graph.graph import Graph
 
 _PROVIDERS = {
@@ -36,6 +38,11 @@ _TYPES = {
 _SILENT = 4
 
 _ADVICE_SIZE = "the sizes given may not fit each other or the network; many want multiples of 32"
+_ADVICE_MISSING = {
+    "cuda": "check the driver and the CUDA libraries; `trunkline doctor` says what is missing",
+    # onnxruntime-gpu 1.31 links libnvinfer.so.10.
+    "tensorrt": "onnxruntime-gpu needs TensorRT 10; where TensorRT is newer, measure with --runtime tensorrt",
+}
 _ADVICE_DEVICE = "every node must run on the provider asked for; measure on cpu, or replace the node"
 _ADVICE = {
     "cpu": "`trunkline inspect` on the file names what is wrong with it, where Trunkline knows its operators",
@@ -48,7 +55,14 @@ class OrtSession:
     """A loaded model with all inputs and outputs bound to memory of its device beforehand."""
 
     def __init__(
-        self, ort: ModuleType, session: Any, settings: Settings, inputs: tuple[FedInput, ...], feeds: Feeds, place: str
+        self,
+        ort: ModuleType,
+        session: Any,
+        settings: Settings,
+        inputs: tuple[FedInput, ...],
+        feeds: Feeds,
+        place: str,
+        start_up: StartUp,
     ) -> None:
         self._ort, self._session, self._place = ort, session, place
         self.inputs = inputs
@@ -60,9 +74,20 @@ class OrtSession:
         self.region = f"one run of the session, inputs and outputs bound in {where}, until the outputs are complete"
         # A binding does not keep the host arrays behind its values alive.
         self._held: list[Any] = []
-        self._bindings = [self._bind(feed) for feed in feeds]
+        with start_up.part():
+            first = session.run(None, feeds[0])
+        self.start_up_ms = start_up.ms
+        self._bindings = [
+            self._bind(feeds[0], first),
+            *(self._bind(feed, session.run(None, feed)) for feed in feeds[1:]),
+        ]
         self._binding = self._bindings[0]
         self.run()
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        """Unknown: onnxruntime does not say what its arena has taken."""
+        return None
 
     def feed(self, index: int) -> None:
         """Choose one of the bound inputs."""
@@ -83,11 +108,15 @@ class OrtSession:
 
     def describe(self) -> Mapping[str, str]:
         """Return version and options."""
+        name = _PROVIDERS[self.provider]
+        # As read back; the CPU's has none.
+        options = self._session.get_provider_options().get(name, {})
         return {
             "runtime": f"onnxruntime {self._ort.__version__}",
-            "provider": _PROVIDERS[self.provider],
+            "provider": name,
             "graph optimisation": "all",
             "execution": "sequential",
+            **{f"provider option {key}": options[key] for key in ("use_tf32",) if key in options},
         }
 
     def close(self) -> None:
@@ -96,10 +125,9 @@ class OrtSession:
         self._binding = self._session = None
         self._held.clear()
 
-    def _bind(self, feed: dict[str, Array]) -> Any:
-        """Bind one set of inputs, and outputs of the shapes that one run of it gives."""
+    def _bind(self, feed: dict[str, Array], results: list[Any]) -> Any:
+        """Bind one set of inputs, and outputs of the shapes that a run of it has given."""
         # Outputs whose shapes depend on numbers, as a detector's, are only known from a run.
-        results = self._session.run(None, feed)
         binding = self._session.io_binding()
         for name, array in feed.items():
             binding.bind_ortvalue_input(name, self._hold(array))
@@ -117,21 +145,26 @@ class OrtSession:
         return value
 
 
-class OrtRuntime:
+class OrtRuntime(Runtime):
     """Runs ONNX files, and Graphs, with ONNX Runtime."""
+
+    name = "onnxruntime"
+    providers = ("cpu", "cuda", "tensorrt")
+    needs = "onnxruntime; onnxruntime-gpu for cuda and tensorrt"
 
     def prepare(self, model: Path | Graph, settings: Settings) -> OrtSession:
         """Load a model on ``settings.provider``; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
-        ort = _import(settings.provider)
+        self.require(settings)
+        ort, start_up = _import(settings.provider), StartUp()
         place = model.name if isinstance(model, Graph) else str(model)
         _require_provider(ort, settings.provider)
-        with _translated(ort, place, settings, "load"):
+        with _translated(ort, place, settings, "load"), start_up.part():
             session = _load(ort, model, settings)
         _require_loaded(session, settings.provider, place)
         inputs = fill(_declared(session, place), settings, place=place)
         feeds = make_feeds(inputs, settings, place=place)
         with _translated(ort, place, settings, "run"):
-            return OrtSession(ort, session, settings, inputs, feeds, place)
+            return OrtSession(ort, session, settings, inputs, feeds, place, start_up)
 
 
 def _import(provider: str) -> ModuleType:
@@ -158,9 +191,21 @@ def _load(ort: ModuleType, model: Path | Graph, settings: Settings) -> Any:
     content = _serialised(model) if isinstance(model, Graph) else str(model)
     # The binding prints its fall-backs; what it did is read back instead.
     with contextlib.redirect_stdout(io.StringIO()):
+        preload(ort, settings.provider)
         return ort.InferenceSession(
-            content, _options(ort, settings), providers=[_PROVIDERS[settings.provider]], enable_fallback=0
+            content, _options(ort, settings), providers=[_provider(settings.provider)], enable_fallback=0
         )
+
+
+def _provider(provider: str) -> str | tuple[str, dict[str, str]]:
+    # Otherwise convolutions would round float32 to 10 bits of mantissa, and be compared with those that do not.
+    return (_PROVIDERS[provider], {"use_tf32": "0"}) if provider == "cuda" else _PROVIDERS[provider]
+
+
+def preload(ort: ModuleType, provider: str) -> None:
+    """Load the CUDA libraries that a CUDA build of torch brings, which onnxruntime does not look for by itself."""
+    if provider != "cpu" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
 
 
 def _options(ort: ModuleType, settings: Settings) -> Any:
@@ -185,7 +230,7 @@ def _require_loaded(session: Any, provider: str, place: str) -> None:
     raise WorkFailed(
         f'provider "{provider}" was asked for, and the session runs on {", ".join(loaded) or "nothing"}',
         place=place,
-        advice="check the driver and the CUDA libraries; `trunkline doctor` says what is missing",
+        advice=_ADVICE_MISSING.get(provider, "`trunkline doctor` says what is missing"),
     )
 
 
@@ -211,19 +256,14 @@ def _translated(ort: ModuleType, place: str, settings: Settings, action: str) ->
     try:
         yield
     except files as error:
-        text = f"onnxruntime cannot {action} it: {_first_line(error)}"
+        text = f"onnxruntime cannot {action} it: {first_line(error)}"
         raise InvalidModel(text, place=place, advice=_ADVICE_SIZE if sized else "") from error
     except work as error:
         raise WorkFailed(
-            f'onnxruntime cannot {action} it on "{settings.provider}": {_first_line(error)}',
+            f'onnxruntime cannot {action} it on "{settings.provider}": {first_line(error)}',
             place=place,
             advice=_ADVICE_SIZE if sized else _ADVICE[settings.provider],
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _serialised(graph: Graph) -> bytes:
