@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, islice
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -39,8 +40,16 @@ def scores_of(layouts: Any, pairs: np.ndarray[Any, Any]) -> list[float]:
 
 
 @settings(max_examples=1_000, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.booleans())
-def test_as_by_brute_force(seed: int, tasks: int, blocks: int, count: int, whole: bool) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.booleans(),
+    st.sampled_from([0, 3, module.MOST_MADE]),
+)
+def test_as_by_brute_force(seed: int, tasks: int, blocks: int, count: int, whole: bool, made: int) -> None:
+    """Either way: by one price for all layouts, and by prices for each part of one."""
     rng = np.random.default_rng(seed)
     pairs = random_pairs(rng, tasks, blocks, whole=whole)
     limits = []
@@ -52,7 +61,8 @@ def test_as_by_brute_force(seed: int, tasks: int, blocks: int, count: int, whole
     scores = np.array(scores_of(layouts, pairs))
     fits = np.array([all(limit.holds(float(row @ limit.costs)) for limit in limits) for row in layouts.groups])
     expected = np.sort(scores[fits])[::-1][:most]
-    found = best_layouts(pairs, limits, blocks, most)
+    with patch.object(module, "MOST_MADE", made):
+        found = best_layouts(pairs, limits, blocks, most)
     assert found.proved
     np.testing.assert_allclose([score for score, _ in found.layouts], expected, atol=1e-9)
     for score, groups in found.layouts:
@@ -101,9 +111,23 @@ def test_large_spaces_are_not_enumerated() -> None:
     assert [groups for _, groups in tight.layouts] == [[[2**10 - 1]] * 20]
 
 
+@pytest.mark.parametrize("models", [1.1, 1.5, 2.5])
+def test_tight_budgets_are_proved_too(models: float) -> None:
+    """Scores without any pattern: one price leaves tens of thousands of layouts between what fits and its bound."""
+    rng = np.random.default_rng(1)
+    pairs, costs = random_pairs(rng, 10, 20, whole=False), rng.random(20)
+    limit = CostLimit(costs, float(costs.sum() * models))
+    found = best_layouts(pairs, [limit], 20, 10)
+    assert found.proved and len({str(groups) for _, groups in found.layouts}) == 10
+    assert all(limit.holds(limit.cost_of(groups)) for _, groups in found.layouts)
+    scores = [score for score, _ in found.layouts]
+    assert scores == sorted(scores, reverse=True) and found.bound <= scores[-1] + 1e-9
+
+
 def test_giving_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found by then is kept, and the bound tells how far the best could be."""
     monkeypatch.setattr(module, "MOST_MADE", 3)
+    monkeypatch.setattr(module, "MOST_STEPS", 1)
     rng = np.random.default_rng(2)
     pairs = random_pairs(rng, 4, 3, whole=False)
     found = best_layouts(pairs, [], 3, 10)

@@ -4,23 +4,30 @@ A layout's cost is a sum over blocks and groups, c_l for each group of block l, 
 put costs into the score: L = score − Σ λ · cost. Whatever fits into budgets C has a score of at most L + Σ λ · C. So
 layouts are made in descending L, and when L + Σ λ · C falls below the k-th best score that fits, no other can be
 better. Prices only decide how many have to be made: those that make the bound on the best score smallest are taken.
+Where a budget is so tight that even these leave too many, parts of layouts are bounded each by prices of its own
+(:mod:`trunkline.sharing.layouts.bounded_search`).
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trunkline.sharing.layouts.bounded_search import search_bounded
 from trunkline.sharing.layouts.partition_table import Floats, PartitionTable, within_sets
 from trunkline.sharing.layouts.ranked_layouts import RankedLayouts
 
 MOST_TASKS = 12
 """3^T pairs of a set and a group are looked at, for each block."""
-MOST_MADE = 50_000
-"""Layouts that are made at most before the search gives up proving."""
+MOST_MADE = 2_000
+"""Layouts that are made at most before parts of layouts are bounded each by itself."""
+MOST_STEPS = 20_000
+"""Parts that are followed at most before the search gives up proving."""
+FACTORS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0, 10_000.0)
+"""Prices that parts are bounded by, as multiples of those that suit all layouts together."""
 ROUNDS, STEPS = 4, 50
 """How often the prices of several budgets follow each other, and how many lines are tried for one."""
 
@@ -98,7 +105,43 @@ def best_layouts(pairs: Floats, budgets: Sequence[CostLimit], blocks: int, most:
             del found[most:]
     else:
         bound = float("-inf")  # every layout was made
-    return BestLayouts(found, bound, proved=made < MOST_MADE)
+    if made < MOST_MADE:
+        return BestLayouts(found, bound, proved=True)
+    searched = _searched(within, budgets, prices, most, found)
+    return searched if searched.proved else replace(searched, bound=min(bound, searched.bound))
+
+
+def _searched(
+    within: Floats, budgets: Sequence[CostLimit], prices: Sequence[float], most: int, known: list[tuple[float, Blocks]]
+) -> BestLayouts:
+    """Return the best layouts by bounding parts of them, given those that one price has led to."""
+    at = _prices_of_parts(within, budgets, prices)
+    tables = [_priced(within, budgets, each, len(within) - 1) for each in at]
+    paid = [sum(price * each.most for price, each in zip(row, budgets, strict=True)) for row in at]
+    # And what each budget costs at least, whatever the score.
+    tables += [PartitionTable(np.zeros_like(within), [float(cost) for cost in each.costs]) for each in budgets]
+    paid += [each.most for each in budgets]
+    least = known[-1][0] if len(known) == most else float("-inf")
+
+    def fits(groups: Blocks) -> bool:
+        return all(budget.holds(budget.cost_of(groups)) for budget in budgets)
+
+    searched = search_bounded(tables, np.array(paid), len(budgets), fits, most=most, least=least, most_steps=MOST_STEPS)
+    if searched.proved:
+        return BestLayouts(searched.layouts, searched.bound, proved=True)
+    return BestLayouts(known, max(searched.bound, least), proved=False)
+
+
+def _prices_of_parts(within: Floats, budgets: Sequence[CostLimit], prices: Sequence[float]) -> list[tuple[float, ...]]:
+    """Return the prices that parts are bounded by: none, multiples of those that suit all, and each by itself."""
+    # A budget that the best layouts keep within has no price, but a part may be up against it.
+    spread = float(np.abs(within).max())
+    usual = [price or spread / max(budget.limit, 1e-12) for price, budget in zip(prices, budgets, strict=True)]
+    rows = [tuple(0.0 for _ in usual), *(tuple(factor * price for price in usual) for factor in FACTORS)]
+    for number in range(len(usual)):
+        alone = [factor * usual[number] for factor in FACTORS[::3]]
+        rows += [tuple(price * (place == number) for place in range(len(usual))) for price in alone]
+    return list(dict.fromkeys(rows))
 
 
 def _prices(within: Floats, budgets: Sequence[CostLimit], blocks: int) -> list[float]:
