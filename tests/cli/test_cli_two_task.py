@@ -134,6 +134,7 @@ def test_what_to_share_needs_a_budget(tmp_path: Path) -> None:
     assert plan.provenance["proved"] and len(plan.provenance["affinities"]) == 3
 
 
+@pytest.mark.slow  # six trainings, each a process
 def test_recommended_plans_are_judged(tmp_path: Path) -> None:
     """Estimates and rankings of saved plans, against what their models come to, beside the pipeline's own variants."""
     pairs = (("segmentation", "depth"), ("depth", "segmentation"))

@@ -27,7 +27,12 @@ def made(build: Callable[[], nn.Module], size: int) -> tuple[nn.Module, Graph]:
     return module, read(module, torch.zeros(1, 3, size, size))
 
 
-@pytest.fixture(scope="module", params=NETS)
+# Their exports take longest, and are built as MobileNet v2 and v3 are.
+SLOW = ("efficientnet", "shufflenet-v2")
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETS]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def pair(request: pytest.FixtureRequest) -> tuple[nn.Module, Graph, int]:
     build, size = NETS[request.param]
     return *made(build, size), size

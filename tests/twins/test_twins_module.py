@@ -322,6 +322,8 @@ def test_deep_copies_and_pickles_are_independent() -> None:
 
 @pytest.mark.parity
 def test_torch_compile() -> None:
+    # The compiler gives a function up after eight models in one process, and other tests compile some too.
+    torch._dynamo.reset()
     twin = Twin(two_heads()).eval()
     compiled = torch.compile(twin, backend="eager", fullgraph=True)
     for name, y in compiled(image()).items():
