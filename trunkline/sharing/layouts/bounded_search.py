@@ -24,7 +24,7 @@ Chosen = tuple[tuple[int, int], ...]
 """Groups that are chosen, each with its block, as sets of bits."""
 
 
-class _Part(NamedTuple):
+class _PartialLayout(NamedTuple):
     """A layout that is made in part.
 
     Attributes:
@@ -98,17 +98,17 @@ class _Search:
         self.priced = len(tables) - budgets
         self.blocks = self.groups.shape[1]
         self.slack = 1e-9 * max(1.0, float(np.abs(tables[0].within).max()))
-        self.heap: list[tuple[float, int, _Part]] = []
+        self.heap: list[tuple[float, int, _PartialLayout]] = []
         self.steps = 0
         self._ties = count()
         everyone = self.groups.shape[2] - 1
         start = np.array([table.within[0][everyone] + table.best[0][everyone] for table in tables])
-        self._push(_Part(start, ((0, everyone),), ()))
+        self._push(_PartialLayout(start, ((0, everyone),), ()))
 
-    def pop(self) -> _Part:
+    def pop(self) -> _PartialLayout:
         return heapq.heappop(self.heap)[2]
 
-    def follow(self, part: _Part) -> None:
+    def follow(self, part: _PartialLayout) -> None:
         """Choose the group of the highest task that is still open, in every way."""
         self.steps += 1
         (block, members), *later = part.open
@@ -127,9 +127,9 @@ class _Search:
             # Alone, or behind the last block, there is nothing to choose; what it counts stands in the value already.
             if block + 1 < self.blocks and group & (group - 1):
                 opened.append((block + 1, group))
-            self._push(_Part(values[:, place], (*opened, *later), (*part.chosen, (block, group))))
+            self._push(_PartialLayout(values[:, place], (*opened, *later), (*part.chosen, (block, group))))
 
-    def _push(self, part: _Part) -> None:
+    def _push(self, part: _PartialLayout) -> None:
         bound = float((part.values + self.paid)[: self.priced].min())
         heapq.heappush(self.heap, (-bound, next(self._ties), part))
 
