@@ -46,6 +46,9 @@ def test_files_of_other_precisions(finished: Finished, run: Path) -> None:
     trained = json.loads((run / "train.json").read_text())["metrics"]
     assert kept["float32"]["metrics"]["depth"]["rmse"] == pytest.approx(trained["depth"]["rmse"], rel=1e-4)
     assert 0 < abs(half["change"]["mean"]) < 1
+    said = invoke("report", run)
+    assert said.code == 0 and "### Precisions" in (run / "report.md").read_text()
+    assert invoke("report", run, "--out", run / "page.html").code == 0 and "int8" in (run / "page.html").read_text()
     rows = [row[0] for row in precision_table(kept).rows]
     assert rows == ["float32", "float16", "int8"]
 

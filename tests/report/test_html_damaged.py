@@ -99,3 +99,15 @@ def test_a_page_or_an_error(kind: str, examples: int, drawn: bool, monkeypatch: 
                 assert not (Path(folder) / "report.html").exists()
 
     check()
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_an_interval_with_one_end_is_none(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by damaging comparisons: half an interval was compared with a number."""
+    monkeypatch.setattr(comparison, "drawn_uri", without_pictures)
+    folder, _ = whole("comparison")
+    other = Path(shutil.copytree(folder, tmp_path / "compared"))
+    content = json.loads((other / "compare.json").read_text())
+    content["methods"][1]["delta"]["mean"][end] = None
+    (other / "compare.json").write_text(json.dumps(content))
+    assert write_html([other], tmp_path / "report.html").path.is_file()

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.errors import InvalidConfig
-from trunkline.report.tables import Table, accuracy_table, cost_table, latency_table, parity_table
+from trunkline.report.tables import Table, accuracy_table, cost_table, latency_table, parity_table, precision_table
 from trunkline.report.trade_off import Way, trade_off_table, ways
 from trunkline.report.training import how_trained
 from trunkline.text import escaped
 
-PARTS = ("plan", "policy", "search", "train", "export", "bench", "delta")
+PARTS = ("plan", "policy", "search", "train", "export", "precisions", "bench", "delta")
 """JSON files of a run; each is there once its stage is done."""
 
 
@@ -49,6 +49,9 @@ class RunFiles:
         if found["export"]:
             with in_form(self.folder / "export.json"):
                 tables.append(parity_table(found["export"]))
+        if found["precisions"]:
+            with in_form(self.folder / "precisions.json"):
+                tables.append(precision_table(found["precisions"]))
         if found["bench"]:
             with in_form(self.folder / "bench.json"):
                 tables.append(latency_table(found["bench"]))

@@ -146,15 +146,20 @@ def _origin(path: Path) -> list[Part]:
     return origin_parts(path, ("",), "Such a folder is made by: trunkline compare PIPELINE.toml --out FOLDER")
 
 
+def _ends(change: Json) -> tuple[float, float] | None:
+    """Return the interval of a mean over seeds; of one seed there is none."""
+    low, high = change["low"], change["high"]
+    return None if low is None or high is None else (float(low), float(high))
+
+
 def _model(method: Json, rows: Sequence[Json]) -> Model:
     sizes = [row["file_bytes"] for row in rows if row["method"] == method["method"] and row["file_bytes"]]
     change = method["delta"] and method["delta"]["mean"]
-    ends = (change["low"], change["high"]) if change and change["low"] is not None else None
     return Model(
         name=short(method["method"]),
         form="ONNX, fp32",
         change=change["mean"] if change else None,
-        change_ends=ends,
+        change_ends=_ends(change) if change else None,
         alike=bool(method["alike"]),
         latency_ms=_mean(method["latency_ms"]),
         stable=method["stable"] is not False,
