@@ -44,7 +44,7 @@ def test_what_is_executed_is_what_was_exported(finished: Finished) -> None:
             assert set(part.tasks) <= who
 
 
-def test_the_last_policy_logged_is_the_one_that_was_learned(finished: Finished) -> None:
+def test_the_last_logged_policy_is_the_learned(finished: Finished) -> None:
     """To the four digits of the log; choices without alternatives are not in it."""
     records = map(json.loads, (finished.out / "search" / "metrics.jsonl").read_text().splitlines())
     *_, last = [record for record in records if record["kind"] == "policy"]

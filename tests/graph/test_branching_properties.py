@@ -77,7 +77,7 @@ def require_chain(graph: Graph, blocks: list[Block]) -> None:
 
 @pytest.mark.parametrize("merge", ["previous", "next"])
 @pytest.mark.parametrize("name", [*NETS, "mobilenetv2", "residual"])
-def test_merging_is_that_of_one_segment_after_the_other(name: str, merge: str) -> None:
+def test_merging_is_as_segment_by_segment(name: str, merge: str) -> None:
     graph = {**BACKBONES, **NETS}.get(name, lambda: read(f"zoo:{name}"))()
     ruled = with_branching(graph, Branching(merge))  # type: ignore[arg-type]
     blocks = find_blocks(ruled)
@@ -85,7 +85,7 @@ def test_merging_is_that_of_one_segment_after_the_other(name: str, merge: str) -
     require_chain(ruled, blocks)
 
 
-def test_both_directions_make_as_many_blocks_of_the_same_layers() -> None:
+def test_both_directions_have_the_same_layers() -> None:
     graph = read("zoo:tiny")
     ours, theirs = find_blocks(graph), find_blocks(with_branching(graph, Branching("next")))
     assert [block.name for block in ours] == [block.name for block in theirs]
@@ -95,7 +95,7 @@ def test_both_directions_make_as_many_blocks_of_the_same_layers() -> None:
 
 
 @given(st.data())
-def test_points_are_the_kept_ones_with_those_added_without_those_taken_away(data: st.DataObject) -> None:
+def test_points_are_added_and_taken_away(data: st.DataObject) -> None:
     graph = GRAPHS[data.draw(st.sampled_from(sorted(GRAPHS)))]
     merge = data.draw(st.sampled_from(["previous", "next"]))
     names = st.lists(st.sampled_from(branching_candidates(graph)), unique=True, max_size=4)
@@ -158,7 +158,7 @@ def test_plan_of_other_blocks_is_refused(tmp_path: Path) -> None:
     "rule",
     [Branching("next"), Branching(after=("conv1",)), Branching("next", not_after=("conv1", "stage2_block1_add"))],
 )
-def test_model_of_any_blocks_gives_each_task_what_its_own_model_gives(rule: Branching) -> None:
+def test_any_blocks_give_what_single_models_give(rule: Branching) -> None:
     backbone = Backbone(read("zoo:tiny", branching=rule, input_size=(32, 32)))
     tasks = ("a", "b", "c")
     depth = len(backbone.table("block").units)

@@ -68,7 +68,7 @@ def test_tasks_that_share_longer_stand_side_by_side() -> None:
     assert abs(found.tasks.index("edges") - found.tasks.index("depth")) == 1
 
 
-def test_parts_of_a_row_are_not_drawn_on_each_other() -> None:
+def test_parts_of_a_row_stand_apart() -> None:
     """A sum that one of two tasks needs alone stands below the unit that both need."""
     parts = (ExecutedPart(0, ("a", "b"), "0", {"Conv": 1}, 4_000_000), ExecutedPart(0, ("b",), "", {"Add": 1}, 0))
     drawn = executed_drawing(Executed(("a", "b"), ("conv1",), parts, ((0, 1),)), ["a", "b"])

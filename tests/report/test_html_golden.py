@@ -158,7 +158,7 @@ def test_a_measurement_of_elsewhere_needs_names_and_medians(tmp_path: Path) -> N
     assert "1 model measured on a device that is not named." in written.summary["board.json"]
 
 
-def test_a_comparison_says_what_is_best_and_what_is_cheapest(tmp_path: Path) -> None:
+def test_a_comparison_says_best_and_cheapest(tmp_path: Path) -> None:
     """With intervals, and without what was not trained like the others; the plans of the front are drawn."""
     folder = reported_comparison(tmp_path / "compared", names=("single-task", "share-until:2", "multi-task", "mine"))
     written = write_html([folder], tmp_path / "report.html")

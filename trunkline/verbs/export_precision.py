@@ -107,7 +107,7 @@ def export_precisions(
         WorkFailed: A task loses more than it may, or the disk is full.
     """
     made = _Made(project, trained, float32)
-    found = Precisions(float32, made.reported(float32.path), tuple(made.file(each) for each in precisions))
+    found = Precisions(float32, made.baseline, tuple(made.file(each) for each in precisions))
     project.write_json(PRECISIONS, found.to_json())
     return found
 

@@ -33,7 +33,7 @@ have no floor.
 ROUNDING: Mapping[str, float] = {"float16": 2.0**13, "bfloat16": 2.0**16}
 """How many times larger a rounding is than one of float32."""
 HALF_MARGIN = 2.0
-"""A file in half precision may be this many times worse than its roundings explain; networks were at 0.3 to 0.6."""
+"""A file in half precision may be this many times worse than its roundings explain: their signs and order differ."""
 FULL = "float32"
 """The precision of a file that says nothing else."""
 
