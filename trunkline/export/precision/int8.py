@@ -1,8 +1,8 @@
 """8-bit integers by QDQ: each tensor goes through QuantizeLinear and DequantizeLinear, with ranges from real images.
 
 onnxruntime's own quantiser places the pairs. Weights are signed and symmetric, with a scale for each output channel;
-activations are unsigned, because the x86 kernels multiply unsigned by signed numbers (signed ones take about 2.6 times
-as long there, ``docs/precision.md``), or signed and symmetric, which is what TensorRT takes.
+activations are unsigned, because the quick x86 kernels multiply unsigned by signed numbers, or signed and symmetric,
+which is what TensorRT takes.
 
 Ranges are found once; the same ones then serve any choice of nodes that stay in float32.
 """
