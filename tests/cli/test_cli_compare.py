@@ -14,6 +14,7 @@ import pytest
 from commands import Said, contents, ended, invoke, pipeline, refused, spawn
 from documented_json import check_keys, only_json
 from filelock import FileLock
+from job_work import job_processes
 
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
@@ -304,11 +305,10 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
 
 
 def child_of(pid: int) -> int:
-    """Return the process that does a run: of those that a process has started, the one with most threads of work."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = [int(child) for child in children if b"jobs.child" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    assert len(found) == 1, found
-    return found[0]
+    """Return the process that does a run."""
+    wait_for(lambda: bool(job_processes(pid)))
+    (found,) = job_processes(pid)
+    return found
 
 
 def wait_for(ready: Any) -> None:

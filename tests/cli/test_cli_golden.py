@@ -10,7 +10,7 @@ import pytest
 from commands import Finished, ended, invoke, python, spawn
 from documented_json import check_keys, only_json
 
-from trunkline.cli.main import COMMANDS
+from trunkline.cli.main import COMMANDS, run
 
 pytestmark = pytest.mark.golden
 
@@ -227,6 +227,17 @@ def test_readers_may_go_away(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_other_pipes_break(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """One to a process that died is no reader who has seen enough: once, such a command ended as if it were done."""
+
+    def broken(*_: object, **__: object) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("trunkline.cli.main.app", broken)
+    assert run(["inspect", "zoo:tiny"]) == 3
+    assert "WorkFailed: Broken pipe" in capfd.readouterr().err
 
 
 def test_convert_names_what_is_not_folded(tmp_path: Path) -> None:

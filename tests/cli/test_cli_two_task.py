@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import contents, ended, invoke, pipeline, refused, spawn
 from documented_json import check_keys, only_json
+from job_work import job_processes
 
 from trunkline.sharing.layouts.table_file import load_table
 from trunkline.sharing.plan import SharingPlan
@@ -87,10 +88,10 @@ def wait_for(happened: object, seconds: float = 90.0) -> None:
 
 
 def child_of(pid: int) -> int:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = [int(child) for child in children if b"jobs.child" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    assert len(found) == 1, found
-    return found[0]
+    """Return the process that does a run."""
+    wait_for(lambda: bool(job_processes(pid)))
+    (found,) = job_processes(pid)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,29 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def job_processes(pid: int) -> list[int]:
+    """Return the processes that a process has started for jobs; a new one has its name a moment later."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"jobs.child" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+class KilledBefore:
+    """Work whose process is killed before it is handed over: packing it up kills what this process has started."""
+
+    def __call__(self) -> None:
+        """Never come to this."""
+        raise AssertionError("the process was killed")
+
+    def __reduce__(self) -> tuple[type[KilledBefore], tuple[()]]:
+        """Pack it up."""
+        while not (found := job_processes(os.getpid())):
+            time.sleep(0.01)
+        for child in found:
+            os.kill(child, signal.SIGKILL)
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        return KilledBefore, ()
+
+
 def wait_for_the_end(path: Path) -> None:
     """Work until it is told to end; then save."""
     path.write_text("begun")

@@ -65,6 +65,13 @@ def test_one_failure_stops_no_other(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "logs/bad.log").read_text()
 
 
+def test_a_process_killed_before_it_has_its_job(tmp_path: Path) -> None:
+    """What it never took is in the buffer still when the pipe is closed: once, that ended everything, as done."""
+    good = partial(job_work.leave, tmp_path / "good")
+    failures = LocalWorkers().run(jobs_of(tmp_path, killed=job_work.KilledBefore(), good=good), JobProgress())
+    assert failures == {"killed": "ended by SIGKILL"} and (tmp_path / "good").read_text() == "done"
+
+
 def test_as_many_at_a_time_as_asked(tmp_path: Path) -> None:
     """Two that wait for each other end only if both run; with one at a time the second would never begin."""
     a, b = tmp_path / "a", tmp_path / "b"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import sys
 import warnings
@@ -93,11 +94,11 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         complain("Interrupted", str(error) or "stopped")
         return int(getattr(error, "exit_code", INTERRUPTED))
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            # As `| head` does; keep Python from complaining about it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         complain("WorkFailed", _machine_fault(error))
         return WORK_FAILED
     return code if isinstance(code, int) else 0  # --help and --version return None
@@ -111,6 +112,13 @@ class Terminated(KeyboardInterrupt):
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise Terminated(f"stopped by {signal.Signals(number).name}")
+
+
+def _reader_is_gone() -> bool:
+    """Tell whether nobody reads our output any more: pipes to other processes break too, and that is no success."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _machine_fault(error: OSError | MemoryError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import selectors
@@ -101,11 +102,10 @@ class _Processes:
 def _send(process: subprocess.Popen[bytes], job: Job) -> None:
     """Hand a job over. The pipe stays open: where it ends, the job knows that nobody waits for it any more."""
     assert process.stdin is not None
-    try:
+    # Where it is gone already, its answer, or the lack of one, is read where all others are.
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.write(pickle.dumps(job))
         process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it is gone already; its answer, or the lack of one, is read where all others are
 
 
 def _answer(ended: _Running) -> str:
@@ -119,8 +119,11 @@ def _answer(ended: _Running) -> str:
 def _wait_for(ended: _Running) -> None:
     # First of all: where its pipe is closed, a job that still runs takes this process for dead, and stops.
     ended.process.wait()
-    with ended.answers, ended.process:
-        pass  # closes them
+    ended.answers.close()
+    assert ended.process.stdin is not None
+    # Closing writes what the pipe did not take, of a job that ended before it was handed over: it fails, and closes.
+    with contextlib.suppress(BrokenPipeError):
+        ended.process.stdin.close()
 
 
 def _of_exit(code: int, log: Path) -> str:
