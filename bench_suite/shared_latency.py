@@ -18,6 +18,7 @@ from bench_suite.common import Series
 from bench_suite.models import CHANNELS, RESNET, TINY, backbone, light_heads, task_names
 from bench_suite.result import Result, Target, over, speed_up
 from trunkline.bench.compare import Comparison
+from trunkline.bench.models import bench_groups
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.weights import completed, with_weights
@@ -25,7 +26,6 @@ from trunkline.graph.graph import Graph
 from trunkline.sharing.layouts.plans import independent
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.units import find_units
-from trunkline.verbs.bench import bench_groups
 from trunkline.verbs.build import Sharing, build
 
 INDEPENDENT, SHARED, NAIVE, RECOVERED = "independent", "fully shared", "own nodes, equal weights", "the same, exported"
@@ -78,7 +78,7 @@ def _measured(plan: Plan, count: int, folder: Path) -> Comparison:
     groups = {INDEPENDENT: [_built(plan, [task], folder, Sharing(independent=True)) for task in tasks]}
     groups |= {name: [_built(plan, tasks, folder, sharing)] for name, sharing in _sharings(plan, tasks, folder).items()}
     groups |= _equal_weights(plan, tasks, folder)
-    return bench_groups(groups, plan.settings, runtime="onnxruntime")
+    return bench_groups(groups, plan.settings)
 
 
 def _sharings(plan: Plan, tasks: list[str], folder: Path) -> dict[str, Sharing]:

@@ -19,7 +19,8 @@ import pytest
 
 from trunkline.bench import models
 from trunkline.bench.candidate import Macs
-from trunkline.bench.models import bench_files, count_macs, names_of, open_candidate, split_group
+from trunkline.bench.models import bench_files, count_work, names_of, open_candidate, split_group
+from trunkline.bench.parameters import Parameters
 from trunkline.bench.runtimes import ort as ort_runtime
 from trunkline.bench.runtimes import torch_eager
 from trunkline.bench.runtimes.inputs import Declared, FedInput, make_feeds
@@ -246,8 +247,8 @@ def test_macs_where_they_can_be_counted(tmp_path: Path, monkeypatch: pytest.Monk
         raise InvalidModel("no")
 
     monkeypatch.setattr(models, "_read", unreadable)
-    assert count_macs(_graph(2)) == Macs(8 * 8 * 2 * 27, 8 * 8 * 2)
-    assert count_macs(tmp_path / "quantised.onnx") is None
+    assert count_work(_graph(2)) == (Macs(8 * 8 * 2 * 27, 8 * 8 * 2), Parameters(2 * 27 + 2, 2 * 27))
+    assert count_work(tmp_path / "quantised.onnx") is None
 
 
 @pytest.mark.golden

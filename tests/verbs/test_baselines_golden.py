@@ -129,7 +129,7 @@ def test_every_baseline_is_measured_as_itself(project: Project, monkeypatch: pyt
         seen.update(groups)
         raise Handed
 
-    monkeypatch.setattr(bench_verb, "bench_groups", take)
+    monkeypatch.setattr(bench_verb, "bench_groups_on", take)
     graph = lower(share_until(project.backbone, project.tasks, "0"), project.backbone, project.heads).graph
     own = write_onnx(graph, project.out.parent / "model.onnx", fold=False, reuse=False)
     with pytest.raises(Handed):

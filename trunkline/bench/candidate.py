@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
+from trunkline.bench.parameters import Parameters
 from trunkline.bench.runtimes.base import TimedSession
 from trunkline.bench.runtimes.inputs import Array, FedInput
 from trunkline.errors import WorkFailed
@@ -45,6 +46,7 @@ class Candidate:
         name: Its name in the report.
         sessions: What is run, in this order; N independent single-task models are one candidate of N sessions.
         macs: Executed work, where it could be counted.
+        parameters: Stored numbers, where they could be counted.
         footprint: What it takes of disk, memory and time to start, as far as that was measured.
         difference: Largest difference of its outputs from onnxruntime's on the CPU, relative to the largest value of
             each; infinite where shapes differ, ``None`` where they were not compared.
@@ -53,6 +55,7 @@ class Candidate:
     name: str
     sessions: tuple[TimedSession, ...]
     macs: Macs | None = None
+    parameters: Parameters | None = None
     footprint: Footprint = UNKNOWN_FOOTPRINT
     difference: float | None = None
 

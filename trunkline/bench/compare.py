@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from trunkline.bench.candidate import Candidate, Macs
 from trunkline.bench.environment import Environment
 from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
 from trunkline.bench.latency import Latency
+from trunkline.bench.parameters import Parameters
 from trunkline.bench.protocol import Progress, measure
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
@@ -106,11 +107,15 @@ class Comparison:
         latencies: One for each candidate, in the order given; the first is the baseline.
         ratios: Of every other candidate against the first.
         macs: Executed work by name, where it could be counted.
+        parameters: Stored numbers by name, where they could be counted.
         bounds: Bounds by name, where the work of both is known.
         settings: How it was measured.
         environment: The machine and the software it was measured on.
         footprints: Disk, memory and start-up by name.
         differences: How far outputs are from onnxruntime's, by name, where they were compared.
+        changes: What models lose or gain in accuracy against single-task models, by name, where they were trained: the
+            mean over metrics in percent (Δ).
+        left_out: Why models that need not be there are not, by name: this runtime cannot load them.
         runtime: Name of what ran them.
         further: The same models on other runtimes and at other batch sizes, each a measurement of its own.
     """
@@ -118,11 +123,14 @@ class Comparison:
     latencies: tuple[Latency, ...]
     ratios: tuple[Ratio, ...]
     macs: Mapping[str, Macs] = field(default_factory=dict)
+    parameters: Mapping[str, Parameters] = field(default_factory=dict)
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     environment: Environment = field(default_factory=Environment)
     footprints: Mapping[str, Footprint] = field(default_factory=dict)
     differences: Mapping[str, float] = field(default_factory=dict)
+    changes: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     runtime: str = DEFAULT_RUNTIME
     further: tuple[Comparison, ...] = ()
 
@@ -157,6 +165,7 @@ class Comparison:
             "models": [self._model(latency) for latency in self.latencies],
             "ratios": [ratio.to_json() for ratio in self.ratios],
             "stable": self.stable,
+            "left_out": dict(self.left_out),
             "settings": self.settings.to_json(),
         }
 
@@ -170,6 +179,9 @@ class Comparison:
         difference = self.differences.get(latency.name)
         row |= {"difference": difference, "agrees": None if difference is None else difference <= self._tolerance}
         row |= macs.to_json() if macs else dict.fromkeys(("macs", "backbone_macs", "head_macs"))
+        parameters = self.parameters.get(latency.name)
+        row |= parameters.to_json() if parameters else dict.fromkeys(("parameters", "paper_parameters"))
+        row["change_percent"] = self.changes.get(latency.name)
         return row | (bound.to_json() if bound else dict.fromkeys(("macs_ratio", "bound_ms", "time_over_bound")))
 
 
@@ -193,7 +205,8 @@ def compare(
     values = {first.name: 1.0} | {ratio.name: ratio.ratio for ratio in ratios}
     macs = macs or {}
     bounds = _bounds(first, values, macs)
-    return Comparison(tuple(latencies), ratios, macs, bounds, settings or Settings(), first.environment)
+    settings = settings or Settings()
+    return Comparison(tuple(latencies), ratios, macs, bounds=bounds, settings=settings, environment=first.environment)
 
 
 def bench(
@@ -207,11 +220,32 @@ def bench(
     settings = settings or Settings()
     latencies = measure(candidates, settings, progress=progress)
     macs = {candidate.name: candidate.macs for candidate in candidates if candidate.macs is not None}
+    parameters = {candidate.name: candidate.parameters for candidate in candidates if candidate.parameters is not None}
     footprints = {candidate.name: candidate.footprint for candidate in candidates}
     found = {candidate.name: candidate.difference for candidate in candidates}
     differences = {name: difference for name, difference in found.items() if difference is not None}
     compared = compare(latencies, macs, settings=settings)
-    return replace(compared, footprints=footprints, differences=differences, runtime=runtime)
+    known = replace(compared, parameters=parameters, footprints=footprints)
+    return replace(known, differences=differences, runtime=runtime)
+
+
+def with_work_of(compared: Comparison, model: str, others: Collection[str]) -> Comparison:
+    """Return a comparison in which other forms of a model, which cannot be counted, have the work of that model.
+
+    Args:
+        compared: A measurement.
+        model: Name of a candidate that was counted.
+        others: Names of candidates with the same layers in another precision; what was not measured is left out.
+    """
+    measured = {latency.name for latency in compared.latencies} & set(others)
+    macs, parameters = dict(compared.macs), dict(compared.parameters)
+    if model in macs:
+        macs.update(dict.fromkeys(measured, macs[model]))
+    if model in parameters:
+        parameters.update(dict.fromkeys(measured, parameters[model]))
+    first = compared.latencies[0]
+    values = {first.name: 1.0} | {ratio.name: ratio.ratio for ratio in compared.ratios}
+    return replace(compared, macs=macs, parameters=parameters, bounds=_bounds(first, values, macs))
 
 
 def _ratio(first: Latency, other: Latency) -> Ratio:

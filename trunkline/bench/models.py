@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,12 @@ from trunkline.bench.candidate import Candidate, Macs
 from trunkline.bench.compare import Comparison, bench
 from trunkline.bench.footprint import Footprint, file_bytes
 from trunkline.bench.footprint_process import measure_footprint
+from trunkline.bench.parameters import Parameters, parameters_of
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.inputs import filled_size
 from trunkline.bench.settings import Settings
-from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError, did_you_mean
+from trunkline.errors import InvalidConfig, InvalidModel, Problem, TrunklineError, did_you_mean, first_line
 from trunkline.graph.graph import Graph
 from trunkline.graph.input_size import InputSize
 from trunkline.graph.owners import nodes_of_heads
@@ -30,44 +31,81 @@ def bench_files(
     *,
     runtime: Runtime | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    reference: ReferenceOutputs | None = None,
-    footprint: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Measure model files against the first.
+    """Measure model files against the first, each named by its file; see :func:`bench_groups`.
 
     Args:
         paths: Each a file, or several files joined by ``+`` whose sessions run one after another.
         settings: Batch, image size, provider, threads and how long to measure.
         runtime: What loads the files; ONNX Runtime where not given.
-        limits: What a file may ask for to have its MACs counted.
+        limits: What a file may ask for to have its work counted.
+        progress: Called after each round with the rounds done and the rounds planned.
+    """
+    return bench_groups(named_groups(paths), settings, runtime=runtime, limits=limits, progress=progress)
+
+
+def named_groups(paths: Sequence[Path | str]) -> dict[str, tuple[Path, ...]]:
+    """Return the files of each candidate, by a short name for it.
+
+    Raises:
+        InvalidConfig: There is no path.
+        InvalidModel: A file is missing.
+    """
+    groups = [split_group(path) for path in paths]
+    _require_files(groups)
+    return dict(zip(names_of(groups), groups, strict=True))
+
+
+def bench_groups(
+    groups: Mapping[str, Sequence[Path]],
+    settings: Settings | None = None,
+    *,
+    runtime: Runtime | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    reference: ReferenceOutputs | None = None,
+    footprint: bool = False,
+    optional: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure named candidates against the first.
+
+    Args:
+        groups: One file or several by name; several are sessions that run one after another.
+        settings: Batch, image size, provider, threads and how long to measure.
+        runtime: What loads the files; ONNX Runtime where not given.
+        limits: What a file may ask for to have its work counted.
         reference: What outputs are compared with; they are not where it is not given.
         footprint: Measure start-up and memory too, each candidate in a process of its own.
+        optional: Names of candidates that are left out, with the reason, where this runtime cannot load them.
         progress: Called after each round with the rounds done and the rounds planned.
 
     Raises:
-        InvalidConfig: There is no path, or a size is given for an axis that no model has.
-        InvalidModel: A file is missing or cannot be loaded, or the size of an axis is not known.
+        InvalidConfig: A size is given for an axis that no model has.
+        InvalidModel: A file cannot be loaded, or the size of an axis is not known.
         WorkFailed: The runtime or provider is not available, or a model does not run or repeat on it.
     """
     settings = settings or Settings()
-    groups = [split_group(path) for path in paths]
-    _require_files(groups)
     runtime = runtime or _onnxruntime()
+    left_out: dict[str, str] = {}
+    # All sessions are open at once: candidates take turns, so that they meet the same state of the machine.
     with ExitStack() as stack:
-        candidates = [
-            open_candidate(name, group, settings, runtime=runtime, limits=limits, stack=stack)
-            for name, group in zip(names_of(groups), groups, strict=True)
-        ]
-        _require_meant(settings, candidates)
-        for number, group in enumerate(groups):
+        candidates = []
+        for name, group in groups.items():
+            try:
+                candidate = open_candidate(name, group, settings, runtime=runtime, limits=limits, stack=stack)
+            except TrunklineError as error:
+                if name not in optional:
+                    raise
+                left_out[name] = first_line(error)
+                continue
             if reference is not None:
-                found = difference_from(reference, candidates[number], group, settings)
-                candidates[number] = replace(candidates[number], difference=found)
+                candidate = replace(candidate, difference=difference_from(reference, candidate, group, settings))
             if footprint:
-                taken = measure_footprint(group, runtime.name, settings, limits)
-                candidates[number] = replace(candidates[number], footprint=taken)
-        return bench(candidates, settings, runtime=runtime.name, progress=progress)
+                candidate = replace(candidate, footprint=measure_footprint(group, runtime.name, settings, limits))
+            candidates.append(candidate)
+        _require_meant(settings, candidates)
+        return replace(bench(candidates, settings, runtime=runtime.name, progress=progress), left_out=left_out)
 
 
 def open_candidate(
@@ -96,12 +134,18 @@ def open_candidate(
         # Entered at once, so that a later model that does not load leaves no session open.
         stack.callback(session.close)
         sessions.append(session)
-        counts.append(count_macs(model, limits, filled_size(session.inputs) or settings.input_size))
-    return Candidate(name, tuple(sessions), _sum(counts), Footprint(file_bytes(models)))
+        counts.append(count_work(model, limits, filled_size(session.inputs) or settings.input_size))
+    work = _sum(counts)
+    macs, parameters = (None, None) if work is None else work
+    return Candidate(name, tuple(sessions), macs, parameters, Footprint(file_bytes(models)))
 
 
-def count_macs(model: Path | Graph, limits: Limits = DEFAULT_LIMITS, size: InputSize | None = None) -> Macs | None:
-    """Return the MACs a model executes for one image, or ``None`` where the file is none we can read.
+Work = tuple[Macs, Parameters]
+"""What a model executes for one image, and what it stores."""
+
+
+def count_work(model: Path | Graph, limits: Limits = DEFAULT_LIMITS, size: InputSize | None = None) -> Work | None:
+    """Return what a model executes for one image and stores, or ``None`` where the file is none we can read.
 
     A file may well run without being one that Trunkline accepts as a model of its own, so this is not an error. What
     belongs to heads is known of models that Trunkline wrote; all of any other file counts as backbone.
@@ -115,13 +159,13 @@ def count_macs(model: Path | Graph, limits: Limits = DEFAULT_LIMITS, size: Input
 
     try:
         graph = model if isinstance(model, Graph) else _read(model, limits, size)
-        costs = node_costs(graph)
+        costs, parameters = node_costs(graph), parameters_of(graph)
     except (TrunklineError, ValueError):
         # See above: what cannot be read can still be measured.
         return None
     in_heads = nodes_of_heads(graph)
     heads = sum(cost.macs for name, cost in costs.items() if name in in_heads)
-    return Macs(sum(cost.macs for cost in costs.values()) - heads, heads)
+    return Macs(sum(cost.macs for cost in costs.values()) - heads, heads), parameters
 
 
 def split_group(path: Path | str) -> tuple[Path, ...]:
@@ -174,10 +218,12 @@ def _require_meant(settings: Settings, candidates: Sequence[Candidate]) -> None:
         raise InvalidConfig(problems)
 
 
-def _sum(counts: Sequence[Macs | None]) -> Macs | None:
+def _sum(counts: Sequence[Work | None]) -> Work | None:
     # A sum that leaves a model out would make its candidate look cheap.
     known = [count for count in counts if count is not None]
-    return sum(known, Macs(0)) if len(known) == len(counts) else None
+    if len(known) < len(counts):
+        return None
+    return sum((macs for macs, _ in known), Macs(0)), sum((stored for _, stored in known), Parameters(0, 0))
 
 
 def _onnxruntime() -> Runtime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,11 +11,17 @@ from trunkline.bench.compare import Comparison
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
-from trunkline.cli.console import emit_json, parse_size, say
-from trunkline.cli.options import Allow, Json, limits_of
+from trunkline.cli.bench_sources import PlanModels, RunModels
+from trunkline.cli.console import emit, emit_json, parse_size, say
+from trunkline.cli.options import Allow, Features, Json, features_of, limits_of
 from trunkline.cli.results import show_comparison
 from trunkline.cli.runtime_argument import RUNTIME_HELP, Precision, Provider, batches_of
-from trunkline.verbs.bench_runtimes import bench_runtimes
+from trunkline.files.write import atomic_write, json_ready
+from trunkline.ingest.read_options import ReadOptions
+from trunkline.report.bench_picture import draw_bench
+from trunkline.report.bench_rows import rows_of_bench
+from trunkline.report.comparison_csv import csv_of
+from trunkline.verbs.bench_runtimes import BenchedOn, bench_runtimes
 
 TOO_NOISY = 4
 """Exit code with ``--strict``: numbers that say nothing; 2 and 3 mean that the input or the work failed, and here
@@ -22,7 +29,32 @@ neither did."""
 
 
 def bench_command(
-    *models: Annotated[str, Parameter(help="ONNX files; A.onnx+B.onnx run one after another as one candidate.")],
+    *models: Annotated[
+        str,
+        Parameter(
+            help="ONNX files, of which A.onnx+B.onnx run one after another as one candidate; "
+            "or a backbone, with --tasks; or the pipeline file of a run, with --out."
+        ),
+    ],
+    tasks: Annotated[
+        str | None, Parameter(help="Measure models of a backbone for these tasks: name[:channels],…")
+    ] = None,
+    plan: Annotated[
+        list[Path] | None, Parameter(negative="", help="With --tasks: a plan's file, or a folder of them; repeatable.")
+    ] = None,
+    layout: Annotated[
+        list[Path] | None, Parameter(negative="", help="With --tasks: a layout's file; repeatable.")
+    ] = None,
+    share_until: Annotated[
+        list[str] | None, Parameter(negative="", help="With --tasks: the last shared block; repeatable.")
+    ] = None,
+    head: Annotated[
+        str, Parameter(help="With --tasks: light, aspp, linear, deeplabv3plus, fpn, none, or a file.")
+    ] = "light",
+    features: Features = None,
+    out: Annotated[
+        Path | None, Parameter(name="--out", help="With a pipeline file: its run's folder, exported.")
+    ] = None,
     runtime: Annotated[
         list[str] | None, Parameter(negative="", help=f"{RUNTIME_HELP} Repeatable; default onnxruntime.")
     ] = None,
@@ -40,6 +72,8 @@ def bench_command(
     samples: Annotated[int, Parameter(help="Rounds at least; p90 needs 64, p99 needs 662.")] = 100,
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
+    csv: Annotated[Path | None, Parameter(help="CSV to write: a row for each model, runtime and batch size.")] = None,
+    plot: Annotated[Path | None, Parameter(help="PNG to draw: medians, their intervals, and what MACs allow.")] = None,
     strict: Annotated[bool, Parameter(negative="", help="Exit with 4 if it is too noisy, or outputs differ.")] = False,
     allow: Allow = None,
     json: Json = False,
@@ -47,7 +81,8 @@ def bench_command(
     """Measure the latency of models, interleaved, against the first."""
     settings = Settings(
         batch=batch,
-        input_size=parse_size(input_size),
+        # A backbone is read at the size; a file that leaves its size open is run at it.
+        input_size=None if tasks else parse_size(input_size),
         axes=axes_of(axis),
         precision=precision,
         threads=threads,
@@ -56,26 +91,45 @@ def bench_command(
         minimum_samples=samples,
         limit_seconds=limit,
     )
-    result = bench_runtimes(
-        models,
-        settings,
-        runtimes=runtime or (DEFAULT_RUNTIME,),
-        provider=provider,
-        batches=batches_of(batch_sizes),
-        footprint=footprint,
-        limits=limits_of(allow),
-    )
-    measurements = (result, *result.further)
-    for one in measurements:
+    on = BenchedOn(runtime or (DEFAULT_RUNTIME,), provider, batches_of(batch_sizes), footprint)
+    limits = limits_of(allow)
+    of_plans = PlanModels(tasks, plan or (), layout or (), share_until or (), head)
+    of_run = RunModels(out)
+    if of_plans.asked_for(models):
+        options = ReadOptions(parse_size(input_size), features_of(features), limits=limits)
+        result = of_plans.measure(models, settings, on, options)
+    elif of_run.asked_for(models):
+        result = of_run.measure(models, settings, on, limits)
+    else:
+        result = bench_runtimes(models, settings, on, limits=limits)
+    for one in (result, *result.further):
         _say_not_compared(one)
+        for name, reason in one.left_out.items():
+            say(f"note: {one.runtime}: {name} is left out: {reason}")
+    _write(result, csv, plot)
     if json:
         emit_json(result.to_json())
     else:
         show_comparison(result)
-    if strict and not all(one.agrees for one in measurements):
+        for path in filter(None, (csv, plot)):
+            emit(f"written {path}")
+    return _strictly(result) if strict else 0
+
+
+def _write(result: Comparison, csv: Path | None, plot: Path | None) -> None:
+    content = json_ready(result.to_json())
+    if csv is not None:
+        atomic_write(csv, csv_of(rows_of_bench(content)).encode())
+    if plot is not None:
+        draw_bench(content, plot)
+
+
+def _strictly(result: Comparison) -> int:
+    measurements = (result, *result.further)
+    if not all(one.agrees for one in measurements):
         say("outputs differ from onnxruntime's: see above; a time of other numbers cannot be compared")
         return TOO_NOISY
-    if strict and not all(one.stable for one in measurements):
+    if not all(one.stable for one in measurements):
         say("too noisy to say: see the reasons above, quiet the machine, or measure longer")
         return TOO_NOISY
     return 0

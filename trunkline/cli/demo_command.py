@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trunkline.cli.console import emit_json, say
+from trunkline.cli.console import emit, emit_json, say
 from trunkline.cli.memory import keep_freed_memory
 from trunkline.cli.options import Json, Quiet
 from trunkline.cli.results import show_run
-from trunkline.verbs.demo import demo
+from trunkline.verbs.demo import PIPELINE, demo
 
 
 def demo_command(
@@ -28,4 +28,8 @@ def demo_command(
         emit_json(result.to_json())
     else:
         show_run(result)
+        path = out / PIPELINE
+        emit(f"next    trunkline report {out} --out report.html")
+        emit(f"next    trunkline export {path} --out {out} --precision int8")
+        emit(f"next    trunkline bundle {path} --out {out} --to bundle")
     return 0

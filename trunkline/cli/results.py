@@ -9,8 +9,8 @@ from trunkline.pipeline.project import Project
 from trunkline.report.document import Report
 from trunkline.report.runtime_tables import tables_of
 from trunkline.report.tables import Table, latency_table
+from trunkline.report.trade_off import FOUND
 from trunkline.text import shape_text
-from trunkline.verbs.bench import FOUND
 from trunkline.verbs.run import RunResult
 
 

@@ -24,7 +24,10 @@ def runtimes_table(bench: Json) -> Table:
     batch = bench["settings"]["batch"]
     rows = [row for one in measurements(bench) if one["settings"]["batch"] == batch for row in _runtime_rows(one)]
     notes = [note for one in measurements(bench) for note in _notes(one)]
-    columns = ("runtime", "model", "p50 (ms)", "99 % interval (ms)", "speed-up", "images/s", "output difference")
+    columns = (
+        *("runtime", "model", "p50 (ms)", "99 % interval (ms)", "speed-up"),
+        *("time / MAC bound", "images/s", "output difference"),
+    )
     title = f"Latency by runtime ({bench['models'][0]['threads']} thread(s), batch {batch})"
     return Table(title, columns, tuple(rows), tuple(notes))
 
@@ -61,6 +64,40 @@ def footprint_table(bench: Json) -> Table:
     return Table("What they take, each in a process of its own", columns, tuple(rows))
 
 
+def models_table(bench: Json) -> Table:
+    """Return what models are besides their time: accuracy, work, parameters by both rules, size, and memory.
+
+    Columns of which nothing is known are left out.
+    """
+    columns = (
+        "model",
+        "Δ mean (%)",
+        "MACs (M)",
+        "parameters (k)",
+        "papers' rule (k)",
+        "files (MB)",
+        "peak memory (MB)",
+    )
+    rows = [
+        (
+            model["name"],
+            "–" if model["change_percent"] is None else f"{model['change_percent']:+.2f}",
+            _shown(model["macs"], 1e6),
+            _shown(model["parameters"], 1e3),
+            _shown(model["paper_parameters"], 1e3),
+            _shown(model["file_bytes"], _BYTES_PER_MB),
+            _shown(model["peak_memory_bytes"], _BYTES_PER_MB),
+        )
+        for model in bench["models"]
+    ]
+    kept = [place for place in range(len(columns)) if place == 0 or any(row[place] != "–" for row in rows)]
+    notes = ["Δ: mean change over metrics against single-task models; more is better."] if 1 in kept else []
+    if 4 in kept:
+        notes.append("The papers' rule counts weights of the backbone's convolutions and linear layers alone.")
+    shown = tuple(tuple(row[place] for place in kept) for row in rows)
+    return Table("What they are", tuple(columns[place] for place in kept), shown, tuple(notes))
+
+
 def runtime_name(one: Json) -> str:
     """Return what ran a measurement, in a word or two."""
     provider = one["settings"]["provider"]
@@ -79,9 +116,15 @@ def _runtime_rows(one: Json) -> Iterator[tuple[str, ...]]:
             f"{model['p50_ms']:.2f}{mark}",
             f"{low:.2f}–{high:.2f}{mark}",
             f"{speed_ups.get(model['name'], 1.0):.2f}{mark_of_ratio(model['name'], first, one)}",
+            _bound(model, mark_of_ratio(model["name"], first, one)),
             f"{model['images_per_s']:,.1f}{mark}",
             _difference(model),
         )
+
+
+def _bound(model: Json, mark: str) -> str:
+    over = model["time_over_bound"]
+    return "–" if over is None else f"{over:.3f}{mark}"
 
 
 def _difference(model: Json) -> str:
@@ -106,8 +149,8 @@ def _shown(value: float | None, unit: float = 1.0) -> str:
 
 
 def tables_of(bench: Json) -> Sequence[Table]:
-    """Return what a measurement needs beside the latency table of its first runtime; none for a plain one."""
-    found = []
+    """Return what a measurement needs beside the latency table of its first runtime."""
+    found = [models_table(bench)]
     runtimes = {runtime_name(one) for one in measurements(bench)}
     batches = {one["settings"]["batch"] for one in measurements(bench)}
     if len(runtimes) > 1 or any(model["agrees"] is not None for model in bench["models"]):

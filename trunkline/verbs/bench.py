@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from trunkline.bench.compare import Comparison
-from trunkline.bench.compare import bench as compare_candidates
-from trunkline.bench.models import bench_files, open_candidate
+from trunkline.bench.compare import Comparison, with_work_of
+from trunkline.bench.models import bench_files
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.registry import runtime_class
@@ -17,12 +16,15 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.limits import DEFAULT_LIMITS, Limits
 from trunkline.pipeline.project import BENCH, Project
 from trunkline.pipeline.tables import BenchConfig
+from trunkline.report.trade_off import FOUND, SINGLE_TASK
 from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
+from trunkline.verbs.bench_runtimes import BenchedOn, bench_groups_on
+from trunkline.verbs.run_accuracy import changes_of_run, precision_files
 from trunkline.verbs.train import file_name
 
-SINGLE_TASK, MULTI_TASK, FOUND = "single-task", "multi-task", "model"
-"""Names of candidates: one model a task, one backbone for all, and the run's own model."""
+MULTI_TASK = "multi-task"
+"""The candidate with one backbone for all."""
 
 
 def bench(
@@ -46,15 +48,25 @@ def bench(
     return bench_files(models, settings, runtime=runtime_named(runtime, limits), limits=limits, progress=progress)
 
 
-def bench_run(project: Project, model: Path, *, progress: Progress | None = None) -> Comparison:
+def bench_run(
+    project: Project,
+    model: Path,
+    on: BenchedOn | None = None,
+    *,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
     """Measure a run's exported model next to N single-task ones, the fully shared one and its baselines, in one go.
 
-    What is compared with has the weights that it starts from: they do not change how long a model takes.
+    With it, its files in other precisions, where the runtime takes them. What is compared with has the weights that it
+    starts from: they do not change how long a model takes.
 
     Args:
         project: The run.
         model: The exported model.
-        progress: Called with the rounds done and those to do.
+        on: On what; on what ``[bench]`` says where not given.
+        settings: How; as ``[bench]`` says where not given.
+        progress: Called with the rounds done and those to do, of each measurement.
 
     Raises:
         InvalidModel: A model cannot be loaded.
@@ -62,14 +74,23 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     """
     folder = project.out / "bench"
     folder.mkdir(parents=True, exist_ok=True)
+    config = project.config.bench
+    others = {f"{FOUND} {precision}": path for precision, path in precision_files(model).items()}
     # Ratios are to the first candidate: N models without sharing are what a user would deploy instead.
     groups = {SINGLE_TASK: write_single_task(project, folder), **_write_baselines(project, folder)}
-    groups[FOUND] = [model]
-    config = project.config.bench
-    result = bench_groups(
+    groups |= {FOUND: [model], **{name: [path] for name, path in others.items()}}
+    changes = changes_of_run(project)
+
+    def finish(compared: Comparison) -> Comparison:
+        known = {name: change for name, change in changes.items() if name in groups}
+        return replace(with_work_of(compared, FOUND, list(others)), changes=known)
+
+    result = bench_groups_on(
         groups,
-        settings_of(config),
-        runtime=config.runtime,
+        settings or settings_of(config),
+        on or BenchedOn((config.runtime,), config.provider),
+        optional=list(others),
+        finish=finish,
         limits=project.limits,
         progress=progress,
     )
@@ -113,24 +134,6 @@ def settings_of(config: BenchConfig) -> Settings:
         minimum_samples=config.samples,
         limit_seconds=config.limit_s,
     )
-
-
-def bench_groups(
-    groups: Mapping[str, Sequence[Path]],
-    settings: Settings,
-    *,
-    runtime: str,
-    limits: Limits = DEFAULT_LIMITS,
-    progress: Progress | None = None,
-) -> Comparison:
-    """Measure named candidates, each one or several files."""
-    # All sessions are open at once: candidates take turns, so that they meet the same state of the machine.
-    with ExitStack() as stack:
-        candidates = [
-            open_candidate(name, files, settings, runtime=runtime_named(runtime, limits), limits=limits, stack=stack)
-            for name, files in groups.items()
-        ]
-        return compare_candidates(candidates, settings, runtime=runtime, progress=progress)
 
 
 def runtime_named(name: str, limits: Limits = DEFAULT_LIMITS) -> Runtime:

@@ -15,11 +15,11 @@ from trunkline.pipeline.one_variant import found_by, variant_named, with_plans, 
 from trunkline.pipeline.project import COMPARISON, MODEL, PLAN, Project
 from trunkline.pipeline.variants import Variant
 from trunkline.report.comparison import ComparisonReport, write_comparison
+from trunkline.report.trade_off import SINGLE_TASK
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.jobs.job import Job, Workers
 from trunkline.train.progress.job_progress import JobProgress
 from trunkline.train.run_folder.run_folder import open_run
-from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.compare_bench import latencies_of
 from trunkline.verbs.compare_job import CompareJob, Json, title_of
 from trunkline.verbs.compare_rows import judged_estimates, methods_of, rows_of

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trunkline.report.front_picture import CUTS
+from trunkline.report.trade_off import SINGLE_TASK
 from trunkline.train.loop.evaluate import metrics_from_json
 from trunkline.train.tasks.relative import relative_performance
 from trunkline.verbs.agreement import agreement_of
-from trunkline.verbs.bench import SINGLE_TASK
 from trunkline.verbs.reference_line import Point, line_at
 from trunkline.verbs.seed_statistics import mean_of
 

@@ -16,8 +16,9 @@ from trunkline.pipeline.config import PipelineConfig
 from trunkline.pipeline.project import RESULT, Project
 from trunkline.report.document import PREDICTIONS, Report, write_report
 from trunkline.report.predictions_picture import draw_predictions
+from trunkline.report.trade_off import SINGLE_TASK
 from trunkline.twins.twin import Twin
-from trunkline.verbs.bench import SINGLE_TASK, bench_run, runtime_named, settings_of
+from trunkline.verbs.bench import bench_run, runtime_named, settings_of
 from trunkline.verbs.export import export
 from trunkline.verbs.export_precision import export_precisions
 from trunkline.verbs.search import SearchResult, search

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 from trunkline.bench.compare import Comparison
 from trunkline.bench.latency import Latency
+from trunkline.bench.models import bench_groups
 from trunkline.bench.protocol import Progress
 from trunkline.bench.runtimes.registry import runtime_class
 from trunkline.bench.settings import Settings
@@ -17,14 +18,16 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.graph.graph import Graph
 from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.report.sweep_picture import SweepMark, draw_sweep
+from trunkline.report.trade_off import SINGLE_TASK
 from trunkline.sharing.backbone import Backbone
 from trunkline.sharing.layouts.coarse_blocks import expanded
 from trunkline.sharing.layouts.layout import Layout
 from trunkline.sharing.layouts.merged_backbone import MergedBackbone, MergedBy, MergedCost, merged_backbone
-from trunkline.sharing.layouts.plans import all_shared, plan_of_layout, shared_until
+from trunkline.sharing.layouts.plans import plan_of_layout, shared_until
 from trunkline.sharing.lowering.executed_cost import ExecutedCost, cost_of_lowered
 from trunkline.sharing.lowering.lower import lower
-from trunkline.verbs.bench import SINGLE_TASK, bench_groups
+from trunkline.verbs.bench import runtime_named
+from trunkline.verbs.bench_plans import write_apart
 from trunkline.verbs.build import backbone_with_heads
 
 
@@ -155,11 +158,12 @@ def sweep(
     lowered = [_lowered(shared_until(names, shared, depth), merged, heads) for shared in range(depth + 1)]
     executed = [cost_of_lowered(model, merged.backbone, heads, len(names)) for model in lowered]
     with tempfile.TemporaryDirectory() as folder:
-        groups = {SINGLE_TASK: _written_apart(merged, names, heads, Path(folder))}
+        groups = {SINGLE_TASK: write_apart(merged.backbone, heads, names, Path(folder))}
         for shared, model in enumerate(lowered[1:], start=1):
             # Without `reuse`: copies of the backbone have equal weights here, and would be merged into one.
             groups[_name(shared)] = [write_onnx(model, Path(folder) / f"until-{shared}.onnx", fold=True, reuse=False)]
-        compared = bench_groups(groups, settings, runtime=runtime, limits=options.limits, progress=progress)
+        runs = runtime_named(runtime, options.limits)
+        compared = bench_groups(groups, settings, runtime=runs, limits=options.limits, progress=progress)
     points = tuple(_point(shared, merged, cost, compared) for shared, cost in enumerate(executed))
     return Sweep(tuple(names), points, compared, graph.notes)
 
@@ -170,18 +174,6 @@ def _name(shared: int) -> str:
 
 def _lowered(layout: Layout, merged: MergedBackbone, heads: Mapping[str, Graph]) -> Graph:
     return lower(plan_of_layout(merged.backbone, expanded(layout, merged.blocks)), merged.backbone, heads).graph
-
-
-def _written_apart(
-    merged: MergedBackbone, tasks: Sequence[str], heads: Mapping[str, Graph], folder: Path
-) -> list[Path]:
-    """Write a model for each task: N files, because N models are N sessions with inputs of their own."""
-    paths = []
-    for number, task in enumerate(tasks):
-        own = {task: heads[task]} if heads else {}
-        alone = lower(all_shared(merged.backbone, [task]), merged.backbone, own).graph
-        paths.append(write_onnx(alone, folder / f"single-{number}.onnx", fold=True, reuse=False))
-    return paths
 
 
 def _point(shared: int, merged: MergedBackbone, cost: ExecutedCost, compared: Comparison) -> SweepPoint:
