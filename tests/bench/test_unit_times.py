@@ -17,6 +17,7 @@ from trunkline.bench.parts import part_of, skip_of
 from trunkline.bench.settings import Settings
 from trunkline.bench.unit_times import measure_units
 from trunkline.export.passes import optimise
+from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of, shape_of
 from trunkline.sharing.cost_table import check_table
 from trunkline.sharing.skip import skips_of
@@ -98,16 +99,30 @@ def test_measured_table_fits_its_backbone(name: str, clock: FakeClock, session: 
     table = result.table
     check_table(table, backbone)
     assert table.backbone.name == name
-    for unit in find_units(backbone):
-        folded = optimise(part_of(backbone, unit.nodes, "part"))
-        assert table.units[unit.name].ms == 2 * len(folded.nodes)
-        assert table.units[unit.name].stable
+    assert all(time.stable for time in table.units.values())
     assert set(table.nodes) == {"attention": {"scores", "mixed"}, "non_local": {"affinity", "gathered"}}.get(
         name, set()
     )
     assert "fake 1.0" in table.device
     assert not result.unstable
     assert len(result.latencies) == len(runtime.parts)
+
+
+@pytest.mark.properties
+@pytest.mark.parametrize("name", COSTLY)
+def test_units_add_up_to_the_network(name: str, clock: FakeClock, session: Callable[..., FakeSession]) -> None:
+    """Up to the end of each block; within a block a unit has the share that it has of all its units alone."""
+    backbone = COSTLY[name]()
+    table = measure_units(backbone, QUICK, FakeRuntime(session), clock=clock).table
+    alone = {unit.name: 2 * len(optimise(part_of(backbone, unit.nodes, "u")).nodes) for unit in find_units(backbone)}
+    alone |= dict.fromkeys(table.nodes, 2)
+    total = 0.0
+    for block in find_units(backbone, "block"):
+        inside = [node for node in block.nodes if node in alone]
+        total += sum(table.node_ms[node] for node in inside)
+        assert total == pytest.approx(2 * len(optimise(cut_graph(backbone, [block.output])).nodes), abs=1e-4)
+        assert len({round(table.node_ms[node] / alone[node], 4) for node in inside}) == 1
+    assert total == pytest.approx(sum(table.node_ms.values()))
 
 
 @pytest.mark.golden

@@ -3,9 +3,8 @@
 Every unit, with its normalisation folded as at export, every skip that runs something, and every product of two
 computed values becomes a small model. So does every join whose reads are to be chosen, with all of them and with the
 first alone; joins that are equal are measured once. All of them take turns in each round, like any candidates of the
-bench, and what a model that does nothing takes is subtracted. Activations, pooling and additions between units are left
-out: a runtime fuses most of them into what comes before. Nor does a part run alone exactly as it does among others, so
-the sum of a table is not the latency of the model; it tells units apart.
+bench, and what a model that does nothing takes is subtracted. The network until the end of each block is measured with
+them, so that the units of a block add up to what the block takes where it stands (:mod:`trunkline.bench.in_place`).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from trunkline.bench.candidate import Candidate
+from trunkline.bench.in_place import factors_in_place, networks_until
 from trunkline.bench.join_parts import JoinPart, join_parts
 from trunkline.bench.latency import Latency
 from trunkline.bench.parts import nothing, part_of, skip_of
@@ -35,7 +35,8 @@ NOTHING = "nothing"
 
 _NOTHING = (NOTHING, "")
 _Key = tuple[str, str]
-"""What a part is and its name: a ``unit``, ``skip``, ``node``, ``join``, or a join that reads its ``own`` column."""
+"""What a part is and its name: a ``unit``, ``skip``, ``node``, ``join``, a join that reads its ``own`` column, or the
+network ``until`` the end of a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +110,34 @@ def _parts(backbone: Backbone) -> Iterator[tuple[_Key, Graph]]:
     for node in graph.nodes:
         if node_macs(node) and name_of(node) not in inside:
             yield ("node", name_of(node)), part_of(graph, [name_of(node)], name_of(node))
+    for block, network in networks_until(backbone):
+        yield ("until", block), network
 
 
 def _table(backbone: Backbone, of_joins: Sequence[JoinPart], found: dict[_Key, Latency]) -> CostTable:
     """Return the table of a search from the latencies of all parts, less that of the one that does nothing."""
     idle = found[_NOTHING]
-    # Noise can make a tiny part quicker than nothing; rounded to a nanosecond, so that files stay readable.
-    ms = {key: round(max(0.0, latency.p50_ms - idle.p50_ms), 6) for key, latency in found.items()}
+    # Noise can make a tiny part quicker than nothing.
+    ms = {key: max(0.0, latency.p50_ms - idle.p50_ms) for key, latency in found.items()}
     height, width = shape_of(backbone.graph.input)[2:]
     assert height is not None and width is not None
     software = " ".join(idle.runtime.get(key, "") for key in ("runtime", "provider"))
+    alone = {name: time_ms for (kind, name), time_ms in ms.items() if kind in ("unit", "node")}
+    until = {name: time_ms for (kind, name), time_ms in ms.items() if kind == "until"}
+    factors = factors_in_place(backbone, alone, until)
     units, nodes, joins = {}, {}, {}
     for (kind, name), latency in found.items():
-        time_ms, is_stable = ms[kind, name], latency.stable
         if kind == "unit":
-            units[name] = UnitTime(ms=time_ms, skip_ms=ms.get(("skip", name), 0.0), stable=is_stable)
+            skip_ms = ms.get(("skip", name), 0.0) * factors[name]
+            units[name] = UnitTime(
+                ms=_rounded(alone[name] * factors[name]), skip_ms=_rounded(skip_ms), stable=latency.stable
+            )
         if kind == "node":
-            nodes[name] = NodeTime(ms=time_ms, stable=is_stable)
+            nodes[name] = NodeTime(ms=_rounded(alone[name] * factors[name]), stable=latency.stable)
     for part in of_joins:
         whole, own = ("join", part.name), ("own", part.name)
         is_stable = found[whole].stable and found[own].stable
-        of_join = JoinTime(ms=ms[whole], own_ms=ms[own], reads=part.reads, stable=is_stable)
+        of_join = JoinTime(ms=_rounded(ms[whole]), own_ms=_rounded(ms[own]), reads=part.reads, stable=is_stable)
         joins.update(dict.fromkeys(part.names, of_join))
     return CostTable(
         backbone=BackboneId(name=backbone.graph.name, fingerprint=backbone.fingerprint),
@@ -139,3 +147,8 @@ def _table(backbone: Backbone, of_joins: Sequence[JoinPart], found: dict[_Key, L
         nodes=nodes,
         joins=joins,
     )
+
+
+def _rounded(ms: float) -> float:
+    # To a nanosecond, so that files stay readable.
+    return round(ms, 6)

@@ -11,6 +11,7 @@ from trunkline.bench.compare import Comparison
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
+from trunkline.cli.bench_profile import show_profile
 from trunkline.cli.bench_sources import PlanModels, RunModels
 from trunkline.cli.console import emit, emit_json, parse_size, say
 from trunkline.cli.options import Allow, Features, Json, features_of, limits_of
@@ -53,8 +54,14 @@ def bench_command(
     ] = "light",
     features: Features = None,
     out: Annotated[
-        Path | None, Parameter(name="--out", help="With a pipeline file: its run's folder, exported.")
+        Path | None,
+        Parameter(name="--out", help="With a pipeline file: its run's folder. With --profile: the table, costs.json."),
     ] = None,
+    profile: Annotated[
+        bool,
+        Parameter(negative="", help="Measure every unit of a backbone, write a cost table, and try it on layouts."),
+    ] = False,
+    layouts: Annotated[int, Parameter(help="With --profile: how many layouts, drawn by the seed.")] = 50,
     runtime: Annotated[
         list[str] | None, Parameter(negative="", help=f"{RUNTIME_HELP} Repeatable; default onnxruntime.")
     ] = None,
@@ -82,7 +89,7 @@ def bench_command(
     settings = Settings(
         batch=batch,
         # A backbone is read at the size; a file that leaves its size open is run at it.
-        input_size=None if tasks else parse_size(input_size),
+        input_size=None if tasks or profile else parse_size(input_size),
         axes=axes_of(axis),
         precision=precision,
         threads=threads,
@@ -93,10 +100,12 @@ def bench_command(
     )
     on = BenchedOn(runtime or (DEFAULT_RUNTIME,), provider, batches_of(batch_sizes), footprint)
     limits = limits_of(allow)
+    options = ReadOptions(parse_size(input_size), features_of(features), limits=limits)
+    if profile:
+        return show_profile(models, out, settings, on, layouts, tasks, options, plot, json=json)
     of_plans = PlanModels(tasks, plan or (), layout or (), share_until or (), head)
     of_run = RunModels(out)
     if of_plans.asked_for(models):
-        options = ReadOptions(parse_size(input_size), features_of(features), limits=limits)
         result = of_plans.measure(models, settings, on, options)
     elif of_run.asked_for(models):
         result = of_run.measure(models, settings, on, limits)
