@@ -13,7 +13,7 @@ from trunkline.export.passes.batchnorm import FoldBatchNorm
 from trunkline.export.passes.batchnorm_pairs import NotFolded, find_pairs
 from trunkline.export.passes.deduplicate import Deduplicate
 from trunkline.export.passes.padding import NamePaddedAxes
-from trunkline.export.passes.stored import FoldStored
+from trunkline.export.passes.constants import FoldConstants
 from trunkline.export.passes.value_numbering import NumberValues
 from trunkline.graph.graph import Graph
 from trunkline.graph.passes.base import Pass, run_passes
@@ -27,7 +27,7 @@ __all__ = [
     "REUSE",
     "Deduplicate",
     "FoldBatchNorm",
-    "FoldStored",
+    "FoldConstants",
     "NamePaddedAxes",
     "NotFolded",
     "NumberValues",
@@ -47,7 +47,7 @@ def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
             as fresh biases, would be tied for good.
     """
     result = graph.copy()
-    folding: tuple[Pass, ...] = (FoldStored(), FoldBatchNorm()) if fold else ()
+    folding: tuple[Pass, ...] = (FoldConstants(), FoldBatchNorm()) if fold else ()
     run_passes(result.model.graph, [*(REUSE if reuse else ()), *folding, NamePaddedAxes(), RemoveDead()])
     return result
 
