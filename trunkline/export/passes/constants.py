@@ -114,7 +114,9 @@ def _cut_splits(part: ir.Graph) -> None:
         axis, start = attribute(node, "axis", 0), 0
         for value in node.outputs:
             end = start + (shape_of(value)[axis] or 0)
-            bounds = [editor.constant(f"{name_of(value)}.{word}", [at]) for word, at in (("start", start), ("end", end))]
+            bounds = [
+                editor.constant(f"{name_of(value)}.{word}", [at]) for word, at in (("start", start), ("end", end))
+            ]
             axes = editor.constant(f"{name_of(value)}.axis", [axis])
             cut = editor.before(node, "Slice", [node.inputs[0], *bounds, axes], {})
             take_over(part, value, cut.outputs[0])
