@@ -14,6 +14,7 @@ import onnx_ir as ir
 from trunkline.export.passes.value_numbering import attributes_of
 from trunkline.graph.graph import (
     AXES_KEY,
+    FUSED_KEY,
     PART_KEY,
     ROLE_KEY,
     TASKS_KEY,
@@ -99,6 +100,7 @@ class SideBySide:
         """Add a node with the attributes of the first, but for what is ``changed``."""
         attributes = {**nodes[0].attributes, **{key: make_attribute(key, value) for key, value in changed.items()}}
         made = self._made(nodes, op, inputs, list(attributes.values()), 1)
+        made.metadata_props[FUSED_KEY] = str(len(nodes))
         return _as_wide(made.outputs[0], [node.outputs[0] for node in nodes])
 
     def _made(
