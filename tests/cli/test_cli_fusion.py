@@ -21,7 +21,7 @@ from trunkline.graph.graph import FUSED_KEY
 pytestmark = pytest.mark.golden
 
 
-SHARED = ('preset = "demo"\n', ""), ("[search]\nsteps = [2, 4]\nalternate = [1, 1]\n", '[search]\nmethod = "multi-task"\n')
+SHARED = (("[search]\nsteps = [2, 4]\nalternate = [1, 1]\n", '[search]\nmethod = "multi-task"\n'),)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,6 @@ def test_on_fuses_heads_and_says_so(trained: Finished, run: Path) -> None:
     assert (found["macs"], found["parameters"]) == (before["macs"], before["parameters"])
     model = onnx.load(run / "model.onnx")
     assert [value.name for value in model.graph.output] == ["segmentation", "depth"]
-    # The page draws what the file executes, and must not pass off what lies side by side as shared.
-    assert invoke("report", run, "--out", run / "page.html").code == 0
-    assert "fused in this file" in (run / "page.html").read_text()
 
 
 def test_measured_here_and_kept_only_if_faster(trained: Finished, run: Path) -> None:
@@ -117,6 +114,17 @@ def test_measured_choice_is_printed(trained: Finished, run: Path, monkeypatch: p
     assert is_fused(run / "model.onnx")
 
 
+@pytest.mark.slow
+def test_page_says_that_nodes_are_fused(trained: Finished, run: Path) -> None:
+    """It draws what the file executes, and must not pass off what lies side by side as shared."""
+    assert invoke("report", run, "--out", run / "plain.html").code == 0
+    exported(trained, run, "on")
+    assert invoke("report", run, "--out", run / "page.html").code == 0
+    assert "fused in this file" in (run / "page.html").read_text()
+    assert "fused in this file" not in (run / "plain.html").read_text()
+
+
+@pytest.mark.slow
 def test_half_precision_follows_the_float32_file(trained: Finished, run: Path) -> None:
     said = invoke("export", trained.pipeline, "--out", run, "--fuse", "on", "--precision", "float16", "--quiet")
     assert said.code == 0, said.err
