@@ -126,6 +126,19 @@ def test_computed_weight_stays_apart(nets: Any) -> None:
 
 
 @pytest.mark.golden
+def test_stored_maps_are_none(nets: Any) -> None:
+    """Without folding a file may compute on stored tensors alone."""
+    net = nets.Net()
+    image, outputs = net.image("image", (3, 12, 16)), []
+    for name in "ab":
+        y = net.conv(net.draw(f"map{name}", (1, 3, 12, 16)), net.weights(name, (3, 3, 3, 3)), name)
+        y = net.node("Add", [y, net.node("Exp", [net.draw(f"e{name}", ())], name=f"exp{name}")], name=f"plus{name}")
+        outputs.append(net.node("Mul", [image, y], name=f"out{name}"))
+    graph = net.finish(outputs)
+    assert_same(nets, graph, fused(graph))
+
+
+@pytest.mark.golden
 def test_equal_layers_that_follow_each_other_stay_a_chain(nets: Any) -> None:
     """The one reads what the other gives: put together they would be a circle."""
     net = nets.Net()

@@ -77,7 +77,7 @@ def _alike(layer: Sequence[ir.Node]) -> list[list[ir.Node]]:
 
 def _conv_key(conv: ir.Node) -> Key | None:
     key, data, weight = conv_key(conv), conv.inputs[0], conv.inputs[1]
-    if key is None or data is None or weight is None:
+    if key is None or data is None or weight is None or data.is_initializer():
         return None
     # Ids name values and nodes: none is removed while groups are made.
     return (*key, shape_of(weight)[0], shape_of(data), id(_split_before(data)))
@@ -98,9 +98,9 @@ def _pointwise_key(node: ir.Node) -> Key | None:
         if split is None or len(shape) != len(result) or shape[CHANNELS] != result[CHANNELS]:
             return None
         read.append(id(split))
-    return (
-        (node.op_type, attributes_of(node), node.outputs[0].dtype, *owner_of(node), *read) if _maps_of(node) else None
-    )
+    if not _maps_of(node):
+        return None
+    return (node.op_type, attributes_of(node), node.outputs[0].dtype, *owner_of(node), *read)
 
 
 def _split_before(value: ir.Value) -> ir.Node | None:
