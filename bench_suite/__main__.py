@@ -20,6 +20,7 @@ BENCHMARKS = (
     "compile_export",
     "saved_memory",
     "shared_latency",
+    "horizontal_fusion",
     "search_reuse",
     "ingest_speed",
     "ingest_memory",

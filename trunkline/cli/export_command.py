@@ -8,9 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit, emit_json
-from trunkline.cli.export_notes import say_not_folded
+from trunkline.cli.export_notes import say_fusion, say_not_folded
 from trunkline.cli.options import Allow, Json, Pipeline, Quiet, RunFolder, limits_of
 from trunkline.cli.results import show_table
+from trunkline.export.fusion import FuseMode
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
 from trunkline.pipeline.tables import Precision
@@ -31,6 +32,10 @@ def export_command(
         list[Precision] | None,
         Parameter(name="--precision", negative="", help="Another precision to write too; repeatable."),
     ] = None,
+    fuse: Annotated[
+        FuseMode | None,
+        Parameter(help="Parallel convolutions as one: off, on, or measure: where it proves faster."),
+    ] = None,
     allow: Allow = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -38,7 +43,7 @@ def export_command(
     """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
     project = Project(load_config(pipeline), out, limits_of(allow))
     trained = train_in(project, plan, quiet=quiet)
-    result = export(project, trained, model)
+    result = export(project, trained, model, fuse=fuse)
     say_not_folded(result)
     wanted = dict.fromkeys([*project.config.export.precisions, *(precision or ())])
     others = export_precisions(project, trained, result, list(wanted)) if wanted else None
@@ -49,6 +54,7 @@ def export_command(
         return 0
     show_table(parity_table(content))
     emit(f"model   {result.path}: {result.nodes} nodes, {with_thousands(result.file_bytes)} bytes")
+    say_fusion(result)
     if others is not None:
         show_table(precision_table(others.to_json()))
         for file in others.files:

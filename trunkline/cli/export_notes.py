@@ -1,8 +1,8 @@
-"""Notes on a file that was written: which BatchNormalizations could not be folded, and why."""
+"""Notes on a file that was written: which BatchNormalizations could not be folded, and whether nodes were fused."""
 
 from __future__ import annotations
 
-from trunkline.cli.console import say
+from trunkline.cli.console import emit, say
 from trunkline.export.exporter import ExportResult
 
 _SHOWN = 4
@@ -15,3 +15,15 @@ def say_not_folded(result: ExportResult) -> None:
         say(f"note: {left.node} is not folded: {left.reason}")
     if len(result.not_folded) > _SHOWN:
         say(f"note: {len(result.not_folded) - _SHOWN} more are not folded; --json names them all")
+
+
+def say_fusion(result: ExportResult) -> None:
+    """Print whether parallel convolutions were fused, where that was asked for."""
+    fusion = result.fusion
+    if fusion is None or fusion.mode == "off":
+        return
+    measured = ""
+    if fusion.ratio is not None and fusion.ci is not None:
+        low, high = fusion.ci
+        measured = f"; {fusion.ratio:.3f} [{low:.3f}, {high:.3f}] of the time without, on {fusion.measured_on}"
+    emit(f"fusion  {'yes' if fusion.fused else 'no'}: {fusion.reason}{measured}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from trunkline.export.count import count_file
 from trunkline.export.formats.onnx_model import EXTERNAL_BYTES, check_file, finished, write_unchecked
+from trunkline.export.fusion import Fusion
 from trunkline.export.parity.check import ParityReport, check_parity
 from trunkline.export.parity.session import require_onnxruntime
 from trunkline.export.passes import NotFolded, not_folded
@@ -31,6 +32,7 @@ class ExportResult:
         macs: Multiply-accumulates the file executes for one image.
         file_bytes: Size on disk, with external data.
         not_folded: With folding: the BatchNormalizations that are left, each with the reason.
+        fusion: What was decided about horizontal fusion, where that was asked.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class ExportResult:
     macs: int
     file_bytes: int
     not_folded: tuple[NotFolded, ...] = ()
+    fusion: Fusion | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
@@ -51,6 +54,7 @@ class ExportResult:
             "file_bytes": self.file_bytes,
             "parity": self.parity.to_json(),
             "not_folded": [left.to_json() for left in self.not_folded],
+            **({} if self.fusion is None else {"fusion": self.fusion.to_json()}),
         }
 
 
@@ -61,6 +65,7 @@ def export_model(
     *,
     fold: bool = True,
     reuse: bool = True,
+    fuse: bool = False,
     parity_inputs: int = 32,
     seed: int = 0,
     metadata: Mapping[str, str] = _NO_METADATA,
@@ -74,6 +79,7 @@ def export_model(
         path: The file to write; an existing one is replaced in one step.
         fold: Fold BatchNormalization into convolutions.
         reuse: Merge equal weights and nodes; see :func:`trunkline.export.passes.optimise`.
+        fuse: Put parallel convolutions side by side; likewise.
         parity_inputs: Number of seeded input batches to compare on.
         seed: Their seed.
         metadata: Added to the model's ``metadata_props``.
@@ -97,7 +103,7 @@ def export_model(
     require_onnxruntime()
     final = Path(path)
     with staged(final) as target:
-        model = finished(graph, weights, fold=fold, reuse=reuse, metadata=metadata)
+        model = finished(graph, weights, fold=fold, reuse=reuse, fuse=fuse, metadata=metadata)
         write_unchecked(model, target, external_bytes=external_bytes)
         check_file(target)
         # Against the Graph as it was given, not as it was optimised: a wrong pass must show.

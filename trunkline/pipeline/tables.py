@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME, runtime_class
 from trunkline.errors import InvalidConfig
+from trunkline.export.fusion import FuseMode
 from trunkline.graph.branching_rule import Branching, MergeDirection
 from trunkline.recipe import Move, NotNegative, Optimiser, Phase, Positive, Schedule, Turn
 from trunkline.supermodel.methods.registry import baseline_named
@@ -128,6 +129,7 @@ class ExportConfig(ConfigTable):
 
     Attributes:
         fold: Whether BatchNormalization is folded into convolutions, and computed weights are stored.
+        fuse: Whether parallel convolutions become one: ``off``, ``on``, or ``measure``: where that proves faster here.
         parity_inputs: Number of random inputs on which the file must compute what the trained model does.
         precisions: Other precisions to write too, each a file of its own beside the float32 one.
         calibration_images: Training images by which ``int8`` finds ranges.
@@ -139,6 +141,7 @@ class ExportConfig(ConfigTable):
     """
 
     fold: bool = True
+    fuse: FuseMode = "off"
     parity_inputs: Count = 32
     precisions: tuple[Precision, ...] = ()
     calibration_images: Count = 200

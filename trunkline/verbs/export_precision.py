@@ -124,14 +124,17 @@ class _Made:
         if precision == INT8:
             result, kept = self._int8(path)
             return self._judged(precision, result, kept.parts, kept)
+        # All files of a run are of one structure: fusion is decided by the float32 file.
+        fusion = self.float32.fusion
         half = export_half(
             self.trained.graph,
             self.trained.weights,
             path,
             precision=precision,
+            fuse=fusion is not None and fusion.fused,
             parity_inputs=self.config.parity_inputs,
             seed=self.project.config.seed,
-            metadata=self.project.metadata(self.trained.plan.to_json()),
+            metadata={**self.project.metadata(self.trained.plan.to_json()), **(fusion.to_metadata() if fusion else {})},
         )
         return self._judged(precision, half.result, half.islands)
 

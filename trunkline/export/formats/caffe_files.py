@@ -13,7 +13,7 @@ from trunkline.export.exporter import ExportResult
 from trunkline.export.formats.onnx_model import finished, write_unchecked
 from trunkline.export.parity.check import ParityReport, check_parity
 from trunkline.export.parity.session import require_onnxruntime
-from trunkline.export.passes import FoldStored, not_folded, optimise
+from trunkline.export.passes import FoldConstants, not_folded, optimise
 from trunkline.files.staging import staged
 from trunkline.graph.computed_weights import computes_weight
 from trunkline.graph.cost import graph_cost
@@ -57,7 +57,7 @@ def export_caffe(
     # Caffe's layers read blobs and compute none.
     if computed:
         source = source.copy()
-        FoldStored()(source.model.graph)
+        FoldConstants()(source.model.graph)
     net = to_caffe(source)
     with staged(final) as target:
         weights = target.with_suffix(SUFFIX)

@@ -39,6 +39,7 @@ def write_onnx(
     weights: Weights | None = None,
     fold: bool = True,
     reuse: bool = True,
+    fuse: bool = False,
     metadata: Mapping[str, str] = _NO_METADATA,
     external_bytes: int = EXTERNAL_BYTES,
 ) -> Path:
@@ -50,6 +51,7 @@ def write_onnx(
         weights: Trained weights by initializer name; the Graph's own where absent.
         fold: Fold BatchNormalization into convolutions.
         reuse: Merge equal weights and nodes; see :func:`trunkline.export.passes.optimise`.
+        fuse: Put parallel convolutions side by side.
         metadata: Added to the model's ``metadata_props``; see :class:`trunkline.export.provenance.Provenance`.
         external_bytes: A model with more bytes of weights keeps them in one file ``<name>.data`` beside it.
 
@@ -59,7 +61,7 @@ def write_onnx(
     """
     final = Path(path)
     with staged(final) as target:
-        model = finished(graph, weights, fold=fold, reuse=reuse, metadata=metadata)
+        model = finished(graph, weights, fold=fold, reuse=reuse, fuse=fuse, metadata=metadata)
         write_unchecked(model, target, external_bytes=external_bytes)
         check_file(target)
     return final
@@ -71,10 +73,12 @@ def finished(
     *,
     fold: bool = True,
     reuse: bool = True,
+    fuse: bool = False,
     metadata: Mapping[str, str] = _NO_METADATA,
 ) -> ir.Model:
     """Return the model to be written: weights in place, optimised, with pinned versions and clean metadata."""
-    graph = optimise(graph if weights is None else with_weights(graph, weights), fold=fold, reuse=reuse)
+    complete = graph if weights is None else with_weights(graph, weights)
+    graph = optimise(complete, fold=fold, reuse=reuse, fuse=fuse)
     model = graph.model
     model.ir_version = IR_VERSION
     model.graph.opset_imports.clear()

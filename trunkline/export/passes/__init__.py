@@ -11,9 +11,11 @@ import onnx_ir as ir
 
 from trunkline.export.passes.batchnorm import FoldBatchNorm
 from trunkline.export.passes.batchnorm_pairs import NotFolded, find_pairs
+from trunkline.export.passes.branches import FuseBranches
+from trunkline.export.passes.constants import FoldConstants
 from trunkline.export.passes.deduplicate import Deduplicate
 from trunkline.export.passes.padding import NamePaddedAxes
-from trunkline.export.passes.stored import FoldStored
+from trunkline.export.passes.siblings import FuseSiblings
 from trunkline.export.passes.value_numbering import NumberValues
 from trunkline.graph.graph import Graph
 from trunkline.graph.passes.base import Pass, run_passes
@@ -22,12 +24,17 @@ from trunkline.graph.passes.remove_dead import RemoveDead
 
 REUSE: tuple[Pass, ...] = (RemoveDead(), EliminateIdentity(inference=True), Deduplicate(), NumberValues())
 """Bit-exact: every output is the same to the last bit."""
+SIDE_BY_SIDE: tuple[Pass, ...] = (FuseSiblings(), FuseBranches())
+"""Horizontal fusion: fewer and larger nodes for the same work. Whether that is quicker depends on the device."""
 
 __all__ = [
     "REUSE",
+    "SIDE_BY_SIDE",
     "Deduplicate",
     "FoldBatchNorm",
-    "FoldStored",
+    "FoldConstants",
+    "FuseBranches",
+    "FuseSiblings",
     "NamePaddedAxes",
     "NotFolded",
     "NumberValues",
@@ -36,7 +43,7 @@ __all__ = [
 ]
 
 
-def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
+def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True, fuse: bool = False) -> Graph:
     """Return an equivalent Graph in which everything equal is stored and computed once.
 
     Args:
@@ -45,10 +52,13 @@ def optimise(graph: Graph, *, fold: bool = True, reuse: bool = True) -> Graph:
             once and so is exact to about 1e-7 relative, not to the bit.
         reuse: Merge what is equal. Off for a file that will be trained again: weights that only *start* equal, such
             as fresh biases, would be tied for good.
+        fuse: Put parallel convolutions of tasks side by side, after folding. Sums may then be added up in another
+            order, so it is exact to rounding.
     """
     result = graph.copy()
-    folding: tuple[Pass, ...] = (FoldStored(), FoldBatchNorm()) if fold else ()
-    run_passes(result.model.graph, [*(REUSE if reuse else ()), *folding, NamePaddedAxes(), RemoveDead()])
+    folding: tuple[Pass, ...] = (FoldConstants(), FoldBatchNorm()) if fold else ()
+    fusing = SIDE_BY_SIDE if fuse else ()
+    run_passes(result.model.graph, [*(REUSE if reuse else ()), *folding, NamePaddedAxes(), RemoveDead(), *fusing])
     return result
 
 

@@ -52,10 +52,10 @@ def _key(node: ir.Node) -> Key:
     inputs = tuple(0 if value is None else id(value) for value in node.inputs)
     while inputs and not inputs[-1]:
         inputs = inputs[:-1]
-    return node.domain, node.op_type, _attributes(node), inputs, len(node.outputs)
+    return node.domain, node.op_type, attributes_of(node), inputs, len(node.outputs)
 
 
-def _attributes(node: ir.Node) -> tuple[bytes, ...]:
+def attributes_of(node: ir.Node) -> tuple[bytes, ...]:
     """Return the attributes that differ from the operator's defaults, in one order."""
     defaults = _defaults(node.op_type, node.domain)
     own = {name: _bytes(ir.serde.serialize_attribute(value)) for name, value in node.attributes.items()}

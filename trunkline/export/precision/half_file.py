@@ -48,6 +48,7 @@ def export_half(
     path: str | Path,
     *,
     precision: str = "float16",
+    fuse: bool = False,
     islands: Collection[str] = (),
     parity_inputs: int = 32,
     seed: int = 0,
@@ -64,6 +65,7 @@ def export_half(
         weights: Trained weights by ONNX name; the Graph's own where None.
         path: The file to write.
         precision: A key of :data:`trunkline.export.precision.half.HALF`.
+        fuse: Put parallel convolutions side by side.
         islands: Nodes that stay in float32 from the start.
         parity_inputs: Number of seeded input batches to compare on.
         seed: Their seed.
@@ -80,7 +82,7 @@ def export_half(
     marked = {**metadata, PRECISION_KEY: precision}
     with staged(final) as target:
         while True:
-            model = _lowered(graph, weights, marked, precision, apart)
+            model = _lowered(graph, weights, marked, precision, apart, fuse=fuse)
             write_unchecked(model, target, external_bytes=external_bytes)
             check_file(target)
             parity = check_half(target, graph, weights, precision, inputs=parity_inputs, seed=seed)
@@ -111,9 +113,15 @@ def check_half(
 
 
 def _lowered(
-    graph: Graph, weights: Weights | None, metadata: Mapping[str, str], precision: str, apart: Collection[str]
+    graph: Graph,
+    weights: Weights | None,
+    metadata: Mapping[str, str],
+    precision: str,
+    apart: Collection[str],
+    *,
+    fuse: bool,
 ) -> ir.Model:
-    model, opset = finished(graph, weights, metadata=metadata), OPSETS[precision]
+    model, opset = finished(graph, weights, fuse=fuse, metadata=metadata), OPSETS[precision]
     model = model if opset == OPSET else at_opset(model, opset)
     LowerFloat(HALF[precision], frozenset(apart), opset)(model.graph)
     return model

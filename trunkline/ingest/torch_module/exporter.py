@@ -48,9 +48,6 @@ def export_module(module: nn.Module, example: Tensor, label: str) -> ir.Model:
                 custom_translation_table=translations(),
                 verbose=False,
             )
-    except ModuleNotFoundError as error:
-        advice = "pip install onnxscript, which torch's exporter needs"
-        raise InvalidModel(f"torch cannot export it: {error}", place=label, advice=advice) from error
     except Exception as error:  # the module's own code runs in there, and may raise anything
         raise InvalidModel(f"torch cannot export it: {_reason(error)}", place=label, advice=advice) from error
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from trunkline.graph.graph import FUSED_KEY
 from trunkline.report.document import PREDICTIONS
 from trunkline.report.front_picture import FrontMark
 from trunkline.report.html.executed import executed_of
@@ -24,6 +25,10 @@ from trunkline.report.trade_off import FOUND
 
 _MODEL = "model.onnx"
 _STAGES = ("search", "train")
+_SIDE_BY_SIDE = (
+    "Parallel nodes of several tasks are fused in this file. So what serves several tasks here may be shared, or may "
+    "be their own work side by side in one node; the plan above says which."
+)
 
 
 class RunFolderSource(ReportSource):
@@ -87,7 +92,10 @@ def _executed(folder: Path) -> tuple[Part, ...]:
     executed = executed_of(graph)
     if executed is None:
         return (Prose((f"The nodes of {_MODEL} do not record which tasks they are for.",)),)
-    return (executed_drawing(executed, [str(output.name) for output in graph.outputs]),)
+    drawing = executed_drawing(executed, [str(output.name) for output in graph.outputs])
+    if any(FUSED_KEY in node.metadata_props for node in graph.nodes):
+        return (Prose((_SIDE_BY_SIDE,)), drawing)
+    return (drawing,)
 
 
 def _policy(files: RunFiles) -> tuple[Part, ...]:
