@@ -13,12 +13,12 @@ from pathlib import Path
 
 from bench_suite.models import CHANNELS, RESNET, TINY, backbone, task_names
 from bench_suite.result import Result, speed_up
+from trunkline.bench.models import bench_groups
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.fragments.heads.make_head import make_head
 from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
-from trunkline.verbs.bench import bench_groups
 
 PLAIN, FUSED = "each its own nodes", "side by side"
 
@@ -52,6 +52,6 @@ def _result(case: Case, count: int) -> Result:
             name: [write_onnx(model, Path(folder) / f"{fuse}.onnx", fuse=fuse)]
             for name, fuse in ((PLAIN, False), (FUSED, True))
         }
-        compared = bench_groups(groups, case.settings, runtime="onnxruntime")
+        compared = bench_groups(groups, case.settings)
     samples = {latency.name: list(latency.samples_ms) for latency in compared.latencies}
     return speed_up(f"{count} tasks, {FUSED} (theirs: {PLAIN})", samples[FUSED], samples[PLAIN])

@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 from trunkline.bench.compare import Ratio
+from trunkline.bench.models import bench_groups
 from trunkline.bench.settings import Settings
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.fusion import FuseMode, Fusion
 from trunkline.pipeline.project import Project
-from trunkline.verbs.bench import bench_groups, settings_of
+from trunkline.verbs.bench import runtime_named, settings_of
 from trunkline.verbs.train import TrainResult
 
 PLAIN, FUSED = "plain", "fused"
@@ -38,7 +39,8 @@ def decide_fusion(project: Project, trained: TrainResult, mode: FuseMode) -> Fus
         config = project.config.bench
         settings = settings_of(config)
         groups = {PLAIN: [plain], FUSED: [fused]}
-        compared = bench_groups(groups, settings, runtime=config.runtime, limits=project.limits)
+        runtime = runtime_named(config.runtime, project.limits)
+        compared = bench_groups(groups, settings, runtime=runtime, limits=project.limits)
     return judged(compared.ratios[0], config.runtime, settings)
 
 
