@@ -20,6 +20,8 @@ BENCHMARKS = (
     "compile_export",
     "saved_memory",
     "shared_latency",
+    "naive_export",
+    "int8_latency",
     "horizontal_fusion",
     "search_reuse",
     "ingest_speed",

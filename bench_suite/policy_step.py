@@ -12,7 +12,7 @@ from its weight gradient: the limit is 4/3.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -28,7 +28,7 @@ from trunkline.supermodel.methods.automtl import AutoMTLModel, AutoMTLOptions, s
 BATCH = 4
 GROUPS = {"both": ("weights", "policy"), "weights": ("weights",), "policy": ("policy",)}
 """What learns in a step, by the name of the case."""
-TOLERANCE = 1e-3
+TOLERANCE, HALF_TOLERANCE = 1e-3, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,10 @@ QUICK = (Case(TINY, 2, 32, Target(1.5)),)
 
 
 class Step:
-    """A supermodel in training, ready to make one step after the other."""
+    """A supermodel in training, ready to make one step after the other; in bfloat16 as the trainer would."""
 
-    def __init__(self, case: Case, mixing: Mixing, turn: str) -> None:
+    def __init__(self, case: Case, mixing: Mixing, turn: str, *, bfloat16: bool = False) -> None:
+        self.bfloat16 = bfloat16
         graph = backbone(case.net, (case.size, case.size))
         tasks = task_names(case.tasks)
         options = AutoMTLOptions(mixing=mixing)
@@ -67,8 +68,9 @@ class Step:
     def forward(self, tasks: list[str] | None = None) -> torch.Tensor:
         """Return the summed loss of ``tasks``, all by default, of the first step's sample."""
         self.model.at(Moment("search", "sample"))
-        outputs = self.model(self.image, tasks)
-        return torch.stack([output.square().mean() for output in outputs.values()]).sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            outputs = self.model(self.image, tasks)
+        return torch.stack([output.float().square().mean() for output in outputs.values()]).sum()
 
     def __call__(self) -> float:
         """Make a step and return its loss."""
@@ -81,18 +83,22 @@ class Step:
 def run(quick: bool) -> list[Result]:
     """Compare on one thread, in CPU time, which neighbours hardly touch; memory as in the commands that train."""
     keep_freed_memory()
+    cases = QUICK if quick else CASES
     with torch_threads(1):
-        return [_compare(case, turn) for case in (QUICK if quick else CASES) for turn in case.turns]
+        rows = [_compare(case, turn) for case in cases for turn in case.turns]
+        return [*rows, _compare(replace(cases[0], target=Target(2.0)), "both", bfloat16=True)]
 
 
-def _compare(case: Case, turn: str) -> Result:
-    every, mixed = Step(case, "output", turn), Step(case, "weight", turn)
-    _require_same(every(), mixed())
+def _compare(case: Case, turn: str, *, bfloat16: bool = False) -> Result:
+    """Compare weight mixing, in bfloat16 or not, with output mixing in float32."""
+    every, mixed = Step(case, "output", turn), Step(case, "weight", turn, bfloat16=bfloat16)
+    _require_same(every(), mixed(), HALF_TOLERANCE if bfloat16 else TOLERANCE)
     theirs, ours = in_turns(every, mixed, rounds=11, warm_up=1, clock=time.process_time_ns)
-    name = f"{every.model.space.backbone.name}, {case.tasks} tasks, {case.size}x{case.size}, {turn} learn"
+    precision = ", ours in bfloat16" if bfloat16 else ""
+    name = f"{every.model.space.backbone.name}, {case.tasks} tasks, {case.size}x{case.size}, {turn} learn{precision}"
     return speed_up(name, ours, theirs, target=case.target if turn == "both" else None)
 
 
-def _require_same(first: float, second: float) -> None:
-    if abs(first - second) > TOLERANCE * abs(first):
+def _require_same(first: float, second: float, tolerance: float) -> None:
+    if abs(first - second) > tolerance * abs(first):
         raise ValueError(f"the two ways compute different losses: {first} and {second}")
