@@ -18,6 +18,7 @@ import onnx
 import pytest
 from watching import is_watching
 
+from trunkline.bench.device.state import DeviceState
 from trunkline.bench.environment import Environment
 from trunkline.bench.protocol import measure
 from trunkline.bench.settings import Settings
@@ -116,7 +117,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool]
             assert name == "torch"
             return runtime
 
-        clocked = partial(measure, clock=lambda: runtime.now, environment=Environment(cpu="fake"))
+        clocked = partial(measure, clock=lambda: runtime.now, environment=Environment(cpu="fake"), device=DeviceState)
         monkeypatch.setattr("trunkline.bench.compare.measure", clocked)
         monkeypatch.setattr("trunkline.verbs.bench.runtime_named", named)
         (tmp_path / "pipeline.toml").write_text(PIPELINE.format(fold=str(fold).lower()))

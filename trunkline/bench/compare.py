@@ -8,6 +8,7 @@ from typing import Any
 
 from trunkline.bench.agreement import AGREES_WITHIN
 from trunkline.bench.candidate import Candidate, Macs
+from trunkline.bench.device.conditions import Conditions
 from trunkline.bench.environment import Environment
 from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
 from trunkline.bench.latency import Latency
@@ -109,6 +110,7 @@ class Comparison:
         bounds: Bounds by name, where the work of both is known.
         settings: How it was measured.
         environment: The machine and the software it was measured on.
+        conditions: The device before and after.
         footprints: Disk, memory and start-up by name.
         differences: How far outputs are from onnxruntime's, by name, where they were compared.
         runtime: Name of what ran them.
@@ -121,6 +123,7 @@ class Comparison:
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     environment: Environment = field(default_factory=Environment)
+    conditions: Conditions = field(default_factory=Conditions)
     footprints: Mapping[str, Footprint] = field(default_factory=dict)
     differences: Mapping[str, float] = field(default_factory=dict)
     runtime: str = DEFAULT_RUNTIME
@@ -158,11 +161,12 @@ class Comparison:
             "ratios": [ratio.to_json() for ratio in self.ratios],
             "stable": self.stable,
             "settings": self.settings.to_json(),
+            "device": self.conditions.to_json(),
         }
 
     def _model(self, latency: Latency) -> dict[str, Any]:
-        # All models share one environment, so it is written once, beside them.
-        row = {key: value for key, value in latency.to_json().items() if key != "environment"}
+        # All models share one environment and one time, so these are written once, beside them.
+        row = {key: value for key, value in latency.to_json().items() if key not in ("environment", "device")}
         macs, bound = self.macs.get(latency.name), self.bounds.get(latency.name)
         # A row has all keys, with None for what is not known: readers then need not test for them.
         row["images_per_s"] = self.settings.batch * _MS_PER_S / latency.p50_ms
@@ -193,7 +197,15 @@ def compare(
     values = {first.name: 1.0} | {ratio.name: ratio.ratio for ratio in ratios}
     macs = macs or {}
     bounds = _bounds(first, values, macs)
-    return Comparison(tuple(latencies), ratios, macs, bounds, settings or Settings(), first.environment)
+    return Comparison(
+        tuple(latencies),
+        ratios,
+        macs,
+        bounds,
+        settings or Settings(),
+        environment=first.environment,
+        conditions=first.conditions,
+    )
 
 
 def bench(

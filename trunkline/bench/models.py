@@ -14,6 +14,7 @@ from trunkline.bench.compare import Comparison, bench
 from trunkline.bench.footprint import Footprint, file_bytes
 from trunkline.bench.footprint_process import measure_footprint
 from trunkline.bench.protocol import Progress
+from trunkline.bench.quantised import is_quantised
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.inputs import filled_size
 from trunkline.bench.settings import Settings
@@ -97,7 +98,8 @@ def open_candidate(
         stack.callback(session.close)
         sessions.append(session)
         counts.append(count_macs(model, limits, filled_size(session.inputs) or settings.input_size))
-    return Candidate(name, tuple(sessions), _sum(counts), Footprint(file_bytes(models)))
+    footprint = Footprint(file_bytes(models))
+    return Candidate(name, tuple(sessions), _sum(counts), footprint, quantised=is_quantised(models))
 
 
 def count_macs(model: Path | Graph, limits: Limits = DEFAULT_LIMITS, size: InputSize | None = None) -> Macs | None:

@@ -13,7 +13,7 @@ from trunkline.report.html.page import Chapter, Figures, Listing, Model, Part, S
 from trunkline.report.html.run_models import device_of, models_of_bench
 from trunkline.report.html.sources.base import ReportSource, content_of
 from trunkline.report.run_files import in_form
-from trunkline.report.tables import UNSTABLE, Table
+from trunkline.report.tables import UNSTABLE, Table, machine_notes
 
 Json = Mapping[str, Any]
 _KEYS = {"models", "measurements", "bench"}
@@ -84,6 +84,7 @@ def _table(bench: Json) -> Table:
         )
         if not row.stable:
             notes.append(f"{UNSTABLE} {row.name} is unstable: {model.get('reason') or 'no reason is given'}")
+    notes += machine_notes(bench)
     columns = ("model", "p50 (ms)", "99 % interval (ms)", "p90 (ms)", "p99 (ms)", "speed-up", "samples", "runs on")
     return Table("Latency", columns, tuple(rows), tuple(notes))
 
@@ -93,7 +94,7 @@ def _number(value: float | None, mark: str = "") -> str:
 
 
 def _lines(bench: Json) -> Iterator[str]:
-    for name in ("settings", "environment"):
+    for name in ("settings", "environment", "device"):
         for key, value in (bench.get(name) or {}).items():
             pairs = value.items() if isinstance(value, Mapping) else ()
             yield f"{name} {key}: {', '.join(f'{each} {found}' for each, found in pairs) or value}"
