@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from trunkline.report.tables import precision_table
 
 pytestmark = pytest.mark.golden
 
-QUICK = ("--samples", 11, "--limit", 0.05)
+QUICK = ("--samples", 11, "--limit", 0.01)
 NOTE = "this processor has no VNNI: int8 gains less, and 16-bit sums may overflow"
 
 
@@ -38,6 +39,9 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
         monkeypatch.setattr("trunkline.bench.protocol.read_device", read)
         monkeypatch.setattr("trunkline.bench.latency.instability", lambda samples: "")
+        monkeypatch.setattr("trunkline.bench.protocol._Bench.warm_up", lambda self: "")
+        # Collecting takes longest of all.
+        monkeypatch.setattr("trunkline.bench.protocol._garbage_collector_paused", nullcontext)
         for module in ("bench.environment", "verbs.doctor"):
             monkeypatch.setattr(f"trunkline.{module}.read_instructions", lambda: read_instructions(root))
 

@@ -13,6 +13,7 @@ from trunkline.bench.environment import Environment
 from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
 from trunkline.bench.latency import Latency
 from trunkline.bench.protocol import Progress, measure
+from trunkline.bench.regression import Change
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.bench.statistics import Verdict, paired_ratio, verdict
@@ -114,6 +115,7 @@ class Comparison:
         footprints: Disk, memory and start-up by name.
         differences: How far outputs are from onnxruntime's, by name, where they were compared.
         runtime: Name of what ran them.
+        against: What changed since an earlier measurement, of this one and all further ones, where there is one.
         further: The same models on other runtimes and at other batch sizes, each a measurement of its own.
     """
 
@@ -127,6 +129,7 @@ class Comparison:
     footprints: Mapping[str, Footprint] = field(default_factory=dict)
     differences: Mapping[str, float] = field(default_factory=dict)
     runtime: str = DEFAULT_RUNTIME
+    against: tuple[Change, ...] = ()
     further: tuple[Comparison, ...] = ()
 
     @property
@@ -144,13 +147,14 @@ class Comparison:
         return AGREES_WITHIN[self.settings.precision]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data; each of ``further`` has the same keys but ``environment`` and ``further``."""
+        """Return plain data; each of ``further`` has those of what was measured, and ``runtime``."""
         # All were measured on one machine, so it is written once.
         others = [{**one.measured_json(), "runtime": one.runtime} for one in self.further]
         return {
             **self.measured_json(),
             "runtime": self.runtime,
             "environment": self.environment.to_json(),
+            "against": [change.to_json() for change in self.against],
             "further": others,
         }
 

@@ -1,12 +1,14 @@
-"""Arguments of ``trunkline bench``, and its exit code 4 for a measurement that says nothing."""
+"""Arguments of ``trunkline bench``, and its exit codes: 4 if a measurement says nothing, 3 if a model became slower."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from trunkline.bench.compare import Comparison
+from trunkline.bench.regression import DEFAULT_MARGIN_PERCENT
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
@@ -14,11 +16,14 @@ from trunkline.cli.console import emit_json, parse_size, say
 from trunkline.cli.options import Allow, Json, limits_of
 from trunkline.cli.results import show_comparison
 from trunkline.cli.runtime_argument import RUNTIME_HELP, Precision, Provider, batches_of
+from trunkline.errors import WorkFailed
+from trunkline.verbs.bench_against import against as compare_with
+from trunkline.verbs.bench_against import read_against, require_margin
 from trunkline.verbs.bench_runtimes import bench_runtimes
 
 TOO_NOISY = 4
-"""Exit code with ``--strict``: numbers that say nothing; 2 and 3 mean that the input or the work failed, and here
-neither did."""
+"""Exit code with ``--strict``: numbers that say nothing; 2 means that the input is at fault, 3 that the work failed or,
+with ``--against``, that a model is proved to be slower."""
 
 
 def bench_command(
@@ -40,6 +45,13 @@ def bench_command(
     samples: Annotated[int, Parameter(help="Rounds at least; p90 needs 64, p99 needs 662.")] = 100,
     limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
+    against: Annotated[
+        Path | None,
+        Parameter(help="What `bench --json` printed earlier: exit with 3 if a model is slower beyond noise."),
+    ] = None,
+    margin: Annotated[
+        float, Parameter(help="With --against: percent that two days may differ by.")
+    ] = DEFAULT_MARGIN_PERCENT,
     strict: Annotated[bool, Parameter(negative="", help="Exit with 4 if it is too noisy, or outputs differ.")] = False,
     allow: Allow = None,
     json: Json = False,
@@ -56,15 +68,24 @@ def bench_command(
         minimum_samples=samples,
         limit_seconds=limit,
     )
+    runtimes, batches, share = runtime or (DEFAULT_RUNTIME,), batches_of(batch_sizes), require_margin(margin)
+    earlier = None
+    if against is not None:
+        earlier = read_against(against, settings, runtimes=runtimes, provider=provider, batches=batches)
     result = bench_runtimes(
         models,
         settings,
-        runtimes=runtime or (DEFAULT_RUNTIME,),
+        runtimes=runtimes,
         provider=provider,
-        batches=batches_of(batch_sizes),
+        batches=batches,
         footprint=footprint,
         limits=limits_of(allow),
     )
+    if earlier is not None:
+        held = compare_with(result, earlier, share)
+        result = held.result
+        for note in held.notes:
+            say(f"note: {note}")
     measurements = (result, *result.further)
     for one in measurements:
         _say_not_compared(one)
@@ -72,10 +93,24 @@ def bench_command(
         emit_json(result.to_json())
     else:
         show_comparison(result)
+    return _exit_code(result, against, strict=strict)
+
+
+def _exit_code(result: Comparison, against: Path | None, *, strict: bool) -> int:
+    """Say on stderr what the measurement ends with, and return its code."""
+    measurements = (result, *result.further)
     if strict and not all(one.agrees for one in measurements):
         say("outputs differ from onnxruntime's: see above; a time of other numbers cannot be compared")
         return TOO_NOISY
-    if strict and not all(one.stable for one in measurements):
+    slower = [change for change in result.against if change.regressed]
+    for change in slower:
+        low, high = change.ci
+        times = f"{change.ratio:.2f} [{low:.2f}, {high:.2f}] times"
+        say(f"slower than in {against}: {change.name} ({change.runtime}, batch {change.batch}), {times}")
+    if slower:
+        return WorkFailed.exit_code
+    undecided = any(change.verdict == "undecided" and not change.baseline for change in result.against)
+    if strict and (undecided or not all(one.stable for one in measurements)):
         say("too noisy to say: see the reasons above, quiet the machine, or measure longer")
         return TOO_NOISY
     return 0

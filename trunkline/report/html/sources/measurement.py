@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from trunkline.report.against_table import against_table
 from trunkline.report.html.page import Chapter, Figures, Listing, Model, Part, Section
 from trunkline.report.html.run_models import device_of, models_of_bench
 from trunkline.report.html.sources.base import ReportSource, content_of
@@ -48,7 +49,8 @@ def _measurements(content: Json) -> list[Json]:
 def _chapter(measurements: Sequence[Json], path: Path, title: str) -> Chapter:
     models = tuple(row for each in measurements for row in models_of_bench(each))
     devices = ", ".join(dict.fromkeys(device_of(each) for each in measurements))
-    tables: list[Part] = [Figures(_table(each)) for each in measurements]
+    shown = [table for each in measurements for table in (_table(each), against_table(each)) if table is not None]
+    tables: list[Part] = [Figures(table) for table in shown]
     conditions: list[Part] = [Listing("Settings and environment", tuple(_lines(each))) for each in measurements]
     sections = (Section("Latency", tuple(tables)), Section("How this was measured", tuple(conditions)))
     said = tuple(_summary(models, devices))
