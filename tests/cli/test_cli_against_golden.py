@@ -142,6 +142,14 @@ def test_what_was_not_steady_is_undecided(now: Now) -> None:
     said = bench(old)
     assert said.code == 0 and "? a: then: a neighbour was loud" in said.out
     assert bench(old, "--strict").code == 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trunkline.bench.latency.instability", lambda samples: "a door was open")
+        said = bench(measured(row("a", 10.0)))
+    assert said.code == 0 and "? a: now: a door was open" in said.out
+    now(a=20.0, b=20.0)
+    old = measured(row("a", 10.0, stable=False), row("b", 5.0), ratios=[ratio("b", "a", 0.5)])
+    said = bench(old)
+    assert said.code == 0 and "? b: a then: not steady" in said.out
 
 
 @pytest.mark.golden
