@@ -285,7 +285,17 @@ def test_comparison_as_json(clock: FakeClock, session: Callable[..., FakeSession
         [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),))], QUICK, clock=clock, environment=environment
     )
     found = json.loads(json.dumps(compare(latencies, {"a": Macs(10)}, settings=QUICK).to_json()))
-    assert set(found) == {"models", "ratios", "stable", "settings", "environment", "runtime", "further"}
+    assert set(found) == {
+        "models",
+        "ratios",
+        "stable",
+        "settings",
+        "environment",
+        "device",
+        "runtime",
+        "against",
+        "further",
+    }
     first, second = found["models"]
     assert {"name", "p50_ms", "p50_ci_ms", "p90_ms", "p99_ms", "samples", "provider", "threads"} <= set(first)
     assert (first["samples"], first["macs"], second["macs"], second["p99_ms"]) == (64, 10, None, None)

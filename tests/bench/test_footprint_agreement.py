@@ -123,7 +123,7 @@ def test_runtimes_and_batches_in_one_table(tmp_path: Path) -> None:
     further = content["further"]
     check_keys("bench", {**content, "further": []})
     for one in further:
-        check_keys("bench", {**one, "environment": content["environment"], "further": []})
+        check_keys("bench", {**one, "environment": content["environment"], "against": [], "further": []})
     assert [(one["runtime"], one["settings"]["batch"]) for one in [content, *further]] == [
         ("onnxruntime", 1),
         ("torch", 1),

@@ -16,6 +16,7 @@ from commands import Finished, contents, invoke, refused
 from documented_json import check_keys, only_json
 from PIL import Image
 
+from trunkline.bench.instructions import read_instructions
 from trunkline.bench.statistics import percentile_with_interval
 from trunkline.train.data.base import NORMALISATION
 from trunkline.train.data.sets.scenes.dataset import Scenes
@@ -115,6 +116,9 @@ def test_bench_measures_by_our_protocol(made: Path, tmp_path: Path) -> None:
     assert ours is not None
     assert row["p50_ms"] == pytest.approx(ours.value) and row["p50_ci_ms"] == pytest.approx([ours.low, ours.high])
     assert (row["p99_ms"] is None) == (row["samples"] < 662)
+    told, here = found["environment"]["instructions"], read_instructions()
+    assert (told["family"], told["int8_dot"]) == (here.family, here.int8_dot)
+    assert set(told["has"]) <= set(here.has)
 
 
 def test_wrong_bundles_are_refused(finished: Finished, tmp_path: Path) -> None:

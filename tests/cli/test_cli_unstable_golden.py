@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import Finished, Said, invoke
 
+from trunkline.bench.device.state import DeviceState
+
 pytestmark = pytest.mark.golden
 
 REASON = "a neighbour was loud"
@@ -17,7 +19,8 @@ NAMES = ["single-task", "multi-task", "model"]
 
 @pytest.fixture(params=[REASON, ""], ids=["unstable", "steady"])
 def planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every series of samples is found unsteady for this reason, or steady."""
+    """Every series of samples is found unsteady for this reason, or steady, on a device that tells nothing."""
+    monkeypatch.setattr("trunkline.bench.protocol.read_device", lambda **options: DeviceState())
     monkeypatch.setattr("trunkline.bench.latency.instability", lambda samples: request.param)
     return str(request.param)
 
@@ -71,7 +74,7 @@ def test_all_places_say_what_is_unstable(planted: str, measured: Said) -> None:
     assert result["bench"] == bench
     tables = result["report"]["tables"]
     (notes,) = (table["notes"] for table in tables if table["title"].startswith("Latency"))
-    assert len(notes) == (3 if planted else 0)
+    assert len([note for note in notes if note.startswith("?")]) == (3 if planted else 0)
 
 
 def test_a_report_written_again_says_it_too(planted: str, finished: Finished) -> None:

@@ -18,6 +18,7 @@ import onnx
 import pytest
 from watching import is_watching
 
+from trunkline.bench.device.state import DeviceState
 from trunkline.bench.environment import Environment
 from trunkline.bench.protocol import measure
 from trunkline.bench.runtimes.ort import OrtRuntime
@@ -125,7 +126,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool]
             assert name == "torch"
             return Kind
 
-        clocked = partial(measure, clock=lambda: runtime.now, environment=Environment(cpu="fake"))
+        clocked = partial(measure, clock=lambda: runtime.now, environment=Environment(cpu="fake"), device=DeviceState)
         monkeypatch.setattr("trunkline.bench.compare.measure", clocked)
         monkeypatch.setattr("trunkline.verbs.bench_runtimes.runtime_class", named)
         (tmp_path / "pipeline.toml").write_text(PIPELINE.format(fold=str(fold).lower()))

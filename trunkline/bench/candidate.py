@@ -50,6 +50,7 @@ class Candidate:
         footprint: What it takes of disk, memory and time to start, as far as that was measured.
         difference: Largest difference of its outputs from onnxruntime's on the CPU, relative to the largest value of
             each; infinite where shapes differ, ``None`` where they were not compared.
+        quantised: Whether it computes in 8-bit integers; ``None`` where that is not known.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Candidate:
     parameters: Parameters | None = None
     footprint: Footprint = UNKNOWN_FOOTPRINT
     difference: float | None = None
+    quantised: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.sessions:

@@ -8,11 +8,13 @@ from typing import Any
 
 from trunkline.bench.agreement import AGREES_WITHIN
 from trunkline.bench.candidate import Candidate, Macs
+from trunkline.bench.device.conditions import Conditions
 from trunkline.bench.environment import Environment
 from trunkline.bench.footprint import UNKNOWN_FOOTPRINT, Footprint
 from trunkline.bench.latency import Latency
 from trunkline.bench.parameters import Parameters
 from trunkline.bench.protocol import Progress, measure
+from trunkline.bench.regression import Change
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.bench.statistics import Verdict, paired_ratio, verdict
@@ -111,12 +113,14 @@ class Comparison:
         bounds: Bounds by name, where the work of both is known.
         settings: How it was measured.
         environment: The machine and the software it was measured on.
+        conditions: The device before and after.
         footprints: Disk, memory and start-up by name.
         differences: How far outputs are from onnxruntime's, by name, where they were compared.
         changes: What models lose or gain in accuracy against single-task models, by name, where they were trained: the
             mean over metrics in percent (Δ).
         left_out: Why models that need not be there are not, by name: this runtime cannot load them.
         runtime: Name of what ran them.
+        against: What changed since an earlier measurement, of this one and all further ones, where there is one.
         further: The same models on other runtimes and at other batch sizes, each a measurement of its own.
     """
 
@@ -127,11 +131,13 @@ class Comparison:
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     environment: Environment = field(default_factory=Environment)
+    conditions: Conditions = field(default_factory=Conditions)
     footprints: Mapping[str, Footprint] = field(default_factory=dict)
     differences: Mapping[str, float] = field(default_factory=dict)
     changes: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     runtime: str = DEFAULT_RUNTIME
+    against: tuple[Change, ...] = ()
     further: tuple[Comparison, ...] = ()
 
     @property
@@ -149,13 +155,14 @@ class Comparison:
         return AGREES_WITHIN[self.settings.precision]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data; each of ``further`` has the same keys but ``environment`` and ``further``."""
+        """Return plain data; each of ``further`` has those of what was measured, and ``runtime``."""
         # All were measured on one machine, so it is written once.
         others = [{**one.measured_json(), "runtime": one.runtime} for one in self.further]
         return {
             **self.measured_json(),
             "runtime": self.runtime,
             "environment": self.environment.to_json(),
+            "against": [change.to_json() for change in self.against],
             "further": others,
         }
 
@@ -167,11 +174,12 @@ class Comparison:
             "stable": self.stable,
             "left_out": dict(self.left_out),
             "settings": self.settings.to_json(),
+            "device": self.conditions.to_json(),
         }
 
     def _model(self, latency: Latency) -> dict[str, Any]:
-        # All models share one environment, so it is written once, beside them.
-        row = {key: value for key, value in latency.to_json().items() if key != "environment"}
+        # All models share one environment and one time, so these are written once, beside them.
+        row = {key: value for key, value in latency.to_json().items() if key not in ("environment", "device")}
         macs, bound = self.macs.get(latency.name), self.bounds.get(latency.name)
         # A row has all keys, with None for what is not known: readers then need not test for them.
         row["images_per_s"] = self.settings.batch * _MS_PER_S / latency.p50_ms
@@ -206,7 +214,8 @@ def compare(
     macs = macs or {}
     bounds = _bounds(first, values, macs)
     settings = settings or Settings()
-    return Comparison(tuple(latencies), ratios, macs, bounds=bounds, settings=settings, environment=first.environment)
+    found = Comparison(tuple(latencies), ratios, macs, bounds=bounds, settings=settings, environment=first.environment)
+    return replace(found, conditions=first.conditions)
 
 
 def bench(

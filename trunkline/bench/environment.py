@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trunkline.bench.instructions import Instructions, read_instructions
 from trunkline.spinning import wait_policy
 
 _PACKAGES = ("trunkline", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch")
@@ -31,6 +32,7 @@ class Environment:
             where there are none. The bench changes nothing about it.
         load: Mean number of runnable tasks over the last minute, at the start; ``None`` where unknown.
         versions: Installed version by package.
+        instructions: What the processor has for numbers of 16 and 8 bits.
     """
 
     cpu: str = ""
@@ -40,10 +42,11 @@ class Environment:
     wait_policy: str = "default"
     load: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    instructions: Instructions = field(default_factory=Instructions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the environment as plain data."""
-        return asdict(self)
+        return {**asdict(self), "instructions": self.instructions.to_json()}
 
 
 def read_environment() -> Environment:
@@ -57,6 +60,7 @@ def read_environment() -> Environment:
         # Windows has no load average.
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions={"python": platform.python_version(), **_versions(_PACKAGES)},
+        instructions=read_instructions(),
     )
 
 

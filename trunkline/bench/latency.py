@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trunkline.bench.candidate import Candidate
+from trunkline.bench.device.conditions import Conditions
 from trunkline.bench.environment import Environment
 from trunkline.bench.runtimes.inputs import FedInput
 from trunkline.bench.stability import instability
@@ -28,11 +29,13 @@ class Latency:
         threads: Threads inside one operator.
         spinning: Whether idle threads burn cycles; ``None`` where the runtime does not say.
         region: What lies inside the timed region.
-        stable: Whether the samples describe one steady latency.
+        stable: Whether the samples describe one steady latency, and nothing held the device back.
         reason: Why they do not; empty where they do.
         inputs: What it was fed with, session by session.
         runtime: The runtime's name, version and options.
         environment: The machine and the software.
+        conditions: The device before and after.
+        quantised: Whether it computes in 8-bit integers; ``None`` where that is not known.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Latency:
     inputs: tuple[FedInput, ...] = ()
     runtime: Mapping[str, str] = field(default_factory=dict)
     environment: Environment = field(default_factory=Environment)
+    conditions: Conditions = field(default_factory=Conditions)
+    quantised: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; ``samples`` is their count, ``samples_ms`` the samples themselves."""
@@ -68,13 +73,20 @@ class Latency:
             "reason": self.reason,
             "inputs": [one.to_json() for one in self.inputs],
             "runtime": dict(self.runtime),
+            "quantised": self.quantised,
             "samples_ms": list(self.samples_ms),
             "environment": self.environment.to_json(),
+            "device": self.conditions.to_json(),
         }
 
 
 def summarise(
-    candidate: Candidate, samples_ms: tuple[float, ...], environment: Environment, *, warm_up_reason: str = ""
+    candidate: Candidate,
+    samples_ms: tuple[float, ...],
+    environment: Environment,
+    *,
+    conditions: Conditions | None = None,
+    warm_up_reason: str = "",
 ) -> Latency:
     """Make a :class:`Latency` of a candidate's samples.
 
@@ -82,6 +94,7 @@ def summarise(
         candidate: What was run.
         samples_ms: In the order they were taken, at least 11.
         environment: The machine and the software.
+        conditions: The device before and after, where it was watched.
         warm_up_reason: Why warming up ended early; reported beside any reason found in the samples.
 
     Raises:
@@ -94,6 +107,9 @@ def summarise(
     unsteady = instability(samples_ms)
     # Steady samples overrule a warm-up that ended early; where they are not steady, it is part of the reason.
     reasons = [unsteady, warm_up_reason] if unsteady else []
+    conditions = conditions or Conditions()
+    # Samples of a device that is held back throughout are steady, and too slow.
+    reasons += conditions.throttled
     return Latency(
         name=candidate.name,
         samples_ms=samples_ms,
@@ -105,10 +121,12 @@ def summarise(
         threads=candidate.threads,
         spinning=candidate.spinning,
         region=candidate.region,
-        stable=not unsteady,
+        stable=not reasons,
         reason="; ".join(filter(None, reasons)),
         inputs=candidate.inputs,
         # All sessions of a candidate are made by one runtime.
         runtime=candidate.sessions[0].describe(),
         environment=environment,
+        conditions=conditions,
+        quantised=candidate.quantised,
     )

@@ -15,6 +15,7 @@ from trunkline.bench.footprint import Footprint, file_bytes
 from trunkline.bench.footprint_process import measure_footprint
 from trunkline.bench.parameters import Parameters, parameters_of
 from trunkline.bench.protocol import Progress
+from trunkline.bench.quantised import is_quantised
 from trunkline.bench.runtimes.base import Runtime
 from trunkline.bench.runtimes.inputs import filled_size
 from trunkline.bench.settings import Settings
@@ -135,9 +136,9 @@ def open_candidate(
         stack.callback(session.close)
         sessions.append(session)
         counts.append(count_work(model, limits, filled_size(session.inputs) or settings.input_size))
-    work = _sum(counts)
+    work, footprint = _sum(counts), Footprint(file_bytes(models))
     macs, parameters = (None, None) if work is None else work
-    return Candidate(name, tuple(sessions), macs, parameters, Footprint(file_bytes(models)))
+    return Candidate(name, tuple(sessions), macs, parameters, footprint, quantised=is_quantised(models))
 
 
 Work = tuple[Macs, Parameters]

@@ -10,10 +10,13 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from trunkline.bench.candidate import Candidate, OutputCheck
+from trunkline.bench.device.conditions import Conditions
+from trunkline.bench.device.state import DeviceState, read_device
 from trunkline.bench.environment import Environment, read_environment
 from trunkline.bench.latency import Latency, summarise
 from trunkline.bench.settings import Settings
@@ -23,6 +26,7 @@ from trunkline.errors import InvalidConfig, WorkFailed
 
 Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
+DeviceReader = Callable[[], DeviceState]
 
 _NANOSECONDS_PER_MS = 1e6
 _NANOSECONDS_PER_S = 1e9
@@ -36,6 +40,7 @@ def measure(
     *,
     clock: Clock = time.perf_counter_ns,
     environment: Environment | None = None,
+    device: DeviceReader | None = None,
     progress: Progress | None = None,
 ) -> list[Latency]:
     """Measure candidates against each other.
@@ -45,6 +50,8 @@ def measure(
         settings: How long and how carefully; the defaults where not given.
         clock: Returns nanoseconds; replaceable, so that the protocol can be tested without time.
         environment: Where this runs; read from the machine where not given.
+        device: Reads the state of the device, before the warm-up and after the last round; this machine's where not
+            given. If the device was held back in between, no latency is steady.
         progress: Called after each round with the rounds done and the rounds planned.
 
     Returns:
@@ -57,12 +64,16 @@ def measure(
     settings = settings or Settings()
     _require_distinct(candidates)
     environment = environment or read_environment()
+    # A GPU is asked only where it computes: that takes a moment, and others' work there is not ours.
+    read = device or partial(read_device, gpu=settings.provider != "cpu")
     bench = _Bench(candidates, settings, clock)
+    before = read()
     with _garbage_collector_paused():
         warm_up_reason = bench.warm_up()
         samples = bench.rounds(progress)
+    conditions = Conditions(before, read())
     return [
-        summarise(candidate, tuple(series), environment, warm_up_reason=warm_up_reason)
+        summarise(candidate, tuple(series), environment, conditions=conditions, warm_up_reason=warm_up_reason)
         for candidate, series in zip(candidates, samples, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""Arguments of ``trunkline bench``, and its exit code 4 for a measurement that says nothing."""
+"""Arguments of ``trunkline bench``, and its exit codes: 4 if a measurement says nothing, 3 if a model became slower."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.bench.compare import Comparison
+from trunkline.bench.regression import DEFAULT_MARGIN_PERCENT
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
@@ -17,16 +18,19 @@ from trunkline.cli.console import emit, emit_json, parse_size, say
 from trunkline.cli.options import Allow, Features, Json, features_of, limits_of
 from trunkline.cli.results import show_comparison
 from trunkline.cli.runtime_argument import RUNTIME_HELP, Precision, Provider, batches_of
+from trunkline.errors import WorkFailed
 from trunkline.files.write import atomic_write, json_ready
 from trunkline.ingest.read_options import ReadOptions
 from trunkline.report.bench_picture import draw_bench
 from trunkline.report.bench_rows import rows_of_bench
 from trunkline.report.comparison_csv import csv_of
+from trunkline.verbs.bench_against import against as compare_with
+from trunkline.verbs.bench_against import read_against, require_margin
 from trunkline.verbs.bench_runtimes import BenchedOn, bench_runtimes
 
 TOO_NOISY = 4
-"""Exit code with ``--strict``: numbers that say nothing; 2 and 3 mean that the input or the work failed, and here
-neither did."""
+"""Exit code with ``--strict``: numbers that say nothing; 2 means that the input is at fault, 3 that the work failed or,
+with ``--against``, that a model is proved to be slower."""
 
 
 def bench_command(
@@ -81,6 +85,13 @@ def bench_command(
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
     csv: Annotated[Path | None, Parameter(help="CSV to write: a row for each model, runtime and batch size.")] = None,
     plot: Annotated[Path | None, Parameter(help="PNG to draw: medians, their intervals, and what MACs allow.")] = None,
+    against: Annotated[
+        Path | None,
+        Parameter(help="What `bench --json` printed earlier: exit with 3 if a model is slower beyond noise."),
+    ] = None,
+    margin: Annotated[
+        float, Parameter(help="With --against: percent that two days may differ by.")
+    ] = DEFAULT_MARGIN_PERCENT,
     strict: Annotated[bool, Parameter(negative="", help="Exit with 4 if it is too noisy, or outputs differ.")] = False,
     allow: Allow = None,
     json: Json = False,
@@ -99,10 +110,11 @@ def bench_command(
         limit_seconds=limit,
     )
     on = BenchedOn(runtime or (DEFAULT_RUNTIME,), provider, batches_of(batch_sizes), footprint)
-    limits = limits_of(allow)
+    limits, share = limits_of(allow), require_margin(margin)
     options = ReadOptions(parse_size(input_size), features_of(features), limits=limits)
     if profile:
         return show_profile(models, out, settings, on, layouts, tasks, options, plot, json=json)
+    earlier = None if against is None else read_against(against, settings, on)
     of_plans = PlanModels(tasks, plan or (), layout or (), share_until or (), head)
     of_run = RunModels(out)
     if of_plans.asked_for(models):
@@ -111,6 +123,11 @@ def bench_command(
         result = of_run.measure(models, settings, on, limits)
     else:
         result = bench_runtimes(models, settings, on, limits=limits)
+    if earlier is not None:
+        held = compare_with(result, earlier, share)
+        result = held.result
+        for note in held.notes:
+            say(f"note: {note}")
     for one in (result, *result.further):
         _say_not_compared(one)
         for name, reason in one.left_out.items():
@@ -122,7 +139,7 @@ def bench_command(
         show_comparison(result)
         for path in filter(None, (csv, plot)):
             emit(f"written {path}")
-    return _strictly(result) if strict else 0
+    return _exit_code(result, against, strict=strict)
 
 
 def _write(result: Comparison, csv: Path | None, plot: Path | None) -> None:
@@ -133,12 +150,21 @@ def _write(result: Comparison, csv: Path | None, plot: Path | None) -> None:
         draw_bench(content, plot)
 
 
-def _strictly(result: Comparison) -> int:
+def _exit_code(result: Comparison, against: Path | None, *, strict: bool) -> int:
+    """Say on stderr what the measurement ends with, and return its code."""
     measurements = (result, *result.further)
-    if not all(one.agrees for one in measurements):
+    if strict and not all(one.agrees for one in measurements):
         say("outputs differ from onnxruntime's: see above; a time of other numbers cannot be compared")
         return TOO_NOISY
-    if not all(one.stable for one in measurements):
+    slower = [change for change in result.against if change.regressed]
+    for change in slower:
+        low, high = change.ci
+        times = f"{change.ratio:.2f} [{low:.2f}, {high:.2f}] times"
+        say(f"slower than in {against}: {change.name} ({change.runtime}, batch {change.batch}), {times}")
+    if slower:
+        return WorkFailed.exit_code
+    undecided = any(change.verdict == "undecided" and not change.baseline for change in result.against)
+    if strict and (undecided or not all(one.stable for one in measurements)):
         say("too noisy to say: see the reasons above, quiet the machine, or measure longer")
         return TOO_NOISY
     return 0

@@ -6,6 +6,7 @@ from trunkline.bench.compare import Comparison
 from trunkline.cli.console import emit, emit_table, say
 from trunkline.files.write import json_ready
 from trunkline.pipeline.project import Project
+from trunkline.report.against_table import against_table
 from trunkline.report.document import Report
 from trunkline.report.runtime_tables import tables_of
 from trunkline.report.tables import Table, latency_table
@@ -54,6 +55,9 @@ def show_comparison(comparison: Comparison) -> None:
         show_table(latency_table(content))
     for table in tables_of(content):
         show_table(table, left=2)
+    changes = against_table(content)
+    if changes is not None:
+        show_table(changes, left=2)
     for region in dict.fromkeys(one.latencies[0].region for one in (comparison, *comparison.further)):
         emit(f"timed: {region}")
     # Sizes that the user chose decide the latency, and a model may have several inputs that they are for.

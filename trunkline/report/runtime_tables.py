@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trunkline.report.tables import UNSTABLE, Table, mark_of_ratio, unstable
+from trunkline.report.tables import UNSTABLE, Table, machine_notes, mark_of_ratio, unstable
 
 Json = Mapping[str, Any]
 
@@ -24,6 +24,8 @@ def runtimes_table(bench: Json) -> Table:
     batch = bench["settings"]["batch"]
     rows = [row for one in measurements(bench) if one["settings"]["batch"] == batch for row in _runtime_rows(one)]
     notes = [note for one in measurements(bench) for note in _notes(one)]
+    # All were made on one machine; its state is that of the first measurement.
+    notes += machine_notes(bench)
     columns = (
         *("runtime", "model", "p50 (ms)", "99 % interval (ms)", "speed-up"),
         *("time / MAC bound", "images/s", "output difference"),

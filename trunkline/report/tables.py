@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trunkline.report.device_line import device_lines
+from trunkline.report.int8_note import int8_note, int8_note_of
 from trunkline.text import printable
 
 Json = Mapping[str, Any]
@@ -111,7 +113,8 @@ def latency_table(bench: Json) -> Table:
         )
     title = f"Latency ({first['provider']}, {first['threads']} thread(s))"
     columns = ("model", "p50 (ms)", "99 % interval (ms)", "speed-up", "MAC ratio", "time / MAC bound", "samples")
-    return Table(title, columns, tuple(rows), (*unstable_notes(first["name"], reasons), *_unknown_notes(bench)))
+    notes = [*unstable_notes(first["name"], reasons), *_unknown_notes(bench), *machine_notes(bench)]
+    return Table(title, columns, tuple(rows), tuple(notes))
 
 
 def unstable(bench: Json) -> dict[str, str]:
@@ -133,6 +136,12 @@ def unstable_notes(first: str, reasons: Mapping[str, str]) -> list[str]:
         consequence = ", and so are all speed-ups and bounds, which are against it" if name == first else ""
         notes.append(f"{UNSTABLE} {name} is unstable{consequence}: {reason}")
     return notes
+
+
+def machine_notes(bench: Json) -> list[str]:
+    """Return what a table of latencies says of the machine: its state, and what it lacks for 8-bit models."""
+    lacks = int8_note_of(bench)
+    return [*([f"int8: {lacks}"] if lacks else []), *device_lines(bench)]
 
 
 def _unknown_notes(bench: Json) -> list[str]:
@@ -169,11 +178,14 @@ def precision_table(precisions: Json) -> Table:
         left = ", ".join(file["in_float32"]) or "nothing"
         rows.append((file["precision"], *changes, f"{worst['max_rel']:.1e}", left, _megabytes(file["file_bytes"])))
     columns = ("precision", *(f"{task} (%)" for task in tasks), "largest error", "stays in float32", "MB")
-    notes = (
+    notes = [
         "Changes of the tasks' metrics are against the float32 file, on the split that reports. The error is that of "
         "parity, as a part of the output: of int8 against the same file without fused kernels.",
-    )
-    return Table("Precisions", columns, tuple(rows), notes)
+    ]
+    lacks = int8_note(precisions.get("instructions"))
+    if lacks and any(file["precision"] == "int8" for file in precisions["files"]):
+        notes.append(f"int8: {lacks}")
+    return Table("Precisions", columns, tuple(rows), tuple(notes))
 
 
 def _megabytes(count: float) -> str:

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal
 
+from trunkline.bench.instructions import read_instructions
+from trunkline.report.int8_note import int8_note
+
 Status = Literal["ok", "missing", "optional"]
 
 _NEEDED = ("torch", "onnx", "onnx-ir", "numpy", "protobuf", "safetensors", "pydantic", "matplotlib")
@@ -57,6 +60,7 @@ def doctor() -> Diagnosis:
     findings = [
         Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"),
         Finding("machine", "ok", f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"),
+        _int8(),
         *(_package(name, f"pip install {name}") for name in _NEEDED),
         _onnxruntime(),
         _gpu(),
@@ -66,6 +70,17 @@ def doctor() -> Diagnosis:
         _optional("onnx2torch", "pip install 'trunkline[onnx2torch]', for operators without a twin of ours"),
     ]
     return Diagnosis(tuple(findings))
+
+
+def _int8() -> Finding:
+    """Look for the instructions that make 8-bit models fast on this processor."""
+    instructions = read_instructions()
+    found = ", ".join(instructions.has)
+    if instructions.int8_dot:
+        return Finding("int8 instructions", "ok", found)
+    return Finding(
+        "int8 instructions", "optional", found, int8_note(instructions.to_json()) or "the system does not tell"
+    )
 
 
 def _version(package: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trunkline.bench.instructions import Instructions, read_instructions
 from trunkline.errors import InvalidConfig, did_you_mean
 from trunkline.export.exporter import ExportResult
 from trunkline.export.precision.emulated import write_emulated
@@ -77,16 +78,21 @@ class Precisions:
         float32: The first one, which all others are compared with.
         metrics: Its metrics on the split that reports.
         files: The others.
+        instructions: What the processor that proved them has; kernels of 8-bit integers differ by that.
     """
 
     float32: ExportResult
     metrics: Metrics
     files: tuple[PrecisionFile, ...]
+    instructions: Instructions
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
         first = {"path": str(self.float32.path), "file_bytes": self.float32.file_bytes, "metrics": self.metrics}
-        content: dict[str, Any] = json_ready({"float32": first, "files": [file.to_json() for file in self.files]})
+        files = [file.to_json() for file in self.files]
+        content: dict[str, Any] = json_ready(
+            {"float32": first, "files": files, "instructions": self.instructions.to_json()}
+        )
         return content
 
 
@@ -107,7 +113,8 @@ def export_precisions(
         WorkFailed: A task loses more than it may, or the disk is full.
     """
     made = _Made(project, trained, float32)
-    found = Precisions(float32, made.baseline, tuple(made.file(each) for each in precisions))
+    files = tuple(made.file(each) for each in precisions)
+    found = Precisions(float32, made.baseline, files, read_instructions())
     project.write_json(PRECISIONS, found.to_json())
     return found
 

@@ -17,13 +17,17 @@ import onnxruntime
 
 HERE = Path(__file__).parent
 INPUTS, WINDOW, FLAT, WARM_UP_S = 4, 8, 0.03, 1.0
+INT8_DOT = {"avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 
 def cpu():
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text().splitlines() if listed.is_file() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return named[0] if named else platform.machine()
+    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
+    has = {"has": sorted(flags & INT8_DOT), "int8_dot": bool(flags & INT8_DOT) if flags else None}
+    family = "x86" if "flags" in flags else "arm" if flags else ""
+    return {"cpu": named[0] if named else platform.machine(), "instructions": {"family": family, **has}}
 
 
 def interval(samples, share, confidence=0.99):
@@ -100,7 +104,7 @@ def main():
     row |= {"samples": len(samples), "samples_ms": samples, "file_bytes": path.stat().st_size}
     row |= {"threads": options.threads, "provider": session.get_providers()[0]}
     row |= {"model_sha256": manifest["model"]["sha256"]}
-    where = {"cpu": cpu(), "cores": os.cpu_count(), "system": platform.platform()}
+    where = {**cpu(), "cores": os.cpu_count(), "system": platform.platform()}
     where["versions"] = {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
     content = {"format": "trunkline-bench", "models": [row], "environment": where}
     options.out.write_text(json.dumps(content, indent=2) + "\n")

@@ -70,6 +70,7 @@ def _notes(models: Sequence[Model], chapters: Sequence[Chapter]) -> list[str]:
         notes.append("p50: median latency of one image, and its 99 % interval.")
     if any(not model.stable for model in models):
         notes.append(f"{UNSTABLE} the latency was not steady; do not rely on it.")
+    notes += dict.fromkeys(f"{model.name}: {model.note}" for model in models if model.note)
     timed = [chapter for chapter in chapters if any(model.latency_ms is not None for model in chapter.models)]
     if len(timed) > 1:
         notes.append("Latencies of different sources were measured at different times, perhaps on different devices.")

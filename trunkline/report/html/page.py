@@ -139,6 +139,7 @@ class Model:
         macs_share: Executed MACs as a share of independent models'.
         file_bytes: Size of its files.
         where: Runtime, provider and threads.
+        note: What a reader should know of it besides; empty for most.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Model:
     macs_share: float | None = None
     file_bytes: int | None = None
     where: str = "–"
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

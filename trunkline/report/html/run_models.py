@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.report.html.page import Model
+from trunkline.report.int8_note import int8_note, is_int8
 from trunkline.report.run_files import RunFiles, in_form
 from trunkline.report.trade_off import FOUND, SINGLE_TASK
 
@@ -43,6 +44,7 @@ def models_of_run(files: RunFiles) -> tuple[Model, ...]:
                 macs_share=row.macs_share,
                 file_bytes=size,
                 where=row.where,
+                note=row.note,
             )
         )
     return tuple(rows)
@@ -51,6 +53,7 @@ def models_of_run(files: RunFiles) -> tuple[Model, ...]:
 def models_of_bench(bench: Json) -> list[Model]:
     """Return a row for each model of a measurement; all but its name and its median may be missing."""
     ratios = {ratio["name"]: ratio["speed_up"] for ratio in bench.get("ratios") or []}
+    instructions = (bench.get("environment") or {}).get("instructions")
     rows = []
     for number, model in enumerate(bench["models"]):
         ends = model.get("p50_ci_ms")
@@ -67,6 +70,7 @@ def models_of_bench(bench: Json) -> list[Model]:
                 macs_share=model.get("macs_ratio"),
                 file_bytes=model.get("file_bytes"),
                 where=_where(model),
+                note=int8_note(instructions) if is_int8(model) else "",
             )
         )
     return rows

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from trunkline.report.against_table import against_table
 from trunkline.report.html.page import Chapter, Figures, Listing, Model, Part, Section
 from trunkline.report.html.run_models import device_of, models_of_bench
 from trunkline.report.html.sources.base import ReportSource, content_of
 from trunkline.report.run_files import in_form
-from trunkline.report.tables import UNSTABLE, Table
+from trunkline.report.tables import UNSTABLE, Table, machine_notes
 
 Json = Mapping[str, Any]
 _KEYS = {"models", "measurements", "bench"}
@@ -48,7 +49,8 @@ def _measurements(content: Json) -> list[Json]:
 def _chapter(measurements: Sequence[Json], path: Path, title: str) -> Chapter:
     models = tuple(row for each in measurements for row in models_of_bench(each))
     devices = ", ".join(dict.fromkeys(device_of(each) for each in measurements))
-    tables: list[Part] = [Figures(_table(each)) for each in measurements]
+    shown = [table for each in measurements for table in (_table(each), against_table(each)) if table is not None]
+    tables: list[Part] = [Figures(table) for table in shown]
     conditions: list[Part] = [Listing("Settings and environment", tuple(_lines(each))) for each in measurements]
     sections = (Section("Latency", tuple(tables)), Section("How this was measured", tuple(conditions)))
     said = tuple(_summary(models, devices))
@@ -84,6 +86,7 @@ def _table(bench: Json) -> Table:
         )
         if not row.stable:
             notes.append(f"{UNSTABLE} {row.name} is unstable: {model.get('reason') or 'no reason is given'}")
+    notes += machine_notes(bench)
     columns = ("model", "p50 (ms)", "99 % interval (ms)", "p90 (ms)", "p99 (ms)", "speed-up", "samples", "runs on")
     return Table("Latency", columns, tuple(rows), tuple(notes))
 
@@ -93,7 +96,7 @@ def _number(value: float | None, mark: str = "") -> str:
 
 
 def _lines(bench: Json) -> Iterator[str]:
-    for name in ("settings", "environment"):
+    for name in ("settings", "environment", "device"):
         for key, value in (bench.get(name) or {}).items():
             pairs = value.items() if isinstance(value, Mapping) else ()
             yield f"{name} {key}: {', '.join(f'{each} {found}' for each, found in pairs) or value}"
