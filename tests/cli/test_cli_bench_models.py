@@ -66,8 +66,11 @@ def test_a_run_with_its_accuracy(finished: Finished, tmp_path: Path) -> None:
     exported = invoke("export", finished.pipeline, "--out", out, "--precision", "int8", "--precision", "bfloat16")
     assert exported.code == 0, exported.err
     before = {name: data for name, data in contents(out).items() if name != "bench.json"}
-    said = invoke("bench", finished.pipeline, "--out", out, *QUICK, "--json")
+    said = invoke("bench", finished.pipeline, "--out", out, "--threads", 2, "--json")
     found = only_json(said)
+    # As the pipeline says, but for what is given.
+    assert (found["settings"]["minimum_samples"], found["settings"]["limit_seconds"]) == (11, 0.05)
+    assert found["settings"]["threads"] == 2
     check_keys("bench", found)
     assert {name: data for name, data in contents(out).items() if name != "bench.json"} == before
     assert json.loads((out / "bench.json").read_text())["models"] == found["models"]

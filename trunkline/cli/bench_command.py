@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from trunkline.bench.compare import Comparison
 from trunkline.bench.regression import DEFAULT_MARGIN_PERCENT
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
-from trunkline.bench.settings import Settings
 from trunkline.cli.axes import Axes, axes_of
 from trunkline.cli.bench_profile import show_profile
 from trunkline.cli.bench_sources import PlanModels, RunModels
@@ -31,6 +31,9 @@ from trunkline.verbs.bench_runtimes import BenchedOn, bench_runtimes
 TOO_NOISY = 4
 """Exit code with ``--strict``: numbers that say nothing; 2 means that the input is at fault, 3 that the work failed or,
 with ``--against``, that a model is proved to be slower."""
+
+
+_USUAL = "default a run's own [bench], else"
 
 
 def bench_command(
@@ -67,21 +70,25 @@ def bench_command(
     ] = False,
     layouts: Annotated[int, Parameter(help="With --profile: how many layouts, drawn by the seed.")] = 50,
     runtime: Annotated[
-        list[str] | None, Parameter(negative="", help=f"{RUNTIME_HELP} Repeatable; default onnxruntime.")
+        list[str] | None, Parameter(negative="", help=f"{RUNTIME_HELP} Repeatable; {_USUAL} onnxruntime.")
     ] = None,
     provider: Provider = None,
     precision: Precision = "float32",
-    threads: Annotated[int, Parameter(help="Threads inside one operator.")] = 1,
-    spinning: Annotated[bool, Parameter(help="Let idle threads burn cycles while they wait.")] = False,
-    batch: Annotated[int, Parameter(help="Images a run.")] = 1,
+    threads: Annotated[int | None, Parameter(help=f"Threads inside one operator; {_USUAL} 1.")] = None,
+    spinning: Annotated[bool | None, Parameter(help="Let idle threads burn cycles while they wait.")] = None,
+    batch: Annotated[int | None, Parameter(help=f"Images a run; {_USUAL} 1.")] = None,
     batch_sizes: Annotated[str | None, Parameter(help="Measure throughput at each of these, as 1,2,4,8.")] = None,
     footprint: Annotated[
         bool, Parameter(negative="", help="Measure start-up and peak memory too, each model in a process of its own.")
     ] = False,
     input_size: Annotated[str | None, Parameter(help="Image size, H,W or C,H,W, where a file leaves it open.")] = None,
     axis: Axes = None,
-    samples: Annotated[int, Parameter(help="Rounds at least; p90 needs 64, p99 needs 662.")] = 100,
-    limit: Annotated[float, Parameter(help="Seconds after which no further round begins.")] = 120.0,
+    samples: Annotated[
+        int | None, Parameter(help=f"Rounds at least; p90 needs 64, p99 needs 662; {_USUAL} 100.")
+    ] = None,
+    limit: Annotated[
+        float | None, Parameter(help=f"Seconds after which no further round begins; {_USUAL} 120.")
+    ] = None,
     seed: Annotated[int, Parameter(help="Of inputs and of the order within a round.")] = 0,
     csv: Annotated[Path | None, Parameter(help="CSV to write: a row for each model, runtime and batch size.")] = None,
     plot: Annotated[Path | None, Parameter(help="PNG to draw: medians, their intervals, and what MACs allow.")] = None,
@@ -97,26 +104,25 @@ def bench_command(
     json: Json = False,
 ) -> int:
     """Measure the latency of models, interleaved, against the first."""
-    settings = Settings(
-        batch=batch,
+    limits, share, of_run = limits_of(allow), require_margin(margin), RunModels(out)
+    usual, runs_on = of_run.usual(models)
+    settings = replace(
+        usual,
         # A backbone is read at the size; a file that leaves its size open is run at it.
         input_size=None if tasks or profile else parse_size(input_size),
         axes=axes_of(axis),
         precision=precision,
-        threads=threads,
-        spinning=spinning,
         seed=seed,
-        minimum_samples=samples,
-        limit_seconds=limit,
+        **_given(batch=batch, threads=threads, spinning=spinning, minimum_samples=samples, limit_seconds=limit),
     )
-    on = BenchedOn(runtime or (DEFAULT_RUNTIME,), provider, batches_of(batch_sizes), footprint)
-    limits, share = limits_of(allow), require_margin(margin)
+    if runtime:
+        runs_on = BenchedOn(runtime)
+    on = replace(runs_on, provider=provider or runs_on.provider, batches=batches_of(batch_sizes), footprint=footprint)
     options = ReadOptions(parse_size(input_size), features_of(features), limits=limits)
     if profile:
         return show_profile(models, out, settings, on, layouts, tasks, options, plot, json=json)
     earlier = None if against is None else read_against(against, settings, on)
     of_plans = PlanModels(tasks, plan or (), layout or (), share_until or (), head)
-    of_run = RunModels(out)
     if of_plans.asked_for(models):
         result = of_plans.measure(models, settings, on, options)
     elif of_run.asked_for(models):
@@ -140,6 +146,11 @@ def bench_command(
         for path in filter(None, (csv, plot)):
             emit(f"written {path}")
     return _exit_code(result, against, strict=strict)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Return what the user has given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _write(result: Comparison, csv: Path | None, plot: Path | None) -> None:

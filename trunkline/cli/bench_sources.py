@@ -14,7 +14,7 @@ from trunkline.ingest.read_options import ReadOptions
 from trunkline.limits import Limits
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import MODEL, Project
-from trunkline.verbs.bench import bench_run
+from trunkline.verbs.bench import bench_run, settings_of
 from trunkline.verbs.bench_plans import bench_plans, sharings_of
 from trunkline.verbs.bench_runtimes import BenchedOn
 
@@ -82,6 +82,17 @@ class RunModels:
             text = "a run is measured by its pipeline file and its folder"
             raise InvalidConfig(text, place="--out", advice="trunkline bench PIPELINE.toml --out RUN")
         return True
+
+    def usual(self, models: Sequence[str]) -> tuple[Settings, BenchedOn]:
+        """Return how models are measured, and on what, where nothing is said: as the run's ``[bench]`` says.
+
+        Raises:
+            InvalidConfig: As :meth:`asked_for`, or the pipeline file is none.
+        """
+        if self.out is None or not self.asked_for(models):
+            return Settings(), BenchedOn()
+        bench = load_config(Path(models[0])).bench
+        return settings_of(bench), BenchedOn((bench.runtime,), bench.provider)
 
     def measure(self, models: Sequence[str], settings: Settings, on: BenchedOn, limits: Limits) -> Comparison:
         """Measure all models of the run, and write ``bench.json`` into its folder.
