@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit, emit_json
-from trunkline.cli.export_notes import say_not_folded
-from trunkline.cli.options import Allow, Json, Pipeline, Quiet, RunFolder, limits_of
+from trunkline.cli.export_notes import say_not_folded, show_free_size
+from trunkline.cli.options import Allow, FreeSize, Json, Pipeline, Quiet, RunFolder, limits_of
 from trunkline.cli.results import show_table
 from trunkline.pipeline.config import load_config
 from trunkline.pipeline.project import Project
@@ -17,7 +17,7 @@ from trunkline.pipeline.tables import Precision
 from trunkline.report.tables import parity_table, precision_table
 from trunkline.text import with_thousands
 from trunkline.verbs.export import export
-from trunkline.verbs.export_precision import export_precisions
+from trunkline.verbs.export_precision import export_precisions, refuse_precisions
 from trunkline.verbs.train import train_in
 
 
@@ -31,14 +31,17 @@ def export_command(
         list[Precision] | None,
         Parameter(name="--precision", negative="", help="Another precision to write too; repeatable."),
     ] = None,
+    free_size: FreeSize = False,
     allow: Allow = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Export a trained run to ONNX, parity checked. Training that is not finished is finished first."""
     project = Project(load_config(pipeline), out, limits_of(allow))
+    free_size = free_size or project.config.export.free_size
+    refuse_precisions(free_size, [*project.config.export.precisions, *(precision or ())])
     trained = train_in(project, plan, quiet=quiet)
-    result = export(project, trained, model)
+    result = export(project, trained, model, free_size=free_size)
     say_not_folded(result)
     wanted = dict.fromkeys([*project.config.export.precisions, *(precision or ())])
     others = export_precisions(project, trained, result, list(wanted)) if wanted else None
@@ -49,6 +52,7 @@ def export_command(
         return 0
     show_table(parity_table(content))
     emit(f"model   {result.path}: {result.nodes} nodes, {with_thousands(result.file_bytes)} bytes")
+    show_free_size(result)
     if others is not None:
         show_table(precision_table(others.to_json()))
         for file in others.files:

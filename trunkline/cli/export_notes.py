@@ -1,8 +1,8 @@
-"""Notes on a file that was written: which BatchNormalizations could not be folded, and why."""
+"""Notes on a file that was written: what could not be folded, and why; and which sizes its images may have."""
 
 from __future__ import annotations
 
-from trunkline.cli.console import say
+from trunkline.cli.console import emit, say
 from trunkline.export.exporter import ExportResult
 
 _SHOWN = 4
@@ -15,3 +15,9 @@ def say_not_folded(result: ExportResult) -> None:
         say(f"note: {left.node} is not folded: {left.reason}")
     if len(result.not_folded) > _SHOWN:
         say(f"note: {len(result.not_folded) - _SHOWN} more are not folded; --json names them all")
+
+
+def show_free_size(result: ExportResult) -> None:
+    """Print which sizes a file's images may have, where that is not one."""
+    if result.free_size is not None:
+        emit(f"image sizes: {result.free_size}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from trunkline.bench.compare import Comparison
@@ -66,9 +67,13 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     groups = {SINGLE_TASK: write_single_task(project, folder), **_write_baselines(project, folder)}
     groups[FOUND] = [model]
     config = project.config.bench
+    settings = settings_of(config)
+    if project.config.export.free_size:
+        # What is compared with has the size of the data; the model itself must be given it.
+        settings = replace(settings, input_size=project.data.train.size)
     result = bench_groups(
         groups,
-        settings_of(config),
+        settings,
         runtime=config.runtime,
         limits=project.limits,
         progress=progress,
