@@ -128,9 +128,7 @@ def export_model(
         file_bytes = sum(file.stat().st_size for file in target.parent.iterdir())
     left = not_folded(model.graph) if fold else ()
     sizes = None if free is None else free.sizes
-    return ExportResult(
-        final, parity, count.nodes, count.parameters, count.macs, file_bytes, left, sizes, others
-    )
+    return ExportResult(final, parity, count.nodes, count.parameters, count.macs, file_bytes, left, sizes, others)
 
 
 def _at_other_sizes(

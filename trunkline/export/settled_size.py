@@ -18,7 +18,7 @@ def settle_size(proto: onnx.ModelProto, image: Sequence[int]) -> None:
     is computed from.
 
     Args:
-        proto: A model that Trunkline wrote; its sizes are computed by Shape, Add and Concat alone. Its batch axis is set.
+        proto: A model that Trunkline wrote, its batch axis set; its sizes are computed by Shape, Add and Concat alone.
         image: Height and width in pixels.
     """
     for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim[2:], image, strict=True):

@@ -67,13 +67,9 @@ def bench_run(project: Project, model: Path, *, progress: Progress | None = None
     groups = {SINGLE_TASK: write_single_task(project, folder), **_write_baselines(project, folder)}
     groups[FOUND] = [model]
     config = project.config.bench
-    settings = settings_of(config)
-    if project.config.export.free_size:
-        # What is compared with has the size of the data; the model itself must be given it.
-        settings = replace(settings, input_size=project.data.train.size)
     result = bench_groups(
         groups,
-        settings,
+        sized(project, settings_of(config)),
         runtime=config.runtime,
         limits=project.limits,
         progress=progress,
@@ -118,6 +114,11 @@ def settings_of(config: BenchConfig) -> Settings:
         minimum_samples=config.samples,
         limit_seconds=config.limit_s,
     )
+
+
+def sized(project: Project, settings: Settings) -> Settings:
+    """Return settings that say the size of a run's images, where its models leave it open."""
+    return replace(settings, input_size=project.data.train.size) if project.config.export.free_size else settings
 
 
 def bench_groups(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,7 +17,6 @@ from trunkline.fragments.heads.make_head import make_head, need_taps
 from trunkline.fragments.heads.other_size import head_at_other_size
 from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of
-from trunkline.graph.input_size import channels_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
@@ -29,7 +28,7 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
 from trunkline.text import quoted
-from trunkline.verbs.other_size import Parts, plan_at_size
+from trunkline.verbs.other_size import Parts, options_at_size, plan_at_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +184,10 @@ def _parts_at_size(
     options: ReadOptions,
 ) -> Callable[[tuple[int, int]], Parts]:
     """Return what reads a backbone, and makes its heads, for images of another height and width."""
-    channels = channels_of(options.input_size)
+    options_at = options_at_size(backbone, options)
 
     def parts(size: tuple[int, int]) -> Parts:
-        other = replace(options, input_size=size if channels is None else (channels, *size))
-        graph = bare_backbone(backbone, head, other)
+        graph = bare_backbone(backbone, head, options_at(size))
         made = {task: head_at_other_size(own, head, given, graph, options.limits) for task, own in heads.items()}
         return Backbone(graph), made
 

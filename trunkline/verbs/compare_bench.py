@@ -10,7 +10,7 @@ from typing import Any
 from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write, json_bytes
 from trunkline.pipeline.project import BENCH, Project
-from trunkline.verbs.bench import SINGLE_TASK, bench_groups, settings_of, write_single_task
+from trunkline.verbs.bench import SINGLE_TASK, bench_groups, settings_of, sized, write_single_task
 
 AT_ONCE_BYTES = 2**30
 """Size of all files that take turns in one measurement, besides the single-task ones: they are in memory together."""
@@ -51,7 +51,7 @@ def _measured(project: Project, models: Mapping[str, Path]) -> list[dict[str, An
         groups = {SINGLE_TASK: alone, **{name: [models[name]] for name in names}}
         limit_s = config.limit_s * max(1.0, len(names) / PER_LIMIT)
         settings = settings_of(config.model_copy(update={"limit_s": limit_s}))
-        result = bench_groups(groups, settings, runtime=config.runtime, limits=project.limits)
+        result = bench_groups(groups, sized(project, settings), runtime=config.runtime, limits=project.limits)
         found.append(result.to_json())
     return found
 

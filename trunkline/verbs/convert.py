@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,10 +11,10 @@ from trunkline.export.exporter import ExportResult, export_model
 from trunkline.export.formats.caffe_files import export_caffe
 from trunkline.export.free_size.free import AtSize
 from trunkline.graph.graph import Graph
-from trunkline.graph.input_size import channels_of
 from trunkline.ingest.read import read
 from trunkline.ingest.read_options import AS_THE_FILE_SAYS, ReadKeywords, ReadOptions
 from trunkline.ingest.weight_files import require_finite
+from trunkline.verbs.other_size import options_at_size
 
 CAFFE = ".prototxt"
 """Suffix of the file that a Caffe network is written to."""
@@ -84,9 +84,5 @@ def convert(
 
 def _at_size(model: str | Path | Graph, options: ReadOptions) -> AtSize:
     """Return what reads ``model`` for images of another height and width."""
-    channels = channels_of(options.input_size)
-
-    def at_size(size: tuple[int, int]) -> Graph:
-        return read(model, options=replace(options, input_size=size if channels is None else (channels, *size)))
-
-    return at_size
+    options_at = options_at_size(model, options)
+    return lambda size: read(model, options=options_at(size))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.export.exporter import ExportResult, export_model
-from trunkline.export.free_size.free import freed
+from trunkline.export.free_size.free import AtSize, freed
 from trunkline.pipeline.project import EXPORT, MODEL, Project
 from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
-from trunkline.verbs.other_size import AtSize, plan_at_size
+from trunkline.verbs.other_size import plan_at_size
 from trunkline.verbs.train import TrainResult
 
 

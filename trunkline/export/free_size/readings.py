@@ -128,7 +128,9 @@ def _refuse_whole_map(nodes: Sequence[ir.Node], sizes: Sequence[Size]) -> None:
     window = attribute(first, "kernel_shape", [])
     covers = list(shape_of(data)[2:]) == window and max(window) > 1 and not any(attribute(first, "pads", []))
     if covers and any(shape_of(node.outputs[0]) != shape_of(first.outputs[0]) for node in nodes):
-        text = f"its window {window} is the whole map for images of {text_of(sizes[0])}, and a part of it for larger ones"
+        text = (
+            f"its window {window} is the whole map for images of {text_of(sizes[0])}, and a part of it for larger ones"
+        )
         raise InvalidModel(
             f"{first.op_type}: {text}",
             place=name_of(first),

@@ -64,7 +64,7 @@ class Asked:
     """Sizes to ask at.
 
     Attributes:
-        larger: Two; at both the network must be readable. The second is higher and less wide than the first.
+        larger: Two, of other shapes; at both the network must be readable.
         smaller: Some, of which the first one is taken at which it is readable: a window may be larger than a small map.
     """
 
@@ -73,23 +73,25 @@ class Asked:
 
 
 def sizes_to_ask(given: Size, multiple: int, stride: int) -> Asked:
-    """Return sizes that are multiples of ``multiple``, and of nothing larger where that can be.
+    """Return sizes that are multiples of ``multiple``, and that every layer rounds in both ways.
 
-    Maps are rounded up by some layers and down by others. So the sizes lie one ``multiple`` above and below whole
-    strides, and at three and five: each of these is rounded at other layers.
+    A layer of stride 2 sees even and odd sizes. Whole strides are even at all of them; one ``multiple`` above is odd
+    wherever sizes are rounded up, one below wherever they are rounded down, and three and five where layers differ.
 
     >>> sizes_to_ask((64, 96), 1, 4)
-    Asked(larger=((81, 121), (85, 115)), smaller=((47, 71), (63, 95)))
+    Asked(larger=((81, 121), (80, 98)), smaller=((47, 71), (63, 95)))
     """
-    first = (_above(given[0] * _GROWTH, stride) + multiple, _above(given[1] * _GROWTH, stride) + multiple)
-    second = (_above(first[0], stride) + multiple * 5 % stride, _above(given[1], stride) + multiple * 3 % stride)
-    # Where the multiple is the stride, both could be one size.
-    if second[1] >= first[1]:
-        second = (second[0], given[1])
-    if second == first or second == given:
-        second = (second[0] + stride, second[1])
-    down = [_below(given, share, multiple, stride) for share in (_SHRINKAGE, 1.0)]
-    return Asked((first, second), tuple(dict.fromkeys(size for size in down if min(size) > 0 and size != given)))
+    height, width = (_above(side * _GROWTH, stride) for side in given)
+    first = (height + multiple, width + _rest(5 * multiple, stride))
+    # The second one is higher than the first, and hardly wider than the given one.
+    second = (height + stride if multiple == stride else height, _above(given[1], stride) + _rest(2 * multiple, stride))
+    down = []
+    for share in (_SHRINKAGE, 1.0):
+        below = [int(side * share) // stride * stride - stride for side in given]
+        size = (below[0] + stride - multiple, below[1] + _rest(3 * multiple, stride))
+        if min(size) > 0 and size != given:
+            down.append(size)
+    return Asked((first, second), tuple(dict.fromkeys(down)))
 
 
 def sizes_in_a_stride(given: Size, multiple: int, stride: int) -> list[Size]:
@@ -106,6 +108,6 @@ def _above(side: float, stride: int) -> int:
     return -int(-side // stride) * stride
 
 
-def _below(given: Size, share: float, multiple: int, stride: int) -> Size:
-    height, width = (int(side * share) // stride * stride - multiple for side in given)
-    return height, width
+def _rest(pixels: int, stride: int) -> int:
+    """Return what is left of ``pixels`` behind whole strides."""
+    return pixels % stride

@@ -1,8 +1,8 @@
-"""Where a number that follows the image can be read when the file runs: as the size of a value that is there by then."""
+"""Where a number that follows the image can be read when the file runs: as the size of a value computed before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -104,7 +104,7 @@ def _recipe(found: Following, node: ir.Node, known: _Known, readings: Readings) 
 
 
 def _no_size(node: ir.Node, found: Following, readings: Readings, why: str) -> InvalidModel:
-    seen: Mapping[str, tuple[int, ...]] = dict(zip(map(text_of, readings.sizes), found.numbers, strict=True))
-    given, other = list(seen)[0], list(seen)[1]
-    text = f"{node.op_type}: its sizes are {list(seen[given])} for images of {given}, {list(seen[other])} for {other}"
-    return InvalidModel(f"{text}; {why}", place=name_of(node), advice=ADVICE)
+    given, other, *_ = map(text_of, readings.sizes)
+    here, there, *_ = map(list, found.numbers)
+    text = f"{node.op_type}: its sizes are {here} for images of {given}, {there} for {other}; {why}"
+    return InvalidModel(text, place=name_of(node), advice=ADVICE)
