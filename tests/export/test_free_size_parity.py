@@ -17,12 +17,14 @@ from trunkline.errors import InvalidConfig, InvalidModel, ParityFailure
 from trunkline.export.count import count_file
 from trunkline.export.free_size import free
 from trunkline.export.free_size.free import FREE_SIZE_KEY
+from trunkline.export.free_size.readings import Readings
 from trunkline.export.free_size.sources import Measured
 from trunkline.export.parity.check import check_parity
 from trunkline.fragments.heads.make_head import head_kinds, make_head
 from trunkline.fragments.heads.other_size import head_at_other_size
+from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.cost import graph_cost
-from trunkline.graph.graph import Graph, attribute
+from trunkline.graph.graph import Graph, attribute, shape_of
 from trunkline.ingest.backbone import read_backbone
 from trunkline.ingest.read import read
 from trunkline.verbs.build import BuildResult, Sharing, build
@@ -36,7 +38,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 
 HEADS = ("light", "aspp", "linear", "deeplabv3plus", "fpn")
-QUICK = {("zoo:tiny", "linear"), ("zoo:tiny", "deeplabv3plus"), ("zoo:mobilenetv2", "fpn")}
+QUICK = {("zoo:tiny", "linear"), ("zoo:tiny", "deeplabv3plus")}
 
 
 def built(folder: Path, backbone: str, head: str) -> BuildResult:
@@ -99,6 +101,18 @@ def test_heads_keep_their_dilations() -> None:
     other = head_at_other_size(head, "deeplabv3plus", backbone, larger)
     own, fresh = (_dilations(each) for each in (head, make_head("deeplabv3plus", larger, 2)))
     assert _dilations(other) == own != fresh
+
+
+def test_heads_keep_their_stride() -> None:
+    """The light head has channels for the stride of its map, which odd sizes would round to another."""
+    backbone, other = (read_backbone("zoo:mobilenetv2", input_size=size) for size in ((32, 32), (65, 65)))
+    head = make_head("light", backbone, 2)
+    made, fresh = head_at_other_size(head, "light", backbone, other), make_head("light", other, 2)
+    assert _weight_shapes(made) == _weight_shapes(head) != _weight_shapes(fresh)
+
+
+def _weight_shapes(graph: Graph) -> dict[str, Any]:
+    return {name: shape_of(value) for name, value in graph.initializers.items()}
 
 
 def _dilations(graph: Graph) -> list[Any]:
@@ -244,9 +258,11 @@ FOLLOWING: dict[str, tuple[onnx.ModelProto, int]] = {
                 helper.make_node("Add", ["image", "one"], ["end"]),
                 helper.make_node("Resize", ["c", "", "scales"], ["u"], **RESIZE),
                 helper.make_node("Pad", ["u", "pads"], ["p"]),
-                helper.make_node("Slice", ["p", "one", "end", "axes"], ["y"]),
+                helper.make_node("Slice", ["p", "one", "end", "axes"], ["s"]),
+                helper.make_node("Conv", ["s", "v"], ["y"]),
             ],
             (16, 24),
+            v=floats(5, 4, 3, 3),
             scales=np.array([1, 1, 2, 2], np.float32),
             pads=ints(0, 0, 1, 1, 0, 0, 1, 1),
             one=ints(1, 1),
@@ -265,13 +281,26 @@ FOLLOWING: dict[str, tuple[onnx.ModelProto, int]] = {
         ),
         2,
     ),
+    "maps that differ at one height of eight": (
+        net(
+            [
+                helper.make_node("Conv", ["x", "v4"], ["a"], strides=[8, 8]),
+                helper.make_node("Conv", ["x", "v5"], ["b"], strides=[8, 8]),
+                helper.make_node("Sum", ["a", "b"], ["y"]),
+            ],
+            (16, 24),
+            v4=floats(2, 3, 4, 4),
+            v5=floats(2, 3, 5, 5),
+        ),
+        8,
+    ),
     "padding of even sizes": (
         net(
             [
                 helper.make_node("Conv", ["c", "v"], ["d"], auto_pad="SAME_UPPER", strides=[2, 2]),
                 helper.make_node("Conv", ["d", "v2"], ["y"], auto_pad="SAME_UPPER", strides=[2, 2]),
             ],
-            (16, 32),
+            (16, 24),
             v=floats(5, 4, 3, 3),
             v2=floats(3, 5, 3, 3),
         ),
@@ -288,6 +317,8 @@ def test_what_follows_the_image_stays_free(tmp_path: Path, name: str) -> None:
     result = convert(tmp_path / "in.onnx", tmp_path / "out.onnx", free_size=True, parity_inputs=3)
     assert result.export.free_size is not None
     assert result.export.free_size.multiple == multiple
+    fixed = convert(tmp_path / "in.onnx", tmp_path / "fixed.onnx", input_size=(16, 24), parity_inputs=1)
+    assert result.export.macs == fixed.export.macs
     size = (3 * multiple + 16, 5 * multiple + 8)
     theirs = onnx.load(tmp_path / "in.onnx")
     for axis, dim in enumerate(theirs.graph.input[0].type.tensor_type.shape.dim[2:]):
@@ -329,6 +360,18 @@ def test_a_wrong_target_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ParityFailure, match=message):
         convert(tmp_path / "in.onnx", tmp_path / "wrong.onnx", free_size=True, parity_inputs=2)
     assert not (tmp_path / "wrong.onnx").exists()
+
+
+@pytest.mark.parametrize(("name", "number"), [("v", 1.0), ("w", 2.0)])
+def test_other_weights_are_another_network(name: str, number: float) -> None:
+    def reading(size: int, name: str, number: float) -> Graph:
+        builder = GraphBuilder("net")
+        weight = builder.tensor(name, np.full((2, 3, 1, 1), number, np.float32))
+        return builder.finish([builder.node("Conv", [builder.image("x", (3, size, size)), weight], name="conv")])
+
+    Readings([reading(4, "w", 1.0), reading(6, "w", 1.0)])
+    with pytest.raises(InvalidModel, match="its input 1 is"):
+        Readings([reading(4, "w", 1.0), reading(6, name, number)])
 
 
 def test_a_network_that_cannot_be_read_again(tmp_path: Path) -> None:
