@@ -314,7 +314,9 @@ def test_what_follows_the_image_stays_free(tmp_path: Path, name: str) -> None:
     """The free file is compared with the author's own, which has no fixed sizes inside, at a size of its own."""
     model, multiple = FOLLOWING[name]
     onnx.save(model, tmp_path / "in.onnx")
-    result = convert(tmp_path / "in.onnx", tmp_path / "out.onnx", free_size=True, parity_inputs=3)
+    result = convert(
+        tmp_path / "in.onnx", tmp_path / "out.onnx", free_size=True, fold=True, reuse=True, parity_inputs=3
+    )
     assert result.export.free_size is not None
     assert result.export.free_size.multiple == multiple
     fixed = convert(tmp_path / "in.onnx", tmp_path / "fixed.onnx", input_size=(16, 24), parity_inputs=1)
@@ -327,6 +329,17 @@ def test_what_follows_the_image_stays_free(tmp_path: Path, name: str) -> None:
     image = floats(2, 3, *size)
     for ours, wanted in zip(run(tmp_path / "out.onnx", image), run(tmp_path / "theirs.onnx", image), strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_do_not_keep_normalisation_from_folding(tmp_path: Path) -> None:
+    """A size is read behind what is merged with a convolution: the free file folds as the fixed one does."""
+    kind = {"tasks": {"a": 2}, "sharing": Sharing(all_shared=True), "head": "deeplabv3plus", "fold": True}
+    fixed, freed = (
+        build("zoo:tiny", tmp_path / f"{is_free}.onnx", free_size=is_free, parity_inputs=1, input_size=(16, 24), **kind)
+        for is_free in (False, True)
+    )
+    ops, free_ops = (count_file(each.path, image=size).ops for each, size in ((fixed, None), (freed, (16, 24))))
+    assert free_ops == {**ops, "Shape": 1}
 
 
 def test_a_file_says_its_sizes(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import onnx_ir as ir
 from trunkline.errors import InvalidModel
 from trunkline.export.free_size.readings import ADVICE, Following, Readings
 from trunkline.export.free_size.sizes import text_of
+from trunkline.graph.elementwise import UNARY
 from trunkline.graph.graph import name_of, shape_of
 
+_MERGED = UNARY | {"BatchNormalization"}
+"""What is merged with the convolution before it, by folding or by a runtime."""
 _OPEN = -1
 """In a Reshape: what takes up the rest."""
 
@@ -40,7 +43,8 @@ def recipes_of(readings: Readings) -> dict[tuple[str, int], Recipe]:
     """Return how to compute every input that follows the image, by node and index of the input.
 
     A number is looked up among the sizes of the image and of all values computed before. It is the size of an axis if
-    the two are equal at every image size; the earliest such axis is taken.
+    the two are equal at every image size. The earliest such axis is taken, but not of what lies between a convolution and
+    its normalisation or activation: a further reader would keep these from being merged.
 
     Raises:
         InvalidModel: A number is no size of any value; the node is named.
@@ -53,7 +57,7 @@ def recipes_of(readings: Readings) -> dict[tuple[str, int], Recipe]:
             recipes[found.node, found.index] = _recipe(found, nodes[0], known, readings)
         for index, value in enumerate(nodes[0].outputs):
             if value.name:
-                known.add(value.name, readings.shapes(nodes, index))
+                known.add(value.name, readings.shapes(nodes, index), may_vanish=_may_vanish(value))
     return recipes
 
 
@@ -62,26 +66,35 @@ class _Known:
 
     def __init__(self) -> None:
         self._exact: dict[tuple[int, ...], Measured] = {}
+        self._vanishing: dict[tuple[int, ...], Measured] = {}
         self._shifted: dict[tuple[int, ...], tuple[Measured, int]] = {}
 
-    def add(self, value: str, shapes: Sequence[Sequence[int | None]]) -> None:
+    def add(self, value: str, shapes: Sequence[Sequence[int | None]], *, may_vanish: bool = False) -> None:
         """Add a value with its shape at every image size."""
+        exact = self._vanishing if may_vanish else self._exact
         if len({len(shape) for shape in shapes}) > 1:
             return
         for axis, sizes in enumerate(zip(*shapes, strict=True)):
             numbers = tuple(size or 0 for size in sizes)
             if len(set(numbers)) > 1:
-                self._exact.setdefault(numbers, Measured(value, axis))
+                exact.setdefault(numbers, Measured(value, axis))
                 self._shifted.setdefault(_growth(numbers), (Measured(value, axis), numbers[0]))
 
     def find(self, numbers: tuple[int, ...], *, may_add: bool) -> Number | None:
         """Return where numbers, one for each image size, can be read; with ``may_add``, up to a fixed difference."""
         if len(set(numbers)) == 1:
             return numbers[0]
-        if numbers in self._exact or not may_add or _growth(numbers) not in self._shifted:
-            return self._exact.get(numbers)
+        found = self._exact.get(numbers) or self._vanishing.get(numbers)
+        if found is not None or not may_add or _growth(numbers) not in self._shifted:
+            return found
         base, first = self._shifted[_growth(numbers)]
         return Measured(base.value, base.axis, numbers[0] - first)
+
+
+def _may_vanish(value: ir.Value) -> bool:
+    """Whether the only reader of a value may be merged with the node that computes it."""
+    readers = value.consumers()
+    return len(readers) == 1 and readers[0].op_type in _MERGED and not value.is_graph_output()
 
 
 def _growth(numbers: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from trunkline.graph.computed_weights import computes_weight, depends_on_image, stored_inputs_of
-from trunkline.graph.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, array_of, is_weight, name_of
+from trunkline.graph.computed_weights import stored_inputs_of
+from trunkline.graph.graph import CONSTANT, ROLE_KEY, SOURCE_KEY, array_of, inputs_of, is_weight, name_of
 from trunkline.graph.passes.editor import redirect, store
 from trunkline.graph.passes.remove_dead import RemoveDead
 from trunkline.graph.roles import is_parameter, is_static_input
@@ -26,15 +26,16 @@ Known = dict[ir.Value, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class FoldStored:
-    """Replaces each computed weight by a stored one of its name. Every shape must be known."""
+    """Replaces each computed weight by a stored one of its name. Nodes must be in topological order."""
 
     def __call__(self, graph: ir.Graph) -> int:
         """Store the computed weights of ``graph``, and return how many nodes went."""
-        nodes = [node for node in graph if computes_weight(node)]
+        for_images = _nodes_for_images(graph)
+        nodes = [node for node in graph if node not in for_images]
         known: Known = {}
         for node in nodes:
             known.update(zip(node.outputs, _computed(node, known), strict=False))
-        read = [value for node in nodes for value in node.outputs if any(map(_runs_for_images, value.consumers()))]
+        read = [value for node in nodes for value in node.outputs if not for_images.isdisjoint(value.consumers())]
         trained = {value: _is_trained(value) for value in read}
         for value in read:
             _store(graph, value, known[value], is_trained=trained[value])
@@ -42,8 +43,15 @@ class FoldStored:
         return len(nodes)
 
 
-def _runs_for_images(node: ir.Node) -> bool:
-    return any(depends_on_image(value) for value in node.outputs)
+def _nodes_for_images(graph: ir.Graph) -> set[ir.Node]:
+    """Return the nodes that run for every image. A size that is read off a map has no batch axis, and is no weight."""
+    found: set[ir.Node] = set()
+    known = set(graph.inputs)
+    for node in graph:
+        if not known.isdisjoint(inputs_of(node)):
+            found.add(node)
+            known.update(node.outputs)
+    return found
 
 
 def _is_trained(value: ir.Value) -> bool:
