@@ -43,8 +43,8 @@ def recipes_of(readings: Readings) -> dict[tuple[str, int], Recipe]:
     """Return how to compute every input that follows the image, by node and index of the input.
 
     A number is looked up among the sizes of the image and of all values computed before. It is the size of an axis if
-    the two are equal at every image size. The earliest such axis is taken, but not of what lies between a convolution and
-    its normalisation or activation: a further reader would keep these from being merged.
+    the two are equal at every image size. The earliest such axis is taken, but not of what lies between a convolution
+    and its normalisation or activation: a further reader would keep these from being merged.
 
     Raises:
         InvalidModel: A number is no size of any value; the node is named.
