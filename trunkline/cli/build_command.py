@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
+from trunkline.cli.export_notes import show_free_size
 from trunkline.cli.options import (
     Allow,
     AllowMissing,
@@ -15,11 +16,13 @@ from trunkline.cli.options import (
     BranchMerge,
     Features,
     Fold,
+    FreeSize,
     InputSize,
     Json,
     Model,
     NoBranchAfter,
     Out,
+    ParityInputs,
     Weights,
     branching_of,
     features_of,
@@ -51,6 +54,8 @@ def build_command(
     branch_after: BranchAfter = None,
     no_branch_after: NoBranchAfter = None,
     fold: Fold = False,
+    free_size: FreeSize = False,
+    parity_inputs: ParityInputs = 8,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
@@ -59,7 +64,17 @@ def build_command(
     branching = branching_of(branch_merge, branch_after, no_branch_after)
     size, ends = parse_size(input_size), features_of(features)
     options = ReadOptions(size, ends, weights, allow_missing, limits_of(allow), branching)
-    result = build(backbone, out, tasks=parse_tasks(tasks), sharing=sharing, head=head, fold=fold, options=options)
+    result = build(
+        backbone,
+        out,
+        tasks=parse_tasks(tasks),
+        sharing=sharing,
+        head=head,
+        fold=fold,
+        free_size=free_size,
+        parity_inputs=parity_inputs,
+        options=options,
+    )
     # On stderr, also with --json: stdout is one JSON document.
     for note in result.notes:
         say(f"note: {note}")
@@ -79,6 +94,8 @@ def _show(result: BuildResult) -> None:
         _cost_row("all", cost.total, cost.independent),
     ]
     emit_table("cost of one image", ["part", "parameters", "MACs", "MACs independent", "ratio"], rows)
+    if result.export is not None:
+        show_free_size(result.export)
 
 
 def _cost_row(part: str, built: Cost, independent: Cost) -> list[str]:

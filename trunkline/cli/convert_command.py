@@ -7,16 +7,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trunkline.cli.console import emit, emit_json, parse_size, say
-from trunkline.cli.export_notes import say_not_folded
+from trunkline.cli.export_notes import say_not_folded, show_free_size
 from trunkline.cli.options import (
     Allow,
     AllowMissing,
     Features,
     Fold,
+    FreeSize,
     InputSize,
     Json,
     Model,
     Out,
+    ParityInputs,
     Weights,
     features_of,
     limits_of,
@@ -36,13 +38,16 @@ def convert_command(
     features: Features = None,
     fold: Fold = False,
     reuse: Annotated[bool, Parameter(help="Compute equal things once; ties weights that start equal.")] = False,
-    parity_inputs: Annotated[int, Parameter(help="Seeded inputs to compare on.")] = 32,
+    parity_inputs: ParityInputs = 32,
+    free_size: FreeSize = False,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Convert a model to canonical ONNX, or to Caffe where OUT ends in .prototxt, parity checked."""
     options = ReadOptions(parse_size(input_size), features_of(features), weights, allow_missing, limits_of(allow))
-    result = convert(model, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs, options=options)
+    result = convert(
+        model, out, fold=fold, reuse=reuse, parity_inputs=parity_inputs, free_size=free_size, options=options
+    )
     # On stderr, also with --json: stdout is one JSON document.
     for note in result.notes:
         say(f"note: {note}")
@@ -56,4 +61,5 @@ def convert_command(
         f"{with_thousands(export.file_bytes)} bytes"
     )
     emit(f"parity passed on {parity_inputs} inputs")
+    show_free_size(export)
     return 0

@@ -1,4 +1,4 @@
-"""Notes on a file that was written: which BatchNormalizations could not be folded, and whether nodes were fused."""
+"""Notes on a file: what could not be folded, and why; whether nodes were fused; which sizes its images may have."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def say_fusion(result: ExportResult) -> None:
         low, high = fusion.ci
         measured = f"; {fusion.ratio:.3f} [{low:.3f}, {high:.3f}] of the time without, on {fusion.measured_on}"
     emit(f"fusion  {'yes' if fusion.fused else 'no'}: {fusion.reason}{measured}")
+
+
+def show_free_size(result: ExportResult) -> None:
+    """Print which sizes a file's images may have, where that is not one."""
+    if result.free_size is not None:
+        emit(f"image sizes: {result.free_size}")

@@ -34,6 +34,13 @@ Fold = Annotated[
     bool,
     Parameter(name="--fold", help="Fold BatchNormalization into convolutions, and store weights that are computed."),
 ]
+FreeSize = Annotated[
+    bool,
+    Parameter(
+        name="--free-size", negative="", help="Leave the image's height and width free, compared at several sizes."
+    ),
+]
+ParityInputs = Annotated[int, Parameter(name="--parity-inputs", help="Seeded inputs to compare on, at each size.")]
 Pipeline = Annotated[Path, Parameter(help="Pipeline file (TOML).")]
 RunFolder = Annotated[Path, Parameter(name="--out", help="The run's folder; run again, it goes on from there.")]
 Quiet = Annotated[bool, Parameter(negative="", help="Show no progress.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trunkline.bench.compare import Comparison
 from trunkline.cli.console import emit, emit_table, say
+from trunkline.cli.export_notes import show_free_size
 from trunkline.files.write import json_ready
 from trunkline.pipeline.project import Project
 from trunkline.report.against_table import against_table
@@ -45,6 +46,7 @@ def show_run(result: RunResult) -> None:
     emit(f"model   {result.exported.path}")
     verdict = "passed" if result.exported.parity.passed else "failed"
     emit(f"parity  {verdict}")
+    show_free_size(result.exported)
     emit(f"latency {_latency(result.latency)}")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
+from trunkline.export.settled_size import settle_size
 from trunkline.graph.einsum import einsum_macs
 from trunkline.graph.graph import CONSTANT, ROLE_KEY
 from trunkline.graph.marks import marked
@@ -53,22 +54,31 @@ class FileCount:
     ops: Mapping[str, int]
 
 
-def count_file(model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1) -> FileCount:
+def count_file(
+    model: str | Path | bytes | onnx.ModelProto, *, batch: int = 1, image: tuple[int, int] | None = None
+) -> FileCount:
     """Count an ONNX file for a batch of ``batch`` images.
+
+    Args:
+        model: The file, its bytes, or what is in it.
+        batch: Number of images.
+        image: Height and width of an image, where the file leaves them free.
 
     Raises:
         ValueError: The shape of a value that is needed cannot be inferred.
     """
     proto = _load(model)
+    nodes = list(proto.graph.node)
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
     # A runtime computes what depends on stored tensors alone (a standardised weight) once, when it loads the file.
-    shapes, at_load = _shapes(proto, batch), stored_values(proto.graph)
+    at_load, parameters = stored_values(proto.graph), _parameters(proto)
+    shapes = _shapes(proto, batch, image)
     return FileCount(
-        macs=sum(node_macs(node, shapes) for node in proto.graph.node if not at_load.issuperset(node.output)),
-        parameters=sum(math.prod(stored[name].dims) for name in _parameters(proto)),
+        macs=sum(node_macs(node, shapes) for node in nodes if not at_load.issuperset(node.output)),
+        parameters=sum(math.prod(stored[name].dims) for name in parameters),
         weight_bytes=sum(math.prod(tensor.dims) * _item_bytes(tensor.data_type) for tensor in stored.values()),
-        nodes=len(proto.graph.node),
-        ops=dict(sorted(Counter(node.op_type for node in proto.graph.node).items())),
+        nodes=len(nodes),
+        ops=dict(sorted(Counter(node.op_type for node in nodes).items())),
     )
 
 
@@ -103,9 +113,14 @@ def _load(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     return open_shell(Path(model))[0]
 
 
-def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
-    """Infer every shape with the batch axis fixed; the shapes that the file declares for its values are not used."""
+def _shapes(proto: onnx.ModelProto, batch: int, image: tuple[int, int] | None) -> dict[str, tuple[int, ...]]:
+    """Infer every shape with the batch axis fixed; the shapes that the file declares for its values are not used.
+
+    ``proto`` is changed: free sizes are settled in it, and large tensors lose their content.
+    """
     proto.graph.ClearField("value_info")
+    if image is not None:
+        _settle(proto, batch, image)
     for value in (*proto.graph.input, *proto.graph.output):
         for dim in value.type.tensor_type.shape.dim:
             if not dim.HasField("dim_value"):
@@ -119,6 +134,13 @@ def _shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...]]:
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
     return shapes
+
+
+def _settle(proto: onnx.ModelProto, batch: int, image: tuple[int, int]) -> None:
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    for value in proto.graph.output:  # what is declared free here is inferred
+        value.type.tensor_type.ClearField("shape")
+    settle_size(proto, image)
 
 
 def _forget_content(tensor: onnx.TensorProto) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.fragments.heads.make_head import make_head, need_taps
+from trunkline.fragments.heads.other_size import head_at_other_size
 from trunkline.graph.graph import Graph
 from trunkline.ingest.backbone import read_backbone
 from trunkline.limits import DEFAULT_LIMITS, Limits
@@ -110,6 +111,21 @@ class OpenedPipeline:
     @property
     def _infos(self) -> dict[str, TaskInfo]:
         return {name: self.data.train.tasks[name] for name in self.tasks}
+
+    def at_size(self, size: Size) -> tuple[Backbone, dict[str, Graph]]:
+        """Return the same backbone and heads for images of another height and width.
+
+        Raises:
+            InvalidModel: The backbone cannot be read at this size.
+            InvalidConfig: A head cannot be made for it.
+        """
+        backbone, kinds = self._backbone_for(size), self._head_kinds
+        own = self.backbone.graph
+        heads = {
+            name: head_at_other_size(head, kinds[name], own, backbone.graph, self.limits)
+            for name, head in self.heads.items()
+        }
+        return backbone, heads
 
     def read_at(self, resolution: float) -> tuple[Backbone, dict[str, Graph]]:
         """Return backbone and heads for images of a share of the data's height and width.

@@ -20,6 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float16", "bfloat16", "int8"]
 """What a file may compute in besides float32."""
 INT8: Precision = "int8"
+FREE_SIZE_IN_FULL = "only float32 files can have a free image size; leave out free_size, or the other precisions"
 POST = "post"
 """The phase that trains a model whose sharing is decided."""
 
@@ -131,7 +132,8 @@ class ExportConfig(ConfigTable):
         fold: Whether BatchNormalization is folded into convolutions, and computed weights are stored.
         fuse: Whether parallel convolutions become one: ``off``, ``on``, or ``measure``: where that proves faster here.
         parity_inputs: Number of random inputs on which the file must compute what the trained model does.
-        precisions: Other precisions to write too, each a file of its own beside the float32 one.
+        free_size: Whether the image's height and width stay free in the file, where the network allows it.
+        precisions: Other precisions to write too, each a file of its own beside the float32 one; not with a free size.
         calibration_images: Training images by which ``int8`` finds ranges.
         ranges: How: ``minmax``, ``entropy`` or ``percentile``.
         percentile: Of ``percentile``: how much of what is seen lies within, in percent.
@@ -143,6 +145,7 @@ class ExportConfig(ConfigTable):
     fold: bool = True
     fuse: FuseMode = "off"
     parity_inputs: Count = 32
+    free_size: bool = False
     precisions: tuple[Precision, ...] = ()
     calibration_images: Count = 200
     ranges: Literal["minmax", "entropy", "percentile"] = "minmax"
@@ -150,6 +153,13 @@ class ExportConfig(ConfigTable):
     activations: Literal["unsigned", "signed"] = "unsigned"
     max_drop: NotNegative = 1.0
     keep: tuple[str, ...] = ()
+
+    @field_validator("precisions")
+    @classmethod
+    def _is_of_one_size(cls, precisions: tuple[Precision, ...], found: ValidationInfo) -> tuple[Precision, ...]:
+        if precisions and found.data.get("free_size"):
+            raise ValueError(FREE_SIZE_IN_FULL)
+        return precisions
 
 
 class BenchConfig(ConfigTable):

@@ -87,7 +87,7 @@ def bench_run(
 
     result = bench_groups_on(
         groups,
-        settings or settings_of(config),
+        sized(project, settings or settings_of(config)),
         on or BenchedOn((config.runtime,), config.provider),
         optional=list(others),
         finish=finish,
@@ -134,6 +134,11 @@ def settings_of(config: BenchConfig) -> Settings:
         minimum_samples=config.samples,
         limit_seconds=config.limit_s,
     )
+
+
+def sized(project: Project, settings: Settings) -> Settings:
+    """Return settings that say the size of a run's images, where its models leave it open."""
+    return replace(settings, input_size=project.data.train.size) if project.config.export.free_size else settings
 
 
 def runtime_named(name: str, limits: Limits = DEFAULT_LIMITS) -> Runtime:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 from trunkline.errors import InvalidConfig
 from trunkline.export.count import count_file
+from trunkline.export.exporter import ExportResult, export_model
 from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.provenance import Provenance, sha256_of
 from trunkline.files.read import in_file
 from trunkline.fragments.heads.make_head import make_head, need_taps
+from trunkline.fragments.heads.other_size import head_at_other_size
 from trunkline.graph.features import cut_graph
 from trunkline.graph.graph import Graph, name_of
 from trunkline.ingest.backbone import read_backbone
@@ -26,6 +28,7 @@ from trunkline.sharing.lowering.lower import lower
 from trunkline.sharing.plan import SharingPlan
 from trunkline.sharing.plan_check import check_plan
 from trunkline.text import quoted
+from trunkline.verbs.other_size import Parts, options_at_size, plan_at_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class BuildResult:
         cost: MACs and parameters of the model, next to those of independent models.
         nodes: Number of nodes in the file.
         notes: What the reader repaired or dropped, and which output tasks read.
+        export: Of a file with a free image size: its parity, and the sizes it is for.
     """
 
     path: Path
@@ -91,6 +95,7 @@ class BuildResult:
     cost: ExecutedCost
     nodes: int
     notes: tuple[str, ...]
+    export: ExportResult | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the stable JSON form; see ``docs/json.md``."""
@@ -108,6 +113,7 @@ class BuildResult:
             "nodes": self.nodes,
             "parts": self.cost.to_json(),
             "notes": list(self.notes),
+            "free_size": None if self.export is None else self.export.to_json()["free_size"],
         }
 
 
@@ -119,6 +125,8 @@ def build(
     sharing: Sharing,
     head: str | Path | Graph = "light",
     fold: bool = False,
+    free_size: bool = False,
+    parity_inputs: int = 8,
     options: ReadOptions = AS_THE_FILE_SAYS,
     **reading: Unpack[ReadKeywords],
 ) -> BuildResult:
@@ -132,23 +140,58 @@ def build(
         head: ``light``, ``aspp``, ``linear``, ``deeplabv3plus``, ``fpn``, ``none`` (the network's own output),
             or a model file or Graph with an input for each of the last feature maps that it reads.
         fold: Fold BatchNormalization and store computed weights; off, so that the file can still be trained.
+        free_size: Leave the image's height and width free in the file; it is then compared at several sizes.
+        parity_inputs: Number of seeded inputs to compare on, at each of these sizes.
         options: How to read the backbone. ``features`` are the feature maps that the heads read, found where none
             are named; from ``weights`` every task's copy of the backbone starts; ``limits`` are for a head's file too.
         **reading: Options by name; see :class:`ReadOptions`.
 
     Raises:
-        InvalidModel: The backbone cannot be read, or the weights do not fit it.
+        InvalidModel: The backbone cannot be read, or the weights do not fit it; or the network allows no free size.
         InvalidConfig: The plan, layout or head does not fit it.
+        ParityFailure: A file with a free size computes something else at one of the sizes.
     """
-    graph, heads = backbone_with_heads(backbone, tasks, head, options.but(reading))
+    options = options.but(reading)
+    graph, heads = backbone_with_heads(backbone, tasks, head, options)
     found = Backbone(graph)
     plan = sharing.resolve(found, list(tasks))
     lowered = lower(plan, found, heads).graph
     metadata = Provenance(backbone=graph.name, plan_sha256=sha256_of(plan.to_json())).to_metadata()
     # What the plan holds apart stays apart, even where the file's weights start out equal.
-    path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
     cost = cost_of_lowered(lowered, found, heads, len(plan.tasks))
+    if free_size:
+        at_size = plan_at_size(plan, _parts_at_size(backbone, graph, heads, head, options))
+        export = export_model(
+            lowered,
+            None,
+            out,
+            fold=fold,
+            reuse=False,
+            parity_inputs=parity_inputs,
+            metadata=metadata,
+            at_size=at_size,
+        )
+        return BuildResult(export.path, plan, cost, export.nodes, lowered.notes, export)
+    path = write_onnx(lowered, out, fold=fold, reuse=False, metadata=metadata)
     return BuildResult(path, plan, cost, count_file(path).nodes, lowered.notes)
+
+
+def _parts_at_size(
+    backbone: str | Path | Graph,
+    given: Graph,
+    heads: Mapping[str, Graph],
+    head: str | Path | Graph,
+    options: ReadOptions,
+) -> Callable[[tuple[int, int]], Parts]:
+    """Return what reads a backbone, and makes its heads, for images of another height and width."""
+    options_at = options_at_size(backbone, options)
+
+    def parts(size: tuple[int, int]) -> Parts:
+        graph = bare_backbone(backbone, head, options_at(size))
+        made = {task: head_at_other_size(own, head, given, graph, options.limits) for task, own in heads.items()}
+        return Backbone(graph), made
+
+    return parts
 
 
 def backbone_with_heads(
@@ -160,14 +203,24 @@ def backbone_with_heads(
         InvalidModel: The backbone cannot be read.
         InvalidConfig: The head does not fit it.
     """
+    graph = bare_backbone(backbone, head, options)
     if head == "none":
-        return _one_output(read(backbone, options=options)), {}
+        return graph, {}
+    return graph, {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
+
+
+def bare_backbone(backbone: str | Path | Graph, head: str | Path | Graph, options: ReadOptions) -> Graph:
+    """Return a backbone up to what heads of one kind read.
+
+    Raises:
+        InvalidModel: It cannot be read.
+    """
+    if head == "none":
+        return _one_output(read(backbone, options=options))
     taps = need_taps([head], options.limits)
     graph = read_backbone(backbone, taps=taps, options=options)
-    if not taps:
-        # The last output: features are the finest first, and a head of one map reads the coarsest.
-        graph = _one_output(graph, last=True)
-    return graph, {task: make_head(head, graph, channels, options.limits) for task, channels in tasks.items()}
+    # The last output: features are the finest first, and a head of one map reads the coarsest.
+    return graph if taps else _one_output(graph, last=True)
 
 
 def _one_output(graph: Graph, *, last: bool = False) -> Graph:

@@ -12,7 +12,7 @@ from trunkline.errors import InvalidConfig
 from trunkline.files.write import atomic_write, json_bytes
 from trunkline.pipeline.project import BENCH, Project
 from trunkline.report.trade_off import SINGLE_TASK
-from trunkline.verbs.bench import runtime_named, settings_of, write_single_task
+from trunkline.verbs.bench import runtime_named, settings_of, sized, write_single_task
 
 AT_ONCE_BYTES = 2**30
 """Size of all files that take turns in one measurement, besides the single-task ones: they are in memory together."""
@@ -54,7 +54,7 @@ def _measured(project: Project, models: Mapping[str, Path]) -> list[dict[str, An
         limit_s = config.limit_s * max(1.0, len(names) / PER_LIMIT)
         settings = settings_of(config.model_copy(update={"limit_s": limit_s}))
         runtime = runtime_named(config.runtime, project.limits)
-        result = bench_groups(groups, settings, runtime=runtime, limits=project.limits)
+        result = bench_groups(groups, sized(project, settings), runtime=runtime, limits=project.limits)
         found.append(result.to_json())
     return found
 

@@ -22,7 +22,7 @@ from trunkline.export.precision.int8 import Int8Settings, Ranges, find_ranges
 from trunkline.export.precision.int8_file import export_int8, quantised_parts
 from trunkline.files.write import json_ready
 from trunkline.pipeline.project import REPORTING, Project
-from trunkline.pipeline.tables import INT8, Precision
+from trunkline.pipeline.tables import FREE_SIZE_IN_FULL, INT8, Precision
 from trunkline.text import quoted
 from trunkline.train.loop.evaluate import Metrics
 from trunkline.train.tasks.relative import RelativePerformance, relative_performance
@@ -112,11 +112,22 @@ def export_precisions(
         InvalidConfig: A part that is to stay in float32 is not there.
         WorkFailed: A task loses more than it may, or the disk is full.
     """
+    refuse_precisions(float32.free_size is not None, precisions)
     made = _Made(project, trained, float32)
     files = tuple(made.file(each) for each in precisions)
     found = Precisions(float32, made.baseline, files, read_instructions())
     project.write_json(PRECISIONS, found.to_json())
     return found
+
+
+def refuse_precisions(free_size: bool, precisions: Collection[Precision]) -> None:
+    """Refuse other precisions of a file with a free image size.
+
+    Raises:
+        InvalidConfig: There are some.
+    """
+    if free_size and precisions:
+        raise InvalidConfig(FREE_SIZE_IN_FULL, place=", ".join(precisions))
 
 
 class _Made:

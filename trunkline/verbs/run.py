@@ -19,7 +19,7 @@ from trunkline.report.predictions_picture import draw_predictions
 from trunkline.report.trade_off import SINGLE_TASK
 from trunkline.twins.twin import Twin
 from trunkline.verbs.bench import bench_run, runtime_named, settings_of
-from trunkline.verbs.export import export
+from trunkline.verbs.export import check_free_size, export
 from trunkline.verbs.export_precision import export_precisions
 from trunkline.verbs.search import SearchResult, search
 from trunkline.verbs.train import TrainResult, final_phase, relative, train, train_baseline
@@ -128,6 +128,8 @@ def check_last_stages(project: Project) -> None:
     # Only running a model shows whether a provider works: onnxruntime lists CUDA also where its libraries are missing.
     runtime = runtime_named(project.config.bench.runtime)
     runtime.prepare(project.backbone.graph, settings_of(project.config.bench)).close()
+    if project.config.export.free_size:
+        check_free_size(project)
 
 
 def _check_start(project: Project) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from trunkline.graph.computed_weights import computes_weight, depends_on_image, stored_inputs_of
+from trunkline.graph.computed_weights import stored_inputs_of
 from trunkline.graph.graph import (
     CONSTANT,
     IR_VERSION,
@@ -39,7 +39,7 @@ from trunkline.limits import DEFAULT_LIMITS
 
 @dataclass(frozen=True, slots=True)
 class FoldConstants:
-    """Replaces each computed weight by a stored one of its name. Every shape must be known.
+    """Replaces each computed weight by a stored one of its name. Nodes must be in topological order.
 
     What onnxscript cannot compute, or is too large, stays computed; that is no error.
 
@@ -52,8 +52,9 @@ class FoldConstants:
 
     def __call__(self, graph: ir.Graph) -> int:
         """Store the computed weights of ``graph``, and return how many nodes went."""
-        computed = [value for node in graph if computes_weight(node) for value in node.outputs]
-        read = [value for value in computed if any(map(_runs_for_images, value.consumers()))]
+        for_images = _nodes_for_images(graph)
+        computed = [value for node in graph if node not in for_images for value in node.outputs]
+        read = [value for value in computed if not for_images.isdisjoint(value.consumers())]
         if not read:
             return 0
         count = len(graph)
@@ -87,8 +88,15 @@ class FoldConstants:
         return all(_elements(value) <= max(read, self.most_elements) for value in node.outputs)
 
 
-def _runs_for_images(node: ir.Node) -> bool:
-    return any(depends_on_image(value) for value in node.outputs)
+def _nodes_for_images(graph: ir.Graph) -> set[ir.Node]:
+    """Return the nodes that run for every image. A size that is read off a map has no batch axis, and is no weight."""
+    found: set[ir.Node] = set()
+    known = set(graph.inputs)
+    for node in graph:
+        if not known.isdisjoint(inputs_of(node)):
+            found.add(node)
+            known.update(node.outputs)
+    return found
 
 
 def _is_trained(value: ir.Value) -> bool:

@@ -50,7 +50,14 @@ def _reads_several(kind: str | Path | Graph, limits: Limits) -> bool:
     return Path(kind).exists() and maps_read(Path(kind), limits) > 1
 
 
-def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: Limits = DEFAULT_LIMITS) -> Graph:
+def make_head(
+    kind: str | Path | Graph,
+    backbone: Graph,
+    channels: int,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    stride: int | None = None,
+) -> Graph:
     """Return a head for the features of ``backbone``.
 
     Args:
@@ -59,6 +66,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
         backbone: Its outputs are the feature maps, ``[N, C, h, w]``, the finest first.
         channels: Output channels K of the prediction, ``[N, K, h', w']`` (``[N, K]`` for ``linear``).
         limits: What a model file may ask for.
+        stride: Pixels of the image between two positions of the last map; what their sizes come to where None.
 
     Raises:
         InvalidConfig: The kind is unknown, or the features do not fit it.
@@ -79,7 +87,7 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     known = head_kinds()
     if str(kind) in known:
         made = known[str(kind)]()
-        return made.make(sizes if made.reads_all else sizes[-1:], channels, _stride(backbone, sizes[-1]))
+        return made.make(sizes if made.reads_all else sizes[-1:], channels, stride or stride_of(backbone))
     if not Path(kind).exists():
         raise InvalidConfig(
             f"{quoted(str(kind))} is neither a kind of head nor a file",
@@ -88,7 +96,9 @@ def make_head(kind: str | Path | Graph, backbone: Graph, channels: int, limits: 
     return user_file(Path(kind), taps, channels, limits)
 
 
-def _stride(backbone: Graph, last: Size) -> int:
+def stride_of(backbone: Graph) -> int:
+    """Return how many pixels of the image lie between two positions of the last feature map."""
+    last = _map_sizes(backbone)[-1]
     # Rounded: a map's size was itself rounded, so the quotient need not be whole.
     return max(1, round(int(shape_of(backbone.input)[2] or 1) / last[1]))
 
