@@ -20,9 +20,9 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.parity import quantised
 from trunkline.export.parity.quantised import check_quantised
 from trunkline.export.parity.session import ParitySession
-from trunkline.export.precision.half_file import PRECISION_KEY
 from trunkline.export.precision.int8 import Activations, Int8Settings, RangeMethod, find_ranges
 from trunkline.export.precision.int8_file import export_int8, quantised_parts
+from trunkline.export.provenance import PRECISION_KEY
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import HEAD, PART_KEY, TASKS_KEY, UNIT_KEY, Graph, shape_of
 from trunkline.verbs.int8_choice import parts_to_keep
