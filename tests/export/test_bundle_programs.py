@@ -222,6 +222,8 @@ def test_the_verdict_is_that_of_our_bench(bench: ModuleType) -> None:
         count = int(rng.choice([11, 21, 22, 43, 44, 200, 700]))
         series = 5 + rng.choice([0.01, 0.3, 2]) * rng.standard_normal(count)
         series += rng.choice([-1, 0, 0.1, 1]) * np.linspace(0, 1, count)
+        # A neighbour that was there for a quarter of the time.
+        series[count // 2 : 3 * count // 4] += rng.choice([0, 0, 2])
         samples = [float(value) for value in np.abs(series) + 0.1]
         ours = percentile_with_interval(samples, 0.5)
         assert ours is not None
