@@ -73,7 +73,7 @@ $(ZOO_READY): pyproject.toml zoo_check/constraints.txt
 zoo-check: $(READY) $(ZOO_READY) ## Export and read hundreds of real architectures, write docs/zoo.md (hours, 30 GB).
 	OMP_NUM_THREADS=1 $(BIN)/python -m zoo_check
 
-rtx-check: $(READY) ## Ask TensorRT-RTX whether it takes what every head and method writes (95 MB, a minute; no GPU).
+rtx-check: $(READY) ## Ask TensorRT-RTX whether it takes what every head and method writes, in each precision (95 MB, minutes; no GPU).
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rtx]'
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n 2 tests/export/test_engine_rtx.py
 

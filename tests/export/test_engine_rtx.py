@@ -1,4 +1,6 @@
-"""A compiler of TensorRT's family takes what we write: every head, every method, with TensorRT-RTX, which needs no GPU.
+"""A compiler of TensorRT's family takes what we write: every head, every method, in each precision.
+
+It is TensorRT-RTX, which needs no GPU.
 
 And the builder of engines calls functions that are really there: it runs here with TensorRT-RTX in TensorRT's place.
 """
@@ -6,8 +8,10 @@ And the builder of engines calls functions that are really there: it runs here w
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from backbones import BACKBONES
@@ -22,7 +26,12 @@ from trunkline.export.engine.options import EngineOptions
 from trunkline.export.engine.rtx import compile_check
 from trunkline.export.engine.size_range import SizeRange
 from trunkline.export.formats.onnx_model import write_onnx
+from trunkline.export.precision.half_file import export_half
+from trunkline.export.precision.int8 import Activations, Int8Settings, find_ranges
+from trunkline.export.precision.int8_file import export_int8
+from trunkline.export.weights import Weights
 from trunkline.fragments.heads.make_head import head_kinds, make_head
+from trunkline.graph.graph import Graph, shape_of
 from trunkline.ingest.read import read
 from trunkline.sharing.layouts.plans import all_shared
 from trunkline.sharing.lowering.lower import lower
@@ -32,6 +41,40 @@ needs_rtx = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed"
 )
 OPTIONS = EngineOptions(SizeRange(1, 2, 4))
+Writer = Callable[[Graph, Weights | None, Path], Path]
+
+
+def written(graph: Graph, weights: Weights | None, path: Path) -> Path:
+    return write_onnx(graph, path, weights=weights, fold=True)
+
+
+def not_folded(graph: Graph, weights: Weights | None, path: Path) -> Path:
+    return write_onnx(graph, path, weights=weights, fold=False)
+
+
+def half(precision: str) -> Writer:
+    return lambda graph, weights, path: (
+        export_half(graph, weights, path, precision=precision, parity_inputs=1).result.path
+    )
+
+
+def int8(activations: Activations) -> Writer:
+    def write(graph: Graph, weights: Weights | None, path: Path) -> Path:
+        shape = tuple(int(size) for size in shape_of(graph.input)[1:])
+        images = np.random.default_rng(0).standard_normal((4, 1, *shape)).astype(np.float32)
+        source = written(graph, weights, path.with_name("float32.onnx"))
+        ranges = find_ranges(source, images, Int8Settings(activations=activations))
+        return export_int8(ranges, path, (), [*images]).path
+
+    return write
+
+
+PRECISIONS: Mapping[str, Writer] = {
+    "float32": written,
+    "float16": half("float16"),
+    "bfloat16": half("bfloat16"),
+    "int8": int8("signed"),
+}
 
 
 @pytest.fixture
@@ -111,6 +154,18 @@ def test_the_builder_calls_what_there_is(shared: Path) -> None:
 
 
 @pytest.mark.abuse
+@needs_rtx
+def test_unsigned_numbers_are_for_processors(tmp_path: Path) -> None:
+    """A stated limit: biases in 32-bit integers, and zero points that are not 0."""
+    backbone = BACKBONES["chain"]()
+    graph = lower(all_shared(backbone, TASKS), backbone, light_heads(backbone)).graph
+    said = invoke("engine", int8("unsigned")(graph, None, tmp_path / "int8.onnx"), "--check")
+    assert said.code == 3
+    assert "DequantizeLinear" in said.out and "Int32" in said.out
+    assert compile_check(int8("signed")(graph, None, tmp_path / "int8.onnx")).accepted
+
+
+@pytest.mark.abuse
 def test_rtx_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     refused(invoke("engine", shared, "--check"), "TensorRT-RTX cannot be imported", "trunkline[rtx]", code=3)
@@ -119,16 +174,14 @@ def test_rtx_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, shared: Path
 @pytest.mark.slow
 @pytest.mark.properties
 @needs_rtx
-@pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("kind", [*head_kinds()])
-def test_every_head_is_taken(kind: str, fold: bool, tmp_path: Path) -> None:
+def test_every_head_is_taken(kind: str, tmp_path: Path) -> None:
     backbone = read("zoo:tiny")
     if head_kinds()[kind].reads_all:
         backbone = read("zoo:tiny", features=("stage1_block1_relu2", "stage3_block1_relu2"))
     heads = {task: make_head(kind, backbone, channels) for task, channels in (("depth", 1), ("seg", 13))}
     lowered = lower(all_shared(backbone, [*heads]), backbone, heads)
-    found = compile_check(write_onnx(lowered.graph, tmp_path / "m.onnx", fold=fold), OPTIONS)
-    assert found.accepted, found.problems
+    assert not refusals(lowered.graph, None, tmp_path, {**PRECISIONS, "not folded": not_folded})
 
 
 @pytest.mark.slow
@@ -137,10 +190,14 @@ def test_every_head_is_taken(kind: str, fold: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", [*methods()])
 def test_every_method_is_taken(name: str, network: str, tmp_path: Path) -> None:
-    """What each method delivers, as the exporter writes it."""
+    """What each method delivers, as the exporters write it."""
     setup = setup_for(network)
     found = method_for(name, setup, tmp_path).find(ShakenWork(setup))
     lowered = lower(found.plan, setup.backbone, setup.heads)
-    path = write_onnx(lowered.graph, tmp_path / "m.onnx", weights=shaken_weights(lowered), fold=True)
-    check = compile_check(path, OPTIONS)
-    assert check.accepted, check.problems
+    assert not refusals(lowered.graph, shaken_weights(lowered), tmp_path, PRECISIONS)
+
+
+def refusals(graph: Graph, weights: Weights | None, folder: Path, writers: Mapping[str, Writer]) -> dict[str, object]:
+    """What TensorRT-RTX refuses, by how it was written."""
+    checks = {name: compile_check(write(graph, weights, folder / "m.onnx"), OPTIONS) for name, write in writers.items()}
+    return {name: check.problems for name, check in checks.items() if not check.accepted}

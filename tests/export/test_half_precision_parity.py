@@ -19,7 +19,8 @@ from trunkline.export.formats.onnx_model import finished, write_onnx
 from trunkline.export.parity.check import check_parity
 from trunkline.export.precision.emulated import write_emulated
 from trunkline.export.precision.half import HALF, LowerFloat
-from trunkline.export.precision.half_file import PRECISION_KEY, check_half, export_half
+from trunkline.export.precision.half_file import check_half, export_half
+from trunkline.export.provenance import PRECISION_KEY
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import TASKS_KEY, Graph, shape_of
 

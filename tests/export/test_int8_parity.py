@@ -20,9 +20,9 @@ from trunkline.export.formats.onnx_model import write_onnx
 from trunkline.export.parity import quantised
 from trunkline.export.parity.quantised import check_quantised
 from trunkline.export.parity.session import ParitySession
-from trunkline.export.precision.half_file import PRECISION_KEY
 from trunkline.export.precision.int8 import Activations, Int8Settings, RangeMethod, find_ranges
 from trunkline.export.precision.int8_file import export_int8, quantised_parts
+from trunkline.export.provenance import PRECISION_KEY
 from trunkline.graph.builder import GraphBuilder
 from trunkline.graph.graph import HEAD, PART_KEY, TASKS_KEY, UNIT_KEY, Graph, shape_of
 from trunkline.verbs.int8_choice import parts_to_keep
@@ -66,6 +66,8 @@ def test_every_layer_multiplies_integers(name: str, activations: Activations, tm
         zero = stored[image.input[2]]
         assert zero.dtype == (np.int8 if activations == "signed" else np.uint8)
         assert activations == "unsigned" or not zero
+        # TensorRT dequantises no 32-bit integers.
+        assert all((bias in stored) == (activations == "signed") for bias in node.input[2:])
     image = torch.from_numpy(np.concatenate(images_for(graph)[:3]))
     ours, theirs = run_onnx(path, image), run_onnx(tmp_path / "full.onnx", image)
     assert list(ours) == list(theirs)

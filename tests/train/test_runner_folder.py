@@ -50,8 +50,26 @@ def test_run_folders_tell_how_they_began(tmp_path: Path) -> None:
     sessions = json.loads((folder.path / "sessions.json").read_text())["sessions"]
     assert len(sessions) == 2
     assert sessions[1]["seed"] == 4
-    assert set(sessions[1]["versions"]) == {"python", "trunkline", "torch", "onnx", "numpy"}
+    assert set(sessions[1]["versions"]) == {"python", "trunkline", "torch", "onnx", "numpy", "onnxruntime"}
     assert sessions[1]["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/usr/bin/trunkline", "trunkline run 'my net.toml'"),
+        ("/lib/trunkline/__main__.py", "trunkline run 'my net.toml'"),
+        ("-c", ""),
+    ],
+)
+def test_a_session_has_the_command_that_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, command: str
+) -> None:
+    """The process of a job has none: another process started it."""
+    monkeypatch.setattr("sys.argv", [program, "run", "my net.toml"])
+    with open_run(tmp_path, {}, seed=0):
+        pass
+    assert json.loads((tmp_path / "sessions.json").read_text())["sessions"][0]["command"] == command
 
 
 @pytest.mark.abuse

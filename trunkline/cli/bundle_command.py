@@ -23,16 +23,24 @@ def bundle_command(
     precision: Annotated[
         Literal["float32", "float16", "bfloat16", "int8"], Parameter(name="--precision", help="Which of its files.")
     ] = "float32",
+    engine: Annotated[
+        Path | None,
+        Parameter(name="--engine", help="TensorRT engine of that file, built by `trunkline engine`, to put beside it."),
+    ] = None,
     allow: Allow = None,
     json: Json = False,
 ) -> int:
     """Write a folder with the model, a manifest, predict.py and bench.py, for a machine without Trunkline."""
-    found = bundle(Project(load_config(pipeline), out, limits_of(allow)), to, precision)
+    found = bundle(Project(load_config(pipeline), out, limits_of(allow)), to, precision, engine)
     if json:
         emit_json(found.to_json())
         return 0
     model = found.manifest["model"]
     emit(f"bundle  {found.folder}: {model['precision']}, {with_thousands(model['file_bytes'])} bytes")
+    if (built := found.manifest["engine"]) is not None:
+        emit(
+            f"engine  {built['file']}: {built['gpu']}, TensorRT {built['tensorrt']}, batch {built['profile']['batch']}"
+        )
     emit(f"try     python {found.folder / 'predict.py'} photo.jpg prediction.png")
     emit(f"measure python {found.folder / 'bench.py'} --out bench.json")
     return 0

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from trunkline.version import __version__
 
 PREFIX = "trunkline."
+PRECISION_KEY = f"{PREFIX}precision"
+"""On a file that does not compute in float32 throughout."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class ExportConfig(ConfigTable):
         calibration_images: Training images by which ``int8`` finds ranges.
         ranges: How: ``minmax``, ``entropy`` or ``percentile``.
         percentile: Of ``percentile``: how much of what is seen lies within, in percent.
-        activations: ``unsigned`` for processors, ``signed`` for TensorRT.
+        activations: ``unsigned`` for processors, ``signed`` for TensorRT, with biases in float32.
         max_drop: What a task's metrics may lose in ``int8``, in percent; what costs more stays in float32.
         keep: Parts that stay in float32: units of the backbone, or ``head of TASK``.
     """

@@ -96,6 +96,20 @@ def in_form(path: Path) -> Iterator[None]:
         raise InvalidConfig(f"is not what Trunkline writes ({what})", place=str(path), advice=advice) from error
 
 
+def sessions_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the starts of a stage, in order; empty where its folder says nothing of them.
+
+    Raises:
+        InvalidConfig: Its ``sessions.json`` is not what Trunkline writes.
+    """
+    path = folder / "sessions.json"
+    content = json_if_any(path)
+    if content is None:
+        return []
+    with in_form(path):
+        return [dict(session) for session in content["sessions"]]
+
+
 def json_if_any(path: Path) -> Any:
     """Return the content of a JSON file, ``None`` where there is none.
 

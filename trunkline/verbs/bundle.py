@@ -9,8 +9,10 @@ from typing import Any
 
 import onnx
 
-from trunkline.errors import InvalidConfig
+from trunkline.errors import InvalidConfig, InvalidModel
 from trunkline.export.bundle import Bundle, write_bundle
+from trunkline.export.engine.key import hash_model
+from trunkline.export.engine.manifest import SealedEngine, sealed_engine
 from trunkline.export.provenance import PREFIX, sha256_of
 from trunkline.files.write import json_ready
 from trunkline.graph.graph import shape_of
@@ -18,21 +20,23 @@ from trunkline.pipeline.project import MODEL, PLAN, Project
 from trunkline.sharing.plan import SharingPlan
 from trunkline.train.tasks.base import Task
 from trunkline.verbs.export_precision import PRECISIONS
-from trunkline.version import __version__
+from trunkline.verbs.made_by import made_by
 
 FLOAT32 = "float32"
 
 
-def bundle(project: Project, folder: Path, precision: str = FLOAT32) -> Bundle:
+def bundle(project: Project, folder: Path, precision: str = FLOAT32, engine: Path | None = None) -> Bundle:
     """Write the bundle of an exported run.
 
     Args:
         project: The run; its model is exported already, in this precision.
         folder: Where to.
         precision: Of the file to take.
+        engine: A TensorRT engine of that file, which :func:`trunkline.verbs.engine.engine` has built.
 
     Raises:
         InvalidConfig: The run has no such file, or the folder holds something else.
+        InvalidModel: The engine is not there, not ours, changed, or of another model.
         WorkFailed: The disk is full.
     """
     first = project.out / MODEL
@@ -41,6 +45,7 @@ def bundle(project: Project, folder: Path, precision: str = FLOAT32) -> Bundle:
         asked = "" if precision == FLOAT32 else f" --precision {precision}"
         advice = f"`trunkline export PIPELINE --out RUN{asked}` writes it"
         raise InvalidConfig("there is no such model yet", place=str(model), advice=advice)
+    sealed = None if engine is None else _engine_of(model, engine)
     plan = SharingPlan.load(project.out / PLAN)
     manifest = {
         "name": project.backbone.name,
@@ -49,10 +54,22 @@ def bundle(project: Project, folder: Path, precision: str = FLOAT32) -> Bundle:
         "tasks": [_task(project, task) for task in project.losses],
         "metrics": _metrics(project, precision),
         "plan": {"method": plan.method, "sha256": sha256_of(plan.to_json()), "units": len(plan.units)},
-        "made_by": {"trunkline": __version__, **_commands(project, precision)},
+        "made_by": made_by(project.out),
         "metadata": _metadata(model),
     }
-    return write_bundle(folder, model, json_ready(manifest))
+    return write_bundle(folder, model, json_ready(manifest), sealed)
+
+
+def _engine_of(model: Path, engine: Path) -> SealedEngine:
+    """Return an engine, if it was built here from this very model."""
+    if not engine.is_file():
+        advice = f"`trunkline engine {model}` builds one"
+        raise InvalidModel("there is no such engine", place=str(engine), advice=advice)
+    sealed = sealed_engine(engine)
+    if sealed.key.model_sha256 != hash_model(model):
+        advice = f"build it with `trunkline engine {model}`, or name the precision that it is of with --precision"
+        raise InvalidModel(f"it was built from another file than {model}", place=str(engine), advice=advice)
+    return sealed
 
 
 def _input(project: Project, model: Path) -> dict[str, Any]:
@@ -87,11 +104,6 @@ def _metrics(project: Project, precision: str) -> Mapping[str, Any]:
     files = {} if found is None else {file["precision"]: file["metrics"] for file in found["files"]}
     trained = _json(project.out / "train.json") or {}
     return dict(files.get(precision) or trained.get("metrics") or {})
-
-
-def _commands(project: Project, precision: str) -> dict[str, Any]:
-    asked = "" if precision == FLOAT32 else f" --precision {precision}"
-    return {"commands": ["trunkline run PIPELINE --out RUN", f"trunkline export PIPELINE --out RUN{asked}"]}
 
 
 def _metadata(model: Path) -> dict[str, str]:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from trunkline.bench.runtimes.inputs import Declared
+from trunkline.bench.runtimes.fill import fill
+from trunkline.bench.runtimes.inputs import Declared, FedInput, Feeds, make_feeds
+from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, first_line
 from trunkline.graph.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model as it is stored, with numbers for its inputs.
+
+    Attributes:
+        place: What messages call it.
+        content: Its bytes, as ONNX stores it; weights that a file has beside it stay there.
+        inputs: What it is fed with.
+        feeds: Numbers for them.
+        output_names: In order.
+    """
+
+    place: str
+    content: bytes
+    inputs: tuple[FedInput, ...]
+    feeds: Feeds
+    output_names: tuple[str, ...]
+
+
+def open_model(model: Path | Graph, settings: Settings) -> OpenedModel:
+    """Read a model, and make its inputs.
+
+    Raises:
+        InvalidModel: It cannot be read, it is no ONNX model, or its inputs cannot be made.
+    """
+    place = model.name if isinstance(model, Graph) else str(model)
+    content = model_bytes(model)
+    declared, output_names = declared_inputs(content, place=place)
+    inputs = fill(declared, settings, place=place)
+    feeds = make_feeds(inputs, settings, place=place)
+    return OpenedModel(place, content, inputs, feeds, tuple(output_names))
 
 
 def model_bytes(model: Path | Graph) -> bytes:

@@ -5,7 +5,7 @@ By itself OpenVINO takes bfloat16 where the processor has it, and as many thread
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from trunkline.bench.runtimes.base import Runtime
-from trunkline.bench.runtimes.fill import fill
-from trunkline.bench.runtimes.inputs import Array, FedInput, Feeds, make_feeds
-from trunkline.bench.runtimes.onnx_inputs import declared_inputs, model_bytes
+from trunkline.bench.runtimes.inputs import Array
+from trunkline.bench.runtimes.onnx_inputs import OpenedModel, open_model
 from trunkline.bench.runtimes.start_up import StartUp
 from trunkline.bench.settings import Settings
 from trunkline.errors import InvalidModel, WorkFailed, first_line
@@ -30,19 +29,17 @@ _NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 class OpenVinoSession:
     """A compiled model with a request whose inputs are memory of ours."""
 
-    def __init__(
-        self, ov: Any, compiled: Any, settings: Settings, inputs: tuple[FedInput, ...], feeds: Feeds, start_up: StartUp
-    ) -> None:
+    def __init__(self, ov: Any, compiled: Any, settings: Settings, opened: OpenedModel, start_up: StartUp) -> None:
         self._ov, self._compiled = ov, compiled
         self._request = compiled.create_infer_request()
-        self.inputs = inputs
+        self.inputs, self._output_names = opened.inputs, opened.output_names
         self.provider = settings.provider
         self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self.spinning: bool | None = None
         self.region = "one inference request, inputs and outputs in host memory, until the outputs are complete"
         # By position: a name that the file gives an input may be one of several that OpenVINO keeps for it.
-        self._tensors = [[ov.Tensor(feed[one.declared.name], shared_memory=True) for one in inputs] for feed in feeds]
-        self.output_names: Sequence[str] = ()
+        names = [one.declared.name for one in opened.inputs]
+        self._tensors = [[ov.Tensor(feed[name], shared_memory=True) for name in names] for feed in opened.feeds]
         self.feed(0)
         with start_up.part():
             self.run()
@@ -66,7 +63,7 @@ class OpenVinoSession:
         """Return copies of the last outputs by name."""
         return {
             name: np.array(self._request.get_output_tensor(position).data)
-            for position, name in enumerate(self.output_names)
+            for position, name in enumerate(self._output_names)
         }
 
     def describe(self) -> Mapping[str, str]:
@@ -98,23 +95,18 @@ class OpenVinoRuntime(Runtime):
         """Compile a model for the CPU; see :class:`~trunkline.bench.runtimes.base.Runtime`."""
         self.require(settings)
         ov, start_up = _import(), StartUp()
-        place = model.name if isinstance(model, Graph) else str(model)
-        content = model_bytes(model)
-        declared, names = declared_inputs(content, place=place)
-        inputs = fill(declared, settings, place=place)
-        feeds = make_feeds(inputs, settings, place=place)
+        opened = open_model(model, settings)
+        place = opened.place
         with _translated(place, "read", InvalidModel), start_up.part():
             core = ov.Core()
             # By its path where it has one: weights may lie beside it.
-            network = core.read_model(content if isinstance(model, Graph) else str(model))
-            network.reshape({position: one.shape for position, one in enumerate(inputs)})
+            network = core.read_model(opened.content if isinstance(model, Graph) else str(model))
+            network.reshape({position: one.shape for position, one in enumerate(opened.inputs)})
         with _translated(place, "compile", WorkFailed), start_up.part():
             compiled = core.compile_model(network, _DEVICE, _options(settings))
         require_asked_for(compiled, settings, place)
         with _translated(place, "run", WorkFailed):
-            session = OpenVinoSession(ov, compiled, settings, inputs, feeds, start_up)
-        session.output_names = names
-        return session
+            return OpenVinoSession(ov, compiled, settings, opened, start_up)
 
 
 def require_asked_for(compiled: Any, settings: Settings, place: str) -> None:

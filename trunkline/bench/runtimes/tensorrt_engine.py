@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trunkline.bench.runtimes.base import Runtime
-from trunkline.bench.runtimes.fill import fill
-from trunkline.bench.runtimes.inputs import Array, FedInput, make_feeds
-from trunkline.bench.runtimes.onnx_inputs import declared_inputs, model_bytes
+from trunkline.bench.runtimes.inputs import Array, FedInput
+from trunkline.bench.runtimes.onnx_inputs import open_model
 from trunkline.bench.runtimes.start_up import StartUp
 from trunkline.bench.runtimes.torch_session import require_device
 from trunkline.bench.settings import Settings
@@ -159,15 +158,12 @@ class TensorRtRuntime(Runtime):
         self.require(settings)
         trt = require_tensorrt()
         require_device(settings.provider, has_gpu=torch.cuda.is_available())
-        place, content = model.name if isinstance(model, Graph) else str(model), model_bytes(model)
-        declared, _ = declared_inputs(content, place=place)
-        inputs = fill(declared, settings, place=place)
-        feeds = make_feeds(inputs, settings, place=place)
-        with _as_file(model, content) as path:
-            engine = engine_for(path, _options(inputs, settings))
+        opened = open_model(model, settings)
+        with _as_file(model, opened.content) as path:
+            engine = engine_for(path, _options(opened.inputs, settings))
         device = _device()
-        images = [{name: torch.from_numpy(array).to(device) for name, array in feed.items()} for feed in feeds]
-        return EngineSession(trt, engine, inputs, images, settings, place)
+        images = [{name: torch.from_numpy(array).to(device) for name, array in feed.items()} for feed in opened.feeds]
+        return EngineSession(trt, engine, opened.inputs, images, settings, opened.place)
 
 
 def _options(inputs: tuple[FedInput, ...], settings: Settings) -> EngineOptions:

@@ -1,114 +1,128 @@
 """Measure the model beside this file on this machine: python bench.py [--threads 1] [--seconds 10] [--out bench.json]
 
-One run after the other of one image, after a warm-up until the running median is flat; then the median with an interval
-at 99 % by order statistics, p90 from 64 samples on and p99 from 662. The result is for `trunkline report`.
+As `trunkline bench` does: one image after the other until the running median is flat, then for so many seconds. It tells
+the median, with an interval at 99 % by order statistics, and whether the machine was steady. The file is for
+`trunkline report`.
 """
 
 import argparse
+import gc
 import json
 import math
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-HERE = Path(__file__).parent
-INPUTS, WINDOW, FLAT, WARM_UP_S = 4, 8, 0.03, 1.0
+HERE, INPUTS, WINDOW = Path(__file__).parent, 4, 8
 INT8_DOT = {"avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 
-def cpu():
+def middle(samples):
+    """Return the median, and its interval: of n samples Binomial(n, 1/2) lie below the true one."""
+    ordered, count = sorted(samples), len(samples)
+    chances = [math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(count)]
+    below = np.cumsum(np.exp(np.array(chances) - count * math.log(2)))
+    rank = int(np.searchsorted(below, 0.005, side="right"))
+    return float(np.median(ordered)), ordered[rank - 1], ordered[count - rank]
+
+
+def doubt(samples):
+    """Return why the samples are not one steady latency; nothing where they are."""
+    parts = np.array_split(samples, 4 if len(samples) >= 44 else 2) if len(samples) >= 22 else [samples]
+    medians = [middle(part) for part in parts]
+    fast, slow = min(medians), max(medians)
+    if slow[1] > fast[2] and slow[0] > 1.05 * fast[0]:
+        start, end = sorted((medians.index(fast), medians.index(slow)))
+        what = "slowed down" if slow == medians[end] else "sped up"
+        return f"{what} while it was measured: from {medians[start][0]:.4g} ms to {medians[end][0]:.4g} ms"
+    median, low, high = middle(samples)
+    return f"too noisy: the median is somewhere in {low:.4g} to {high:.4g} ms" if high - low > 0.1 * median else ""
+
+
+def measure(run, seconds):
+    """Return how long runs took in ms, and why they may not be trusted."""
+
+    def times(is_enough):
+        start, taken = time.perf_counter(), []
+        while not is_enough(taken, time.perf_counter() - start):
+            number = len(taken) % INPUTS  # an input that is repeated at once could be quicker than a new one
+            begun = time.perf_counter_ns()
+            run(number)
+            taken.append((time.perf_counter_ns() - begun) / 1e6)
+        return taken
+
+    def is_flat(taken):
+        earlier, later = np.median(taken[-2 * WINDOW : -WINDOW]), np.median(taken[-WINDOW:])
+        return abs(later - earlier) <= 0.03 * earlier
+
+    gc.disable()
+    warm = times(lambda taken, past: len(taken) >= 2 * WINDOW and past > 1 and (is_flat(taken) or past > 10))
+    samples = times(lambda taken, past: len(taken) >= 11 and past >= seconds)
+    return samples, doubt(samples) or ("" if is_flat(warm) else "the running median was not flat after 10 s of warm-up")
+
+
+def session_of(manifest, threads):
+    """Return the name of the provider, and a function that runs the model on the random image of a number."""
+    settings, image = onnxruntime.SessionOptions(), manifest["input"]
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    path = HERE / manifest["model"]["file"]
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    feeds, shape = [session.io_binding() for _ in range(INPUTS)], (1, 3, image["height"], image["width"])
+    for number, feed in enumerate(feeds):
+        feed.bind_cpu_input(image["name"], np.random.default_rng(number).standard_normal(shape).astype(np.float32))
+        for output in session.get_outputs():
+            feed.bind_output(output.name, "cpu")
+    return session.get_providers()[0], lambda number: session.run_with_iobinding(feeds[number])
+
+
+def environment():
+    """Return on what, and with what, this measures."""
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text().splitlines() if listed.is_file() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))]
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": onnxruntime.__version__}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    cpu = named[0] if named else platform.processor() or platform.machine()
     flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
     has = {"has": sorted(flags & INT8_DOT), "int8_dot": bool(flags & INT8_DOT) if flags else None}
-    family = "x86" if "flags" in flags else "arm" if flags else ""
-    return {"cpu": named[0] if named else platform.machine(), "instructions": {"family": family, **has}}
-
-
-def interval(samples, share, confidence=0.99):
-    """Return a percentile with its interval: of n samples, Binomial(n, share) lie below it."""
-    ordered, count = sorted(samples), len(samples)
-    logs = [math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(count + 1)]
-    terms = [log + k * math.log(share) + (count - k) * math.log(1 - share) for k, log in enumerate(logs)]
-    below = np.cumsum(np.exp(terms))
-    tail = (1 - confidence) / 2
-    low = int(np.searchsorted(below, tail, side="right")) - 1
-    high = int(np.searchsorted(below, 1 - tail))
-    if low < 0 or high > count - 1:
-        return None
-    return float(np.quantile(ordered, share)), ordered[low], ordered[high]
-
-
-def is_flat(samples):
-    if len(samples) < 2 * WINDOW:
-        return False
-    earlier, later = np.median(samples[-2 * WINDOW : -WINDOW]), np.median(samples[-WINDOW:])
-    return abs(later - earlier) <= FLAT * earlier
-
-
-def measure(session, feeds, seconds):
-    def timed(turn):
-        feed = feeds[turn % INPUTS]  # a repeated input could be quicker than a new one
-        start = time.perf_counter_ns()
-        session.run_with_iobinding(feed)
-        return (time.perf_counter_ns() - start) / 1e6
-
-    start, warm, turn = time.perf_counter(), [], 0
-    while True:
-        passed = time.perf_counter() - start
-        # A noisy machine may never be flat.
-        if passed > WARM_UP_S and (is_flat(warm) or passed > 10 * WARM_UP_S):
-            break
-        warm.append(timed(turn))
-        turn += 1
-    start, samples = time.perf_counter(), []
-    while len(samples) < 11 or time.perf_counter() - start < seconds:
-        samples.append(timed(turn))
-        turn += 1
-    return samples
+    told = {"family": "x86" if "flags" in flags else "arm" if flags else "", **has}
+    where = {"cpu": cpu, "cores": cores, "system": platform.platform(), "load": load}
+    return {**where, "instructions": told, "versions": versions}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     options = parser.parse_args()
-    manifest = json.loads((HERE / "manifest.json").read_text())
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads, settings.inter_op_num_threads = options.threads, 1
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = HERE / manifest["model"]["file"]
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    image = manifest["input"]
-    rng, feeds = np.random.default_rng(0), []
-    for _ in range(INPUTS):
-        feed = session.io_binding()
-        pixels = rng.standard_normal((1, 3, image["height"], image["width"])).astype(np.float32)
-        feed.bind_cpu_input(image["name"], pixels)
-        for output in session.get_outputs():
-            feed.bind_output(output.name, "cpu")
-        feeds.append(feed)
-    samples = measure(session, feeds, options.seconds)
-    median, low, high = interval(samples, 0.5)
-    row = {"name": manifest["name"], "format": f"ONNX, {manifest['model']['precision']}"}
-    row |= {"p50_ms": median, "p50_ci_ms": [low, high]}
-    for share, needed in ((0.9, 64), (0.99, 662)):
-        enough = len(samples) >= needed
-        row[f"p{round(100 * share)}_ms"] = float(np.quantile(samples, share)) if enough else None
-    row |= {"samples": len(samples), "samples_ms": samples, "file_bytes": path.stat().st_size}
-    row |= {"threads": options.threads, "provider": session.get_providers()[0]}
-    row |= {"model_sha256": manifest["model"]["sha256"]}
-    where = {**cpu(), "cores": os.cpu_count(), "system": platform.platform()}
-    where["versions"] = {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
+    if options.threads < 1 or not 0 <= options.seconds < math.inf:
+        parser.error("--threads must be 1 or more, and --seconds a number of seconds")
+    manifest, where = json.loads((HERE / "manifest.json").read_bytes()), environment()
+    provider, run = session_of(manifest, options.threads)
+    samples, reason = measure(run, options.seconds)
+    (median, low, high), model = middle(samples), manifest["model"]
+    row = {"name": manifest["name"], "format": f"ONNX, {model['precision']}", "file_bytes": model["file_bytes"]}
+    row |= {"p50_ms": median, "p50_ci_ms": [low, high], "stable": not reason, "reason": reason}
+    for name, share, needed in (("p90_ms", 0.9, 64), ("p99_ms", 0.99, 662)):
+        row[name] = float(np.quantile(samples, share, method="median_unbiased")) if len(samples) >= needed else None
+    row |= {"samples": len(samples), "samples_ms": samples, "provider": provider, "threads": options.threads}
+    row |= {"spinning": False, "runtime": {"runtime": f"onnxruntime {onnxruntime.__version__}"}}
+    row |= {"region": "one run of the session, inputs bound in host memory, until the outputs are complete"}
+    row |= {"model_sha256": model["sha256"]}
     content = {"format": "trunkline-bench", "models": [row], "environment": where}
-    options.out.write_text(json.dumps(content, indent=2) + "\n")
-    print(f"{median:.3f} ms [{low:.3f}, {high:.3f}], {len(samples)} runs: {options.out}")
+    print(f"{median:.3f} ms [{low:.3f}, {high:.3f}], {len(samples)} runs{f'; UNSTABLE: {reason}' if reason else ''}")
+    try:
+        options.out.write_text(json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        sys.exit(f"{options.out} cannot be written: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Run the model beside this file on a picture, and draw what it says: python predict.py photo.jpg out.png"""
+"""Draw on a picture what the model beside this file says of it: python predict.py photo.jpg [prediction.png]
+
+The sheet shows the picture, and then once for each task the picture under what the task says, in its colours.
+"""
 
 import json
 import sys
@@ -6,55 +9,69 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
-HERE = Path(__file__).parent
-
-
-def ramp(values, drawing):
-    """Colour numbers: from the first colour at `low` to the last one at `high`."""
-    values = 1 / (1 + np.exp(-values)) if drawing.get("sigmoid") else values
-    place = np.clip((values - drawing["low"]) / (drawing["high"] - drawing["low"]), 0, 1)
-    colours = np.array(drawing["colours"], float)
-    stops = np.linspace(0, 1, len(colours))
-    coloured = np.stack([np.interp(place, stops, colours[:, channel]) for channel in range(3)], -1)
-    coloured[values <= drawing.get("nothing_to", -np.inf)] = 0
-    return coloured
+HERE, LONGEST, OPAQUE = Path(__file__).parent, 1024, 0.65
 
 
-def drawn(output, drawing):
-    """Turn one output of the model, [K, h, w], into colours, [h, w, 3]."""
+def read(photo):
+    """Return a picture in 8-bit colours: as the camera was held, and on white where it is transparent."""
+    with Image.open(photo) as opened:
+        picture = ImageOps.exif_transpose(opened)
+    if picture.mode.startswith("I"):  # 16 bits, of which Pillow would show nearly all as white
+        picture = Image.fromarray((np.asarray(picture, float).clip(0, 65535) / 257).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
+
+
+def colours_of(output, drawing):
+    """Turn an output of the model, [K, h, w], into colours, [h, w, 3]."""
     if drawing["draw"] == "classes":
         return np.array(drawing["colours"])[output.argmax(0)]
     if drawing["draw"] == "directions":
-        unit = (output / np.maximum(np.linalg.norm(output, axis=0), 1e-12)).transpose(1, 2, 0)
-        return unit * drawing["scale"] + drawing["middle"]
-    return ramp(output[0], drawing)
+        unit = output / np.maximum(np.linalg.norm(output, axis=0), 1e-12)
+        return unit.transpose(1, 2, 0) * drawing["scale"] + drawing["middle"]
+    values = 1 / (1 + np.exp(-output[0])) if drawing.get("sigmoid") else output[0]
+    place = (values - drawing["low"]) / (drawing["high"] - drawing["low"])
+    stops = np.linspace(0, 1, len(drawing["colours"]))
+    colours = [np.interp(place, stops, channel) for channel in np.transpose(drawing["colours"])]
+    return np.stack(colours, -1) * (values > drawing.get("nothing_to", -np.inf))[..., None]
 
 
 def main(photo, out="prediction.png"):
-    manifest = json.loads((HERE / "manifest.json").read_text())
-    session = onnxruntime.InferenceSession(str(HERE / manifest["model"]["file"]))
-    height, width = manifest["input"]["height"], manifest["input"]["width"]
-    picture = Image.open(photo).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    scaled = np.asarray(picture, np.float32) / 255
-    normalised = (scaled - manifest["input"]["mean"]) / manifest["input"]["std"]
-    outputs = session.run(None, {manifest["input"]["name"]: normalised.astype(np.float32).transpose(2, 0, 1)[None]})
-    tiles, shown = [picture], []
+    manifest = json.loads((HERE / "manifest.json").read_bytes())
+    session = onnxruntime.InferenceSession(HERE / manifest["model"]["file"], providers=["CPUExecutionProvider"])
+    try:
+        picture = read(photo)
+    except Exception as error:  # whatever Pillow's readers raise of a broken file
+        sys.exit(f"{photo} cannot be read as a picture: {error}")
+    image = manifest["input"]
+    scaled = np.asarray(picture.resize((image["width"], image["height"]), Image.Resampling.BILINEAR)) / 255
+    normalised = ((scaled - image["mean"]) / image["std"]).astype(np.float32)
+    outputs = session.run(None, {image["name"]: normalised.transpose(2, 0, 1)[None]})
+    picture.thumbnail((LONGEST, LONGEST))
+    tiles, labels = {"the picture": picture}, []
     for task, output in zip(manifest["tasks"], outputs):
         if task["drawing"]["draw"] == "label":
-            names = task["classes"] or list(range(output.shape[1]))
-            print(f"{task['name']}: {names[int(output[0].argmax())]}")
+            number = int(output[0].argmax())
+            labels.append(f"{task['name']}: {task['classes'][number] if task['classes'] else number}")
         else:
-            colours = drawn(output[0], task["drawing"]).clip(0, 255).astype(np.uint8)
-            shown.append(task["name"])
-            tiles.append(Image.fromarray(colours).resize((width, height), Image.Resampling.BILINEAR))
-    sheet = Image.new("RGB", (width * len(tiles), height))
-    for number, tile in enumerate(tiles):
-        sheet.paste(tile, (width * number, 0))
-    sheet.save(out)
-    print(f"{out}: the picture, then {', '.join(shown)}")
+            drawn = Image.fromarray(colours_of(output[0], task["drawing"]).clip(0, 255).astype(np.uint8))
+            # Halfway between two classes there is no third one.
+            how = Image.Resampling.NEAREST if task["drawing"]["draw"] == "classes" else Image.Resampling.BILINEAR
+            tiles[task["name"]] = Image.blend(picture, drawn.resize(picture.size, how), OPAQUE)
+    sheet = Image.new("RGB", (picture.width * len(tiles), picture.height))
+    for number, tile in enumerate(tiles.values()):
+        sheet.paste(tile, (picture.width * number, 0))
+    ImageDraw.Draw(sheet).text((4, 4), "\n".join(labels), "yellow", font_size=max(10, picture.height // 20))
+    try:
+        sheet.save(out)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{out} cannot be written: {error}")
+    print("\n".join([*labels, f"{out}: {', '.join(tiles)}"]))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) in (2, 3) else sys.exit(__doc__)

@@ -66,7 +66,7 @@ def engine_for(model: str | Path, options: EngineOptions | None = None) -> Engin
         raise InvalidModel("there is no such file", place=str(model))
     trt = require_tensorrt()
     key = EngineKey.of(path, str(trt.__version__), gpu_here(), options)
-    place = path.with_suffix(f".{key.digest[:12]}.engine")
+    place = path.with_name(key.engine_name(path.name))
     if place.exists():
         return Engine(place, key, trusted_plan(place, key))
     start = time.perf_counter()

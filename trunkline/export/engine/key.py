@@ -68,6 +68,10 @@ class EngineKey:
         text = json.dumps([self.tensorrt, self.gpu, self.driver])
         return f"timing.{hashlib.sha256(text.encode()).hexdigest()[:12]}.cache"
 
+    def engine_name(self, model: str) -> str:
+        """Return the name of the engine of a model file; it lies beside that."""
+        return Path(model).with_suffix(f".{self.digest[:12]}.engine").name
+
     def differences(self, built: EngineKey) -> list[str]:
         """Return in words why an engine that was ``built`` under another key does not stand for this one.
 

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,25 @@ from trunkline.export.engine.key import EngineKey
 FORMAT, VERSION = "trunkline-engine", 1
 _KEY_BYTES = 32
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_ADVICE = "an engine is code, so it is not run; delete it, and it is built here again"
+_ADVICE = "an engine is code, so no other is taken; delete it, and `trunkline engine` builds it here again"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEngine:
+    """An engine of this user and machine, as it was built.
+
+    Attributes:
+        key: What it was built for.
+        plan: Its bytes.
+    """
+
+    key: EngineKey
+    plan: bytes
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its bytes, in hexadecimal."""
+        return hashlib.sha256(self.plan).hexdigest()
 
 
 def manifest_of(engine: Path) -> Path:
@@ -42,18 +60,27 @@ def trusted_plan(engine: Path, key: EngineKey) -> bytes:
     Raises:
         InvalidModel: It is not; the message says why.
     """
+    sealed = sealed_engine(engine)
+    if found := key.differences(sealed.key):
+        raise InvalidModel(f"it was built for another case: {'; '.join(found)}", place=str(engine), advice=_ADVICE)
+    return sealed.plan
+
+
+def sealed_engine(engine: Path) -> SealedEngine:
+    """Return an engine, if it is ours and unchanged, whatever it was built for.
+
+    Raises:
+        InvalidModel: It is not; the message says why.
+    """
     content = _read(manifest_of(engine), engine)
     seal = content.pop("seal", "")
     if not hmac.compare_digest(str(seal), _seal(content)):
         raise InvalidModel("its manifest was not written by you on this machine", place=str(engine), advice=_ADVICE)
-    built = EngineKey(**content["key"])
-    if found := key.differences(built):
-        raise InvalidModel(f"it was built for another case: {'; '.join(found)}", place=str(engine), advice=_ADVICE)
-    # What is hashed is what is loaded: the file is read once.
-    plan = engine.read_bytes()
-    if hashlib.sha256(plan).hexdigest() != content["sha256"]:
+    # What is hashed is what is taken: the file is read once.
+    sealed = SealedEngine(EngineKey(**content["key"]), engine.read_bytes())
+    if sealed.sha256 != content["sha256"]:
         raise InvalidModel("it was changed after it was built", place=str(engine), advice=_ADVICE)
-    return plan
+    return sealed
 
 
 def _read(path: Path, engine: Path) -> dict[str, Any]:

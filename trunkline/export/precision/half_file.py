@@ -18,14 +18,13 @@ from trunkline.export.passes import not_folded
 from trunkline.export.precision.emulated import of_the_file, write_emulated
 from trunkline.export.precision.half import HALF, OPSETS, LowerFloat
 from trunkline.export.precision.newer_opset import at_opset
+from trunkline.export.provenance import PRECISION_KEY
 from trunkline.export.weights import Weights
 from trunkline.files.staging import staged
 from trunkline.graph.graph import OPSET, Graph
 
 MOST_ISLANDS = 64
 """A network of which more nodes are not exact enough is not one for this precision."""
-PRECISION_KEY = "trunkline.precision"
-"""On a file that does not compute in float32 throughout."""
 _NO_METADATA: Mapping[str, str] = {}
 
 

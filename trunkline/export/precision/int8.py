@@ -2,7 +2,8 @@
 
 onnxruntime's own quantiser places the pairs. Weights are signed and symmetric, with a scale for each output channel;
 activations are unsigned, because the quick x86 kernels multiply unsigned by signed numbers, or signed and symmetric,
-which is what TensorRT takes.
+which is what TensorRT takes. With signed ones biases stay in float32, since TensorRT dequantises no 32-bit integers;
+onnxruntime's processor kernels multiply integers only where a bias is one, or there is none.
 
 Ranges are found once; the same ones then serve any choice of nodes that stay in float32.
 """
@@ -45,7 +46,7 @@ class Int8Settings:
         ranges: ``minmax``: all that was seen. ``entropy``: the range that loses least information (KL divergence).
             ``percentile``: all but the outermost.
         percentile: Of ``percentile``: how much of what was seen lies within, in percent.
-        activations: ``unsigned`` for processors, ``signed`` for TensorRT.
+        activations: ``unsigned`` for processors, ``signed`` for TensorRT, with biases in float32.
     """
 
     ranges: RangeMethod = "minmax"
@@ -85,7 +86,7 @@ class Ranges:
                 nodes_to_quantize=[],
                 nodes_to_exclude=sorted(keep),
                 op_types_to_quantize=list(QUANTISED),
-                extra_options={"ActivationSymmetric": signed, "WeightSymmetric": True},
+                extra_options={"ActivationSymmetric": signed, "WeightSymmetric": True, "QuantizeBias": not signed},
             )
             quantiser.quantize_model()
             quantiser.model.topological_sort()

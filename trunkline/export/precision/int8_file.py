@@ -12,9 +12,8 @@ from trunkline.export.exporter import ExportResult
 from trunkline.export.formats.onnx_model import check_file
 from trunkline.export.parity.quantised import check_quantised
 from trunkline.export.parity.reference import Array
-from trunkline.export.precision.half_file import PRECISION_KEY
 from trunkline.export.precision.int8 import QUANTISED, Ranges
-from trunkline.export.provenance import PREFIX
+from trunkline.export.provenance import PRECISION_KEY, PREFIX
 from trunkline.files.staging import staged
 from trunkline.graph.graph import HEAD, PART_KEY, TASKS_KEY, UNIT_KEY
 

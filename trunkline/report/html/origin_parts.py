@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.report.html.page import Figures, Listing, Part, Prose
-from trunkline.report.run_files import in_form, json_if_any
+from trunkline.report.run_files import json_if_any, sessions_of
 from trunkline.report.tables import Table
 
 Json = Mapping[str, Any]
@@ -23,7 +23,7 @@ def origin_parts(folder: Path, stages: Sequence[str], advice: str) -> list[Part]
         stages: Folders in it that have sessions and a configuration; an empty name is the folder itself.
         advice: What makes such a folder, in a sentence, for one whose sessions have no command.
     """
-    sessions = [(stage, session) for stage in stages for session in _sessions(folder / stage)]
+    sessions = [(stage, session) for stage in stages for session in sessions_of(folder / stage)]
     parts: list[Part] = []
     commands = list(dict.fromkeys(session["command"] for _, session in sessions if session.get("command")))
     if commands:
@@ -39,15 +39,6 @@ def origin_parts(folder: Path, stages: Sequence[str], advice: str) -> list[Part]
         shown = [*lines[:_MOST_LINES], f"… {left} more lines"] if left > 0 else lines
         parts.append(Listing("Everything that the pipeline decides", tuple(shown), folded=True))
     return parts
-
-
-def _sessions(folder: Path) -> list[Json]:
-    path = folder / "sessions.json"
-    content = json_if_any(path)
-    if content is None:
-        return []
-    with in_form(path):
-        return [dict(session) for session in content["sessions"]]
 
 
 def _session_table(sessions: Sequence[tuple[str, Json]]) -> Table:

@@ -14,8 +14,8 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -37,7 +37,10 @@ CONFIG, SESSIONS, METRICS, RESULT, CHECKPOINTS = (
     "result.json",
     "checkpoints",
 )
-_PACKAGES = ("trunkline", "torch", "onnx", "numpy")
+_PACKAGES = {name: (name,) for name in ("trunkline", "torch", "onnx", "numpy")} | {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu")
+}
+"""What computes, and the distributions that bring it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def _add_session(folder: Path, seed: int) -> None:
         raise InvalidConfig("is not what Trunkline writes: it has no list of sessions", place=str(path), advice=advice)
     session = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "seed": seed,
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
@@ -141,14 +144,25 @@ def _add_session(folder: Path, seed: int) -> None:
     atomic_write(path, json_bytes({"sessions": [*sessions, session]}, indent=2))
 
 
+def _command() -> str:
+    """Return what was typed; nothing where another process started this one, as a comparison starts its jobs."""
+    program = Path(sys.argv[0])
+    if program.name == "-c":
+        return ""
+    # `python -m trunkline` is the same command.
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
+
+
 def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    return {name: _version(distributions) for name, distributions in _PACKAGES.items()}
+
+
+def _version(distributions: Sequence[str]) -> str:
+    for name in distributions:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return "not installed"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
