@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,18 +62,39 @@ def test_several_sessions_are_one_sample(
 def test_candidates_take_turns_in_random_order(
     clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
 ) -> None:
-    """Candidates take turns in random order, on the same input within a round."""
+    """Candidates take turns in random order, on the same input within a round; each runs before on another one."""
     first, second = session(1.0), session(2.0)
     order: list[tuple[str, int]] = []
     for name, each in (("a", first), ("b", second)):
         run = each.run
         each.run = lambda run=run, each=each, name=name: (order.append((name, each.index)), run())[1]
     measure([Candidate("a", (first,)), Candidate("b", (second,))], QUICK, clock=clock, environment=environment)
-    rounds = [order[start : start + 2] for start in range(0, len(order), 2)]
+    settling, timed = order[::2], order[1::2]
+    assert all(before[0] == run[0] and before[1] != run[1] for before, run in zip(settling, timed, strict=True))
+    rounds = [timed[start : start + 2] for start in range(0, len(timed), 2)]
     assert all({name for name, _ in turn} == {"a", "b"} for turn in rounds)
     assert all(len({index for _, index in turn}) == 1 for turn in rounds)
     assert len({turn[0][0] for turn in rounds}) == 2
     assert {index for _, index in order} == {0, 1, 2, 3}
+
+
+@pytest.mark.properties
+def test_others_in_the_caches_cost_nothing(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
+    """A model that takes longer right after another one has the time that it takes after itself."""
+    last: list[str] = []
+
+    def run(name: str) -> None:
+        clock.now += 1_000_000 if last == [name] else 9_000_000
+        last[:] = [name]
+
+    pair = {name: session(1.0) for name in "ab"}
+    for name, each in pair.items():
+        each.run = partial(run, name)  # type: ignore[method-assign]
+    candidates = [Candidate(name, (each,)) for name, each in pair.items()]
+    for latency in measure(candidates, QUICK, clock=clock, environment=environment):
+        assert set(latency.samples_ms) == {1.0}
 
 
 @pytest.mark.properties
@@ -139,7 +161,7 @@ def test_rounds_last_for_the_least_time(
     clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
 ) -> None:
     """Rounds go on until the time to measure is used."""
-    settings = replace(QUICK, minimum_seconds=1.0)
+    settings = replace(QUICK, minimum_seconds=2.0)  # of which half is for the runs before
     (latency,) = measure([Candidate("a", (session(10.0),))], settings, clock=clock, environment=environment)
     assert len(latency.samples_ms) == 100
 
@@ -293,6 +315,7 @@ def test_comparison_as_json(clock: FakeClock, session: Callable[..., FakeSession
         "environment",
         "device",
         "runtime",
+        "left_out",
         "against",
         "further",
     }

@@ -138,7 +138,7 @@ def test_runtimes_and_batches_in_one_table(tmp_path: Path) -> None:
             assert row["inputs"][0]["shape"][0] == one["settings"]["batch"]
     assert [row["agrees"] for row in content["models"] + further[1]["models"]] == [None] * 4
     assert all(row["agrees"] and row["difference"] < 1e-4 for row in further[0]["models"] + further[2]["models"])
-    latency, throughput = tables_of(content)
+    _, latency, throughput = tables_of(content)
     assert [row[:2] for row in latency.rows] == [(name, model) for name in ("onnxruntime", "torch") for model in "ab"]
     assert throughput.columns == ("runtime", "model", "batch 1", "batch 3")
     assert len(throughput.rows) == 4 and "–" not in str(throughput.rows)

@@ -150,7 +150,7 @@ def test_unsteady_joins(clock: FakeClock, session: Callable[..., FakeSession]) -
     class Drifting(FakeRuntime):
         def prepare(self, model: Graph, settings: Settings) -> object:
             reads_one = model.name == "project" and len(model.model.graph.inputs) == 1
-            times = (2.0 + (count > 70) for count in range(10_000)) if reads_one else 2.0
+            times = (2.0 + (count > 140) for count in range(10_000)) if reads_one else 2.0
             return self.session(times)
 
     settings = Settings(minimum_samples=100, minimum_seconds=0.0)
@@ -163,7 +163,7 @@ def test_unsteady_joins(clock: FakeClock, session: Callable[..., FakeSession]) -
 def test_unstable_parts_are_marked(clock: FakeClock, session: Callable[..., FakeSession]) -> None:
     """A unit whose samples drift is marked in the table and listed; the others are not."""
     backbone = COSTLY["chain"]()
-    drifting = (1.0 + (count > 70) for count in range(10_000))
+    drifting = (1.0 + (count > 140) for count in range(10_000))
     sessions = iter([session(1.0), session(drifting), *(session(2.0) for _ in range(20))])
     runtime = FakeRuntime(lambda _: next(sessions))
     result = measure_units(backbone, Settings(minimum_samples=100, minimum_seconds=0.0), runtime, clock=clock)

@@ -62,15 +62,17 @@ class Session:
 def timed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Time stands still but for models whose nodes take what they take; how far layouts are off it can be chosen."""
 
-    def choose(noise: float) -> None:
+    def choose(noise: float, slower: int = 1) -> None:
         clock = Clock()
 
         class Runtime:
             name = "onnxruntime"
 
             def prepare(self, model: Path | Graph, settings: object) -> Session:
-                is_layout = isinstance(model, Path)
-                return Session(clock, read(model) if isinstance(model, Path) else model, noise if is_layout else 0.0)
+                is_layout = isinstance(model, Path)  # parts of the backbone are no files
+                session = Session(clock, read(model) if is_layout else model, noise if is_layout else 0.0)
+                session.ns *= slower if is_layout else 1
+                return session
 
         def clocked(*arguments: Any, **options: Any) -> Any:
             return measure(*arguments, **{**options, "clock": clock, "environment": Environment(cpu="fake")})
@@ -93,6 +95,7 @@ def test_what_follows_the_table_is_predicted_exactly(timed: Any) -> None:
     assert len(found["layouts"]) == 9 and len({json.dumps(each["layout"]) for each in found["layouts"]}) == 9
     for each in found["layouts"]:
         assert each["predicted_ms"] == pytest.approx(each["measured_ms"], rel=1e-4)
+        assert each["pace"] == pytest.approx(1, rel=1e-4)
     assert found["median_error_percent"] < 0.01 and found["agreement"]["spearman"]["value"] == 1
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
     table = CostTable.load(Path("costs.json"), Backbone(read("zoo:tiny", input_size=(32, 48))))
@@ -102,11 +105,19 @@ def test_what_follows_the_table_is_predicted_exactly(timed: Any) -> None:
     assert Path("other.json").read_bytes() == Path("costs.json").read_bytes()
 
 
+def test_a_slower_machine_is_no_error(timed: Any) -> None:
+    """All of it takes twice as long when layouts are measured: that is the pace, and no fault of the table."""
+    timed(0.0, slower=2)
+    found = only_json(invoke(*COMMAND, "--layouts", 6, "--json"))
+    assert [each["pace"] for each in found["layouts"]] == pytest.approx([2] * 6, rel=1e-3)
+    assert found["median_error_percent"] < 0.1
+
+
 def test_what_does_not_is_told(timed: Any) -> None:
     """Layouts that take longer than their parts: by how much is what the error says."""
     timed(0.1)
     found = only_json(invoke(*COMMAND, "--layouts", 9, "--json"))
-    errors = [100 * (each["predicted_ms"] / each["measured_ms"] - 1) for each in found["layouts"]]
+    errors = [100 * (each["predicted_ms"] * each["pace"] / each["measured_ms"] - 1) for each in found["layouts"]]
     assert [each["error_percent"] for each in found["layouts"]] == pytest.approx(errors)
     assert found["median_error_percent"] == pytest.approx(sorted(map(abs, errors))[4]) and max(map(abs, errors)) > 5
 

@@ -104,7 +104,7 @@ def bench_command(
     json: Json = False,
 ) -> int:
     """Measure the latency of models, interleaved, against the first."""
-    limits, share, of_run = limits_of(allow), require_margin(margin), RunModels(out)
+    limits, share, of_run = limits_of(allow), require_margin(margin), RunModels(None if profile else out)
     usual, runs_on = of_run.usual(models)
     settings = replace(
         usual,

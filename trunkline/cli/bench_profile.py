@@ -60,12 +60,24 @@ def _show(found: Profile) -> None:
         step = max(1, len(by_time) // _SHOWN)
         some = "" if step == 1 else f", every {step} of {len(by_time)}"
         title = f"Layouts of {len(found.tasks)} tasks by latency{some}; without heads"
-        columns = ("runs of each block", "predicted (ms)", "measured (ms)", "99 % interval (ms)", "error (%)")
+        columns = (
+            "runs of each block",
+            "predicted (ms)",
+            "at this pace",
+            "measured (ms)",
+            "99 % interval (ms)",
+            "error (%)",
+        )
         emit_table(title, columns, [_row(entry) for entry in by_time[::step]])
         spearman = found.agreement.spearman
         emit(
             f"predictions: rank correlation {spearman.value:.3f} [{spearman.low:.3f}, {spearman.high:.3f}], "
             f"median error {found.median_error_percent:.1f} %, {len(found.layouts)} layouts"
+        )
+        paces = [entry.pace for entry in found.layouts]
+        emit(
+            f"pace: the backbone alone took {min(paces):.2f} to {max(paces):.2f} times what it took for the table; "
+            "errors are at equal pace"
         )
         unsteady = sum(not entry.latency.stable for entry in found.layouts)
         if unsteady:
@@ -83,6 +95,7 @@ def _row(entry: PredictedLayout) -> list[str]:
     return [
         " ".join(str(len(groups)) for groups in entry.layout.blocks),
         f"{entry.predicted_ms:.2f}",
+        f"{entry.at_this_pace_ms:.2f}",
         f"{entry.latency.p50_ms:.2f}{mark}",
         f"{low:.2f}–{high:.2f}",
         f"{entry.error_percent:+.1f}{mark}",
