@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def _show(found: Profile) -> None:
         some = "" if step == 1 else f", every {step} of {len(by_time)}"
         title = f"Layouts of {len(found.tasks)} tasks by latency{some}; without heads"
         columns = (
-            "runs of each block",
+            "runs × blocks",
             "predicted (ms)",
             "at this pace",
             "measured (ms)",
@@ -93,10 +94,16 @@ def _row(entry: PredictedLayout) -> list[str]:
     low, high = entry.latency.p50_ci_ms
     mark = "" if entry.latency.stable else f" {UNSTABLE}"
     return [
-        " ".join(str(len(groups)) for groups in entry.layout.blocks),
+        _runs(entry),
         f"{entry.predicted_ms:.2f}",
         f"{entry.at_this_pace_ms:.2f}",
         f"{entry.latency.p50_ms:.2f}{mark}",
         f"{low:.2f}–{high:.2f}",
         f"{entry.error_percent:+.1f}{mark}",
     ]
+
+
+def _runs(entry: PredictedLayout) -> str:
+    """Return how often how many blocks run, from the image on."""
+    counts = itertools.groupby(len(groups) for groups in entry.layout.blocks)
+    return ", ".join(f"{runs} × {len(list(blocks))}" for runs, blocks in counts)

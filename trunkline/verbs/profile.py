@@ -201,7 +201,9 @@ def _measured(
         names_left = list(paths)
         while names_left:
             names, names_left = names_left[:AT_ONCE], names_left[AT_ONCE:]
-            share = replace(settings, limit_seconds=settings.limit_seconds * len(names) / len(layouts))
+            seconds = settings.limit_seconds * len(names) / len(layouts)
+            warm_up = min(settings.warm_up_limit_seconds, seconds / 2)
+            share = replace(settings, limit_seconds=seconds, warm_up_limit_seconds=warm_up)
             groups = {"alone": [alone], **{name: [paths[name]] for name in names}}
             compared = bench_groups(groups, share, runtime=runtime, limits=options.limits, progress=progress)
             first, *others = compared.latencies
