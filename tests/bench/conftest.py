@@ -27,6 +27,7 @@ class FakeSession:
     provider = "cpu"
     threads = 1
     spinning: bool | None = False
+    device_ms: float | None = None
     inputs = ()
 
     def __init__(

@@ -78,6 +78,21 @@ def test_candidates_take_turns_in_random_order(
     assert {index for _, index in order} == {0, 1, 2, 3}
 
 
+@pytest.mark.golden
+def test_what_a_device_tells_is_kept_apart(
+    clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
+) -> None:
+    """The sum over sessions, as a median over timed rounds; where one of them tells nothing, nothing is known."""
+    silent, first, second = session(2.0), session(3.0), session(4.0)
+    first.device_ms, second.device_ms = 1.0, 0.25
+    pairs = {"both": (first, second), "one": (first, silent), "none": (silent,)}
+    candidates = [Candidate(name, sessions) for name, sessions in pairs.items()]
+    found = measure(candidates, QUICK, clock=clock, environment=environment)
+    assert [latency.device_p50_ms for latency in found] == [1.25, None, None]
+    assert [latency.p50_ms for latency in found] == [7.0, 5.0, 2.0]
+    assert found[0].to_json()["device_p50_ms"] == 1.25
+
+
 @pytest.mark.properties
 def test_others_in_the_caches_cost_nothing(
     clock: FakeClock, session: Callable[..., FakeSession], environment: Environment
@@ -108,7 +123,7 @@ def _first_runs(clock: FakeClock, environment: Environment, seed: int) -> list[s
     order: list[str] = []
 
     class Session:
-        region, provider, threads, spinning, inputs = "fake", "cpu", 1, None, ()
+        region, provider, threads, spinning, inputs, device_ms = "fake", "cpu", 1, None, (), None
 
         def __init__(self, name: str) -> None:
             self.name = name

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from fake_cuda_events import FakeEvents
 from fake_tensorrt import FakeContext, FakeTensorRT
 
 from trunkline.bench.footprint_process import footprint_here
@@ -45,6 +46,7 @@ def trt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeTensorR
     monkeypatch.setattr(tensorrt_engine, "_device", lambda: torch.device("cpu"))
     stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: fake.calls.append(("synchronised",)))
     monkeypatch.setattr(tensorrt_engine, "_stream", lambda device: stream)
+    monkeypatch.setattr("torch.cuda.Event", FakeEvents(fake.calls))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return fake
 
@@ -72,6 +74,9 @@ def test_an_engine_is_fed_and_read(trt: FakeTensorRT, tmp_path: Path, is_file: b
     assert (session.provider, session.describe()["provider"]) == ("cuda", "H200")
     # Every run is waited for: the first one, and the three above.
     assert trt.names().count("synchronised") == 4
+    # And timed by the device's own clock, on the stream that it ran on.
+    assert trt.names()[-3:] == ["event", "event", "synchronised"] and session.device_ms == 2.5
+    assert all(call[1].cuda_stream == 7 for call in trt.calls if call[0] == "event")
     profile = next(call[1] for call in trt.calls if call[0] == "profile")
     assert set(profile["image"]) == {(2, 3, 8, 8)}
     session.close()

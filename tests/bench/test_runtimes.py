@@ -14,6 +14,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from commands import ROOT
+from fake_cuda_events import FakeEvents
 
 from trunkline.bench.runtimes import cuda_graph, torch_compiled
 from trunkline.bench.runtimes.base import TimedSession
@@ -314,5 +315,10 @@ def test_recording_is_asked_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graph, "_record", record)
     monkeypatch.setattr(cuda_graph, "open_twin", lambda model, settings, limits: open_twin(model, QUICK, limits))
     monkeypatch.setattr("torch.cuda.synchronize", lambda: None)
-    runtime_class("cuda-graph")().prepare(network(), replace(QUICK, provider="cuda"))
+    monkeypatch.setattr("torch.cuda.Event", FakeEvents())
+    session = runtime_class("cuda-graph")().prepare(network(), replace(QUICK, provider="cuda"))
     assert seen == [(1, 3, 16, 16)]
+    assert session.device_ms == 2.5
+    plain = runtime_class("torch")().prepare(network(), QUICK)
+    plain.run()
+    assert plain.device_ms is None

@@ -89,6 +89,10 @@ def test_a_run_with_its_accuracy(finished: Finished, tmp_path: Path) -> None:
     assert models["model int8"]["macs"] == models["model"]["macs"]
     assert models["model int8"]["parameters"] == models["model"]["parameters"]
     assert models["model int8"]["file_bytes"] < models["model"]["file_bytes"]
+    # And so it stands in a report.
+    table = only_json(invoke("report", out, "--out", "page.html", "--json"))["tables"][0]
+    (row,) = [row for row in table["rows"] if row[0] == "model int8"]
+    assert f"{models['model int8']['change_percent']:+.2f}" in row[1] and "ONNX, int8" in row
 
 
 def delta_of(metrics: dict[str, dict[str, float]], finished: Finished) -> float:

@@ -34,7 +34,7 @@ class Clock:
 class Session:
     """Takes 10 µs, and what its nodes take: each as long as its name says, wherever it stands."""
 
-    region, provider, threads, spinning, start_up_ms = "fake", "cpu", 1, None, 0.0
+    region, provider, threads, spinning, start_up_ms, device_ms = "fake", "cpu", 1, None, 0.0, None
     inputs: tuple[FedInput, ...] = ()
 
     def __init__(self, clock: Clock, graph: Graph, noise: float) -> None:

@@ -71,7 +71,7 @@ def work_of(path: Path) -> int:
 class Session:
     """Takes one nanosecond for each multiply-accumulate of its file, on the clock of its runtime."""
 
-    region, threads, spinning, inputs = "fake", 1, None, ()
+    region, threads, spinning, inputs, device_ms = "fake", 1, None, (), None
 
     def __init__(self, path: Path, runtime: Runtime) -> None:
         self.work, self.runtime = work_of(path), runtime

@@ -92,6 +92,12 @@ class Candidate:
         region, count = self.sessions[0].region, len(self.sessions)
         return region if count == 1 else f"{count} sessions one after another, each: {region}"
 
+    @property
+    def device_ms(self) -> float | None:
+        """What devices of their own took for the last run of every session; ``None`` where one does not tell."""
+        told = [session.device_ms for session in self.sessions]
+        return None if None in told else sum(part for part in told if part is not None)
+
     def feed(self, index: int) -> None:
         """Choose the same input for every session."""
         for session in self.sessions:

@@ -36,6 +36,7 @@ class Latency:
         environment: The machine and the software.
         conditions: The device before and after.
         quantised: Whether it computes in 8-bit integers; ``None`` where that is not known.
+        device_p50_ms: Median of what a device of its own took, by its own events; ``None`` where none tells.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Latency:
     runtime: Mapping[str, str] = field(default_factory=dict)
     environment: Environment = field(default_factory=Environment)
     conditions: Conditions = field(default_factory=Conditions)
+    device_p50_ms: float | None = None
     quantised: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class Latency:
             "p50_ci_ms": list(self.p50_ci_ms),
             "p90_ms": self.p90_ms,
             "p99_ms": self.p99_ms,
+            "device_p50_ms": self.device_p50_ms,
             "samples": len(self.samples_ms),
             "provider": self.provider,
             "threads": self.threads,

@@ -8,9 +8,11 @@ those of others. Nothing but the runs themselves is inside the timed region.
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -74,8 +76,11 @@ def measure(
         samples = bench.rounds(progress)
     conditions = Conditions(before, read())
     return [
-        summarise(candidate, tuple(series), environment, conditions=conditions, warm_up_reason=warm_up_reason)
-        for candidate, series in zip(candidates, samples, strict=True)
+        replace(
+            summarise(candidate, tuple(series), environment, conditions=conditions, warm_up_reason=warm_up_reason),
+            device_p50_ms=statistics.median(device_ms) if device_ms else None,
+        )
+        for candidate, series, device_ms in zip(candidates, samples, bench.device_ms, strict=True)
     ]
 
 
@@ -88,6 +93,8 @@ class _Bench:
         self._clock = clock
         self._checks = [OutputCheck(candidate, settings.output_tolerance) for candidate in candidates]
         self._generator = np.random.default_rng(settings.seed)
+        self.device_ms: list[list[float]] = [[] for _ in candidates]
+        """What devices of their own took, by candidate and timed round; empty where they do not tell."""
 
     def warm_up(self) -> str:
         """Run every candidate, interleaved, until all running medians are flat; return why if they never were."""
@@ -114,6 +121,9 @@ class _Bench:
         while not self._enough(len(series[0]), self._since(start)):
             is_checked = not series[0] or self._generator.random() < _CHECKED_SHARE
             self._turn(len(series[0]), series, checked=bool(is_checked))
+            for told, candidate in zip(self.device_ms, self._candidates, strict=True):
+                if candidate.device_ms is not None:
+                    told.append(candidate.device_ms)
             if progress:
                 progress(len(series[0]), self._settings.minimum_samples)
         return series

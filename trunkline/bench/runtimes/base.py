@@ -40,6 +40,11 @@ class TimedSession(Protocol):
         """Most memory that it has taken of a device of its own; ``None`` without one, and where that is not known."""
         ...
 
+    @property
+    def device_ms(self) -> float | None:
+        """What a device of its own took for the last run, by its own events; ``None`` where there is none that tells."""
+        ...
+
     def feed(self, index: int) -> None:
         """Choose input ``index`` (modulo the number prepared) for the next run. Not timed."""
 

@@ -50,6 +50,11 @@ class OpenVinoSession:
         """None: its device is the processor."""
         return None
 
+    @property
+    def device_ms(self) -> float | None:
+        """None: its device is the processor."""
+        return None
+
     def feed(self, index: int) -> None:
         """Choose one of the inputs."""
         for position, tensor in enumerate(self._tensors[index % len(self._tensors)]):

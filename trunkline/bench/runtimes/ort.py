@@ -89,6 +89,11 @@ class OrtSession:
         """Unknown: onnxruntime does not say what its arena has taken."""
         return None
 
+    @property
+    def device_ms(self) -> float | None:
+        """None: onnxruntime does not tell what its devices take."""
+        return None
+
     def feed(self, index: int) -> None:
         """Choose one of the bound inputs."""
         self._binding = self._bindings[index % len(self._bindings)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trunkline.bench.runtimes.base import Runtime
+from trunkline.bench.runtimes.device_timer import DeviceTimer
 from trunkline.bench.runtimes.inputs import Array, FedInput
 from trunkline.bench.runtimes.onnx_inputs import open_model
 from trunkline.bench.runtimes.start_up import StartUp
@@ -65,6 +66,7 @@ class EngineSession:
         self._device = images[0][inputs[0].declared.name].device
         self._results = self._bind()
         self._stream = _stream(self._device)
+        self._timer = DeviceTimer(self._stream)
         self.feed(0)
         with start_up.part():
             self.run()
@@ -77,6 +79,11 @@ class EngineSession:
         # The property without a suffix was removed in TensorRT 11; its replacement came in 10.1.
         return int(self._engine.device_memory_size_v2) + len(self._built.plan) + outputs
 
+    @property
+    def device_ms(self) -> float | None:
+        """What the GPU took for the last run, by CUDA events."""
+        return self._timer.ms
+
     def feed(self, index: int) -> None:
         """Choose one of the inputs."""
         for name, value in self._images[index % len(self._images)].items():
@@ -84,7 +91,9 @@ class EngineSession:
 
     def run(self) -> None:
         """Run once and wait for the device."""
-        if not self._context.execute_async_v3(int(self._stream.cuda_stream)):
+        with self._timer.around():
+            has_run = self._context.execute_async_v3(int(self._stream.cuda_stream))
+        if not has_run:
             raise WorkFailed("TensorRT's context did not run", place=self._place)
         self._stream.synchronize()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trunkline.bench.runtimes.device_timer import DeviceTimer
 from trunkline.bench.runtimes.fill import fill
 from trunkline.bench.runtimes.inputs import Array, Declared, FedInput, make_feeds
 from trunkline.bench.runtimes.start_up import StartUp
@@ -127,6 +129,7 @@ class TorchSession:
         self.spinning: bool | None = None
         where = "host memory" if self.provider == "cpu" else "device memory, until the device has finished"
         self.region = f"one {execution} forward of the twin in inference mode, inputs and outputs in {where}"
+        self._timer = None if self.provider == "cpu" else DeviceTimer()
         # A first run, so that a model that cannot run is reported now and by name.
         self.feed(0)
         with opened.start_up.part():
@@ -138,6 +141,11 @@ class TorchSession:
         """What torch has allocated on the GPU at most, over all models of this process."""
         return None if self.provider == "cpu" else int(self._torch.cuda.max_memory_allocated())
 
+    @property
+    def device_ms(self) -> float | None:
+        """What the GPU took for the last run, by CUDA events."""
+        return None if self._timer is None else self._timer.ms
+
     def feed(self, index: int) -> None:
         """Choose an input; the thread count is torch's own and process-wide, so it is set again each time."""
         # Another candidate's session may have changed it in between.
@@ -146,7 +154,7 @@ class TorchSession:
 
     def run(self) -> None:
         """Run once and wait for the device."""
-        with self._torch.inference_mode():
+        with self._torch.inference_mode(), self._timer.around() if self._timer else nullcontext():
             self._results = self._forward(self._image)
         # CUDA kernels are only queued when the call returns.
         if self.provider != "cpu":

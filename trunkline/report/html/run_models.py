@@ -29,8 +29,10 @@ def models_of_run(files: RunFiles) -> tuple[Model, ...]:
     rows = []
     for name in dict.fromkeys([*measured, *trained]):
         row = measured.get(name) or Model(name)
-        change, alike = changes.get(name, (deltas.get(name), trained.get(name, True)))
-        size, form = row.file_bytes or _bytes_of(files, name), row.form if row.form != "–" else "ONNX, fp32"
+        # In another precision it is the same training.
+        of = FOUND if name.startswith(f"{FOUND} ") else name
+        change, alike = changes.get(name, (deltas.get(name, row.change), trained.get(of, True)))
+        size, form = row.file_bytes or _bytes_of(files, name), row.form if row.form != "–" else _form_of(name)
         rows.append(
             Model(
                 name=name,
@@ -62,6 +64,7 @@ def models_of_bench(bench: Json) -> list[Model]:
             Model(
                 name=name,
                 form=str(model.get("format") or "–"),
+                change=model.get("change_percent"),
                 latency_ms=float(model["p50_ms"]),
                 latency_ends=(float(ends[0]), float(ends[1])) if ends else None,
                 stable=bool(model.get("stable", True)),
@@ -82,6 +85,12 @@ def device_of(bench: Json) -> str:
     cores = environment.get("cores")
     parts = [environment.get("gpu") or environment.get("cpu") or "", f"{cores} cores" if cores else ""]
     return ", ".join(part for part in parts if part) or "a device that is not named"
+
+
+def _form_of(name: str) -> str:
+    """Return the form of a run's file: its model in another precision is called ``model int8``."""
+    found, _, precision = name.partition(" ")
+    return f"ONNX, {precision}" if found == FOUND and precision else "ONNX, fp32"
 
 
 def _where(model: Json) -> str:
