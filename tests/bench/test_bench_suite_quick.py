@@ -36,9 +36,15 @@ def quick(module: Callable[[str], ModuleType], tmp_path: Path) -> Quick:
     return run
 
 
+SLOWER = ["cli_start", "ingest_speed", "shared_latency", "naive_export", "horizontal_fusion"]
+
+
 @pytest.mark.golden
-def test_quick_runs_write_json_and_table(quick: Quick, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["cli_start", "search_reuse", "saved_memory", "ingest_speed", "shared_latency"]
+@pytest.mark.parametrize(
+    "names",
+    [["search_reuse", "saved_memory", "int8_latency"], pytest.param(SLOWER, marks=pytest.mark.slow)],
+)
+def test_quick_runs_write_json_and_table(names: list[str], quick: Quick, capsys: pytest.CaptureFixture[str]) -> None:
     found = quick(names)
     printed = capsys.readouterr().out
     assert found["quick"] is True

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import Finished, contents, invoke, refused
+from commands import Finished, contents, invoke, pipeline, refused
 from documented_json import check_keys, only_json
 
 from trunkline.ingest.read import read
@@ -33,8 +33,8 @@ def test_plans_of_a_backbone(tmp_path: Path) -> None:
     (tmp_path / "plans").mkdir()
     plans["0"].save(tmp_path / "plans/early.json")
     files = ("--csv", "b.csv", "--plot", "b.png")
-    arguments = (*BACKBONE, "--plan", "plans", "--share-until", "3", "--footprint", *QUICK, *files)
-    found = only_json(invoke("bench", *arguments, "--json"))
+    arguments = (*BACKBONE, "--plan", "plans", "--share-until", "3", *QUICK, *files)
+    found = only_json(invoke("bench", *arguments, "--footprint", "--json"))
     check_keys("bench", found)
     models = {model["name"]: model for model in found["models"]}
     assert list(models) == ["single-task", "multi-task", "early", "until 3"]
@@ -110,6 +110,12 @@ def delta_of(metrics: dict[str, dict[str, float]], finished: Finished) -> float:
 
 
 @pytest.mark.abuse
+def test_a_run_without_a_model(tmp_path: Path) -> None:
+    path = pipeline(tmp_path)
+    refused(invoke("bench", path, "--out", "run"), "run/model.onnx: there is no model yet", f"trunkline export {path}")
+
+
+@pytest.mark.abuse
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
@@ -117,7 +123,7 @@ def delta_of(metrics: dict[str, dict[str, float]], finished: Finished) -> float:
         (("a.onnx", "b.onnx", "--tasks", "depth"), ("--tasks: 2 backbones",)),
         (("run.toml",), ("--out: a run is measured",)),
         (("a.onnx", "--out", "run"), ("--out: a run is measured",)),
-        (("run.toml", "--out", "run"), ("run/model.onnx: there is no model yet", "trunkline export run.toml")),
+        (("run.toml", "--out", "run"), ("run.toml: cannot read the pipeline file",)),
         ((*BACKBONE, "--plan", "."), (".: there is no plan in this folder",)),
         ((*BACKBONE, "--plan", "none.json"), ("none.json",)),
         ((*BACKBONE, "--share-until", "9"), ("9",)),

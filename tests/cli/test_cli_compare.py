@@ -216,6 +216,7 @@ file = "found:like"
 [variants.fewer]"""
 
 
+@pytest.mark.slow  # several whole runs
 def test_a_plan_that_another_finds(tmp_path: Path) -> None:
     """Each seed has its own; the run waits until there is one, and what cannot be waited for is refused."""
     path, out = file_of(tmp_path), tmp_path / "out"
@@ -273,7 +274,7 @@ def test_what_cannot_be_compared(tmp_path: Path, arguments: tuple[str, ...], fra
     assert not list((tmp_path / "out").glob("runs/*/seed-*"))
 
 
-@pytest.mark.slow  # of the same workers, `two-task` has this in the default suite
+@pytest.mark.slow  # of the same workers, tests/train/test_jobs_abuse.py has this in the default suite
 def test_a_kill_costs_one_run(tmp_path: Path) -> None:
     """A run that dies is named; the others are done and reported, and the next call does that one alone."""
     path, out = file_of(tmp_path), tmp_path / "out"

@@ -90,9 +90,9 @@ COMMAND = ("bench", "--profile", "zoo:tiny", "--input-size", "32,48", "--samples
 def test_what_follows_the_table_is_predicted_exactly(timed: Any) -> None:
     """Where a node takes the same time in every model, half of nothing is off; and the table's times are the nodes'."""
     timed(0.0)
-    found = only_json(invoke(*COMMAND, "--layouts", 9, "--plot", "p.png", "--json"))
+    found = only_json(invoke(*COMMAND, "--layouts", 6, "--plot", "p.png", "--json"))
     check_keys("profile", found)
-    assert len(found["layouts"]) == 9 and len({json.dumps(each["layout"]) for each in found["layouts"]}) == 9
+    assert len(found["layouts"]) == 6 and len({json.dumps(each["layout"]) for each in found["layouts"]}) == 6
     for each in found["layouts"]:
         assert each["predicted_ms"] == pytest.approx(each["measured_ms"], rel=1e-4)
         assert each["pace"] == pytest.approx(1, rel=1e-4)
@@ -100,26 +100,26 @@ def test_what_follows_the_table_is_predicted_exactly(timed: Any) -> None:
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
     table = CostTable.load(Path("costs.json"), Backbone(read("zoo:tiny", input_size=(32, 48))))
     assert json.loads(table.model_dump_json()) == found["table"]
-    shown = invoke(*COMMAND, "--layouts", 9, "--out", "other.json")
-    assert "rank correlation 1.000" in shown.out and "median error 0.0 %, 9 layouts" in shown.out
+    shown = invoke(*COMMAND, "--layouts", 2, "--out", "other.json")
+    assert "rank correlation 1.000" in shown.out and "median error 0.0 %, 2 layouts" in shown.out
     assert Path("other.json").read_bytes() == Path("costs.json").read_bytes()
 
 
 def test_a_slower_machine_is_no_error(timed: Any) -> None:
     """All of it takes twice as long when layouts are measured: that is the pace, and no fault of the table."""
     timed(0.0, slower=2)
-    found = only_json(invoke(*COMMAND, "--layouts", 6, "--json"))
-    assert [each["pace"] for each in found["layouts"]] == pytest.approx([2] * 6, rel=1e-3)
+    found = only_json(invoke(*COMMAND, "--layouts", 3, "--json"))
+    assert [each["pace"] for each in found["layouts"]] == pytest.approx([2] * 3, rel=1e-3)
     assert found["median_error_percent"] < 0.1
 
 
 def test_what_does_not_is_told(timed: Any) -> None:
     """Layouts that take longer than their parts: by how much is what the error says."""
     timed(0.1)
-    found = only_json(invoke(*COMMAND, "--layouts", 9, "--json"))
+    found = only_json(invoke(*COMMAND, "--layouts", 5, "--json"))
     errors = [100 * (each["predicted_ms"] * each["pace"] / each["measured_ms"] - 1) for each in found["layouts"]]
     assert [each["error_percent"] for each in found["layouts"]] == pytest.approx(errors)
-    assert found["median_error_percent"] == pytest.approx(sorted(map(abs, errors))[4]) and max(map(abs, errors)) > 5
+    assert found["median_error_percent"] == pytest.approx(sorted(map(abs, errors))[2]) and max(map(abs, errors)) > 5
 
 
 def test_a_real_table_is_taken_by_the_recommender() -> None:

@@ -63,6 +63,7 @@ def test_a_table_is_measured_and_used(tmp_path: Path) -> None:
     assert whole.units == plan.units and whole.provenance["table"] == plan.provenance["table"]
 
 
+@pytest.mark.slow  # of the same workers, tests/train/test_jobs_abuse.py has this in the default suite
 def test_a_kill_costs_one_job(tmp_path: Path) -> None:
     path, out = pipeline(tmp_path, SEARCH), tmp_path / "pairs"
     process = spawn("two-task", path, "--out", out, cwd=tmp_path)

@@ -21,6 +21,7 @@ NETS = {
     "densenet": lambda: DenseNet((2, 1, 2), 4, 5),
     "unet": lambda: UNet(4),
 }
+ONE = [pytest.param(name, marks=[] if name == "resnet" else pytest.mark.slow) for name in NETS]
 FEW = [pytest.param(name, marks=[] if name in ("resnet", "convnext") else pytest.mark.slow) for name in NETS]
 
 
@@ -35,7 +36,7 @@ def step(model: torch.nn.Module, x: Tensor) -> Tensor:
     return loss.detach()
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", ONE)
 def test_compiled_training_step(name: str) -> None:
     """One graph without breaks, the same loss, gradients and running statistics."""
     x = torch.randn(4, 3, SIZE, SIZE)

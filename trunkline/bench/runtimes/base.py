@@ -42,7 +42,7 @@ class TimedSession(Protocol):
 
     @property
     def device_ms(self) -> float | None:
-        """What a device of its own took for the last run, by its own events; ``None`` where there is none that tells."""
+        """What a device of its own took for the last run, by its own events; ``None`` where none tells."""
         ...
 
     def feed(self, index: int) -> None:

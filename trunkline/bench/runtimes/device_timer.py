@@ -1,6 +1,6 @@
 """What a GPU itself takes for a run: the time between two CUDA events on the stream that runs it.
 
-The bench's latency is the clock of who waits for the result, launches included. Where the device takes much less, a small
+The bench's latency is the clock of who waits for the result, launches included. Where the device takes much less, the
 network is bound by its launches.
 """
 

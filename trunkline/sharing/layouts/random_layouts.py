@@ -24,7 +24,7 @@ def random_layouts(tasks: Sequence[str], depth: int, count: int, seed: int) -> l
         InvalidConfig: There are not so many.
 
     >>> [len(layout.blocks[-1]) for layout in random_layouts(["a", "b", "c"], 4, 5, seed=0)]
-    [1, 2, 3, 3, 2]
+    [1, 3, 2, 2, 3]
     """
     there_are = count_layouts(len(tasks), depth)
     if count > there_are:
