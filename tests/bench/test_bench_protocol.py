@@ -343,6 +343,30 @@ def test_comparison_as_json(clock: FakeClock, session: Callable[..., FakeSession
     assert latencies[0].to_json()["environment"]["cpu"] == "Fake CPU"
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("difference", "float32", "int8"), [(0.0005, True, True), (0.05, False, True), (0.2, False, False)]
+)
+def test_models_in_8_bits_agree_by_their_own_measure(
+    clock: FakeClock,
+    session: Callable[..., FakeSession],
+    environment: Environment,
+    difference: float,
+    float32: bool,
+    int8: bool,
+) -> None:
+    """Runtimes round to other steps; what is float32 may not differ so much."""
+    latencies = measure(
+        [Candidate("a", (session(2.0),)), Candidate("b", (session(1.0),), quantised=True)],
+        QUICK,
+        clock=clock,
+        environment=environment,
+    )
+    found = replace(compare(latencies, settings=QUICK), differences={"a": difference, "b": difference})
+    assert [model["agrees"] for model in found.to_json()["models"]] == [float32, int8]
+    assert found.agrees == (float32 and int8)
+
+
 @pytest.mark.abuse
 def test_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no latency"):

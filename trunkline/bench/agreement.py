@@ -24,6 +24,9 @@ AGREES_WITHIN: Mapping[str, float] = {"float32": 1e-3, "float16": 1e-2, "bfloat1
 Of float32 that is a thousand times what rounding does; of the others, ten units or less of their 10 and 7 bits.
 """
 
+QUANTISED_WITHIN = 0.1
+"""The same of a file in 8-bit integers: runtimes round to steps of one in 256 at other places, layer after layer."""
+
 Outputs = Sequence[Mapping[str, Array]]
 """Outputs by name, one mapping for each input that was tried."""
 _INPUTS = 2

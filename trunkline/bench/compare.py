@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trunkline.bench.agreement import AGREES_WITHIN
+from trunkline.bench.agreement import AGREES_WITHIN, QUANTISED_WITHIN
 from trunkline.bench.candidate import Candidate, Macs
 from trunkline.bench.device.conditions import Conditions
 from trunkline.bench.environment import Environment
@@ -148,11 +148,12 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether all outputs that were compared with onnxruntime's are its own, but for rounding."""
-        return all(difference <= self._tolerance for difference in self.differences.values())
+        return all(difference <= self._tolerance(name) for name, difference in self.differences.items())
 
-    @property
-    def _tolerance(self) -> float:
-        return AGREES_WITHIN[self.settings.precision]
+    def _tolerance(self, name: str) -> float:
+        within = AGREES_WITHIN[self.settings.precision]
+        is_quantised = any(latency.quantised for latency in self.latencies if latency.name == name)
+        return max(within, QUANTISED_WITHIN) if is_quantised else within
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; each of ``further`` has those of what was measured, and ``runtime``."""
@@ -185,7 +186,10 @@ class Comparison:
         row["images_per_s"] = self.settings.batch * _MS_PER_S / latency.p50_ms
         row |= self.footprints.get(latency.name, UNKNOWN_FOOTPRINT).to_json()
         difference = self.differences.get(latency.name)
-        row |= {"difference": difference, "agrees": None if difference is None else difference <= self._tolerance}
+        row |= {
+            "difference": difference,
+            "agrees": None if difference is None else difference <= self._tolerance(latency.name),
+        }
         row |= macs.to_json() if macs else dict.fromkeys(("macs", "backbone_macs", "head_macs"))
         parameters = self.parameters.get(latency.name)
         row |= parameters.to_json() if parameters else dict.fromkeys(("parameters", "paper_parameters"))

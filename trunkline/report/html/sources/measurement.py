@@ -64,7 +64,13 @@ def _summary(models: Sequence[Model], devices: str) -> Iterator[str]:
         best = min(steady, key=lambda model: model.latency_ms or 0.0)
         yield f"The fastest takes {best.latency_ms:.2f} ms (median): {best.name}."
     if len(steady) < len(models):
-        yield f"{len(models) - len(steady)} measurements were not steady; they are marked with {UNSTABLE}."
+        unsteady = len(models) - len(steady)
+        were = (
+            "1 measurement was not steady; it is"
+            if unsteady == 1
+            else f"{unsteady} measurements were not steady; they are"
+        )
+        yield f"{were} marked with {UNSTABLE}."
 
 
 def _table(bench: Json) -> Table:
