@@ -294,6 +294,7 @@ def test_a_kill_costs_one_run(tmp_path: Path) -> None:
     assert SharingPlan.load(out / "runs/fewer/seed-3/plan.json").method == "automtl"
 
 
+@pytest.mark.slow  # of the same workers, tests/train/test_jobs_abuse.py has this in the default suite
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     """The run that was on saves; what was done stays done."""
     path, out = file_of(tmp_path), tmp_path / "out"

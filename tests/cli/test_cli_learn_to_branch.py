@@ -22,6 +22,7 @@ cost_weight = 0.1
 """
 
 
+@pytest.mark.slow  # of a whole run; those of sluice, den and distilled are in the default suite
 def test_a_tree_of_three_tasks(tmp_path: Path) -> None:
     """Searched, trained, exported with parity and measured; the work that was counted is that of the file."""
     result, _ = run_three(tmp_path, SEARCH)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.golden
 SEARCH = 'method = "mtan"\nrefinement = "bottleneck"'
 
 
+@pytest.mark.slow  # of a whole run; those of sluice, den and distilled are in the default suite
 def test_a_run_of_three_tasks(tmp_path: Path) -> None:
     """It trains, is exported with parity, and is the multi-task plan but for its joins."""
     _, plan = run_three(tmp_path, SEARCH)

@@ -735,6 +735,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         MTLNASOptions.model_validate(wrong)
 
 
+@pytest.mark.slow  # of a whole run; those of sluice, den and distilled are in the default suite
 def test_a_pipeline_of_three_tasks(tmp_path: Path) -> None:
     """The real command: single-task models, the search, export with parity, the cost as counted in the file."""
     result, plan = run_three(tmp_path, "steps = 6", 'preset = "mtl-nas"')

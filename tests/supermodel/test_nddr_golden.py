@@ -254,6 +254,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         NDDROptions.model_validate(wrong)
 
 
+@pytest.mark.slow  # of a whole run; those of sluice, den and distilled are in the default suite
 def test_a_pipeline_of_three_tasks(tmp_path: Path) -> None:
     """The real command: single-task models, projections, export with parity, the cost as counted in the file."""
     _, plan = run_three(tmp_path, "shortcut = true", 'preset = "nddr"')

@@ -22,7 +22,6 @@ NETS = {
     "unet": lambda: UNet(4),
 }
 ONE = [pytest.param(name, marks=[] if name == "resnet" else pytest.mark.slow) for name in NETS]
-FEW = [pytest.param(name, marks=[] if name in ("resnet", "convnext") else pytest.mark.slow) for name in NETS]
 
 
 def twin_of(name: str) -> Twin:
@@ -48,7 +47,7 @@ def test_compiled_training_step(name: str) -> None:
         torch.testing.assert_close(other.trainable()[key].grad, parameter.grad, msg=key)
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", ONE)
 def test_under_bfloat16_autocast(name: str) -> None:
     """As near as the type's eight bits allow, with float32 gradients for float32 parameters."""
     twin, x = twin_of(name).eval(), torch.randn(4, 3, SIZE, SIZE)

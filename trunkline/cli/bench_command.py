@@ -12,6 +12,7 @@ from trunkline.bench.compare import Comparison
 from trunkline.bench.regression import DEFAULT_MARGIN_PERCENT
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.cli.axes import Axes, axes_of
+from trunkline.cli.bench_bar import bench_bar
 from trunkline.cli.bench_profile import show_profile
 from trunkline.cli.bench_sources import PlanModels, RunModels
 from trunkline.cli.console import emit, emit_json, parse_size, say
@@ -123,12 +124,13 @@ def bench_command(
         return show_profile(models, out, settings, on, layouts, tasks, options, plot, json=json)
     earlier = None if against is None else read_against(against, settings, on)
     of_plans = PlanModels(tasks, plan or (), layout or (), share_until or (), head)
-    if of_plans.asked_for(models):
-        result = of_plans.measure(models, settings, on, options)
-    elif of_run.asked_for(models):
-        result = of_run.measure(models, settings, on, limits)
-    else:
-        result = bench_runtimes(models, settings, on, limits=limits)
+    with bench_bar() as progress:
+        if of_plans.asked_for(models):
+            result = of_plans.measure(models, settings, on, options, progress)
+        elif of_run.asked_for(models):
+            result = of_run.measure(models, settings, on, limits, progress)
+        else:
+            result = bench_runtimes(models, settings, on, limits=limits, progress=progress)
     if earlier is not None:
         held = compare_with(result, earlier, share)
         result = held.result

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trunkline.bench.runtimes.registry import runtime_class
 from trunkline.bench.settings import Settings
+from trunkline.cli.bench_bar import bench_bar
 from trunkline.cli.console import emit, emit_json, emit_table
 from trunkline.cli.tasks_argument import parse_tasks
 from trunkline.errors import InvalidConfig
@@ -42,7 +43,17 @@ def show_profile(
     named = list(parse_tasks(tasks)) if tasks else list(USUAL_TASKS)
     (runtime,) = on.runtimes
     settings = replace(settings, provider=on.provider or runtime_class(runtime).providers[0])
-    found = profile(models[0], out or TABLE, settings, tasks=named, layouts=layouts, runtime=runtime, options=options)
+    with bench_bar() as progress:
+        found = profile(
+            models[0],
+            out or TABLE,
+            settings,
+            tasks=named,
+            layouts=layouts,
+            runtime=runtime,
+            options=options,
+            progress=progress,
+        )
     if plot is not None and found.layouts:
         found.draw(plot)
     if json:

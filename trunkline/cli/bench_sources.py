@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.bench.compare import Comparison
+from trunkline.bench.protocol import Progress
 from trunkline.bench.settings import Settings
 from trunkline.cli.tasks_argument import parse_tasks
 from trunkline.errors import InvalidConfig
@@ -52,11 +53,18 @@ class PlanModels:
             raise InvalidConfig(text, place="--tasks", advice="leave --tasks out to measure model files")
         return self.tasks is not None
 
-    def measure(self, models: Sequence[str], settings: Settings, on: BenchedOn, options: ReadOptions) -> Comparison:
+    def measure(
+        self,
+        models: Sequence[str],
+        settings: Settings,
+        on: BenchedOn,
+        options: ReadOptions,
+        progress: Progress | None = None,
+    ) -> Comparison:
         """Measure N single-task models, the fully shared one, and that of each plan."""
         sharings = sharings_of(self.plans, self.layouts, self.shared_until)
         tasks = parse_tasks(self.tasks or "")
-        return bench_plans(models[0], tasks, sharings, settings, on, head=self.head, options=options)
+        return bench_plans(models[0], tasks, sharings, settings, on, head=self.head, options=options, progress=progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,14 @@ class RunModels:
         bench = load_config(Path(models[0])).bench
         return settings_of(bench), BenchedOn((bench.runtime,), bench.provider)
 
-    def measure(self, models: Sequence[str], settings: Settings, on: BenchedOn, limits: Limits) -> Comparison:
+    def measure(
+        self,
+        models: Sequence[str],
+        settings: Settings,
+        on: BenchedOn,
+        limits: Limits,
+        progress: Progress | None = None,
+    ) -> Comparison:
         """Measure all models of the run, and write ``bench.json`` into its folder.
 
         Raises:
@@ -105,4 +120,5 @@ class RunModels:
         if not model.is_file():
             advice = f"trunkline export {models[0]} --out {self.out}"
             raise InvalidConfig("there is no model yet", place=str(model), advice=advice)
-        return bench_run(Project(load_config(Path(models[0])), self.out, limits), model, on, settings=settings)
+        project = Project(load_config(Path(models[0])), self.out, limits)
+        return bench_run(project, model, on, settings=settings, progress=progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.bench.unit_times import NOTHING, UnitTimes
+from trunkline.cli.bench_bar import bench_bar
 from trunkline.cli.console import emit, emit_json, emit_table
 from trunkline.cli.options import Allow, Json, Out, Pipeline, limits_of
 from trunkline.pipeline.config import load_config
@@ -17,7 +18,8 @@ def costs_command(pipeline: Pipeline, out: Out, *, allow: Allow = None, json: Js
     """Measure what each unit of the pipeline's backbone takes, and each join of its method, as [bench] says."""
     # No stage is opened, so the project needs no folder: the table is the only file that is written.
     project = Project(load_config(pipeline), Path(), limits_of(allow))
-    result = costs(project, out)
+    with bench_bar() as progress:
+        result = costs(project, out, progress=progress)
     if json:
         reasons = {latency.name: latency.reason for latency in result.unstable}
         emit_json({"path": str(out), "stable": not reasons, "reasons": reasons, **result.table.model_dump(mode="json")})

@@ -117,7 +117,10 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def _reader_is_gone() -> bool:
     """Tell whether nobody reads our output any more: pipes to other processes break too, and that is no success."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # stdout is no file
+        return False
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME, runtime_class
 from trunkline.bench.settings import Settings
+from trunkline.cli.bench_bar import bench_bar
 from trunkline.cli.blocks_argument import Blocks, BlocksBy, blocks_of
 from trunkline.cli.console import emit, emit_json, emit_table, parse_size, say
 from trunkline.cli.options import (
@@ -60,17 +61,19 @@ def sweep_command(
     branching = branching_of(branch_merge, branch_after, no_branch_after)
     size, ends = parse_size(input_size), features_of(features)
     options = ReadOptions(size, ends, limits=limits_of(allow), branching=branching)
-    result = sweep(
-        backbone,
-        parse_tasks(tasks),
-        settings,
-        blocks=blocks_of(blocks),
-        blocks_by=blocks_by,
-        costs=costs,
-        head=head,
-        runtime=runtime,
-        options=options,
-    )
+    with bench_bar() as progress:
+        result = sweep(
+            backbone,
+            parse_tasks(tasks),
+            settings,
+            blocks=blocks_of(blocks),
+            blocks_by=blocks_by,
+            costs=costs,
+            head=head,
+            runtime=runtime,
+            options=options,
+            progress=progress,
+        )
     for note in result.notes:
         say(f"note: {note}")
     if plot is not None:
