@@ -347,7 +347,7 @@ def test_comparison_as_json(clock: FakeClock, session: Callable[..., FakeSession
 @pytest.mark.parametrize(
     ("difference", "float32", "int8"), [(0.0005, True, True), (0.05, False, True), (0.2, False, False)]
 )
-def test_models_in_8_bits_agree_by_their_own_measure(
+def test_agreement_of_8_bit_models(
     clock: FakeClock,
     session: Callable[..., FakeSession],
     environment: Environment,

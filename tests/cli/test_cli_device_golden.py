@@ -91,9 +91,7 @@ def test_a_throttled_measurement_is_no_result(device: Callable[..., None]) -> No
 
 
 @pytest.mark.parametrize(("instructions", "lacks"), [(WITHOUT_VNNI, True), (VNNI, False), ("", False)])
-def test_tables_with_8_bit_models_say_what_the_processor_lacks(
-    device: Callable[..., None], instructions: str, lacks: bool
-) -> None:
+def test_processors_without_vnni(device: Callable[..., None], instructions: str, lacks: bool) -> None:
     """One runtime or several, the page, and doctor; a table without such a model says nothing."""
     device(instructions)
     write_model("a.onnx")

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.golden
 SMALL = ("--tasks", "a:2", "--all-shared", "--input-size", "16,24", "--free-size", "--parity-inputs", "1")
 
 
-def test_a_built_file_is_measured_and_read_at_other_sizes() -> None:
+def test_a_built_file_at_other_sizes() -> None:
+    """It is measured, and read again."""
     content = only_json(invoke("build", "zoo:tiny", "m.onnx", *SMALL, "--head", "fpn", "--json"))
     check_keys("build", content)
     assert content["free_size"]["multiple"] == 1

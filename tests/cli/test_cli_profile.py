@@ -160,6 +160,9 @@ def test_a_real_table_is_taken_by_the_recommender() -> None:
         (("zoo:tiny", "--runtime", "onnxruntime", "--runtime", "openvino"), ("one runtime",)),
         (("zoo:tiny", "--tasks", "a,b", "--layouts", 99), ("layouts: 99 layouts are to be drawn", "8 over 7 blocks")),
         (("zoo:tiny", "--layouts", -1), ("--layouts: -1 layouts",)),
+        (("zoo:tiny", "--csv", "b.csv"), ("--profile: --csv is for measuring models",)),
+        (("zoo:tiny", "--strict"), ("--profile: --strict is for",)),
+        (("zoo:tiny", "--share-until", "1"), ("--profile: --share-until is for",)),
         (("zoo:tinny",), ("tiny",)),
     ],
 )

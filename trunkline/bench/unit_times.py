@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunkline.bench.candidate import Candidate
 from trunkline.bench.in_place import factors_in_place, networks_until
@@ -81,6 +81,8 @@ def measure_units(
     """
     if settings.batch != 1:
         raise ValueError("a table holds the time of one image")
+    # So many parts are seldom all flat at once on a machine that does other things too.
+    settings = replace(settings, warm_up_limit_seconds=min(settings.warm_up_limit_seconds, settings.limit_seconds))
     backbone = Backbone.of(backbone)
     of_joins = join_parts(joins, backbone)
     parts = dict(_parts(backbone))

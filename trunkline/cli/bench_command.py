@@ -13,7 +13,7 @@ from trunkline.bench.regression import DEFAULT_MARGIN_PERCENT
 from trunkline.bench.runtimes.registry import DEFAULT_RUNTIME
 from trunkline.cli.axes import Axes, axes_of
 from trunkline.cli.bench_bar import bench_bar
-from trunkline.cli.bench_profile import show_profile
+from trunkline.cli.bench_profile import refuse_beside_profile, show_profile
 from trunkline.cli.bench_sources import PlanModels, RunModels
 from trunkline.cli.console import emit, emit_json, parse_size, say
 from trunkline.cli.options import Allow, Features, Json, features_of, limits_of
@@ -121,6 +121,9 @@ def bench_command(
     on = replace(runs_on, provider=provider or runs_on.provider, batches=batches_of(batch_sizes), footprint=footprint)
     options = ReadOptions(parse_size(input_size), features_of(features), limits=limits)
     if profile:
+        refuse_beside_profile(
+            plan=plan, layout=layout, share_until=share_until, csv=csv, against=against, strict=strict
+        )
         return show_profile(models, out, settings, on, layouts, tasks, options, plot, json=json)
     earlier = None if against is None else read_against(against, settings, on)
     of_plans = PlanModels(tasks, plan or (), layout or (), share_until or (), head)

@@ -22,6 +22,18 @@ TABLE = Path("costs.json")
 _SHOWN = 10
 
 
+def refuse_beside_profile(**options: object) -> None:
+    """Refuse options of other measurements, which would be passed over.
+
+    Raises:
+        InvalidConfig: One is given.
+    """
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    if given:
+        text = f"{', '.join(given)} is for measuring models, not units"
+        raise InvalidConfig(text, place="--profile", advice="leave one of them out")
+
+
 def show_profile(
     models: Sequence[str],
     out: Path | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from trunkline.bench.protocol import Progress
@@ -31,8 +30,6 @@ def costs(project: Project, path: Path, *, progress: Progress | None = None) -> 
         text = f"is {config.batch}; a cost table holds the time of one image"
         raise InvalidConfig(text, place="bench.batch", advice="leave it out")
     settings = settings_of(config)
-    # So many parts are seldom all flat at once on a machine that does other things too.
-    settings = replace(settings, warm_up_limit_seconds=min(settings.warm_up_limit_seconds, settings.limit_seconds))
     runtime = runtime_named(config.runtime, project.limits)
     # The method itself is not made: it may want the very table that is to be measured.
     search = project.config.search

@@ -160,8 +160,6 @@ def profile(
     # Before minutes of measuring.
     drawn = random_layouts(tasks, len(found.table("block").units), layouts, settings.seed) if layouts else []
     runs = runtime_named(runtime, options.limits)
-    # So many parts are seldom all flat at once on a machine that does other things too.
-    settings = replace(settings, warm_up_limit_seconds=min(settings.warm_up_limit_seconds, settings.limit_seconds))
     times = measure_units(found, settings, runs, progress=progress)
     times.table.save(path)
     measured = _measured(found, drawn, settings, runs, options, progress)
